@@ -1,0 +1,93 @@
+//! How many warm `nop` invocations a second are recorded with their usage into
+//! SQLite, beside the same without a database and the same rows without a
+//! worker: `cargo bench --bench throughput`.
+
+mod common;
+
+use std::time::Instant;
+
+use cyclometer::record::{Event, Sink, SinkError, Starts};
+
+const RUNS: u32 = 200_000;
+
+/// Counts events and drops them.
+struct Nowhere(u64);
+
+impl Sink for Nowhere {
+    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+        self.0 += u64::from(matches!(event, Event::Finished { .. }));
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// Keeps everything, in the order in which it came.
+struct Kept(Vec<Event>);
+
+impl Sink for Kept {
+    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+        self.0.push(event);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+fn report(what: &str, runs: u64, seconds: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = runs as f64 / seconds;
+    println!("{what:<44} {rate:>9.0} /s  {:>6.2} us each", 1e6 / rate);
+    rate
+}
+
+fn main() {
+    let owner = common::set_up();
+    let scratch = common::Scratch::new("throughput");
+    let open = || common::lanes(&owner, &["wasmtime"]);
+    let runs = u64::from(RUNS);
+
+    let mut lanes = open();
+    let plan = common::plan(&lanes, "nop", "quick", Starts::Warm, RUNS);
+    let mut nowhere = Nowhere(0);
+    let begun = Instant::now();
+    common::record(&mut lanes, &plan, None, &mut nowhere);
+    assert_eq!(nowhere.0, runs);
+    report("invoked and metered, no database", runs, begun.elapsed().as_secs_f64());
+
+    let mut lanes = open();
+    let mut kept = Kept(vec![Event::Lane {
+        name: "wasmtime".to_owned(),
+        version: String::new(),
+        note: String::new(),
+        unavailable: None,
+    }]);
+    common::record(&mut lanes, &plan, None, &mut kept);
+    let mut writer = common::writer(&scratch.0.join("rows.db"), &owner);
+    let begun = Instant::now();
+    for event in kept.0 {
+        writer.send(event).expect("written");
+    }
+    drop(writer.finish().expect("written"));
+    report("the same rows into SQLite, nothing invoked", runs, begun.elapsed().as_secs_f64());
+
+    let mut lanes = open();
+    let path = scratch.0.join("all.db");
+    let mut writer = common::writer(&path, &owner);
+    let lane = Event::Lane {
+        name: "wasmtime".to_owned(),
+        version: String::new(),
+        note: String::new(),
+        unavailable: None,
+    };
+    writer.send(lane).expect("written");
+    let begun = Instant::now();
+    common::record(&mut lanes, &plan, None, &mut writer);
+    drop(writer.finish().expect("written"));
+    let rate = report("recorded: invoked, metered and stored", runs, begun.elapsed().as_secs_f64());
+    println!("target: at least 20,000 /s: {}", if rate >= 20_000.0 { "met" } else { "NOT MET" });
+}

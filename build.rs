@@ -1,0 +1,113 @@
+//! Compiles the launcher and the native programs of the workloads from C and
+//! embeds them with their manifests, so that an installed binary carries all
+//! that it runs.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+#[path = "src/workload/flags.rs"]
+#[expect(dead_code, reason = "the Wasm flags are for `workloads build`")]
+mod flags;
+
+fn main() {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
+    for path in ["workloads", "src/workload/flags.rs", "src/lane/launcher.c", "build.rs"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    println!("cargo::rerun-if-env-changed=CC");
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
+        println!("cargo::error=cyclometer runs on Linux only: it reads perf, cgroups and procfs");
+        return;
+    }
+    println!("cargo::rerun-if-changed=Cargo.lock");
+    println!("cargo::rustc-env=WASMTIME_VERSION={}", wasmtime_version(&root));
+    let launcher = root.join("src/lane/launcher.c");
+    compile(&["-std=c11", "-Os", "-Wall"], &launcher, &out.join("launcher"));
+
+    let mut table = String::from("static EMBEDDED: &[Embedded] = &[\n");
+    for folder in folders(&root.join("workloads")) {
+        let name = folder.file_name().expect("a folder").to_string_lossy().into_owned();
+        let native = out.join(format!("native-{name}"));
+        compile(flags::COMMON, &folder.join(format!("{name}.c")), &native);
+        writeln!(table, "Embedded {{ name: {name:?}, files: &[").expect("memory");
+        for file in files(&folder) {
+            let base = file.file_name().expect("a file").to_string_lossy().into_owned();
+            writeln!(table, "({base:?}, include_bytes!({file:?})),").expect("memory");
+        }
+        writeln!(table, "], native: include_bytes!({native:?}) }},").expect("memory");
+    }
+    table.push_str("];\n");
+    fs::write(out.join("workloads.rs"), table).expect("OUT_DIR is writable");
+}
+
+/// Folders with a manifest, sorted.
+fn folders(workloads: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(workloads)
+        .expect("workloads/ is part of the repository")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.join("workload.toml").is_file())
+        .collect();
+    found.sort();
+    found
+}
+
+/// What a workload needs at run time: all but its C source.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(folder)
+        .expect("readable")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.is_file() && path.extension().is_none_or(|kind| kind != "c"))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Compiles one C file, statically where the C library allows it: a static
+/// program runs in an empty container image.
+fn compile(options: &[&str], source: &Path, output: &Path) {
+    let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let run = |link: &[&str]| {
+        Command::new(&compiler)
+            .args(options)
+            .args(link)
+            .arg("-s")
+            .arg(source)
+            .arg("-o")
+            .arg(output)
+            .args(flags::LIBRARIES)
+            .output()
+    };
+    match run(&["-static"]) {
+        Ok(result) if result.status.success() => return,
+        Ok(_) => {}
+        Err(error) => {
+            println!(
+                "cargo::error=cannot run the C compiler `{compiler}`: {error}; install one \
+                 (Debian: apt-get install gcc libc6-dev) or set CC"
+            );
+            std::process::exit(1);
+        }
+    }
+    println!(
+        "cargo::warning=no static C library: {} is linked dynamically, and docker lanes will \
+         not run it (Fedora: install glibc-static)",
+        source.display()
+    );
+    let result = run(&[]).expect("the compiler ran a moment ago");
+    if !result.status.success() {
+        let message = String::from_utf8_lossy(&result.stderr).replace('\n', " ");
+        println!("cargo::error=cannot compile {}: {message}", source.display());
+        std::process::exit(1);
+    }
+}
+
+/// The locked version of wasmtime, which it does not tell at run time.
+fn wasmtime_version(root: &Path) -> String {
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+    let mut lines = lock.lines().skip_while(|line| *line != "name = \"wasmtime\"").skip(1);
+    let version = lines.next().and_then(|line| line.strip_prefix("version = "));
+    version.map_or_else(|| "48".to_owned(), |version| version.trim_matches('"').to_owned())
+}

@@ -1,0 +1,215 @@
+//! The command line: one file a subcommand.
+
+mod doctor;
+mod history;
+mod lanes;
+mod progress;
+mod record;
+mod replay;
+mod workloads;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::lane::wasmtime::{engine, worker};
+use crate::report::{Format, Table};
+use crate::store::{Store, default_path};
+use crate::units::Nanos;
+use crate::workload::Catalog;
+
+/// Run a function as WebAssembly, in Docker and as a plain process; meter every
+/// invocation; keep it in SQLite; and see what coarse and fine prices charge.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cyclometer",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  cyclometer record                            compare all lanes that run here
+  cyclometer record --workload nbody --runs 30 one workload, thirty runs a lane
+  cyclometer replay latest                     what it costs, coarse beside fine
+  cyclometer doctor                            what can be measured here, and fixes
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some lane or invocation
+failed, 130 stopped by Ctrl-C."
+)]
+struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// The database [default: the XDG data folder]
+    #[arg(long, global = true, env = "CYCLOMETER_DB", value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// A folder with workloads of your own, or one workload; may be repeated
+    #[arg(long, global = true, value_name = "DIR")]
+    workloads: Vec<PathBuf>,
+    /// How tables are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run workloads in lanes, meter and store every invocation, and compare
+    Record(record::Options),
+    /// Price a recording's invocations with every price model
+    Replay(replay::Options),
+    /// List recordings and simulations, or show one recording
+    History(history::Options),
+    /// Show which lanes run here, and why others do not
+    Lanes,
+    /// List, check or rebuild workloads
+    Workloads(workloads::Options),
+    /// Show what can be measured here, with the fix for what cannot
+    Doctor,
+}
+
+/// Why a command ended badly; each has its exit status.
+#[derive(Debug)]
+enum Failure {
+    /// 1: the message says what failed, why, and what to do.
+    Failed(String),
+    /// 2: a wrong argument.
+    Usage(String),
+    /// Nobody reads the output any more.
+    BrokenPipe,
+}
+
+type Outcome = Result<ExitCode, Failure>;
+
+impl Failure {
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+
+    fn usage(error: impl std::fmt::Display) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::BrokenPipe
+        } else {
+            Self::Failed(format!("cannot write the output: {error}"))
+        }
+    }
+}
+
+/// Runs a hidden subcommand, if this process was started for one. `begun` is
+/// when it started.
+#[must_use]
+pub fn hidden(begun: Nanos) -> Option<ExitCode> {
+    let mut args = std::env::args().skip(1);
+    let result = match args.next()?.as_str() {
+        "__worker" => worker::run(begun, &args.next()?),
+        "__compile" => {
+            let path = args.next()?;
+            engine::compile(Path::new(&path), args.next()? == "fuel")
+        }
+        _ => return None,
+    };
+    Some(match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            let _ = writeln!(io::stderr(), "{message}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Parses the arguments and runs the command.
+#[must_use]
+pub fn run() -> ExitCode {
+    let Arguments { common, command } = Arguments::parse();
+    let result = match command {
+        Command::Record(options) => record::run(&common, &options),
+        Command::Replay(options) => replay::run(&common, &options),
+        Command::History(options) => history::run(&common, &options),
+        Command::Lanes => lanes::run(&common),
+        Command::Workloads(options) => workloads::run(&common, &options),
+        Command::Doctor => doctor::run(&common),
+    };
+    match result {
+        Ok(code) => code,
+        Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Failure::Failed(message)) => {
+            say(&format!("error: {message}"));
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(message)) => {
+            say(&format!("error: {message}\n\nFor more information, try '--help'."));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Talk, which goes to standard error.
+fn say(message: &str) {
+    // Nobody to talk to is no reason to stop.
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
+impl Common {
+    fn catalog(&self) -> Result<Catalog, Failure> {
+        let mut catalog = Catalog::builtin().map_err(Failure::failed)?;
+        for folder in &self.workloads {
+            catalog.add_folder(folder).map_err(Failure::usage)?;
+        }
+        Ok(catalog)
+    }
+
+    fn db_path(&self) -> PathBuf {
+        self.db.clone().unwrap_or_else(default_path)
+    }
+
+    /// Opens the database, marks what was cut off, and removes what that left
+    /// behind.
+    fn store(&self) -> Result<Store, Failure> {
+        let store = Store::open(&self.db_path()).map_err(Failure::failed)?;
+        let recovered = store.recover().map_err(Failure::failed)?;
+        for cut in &recovered {
+            say(&format!(
+                "note: recording {} was cut off; its {} finished invocations are kept",
+                cut.recording, cut.invocations
+            ));
+        }
+        if !recovered.is_empty() {
+            let swept = crate::lane::docker::sweep_everything();
+            for (count, what) in [(swept.containers, "container(s)"), (swept.groups, "control group(s)")] {
+                if let Some(count) = count.filter(|count| *count > 0) {
+                    say(&format!("note: removed {count} {what} that it had left behind"));
+                }
+            }
+        }
+        Ok(store)
+    }
+
+    fn print(&self, table: &Table) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        table.print(self.format, &mut out)?;
+        out.flush()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,106 @@
+//! What a recording says while it runs: a bar on a terminal, lines elsewhere.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::lane::Status;
+use crate::record::Event;
+use crate::units::Nanos;
+
+/// Plain lines come no faster than this, once there were many.
+const PACE: Duration = Duration::from_secs(1);
+/// So many lines are written whatever their pace.
+const FREE_LINES: u64 = 200;
+
+/// Tells of events that are safe in the database.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    total: u64,
+    done: u64,
+    cells: HashMap<usize, String>,
+    last: Option<Instant>,
+}
+
+impl Progress {
+    /// Progress of `total` invocations.
+    pub fn new(total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar, total, done: 0, cells: HashMap::new(), last: None }
+    }
+
+    /// Takes one event.
+    pub fn take(&mut self, event: &Event) {
+        match event {
+            Event::Cell { lane, job } => {
+                let name = format!("{} in {lane}, {}", job.workload.name, job.start);
+                self.cells.insert(job.cell, name);
+            }
+            Event::Prepared { cell, result } => {
+                let name = self.name(*cell);
+                match result {
+                    Ok(prepared) => {
+                        if let Some(took) = prepared.took {
+                            self.line(&format!("prepared {name} ({took})"), false);
+                        }
+                        for note in &prepared.notes {
+                            self.line(&format!("note: {name}: {note}"), true);
+                        }
+                    }
+                    Err(reason) => self.line(&format!("failed: {name}: {reason}"), true),
+                }
+            }
+            Event::Finished { cell, sequence, outcome, .. } => {
+                self.done += 1;
+                let wall = outcome.usage.get(crate::meter::Meter::Wall);
+                let wall = wall.map_or_else(|| "-".to_owned(), |wall| Nanos(wall).to_string());
+                let name = self.name(*cell);
+                let status = outcome.status.label();
+                if let Some(bar) = &self.bar {
+                    bar.set_position(self.done);
+                    bar.set_message(format!("{name} {wall}"));
+                }
+                let reason = outcome.reason.as_deref().unwrap_or("");
+                if outcome.status == Status::Ok {
+                    let line = format!("[{}/{}] {name} #{sequence}: ok {wall}", self.done, self.total);
+                    self.line(&line, false);
+                } else {
+                    self.line(&format!("{status}: {name} #{sequence}: {reason}"), self.bar.is_some());
+                }
+            }
+            Event::Lane { .. } => {}
+            Event::Ended { .. } => {
+                if let Some(bar) = &self.bar {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    }
+
+    fn name(&self, cell: usize) -> String {
+        self.cells.get(&cell).cloned().unwrap_or_else(|| format!("cell {cell}"))
+    }
+
+    /// A line: beside a bar only if it is `important`.
+    fn line(&mut self, text: &str, important: bool) {
+        if let Some(bar) = &self.bar {
+            if important {
+                bar.println(text);
+            }
+            return;
+        }
+        let due = self.last.is_none_or(|last| last.elapsed() >= PACE);
+        if important || due || self.done <= FREE_LINES {
+            super::say(text);
+            self.last = Some(Instant::now());
+        }
+    }
+}

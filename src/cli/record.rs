@@ -1,0 +1,284 @@
+//! `record`: the main job, from plan to comparison.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::json;
+
+use super::progress::Progress;
+use super::{Common, Failure, Outcome, say};
+use crate::lane::{Cancel, LaneSpec};
+use crate::meter::host::Fingerprint;
+use crate::meter::procfs::ProcessIdentity;
+use crate::record::{
+    Event, Plan, PlanError, PlanRequest, Recorder, Sampler, Sink, Starts, Tally, open_lanes,
+};
+use crate::report::{Format, comparison, terminal_width};
+use crate::store::{RecordingHeader, Store, Writer};
+use crate::units::{Bytes, Nanos};
+use crate::workload::Catalog;
+
+/// Workloads of a recording that names none: a start, a computation, idle
+/// time and head-room.
+const DEMO: [&str; 4] = ["nop", "nbody", "wait", "memory-burst"];
+/// Docker's own minimum.
+const LEAST_MEMORY: Bytes = Bytes(6 << 20);
+const LEAST_INTERVAL: Nanos = Nanos(1_000_000);
+
+/// Options of `record`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer record
+  cyclometer record --workload nop --lane wasmtime --start warm --runs 100000
+  cyclometer record --workload nbody,mandelbrot --lane native,wasmtime,wasmtime:fuel
+  cyclometer record --workloads ./my-function --preset quick --lane native
+  cyclometer record --workload wait --sample-interval off --format json")]
+pub(super) struct Options {
+    /// Workloads, by name [default: nop,nbody,wait,memory-burst]
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    workload: Vec<String>,
+    /// Lanes: native, wasmtime, wasmtime:fuel, docker, docker:RUNTIME
+    /// [default: native,wasmtime,docker, as far as they run here]
+    #[arg(long, value_delimiter = ',', value_name = "X,Y")]
+    lane: Vec<String>,
+    /// Preset of arguments and input
+    #[arg(long, default_value = "quick", value_name = "NAME")]
+    preset: String,
+    /// Which starts, in lanes that have them
+    #[arg(long, value_enum, default_value_t = Starts::Both)]
+    start: Starts,
+    /// Recorded runs of each workload in each lane
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    runs: u32,
+    /// Runs before them that are not recorded
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    warmup: u32,
+    /// Time between two samples, at least 1ms; `off` for none
+    #[arg(long, default_value = "10ms", value_parser = interval, value_name = "TIME")]
+    sample_interval: Interval,
+    /// Memory each function is given, and billed for [default: the workload's]
+    #[arg(long, value_parser = memory, value_name = "SIZE")]
+    memory: Option<Bytes>,
+    /// Longest time of one invocation [default: the workload's]
+    #[arg(long, value_parser = timeout, value_name = "TIME")]
+    timeout: Option<Nanos>,
+    /// Run functions on this CPU only
+    #[arg(long, value_parser = cpu, value_name = "CPU")]
+    pin: Option<u16>,
+    /// Words to find the recording by
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+}
+
+/// A sampling interval, or none.
+#[derive(Debug, Clone, Copy)]
+struct Interval(Option<Nanos>);
+
+fn interval(text: &str) -> Result<Interval, String> {
+    if text == "off" {
+        return Ok(Interval(None));
+    }
+    let span: Nanos = text.parse().map_err(|error: crate::units::UnitError| error.to_string())?;
+    if span < LEAST_INTERVAL {
+        return Err(format!("{span} is less than {LEAST_INTERVAL}; or give `off`"));
+    }
+    Ok(Interval(Some(span)))
+}
+
+fn memory(text: &str) -> Result<Bytes, String> {
+    let size: Bytes = text.parse().map_err(|error: crate::units::UnitError| error.to_string())?;
+    if size < LEAST_MEMORY {
+        return Err(format!("{size} is less than {LEAST_MEMORY}, which containers need"));
+    }
+    Ok(size)
+}
+
+fn timeout(text: &str) -> Result<Nanos, String> {
+    match text.parse() {
+        Ok(Nanos(0)) => Err("a function needs some time".to_owned()),
+        Ok(span) => Ok(span),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn cpu(text: &str) -> Result<u16, String> {
+    let cpu: u16 = text.parse().map_err(|_| format!("`{text}` is not the number of a CPU"))?;
+    let path = format!("/sys/devices/system/cpu/cpu{cpu}");
+    let online = std::fs::read_to_string(format!("{path}/online"));
+    // CPU 0 often cannot be switched off and has no such file.
+    let here = std::path::Path::new(&path).exists() && online.map_or(true, |it| it.trim() == "1");
+    if here { Ok(cpu) } else { Err(format!("there is no CPU {cpu} online here")) }
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    let catalog = common.catalog()?;
+    let request = request(&catalog, options)?;
+    let specs = specs(&options.lane)?;
+    let store = common.store()?;
+    let cancel = cancel_on_signals()?;
+    let owner = ProcessIdentity::current().map_err(Failure::failed)?;
+
+    let mut opened: Vec<Event> = Vec::new();
+    let mut lanes = open_lanes(&specs, &owner, &mut opened).map_err(Failure::failed)?;
+    let missing = tell_lanes(&opened);
+    if lanes.is_empty() {
+        return Err(Failure::Failed("none of the lanes can run here; nothing was recorded".to_owned()));
+    }
+    let plan = Plan::new(&request, &lanes).map_err(|error| match error {
+        PlanError::Catalog(_) | PlanError::Nothing(_) => Failure::usage(error),
+    })?;
+    for reason in &plan.left_out {
+        say(&format!("left out: {reason}"));
+    }
+    let total = plan.cells.len() as u64 * u64::from(plan.runs);
+    let mut progress = Progress::new(total);
+    let header = header(options, &specs, &request, &owner)?;
+    let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(event)))
+        .map_err(Failure::failed)?;
+    let recording = writer.recording();
+    for event in opened {
+        writer.send(event).map_err(Failure::failed)?;
+    }
+    let sampler = options.sample_interval.0.map(Sampler::start).transpose()?;
+    let recorded = Recorder::new(&mut lanes, &plan, sampler, cancel).run(&mut writer);
+    let finished = writer.finish();
+    let tally = recorded
+        .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
+    let mut store = finished.map_err(Failure::failed)?;
+    conclude(common, &mut store, recording)?;
+    let incomplete = !options.lane.is_empty() && missing;
+    Ok(exit_code(&tally, incomplete))
+}
+
+fn request(catalog: &Catalog, options: &Options) -> Result<PlanRequest, Failure> {
+    let names: Vec<&str> = if options.workload.is_empty() {
+        DEMO.to_vec()
+    } else {
+        options.workload.iter().map(String::as_str).collect()
+    };
+    let mut workloads = Vec::new();
+    for name in names {
+        let workload = catalog.get(name).map_err(Failure::usage)?;
+        workload.preset(&options.preset).map_err(Failure::usage)?;
+        if !workloads.iter().any(|other| Arc::ptr_eq(other, workload)) {
+            workloads.push(Arc::clone(workload));
+        }
+    }
+    Ok(PlanRequest {
+        workloads,
+        preset: options.preset.clone(),
+        starts: options.start,
+        runs: options.runs,
+        warmup: options.warmup,
+        memory: options.memory,
+        timeout: options.timeout,
+        cpu: options.pin,
+    })
+}
+
+/// The lanes named, each once; by default all.
+pub(super) fn specs(names: &[String]) -> Result<Vec<LaneSpec>, Failure> {
+    if names.is_empty() {
+        return Ok(LaneSpec::defaults());
+    }
+    let mut specs: Vec<LaneSpec> = Vec::new();
+    for name in names {
+        let spec = name.parse().map_err(Failure::usage)?;
+        if !specs.contains(&spec) {
+            specs.push(spec);
+        }
+    }
+    Ok(specs)
+}
+
+/// Says which lanes cannot run; returns whether there are any.
+pub(super) fn tell_lanes(events: &[Event]) -> bool {
+    let mut missing = false;
+    for event in events {
+        if let Event::Lane { name, unavailable: Some(reason), .. } = event {
+            say(&format!("lane {name} cannot run here: {reason}"));
+            missing = true;
+        }
+    }
+    missing
+}
+
+/// The first Ctrl-C, SIGTERM or SIGHUP stops cleanly; the second at once.
+pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(Cancel::watching(flag))
+}
+
+fn header(
+    options: &Options,
+    specs: &[LaneSpec],
+    request: &PlanRequest,
+    owner: &ProcessIdentity,
+) -> Result<RecordingHeader, Failure> {
+    let plan = json!({
+        "workloads": request.workloads.iter().map(|it| &it.name).collect::<Vec<_>>(),
+        "lanes": specs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "preset": request.preset,
+        "start": format!("{:?}", request.starts).to_lowercase(),
+        "runs": request.runs,
+        "warmup": request.warmup,
+        "memory_bytes": request.memory.map(|size| size.0),
+        "timeout_ns": request.timeout.map(|span| span.0),
+        "pin": request.cpu,
+        "sample_interval_ns": options.sample_interval.0.map(|span| span.0),
+    });
+    Ok(RecordingHeader {
+        label: options.label.clone(),
+        owner: owner.to_string(),
+        plan: plan.to_string(),
+        host: serde_json::to_string(&Fingerprint::take()).map_err(Failure::failed)?,
+        sample_interval: options.sample_interval.0,
+    })
+}
+
+/// Prints the comparison, then what a reader must know about it.
+pub(super) fn conclude(common: &Common, store: &mut Store, recording: i64) -> Result<(), Failure> {
+    let models: Vec<_> = crate::pricing::builtin().iter().collect();
+    let cells = store.cells(recording).map_err(Failure::failed)?;
+    let simulation = match store.replay(recording, &models) {
+        Ok(simulation) => Some(simulation),
+        Err(error) => {
+            say(&format!("no bills: {error}"));
+            None
+        }
+    };
+    let summary = simulation.as_ref().map(|simulation| &simulation.summary);
+    let table = comparison::comparison(&cells, summary);
+    if common.format == Format::Table {
+        let mut out = std::io::stdout().lock();
+        let text =
+            table.render_within(terminal_width(), comparison::SHARED, comparison::SPLIT);
+        writeln!(out, "{text}")?;
+        out.flush()?;
+    } else {
+        common.print(&table)?;
+    }
+    for note in comparison::footnotes(&cells, summary) {
+        say(&note);
+    }
+    let simulated = simulation.map_or_else(String::new, |it| format!(", simulation {}", it.id));
+    say(&format!("recording {recording}{simulated} in {}", store.path().display()));
+    Ok(())
+}
+
+fn exit_code(tally: &Tally, incomplete: bool) -> ExitCode {
+    match tally {
+        Tally { interrupted: true, .. } => ExitCode::from(130),
+        Tally { bad: 0, unprepared: 0, .. } if !incomplete => ExitCode::SUCCESS,
+        Tally { ok: 0, .. } => ExitCode::from(1),
+        _ => ExitCode::from(3),
+    }
+}

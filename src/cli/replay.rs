@@ -1,0 +1,56 @@
+//! `replay`: a recording through price models.
+
+use std::process::ExitCode;
+
+use super::{Common, Failure, Outcome, say};
+use crate::pricing::{self, PriceModel};
+use crate::report::{Format, totals};
+use crate::store::RecordingRef;
+
+/// Options of `replay`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer replay latest
+  cyclometer replay 12 --model aws-lambda-x86 --format csv
+
+Billed are invocations that ended well, failed or ran out of time, as providers
+bill them; interrupted ones are not. The same replay twice is stored once.")]
+pub(super) struct Options {
+    /// Number of a recording, or `latest`
+    #[arg(default_value = "latest", value_name = "RECORDING")]
+    recording: String,
+    /// Price models, by id [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "ID,ID")]
+    model: Vec<String>,
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    let recording: RecordingRef = options.recording.parse().map_err(Failure::Usage)?;
+    let models = models(&options.model)?;
+    let mut store = common.store()?;
+    let recording = store.find(recording).map_err(Failure::failed)?;
+    let simulation = store.replay(recording, &models).map_err(Failure::failed)?;
+    common.print(&totals(&simulation.summary))?;
+    if common.format == Format::Table {
+        say("amounts to 6 significant digits; --format json has all of them");
+    }
+    let stored = if simulation.known { "was stored before" } else { "is stored" };
+    say(&format!("recording {recording}: simulation {} {stored}", simulation.id));
+    let refused = simulation.summary.overall().models.iter().any(|total| total.refusals() > 0);
+    Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+fn models(ids: &[String]) -> Result<Vec<&'static PriceModel>, Failure> {
+    if ids.is_empty() {
+        return Ok(pricing::builtin().iter().collect());
+    }
+    let mut models: Vec<&'static PriceModel> = Vec::new();
+    for id in ids {
+        let model = pricing::find(id).map_err(Failure::usage)?;
+        if !models.iter().any(|other| other.id() == model.id()) {
+            models.push(model);
+        }
+    }
+    Ok(models)
+}

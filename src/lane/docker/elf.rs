@@ -1,0 +1,130 @@
+//! Whether a program can run in an image that holds nothing but itself.
+
+use thiserror::Error;
+
+/// Why a program cannot run alone.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(super) enum NotAlone {
+    #[error("it is not a 64-bit little-endian ELF program (a script?)")]
+    NotElf,
+    #[error("its ELF header is damaged")]
+    Damaged,
+    #[error("it is linked dynamically and needs {0}")]
+    Dynamic(String),
+}
+
+/// Offsets of the 64-bit ELF header and program headers, after the System V
+/// ABI, chapter 4 and 5.
+mod offset {
+    pub const PROGRAM_HEADERS: usize = 32;
+    pub const ENTRY_SIZE: usize = 54;
+    pub const ENTRIES: usize = 56;
+    pub const FILE_POSITION: usize = 8;
+    pub const FILE_SIZE: usize = 32;
+}
+
+/// The smallest program header that holds what is read from it.
+const SMALLEST_ENTRY: usize = 56;
+const PT_INTERP: u32 = 3;
+
+/// Checks that `program` is an ELF file that asks for no interpreter.
+pub(super) fn check_static(program: &[u8]) -> Result<(), NotAlone> {
+    // Magic, class 64-bit, little endian.
+    if !program.starts_with(b"\x7fELF\x02\x01") {
+        return Err(NotAlone::NotElf);
+    }
+    let table = position(program, offset::PROGRAM_HEADERS).ok_or(NotAlone::Damaged)?;
+    let size = usize::from(short(program, offset::ENTRY_SIZE).ok_or(NotAlone::Damaged)?);
+    let entries = usize::from(short(program, offset::ENTRIES).ok_or(NotAlone::Damaged)?);
+    if entries == 0 || size < SMALLEST_ENTRY {
+        return Err(NotAlone::Damaged);
+    }
+    for index in 0..entries {
+        let start = table.checked_add(index * size).ok_or(NotAlone::Damaged)?;
+        let entry = slice(program, start, size).ok_or(NotAlone::Damaged)?;
+        if array(entry, 0).map(u32::from_le_bytes) == Some(PT_INTERP) {
+            return Err(NotAlone::Dynamic(interpreter(program, entry)));
+        }
+    }
+    Ok(())
+}
+
+/// The name of the loader that a program header asks for.
+fn interpreter(program: &[u8], entry: &[u8]) -> String {
+    let text = position(entry, offset::FILE_POSITION)
+        .zip(position(entry, offset::FILE_SIZE))
+        .and_then(|(start, length)| slice(program, start, length))
+        .filter(|text| text.len() < 4096);
+    text.map_or_else(
+        || "a loader".to_owned(),
+        |text| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned(),
+    )
+}
+
+fn slice(bytes: &[u8], start: usize, length: usize) -> Option<&[u8]> {
+    bytes.get(start..start.checked_add(length)?)
+}
+
+fn array<const N: usize>(bytes: &[u8], start: usize) -> Option<[u8; N]> {
+    slice(bytes, start, N)?.try_into().ok()
+}
+
+fn position(bytes: &[u8], start: usize) -> Option<usize> {
+    usize::try_from(u64::from_le_bytes(array(bytes, start)?)).ok()
+}
+
+fn short(bytes: &[u8], start: usize) -> Option<u16> {
+    array(bytes, start).map(u16::from_le_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header with one program header of `kind`, and an interpreter's name.
+    fn elf(kind: u32) -> Vec<u8> {
+        let mut file = vec![0; 64 + 56];
+        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        file[32..40].copy_from_slice(&64_u64.to_le_bytes());
+        file[54..56].copy_from_slice(&56_u16.to_le_bytes());
+        file[56..58].copy_from_slice(&1_u16.to_le_bytes());
+        file[64..68].copy_from_slice(&kind.to_le_bytes());
+        file[72..80].copy_from_slice(&120_u64.to_le_bytes());
+        file[96..104].copy_from_slice(&7_u64.to_le_bytes());
+        file.extend(b"/ld.so\0");
+        file
+    }
+
+    #[test]
+    fn an_interpreter_is_found_and_named() {
+        assert_eq!(check_static(&elf(1)), Ok(()));
+        assert_eq!(check_static(&elf(PT_INTERP)), Err(NotAlone::Dynamic("/ld.so".to_owned())));
+    }
+
+    #[test]
+    fn garbage_is_refused_without_harm() {
+        assert_eq!(check_static(b""), Err(NotAlone::NotElf));
+        assert_eq!(check_static(b"#!/bin/sh\n"), Err(NotAlone::NotElf));
+        let whole = elf(1);
+        for length in 6..64 + 56 {
+            assert_eq!(check_static(&whole[..length]), Err(NotAlone::Damaged), "{length}");
+        }
+        let mut far = elf(1);
+        far[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(check_static(&far), Err(NotAlone::Damaged));
+        let mut nowhere = elf(PT_INTERP);
+        nowhere[72..80].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(check_static(&nowhere), Err(NotAlone::Dynamic("a loader".to_owned())));
+        let mut wild = elf(1);
+        for byte in &mut wild[6..] {
+            *byte = 0xff;
+        }
+        assert_eq!(check_static(&wild), Err(NotAlone::Damaged));
+    }
+
+    #[test]
+    fn this_test_program_is_dynamic_or_static_but_sound() {
+        let program = std::fs::read("/proc/self/exe").expect("a running program");
+        assert!(!matches!(check_static(&program), Err(NotAlone::NotElf | NotAlone::Damaged)));
+    }
+}

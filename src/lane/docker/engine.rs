@@ -1,0 +1,387 @@
+//! The connection to the engine: every request bounded in time, every failure
+//! told with what was tried, the cause and the remedy.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use bollard::errors::Error as ApiError;
+use bollard::models::{SystemInfo, SystemInfoCgroupDriverEnum};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::connect::{self, Endpoint};
+use crate::lane::{Cancel, LaneError};
+use crate::meter::cgroup::Driver;
+use crate::units::Nanos;
+
+/// Longest time for the first answer of an engine.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Longest time for what an engine does at once, even under load.
+pub(super) const REQUEST: Duration = Duration::from_secs(10);
+/// Longest time for removing what is left behind where nobody should wait.
+pub(super) const BRIEF: Duration = Duration::from_secs(2);
+/// How often a wait looks at its cancel token.
+pub(super) const POLL: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
+/// The client's own limit must never be the first to end a request: its error
+/// does not say what took so long, and waiting for a container has no limit.
+const CLIENT_LIMIT_SECONDS: u64 = 7 * 24 * 3600;
+
+/// What went wrong between the engine and here.
+#[derive(Debug, Error)]
+pub(super) enum EngineError {
+    /// No answer in time.
+    #[error(
+        "Docker at {host} did not answer within {limit} when asked to {action}: the engine hangs \
+         or is overloaded; look at its log (`journalctl -u docker`) or restart it"
+    )]
+    Silent { host: String, action: &'static str, limit: Nanos },
+    /// No connection, or one that broke.
+    #[error("Docker at {host} cannot be asked to {action}: {cause}; {remedy}")]
+    Unreachable { host: String, action: &'static str, cause: String, remedy: &'static str },
+    /// The engine's own answer is no.
+    #[error("Docker could not {action}: {message}{remedy}")]
+    Refused { action: &'static str, status: Option<u16>, message: String, remedy: &'static str },
+    /// Stopped on request before there was an answer.
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl EngineError {
+    /// Whether the engine said that what was asked for does not exist.
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused { status: Some(404), .. })
+    }
+
+    /// Whether the engine said that what was asked for is so, or soon will be.
+    pub const fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status: Some(409), .. })
+    }
+}
+
+/// What `doctor` says of an engine; `None` is what it did not tell.
+#[derive(Debug, Clone)]
+pub struct EngineInfo {
+    /// Where it is and who said so.
+    pub endpoint: Endpoint,
+    /// Its version.
+    pub version: Option<String>,
+    /// The newest version of its interface.
+    pub api_version: Option<String>,
+    /// The names of its OCI runtimes, sorted.
+    pub runtimes: Vec<String>,
+    /// The one that runs containers that ask for none.
+    pub default_runtime: Option<String>,
+    /// Who names control groups: `cgroupfs` or `systemd`.
+    pub cgroup_driver: Option<String>,
+    /// `1` or `2`.
+    pub cgroup_version: Option<String>,
+    /// How image layers are kept.
+    pub storage_driver: Option<String>,
+    /// Its data folder.
+    pub root: Option<String>,
+    /// The host it runs on.
+    pub host: Option<String>,
+    /// That host's kernel.
+    pub kernel: Option<String>,
+    /// Whether the kernel can limit swap.
+    pub limits_swap: Option<bool>,
+    /// The driver, where control groups can be made for it.
+    pub(super) driver: Option<Driver>,
+}
+
+impl EngineInfo {
+    fn new(endpoint: Endpoint, api_version: Option<String>, info: SystemInfo) -> Self {
+        let mut runtimes: Vec<_> =
+            info.runtimes.map(|runtimes| runtimes.into_keys().collect()).unwrap_or_default();
+        runtimes.sort_unstable();
+        let driver = match info.cgroup_driver {
+            Some(SystemInfoCgroupDriverEnum::CGROUPFS) => Some(Driver::Cgroupfs),
+            Some(SystemInfoCgroupDriverEnum::SYSTEMD) => Some(Driver::Systemd),
+            _ => None,
+        };
+        Self {
+            endpoint,
+            version: info.server_version,
+            api_version,
+            runtimes,
+            default_runtime: info.default_runtime,
+            cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()),
+            cgroup_version: info.cgroup_version.map(|version| version.to_string()),
+            storage_driver: info.driver,
+            root: info.docker_root_dir,
+            host: info.name,
+            kernel: info.kernel_version,
+            limits_swap: info.swap_limit,
+            driver,
+        }
+    }
+
+    /// Why this machine's control groups cannot be the engine's, if so.
+    pub(super) fn elsewhere(&self) -> Option<String> {
+        let here = |name: &str| {
+            let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?;
+            Some(text.trim().to_owned())
+        };
+        let same = self.host == here("hostname") && self.kernel == here("osrelease");
+        (!same).then(|| {
+            let host = self.host.as_deref().unwrap_or("of unknown name");
+            format!("the engine runs on another machine ({host}), out of reach of this one's meters")
+        })
+    }
+}
+
+/// Asks the engine about itself, for `doctor`.
+///
+/// # Errors
+/// [`LaneError::Unavailable`], with what was tried, the cause and the remedy.
+pub fn inspect() -> Result<EngineInfo, LaneError> {
+    Engine::connect().map(|(_, info)| info)
+}
+
+/// A connection to an engine and what runs it.
+pub(super) struct Engine {
+    pub docker: Docker,
+    pub host: String,
+    runtime: Runtime,
+}
+
+impl Engine {
+    /// Finds the engine and asks it about itself.
+    ///
+    /// # Errors
+    /// [`LaneError::Unavailable`].
+    pub fn connect() -> Result<(Self, EngineInfo), LaneError> {
+        let unavailable = |reason: String| LaneError::Unavailable { reason };
+        let endpoint = connect::endpoint().map_err(|error| unavailable(error.to_string()))?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
+            unavailable(format!("cannot wait for the Docker engine's answers: {error}"))
+        })?;
+        let docker = client(&endpoint).map_err(|error| unavailable(refusal(&endpoint, &error)))?;
+        let engine = Self { docker, host: endpoint.host.clone(), runtime };
+        let answer = engine.runtime.block_on(engine.introduce(&endpoint));
+        let (api_version, info) = answer.map_err(unavailable)?;
+        Ok((engine, EngineInfo::new(endpoint, api_version, info)))
+    }
+
+    async fn introduce(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(Option<String>, SystemInfo), String> {
+        let ask = async {
+            // Also lowers the client's version to the engine's.
+            self.docker.clone().negotiate_version().await?;
+            let version = self.docker.version().await?;
+            Ok::<_, ApiError>((version.api_version, self.docker.info().await?))
+        };
+        match tokio::time::timeout(CONNECT, ask).await {
+            Ok(answer) => answer.map_err(|error| refusal(endpoint, &error)),
+            Err(_) => Err(format!(
+                "the Docker engine at {endpoint} did not answer within {}; look at its log \
+                 (`journalctl -u docker`) or restart it",
+                Nanos::from(CONNECT)
+            )),
+        }
+    }
+
+    /// Runs a future to its end.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// The answer to a request, waited for no longer than `limit`. After
+    /// `cancel` only [`BRIEF`] is left: what the engine has begun to make
+    /// should be known, so that it can be removed.
+    pub async fn ask<T>(
+        &self,
+        action: &'static str,
+        limit: Duration,
+        cancel: Option<&Cancel>,
+        request: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, EngineError> {
+        let mut request = std::pin::pin!(request);
+        let mut alarm = std::pin::pin!(sleep(limit));
+        let mut ticks = interval(POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cancelled = false;
+        loop {
+            tokio::select! {
+                answer = &mut request => {
+                    return answer.map_err(|error| self.explain(action, &error));
+                }
+                () = &mut alarm => return Err(if cancelled {
+                    EngineError::Cancelled
+                } else {
+                    EngineError::Silent { host: self.host.clone(), action, limit: limit.into() }
+                }),
+                _ = ticks.tick() => {
+                    if !cancelled && cancel.is_some_and(Cancel::is_cancelled) {
+                        cancelled = true;
+                        let brief = Instant::now() + BRIEF;
+                        let deadline = alarm.deadline().min(brief);
+                        alarm.as_mut().reset(deadline);
+                    }
+                }
+            }
+        }
+    }
+
+    /// An error of the client library in the words of this program.
+    pub fn explain(&self, action: &'static str, error: &ApiError) -> EngineError {
+        let (status, message) = match error {
+            ApiError::DockerResponseServerError { status_code, message } => {
+                (Some(*status_code), message.trim().to_owned())
+            }
+            ApiError::DockerStreamError { error } => (None, error.trim().to_owned()),
+            ApiError::JsonDataError { .. } | ApiError::JsonSerdeError { .. } => {
+                (None, format!("its answer is not understood ({error})"))
+            }
+            _ => {
+                return EngineError::Unreachable {
+                    host: self.host.clone(),
+                    action,
+                    cause: root_cause(error),
+                    remedy: remedy(io_kind(error)),
+                };
+            }
+        };
+        let remedy = refusal_remedy(&message);
+        EngineError::Refused { action, status, message, remedy }
+    }
+}
+
+/// A client for `endpoint`; nothing is sent yet.
+fn client(endpoint: &Endpoint) -> Result<Docker, ApiError> {
+    let Some(socket) = endpoint.socket() else {
+        return Docker::connect_with_http(&endpoint.host, CLIENT_LIMIT_SECONDS, API_DEFAULT_VERSION);
+    };
+    // The library says "not found" whatever the cause is.
+    std::fs::metadata(socket)?;
+    Docker::connect_with_unix(&endpoint.host, CLIENT_LIMIT_SECONDS, API_DEFAULT_VERSION)
+}
+
+/// Why an engine cannot be used at all, in one paragraph.
+fn refusal(endpoint: &Endpoint, error: &ApiError) -> String {
+    let cause = root_cause(error);
+    format!("no Docker engine at {endpoint}: {cause}; {}", remedy(io_kind(error)))
+}
+
+/// The system's own error below the library's layers, if there is one.
+fn io_kind(error: &ApiError) -> Option<io::ErrorKind> {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        // A transparent variant hides the error that it holds from the chain.
+        if let Some(ApiError::IOError { err }) = error.downcast_ref() {
+            return Some(err.kind());
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The innermost error's text: the outer ones only repeat that it failed.
+fn root_cause(error: &ApiError) -> String {
+    let mut innermost: &dyn StdError = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+const fn remedy(kind: Option<io::ErrorKind>) -> &'static str {
+    match kind {
+        Some(io::ErrorKind::NotFound) => {
+            "is Docker installed and running? Start it with `systemctl start docker`, or say \
+             where it listens with DOCKER_HOST"
+        }
+        Some(io::ErrorKind::PermissionDenied) => {
+            "add yourself to the docker group (`usermod -aG docker $USER`, then log in again), \
+             or run as root"
+        }
+        Some(io::ErrorKind::ConnectionRefused) => {
+            "no engine listens there: start it with `systemctl start docker`"
+        }
+        _ => "is the engine still running? Look with `systemctl status docker`",
+    }
+}
+
+/// What to do about an answer, where its text tells.
+fn refusal_remedy(message: &str) -> &'static str {
+    if message.contains("No such image") {
+        "; the image was removed after it had been prepared: start again, which imports it anew"
+    } else if message.contains("OCI runtime") || message.contains("failed to create shim") {
+        "; the OCI runtime is installed but does not run here: use another one of \
+         `docker info`'s runtimes"
+    } else if message.contains("Minimum memory limit") {
+        "; raise the workload's memory limit"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine() -> Engine {
+        Engine {
+            docker: Docker::connect_with_http("tcp://127.0.0.1:1", 1, API_DEFAULT_VERSION)
+                .expect("nothing is sent yet"),
+            host: "tcp://127.0.0.1:1".to_owned(),
+            runtime: Builder::new_current_thread().enable_all().build().expect("a runtime"),
+        }
+    }
+
+    #[test]
+    fn requests_are_bounded_and_cancelled() {
+        let engine = engine();
+        let forever = std::future::pending::<Result<(), ApiError>>;
+        let limit = Duration::from_millis(20);
+        let error = engine.block_on(engine.ask("wait", limit, None, forever()));
+        assert!(matches!(error, Err(EngineError::Silent { .. })), "{error:?}");
+        let cancel = Cancel::default();
+        cancel.cancel();
+        let begun = std::time::Instant::now();
+        let error = engine.block_on(engine.ask("wait", REQUEST, Some(&cancel), forever()));
+        assert!(matches!(error, Err(EngineError::Cancelled)), "{error:?}");
+        assert!(begun.elapsed() < BRIEF * 2);
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_says_what_to_do() {
+        let engine = engine();
+        let error = engine
+            .block_on(engine.ask("tell its version", REQUEST, None, engine.docker.version()))
+            .expect_err("nobody listens on port 1")
+            .to_string();
+        assert!(error.contains("refused") && error.contains("systemctl start docker"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_socket_says_what_to_do() {
+        let endpoint = Endpoint {
+            host: "unix:///nonexistent/docker.sock".to_owned(),
+            from: connect::Origin::Environment,
+        };
+        let error = client(&endpoint).expect_err("there is no such socket");
+        let text = refusal(&endpoint, &error);
+        for part in ["/nonexistent/docker.sock (DOCKER_HOST)", "No such file", "systemctl start"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn denied_and_refused_have_their_own_remedies() {
+        let error = |kind: io::ErrorKind| ApiError::IOError { err: kind.into() };
+        let text = |kind| remedy(io_kind(&error(kind)));
+        assert!(text(io::ErrorKind::PermissionDenied).contains("docker group"));
+        assert!(text(io::ErrorKind::ConnectionRefused).contains("start docker"));
+        assert!(text(io::ErrorKind::BrokenPipe).contains("still running"));
+    }
+}

@@ -1,0 +1,300 @@
+//! The meters of one container: counters and accounting of a control group
+//! made before it, as its parent.
+//!
+//! What to know before believing them: the group also holds what the OCI
+//! runtime does inside the container's control group before the function
+//! starts (`runc init`, gVisor's sandbox), so a container that does nothing is
+//! not free. The peak of memory includes page cache and kernel memory. What
+//! the engine and its shim spend outside, as `dockerd` and `containerd`, is
+//! not in it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::lane::{Job, Probe};
+use crate::meter::cgroup::Group;
+use crate::meter::perf::{Counters, Counts, Snapshot, Target};
+use crate::meter::{Meter, Phases, Provenances, Source, Usage};
+use crate::units::Nanos;
+
+/// Meters that only perf counts.
+const COUNTED: [Meter; 8] = [
+    Meter::PageFaults,
+    Meter::ContextSwitches,
+    Meter::Migrations,
+    Meter::Cycles,
+    Meter::RefCycles,
+    Meter::Instructions,
+    Meter::BranchMisses,
+    Meter::CacheMisses,
+];
+/// Meters that a control group accounts for by itself.
+const ACCOUNTED: [Meter; 5] =
+    [Meter::CpuTime, Meter::CpuUser, Meter::CpuSystem, Meter::MemoryPeak, Meter::MemoryRss];
+
+const OUTSIDE: &str = "the runtime runs outside the measured hierarchy";
+const START_UP: &str = "with the OCI runtime's start-up inside the container's control group";
+
+/// Counters on the group, and where they stood before the container.
+struct Counting {
+    counters: Counters,
+    baseline: Snapshot,
+    cpu_before: Option<u64>,
+    ticks_before: Option<u64>,
+}
+
+/// A control group and its counters, for one invocation.
+pub(super) struct Metered {
+    group: Group,
+    /// The reason where perf cannot watch the group.
+    counting: Result<Mutex<Counting>, String>,
+    /// Ticks of the time-stamp counter a second, if known.
+    tsc_hz: Option<u64>,
+}
+
+impl Metered {
+    /// Starts to count what will run in `group`.
+    pub fn open(group: Group, tsc_hz: Option<u64>) -> Self {
+        let counting = group.perf_directory().map_err(|error| error.to_string()).map(|directory| {
+            let mut counters = Counters::open(Target::Cgroup(&directory));
+            Mutex::new(Counting {
+                baseline: counters.read(),
+                cpu_before: counters.read_one(Meter::CpuTime),
+                ticks_before: counters.read_one(Meter::RefCycles),
+                counters,
+            })
+        });
+        Self { group, counting, tsc_hz }
+    }
+
+    /// What the engine is told to put the container under.
+    pub fn parent(&self) -> &str {
+        self.group.parent_name()
+    }
+
+    /// Reads live values, as long as the invocation lasts.
+    pub fn probe(self: &Arc<Self>) -> Box<dyn Probe> {
+        Box::new(Live(Arc::downgrade(self)))
+    }
+
+    fn counting(&self) -> Option<MutexGuard<'_, Counting>> {
+        let lock = self.counting.as_ref().ok()?.lock();
+        Some(lock.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Everything counted until now, with its sources.
+    fn read(&self) -> (Values, Provenances) {
+        let accounted = self.group.cpu_time().map(|time| time.0);
+        let mut sources = Provenances::default();
+        let counts = match &self.counting {
+            Ok(_) => self.counting().map(|mut counting| {
+                let after = counting.counters.read();
+                sources.merge(counting.counters.provenances());
+                counting.counters.between(&counting.baseline, &after)
+            }),
+            Err(reason) => {
+                for meter in COUNTED.into_iter().chain([Meter::CpuTime]) {
+                    sources.missing(meter, reason);
+                }
+                None
+            }
+        };
+        let values = Values {
+            counts,
+            accounted,
+            split: self.group.cpu_split(),
+            peak: self.group.memory_peak().map(|peak| peak.0),
+            tsc_hz: self.tsc_hz,
+        };
+        (values, sources)
+    }
+}
+
+/// The sampler's view. Weak, so that the group goes away with its invocation
+/// and not whenever the sampler's thread drops this.
+struct Live(Weak<Metered>);
+
+impl Probe for Live {
+    fn read(&mut self) -> Vec<(Meter, u64)> {
+        let Some(metered) = self.0.upgrade() else { return Vec::new() };
+        let since = |now: Option<u64>, before: Option<u64>| Some(now?.saturating_sub(before?));
+        let (cpu, ticks) = metered.counting().map_or((None, None), |mut counting| {
+            let cpu = counting.counters.read_one(Meter::CpuTime);
+            let ticks = counting.counters.read_one(Meter::RefCycles);
+            (since(cpu, counting.cpu_before), since(ticks, counting.ticks_before))
+        });
+        let accounted = metered.group.cpu_time().map(|time| time.0);
+        let outside = is_outside(cpu, accounted);
+        let cpu = if outside { accounted } else { cpu.or(accounted) };
+        let ticks = ticks.filter(|_| !outside).or_else(|| estimate(cpu?, metered.tsc_hz?));
+        let memory = metered.group.memory_current().map(|memory| memory.0);
+        [(Meter::CpuTime, cpu), (Meter::RefCycles, ticks), (Meter::MemoryRss, memory)]
+            .into_iter()
+            .filter_map(|(meter, value)| Some((meter, value?)))
+            .collect()
+    }
+}
+
+/// Whether perf missed much of what the control group accounts for. The
+/// allowance is for the two clocks being read one after the other.
+fn is_outside(counted: Option<u64>, accounted: Option<u64>) -> bool {
+    match (counted, accounted) {
+        (Some(counted), Some(accounted)) => {
+            accounted > counted.saturating_add(counted / 20).saturating_add(5_000_000)
+        }
+        _ => false,
+    }
+}
+
+/// Ticks of the time-stamp counter in so much CPU time.
+fn estimate(cpu_nanos: u64, tsc_hz: u64) -> Option<u64> {
+    u64::try_from(u128::from(cpu_nanos) * u128::from(tsc_hz) / 1_000_000_000).ok()
+}
+
+/// What was read, before anything is made of it.
+struct Values {
+    counts: Option<Counts>,
+    /// CPU time by the control group's own accounting, in nanoseconds.
+    accounted: Option<u64>,
+    split: Option<(Nanos, Nanos)>,
+    peak: Option<u64>,
+    tsc_hz: Option<u64>,
+}
+
+/// The usage of an invocation and where each of its values came from.
+/// `metered` is the reason where there is no control group.
+pub(super) fn account(
+    metered: Result<&Metered, &str>,
+    job: &Job,
+    phases: Phases,
+) -> (Usage, Provenances) {
+    let mut usage = Usage::new(true);
+    usage.phases = phases;
+    let mut sources = match metered.map(Metered::read) {
+        Ok((values, sources)) => values.into_usage(&mut usage, sources),
+        Err(reason) => missing(reason),
+    };
+    usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+    sources.set(Meter::MemoryAllocated, Source::Plan, "the container's memory limit");
+    usage.set(Meter::Wall, wall(&phases));
+    sources.set(
+        Meter::Wall,
+        Source::Clock,
+        "create + start + run, as answered by the engine; attaching to the streams between \
+         create and start is left out",
+    );
+    for meter in [Meter::WasmOps, Meter::LinearMemory] {
+        sources.missing(meter, "not WebAssembly");
+    }
+    for meter in [Meter::IoRead, Meter::IoWrite] {
+        sources.missing(meter, "not metered in containers");
+    }
+    (usage, sources)
+}
+
+fn missing(reason: &str) -> Provenances {
+    let mut sources = Provenances::default();
+    for meter in COUNTED.into_iter().chain(ACCOUNTED) {
+        sources.missing(meter, reason);
+    }
+    sources
+}
+
+/// The time of an invocation that got to its end.
+fn wall(phases: &Phases) -> Option<u64> {
+    Some(phases.create?.0 + phases.start?.0 + phases.run?.0)
+}
+
+impl Values {
+    fn into_usage(self, usage: &mut Usage, mut sources: Provenances) -> Provenances {
+        let counted = self.counts.as_ref().and_then(|counts| counts.get(Meter::CpuTime));
+        if self.accounted == Some(0) && counted.is_none_or(|counted| counted == 0) {
+            return missing("nothing ran in the control group that was made for the container");
+        }
+        let outside = is_outside(counted, self.accounted);
+        self.cpu_time(counted.filter(|_| !outside), outside, usage, &mut sources);
+        self.counted(outside, usage, &mut sources);
+        self.ref_cycles(outside, usage, &mut sources);
+        self.split_and_memory(usage, &mut sources);
+        sources
+    }
+
+    fn cpu_time(
+        &self,
+        counted: Option<u64>,
+        outside: bool,
+        usage: &mut Usage,
+        sources: &mut Provenances,
+    ) {
+        usage.set(Meter::CpuTime, counted.or(self.accounted));
+        if counted.is_some() {
+            sources.set(Meter::CpuTime, Source::PerfSoftware, START_UP);
+            return;
+        }
+        let why = if outside {
+            OUTSIDE.to_owned()
+        } else {
+            sources.get(Meter::CpuTime).map_or_else(String::new, |source| source.note.clone())
+        };
+        if self.accounted.is_some() {
+            let note = format!("not from perf: {why}; {START_UP}");
+            sources.set(Meter::CpuTime, Source::Cgroup, note);
+        } else {
+            sources.missing(Meter::CpuTime, format!("no CPU accounting in the group; {why}"));
+        }
+    }
+
+    fn counted(&self, outside: bool, usage: &mut Usage, sources: &mut Provenances) {
+        usage.counter_coverage_ppm =
+            self.counts.as_ref().filter(|_| !outside).and_then(|counts| counts.coverage_ppm);
+        for meter in COUNTED {
+            let has_counter = sources.get(meter).is_some_and(|source| source.source.is_some());
+            let value = self.counts.as_ref().and_then(|counts| counts.get(meter));
+            if has_counter && outside {
+                sources.missing(meter, OUTSIDE);
+            } else if has_counter && value.is_none() {
+                sources.missing(meter, "its counter opened but never ran");
+            } else {
+                usage.set(meter, value);
+            }
+        }
+    }
+
+    fn ref_cycles(&self, outside: bool, usage: &mut Usage, sources: &mut Provenances) {
+        if usage.get(Meter::RefCycles).is_some() {
+            return;
+        }
+        let Some((cpu, hz)) = usage.get(Meter::CpuTime).zip(self.tsc_hz) else { return };
+        usage.set(Meter::RefCycles, estimate(cpu, hz));
+        let why = if outside { OUTSIDE } else { "no counter for it here" };
+        let mhz = hz / 1_000_000;
+        sources.set(
+            Meter::RefCycles,
+            Source::Estimate,
+            format!("cpu_time x TSC frequency ({mhz} MHz): {why}"),
+        );
+    }
+
+    fn split_and_memory(&self, usage: &mut Usage, sources: &mut Provenances) {
+        const SPLIT: [Meter; 2] = [Meter::CpuUser, Meter::CpuSystem];
+        usage.set(Meter::CpuUser, self.split.map(|(user, _)| user.0));
+        usage.set(Meter::CpuSystem, self.split.map(|(_, system)| system.0));
+        for meter in SPLIT {
+            if self.split.is_some() {
+                sources.set(meter, Source::Cgroup, "the split is the kernel's estimate");
+            } else {
+                sources.missing(meter, "the control group does not tell user from kernel mode");
+            }
+        }
+        usage.set(Meter::MemoryPeak, self.peak);
+        if self.peak.is_some() {
+            let note = format!("page cache and kernel memory included; {START_UP}");
+            sources.set(Meter::MemoryPeak, Source::Cgroup, note);
+            let note = "in samples only; page cache and kernel memory included";
+            sources.set(Meter::MemoryRss, Source::Cgroup, note);
+        } else {
+            for meter in [Meter::MemoryPeak, Meter::MemoryRss] {
+                sources.missing(meter, "the control group has no memory accounting (kernel too old, or its controller is off)");
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What a container writes: standard output as a digest, the end of standard
+//! error for the reason.
+
+use bollard::container::LogOutput;
+use bytes::Bytes as Buffer;
+use sha2::{Digest, Sha256};
+
+use crate::units::Bytes;
+use crate::workload::OutputDigest;
+
+/// Output up to here is hashed after the invocation, not during it, so that
+/// hashing does not take a CPU from the function or from its engine.
+const DEFERRED: u64 = 64 << 20;
+/// How much of standard error is kept.
+const TAIL: usize = 4 << 10;
+
+/// Collects both streams.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    written: u64,
+    pending: Vec<Buffer>,
+    pending_bytes: u64,
+    hasher: Sha256,
+    tail: Vec<u8>,
+    /// Bytes came that belong to no stream.
+    malformed: bool,
+}
+
+impl Output {
+    /// Takes one piece.
+    pub fn take(&mut self, piece: LogOutput) {
+        match piece {
+            LogOutput::StdOut { message } => self.stdout(message),
+            LogOutput::StdErr { message } => self.stderr(&message),
+            LogOutput::StdIn { .. } => {}
+            // The library's name for what has no valid frame around it. There
+            // is no terminal here, so the connection broke inside a frame.
+            LogOutput::Console { .. } => self.malformed = true,
+        }
+    }
+
+    fn stdout(&mut self, message: Buffer) {
+        let length = message.len() as u64;
+        self.written += length;
+        self.pending_bytes += length;
+        self.pending.push(message);
+        if self.pending_bytes > DEFERRED {
+            self.hash();
+        }
+    }
+
+    fn hash(&mut self) {
+        for piece in self.pending.drain(..) {
+            self.hasher.update(&piece);
+        }
+        self.pending_bytes = 0;
+    }
+
+    fn stderr(&mut self, message: &[u8]) {
+        self.tail.extend_from_slice(message);
+        let excess = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..excess);
+    }
+
+    /// Whether standard output is longer than allowed.
+    pub fn exceeds(&self, limit: Bytes) -> bool {
+        self.written > limit.0
+    }
+
+    /// Forgets the content, which nobody will compare.
+    pub fn discard(&mut self) {
+        self.pending = Vec::new();
+        self.pending_bytes = 0;
+    }
+
+    /// Whether the connection broke inside a piece.
+    pub const fn is_malformed(&self) -> bool {
+        self.malformed
+    }
+
+    /// The digest of standard output.
+    pub fn digest(&mut self) -> OutputDigest {
+        self.hash();
+        OutputDigest { bytes: self.written, sha256: self.hasher.clone().finalize().into() }
+    }
+
+    /// The end of standard error on one line, `None` if nothing was written.
+    pub fn tail(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.tail);
+        let lines: Vec<_> = text.lines().map(printable).filter(|line| !line.is_empty()).collect();
+        (!lines.is_empty()).then(|| lines.join(" | "))
+    }
+}
+
+/// Without control characters, which a terminal would obey.
+fn printable(line: &str) -> String {
+    line.chars().filter(|character| !character.is_control()).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out(text: &str) -> LogOutput {
+        LogOutput::StdOut { message: text.to_owned().into() }
+    }
+
+    fn err(text: &str) -> LogOutput {
+        LogOutput::StdErr { message: text.to_owned().into() }
+    }
+
+    #[test]
+    fn pieces_make_one_digest() {
+        let mut output = Output::default();
+        for piece in [out("ab"), err("x"), out(""), out("c")] {
+            output.take(piece);
+        }
+        assert_eq!(output.digest(), OutputDigest::of(b"abc"));
+        assert!(output.exceeds(Bytes(2)) && !output.exceeds(Bytes(3)));
+    }
+
+    #[test]
+    fn long_output_is_hashed_on_the_way() {
+        let mut output = Output::default();
+        let piece = Buffer::from(vec![7; 1 << 20]);
+        for _ in 0..66 {
+            output.take(LogOutput::StdOut { message: piece.clone() });
+        }
+        assert!(output.pending_bytes <= DEFERRED);
+        assert_eq!(output.digest(), OutputDigest::of(&vec![7; 66 << 20]));
+    }
+
+    #[test]
+    fn the_end_of_standard_error_is_kept_clean() {
+        let mut output = Output::default();
+        assert_eq!(output.tail(), None);
+        output.take(err(&"x".repeat(TAIL)));
+        output.take(err("\n\u{1b}[31mbad\u{7}\n\nend\n"));
+        let tail = output.tail().expect("something was written");
+        assert!(tail.ends_with("x | [31mbad | end"), "{tail}");
+        assert!(tail.len() <= TAIL + 8);
+    }
+
+    #[test]
+    fn a_broken_frame_is_noticed() {
+        let mut output = Output::default();
+        output.take(LogOutput::Console { message: "xyz".into() });
+        assert!(output.is_malformed());
+    }
+}

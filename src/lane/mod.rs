@@ -1,0 +1,303 @@
+//! Lanes: the ways to run a workload, each behind the same contract.
+
+pub mod docker;
+mod launcher;
+mod native;
+mod process;
+mod select;
+pub mod wasmtime;
+
+pub use native::NativeLane;
+pub use select::{LaneSpec, SpecError, open};
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use thiserror::Error;
+
+use crate::meter::{Meter, Provenances, Usage};
+use crate::units::{Bytes, Nanos};
+use crate::workload::{Limits, OutputDigest, Preset, Workload};
+
+/// Whether the sandbox is made for the invocation or was there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StartKind {
+    /// A new process, worker or container.
+    Cold,
+    /// A fresh instance in a worker that already runs.
+    Warm,
+}
+
+impl StartKind {
+    /// The word stored and shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Warm => "warm",
+        }
+    }
+}
+
+impl fmt::Display for StartKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.label())
+    }
+}
+
+/// One cell of a plan: what a lane is asked to run.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Number of the cell in its plan: lanes key what they keep warm by it.
+    pub cell: usize,
+    /// The function.
+    pub workload: Arc<Workload>,
+    /// Its arguments and input.
+    pub preset: Arc<Preset>,
+    /// Cold or warm.
+    pub start: StartKind,
+    /// Limits of memory, time and output that hold for it.
+    pub limits: Limits,
+    /// The only CPU it may run on, if any.
+    pub cpu: Option<u16>,
+}
+
+/// How an invocation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Exit status 0 and the expected output.
+    Ok,
+    /// Anything else that came from the function or its lane.
+    Failed,
+    /// Stopped at its time limit.
+    Timeout,
+    /// Stopped because the recording was.
+    Interrupted,
+}
+
+impl Status {
+    /// The word stored and shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// One meter at one moment inside an invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Moment on the monotonic clock.
+    pub at: Nanos,
+    /// What was read.
+    pub meter: Meter,
+    /// Its value since the invocation began, or the level now.
+    pub value: u64,
+}
+
+/// What came of one invocation.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: Status,
+    /// Why it did not end well, or a remark.
+    pub reason: Option<String>,
+    /// The function's exit code, if it exited.
+    pub exit_code: Option<i32>,
+    /// When it was asked for, on the monotonic clock.
+    pub requested: Nanos,
+    /// When it ended, on the monotonic clock.
+    pub ended: Nanos,
+    /// All that was measured.
+    pub usage: Usage,
+    /// Where each meter came from.
+    pub provenances: Arc<Provenances>,
+    /// What it wrote to standard output.
+    pub output: Option<OutputDigest>,
+}
+
+impl Outcome {
+    /// An invocation that could not even start.
+    #[must_use]
+    pub fn unstarted(job: &Job, requested: Nanos, reason: impl Into<String>) -> Self {
+        Self {
+            status: Status::Failed,
+            reason: Some(reason.into()),
+            exit_code: None,
+            requested,
+            ended: now(),
+            usage: Usage::new(job.start == StartKind::Cold),
+            provenances: Arc::default(),
+            output: None,
+        }
+    }
+
+    /// Turns success into failure if the output is not the expected one.
+    #[must_use]
+    pub fn checked(mut self, preset: &Preset) -> Self {
+        if let (Status::Ok, Some(expected), Some(found)) =
+            (self.status, preset.expected, self.output)
+            && expected != found
+        {
+            self.status = Status::Failed;
+            self.reason =
+                Some(format!("wrong output: expected {expected}, but it wrote {found}"));
+        }
+        self
+    }
+}
+
+/// What preparing a cell gave.
+#[derive(Debug, Clone, Default)]
+pub struct Prepared {
+    /// How long it took; `None` if there was nothing to do.
+    pub took: Option<Nanos>,
+    /// Size of what must be shipped to run the function.
+    pub footprint: Option<Bytes>,
+    /// What `footprint` is the size of.
+    pub footprint_of: &'static str,
+    /// Operators counted in a separate run, for lanes that can count.
+    pub wasm_ops: Option<u64>,
+    /// Remarks for the person who started the recording.
+    pub notes: Vec<String>,
+}
+
+/// Reads live values of a running invocation, called by the sampler's thread.
+pub trait Probe: Send {
+    /// Values at this moment; what cannot be read is left out.
+    fn read(&mut self) -> Vec<(Meter, u64)>;
+}
+
+/// Takes probes of running invocations: the recorder's sampler.
+pub trait Watch {
+    /// Starts to sample.
+    fn begin(&mut self, probe: Box<dyn Probe>);
+    /// Stops to sample. Harmless if nothing was begun.
+    fn end(&mut self);
+}
+
+/// Does not watch.
+#[derive(Debug, Default)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn begin(&mut self, _: Box<dyn Probe>) {}
+    fn end(&mut self) {}
+}
+
+/// A request to stop, shared by all who wait for something. Those who wait
+/// look at it at least every [`Self::POLL_MS`].
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Longest time until a request is noticed.
+    pub const POLL_MS: u16 = 50;
+
+    /// A token that reads a flag set elsewhere, such as by a signal handler.
+    #[must_use]
+    pub const fn watching(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+
+    /// Asks to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Why a lane could not do what it was asked.
+#[derive(Debug, Error)]
+pub enum LaneError {
+    /// The lane cannot run here at all.
+    #[error("{reason}")]
+    Unavailable {
+        /// What was tried, and what to do.
+        reason: String,
+    },
+    /// The lane runs, but not this workload.
+    #[error("{reason}")]
+    Unsupported {
+        /// Why.
+        reason: String,
+    },
+    /// Preparing the workload failed.
+    #[error("cannot prepare {workload}: {reason}")]
+    Prepare {
+        /// Which.
+        workload: String,
+        /// Why.
+        reason: String,
+    },
+    /// Stopped on request.
+    #[error("stopped")]
+    Cancelled,
+}
+
+/// What a lane is, for people and for the recording.
+#[derive(Debug, Clone, Default)]
+pub struct Description {
+    /// Runtime and version, such as `wasmtime 48.0.8`.
+    pub version: String,
+    /// What else matters when reading its figures.
+    pub note: String,
+}
+
+/// A way to run workloads. A lane is used by one thread at a time.
+pub trait Lane: Send {
+    /// Runtime and version.
+    fn describe(&self) -> Description;
+
+    /// The kinds of start it has, the first being its default.
+    fn starts(&self) -> &'static [StartKind];
+
+    /// Whether it can run `workload` at all, before anything is done.
+    ///
+    /// # Errors
+    /// [`LaneError::Unsupported`], with the reason.
+    fn supports(&self, workload: &Workload) -> Result<(), LaneError>;
+
+    /// Compiles, imports or counts what `job` needs, once per cell.
+    ///
+    /// # Errors
+    /// When the cell cannot run; the other cells go on.
+    fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError>;
+
+    /// Runs `job` `count` times, handing each outcome to `emit` as soon as it
+    /// is known. A failure of the function, or of the lane while it runs, is
+    /// an outcome, not an error. Stops early when `cancel` says so.
+    fn invoke(
+        &mut self,
+        job: &Job,
+        count: u32,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    );
+
+    /// Lets go of everything that was kept for the recording.
+    fn close(&mut self);
+}
+
+/// Now, on the monotonic clock that all processes of this machine share.
+#[must_use]
+pub fn now() -> Nanos {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    // The clock cannot fail, nor be negative, on Linux.
+    time.map_or(Nanos(0), |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
+        Nanos(seconds * 1_000_000_000 + nanos)
+    })
+}

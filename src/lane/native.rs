@@ -1,0 +1,209 @@
+//! The same C source as an ordinary process: the floor under every lane.
+//!
+//! Phases: `create` is fork and exec, `run` everything after. There is no
+//! `start`: what the C library does before `main` cannot be seen from outside.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::launcher::{Program, Spawn, Stdio3};
+use super::process::{Run, Runner, digest, span, tail, verdict};
+use super::{
+    Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Watch, now,
+};
+use crate::meter::{Meter, Provenances, Usage};
+use crate::units::Bytes;
+use crate::workload::{Native, Workload, memory_file};
+
+/// Runs native programs.
+pub struct NativeLane {
+    runner: Option<Runner>,
+    programs: HashMap<String, Executable>,
+    provenances: Arc<Provenances>,
+}
+
+enum Executable {
+    Embedded(File),
+    Path(PathBuf),
+}
+
+impl NativeLane {
+    /// Starts the lane's launcher.
+    ///
+    /// # Errors
+    /// When no process can be started.
+    pub fn open() -> Result<Self, LaneError> {
+        let runner = Runner::start()
+            .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
+        let mut provenances = (**runner.provenances()).clone();
+        let no_wasm = "a native program executes no WebAssembly";
+        provenances.missing(Meter::WasmOps, no_wasm);
+        provenances.missing(Meter::LinearMemory, no_wasm);
+        Ok(Self {
+            runner: Some(runner),
+            programs: HashMap::new(),
+            provenances: Arc::new(provenances),
+        })
+    }
+
+    /// Makes the workload's program ready to be executed.
+    fn load(&mut self, workload: &Workload) -> std::io::Result<()> {
+        if !self.programs.contains_key(&workload.name) {
+            let program = match &workload.native {
+                Some(Native::Embedded(bytes)) => {
+                    let mut file = memory_file(&workload.name)?;
+                    file.write_all(bytes)?;
+                    Executable::Embedded(file)
+                }
+                Some(Native::File(path)) => Executable::Path(path.clone()),
+                None => return Err(std::io::ErrorKind::NotFound.into()),
+            };
+            self.programs.insert(workload.name.clone(), program);
+        }
+        Ok(())
+    }
+
+    fn once(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
+        let requested = now();
+        match self.try_once(job, watch, cancel) {
+            Ok(outcome) => outcome,
+            Err(reason) => Outcome::unstarted(job, requested, reason),
+        }
+    }
+
+    fn try_once(
+        &mut self,
+        job: &Job,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+    ) -> Result<Outcome, String> {
+        if self.runner.is_none() {
+            self.runner = Some(Runner::start().map_err(|error| error.to_string())?);
+        }
+        let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
+        let args: Vec<&str> = std::iter::once(job.workload.name.as_str())
+            .chain(job.preset.args.iter().map(String::as_str))
+            .collect();
+        self.load(&job.workload).map_err(|error| error.to_string())?;
+        let program = match self.programs.get(&job.workload.name) {
+            Some(Executable::Embedded(file)) => Program::File(file.as_fd()),
+            Some(Executable::Path(path)) => Program::Path(path),
+            None => return Err("no native program".to_owned()),
+        };
+        let spawn = Spawn {
+            program,
+            args: &args,
+            stdin: files.stdin.as_fd(),
+            stdout: files.stdout.as_fd(),
+            stderr: files.stderr.as_fd(),
+            extra: None,
+            timeout: Some(job.limits.timeout),
+            data_limit: Some(job.limits.memory),
+            file_limit: Some(job.limits.output),
+            cpu: job.cpu,
+        };
+        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
+        let run = match runner.run(&spawn, watch, cancel) {
+            Ok(run) => run,
+            Err(error) => {
+                // A lost launcher is replaced for the next invocation.
+                if matches!(error, super::launcher::LauncherError::Process { .. }) {
+                    self.runner = None;
+                }
+                return Err(error.to_string());
+            }
+        };
+        Ok(outcome(job, runner, &run, &mut files, Arc::clone(&self.provenances)))
+    }
+}
+
+fn outcome(
+    job: &Job,
+    runner: &Runner,
+    run: &Run,
+    files: &mut Stdio3,
+    provenances: Arc<Provenances>,
+) -> Outcome {
+    let mut usage = Usage::new(true);
+    runner.fill(run, &mut usage);
+    usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+    usage.phases.create = span(run.started.requested, run.started.executed);
+    usage.phases.run = span(run.started.executed, run.ended.at);
+    usage.set(Meter::Wall, run.ended.at.since(run.started.requested).0);
+    let (status, reason, exit_code) = verdict(job, &run.ended, &tail(&mut files.stderr));
+    Outcome {
+        status,
+        reason,
+        exit_code,
+        requested: run.started.requested,
+        ended: run.ended.at,
+        usage,
+        provenances,
+        output: digest(&mut files.stdout).ok(),
+    }
+    .checked(&job.preset)
+}
+
+impl Lane for NativeLane {
+    fn describe(&self) -> Description {
+        Description {
+            version: "plain process".to_owned(),
+            note: "memory limit holds for each process (RLIMIT_DATA)".to_owned(),
+        }
+    }
+
+    fn starts(&self) -> &'static [StartKind] {
+        &[StartKind::Cold]
+    }
+
+    fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
+        if workload.native.is_some() {
+            return Ok(());
+        }
+        Err(LaneError::Unsupported {
+            reason: format!("{} has no native program (`native` in its manifest)", workload.name),
+        })
+    }
+
+    fn prepare(&mut self, job: &Job, _: &Cancel) -> Result<Prepared, LaneError> {
+        let failed = |reason: String| LaneError::Prepare {
+            workload: job.workload.name.clone(),
+            reason,
+        };
+        self.load(&job.workload).map_err(|error| failed(error.to_string()))?;
+        let size = match &job.workload.native {
+            Some(Native::Embedded(bytes)) => Some(Bytes(bytes.len() as u64)),
+            Some(Native::File(path)) => {
+                let data = std::fs::metadata(path)
+                    .map_err(|error| failed(format!("{}: {error}", path.display())))?;
+                Some(Bytes(data.len()))
+            }
+            None => None,
+        };
+        Ok(Prepared { footprint: size, footprint_of: "program", ..Prepared::default() })
+    }
+
+    fn invoke(
+        &mut self,
+        job: &Job,
+        count: u32,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) {
+        for _ in 0..count {
+            if cancel.is_cancelled() {
+                return;
+            }
+            emit(self.once(job, watch, cancel));
+        }
+    }
+
+    fn close(&mut self) {
+        self.runner = None;
+    }
+}

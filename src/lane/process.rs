@@ -1,0 +1,307 @@
+//! Running one program through the launcher with counters, sampler and the
+//! kernel's account of it: what the native lane and cold Wasm workers share.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use super::launcher::{Ended, Launcher, LauncherError, Spawn, Started, Why};
+use super::{Cancel, Job, Probe, Status, Watch};
+use crate::meter::perf::{Counters, Counts, Snapshot, Target};
+use crate::meter::{Meter, Provenances, Source, Usage, host, procfs};
+use crate::units::Nanos;
+use crate::workload::OutputDigest;
+
+/// Meters that a process' counters and its rusage can both give.
+const FALLBACKS: [Meter; 3] = [Meter::CpuTime, Meter::PageFaults, Meter::ContextSwitches];
+
+/// A launcher with counters on all it starts.
+pub(super) struct Runner {
+    launcher: Launcher,
+    counters: Arc<Mutex<Counters>>,
+    provenances: Arc<Provenances>,
+    tsc_hz: Option<u64>,
+}
+
+/// One program's run.
+pub(super) struct Run {
+    pub started: Started,
+    pub ended: Ended,
+    counts: Counts,
+}
+
+impl Runner {
+    pub fn start() -> Result<Self, LauncherError> {
+        let launcher = Launcher::start()?;
+        let counters = Counters::open(Target::Children(launcher.pid()));
+        let tsc_hz = host::tsc_hz();
+        let provenances = Arc::new(provenances(&counters, tsc_hz));
+        Ok(Self { launcher, counters: Arc::new(Mutex::new(counters)), provenances, tsc_hz })
+    }
+
+    /// Where the meters of every run come from.
+    pub fn provenances(&self) -> &Arc<Provenances> {
+        &self.provenances
+    }
+
+    /// Starts a program and waits for its end.
+    pub fn run(
+        &self,
+        spawn: &Spawn<'_>,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+    ) -> Result<Run, LauncherError> {
+        let baseline = baseline(&self.counters);
+        let before = self.read();
+        let started = self.launcher.spawn(spawn)?;
+        watch.begin(Box::new(ProcessProbe {
+            pid: started.pid,
+            counters: Arc::clone(&self.counters),
+            baseline,
+        }));
+        let ended = self.launcher.wait(cancel);
+        watch.end();
+        let ended = ended?;
+        let after = self.read();
+        let counts = self.counters().between(&before, &after);
+        Ok(Run { started, ended, counts })
+    }
+
+    /// Starts a program that stays, such as a warm worker.
+    pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
+        self.launcher.spawn(spawn)
+    }
+
+    /// Waits for the end of a program that was started with [`Self::spawn`].
+    pub fn wait(&self, cancel: &Cancel) -> Result<Ended, LauncherError> {
+        self.launcher.wait(cancel)
+    }
+
+    /// Kills what runs.
+    pub fn kill(&self) {
+        self.launcher.kill();
+    }
+
+    fn counters(&self) -> std::sync::MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> Snapshot {
+        self.counters().read()
+    }
+
+    /// Enters the run's counts and the kernel's account into `usage`.
+    pub fn fill(&self, run: &Run, usage: &mut Usage) {
+        for meter in Meter::ALL {
+            if let Some(value) = run.counts.get(*meter) {
+                usage.set(*meter, value);
+            }
+        }
+        usage.counter_coverage_ppm = run.counts.coverage_ppm;
+        let ended = &run.ended;
+        usage.set(Meter::CpuUser, ended.user.0);
+        usage.set(Meter::CpuSystem, ended.system.0);
+        usage.set(Meter::MemoryPeak, ended.peak.0);
+        for (meter, value) in FALLBACKS.into_iter().zip([
+            ended.user.0 + ended.system.0,
+            ended.page_faults,
+            ended.context_switches,
+        ]) {
+            if usage.get(meter).is_none() {
+                usage.set(meter, value);
+            }
+        }
+        estimate_ref_cycles(usage, self.tsc_hz);
+    }
+}
+
+/// CPU time in TSC ticks, where nothing counted them.
+pub(super) fn estimate_ref_cycles(usage: &mut Usage, tsc_hz: Option<u64>) {
+    if let (None, Some(cpu), Some(hz)) =
+        (usage.get(Meter::RefCycles), usage.get(Meter::CpuTime), tsc_hz)
+    {
+        let ticks = u128::from(cpu) * u128::from(hz) / 1_000_000_000;
+        usage.set(Meter::RefCycles, u64::try_from(ticks).ok());
+    }
+}
+
+fn provenances(counters: &Counters, tsc_hz: Option<u64>) -> Provenances {
+    let mut all = counters.provenances().clone();
+    for meter in FALLBACKS {
+        if !counters.has(meter) {
+            let why = all.get(meter).map_or_else(String::new, |it| format!("; {}", it.note));
+            all.set(meter, Source::Rusage, format!("the kernel's account of the ended process{why}"));
+        }
+    }
+    set_estimate(&mut all, counters, tsc_hz);
+    all.set(Meter::CpuUser, Source::Rusage, "split of the kernel's scheduler, in microseconds");
+    all.set(Meter::CpuSystem, Source::Rusage, "split of the kernel's scheduler, in microseconds");
+    all.set(
+        Meter::MemoryPeak,
+        Source::Rusage,
+        "peak resident set of the largest process; never below the launcher's, under 1 MiB",
+    );
+    all.set(Meter::MemoryAllocated, Source::Plan, "the memory limit");
+    all.set(Meter::Wall, Source::Clock, "create + start + run");
+    all.set_sampled();
+    for meter in [Meter::IoRead, Meter::IoWrite] {
+        all.missing(meter, "not metered in process lanes yet");
+    }
+    all
+}
+
+/// Labels the estimate of [`estimate_ref_cycles`].
+pub(super) fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: Option<u64>) {
+    if counters.has(Meter::RefCycles) {
+        return;
+    }
+    if let Some(hz) = tsc_hz {
+        let why = all.get(Meter::RefCycles).map_or_else(String::new, |it| it.note.clone());
+        all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC); {why}"));
+    }
+}
+
+/// How a run ended, in the words of the store.
+pub(super) fn verdict(job: &Job, ended: &Ended, stderr: &str) -> (Status, Option<String>, Option<i32>) {
+    let signal = ended.status & 0x7f;
+    let code = (signal == 0).then_some((ended.status >> 8) & 0xff);
+    let limits = &job.limits;
+    let (status, reason) = match (ended.why, signal, code) {
+        (Why::Timeout, ..) => {
+            (Status::Timeout, Some(format!("no end within its limit of {}", limits.timeout)))
+        }
+        (Why::Cancelled, ..) => {
+            (Status::Interrupted, Some("stopped with the recording".to_owned()))
+        }
+        (Why::Itself, libc::SIGXFSZ, _) => {
+            (Status::Failed, Some(format!("wrote more than the output limit of {}", limits.output)))
+        }
+        (Why::Itself, 0, Some(0)) => (Status::Ok, None),
+        (Why::Itself, 0, Some(code)) => {
+            (Status::Failed, Some(with_tail(format!("exit code {code}"), stderr)))
+        }
+        (Why::Itself, signal, _) => {
+            (Status::Failed, Some(with_tail(format!("killed by {}", signal_name(signal)), stderr)))
+        }
+    };
+    let reason = match (reason, ended.stray) {
+        (reason, 0) => reason,
+        (None, stray) => Some(format!("left {stray} process(es) behind, which were killed")),
+        (Some(reason), stray) => Some(format!("{reason}; left {stray} process(es) behind")),
+    };
+    (status, reason, code)
+}
+
+fn with_tail(what: String, stderr: &str) -> String {
+    if stderr.is_empty() { what } else { format!("{what}: {stderr}") }
+}
+
+fn signal_name(signal: i32) -> String {
+    nix::sys::signal::Signal::try_from(signal)
+        .map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
+}
+
+/// Length and digest of what was written to `file`.
+pub(super) fn digest(file: &mut File) -> std::io::Result<OutputDigest> {
+    file.rewind()?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    let mut bytes = 0;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(OutputDigest { bytes, sha256: hasher.finalize().into() }),
+            size => {
+                hasher.update(&buffer[..size]);
+                bytes += size as u64;
+            }
+        }
+    }
+}
+
+/// The end of what was written to standard error, on one line.
+pub(super) fn tail(file: &mut File) -> String {
+    const KEPT: u64 = 2048;
+    let mut bytes = Vec::new();
+    let size = file.seek(SeekFrom::End(0)).unwrap_or(0);
+    let start = file.seek(SeekFrom::Start(size.saturating_sub(KEPT)));
+    if start.is_err() || file.read_to_end(&mut bytes).is_err() {
+        return String::new();
+    }
+    one_line(&String::from_utf8_lossy(&bytes))
+}
+
+/// Control characters would let a workload write on the user's terminal.
+pub(super) fn one_line(text: &str) -> String {
+    let clean: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    clean.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Wall time and phases of a process that has no phase between exec and end.
+pub(super) fn span(from: Nanos, to: Nanos) -> Option<Nanos> {
+    Some(to.since(from))
+}
+
+/// Meters that the sampler reads of a process' counters.
+const SAMPLED: [Meter; 3] = [Meter::CpuTime, Meter::RefCycles, Meter::Cycles];
+
+fn baseline(counters: &Mutex<Counters>) -> [(Meter, Option<u64>); 3] {
+    let mut counters = counters.lock().unwrap_or_else(PoisonError::into_inner);
+    SAMPLED.map(|meter| (meter, counters.read_one(meter)))
+}
+
+/// Reads a process from outside while it runs one invocation.
+pub(super) struct ProcessProbe {
+    pid: u32,
+    counters: Arc<Mutex<Counters>>,
+    /// What the counters stood at before the invocation.
+    baseline: [(Meter, Option<u64>); 3],
+}
+
+impl ProcessProbe {
+    /// Counts from now on.
+    pub fn new(pid: u32, counters: &Arc<Mutex<Counters>>) -> Self {
+        Self { pid, counters: Arc::clone(counters), baseline: baseline(counters) }
+    }
+}
+
+impl Probe for ProcessProbe {
+    fn read(&mut self) -> Vec<(Meter, u64)> {
+        let mut values = Vec::with_capacity(4);
+        {
+            let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+            for (meter, baseline) in self.baseline {
+                if let (Some(value), Some(baseline)) = (counters.read_one(meter), baseline) {
+                    values.push((meter, value.saturating_sub(baseline)));
+                }
+            }
+        }
+        values.extend(procfs::resident(self.pid).map(|bytes| (Meter::MemoryRss, bytes.0)));
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_safe_from_stderr() {
+        assert_eq!(one_line("a\x1b[2Jb\r\n\tc"), "a [2Jb c");
+    }
+
+    #[test]
+    fn estimates_need_both_factors_and_never_replace_a_count() {
+        let mut usage = Usage::new(true);
+        estimate_ref_cycles(&mut usage, Some(2_000_000_000));
+        assert_eq!(usage.get(Meter::RefCycles), None);
+        usage.set(Meter::CpuTime, 1_500);
+        estimate_ref_cycles(&mut usage, Some(2_000_000_000));
+        assert_eq!(usage.get(Meter::RefCycles), Some(3_000));
+        usage.set(Meter::CpuTime, 9_000);
+        estimate_ref_cycles(&mut usage, Some(2_000_000_000));
+        assert_eq!(usage.get(Meter::RefCycles), Some(3_000));
+    }
+}

@@ -1,0 +1,173 @@
+//! Cold invocations and compilation: one worker process each.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair,
+};
+
+use super::super::launcher::{LauncherError, Program, Spawn, Stdio3};
+use super::super::process::{Run, Runner, digest, span, tail, verdict as process_verdict};
+use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
+use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
+use super::{WasmtimeLane, verdict};
+use crate::meter::{Meter, Usage};
+use crate::units::{Bytes, Nanos};
+use crate::workload::Input;
+
+/// Most time and memory that compiling a module may take.
+const COMPILE_TIMEOUT: Nanos = Nanos(120_000_000_000);
+const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
+
+impl WasmtimeLane {
+    /// One cold invocation, whatever comes of it.
+    pub(super) fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
+        let requested = now();
+        let Some(config) = self.worker_config(job, self.fuel) else {
+            return Outcome::unstarted(job, requested, "the module was not compiled");
+        };
+        match self.cold_run(job, &config, watch, cancel) {
+            Ok((outcome, _)) => outcome,
+            Err(reason) => Outcome::unstarted(job, requested, reason),
+        }
+    }
+
+    /// Runs a new worker to its end. The report is missing if it sent none.
+    pub(super) fn cold_run(
+        &mut self,
+        job: &Job,
+        config: &WorkerConfig,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+    ) -> Result<(Outcome, Option<Report>), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
+        let (ours, theirs) = socket().map_err(|error| text(&error))?;
+        let config = serde_json::to_string(config).map_err(|error| text(&error))?;
+        let args = ["cyclometer-worker", "__worker", config.as_str()];
+        let spawn = Spawn {
+            program: Program::File(self.executable.as_fd()),
+            args: &args,
+            stdin: files.stdin.as_fd(),
+            stdout: files.stdout.as_fd(),
+            stderr: files.stderr.as_fd(),
+            extra: Some(theirs.as_fd()),
+            timeout: Some(job.limits.timeout),
+            data_limit: None,
+            file_limit: Some(job.limits.output),
+            cpu: job.cpu,
+        };
+        if self.runner.is_none() {
+            self.runner = Some(Runner::start().map_err(|error| text(&error))?);
+        }
+        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
+        let run = match runner.run(&spawn, watch, cancel) {
+            Ok(run) => run,
+            Err(error) => {
+                if matches!(error, LauncherError::Process { .. }) {
+                    self.runner = None;
+                }
+                return Err(text(&error));
+            }
+        };
+        drop(theirs);
+        let report = receive(&ours);
+        let outcome = self.outcome(job, &run, report.as_ref(), &mut files);
+        Ok((outcome, report))
+    }
+
+    fn outcome(
+        &self,
+        job: &Job,
+        run: &Run,
+        report: Option<&Report>,
+        files: &mut Stdio3,
+    ) -> Outcome {
+        let mut usage = Usage::new(true);
+        if let Some(runner) = &self.runner {
+            runner.fill(run, &mut usage);
+        }
+        usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        let (mut status, mut reason, mut exit_code) =
+            process_verdict(job, &run.ended, &tail(&mut files.stderr));
+        let (requested, mut ended) = (run.started.requested, run.ended.at);
+        match report {
+            Some(report) => {
+                usage.phases.create = span(requested, report.begun);
+                usage.phases.start = span(report.begun, report.started);
+                usage.phases.run = span(report.started, report.ended);
+                usage.phases.teardown = span(report.ended, run.ended.at);
+                usage.set(Meter::LinearMemory, report.linear_memory);
+                usage.set(Meter::WasmOps, report.fuel);
+                ended = report.ended;
+                if status == Status::Ok {
+                    (status, reason, exit_code) = verdict(report);
+                    reason = reason.map(|it| with_stderr(it, &tail(&mut files.stderr)));
+                }
+            }
+            None => usage.phases.create = span(requested, run.started.executed),
+        }
+        usage.set(Meter::Wall, ended.since(requested).0);
+        Outcome {
+            status,
+            reason,
+            exit_code,
+            requested,
+            ended,
+            usage,
+            provenances: Arc::clone(&self.provenances),
+            output: digest(&mut files.stdout).ok(),
+        }
+        .checked(&job.preset)
+    }
+
+    /// Compiles in a process of its own; the error is the compiler's.
+    pub(super) fn compile_to(
+        &mut self,
+        path: &Path,
+        module: &[u8],
+        fuel: bool,
+        cancel: &Cancel,
+    ) -> Result<(), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let mut files = Stdio3::open(&Input::given(module)).map_err(|error| text(&error))?;
+        let path = path.to_str().ok_or("the cache folder's name is not UTF-8")?;
+        let variant = if fuel { "fuel" } else { "plain" };
+        let spawn = Spawn {
+            program: Program::File(self.executable.as_fd()),
+            args: &["cyclometer-compile", "__compile", path, variant],
+            stdin: files.stdin.as_fd(),
+            stdout: files.stdout.as_fd(),
+            stderr: files.stderr.as_fd(),
+            extra: None,
+            timeout: Some(COMPILE_TIMEOUT),
+            data_limit: Some(COMPILE_MEMORY),
+            file_limit: None,
+            cpu: None,
+        };
+        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
+        let run = runner.run(&spawn, &mut Unwatched, cancel).map_err(|error| text(&error))?;
+        match run.ended.status {
+            0 => Ok(()),
+            _ => Err(format!("not a module that wasmtime compiles: {}", tail(&mut files.stderr))),
+        }
+    }
+}
+
+pub(super) fn with_stderr(reason: String, stderr: &str) -> String {
+    if stderr.is_empty() { reason } else { format!("{reason}: {stderr}") }
+}
+
+/// A pair of sockets that keep messages apart.
+pub(super) fn socket() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// The report that a worker sent before it ended, if it did.
+fn receive(socket: &OwnedFd) -> Option<Report> {
+    let mut buffer = [0; MAX_MESSAGE];
+    let size = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).ok()?;
+    Report::decode(&buffer[..size])
+}

@@ -1,0 +1,99 @@
+//! Engine settings, the cache of compiled modules, and their compilation in a
+//! process of its own.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::workload::hex;
+
+/// Version of the engine, as locked when this program was built.
+pub const VERSION: &str = env!("WASMTIME_VERSION");
+
+/// Most memory that a 32-bit module can address. The limit that is billed is
+/// enforced by the store's limiter, so that one compiled module serves all.
+const ADDRESS_SPACE: usize = 4 << 30;
+
+/// Memory of an instance that is zeroed rather than given back between
+/// invocations: small functions then fault no pages in.
+const KEEP_RESIDENT: usize = 256 << 10;
+
+/// The settings of a variant.
+pub fn config(fuel: bool) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(4)
+        .total_memories(4)
+        .total_tables(8)
+        .max_memories_per_module(4)
+        .max_tables_per_module(8)
+        .table_elements(100_000)
+        .max_memory_size(ADDRESS_SPACE)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .memory_init_cow(true)
+        .consume_fuel(fuel)
+        .wasm_backtrace_max_frames(None);
+    config
+}
+
+/// Path of the compiled form of `module` in `cache`.
+///
+/// # Errors
+/// When the engine cannot be made.
+pub fn compiled_path(cache: &Path, module: &[u8], fuel: bool) -> wasmtime::Result<PathBuf> {
+    let engine = Engine::new(&config(fuel))?;
+    let mut settings = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut settings);
+    let digest = hex(&Sha256::digest(module));
+    let variant = if fuel { "fuel" } else { "plain" };
+    Ok(cache.join(format!("{}-{VERSION}-{variant}-{:016x}.cwasm", &digest[..32], settings.finish())))
+}
+
+/// The folder for compiled modules, readable by its owner only.
+///
+/// # Errors
+/// When it cannot be made, or belongs to somebody else.
+pub fn cache_folder() -> std::io::Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("cyclometer-{}", nix::unistd::getuid()))
+        });
+    let folder = base.join("cyclometer/wasmtime");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    // Compiled modules are code: nobody else may put one here.
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    Ok(folder)
+}
+
+/// The hidden `__compile` subcommand: module on standard input, path of the
+/// result as the argument. In its own process, because a hostile module may
+/// make the compiler use up time and memory.
+///
+/// # Errors
+/// What the compiler, or the file system, says.
+pub fn compile(output: &Path, fuel: bool) -> Result<(), String> {
+    let mut module = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut module).map_err(|error| error.to_string())?;
+    let engine = Engine::new(&config(fuel)).map_err(|error| format!("{error:#}"))?;
+    let compiled = engine.precompile_module(&module).map_err(|error| format!("{error:#}"))?;
+    let partial = output.with_extension(format!("{}.partial", std::process::id()));
+    let store = || {
+        fs::write(&partial, compiled)?;
+        fs::rename(&partial, output)
+    };
+    store().map_err(|error| {
+        let _ = fs::remove_file(&partial);
+        format!("cannot write {}: {error}", output.display())
+    })
+}

@@ -1,0 +1,248 @@
+//! WebAssembly by wasmtime, in worker processes.
+//!
+//! *Cold*: a new worker loads the compiled module, instantiates and runs it.
+//! `create` is fork, exec and the worker's own start; `start` is engine, load
+//! and instantiation; `teardown` is the end of the process.
+//! *Warm*: a worker that has the module loaded instantiates and runs it anew.
+//! There is no `create`; `start` is the instantiation.
+//!
+//! The plain lane is timed without fuel. Operators are counted once in a
+//! separate run, since counting disturbs timing; `wasmtime:fuel` counts in
+//! every run and shows what that costs.
+
+mod cold;
+mod counting;
+pub mod engine;
+mod protocol;
+mod warm;
+pub mod worker;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use self::protocol::{End, Report, WorkerConfig};
+use self::warm::WarmWorker;
+use super::process::Runner;
+use super::{
+    Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Status, Watch, now,
+};
+use crate::meter::{Meter, Provenances, Source};
+use crate::units::{Bytes, Nanos};
+use crate::workload::Workload;
+
+/// Runs WebAssembly modules.
+pub struct WasmtimeLane {
+    fuel: bool,
+    executable: File,
+    cache: PathBuf,
+    runner: Option<Runner>,
+    provenances: Arc<Provenances>,
+    /// Compiled modules by workload and whether they count fuel.
+    compiled: HashMap<(String, bool), PathBuf>,
+    warm: HashMap<usize, WarmWorker>,
+}
+
+impl WasmtimeLane {
+    /// Opens the lane; `fuel` is its counting variant.
+    ///
+    /// # Errors
+    /// When there is no place for compiled modules, or no process can start.
+    pub fn open(fuel: bool) -> Result<Self, LaneError> {
+        let unavailable = |reason: String| LaneError::Unavailable { reason };
+        let cache = engine::cache_folder().map_err(|error| {
+            unavailable(format!(
+                "no folder for compiled modules: {error}; set XDG_CACHE_HOME to a folder of yours"
+            ))
+        })?;
+        let executable = executable()
+            .map_err(|error| unavailable(format!("cannot open its own program: {error}")))?;
+        let runner = Runner::start().map_err(|error| unavailable(error.to_string()))?;
+        let mut provenances = (**runner.provenances()).clone();
+        set_common(&mut provenances, fuel);
+        Ok(Self {
+            fuel,
+            executable,
+            cache,
+            runner: Some(runner),
+            provenances: Arc::new(provenances),
+            compiled: HashMap::new(),
+            warm: HashMap::new(),
+        })
+    }
+
+    /// The compiled form of the workload's module, made if need be; how long
+    /// that took, unless it was there.
+    fn compile(
+        &mut self,
+        workload: &Workload,
+        fuel: bool,
+        cancel: &Cancel,
+    ) -> Result<(PathBuf, Option<Nanos>), LaneError> {
+        let key = (workload.name.clone(), fuel);
+        if let Some(path) = self.compiled.get(&key) {
+            return Ok((path.clone(), None));
+        }
+        let failed = |reason: String| LaneError::Prepare { workload: workload.name.clone(), reason };
+        let module = workload.wasm.as_deref().ok_or_else(|| failed("no module".to_owned()))?;
+        let path = engine::compiled_path(&self.cache, module, fuel)
+            .map_err(|error| failed(format!("{error:#}")))?;
+        let mut took = None;
+        if !path.exists() {
+            let begun = now();
+            self.compile_to(&path, module, fuel, cancel).map_err(failed)?;
+            took = Some(now().since(begun));
+        }
+        self.compiled.insert(key, path.clone());
+        Ok((path, took))
+    }
+
+    fn worker_config(&self, job: &Job, fuel: bool) -> Option<WorkerConfig> {
+        let module = self.compiled.get(&(job.workload.name.clone(), fuel))?.clone();
+        let args = std::iter::once(job.workload.name.clone()).chain(job.preset.args.iter().cloned());
+        Some(WorkerConfig {
+            module,
+            args: args.collect(),
+            memory: job.limits.memory.0,
+            fuel,
+            warm: job.start == StartKind::Warm,
+        })
+    }
+
+    /// Operators that one run of `job` executes: from the notes of an earlier
+    /// counting run, or from one made now.
+    fn count_ops(&mut self, job: &Job, cancel: &Cancel) -> Result<u64, String> {
+        let key = counting::key(job);
+        if let Some(ops) = counting::recall(&self.cache, &key) {
+            return Ok(ops);
+        }
+        self.compile(&job.workload, true, cancel).map_err(|error| error.to_string())?;
+        let mut slow = job.clone();
+        slow.start = StartKind::Cold;
+        slow.limits.timeout = Nanos(job.limits.timeout.0.saturating_mul(4));
+        let config = self.worker_config(&slow, true).ok_or("no compiled module")?;
+        let (outcome, report) = self.cold_run(&slow, &config, &mut super::Unwatched, cancel)?;
+        match (outcome.status, report.and_then(|report| report.fuel)) {
+            (Status::Ok, Some(ops)) => {
+                counting::remember(&self.cache, &key, ops);
+                Ok(ops)
+            }
+            _ => Err(format!(
+                "the counting run did not end well: {}",
+                outcome.reason.unwrap_or_else(|| "no fuel was reported".to_owned())
+            )),
+        }
+    }
+}
+
+impl Lane for WasmtimeLane {
+    fn describe(&self) -> Description {
+        Description {
+            version: format!("wasmtime {}", engine::VERSION),
+            note: if self.fuel {
+                "counts fuel in every run: its times show what counting costs".to_owned()
+            } else {
+                "timed without fuel; operators come from a separate counting run".to_owned()
+            },
+        }
+    }
+
+    fn starts(&self) -> &'static [StartKind] {
+        &[StartKind::Cold, StartKind::Warm]
+    }
+
+    fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
+        if workload.wasm.is_some() {
+            return Ok(());
+        }
+        Err(LaneError::Unsupported {
+            reason: format!("{} has no WebAssembly module (`wasm` in its manifest)", workload.name),
+        })
+    }
+
+    fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
+        let (_, took) = self.compile(&job.workload, self.fuel, cancel)?;
+        let mut prepared = Prepared {
+            took,
+            footprint: job.workload.wasm.as_ref().map(|module| Bytes(module.len() as u64)),
+            footprint_of: "module",
+            ..Prepared::default()
+        };
+        if !self.fuel {
+            match self.count_ops(job, cancel) {
+                Ok(ops) => prepared.wasm_ops = Some(ops),
+                Err(reason) => prepared.notes.push(format!("Wasm operations not counted: {reason}")),
+            }
+        }
+        if cancel.is_cancelled() { Err(LaneError::Cancelled) } else { Ok(prepared) }
+    }
+
+    fn invoke(
+        &mut self,
+        job: &Job,
+        count: u32,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) {
+        match job.start {
+            StartKind::Warm => self.warm_runs(job, count, watch, cancel, emit),
+            StartKind::Cold => {
+                for _ in 0..count {
+                    if cancel.is_cancelled() {
+                        return;
+                    }
+                    emit(self.cold(job, watch, cancel));
+                }
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.warm.clear();
+        self.runner = None;
+    }
+}
+
+static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Names the program that workers execute, for tests and benchmarks, which are
+/// not cyclometer themselves. Only the first call counts.
+pub fn set_executable(path: &Path) {
+    EXECUTABLE.get_or_init(|| path.to_owned());
+}
+
+/// The program that workers execute: by default this one.
+fn executable() -> std::io::Result<File> {
+    File::open(EXECUTABLE.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path))
+}
+
+/// Sources that cold and warm runs share.
+fn set_common(all: &mut Provenances, fuel: bool) {
+    let version = engine::VERSION;
+    if fuel {
+        all.set(
+            Meter::WasmOps,
+            Source::Fuel,
+            format!("wasmtime {version}, default operator costs, counted in the timed run; a lower bound after a trap"),
+        );
+    } else {
+        all.set(
+            Meter::WasmOps,
+            Source::Fuel,
+            format!("wasmtime {version}, default operator costs, from one separate counting run"),
+        );
+    }
+    all.set(Meter::LinearMemory, Source::Limiter, "linear memories at the end; they never shrink");
+    all.set(Meter::MemoryAllocated, Source::Plan, "the limit of the linear memories");
+}
+
+/// How a reported call ended, in the words of the store.
+fn verdict(report: &Report) -> (Status, Option<String>, Option<i32>) {
+    match report.end {
+        End::Exit(0) => (Status::Ok, None, Some(0)),
+        End::Exit(code) => (Status::Failed, Some(format!("exit code {code}")), Some(code)),
+        End::Trap => (Status::Failed, Some(format!("trap: {}", report.text)), None),
+    }
+}

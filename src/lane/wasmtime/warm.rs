@@ -1,0 +1,297 @@
+//! Warm invocations: a worker that stays and makes a fresh instance each time.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv, send};
+
+use super::super::launcher::{Program, Spawn, Stdio3};
+use super::super::process::{ProcessProbe, Runner, estimate_ref_cycles, one_line, tail, verdict as process_verdict};
+use super::super::{Cancel, Job, Outcome, Status, Watch, now};
+use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
+use super::{WasmtimeLane, cold, set_common, verdict};
+use crate::meter::perf::{Counters, Target};
+use crate::meter::{Meter, Provenances, Source, Usage, host};
+use crate::units::Nanos;
+
+/// Longest time that a worker may take to load its module.
+const LOAD_TIMEOUT: Nanos = Nanos(30_000_000_000);
+
+/// A worker that has a module loaded.
+pub(super) struct WarmWorker {
+    runner: Runner,
+    socket: OwnedFd,
+    files: Stdio3,
+    pid: u32,
+    provenances: Arc<Provenances>,
+    /// Counters on the worker, for the sampler.
+    counters: Arc<Mutex<Counters>>,
+    tsc_hz: Option<u64>,
+}
+
+/// What was heard of a worker.
+enum Heard {
+    Report(Box<Report>),
+    /// Its time was up, or the recording was stopped.
+    Silence { cancelled: bool },
+    /// It is gone.
+    HangUp,
+}
+
+impl WasmtimeLane {
+    pub(super) fn warm_runs(
+        &mut self,
+        job: &Job,
+        count: u32,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) {
+        let mut left = count;
+        while left > 0 && !cancel.is_cancelled() {
+            let requested = now();
+            if let Err(reason) = self.ensure_worker(job) {
+                emit(Outcome::unstarted(job, requested, reason));
+                left -= 1;
+                continue;
+            }
+            let Some(worker) = self.warm.get_mut(&job.cell) else { return };
+            let done = worker.invoke(job, left, watch, cancel, emit);
+            left -= done.count;
+            if done.lost {
+                self.warm.remove(&job.cell);
+            }
+        }
+    }
+
+    fn ensure_worker(&mut self, job: &Job) -> Result<(), String> {
+        if !self.warm.contains_key(&job.cell) {
+            let config = self.worker_config(job, self.fuel).ok_or("the module was not compiled")?;
+            let worker = WarmWorker::start(&self.executable, job, &config)?;
+            self.warm.insert(job.cell, worker);
+        }
+        Ok(())
+    }
+}
+
+/// How a request to a worker went.
+struct Done {
+    count: u32,
+    /// The worker is of no use any more.
+    lost: bool,
+}
+
+impl WarmWorker {
+    fn start(executable: &std::fs::File, job: &Job, config: &WorkerConfig) -> Result<Self, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let runner = Runner::start().map_err(|error| text(&error))?;
+        let files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
+        let (socket, theirs) = cold::socket().map_err(|error| text(&error))?;
+        let config_text = serde_json::to_string(config).map_err(|error| text(&error))?;
+        let started = runner
+            .spawn(&Spawn {
+                program: Program::File(executable.as_fd()),
+                args: &["cyclometer-worker", "__worker", &config_text],
+                stdin: files.stdin.as_fd(),
+                stdout: files.stdout.as_fd(),
+                stderr: files.stderr.as_fd(),
+                extra: Some(theirs.as_fd()),
+                timeout: None,
+                data_limit: None,
+                file_limit: Some(job.limits.output),
+                cpu: job.cpu,
+            })
+            .map_err(|error| text(&error))?;
+        drop(theirs);
+        let counters = Counters::open(Target::Process(started.pid));
+        let mut worker = Self {
+            runner,
+            socket,
+            files,
+            pid: started.pid,
+            provenances: Arc::default(),
+            counters: Arc::new(Mutex::new(counters)),
+            tsc_hz: host::tsc_hz(),
+        };
+        worker.greet(config.fuel)?;
+        Ok(worker)
+    }
+
+    /// Takes the worker's first message: the meters of its thread, or why it
+    /// could not load the module.
+    fn greet(&mut self, fuel: bool) -> Result<(), String> {
+        let mut buffer = vec![0; 64 << 10];
+        if !self.readable(Some(LOAD_TIMEOUT), &Cancel::default()) {
+            self.runner.kill();
+            return Err("the worker did not load the module in time".to_owned());
+        }
+        let size = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
+        let message = size.map_or(&[][..], |size| &buffer[..size]);
+        let Ok(heard) = serde_json::from_slice::<Vec<(Meter, Option<String>, String)>>(message)
+        else {
+            return Err(match Report::decode(message) {
+                Some(report) => format!("trap: {}", report.text),
+                None => format!("the worker ended: {}", tail(&mut self.files.stderr)),
+            });
+        };
+        let mut all = Provenances::default();
+        for (meter, source, note) in heard {
+            match Source::ALL.iter().find(|it| Some(it.label()) == source.as_deref()) {
+                Some(source) => all.set(meter, *source, note),
+                None => all.missing(meter, one_line(&note)),
+            }
+        }
+        set_warm(&mut all, fuel, self.tsc_hz);
+        self.provenances = Arc::new(all);
+        Ok(())
+    }
+
+    /// Asks for `count` invocations and hands on what comes of them.
+    fn invoke(
+        &mut self,
+        job: &Job,
+        count: u32,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) -> Done {
+        // A burst is too short to sample, and its members could not be told apart.
+        if count == 1 {
+            watch.begin(Box::new(ProcessProbe::new(self.pid, &self.counters)));
+        }
+        let mut requested = now();
+        let sent = send(self.socket.as_raw_fd(), &count.to_ne_bytes(), MsgFlags::MSG_NOSIGNAL);
+        for done in 0..count {
+            let heard = if sent.is_ok() { self.listen(job, cancel) } else { Heard::HangUp };
+            watch.end();
+            match heard {
+                Heard::Report(report) => {
+                    requested = now();
+                    emit(self.outcome(job, *report));
+                }
+                other => {
+                    emit(self.lost(job, requested, &other));
+                    return Done { count: done + 1, lost: true };
+                }
+            }
+            if cancel.is_cancelled() {
+                // What is still under way is not wanted: the worker goes.
+                return Done { count: done + 1, lost: done + 1 < count };
+            }
+        }
+        Done { count, lost: false }
+    }
+
+    fn listen(&self, job: &Job, cancel: &Cancel) -> Heard {
+        if !self.readable(Some(job.limits.timeout), cancel) {
+            return Heard::Silence { cancelled: cancel.is_cancelled() };
+        }
+        let mut buffer = [0; MAX_MESSAGE];
+        let size = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
+        let report = size.ok().and_then(|size| Report::decode(&buffer[..size]));
+        report.map_or(Heard::HangUp, |report| Heard::Report(Box::new(report)))
+    }
+
+    /// Waits until there is something to read, or a hang-up.
+    fn readable(&self, timeout: Option<Nanos>, cancel: &Cancel) -> bool {
+        let deadline = timeout.map(|timeout| Nanos(now().0.saturating_add(timeout.0)));
+        loop {
+            let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            let left = deadline.map_or(u64::MAX, |deadline| deadline.since(now()).0);
+            let slice = left.div_ceil(1_000_000).min(u64::from(Cancel::POLL_MS));
+            let slice = u16::try_from(slice).unwrap_or(Cancel::POLL_MS);
+            match poll(&mut watched, PollTimeout::from(slice)) {
+                Ok(0) | Err(Errno::EINTR) if left == 0 || cancel.is_cancelled() => return false,
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn outcome(&mut self, job: &Job, report: Report) -> Outcome {
+        let mut usage = Usage::new(false);
+        for (meter, count) in Meter::ALL.iter().zip(report.counts) {
+            usage.set(*meter, count);
+        }
+        estimate_ref_cycles(&mut usage, self.tsc_hz);
+        usage.counter_coverage_ppm = report.coverage_ppm.and_then(|ppm| u32::try_from(ppm).ok());
+        usage.phases.start = Some(report.started.since(report.begun));
+        usage.phases.run = Some(report.ended.since(report.started));
+        usage.phases.teardown = Some(report.dropped.since(report.ended));
+        usage.set(Meter::Wall, report.ended.since(report.begun).0);
+        usage.set(Meter::MemoryPeak, report.peak_kib.map(|kib| kib << 10));
+        usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        usage.set(Meter::LinearMemory, report.linear_memory);
+        usage.set(Meter::WasmOps, report.fuel);
+        let (status, mut reason, exit_code) = verdict(&report);
+        if status != Status::Ok {
+            reason = reason.map(|it| cold::with_stderr(it, &tail(&mut self.files.stderr)));
+        }
+        Outcome {
+            status,
+            reason,
+            exit_code,
+            requested: report.begun,
+            ended: report.ended,
+            usage,
+            provenances: Arc::clone(&self.provenances),
+            output: report.output,
+        }
+        .checked(&job.preset)
+    }
+
+    /// The outcome of an invocation whose worker has to go, or has gone.
+    fn lost(&mut self, job: &Job, requested: Nanos, heard: &Heard) -> Outcome {
+        if matches!(heard, Heard::Silence { .. }) {
+            self.runner.kill();
+        }
+        let ended = self.runner.wait(&Cancel::default());
+        let mut outcome = Outcome::unstarted(job, requested, "the worker is gone");
+        outcome.usage.set(Meter::Wall, outcome.ended.since(requested).0);
+        outcome.usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        match (heard, ended) {
+            (Heard::Silence { cancelled: true }, _) => {
+                outcome.status = Status::Interrupted;
+                outcome.reason = Some("stopped with the recording".to_owned());
+            }
+            (Heard::Silence { .. }, _) => {
+                outcome.status = Status::Timeout;
+                outcome.reason =
+                    Some(format!("no end within its limit of {}", job.limits.timeout));
+            }
+            (_, Ok(ended)) => {
+                let (_, reason, code) =
+                    process_verdict(job, &ended, &tail(&mut self.files.stderr));
+                outcome.reason = reason.or(outcome.reason);
+                outcome.exit_code = code;
+            }
+            (_, Err(error)) => outcome.reason = Some(error.to_string()),
+        }
+        outcome
+    }
+}
+
+fn set_warm(all: &mut Provenances, fuel: bool, tsc_hz: Option<u64>) {
+    set_common(all, fuel);
+    let counted = all.get(Meter::RefCycles).is_some_and(|it| it.source.is_some());
+    let timed = all.get(Meter::CpuTime).is_some_and(|it| it.source.is_some());
+    if let (false, true, Some(hz)) = (counted, timed, tsc_hz) {
+        all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
+    }
+    all.set(
+        Meter::MemoryPeak,
+        Source::Procfs,
+        "peak resident set of the whole worker, reset before each invocation",
+    );
+    all.set(Meter::Wall, Source::Clock, "start + run");
+    for meter in [Meter::CpuUser, Meter::CpuSystem] {
+        all.missing(meter, "not split inside a worker's thread");
+    }
+    all.set_sampled();
+    for meter in [Meter::IoRead, Meter::IoWrite] {
+        all.missing(meter, "not metered in process lanes yet");
+    }
+}

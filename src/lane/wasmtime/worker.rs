@@ -1,0 +1,301 @@
+//! The worker: `cyclometer` executing itself with a hidden subcommand, so that
+//! a module's memory, counters and crashes are its own.
+//!
+//! Descriptors: 0, 1 and 2 are the function's own, 3 the socket to the lane.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::socket::{MsgFlags, recv, send};
+use wasmtime::{Engine, InstancePre, Linker, Module, ResourceLimiter, Store, TypedFunc};
+use wasmtime_wasi::cli::{InputFile, OutputFile};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+
+use super::engine;
+use super::protocol::{End, Report, WorkerConfig};
+use crate::lane::now;
+use crate::lane::process::{digest, one_line};
+use crate::meter::perf::{Counters, Target};
+use crate::meter::{Meter, Provenance};
+use crate::units::Nanos;
+use crate::workload::OutputDigest;
+
+/// Most elements that a table may have.
+const MAX_TABLE: usize = 100_000;
+
+/// What a store carries.
+struct State {
+    wasi: WasiP1Ctx,
+    memory: Limiter,
+}
+
+/// Holds linear memories together below the limit that is billed.
+struct Limiter {
+    limit: usize,
+    used: usize,
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let grown = self.used + desired.saturating_sub(current);
+        if grown > self.limit {
+            return Ok(false);
+        }
+        self.used = grown;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE)
+    }
+}
+
+/// A module ready to be instantiated.
+struct Function {
+    config: WorkerConfig,
+    engine: Engine,
+    ready: InstancePre<State>,
+    stdin: InputFile,
+    stdout: OutputFile,
+    stderr: OutputFile,
+}
+
+/// Runs the hidden `__worker` subcommand; `begun` is when the process did.
+///
+/// # Errors
+/// When the lane is not there to be told, or its words are not understood.
+pub fn run(begun: Nanos, config: &str) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let socket = crate::sys::inherited(3).ok_or("no control socket")?;
+    let config: WorkerConfig = serde_json::from_str(config).map_err(|error| text(&error))?;
+    let function = Function::load(config);
+    let answer = |report: &Report| {
+        send(socket.as_raw_fd(), &report.encode(), MsgFlags::MSG_NOSIGNAL)
+            .map(drop)
+            .map_err(|error| text(&error))
+    };
+    match function {
+        Ok(function) if function.config.warm => serve(&socket, &function, &answer),
+        Ok(function) => {
+            let report = function.call(begun, None);
+            answer(&report)
+        }
+        Err(error) => answer(&Report::failed(begun, &error)),
+    }
+}
+
+/// Answers requests, each a count of invocations, until the lane hangs up.
+fn serve(
+    socket: &OwnedFd,
+    function: &Function,
+    answer: &dyn Fn(&Report) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut meters = Meters::open(socket)?;
+    let mut request = [0; 4];
+    loop {
+        match recv(socket.as_raw_fd(), &mut request, MsgFlags::empty()) {
+            Ok(4) => {}
+            Ok(_) => return Ok(()),
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(error) => return Err(error.to_string()),
+        }
+        for _ in 0..u32::from_ne_bytes(request) {
+            meters.reset_peak();
+            let mut report = function.call(now(), Some(&mut meters.counters));
+            report.peak_kib = peak_kib();
+            report.output = meters.take_output();
+            answer(&report)?;
+        }
+    }
+}
+
+/// What a warm worker reads of itself around each invocation.
+struct Meters {
+    counters: Counters,
+    /// Writing 5 to it makes the peak of resident memory start anew.
+    clear_refs: Option<File>,
+    /// The same open files as descriptors 0 and 1.
+    stdin: File,
+    stdout: File,
+}
+
+impl Meters {
+    /// Opens the counters of this thread and tells the lane what they are.
+    fn open(socket: &OwnedFd) -> Result<Self, String> {
+        let counters = Counters::open(Target::ThisThread);
+        let all: Vec<(Meter, Option<&str>, &str)> = counters
+            .provenances()
+            .iter()
+            .map(|(meter, Provenance { source, note })| {
+                (meter, source.map(|it| it.label()), note.as_str())
+            })
+            .collect();
+        let hello = serde_json::to_vec(&all).map_err(|error| error.to_string())?;
+        send(socket.as_raw_fd(), &hello, MsgFlags::MSG_NOSIGNAL).map_err(|it| it.to_string())?;
+        let clear_refs = File::options().write(true).open("/proc/self/clear_refs").ok();
+        Ok(Self {
+            counters,
+            clear_refs,
+            stdin: duplicate(std::io::stdin().as_fd())?,
+            stdout: duplicate(std::io::stdout().as_fd())?,
+        })
+    }
+
+    /// Peak memory and standard input start anew.
+    fn reset_peak(&mut self) {
+        if let Some(file) = &mut self.clear_refs {
+            let _ = file.write_all(b"5");
+        }
+        let _ = self.stdin.rewind();
+    }
+
+    /// What the invocation wrote; standard output is empty again afterwards.
+    fn take_output(&mut self) -> Option<OutputDigest> {
+        if self.stdout.stream_position().ok()? == 0 {
+            return Some(OutputDigest::of(b""));
+        }
+        let output = digest(&mut self.stdout).ok()?;
+        self.stdout.set_len(0).ok()?;
+        self.stdout.rewind().ok()?;
+        Some(output)
+    }
+}
+
+/// Peak resident memory of this process in KiB.
+fn peak_kib() -> Option<u64> {
+    let used = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    u64::try_from(used.max_rss()).ok()
+}
+
+fn duplicate(descriptor: std::os::fd::BorrowedFd<'_>) -> Result<File, String> {
+    descriptor.try_clone_to_owned().map(File::from).map_err(|error| error.to_string())
+}
+
+impl Function {
+    fn load(config: WorkerConfig) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&engine::config(config.fuel))?;
+        let module: Module = crate::sys::load_compiled(&engine, &config.module)?;
+        let mut linker: Linker<State> = Linker::new(&engine);
+        wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state| &mut state.wasi)?;
+        let ready = linker.instantiate_pre(&module)?;
+        let file = |it| duplicate(it).map_err(wasmtime::Error::msg);
+        Ok(Self {
+            config,
+            engine,
+            ready,
+            stdin: InputFile::new(file(std::io::stdin().as_fd())?),
+            stdout: OutputFile::new(file(std::io::stdout().as_fd())?),
+            stderr: OutputFile::new(file(std::io::stderr().as_fd())?),
+        })
+    }
+
+    /// No files, no network, no environment: standard streams and arguments.
+    fn store(&self) -> wasmtime::Result<Store<State>> {
+        let wasi = WasiCtxBuilder::new()
+            .args(&self.config.args)
+            .stdin(self.stdin.clone())
+            .stdout(self.stdout.clone())
+            .stderr(self.stderr.clone())
+            .allow_tcp(false)
+            .allow_udp(false)
+            .build_p1();
+        let limit = usize::try_from(self.config.memory).unwrap_or(usize::MAX);
+        let state = State { wasi, memory: Limiter { limit, used: 0 } };
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.memory);
+        if self.config.fuel {
+            store.set_fuel(u64::MAX)?;
+        }
+        Ok(store)
+    }
+
+    /// One invocation in a fresh instance.
+    fn call(&self, begun: Nanos, counters: Option<&mut Counters>) -> Report {
+        match counters {
+            None => self.timed(begun),
+            Some(counters) => {
+                let before = counters.read();
+                let mut report = self.timed(now());
+                let after = counters.read();
+                let counts = counters.between(&before, &after);
+                for (meter, count) in Meter::ALL.iter().zip(&mut report.counts) {
+                    *count = counts.get(*meter);
+                }
+                report.coverage_ppm = counts.coverage_ppm.map(u64::from);
+                report
+            }
+        }
+    }
+
+    fn timed(&self, begun: Nanos) -> Report {
+        let prepared = self.store().and_then(|mut store| {
+            let instance = self.ready.instantiate(&mut store)?;
+            let entry = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+            Ok((store, entry))
+        });
+        match prepared {
+            Ok((store, entry)) => self.enter(begun, store, &entry),
+            Err(error) => Report::failed(begun, &error),
+        }
+    }
+
+    fn enter(&self, begun: Nanos, mut store: Store<State>, entry: &TypedFunc<(), ()>) -> Report {
+        let started = now();
+        let result = entry.call(&mut store, ());
+        let ended = now();
+        let fuel = self.config.fuel.then(|| store.get_fuel().ok()).flatten();
+        let linear_memory = store.data().memory.used as u64;
+        drop(store);
+        let mut report = match result {
+            Ok(()) => Report::empty(begun, End::Exit(0)),
+            Err(error) => match error.downcast_ref::<I32Exit>() {
+                Some(I32Exit(code)) => Report::empty(begun, End::Exit(*code)),
+                None => Report::failed(begun, &error),
+            },
+        };
+        report.started = started;
+        report.ended = ended;
+        report.dropped = now();
+        report.linear_memory = linear_memory;
+        report.fuel = fuel.map(|left| u64::MAX - left);
+        report
+    }
+}
+
+impl Report {
+    fn empty(begun: Nanos, end: End) -> Self {
+        let moment = now();
+        Self {
+            end,
+            begun,
+            started: moment,
+            ended: moment,
+            dropped: moment,
+            linear_memory: 0,
+            fuel: None,
+            peak_kib: None,
+            output: None,
+            counts: [None; Meter::COUNT],
+            coverage_ppm: None,
+            text: String::new(),
+        }
+    }
+
+    fn failed(begun: Nanos, error: &wasmtime::Error) -> Self {
+        let text = one_line(&format!("{error:#}"));
+        Self { text, ..Self::empty(begun, End::Trap) }
+    }
+}

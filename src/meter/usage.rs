@@ -1,0 +1,87 @@
+//! The usage vector: all that pricing ever sees of an invocation.
+
+use super::Meter;
+use crate::units::Nanos;
+
+/// The timed phases of one invocation; `None` where a lane has no such phase.
+///
+/// `prepare` (once per lane and workload) is not here: it belongs to no
+/// single invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Phases {
+    /// Making the sandbox: fork and exec, worker process, container.
+    pub create: Option<Nanos>,
+    /// Bringing the function to its first instruction inside it.
+    pub start: Option<Nanos>,
+    /// From the first instruction to the end.
+    pub run: Option<Nanos>,
+    /// Taking the sandbox down; not part of the wall time.
+    pub teardown: Option<Nanos>,
+}
+
+impl Phases {
+    /// Time from the request to the function's first instruction.
+    #[must_use]
+    pub fn startup(&self) -> Option<Nanos> {
+        match (self.create, self.start) {
+            (None, None) => None,
+            (create, start) => {
+                Some(Nanos(create.map_or(0, |span| span.0) + start.map_or(0, |span| span.0)))
+            }
+        }
+    }
+}
+
+/// The vector of all meters of one invocation. A meter that was not measured
+/// is `None`, never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    values: [Option<u64>; Meter::COUNT],
+    /// The timed phases.
+    pub phases: Phases,
+    /// Whether the sandbox was made for this invocation.
+    pub cold: bool,
+    /// Hardware counters' time running over time enabled, in parts per
+    /// million, when the kernel multiplexed them; the values are scaled up.
+    pub counter_coverage_ppm: Option<u32>,
+}
+
+impl Usage {
+    /// A usage with nothing measured yet.
+    #[must_use]
+    pub const fn new(cold: bool) -> Self {
+        Self {
+            values: [None; Meter::COUNT],
+            phases: Phases { create: None, start: None, run: None, teardown: None },
+            cold,
+            counter_coverage_ppm: None,
+        }
+    }
+
+    /// The value of `meter` in its unit, `None` if it was not measured.
+    #[must_use]
+    pub const fn get(&self, meter: Meter) -> Option<u64> {
+        self.values[meter as usize]
+    }
+
+    /// Records a value, or its absence.
+    pub fn set(&mut self, meter: Meter, value: impl Into<Option<u64>>) {
+        self.values[meter as usize] = value.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_measured_is_none_not_zero() {
+        let mut usage = Usage::new(true);
+        assert!(Meter::ALL.iter().all(|meter| usage.get(*meter).is_none()));
+        usage.set(Meter::Cycles, 0);
+        assert_eq!(usage.get(Meter::Cycles), Some(0));
+        assert_eq!(usage.phases.startup(), None);
+        usage.phases.create = Some(Nanos(3));
+        assert_eq!(usage.phases.startup(), Some(Nanos(3)));
+    }
+}

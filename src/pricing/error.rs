@@ -1,0 +1,157 @@
+//! Why a price model was not accepted.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+/// Largest price model that is read, in bytes.
+pub const MAX_FILE_BYTES: usize = 64 * 1024;
+
+/// Longest message, in characters: a key of the file may be quoted in it.
+const MAX_MESSAGE_CHARS: usize = 600;
+
+/// Why a price model was not accepted, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PricingError {
+    /// The text is larger than [`MAX_FILE_BYTES`].
+    #[error(
+        "{origin} has {size} bytes, and a price model may have {MAX_FILE_BYTES}: \
+         is this the right file?"
+    )]
+    TooLarge {
+        /// The file or other place it came from.
+        origin: String,
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// The text is not TOML, or not a price model.
+    #[error("{origin}:{line}:{column}: {message}")]
+    Invalid {
+        /// The file or other place it came from.
+        origin: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+        /// What is wrong and what would be accepted.
+        message: String,
+    },
+}
+
+/// No built-in price model has that id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "there is no price model `{id}`{}: there are {known}",
+    .nearest.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
+)]
+pub struct UnknownModel {
+    /// The id that was asked for.
+    pub id: String,
+    /// The id that looks most like it.
+    pub nearest: Option<&'static str>,
+    /// All ids, for people.
+    pub known: String,
+}
+
+/// Something wrong at a place in the text.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub span: Range<usize>,
+    pub message: String,
+}
+
+impl Problem {
+    pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span, message: message.into() }
+    }
+
+    /// Names the place in `text` in lines and columns.
+    pub(super) fn locate(self, text: &str, origin: &str) -> PricingError {
+        let bytes = text.as_bytes();
+        let before = bytes.get(..self.span.start).unwrap_or(bytes);
+        let lines = before.split(|byte| *byte == b'\n');
+        let in_line = lines.clone().next_back().unwrap_or_default();
+        PricingError::Invalid {
+            origin: origin.to_owned(),
+            line: lines.count(),
+            column: 1 + String::from_utf8_lossy(in_line).chars().count(),
+            message: printable(&self.message),
+        }
+    }
+}
+
+impl From<toml::de::Error> for Problem {
+    fn from(error: toml::de::Error) -> Self {
+        // Without a span the whole file is meant: a missing key, for instance.
+        Self::new(error.span().unwrap_or(0..0), error.message())
+    }
+}
+
+/// The message on one line of bounded length, without what a terminal would obey.
+fn printable(message: &str) -> String {
+    let mut clean: String = message
+        .chars()
+        .take(MAX_MESSAGE_CHARS)
+        .flat_map(|c| match c {
+            '\n' => vec![';', ' '],
+            c if c.is_control() => c.escape_default().collect(),
+            c => vec![c],
+        })
+        .collect();
+    if message.chars().nth(MAX_MESSAGE_CHARS).is_some() {
+        clean.push_str("...");
+    }
+    clean
+}
+
+/// The candidate that was probably meant by `name`.
+pub(super) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    // The comparison takes time and memory by the product of the lengths.
+    let name: String = name.chars().take(64).collect();
+    candidates
+        .into_iter()
+        .filter_map(|candidate| {
+            let distance = strsim::damerau_levenshtein(&name, candidate);
+            let length = name.chars().count();
+            let part = length >= 3 && candidate.contains(&name);
+            (part || distance <= length.max(candidate.len()) / 3).then_some((distance, candidate))
+        })
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_lines_start_at_one() {
+        let text = "a = 1\né = 2\n";
+        let at = |offset| Problem::new(offset..offset, "x").locate(text, "f.toml").to_string();
+        assert_eq!(at(0), "f.toml:1:1: x");
+        assert_eq!(at(6), "f.toml:2:1: x");
+        assert_eq!(at(text.find('2').unwrap()), "f.toml:2:5: x");
+        assert_eq!(at(10_000), "f.toml:3:1: x");
+    }
+
+    #[test]
+    fn messages_cannot_move_the_cursor_nor_fill_the_screen() {
+        let message = format!("unknown field `\u{1b}[2J`\nhere {}", "x".repeat(70_000));
+        let error = Problem::new(0..0, message).locate("", "f").to_string();
+        assert!(!error.contains(char::is_control), "{error}");
+        assert!(error.len() < 700);
+    }
+
+    #[test]
+    fn near_misses_are_recognised_and_far_ones_are_not() {
+        let known = ["aws-lambda-x86", "per-cycle"];
+        assert_eq!(nearest("aws-lambda", known), Some("aws-lambda-x86"));
+        assert_eq!(nearest("per-cycel", known), Some("per-cycle"));
+        assert_eq!(nearest("azure", known), None);
+        assert_eq!(nearest("", known), None);
+        assert_eq!(nearest(&"p".repeat(100_000), known), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! The one stream of events that feeds the store and whoever watches.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::sampler::SamplerReport;
+use crate::lane::{Job, Outcome, Prepared, Sample, Status};
+
+/// Something that happened while recording.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A lane was opened, or cannot be.
+    Lane {
+        /// Its name.
+        name: String,
+        /// Runtime and version.
+        version: String,
+        /// What else matters.
+        note: String,
+        /// Why it cannot run.
+        unavailable: Option<String>,
+    },
+    /// A cell of the plan; its number is [`Job::cell`].
+    Cell {
+        /// The lane's name.
+        lane: String,
+        /// What is to be run.
+        job: Arc<Job>,
+    },
+    /// A cell was prepared, or cannot be.
+    Prepared {
+        /// The cell.
+        cell: usize,
+        /// What came of it; the error is for people.
+        result: Result<Prepared, String>,
+    },
+    /// An invocation ended. Warm-ups have sequence 0 and are not stored.
+    Finished {
+        /// The cell.
+        cell: usize,
+        /// From 1 within the cell.
+        sequence: u32,
+        /// What came of it.
+        outcome: Box<Outcome>,
+        /// Its time series.
+        samples: Vec<Sample>,
+    },
+    /// The recording ended.
+    Ended {
+        /// `Ok`, or `Interrupted`, or `Failed` when nothing could run.
+        status: Status,
+        /// What sampling itself cost.
+        sampler: Option<SamplerReport>,
+    },
+}
+
+/// Why an event could not be taken.
+#[derive(Debug, Clone, Error)]
+#[error("{0}")]
+pub struct SinkError(pub String);
+
+/// Takes events.
+pub trait Sink {
+    /// Takes one.
+    ///
+    /// # Errors
+    /// When no more can be taken: the recording stops.
+    fn send(&mut self, event: Event) -> Result<(), SinkError>;
+
+    /// Waits until all events so far are safe.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    fn settle(&mut self) -> Result<(), SinkError>;
+}
+
+/// Keeps events, for tests and for lanes without a store.
+impl Sink for Vec<Event> {
+    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+        self.push(event);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}

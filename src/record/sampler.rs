@@ -1,0 +1,210 @@
+//! The sampler: a thread that reads the running invocation at a fixed interval.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::lane::{Probe, Sample, Watch, now};
+use crate::units::Nanos;
+
+/// Most values kept of one invocation; more are counted and dropped.
+const MAX_SAMPLES: usize = 400_000;
+
+/// What the sampler cost and lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SamplerReport {
+    /// Time between two readings.
+    pub interval: Nanos,
+    /// How often it read.
+    pub ticks: u64,
+    /// CPU time of its own thread.
+    pub cpu: Nanos,
+    /// Values that were dropped.
+    pub dropped: u64,
+}
+
+/// Samples running invocations; clones share one thread.
+#[derive(Clone)]
+pub struct Sampler {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct State {
+    probe: Option<Box<dyn Probe>>,
+    samples: Vec<Sample>,
+    report: SamplerReport,
+    stop: bool,
+}
+
+impl Sampler {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn start(interval: Nanos) -> std::io::Result<Self> {
+        let state = State {
+            report: SamplerReport { interval, ..SamplerReport::default() },
+            ..State::default()
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            thread: Mutex::new(None),
+        });
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("sampler".to_owned())
+            .spawn(move || theirs.run(interval.into()))?;
+        *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(Self { shared })
+    }
+
+    /// Takes the samples since the last call.
+    #[must_use]
+    pub fn take(&self) -> Vec<Sample> {
+        std::mem::take(&mut self.shared.lock().samples)
+    }
+
+    /// Ends the thread and says what it cost.
+    #[must_use]
+    pub fn finish(self) -> SamplerReport {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_all();
+        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panicking probe has been reported on standard error already.
+            let _ = thread.join();
+        }
+        self.shared.lock().report
+    }
+}
+
+impl Watch for Sampler {
+    fn begin(&mut self, probe: Box<dyn Probe>) {
+        self.shared.lock().probe = Some(probe);
+        self.shared.changed.notify_all();
+    }
+
+    fn end(&mut self) {
+        self.shared.lock().probe = None;
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        span: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        match span {
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(span) => {
+                self.changed.wait_timeout(state, span).unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    fn run(&self, interval: Duration) {
+        let mut state = self.lock();
+        while !state.stop {
+            if state.probe.is_none() {
+                state = self.wait(state, None);
+                continue;
+            }
+            // Due times are fixed from the start, so that a late reading does
+            // not shift those after it.
+            let mut due = Instant::now() + interval;
+            while state.probe.is_some() && !state.stop {
+                let moment = Instant::now();
+                if moment < due {
+                    state = self.wait(state, Some(due - moment));
+                    continue;
+                }
+                state.tick();
+                due += interval;
+                if due < moment {
+                    due = moment + interval;
+                }
+            }
+            state.report.cpu = own_cpu();
+        }
+        state.report.cpu = own_cpu();
+    }
+}
+
+impl State {
+    fn tick(&mut self) {
+        let Some(probe) = &mut self.probe else { return };
+        let at = now();
+        let values = probe.read();
+        self.report.ticks += 1;
+        for (meter, value) in values {
+            if self.samples.len() < MAX_SAMPLES {
+                self.samples.push(Sample { at, meter, value });
+            } else {
+                self.report.dropped += 1;
+            }
+        }
+    }
+}
+
+/// CPU time of the calling thread.
+fn own_cpu() -> Nanos {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID);
+    time.map_or(Nanos(0), |time| Nanos::from(Duration::from(time)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::Meter;
+
+    struct Counting(u64);
+
+    impl Probe for Counting {
+        fn read(&mut self) -> Vec<(Meter, u64)> {
+            self.0 += 1;
+            vec![(Meter::CpuTime, self.0)]
+        }
+    }
+
+    #[test]
+    fn it_samples_while_something_runs_and_only_then() {
+        let mut sampler = Sampler::start(Nanos(2_000_000)).expect("a thread");
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(sampler.take().is_empty(), "nothing runs yet");
+        sampler.begin(Box::new(Counting(0)));
+        std::thread::sleep(Duration::from_millis(60));
+        sampler.end();
+        let samples = sampler.take();
+        assert!(samples.len() >= 5, "{} samples in 60 ms at 2 ms", samples.len());
+        assert!(samples.iter().map(|sample| sample.value).eq(1..=samples.len() as u64));
+        assert!(samples.windows(2).all(|pair| pair[0].at < pair[1].at));
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(sampler.take().is_empty(), "nothing runs any more");
+        let report = sampler.finish();
+        assert_eq!(report.ticks, samples.len() as u64);
+        assert!(report.cpu > Nanos(0));
+    }
+
+    #[test]
+    fn stopping_does_not_wait_for_a_long_interval() {
+        let mut sampler = Sampler::start(Nanos(3_600_000_000_000)).expect("a thread");
+        sampler.begin(Box::new(Counting(0)));
+        let begun = Instant::now();
+        let report = sampler.finish();
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert_eq!(report.ticks, 0);
+    }
+}

@@ -1,0 +1,171 @@
+//! The comparison that ends a recording: a row a cell.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::stats::{half_spread, quantile};
+use super::table::{Cell, Column, Table};
+use crate::pricing::{Exact, Money};
+use crate::replay::{Group, Key, Summary};
+use crate::store::CellStats;
+use crate::units::{Bytes, Count, Nanos};
+
+const COLUMNS: &[Column] = &[
+    Column::text("workload", "workload"),
+    Column::text("lane", "lane"),
+    Column::text("start", "start"),
+    Column::hidden("preset"),
+    Column::number("runs", "runs"),
+    Column::number("failed", "failed"),
+    Column::number("start p50", "start_p50_ns"),
+    Column::number("p95", "start_p95_ns"),
+    Column::number("run p50", "run_p50_ns"),
+    Column::number("spread", "run_half_iqr_ns"),
+    Column::number("cycles", "cycles_p50"),
+    Column::hidden("cycles_meter"),
+    Column::number("Wasm ops", "wasm_ops"),
+    Column::number("peak mem", "memory_peak_bytes"),
+    Column::number("footprint", "footprint_bytes"),
+    Column::hidden("footprint_of"),
+    Column::hidden("memory_allocated_bytes"),
+    Column::number("coarse $/M", "coarse_usd_per_million"),
+    Column::number("cycle $/M", "fine_usd_per_million"),
+    Column::number("ratio", "coarse_over_fine"),
+];
+
+/// Column at which a narrow terminal's second table begins.
+pub const SPLIT: &str = "memory_peak_bytes";
+/// Columns that both tables of a narrow terminal begin with.
+pub const SHARED: usize = 3;
+
+/// The comparison of a recording's cells, with what they cost under the first
+/// pair of a coarse and a fine model; bills are means, per million invocations.
+#[must_use]
+pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
+    let groups: HashMap<&Key, &Group> =
+        summary.map(|summary| summary.groups().collect()).unwrap_or_default();
+    let pair = summary.and_then(|summary| summary.pairs().next());
+    let mut table = Table::new(COLUMNS);
+    let mut order: Vec<&CellStats> = cells.iter().collect();
+    // Lanes of a workload stand together, in the order of the plan.
+    order.sort_by_key(|stats| cells.iter().position(|other| other.workload == stats.workload));
+    for stats in order {
+        let key = Key {
+            lane: stats.lane.clone(),
+            workload: stats.workload.clone(),
+            preset: stats.preset.clone(),
+            start: stats.start.clone(),
+        };
+        let mut row = measured(stats);
+        let group = groups.get(&key).copied();
+        row.extend(billed(summary, group, pair));
+        table.push(row);
+    }
+    table
+}
+
+fn span(value: Option<u64>) -> Cell {
+    Cell::maybe(value.map(|nanos| (Nanos(nanos).to_string(), nanos)))
+}
+
+fn nanos(values: &[Nanos]) -> Vec<u64> {
+    values.iter().map(|span| span.0).collect()
+}
+
+fn size(value: Option<Bytes>) -> Cell {
+    Cell::maybe(value.map(|size| (size.to_string(), size.0)))
+}
+
+fn measured(stats: &CellStats) -> Vec<Cell> {
+    let (startup, run) = (nanos(&stats.startup), nanos(&stats.run));
+    let spread = half_spread(&run);
+    let (cycles, meter) = match quantile(&stats.cycles, 1, 2) {
+        Some(cycles) => (Some(cycles), "cycles"),
+        None => (quantile(&stats.ref_cycles, 1, 2), "ref_cycles"),
+    };
+    // A mark on the figure itself: TSC ticks are not core cycles.
+    let mark = if meter == "ref_cycles" { " r" } else { "" };
+    let ops = quantile(&stats.wasm_ops, 1, 2);
+    vec![
+        Cell::text(&*stats.workload),
+        Cell::text(&*stats.lane),
+        Cell::text(&*stats.start),
+        Cell::text(&*stats.preset),
+        Cell::new(stats.ok, stats.ok),
+        Cell::new(stats.bad, stats.bad),
+        span(quantile(&startup, 1, 2)),
+        span(quantile(&startup, 95, 100)),
+        span(quantile(&run, 1, 2)),
+        Cell::maybe(spread.map(|half| (format!("±{}", Nanos(half)), half))),
+        Cell::maybe(cycles.map(|count| (format!("{}{mark}", Count(count)), count))),
+        Cell::maybe(cycles.map(|_| (meter.to_owned(), meter))),
+        Cell::maybe(ops.map(|count| (Count(count).to_string(), count))),
+        size(stats.memory_peak),
+        size(stats.footprint),
+        Cell::maybe(stats.footprint_of.clone().map(|of| (of.clone(), of))),
+        size(stats.memory_allocated),
+    ]
+}
+
+fn billed(
+    summary: Option<&Summary>,
+    group: Option<&Group>,
+    pair: Option<(usize, usize)>,
+) -> [Cell; 3] {
+    let none = || Cell::maybe::<Value>(None);
+    let (Some(summary), Some(group), Some((coarse, fine))) = (summary, group, pair) else {
+        return [none(), none(), none()];
+    };
+    let mean = |model: usize| {
+        let total = &group.models[model];
+        if total.billed == 0 || total.refusals() > 0 {
+            return none();
+        }
+        Cell::maybe(per_million(&total.total, total.billed).map(|it| (it.rounded(4), it.to_plain_string())))
+    };
+    let ratio = summary.ratio(group, coarse, fine, 2).ok();
+    let ratio = ratio.map(|it| (format!("{}x", it.to_plain_string()), it.to_plain_string()));
+    [mean(coarse), mean(fine), Cell::maybe(ratio)]
+}
+
+/// The mean of `count` bills, times a million; to 12 digits after the point,
+/// since a mean need not be a finite decimal.
+fn per_million(total: &Money, count: u64) -> Option<Exact> {
+    total.times(1_000_000).as_exact().ratio(&Exact::from(count), 12)
+}
+
+/// What a reader must know about the figures: failures, labels, remarks.
+#[must_use]
+pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if cells.iter().any(|stats| stats.cycles.is_empty() && !stats.ref_cycles.is_empty()) {
+        notes.push(
+            "r: no hardware cycle counter here; these are ref_cycles, TSC ticks while on a CPU"
+                .to_owned(),
+        );
+    }
+    if let Some(summary) = summary {
+        let name = |at: usize| summary.models()[at].id.as_str();
+        notes.extend(summary.pairs().next().map(|(coarse, fine)| {
+            format!(
+                "bills: mean per million invocations; coarse is {}, cycle is {}",
+                name(coarse),
+                name(fine)
+            )
+        }));
+        for (info, total) in summary.models().iter().zip(&summary.overall().models) {
+            notes.extend(
+                total.refused.iter().map(|(why, count)| format!("{} refused {count}: {why}", info.id)),
+            );
+        }
+    }
+    for stats in cells {
+        let name = format!("{} in {}, {}", stats.workload, stats.lane, stats.start);
+        notes.extend(stats.note.as_ref().map(|note| format!("{name}: {note}")));
+        if let Some(reason) = &stats.first_reason {
+            notes.push(format!("{name}: {} failed, the first: {reason}", stats.bad));
+        }
+    }
+    notes
+}

@@ -1,0 +1,237 @@
+//! A table that people read as text and programs as CSV or JSON.
+
+use std::io::{self, Write};
+
+use comfy_table::{CellAlignment, ContentArrangement, presets};
+use serde_json::{Map, Value};
+
+/// How a table is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// Aligned text with units.
+    #[default]
+    Table,
+    /// An array of objects, values in base units.
+    Json,
+    /// A header and a line a row, values in base units.
+    Csv,
+}
+
+/// A column: its heading for people, its key for programs.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Heading; empty: only programs see the column.
+    pub title: &'static str,
+    /// Key, which carries the unit.
+    pub key: &'static str,
+    /// Whether it is aligned as a number.
+    pub number: bool,
+}
+
+impl Column {
+    /// A column of text.
+    #[must_use]
+    pub const fn text(title: &'static str, key: &'static str) -> Self {
+        Self { title, key, number: false }
+    }
+
+    /// A column of numbers.
+    #[must_use]
+    pub const fn number(title: &'static str, key: &'static str) -> Self {
+        Self { title, key, number: true }
+    }
+
+    /// A column that only programs see.
+    #[must_use]
+    pub const fn hidden(key: &'static str) -> Self {
+        Self { title: "", key, number: false }
+    }
+}
+
+/// One value in both its forms.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    text: String,
+    value: Value,
+}
+
+impl Cell {
+    /// Text that is the same for all.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { value: Value::String(text.clone()), text }
+    }
+
+    /// A value with its unit for people, bare for programs.
+    #[must_use]
+    pub fn new(text: impl std::fmt::Display, value: impl Into<Value>) -> Self {
+        Self { text: text.to_string(), value: value.into() }
+    }
+
+    /// A value that may be missing: `-` for people, null for programs.
+    #[must_use]
+    pub fn maybe<T: Into<Value>>(found: Option<(String, T)>) -> Self {
+        match found {
+            Some((text, value)) => Self { text, value: value.into() },
+            None => Self { text: "-".to_owned(), value: Value::Null },
+        }
+    }
+}
+
+/// Rows under columns.
+#[derive(Debug, Clone)]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table without rows.
+    #[must_use]
+    pub fn new(columns: &[Column]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row: one cell a column.
+    pub fn push(&mut self, row: Vec<Cell>) {
+        debug_assert_eq!(row.len(), self.columns.len(), "a cell for each column");
+        self.rows.push(row);
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Prints the table.
+    ///
+    /// # Errors
+    /// When `out` takes no more.
+    pub fn print(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
+        match format {
+            Format::Table => writeln!(out, "{}", self.render(&|_| true)),
+            Format::Json => {
+                serde_json::to_writer_pretty(&mut *out, &self.to_json())?;
+                writeln!(out)
+            }
+            Format::Csv => self.csv(out),
+        }
+    }
+
+    /// Text of the columns that people see, if they fit; else the same in two
+    /// tables that both begin with the first `shared` columns, the second
+    /// starting at the column with key `split`.
+    #[must_use]
+    pub fn render_within(&self, width: usize, shared: usize, split: &str) -> String {
+        let whole = self.render(&|_| true);
+        let widest = whole.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        let at = self.columns.iter().position(|column| column.key == split);
+        match at {
+            Some(at) if widest > width => {
+                let first = self.render(&|index| index < at);
+                let second = self.render(&|index| index < shared || index >= at);
+                format!("{first}\n\n{second}")
+            }
+            _ => whole,
+        }
+    }
+
+    fn render(&self, wanted: &dyn Fn(usize) -> bool) -> String {
+        let shown: Vec<usize> = (0..self.columns.len())
+            .filter(|index| !self.columns[*index].title.is_empty() && wanted(*index))
+            .collect();
+        let mut table = comfy_table::Table::new();
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(shown.iter().map(|index| self.columns[*index].title));
+        for row in &self.rows {
+            table.add_row(shown.iter().map(|index| row[*index].text.as_str()));
+        }
+        for (position, index) in shown.iter().enumerate() {
+            if let Some(column) = table.column_mut(position) {
+                let padding = if position == 0 { (0, 1) } else { (1, 1) };
+                column.set_padding(padding);
+                if self.columns[*index].number {
+                    column.set_cell_alignment(CellAlignment::Right);
+                }
+            }
+        }
+        table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The rows as objects.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let object = |row: &Vec<Cell>| {
+            let pairs = self.columns.iter().zip(row);
+            Value::Object(
+                pairs
+                    .map(|(column, cell)| (column.key.to_owned(), cell.value.clone()))
+                    .collect::<Map<_, _>>(),
+            )
+        };
+        Value::Array(self.rows.iter().map(object).collect())
+    }
+
+    fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut writer = csv::Writer::from_writer(out);
+        writer.write_record(self.columns.iter().map(|column| column.key))?;
+        for row in &self.rows {
+            writer.write_record(row.iter().map(|cell| match &cell.value {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            }))?;
+        }
+        writer.flush()
+    }
+}
+
+/// Columns of the terminal on standard output; wide where there is none.
+#[must_use]
+pub fn terminal_width() -> usize {
+    terminal_size::terminal_size().map_or(200, |(width, _)| usize::from(width.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Table {
+        let mut table = Table::new(&[
+            Column::text("lane", "lane"),
+            Column::number("run", "run_ns"),
+            Column::hidden("secret"),
+            Column::number("bill", "bill"),
+        ]);
+        table.push(vec![
+            Cell::text("native"),
+            Cell::new("1.00 ms", 1_000_000_u64),
+            Cell::text("x"),
+            Cell::maybe::<u64>(None),
+        ]);
+        table
+    }
+
+    fn printed(format: Format) -> String {
+        let mut out = Vec::new();
+        sample().print(format, &mut out).expect("memory takes all");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn three_forms_of_one_table() {
+        assert_eq!(printed(Format::Table), "lane    run      bill\nnative  1.00 ms     -\n");
+        assert_eq!(printed(Format::Csv), "lane,run_ns,secret,bill\nnative,1000000,x,\n");
+        let json: Value = serde_json::from_str(&printed(Format::Json)).expect("JSON");
+        assert_eq!(json[0]["run_ns"], 1_000_000);
+        assert_eq!(json[0]["bill"], Value::Null);
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_two_tables() {
+        let text = sample().render_within(10, 1, "bill");
+        assert_eq!(text, "lane    run\nnative  1.00 ms\n\nlane    bill\nnative     -");
+    }
+}

@@ -1,0 +1,90 @@
+//! Totals of a simulation by lane and workload, coarse beside fine.
+
+use super::table::{Cell, Column, Table};
+use crate::pricing::Granularity;
+use crate::replay::{Group, ModelTotal, Summary};
+
+/// Significant digits that people see of an amount; programs get all.
+const DIGITS: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(5);
+
+/// A row a lane, workload, preset and start, model by model, and one for all.
+/// Column titles live as long as the program, so models are rows, not columns.
+#[must_use]
+pub fn totals(summary: &Summary) -> Table {
+    let mut table = Table::new(&[
+        Column::text("workload", "workload"),
+        Column::text("lane", "lane"),
+        Column::text("start", "start"),
+        Column::hidden("preset"),
+        Column::number("invocations", "invocations"),
+        Column::text("coarse", "coarse_model"),
+        Column::number("bill", "coarse_total"),
+        Column::text("fine", "fine_model"),
+        Column::number("bill", "fine_total"),
+        Column::text("", "currency"),
+        Column::number("ratio", "coarse_over_fine"),
+        Column::text("note", "note"),
+    ]);
+    let by_workload = summary.by(|key| {
+        (key.workload.clone(), key.lane.clone(), key.start.clone(), key.preset.clone())
+    });
+    for ((workload, lane, start, preset), group) in &by_workload {
+        push(&mut table, summary, [workload, lane, start, preset], group);
+    }
+    push(&mut table, summary, ["all", "all", "", ""], &summary.overall());
+    table
+}
+
+fn push(table: &mut Table, summary: &Summary, names: [&str; 4], group: &Group) {
+    let models = summary.models();
+    let alone = |granularity: Granularity| {
+        models.iter().position(|model| model.granularity == granularity)
+    };
+    let mut pairs: Vec<(Option<usize>, Option<usize>)> =
+        summary.pairs().map(|(coarse, fine)| (Some(coarse), Some(fine))).collect();
+    if pairs.is_empty() {
+        pairs.push((alone(Granularity::Coarse), alone(Granularity::Fine)));
+    }
+    for (coarse, fine) in pairs {
+        let name = |at: Option<usize>| {
+            Cell::maybe(at.map(|at| (models[at].id.clone(), models[at].id.clone())))
+        };
+        let bill = |at: Option<usize>| at.map_or_else(|| Cell::maybe::<String>(None), |at| amount(&group.models[at]));
+        let currency = coarse.or(fine).map(|at| models[at].currency.clone());
+        let ratio = coarse.zip(fine).and_then(|(coarse, fine)| {
+            summary.ratio(group, coarse, fine, 2).ok().map(|it| it.to_plain_string())
+        });
+        table.push(vec![
+            Cell::text(names[0]),
+            Cell::text(names[1]),
+            Cell::text(names[2]),
+            Cell::text(names[3]),
+            Cell::new(group.invocations, group.invocations),
+            name(coarse),
+            bill(coarse),
+            name(fine),
+            bill(fine),
+            Cell::maybe(currency.map(|it| (it.clone(), it))),
+            Cell::maybe(ratio.map(|it| (format!("{it}x"), it))),
+            Cell::text(notes(group, [coarse, fine])),
+        ]);
+    }
+}
+
+fn amount(total: &ModelTotal) -> Cell {
+    let shown = (total.billed > 0)
+        .then(|| (total.total.significant(DIGITS), total.total.to_plain_string()));
+    Cell::maybe(shown)
+}
+
+/// Refusals and labels of the models of a row.
+fn notes(group: &Group, models: [Option<usize>; 2]) -> String {
+    let mut notes = Vec::new();
+    for total in models.into_iter().flatten().map(|at| &group.models[at]) {
+        notes.extend(total.notes.keys().map(ToString::to_string));
+        notes.extend(
+            total.refused.iter().map(|(refusal, count)| format!("{count} refused: {refusal}")),
+        );
+    }
+    notes.join("; ")
+}

@@ -1,0 +1,300 @@
+//! Opening a database: refused before any work when it cannot be used, and
+//! repaired where an earlier recording was cut off.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+use thiserror::Error;
+
+use crate::meter::procfs::ProcessIdentity;
+
+/// Marks a file as ours: "cycm".
+const APPLICATION_ID: i32 = 0x6379_636d;
+
+/// How long to wait for another process' lock.
+const BUSY: Duration = Duration::from_secs(3);
+
+/// All migrations in order; each file says why. Never edited once released.
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("../../db/migrations/20261121060000_first_schema.sql")),
+    M::up(include_str!("../../db/migrations/20261121060100_simulations.sql")),
+    M::up(include_str!("../../db/migrations/20261121060200_public_views.sql")),
+];
+
+/// Why the database cannot be used.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A file or folder is in the way.
+    #[error("cannot open the database {}: {cause}; {remedy}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A statement failed.
+    #[error("the database {action} failed: {source}")]
+    Sql {
+        /// What was being done.
+        action: &'static str,
+        /// The cause.
+        source: rusqlite::Error,
+    },
+    /// No recording has that number or name.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+impl StoreError {
+    pub(super) fn sql(action: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+        move |source| Self::Sql { action, source }
+    }
+}
+
+/// A recording that was cut off and is marked `interrupted` now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its number.
+    pub recording: i64,
+    /// Its invocations that were kept.
+    pub invocations: i64,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) connection: Connection,
+    path: PathBuf,
+}
+
+/// `$XDG_DATA_HOME/cyclometer/cyclometer.db`, by default under `~/.local/share`.
+#[must_use]
+pub fn default_path() -> PathBuf {
+    let data = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))
+        .unwrap_or_else(std::env::temp_dir);
+    data.join("cyclometer/cyclometer.db")
+}
+
+impl Store {
+    /// Opens the database for writing, made if it is not there.
+    ///
+    /// # Errors
+    /// When the file is not a cyclometer database, is newer than this program,
+    /// read-only, locked, or cannot be made. Nothing is changed then.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| StoreError::Open {
+                path: path.to_owned(),
+                cause: format!("cannot make the folder {}: {error}", folder.display()),
+                remedy: "name another file with --db or CYCLOMETER_DB",
+            })?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let wrong = |error: rusqlite::Error| explain(path, &error);
+        let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
+        connection.busy_timeout(BUSY).map_err(wrong)?;
+        identify(&connection, path)?;
+        // Takes the write lock, so that a read-only or locked file shows now.
+        connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK;").map_err(wrong)?;
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
+            )
+            .map_err(wrong)?;
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .map_err(wrong)?;
+        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| match error {
+            rusqlite_migration::Error::RusqliteError { err, .. } => explain(path, &err),
+            other => StoreError::Open {
+                path: path.to_owned(),
+                cause: other.to_string(),
+                remedy: "please report this",
+            },
+        })?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    pub(super) const fn from_parts(connection: Connection, path: PathBuf) -> Self {
+        Self { connection, path }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Marks recordings whose process is gone as `interrupted`; what they had
+    /// stored stays.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn recover(&self) -> Result<Vec<Recovered>, StoreError> {
+        let failed = StoreError::sql;
+        let mut running = self
+            .connection
+            .prepare("SELECT id, owner FROM recording WHERE status = 'running'")
+            .map_err(failed("look for unfinished recordings"))?;
+        let rows = running
+            .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(failed("look for unfinished recordings"))?;
+        let mut recovered = Vec::new();
+        for (recording, owner) in rows {
+            if owner.parse::<ProcessIdentity>().is_ok_and(|owner| owner.is_alive()) {
+                continue;
+            }
+            self.connection
+                .execute("UPDATE recording SET status = 'interrupted' WHERE id = ?1", [recording])
+                .map_err(failed("mark of an interrupted recording"))?;
+            let invocations = self
+                .connection
+                .query_row(
+                    "SELECT COUNT(*) FROM v_invocation WHERE recording = ?1",
+                    [recording],
+                    |row| row.get(0),
+                )
+                .map_err(failed("count of an interrupted recording"))?;
+            recovered.push(Recovered { recording, invocations });
+        }
+        Ok(recovered)
+    }
+}
+
+/// Whether the file is ours, and not newer than this program. Reads only.
+fn identify(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let wrong = |error: rusqlite::Error| explain(path, &error);
+    let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let application = pragma("application_id").map_err(wrong)?;
+    let tables: i64 = connection
+        .query_row("SELECT COUNT(*) FROM sqlite_master", [], |row| row.get(0))
+        .map_err(wrong)?;
+    if application != APPLICATION_ID && (tables > 0 || application != 0) {
+        return Err(refuse(
+            "it is an SQLite database of another program".to_owned(),
+            "name another file with --db or CYCLOMETER_DB",
+        ));
+    }
+    let version = usize::try_from(pragma("user_version").map_err(wrong)?).unwrap_or(usize::MAX);
+    let known = MIGRATIONS.len();
+    if version > known {
+        return Err(refuse(
+            format!("its schema has version {version}, and this program knows up to {known}"),
+            "use a newer cyclometer, or another file with --db or CYCLOMETER_DB",
+        ));
+    }
+    Ok(())
+}
+
+/// SQLite's codes in words, with what to do.
+fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let (cause, remedy) = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => (
+            "it is not an SQLite database".to_owned(),
+            "name another file with --db or CYCLOMETER_DB",
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            "another program holds its lock".to_owned(),
+            "wait for it to end, or use another file with --db or CYCLOMETER_DB",
+        ),
+        Some(ErrorCode::ReadOnly) => (
+            "it is read-only".to_owned(),
+            "make the file and its folder writable, or use another with --db or CYCLOMETER_DB",
+        ),
+        Some(ErrorCode::DiskFull) => {
+            ("the disk is full".to_owned(), "free some space, or use another disk with --db")
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            (format!("it is damaged: {error}"), "restore it from a copy, or use another with --db")
+        }
+        _ => (error.to_string(), "check the path and its permissions, or use another with --db"),
+    };
+    StoreError::Open { path: path.to_owned(), cause, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    #[test]
+    fn migrations_are_valid_and_run_once() {
+        Migrations::from_slice(MIGRATIONS).validate().expect("they apply to an empty database");
+        let folder = folder();
+        let path = folder.path().join("deep/er/c.db");
+        drop(Store::open(&path).expect("made"));
+        drop(Store::open(&path).expect("opened again"));
+    }
+
+    fn refused(path: &Path) -> String {
+        let before = std::fs::read(path).expect("readable");
+        let error = Store::open(path).expect_err("refused").to_string();
+        assert_eq!(std::fs::read(path).expect("readable"), before, "it was changed");
+        error
+    }
+
+    #[test]
+    fn foreign_newer_and_broken_files_are_refused_and_left_alone() {
+        let folder = folder();
+        let text = folder.path().join("text");
+        std::fs::write(&text, "this is not a database, but it is long enough for one ".repeat(20))
+            .expect("written");
+        assert!(refused(&text).contains("not an SQLite database"));
+
+        let foreign = folder.path().join("foreign");
+        let other = Connection::open(&foreign).expect("made");
+        other.execute_batch("CREATE TABLE t (x)").expect("made");
+        drop(other);
+        assert!(refused(&foreign).contains("another program"));
+
+        let newer = folder.path().join("newer");
+        let store = Store::open(&newer).expect("made");
+        store.connection.pragma_update(None, "user_version", 999).expect("set");
+        drop(store);
+        assert!(refused(&newer).contains("version 999"));
+    }
+
+    #[test]
+    fn a_locked_database_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("c.db");
+        let store = Store::open(&path).expect("made");
+        store.connection.execute_batch("BEGIN IMMEDIATE").expect("locked");
+        let error = Store::open(&path).expect_err("refused").to_string();
+        assert!(error.contains("another program holds its lock"), "{error}");
+    }
+
+    #[test]
+    fn recordings_of_the_dead_are_interrupted_and_those_of_the_living_are_not() {
+        let folder = folder();
+        let store = Store::open(&folder.path().join("c.db")).expect("made");
+        let me = ProcessIdentity::current().expect("/proc");
+        for owner in [me.to_string(), "1-1-00000000".to_owned()] {
+            store
+                .connection
+                .execute(
+                    "INSERT INTO recording (started_at, status, owner, plan, host)
+                     VALUES ('2026-11-21T00:00:00Z', 'running', ?1, '{}', '{}')",
+                    [owner],
+                )
+                .expect("inserted");
+        }
+        let recovered = store.recover().expect("recovered");
+        assert_eq!(recovered, [Recovered { recording: 2, invocations: 0 }]);
+        assert_eq!(store.recover().expect("nothing more"), []);
+    }
+}

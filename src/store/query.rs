@@ -1,0 +1,445 @@
+//! Typed queries over recordings.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use super::open::{Store, StoreError};
+use super::writer::COLUMNS;
+use crate::meter::{Phases, Usage};
+use crate::replay::Row;
+use crate::units::{Bytes, Nanos};
+
+/// A recording as a person names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordingRef {
+    /// The newest.
+    Latest,
+    /// The one with this number.
+    Number(i64),
+}
+
+impl FromStr for RecordingRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            _ => text
+                .parse()
+                .map(Self::Number)
+                .map_err(|_| format!("`{text}` is neither a recording's number nor `latest`")),
+        }
+    }
+}
+
+/// A recording in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingInfo {
+    /// Its number.
+    pub id: i64,
+    /// The person's own words.
+    pub label: Option<String>,
+    /// UTC, RFC 3339.
+    pub started_at: String,
+    /// `running`, `done`, `failed` or `interrupted`.
+    pub status: String,
+    /// How many invocations it has.
+    pub invocations: i64,
+    /// How many of them are not `ok`.
+    pub bad: i64,
+    /// Names of its lanes.
+    pub lanes: String,
+    /// Names of its workloads.
+    pub workloads: String,
+}
+
+/// A simulation in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimulationInfo {
+    /// Its number.
+    pub id: i64,
+    /// The recording that was replayed.
+    pub recording: i64,
+    /// UTC, RFC 3339.
+    pub created_at: String,
+    /// The price models.
+    pub models: String,
+    /// How many invocations were offered to them.
+    pub invocations: i64,
+}
+
+/// What a cell's invocations came to; times and counts of those that ended well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellStats {
+    /// Row id.
+    pub cell: i64,
+    /// The lane.
+    pub lane: Arc<str>,
+    /// The workload.
+    pub workload: Arc<str>,
+    /// Its preset.
+    pub preset: Arc<str>,
+    /// `cold` or `warm`.
+    pub start: Arc<str>,
+    /// Size of what must be shipped.
+    pub footprint: Option<Bytes>,
+    /// What that is the size of.
+    pub footprint_of: Option<String>,
+    /// Remarks, or why it could not be prepared.
+    pub note: Option<String>,
+    /// Invocations that ended well.
+    pub ok: u64,
+    /// Invocations that did not.
+    pub bad: u64,
+    /// The reason of the first that did not.
+    pub first_reason: Option<String>,
+    /// Create and start together, ascending.
+    pub startup: Vec<Nanos>,
+    /// Run, ascending.
+    pub run: Vec<Nanos>,
+    /// Wall, ascending.
+    pub wall: Vec<Nanos>,
+    /// CPU time, ascending.
+    pub cpu: Vec<Nanos>,
+    /// Cycles, ascending.
+    pub cycles: Vec<u64>,
+    /// Ticks of the time-stamp counter, ascending.
+    pub ref_cycles: Vec<u64>,
+    /// WebAssembly operators, ascending.
+    pub wasm_ops: Vec<u64>,
+    /// Largest peak of memory.
+    pub memory_peak: Option<Bytes>,
+    /// Memory that was allocated.
+    pub memory_allocated: Option<Bytes>,
+}
+
+/// Where a meter came from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MeterSource {
+    /// The lane.
+    pub lane: String,
+    /// `cold` or `warm`.
+    pub start: String,
+    /// The meter.
+    pub meter: String,
+    /// `None`: not measured.
+    pub source: Option<String>,
+    /// What to know about it; the reason when there is none.
+    pub note: String,
+}
+
+fn list<T>(
+    connection: &Connection,
+    action: &'static str,
+    sql: &str,
+    params: impl rusqlite::Params,
+    row: impl FnMut(&SqlRow<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_map(params, row)?.collect())
+        .map_err(StoreError::sql(action))
+}
+
+impl Store {
+    /// The number of a recording.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(&self, recording: RecordingRef) -> Result<i64, StoreError> {
+        let (sql, number) = match recording {
+            RecordingRef::Latest => ("SELECT MAX(id) FROM recording WHERE ?1 = ?1", 0),
+            RecordingRef::Number(number) => ("SELECT id FROM recording WHERE id = ?1", number),
+        };
+        let found = self
+            .connection
+            .query_row(sql, [number], |row| row.get::<_, Option<i64>>(0))
+            .optional()
+            .map_err(StoreError::sql("search for the recording"))?;
+        found.flatten().ok_or_else(|| {
+            StoreError::NotFound(match recording {
+                RecordingRef::Latest => {
+                    "there is no recording yet: make one with `cyclometer record`".to_owned()
+                }
+                RecordingRef::Number(number) => {
+                    format!("there is no recording {number}: `cyclometer history` lists them")
+                }
+            })
+        })
+    }
+
+    /// All recordings, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn recordings(&self) -> Result<Vec<RecordingInfo>, StoreError> {
+        list(
+            &self.connection,
+            "list of recordings",
+            "SELECT r.id, r.label, r.started_at, r.status,
+                (SELECT COUNT(*) FROM v_invocation v WHERE v.recording = r.id),
+                (SELECT COUNT(*) FROM v_invocation v WHERE v.recording = r.id AND v.status <> 'ok'),
+                COALESCE((SELECT group_concat(name, ' ') FROM (SELECT name FROM lane l
+                    WHERE l.recording_id = r.id AND l.unavailable IS NULL ORDER BY l.id)), ''),
+                COALESCE((SELECT group_concat(workload, ' ') FROM (SELECT DISTINCT workload
+                    FROM cell c WHERE c.recording_id = r.id ORDER BY workload)), '')
+             FROM recording r ORDER BY r.id DESC",
+            [],
+            |row| {
+                Ok(RecordingInfo {
+                    id: row.get(0)?,
+                    label: row.get(1)?,
+                    started_at: row.get(2)?,
+                    status: row.get(3)?,
+                    invocations: row.get(4)?,
+                    bad: row.get(5)?,
+                    lanes: row.get(6)?,
+                    workloads: row.get(7)?,
+                })
+            },
+        )
+    }
+
+    /// All simulations, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn simulations(&self) -> Result<Vec<SimulationInfo>, StoreError> {
+        list(
+            &self.connection,
+            "list of simulations",
+            "SELECT s.id, s.recording_id, s.created_at,
+                (SELECT group_concat(model, ' ') FROM simulation_model m WHERE m.simulation_id = s.id),
+                s.invocations
+             FROM simulation s ORDER BY s.id DESC",
+            [],
+            |row| {
+                Ok(SimulationInfo {
+                    id: row.get(0)?,
+                    recording: row.get(1)?,
+                    created_at: row.get(2)?,
+                    models: row.get(3)?,
+                    invocations: row.get(4)?,
+                })
+            },
+        )
+    }
+
+    /// Lanes of a recording that could not run, with the reason.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn unavailable_lanes(&self, recording: i64) -> Result<Vec<(String, String)>, StoreError> {
+        list(
+            &self.connection,
+            "list of lanes",
+            "SELECT name, unavailable FROM lane
+             WHERE recording_id = ?1 AND unavailable IS NOT NULL ORDER BY id",
+            [recording],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+    }
+
+    /// Where the meters of a recording came from.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn meter_sources(&self, recording: i64) -> Result<Vec<MeterSource>, StoreError> {
+        list(
+            &self.connection,
+            "list of meter sources",
+            "SELECT lane, start, meter, source, note FROM v_meter_source
+             WHERE recording = ?1 ORDER BY lane, start, meter",
+            [recording],
+            |row| {
+                Ok(MeterSource {
+                    lane: row.get(0)?,
+                    start: row.get(1)?,
+                    meter: row.get(2)?,
+                    source: row.get(3)?,
+                    note: row.get(4)?,
+                })
+            },
+        )
+    }
+
+    /// What each cell of a recording came to, in the order of the plan.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn cells(&self, recording: i64) -> Result<Vec<CellStats>, StoreError> {
+        let mut cells = list(
+            &self.connection,
+            "list of cells",
+            "SELECT c.id, l.name, c.workload, c.preset, c.start, c.footprint_bytes,
+                c.footprint_of, c.note
+             FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1 ORDER BY c.id",
+            [recording],
+            |row| {
+                let footprint: Option<i64> = row.get(5)?;
+                Ok(CellStats::empty(row, footprint)?)
+            },
+        )?;
+        for cell in &mut cells {
+            self.fill(cell)?;
+        }
+        Ok(cells)
+    }
+
+    fn fill(&self, stats: &mut CellStats) -> Result<(), StoreError> {
+        let failed = StoreError::sql;
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT status, reason, create_ns, start_ns, run_ns, wall_ns, cpu_ns, cycles,
+                    ref_cycles, wasm_ops, memory_peak_bytes, memory_allocated_bytes
+                 FROM invocation WHERE cell_id = ?1 ORDER BY sequence",
+            )
+            .map_err(failed("read of a cell"))?;
+        let mut rows = statement.query([stats.cell]).map_err(failed("read of a cell"))?;
+        while let Some(row) = rows.next().map_err(failed("read of a cell"))? {
+            stats.add(row).map_err(failed("read of a cell"))?;
+        }
+        stats.startup.sort_unstable();
+        stats.run.sort_unstable();
+        stats.wall.sort_unstable();
+        stats.cpu.sort_unstable();
+        stats.cycles.sort_unstable();
+        stats.ref_cycles.sort_unstable();
+        stats.wasm_ops.sort_unstable();
+        Ok(())
+    }
+
+    /// Hands every billable invocation of a recording to `each`: all but
+    /// interrupted ones and those that never started. Providers bill failures.
+    ///
+    /// # Errors
+    /// The first of the database's or of `each`.
+    pub(super) fn billable<E: From<StoreError>>(
+        &self,
+        recording: i64,
+        mut each: impl FnMut(Row) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let columns: Vec<_> = COLUMNS.iter().map(|(_, column)| *column).collect();
+        let sql = format!(
+            "SELECT invocation, lane, workload, preset, start, create_ns, start_ns, run_ns,
+                teardown_ns, counter_coverage_ppm, {} FROM v_invocation
+             WHERE recording = ?1 AND status IN ('ok', 'failed', 'timeout') AND wall_ns IS NOT NULL
+             ORDER BY invocation",
+            columns.join(", ")
+        );
+        let failed = |source| E::from(StoreError::Sql { action: "read of invocations", source });
+        let mut statement = self.connection.prepare(&sql).map_err(failed)?;
+        let mut rows = statement.query([recording]).map_err(failed)?;
+        let mut names = Names::default();
+        while let Some(row) = rows.next().map_err(failed)? {
+            each(names.row(row).map_err(failed)?)?;
+        }
+        Ok(())
+    }
+
+    /// Changes a recording's label.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn set_label(&self, recording: i64, label: &str) -> Result<(), StoreError> {
+        self.connection
+            .execute("UPDATE recording SET label = ?2 WHERE id = ?1", params![recording, label])
+            .map(drop)
+            .map_err(StoreError::sql("change of the label"))
+    }
+}
+
+/// Names recur in every row: one allocation each is enough.
+#[derive(Default)]
+struct Names(std::collections::HashSet<Arc<str>>);
+
+impl Names {
+    fn intern(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(name) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = name.into();
+        self.0.insert(Arc::clone(&new));
+        new
+    }
+
+    fn row(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+        let mut name = |at: usize| Ok::<_, rusqlite::Error>(self.intern(row.get_ref(at)?.as_str()?));
+        let (lane, workload, preset, start) = (name(1)?, name(2)?, name(3)?, name(4)?);
+        let mut usage = Usage::new(&*start == "cold");
+        usage.phases = Phases {
+            create: nanos(row, 5)?,
+            start: nanos(row, 6)?,
+            run: nanos(row, 7)?,
+            teardown: nanos(row, 8)?,
+        };
+        usage.counter_coverage_ppm = row.get(9)?;
+        for (index, (meter, _)) in COLUMNS.iter().enumerate() {
+            usage.set(*meter, unsigned(row, 10 + index)?);
+        }
+        Ok(Row { invocation: row.get(0)?, lane, workload, preset, start, usage })
+    }
+}
+
+fn unsigned(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<u64>> {
+    Ok(row.get::<_, Option<i64>>(at)?.and_then(|value| u64::try_from(value).ok()))
+}
+
+fn nanos(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<Nanos>> {
+    Ok(unsigned(row, at)?.map(Nanos))
+}
+
+impl CellStats {
+    fn empty(row: &SqlRow<'_>, footprint: Option<i64>) -> rusqlite::Result<Self> {
+        let text = |at: usize| Ok::<Arc<str>, rusqlite::Error>(row.get_ref(at)?.as_str()?.into());
+        Ok(Self {
+            cell: row.get(0)?,
+            lane: text(1)?,
+            workload: text(2)?,
+            preset: text(3)?,
+            start: text(4)?,
+            footprint: footprint.and_then(|size| u64::try_from(size).ok()).map(Bytes),
+            footprint_of: row.get(6)?,
+            note: row.get(7)?,
+            ok: 0,
+            bad: 0,
+            first_reason: None,
+            startup: Vec::new(),
+            run: Vec::new(),
+            wall: Vec::new(),
+            cpu: Vec::new(),
+            cycles: Vec::new(),
+            ref_cycles: Vec::new(),
+            wasm_ops: Vec::new(),
+            memory_peak: None,
+            memory_allocated: None,
+        })
+    }
+
+    fn add(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<()> {
+        let status = row.get_ref(0)?.as_str()?;
+        self.memory_allocated = self.memory_allocated.max(unsigned(row, 11)?.map(Bytes));
+        if status != "ok" {
+            self.bad += 1;
+            if self.first_reason.is_none() {
+                self.first_reason = row.get(1)?;
+            }
+            return Ok(());
+        }
+        self.ok += 1;
+        let phases =
+            Phases { create: nanos(row, 2)?, start: nanos(row, 3)?, ..Phases::default() };
+        self.startup.extend(phases.startup());
+        self.run.extend(nanos(row, 4)?);
+        self.wall.extend(nanos(row, 5)?);
+        self.cpu.extend(nanos(row, 6)?);
+        self.cycles.extend(unsigned(row, 7)?);
+        self.ref_cycles.extend(unsigned(row, 8)?);
+        self.wasm_ops.extend(unsigned(row, 9)?);
+        self.memory_peak = self.memory_peak.max(unsigned(row, 10)?.map(Bytes));
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! The only module with `unsafe` code: a CPU instruction, and loading a
+//! compiled module that this program wrote itself.
+#![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
+
+use std::path::Path;
+
+use wasmtime::{Engine, Module};
+
+/// The time-stamp counter; `None` where the CPU has none that we can read.
+#[must_use]
+pub fn tsc() -> Option<u64> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // SAFETY: every x86-64 CPU has RDTSC, and Linux leaves it to user mode.
+        Some(unsafe { core::arch::x86_64::_rdtsc() })
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
+/// Maps a module that [`Engine::precompile_module`] made.
+///
+/// # Errors
+/// When the file is not there, or made by another version or setting.
+pub fn load_compiled(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
+    // SAFETY: the file is in the user's own cache folder (mode 0700), written
+    // under another name and then renamed by this program, so it is whole and
+    // as trustworthy as the program itself. wasmtime checks version and settings.
+    unsafe { Module::deserialize_file(engine, path) }
+}
+
+/// Takes over a descriptor that this process was started with.
+///
+/// Returns `None` for one that is not open. To be called once for each, before
+/// anything else in the process opens files.
+#[must_use]
+pub fn inherited(descriptor: i32) -> Option<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    std::fs::metadata(format!("/proc/self/fd/{descriptor}")).ok()?;
+    // SAFETY: it is open, and the caller is the only one to take it.
+    Some(unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) })
+}

@@ -1,0 +1,17 @@
+//! Helpers for tests that need more than every machine has.
+
+use std::io::Write;
+
+/// Says on standard error that a test was skipped, past the test harness'
+/// capture, so that a green run shows what it did not try.
+///
+/// # Panics
+/// In CI, where `CYCLOMETER_REQUIRE_DOCKER=1` promises a Docker engine, for a
+/// reason that has to do with it.
+pub fn skip(reason: &str) {
+    let required = std::env::var_os("CYCLOMETER_REQUIRE_DOCKER").is_some_and(|value| value == "1");
+    let about_docker = reason.to_ascii_lowercase().contains("docker");
+    assert!(!(required && about_docker), "Docker is required here, but: {reason}");
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {reason}");
+}

@@ -1,0 +1,120 @@
+//! Standard input of a function.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::sync::{Arc, OnceLock};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use thiserror::Error;
+
+/// Most bytes that an input may have.
+pub const MAX_INPUT: u64 = 1 << 30;
+
+/// What a function reads from standard input. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct Input {
+    recipe: Recipe,
+    content: Arc<OnceLock<Arc<[u8]>>>,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Recipe {
+    #[default]
+    Empty,
+    Given(Arc<[u8]>),
+    Counter(u64),
+}
+
+/// An input could not be handed over.
+#[derive(Debug, Error)]
+#[error("cannot prepare the function's standard input: {0}")]
+pub struct InputError(#[from] std::io::Error);
+
+impl Input {
+    /// These very bytes.
+    #[must_use]
+    pub fn given(content: impl Into<Arc<[u8]>>) -> Self {
+        Self { recipe: Recipe::Given(content.into()), content: Arc::default() }
+    }
+
+    /// Consecutive 64-bit little-endian integers from 0, cut after `bytes`.
+    #[must_use]
+    pub fn counter(bytes: u64) -> Self {
+        Self { recipe: Recipe::Counter(bytes.min(MAX_INPUT)), content: Arc::default() }
+    }
+
+    /// Whether there is nothing to read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match &self.recipe {
+            Recipe::Empty => 0,
+            Recipe::Given(content) => content.len() as u64,
+            Recipe::Counter(bytes) => *bytes,
+        }
+    }
+
+    /// The content, made on first use.
+    #[must_use]
+    pub fn content(&self) -> Arc<[u8]> {
+        match &self.recipe {
+            Recipe::Empty => Arc::from([]),
+            Recipe::Given(content) => Arc::clone(content),
+            Recipe::Counter(bytes) => {
+                Arc::clone(self.content.get_or_init(|| counter(*bytes).into()))
+            }
+        }
+    }
+
+    /// A memory file with the content, read position at its start.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn open(&self) -> Result<File, InputError> {
+        if self.is_empty() {
+            return Ok(File::open("/dev/null")?);
+        }
+        let mut file = memory_file("cyclometer-stdin")?;
+        file.write_all(&self.content())?;
+        file.rewind()?;
+        Ok(file)
+    }
+}
+
+/// An empty file that lives in memory and closes on exec.
+///
+/// # Errors
+/// When the system refuses one.
+pub fn memory_file(name: &str) -> std::io::Result<File> {
+    Ok(memfd_create(name, MFdFlags::MFD_CLOEXEC)?.into())
+}
+
+fn counter(bytes: u64) -> Vec<u8> {
+    let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+    (0..bytes.div_ceil(8)).flat_map(u64::to_le_bytes).take(length).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn the_counter_counts() {
+        let input = Input::counter(12);
+        assert_eq!(&*input.content(), &[0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(input.len(), 12);
+    }
+
+    #[test]
+    fn opened_inputs_are_read_from_the_start() {
+        let mut text = String::new();
+        Input::given(*b"abc").open().expect("opened").read_to_string(&mut text).expect("read");
+        assert_eq!(text, "abc");
+    }
+}

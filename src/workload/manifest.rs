@@ -1,0 +1,319 @@
+//! `workload.toml`: parsed strictly, as it may come from anyone.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::input::MAX_INPUT;
+use super::{Input, OutputDigest, Preset};
+use crate::units::{Bytes, Nanos};
+
+/// Limits under which a function runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory that the function is given, and billed for.
+    pub memory: Bytes,
+    /// Longest time from its start to its end.
+    pub timeout: Nanos,
+    /// Most bytes that it may write to standard output.
+    pub output: Bytes,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: Bytes(128 << 20),
+            timeout: Nanos(60_000_000_000),
+            output: Bytes(16 << 20),
+        }
+    }
+}
+
+/// What is wrong with a manifest.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("{place}: {message}")]
+    Syntax {
+        /// File, line and column.
+        place: String,
+        /// What was expected.
+        message: String,
+    },
+    /// A value that makes no sense.
+    #[error("{file}: {key}: {message}")]
+    Value {
+        /// The manifest.
+        file: String,
+        /// The key.
+        key: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+}
+
+/// What the manifest says, its files not yet read.
+pub(super) struct Manifest {
+    pub title: String,
+    pub stresses: String,
+    pub source: Option<String>,
+    pub wasm: Option<String>,
+    pub native: Option<String>,
+    pub presets: BTreeMap<String, Preset>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawManifest {
+    title: String,
+    stresses: String,
+    source: Option<String>,
+    wasm: Option<String>,
+    native: Option<String>,
+    #[serde(default)]
+    limits: RawLimits,
+    preset: BTreeMap<String, RawPreset>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    memory: Option<String>,
+    timeout: Option<String>,
+    output: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPreset {
+    #[serde(default)]
+    args: Vec<String>,
+    stdin: Option<RawContent>,
+    expected: Option<RawContent>,
+    #[serde(default)]
+    limits: RawLimits,
+}
+
+/// Input or expected output, in one of its forms.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawContent {
+    text: Option<String>,
+    file: Option<String>,
+    pattern: Option<String>,
+    sha256: Option<String>,
+    bytes: Option<u64>,
+}
+
+/// Reads files that a manifest names.
+pub(super) type ReadFile<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
+
+struct Context<'a> {
+    origin: &'a str,
+    read: ReadFile<'a>,
+}
+
+impl Manifest {
+    /// Parses the manifest's text; `origin` is how errors name it.
+    pub fn parse(text: &str, origin: &str, read: ReadFile<'_>) -> Result<Self, ManifestError> {
+        let raw: RawManifest = toml::from_str(text).map_err(|error| ManifestError::Syntax {
+            place: place(origin, text, error.span().map(|span| span.start)),
+            message: error.message().to_owned(),
+        })?;
+        let context = Context { origin, read };
+        for (key, path) in [("source", &raw.source), ("wasm", &raw.wasm), ("native", &raw.native)] {
+            if let Some(path) = path {
+                context.check_path(key, path)?;
+            }
+        }
+        if raw.preset.is_empty() {
+            return Err(context.wrong("preset", "at least one [preset.NAME] is needed"));
+        }
+        let presets = raw
+            .preset
+            .into_iter()
+            .map(|(name, preset)| {
+                let preset = context.preset(&name, preset, &raw.limits)?;
+                Ok((name, preset))
+            })
+            .collect::<Result<_, ManifestError>>()?;
+        Ok(Self {
+            title: raw.title,
+            stresses: raw.stresses,
+            source: raw.source,
+            wasm: raw.wasm,
+            native: raw.native,
+            presets,
+        })
+    }
+}
+
+impl Context<'_> {
+    fn wrong(&self, key: &str, message: impl Into<String>) -> ManifestError {
+        ManifestError::Value {
+            file: self.origin.to_owned(),
+            key: key.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// Files stay inside the workload's folder.
+    fn check_path(&self, key: &str, path: &str) -> Result<(), ManifestError> {
+        let inside =
+            Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        if inside && !path.is_empty() {
+            return Ok(());
+        }
+        Err(self.wrong(key, format!("`{path}` must be a path inside the workload's folder")))
+    }
+
+    fn file(&self, key: &str, path: &str) -> Result<Vec<u8>, ManifestError> {
+        self.check_path(key, path)?;
+        (self.read)(path).map_err(|error| self.wrong(key, format!("cannot read `{path}`: {error}")))
+    }
+
+    fn preset(
+        &self,
+        name: &str,
+        raw: RawPreset,
+        outer: &RawLimits,
+    ) -> Result<Preset, ManifestError> {
+        let key = |field: &str| format!("preset.{name}.{field}");
+        if let Some(bad) = raw.args.iter().find(|arg| arg.contains('\0')) {
+            return Err(self.wrong(&key("args"), format!("{bad:?} contains a NUL character")));
+        }
+        Ok(Preset {
+            name: name.to_owned(),
+            args: raw.args,
+            stdin: raw.stdin.map_or(Ok(Input::default()), |it| self.input(&key("stdin"), it))?,
+            expected: raw.expected.map(|it| self.expected(&key("expected"), it)).transpose()?,
+            limits: self.limits(&key("limits"), &raw.limits, outer)?,
+        })
+    }
+
+    fn input(&self, key: &str, raw: RawContent) -> Result<Input, ManifestError> {
+        match raw {
+            RawContent { text: Some(text), file: None, pattern: None, sha256: None, bytes: None } => {
+                Ok(Input::given(text.into_bytes()))
+            }
+            RawContent { text: None, file: Some(file), pattern: None, sha256: None, bytes: None } => {
+                Ok(Input::given(self.file(key, &file)?))
+            }
+            RawContent { text: None, file: None, pattern: Some(pattern), sha256: None, bytes: Some(bytes) } => {
+                if pattern != "counter" {
+                    return Err(self.wrong(key, format!("unknown pattern `{pattern}`; there is `counter`")));
+                }
+                if bytes > MAX_INPUT {
+                    return Err(self.wrong(key, format!("{bytes} bytes are more than {}", Bytes(MAX_INPUT))));
+                }
+                Ok(Input::counter(bytes))
+            }
+            _ => Err(self.wrong(key, "give one of { text }, { file } or { pattern, bytes }")),
+        }
+    }
+
+    fn expected(&self, key: &str, raw: RawContent) -> Result<OutputDigest, ManifestError> {
+        match raw {
+            RawContent { text: Some(text), file: None, pattern: None, sha256: None, bytes: None } => {
+                Ok(OutputDigest::of(text.as_bytes()))
+            }
+            RawContent { text: None, file: Some(file), pattern: None, sha256: None, bytes: None } => {
+                Ok(OutputDigest::of(&self.file(key, &file)?))
+            }
+            RawContent { text: None, file: None, pattern: None, sha256: Some(digest), bytes: Some(bytes) } => {
+                let sha256 = unhex(&digest)
+                    .ok_or_else(|| self.wrong(key, "sha256 must be 64 hexadecimal digits"))?;
+                Ok(OutputDigest { bytes, sha256 })
+            }
+            _ => Err(self.wrong(key, "give one of { text }, { file } or { sha256, bytes }")),
+        }
+    }
+
+    fn limits(
+        &self,
+        key: &str,
+        inner: &RawLimits,
+        outer: &RawLimits,
+    ) -> Result<Limits, ManifestError> {
+        let mut limits = Limits::default();
+        let wrong = |field: &str, error: crate::units::UnitError| {
+            self.wrong(&format!("{key}.{field}"), error.to_string())
+        };
+        if let Some(text) = inner.memory.as_ref().or(outer.memory.as_ref()) {
+            limits.memory = text.parse().map_err(|error| wrong("memory", error))?;
+        }
+        if let Some(text) = inner.timeout.as_ref().or(outer.timeout.as_ref()) {
+            limits.timeout = text.parse().map_err(|error| wrong("timeout", error))?;
+        }
+        if let Some(text) = inner.output.as_ref().or(outer.output.as_ref()) {
+            limits.output = text.parse().map_err(|error| wrong("output", error))?;
+        }
+        Ok(limits)
+    }
+}
+
+/// `file:line:column` of a byte offset.
+fn place(origin: &str, text: &str, offset: Option<usize>) -> String {
+    let Some(before) = offset.and_then(|offset| text.get(..offset)) else {
+        return origin.to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!("{origin}:{line}:{column}")
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Manifest, ManifestError> {
+        Manifest::parse(text, "w/workload.toml", &|name| Ok(name.as_bytes().to_vec()))
+    }
+
+    const HEAD: &str = "title = \"t\"\nstresses = \"s\"\nwasm = \"w.wasm\"\n";
+
+    #[test]
+    fn a_preset_overrides_single_limits() {
+        let text = format!(
+            "{HEAD}[limits]\nmemory = \"256MiB\"\ntimeout = \"5s\"\n\
+             [preset.quick]\nargs = [\"1\"]\nlimits = {{ timeout = \"9s\" }}\n"
+        );
+        let manifest = parse(&text).expect("valid");
+        let limits = manifest.presets["quick"].limits;
+        assert_eq!(limits.memory, Bytes(256 << 20));
+        assert_eq!(limits.timeout, Nanos(9_000_000_000));
+        assert_eq!(limits.output, Limits::default().output);
+    }
+
+    #[test]
+    fn mistakes_are_placed() {
+        let bad_key = parse(&format!("{HEAD}colour = 3\n[preset.quick]\n")).err().expect("refused");
+        assert!(bad_key.to_string().starts_with("w/workload.toml:4:1: unknown field `colour`"), "{bad_key}");
+        for (tail, word) in [
+            ("", "preset"),
+            ("[preset.q]\nstdin = { pattern = \"noise\", bytes = 3 }\n", "unknown pattern"),
+            ("[preset.q]\nstdin = { pattern = \"counter\", bytes = 9999999999 }\n", "more than"),
+            ("[preset.q]\nexpected = { sha256 = \"00\", bytes = 1 }\n", "64 hexadecimal"),
+            ("[preset.q]\nexpected = { text = \"a\", file = \"b\" }\n", "give one of"),
+            ("[preset.q]\nexpected = { file = \"../secret\" }\n", "inside the workload"),
+            ("[preset.q]\nlimits = { memory = \"lots\" }\n", "128MiB"),
+            ("[preset.q]\nargs = [\"a\\u0000b\"]\n", "NUL"),
+        ] {
+            let error = parse(&format!("{HEAD}{tail}")).err().expect("refused").to_string();
+            assert!(error.contains(word), "{tail:?} gave {error:?}");
+        }
+    }
+}
