@@ -117,7 +117,7 @@ impl NativeLane {
                 return Err(error.to_string());
             }
         };
-        Ok(outcome(job, runner, &run, &mut files, Arc::clone(&self.provenances)))
+        Ok(outcome(job, runner, &run, &mut files, &self.provenances))
     }
 }
 
@@ -126,7 +126,7 @@ fn outcome(
     runner: &Runner,
     run: &Run,
     files: &mut Stdio3,
-    provenances: Arc<Provenances>,
+    provenances: &Arc<Provenances>,
 ) -> Outcome {
     let mut usage = Usage::new(true);
     runner.fill(run, &mut usage);
@@ -142,7 +142,7 @@ fn outcome(
         requested: run.started.requested,
         ended: run.ended.at,
         usage,
-        provenances,
+        provenances: runner.sources(run, provenances),
         output: digest(&mut files.stdout).ok(),
     }
     .checked(&job.preset)

@@ -3,14 +3,14 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use super::launcher::{Ended, Launcher, LauncherError, Spawn, Started, Why};
 use super::{Cancel, Job, Probe, Status, Watch};
-use crate::meter::perf::{Counters, Counts, Snapshot, Target};
-use crate::meter::{Meter, Provenances, Source, Usage, host, procfs};
+use crate::meter::perf::{Counters, Counts, Target};
+use crate::meter::{Meter, Provenance, Provenances, Source, Usage, host, procfs};
 use crate::units::Nanos;
 use crate::workload::OutputDigest;
 
@@ -20,7 +20,8 @@ const FALLBACKS: [Meter; 3] = [Meter::CpuTime, Meter::PageFaults, Meter::Context
 /// A launcher with counters on all it starts.
 pub(super) struct Runner {
     launcher: Launcher,
-    counters: Arc<Mutex<Counters>>,
+    /// What opens here; each run gets its own (see [`crate::meter::perf`]).
+    template: Counters,
     provenances: Arc<Provenances>,
     tsc_hz: Option<u64>,
 }
@@ -29,16 +30,17 @@ pub(super) struct Runner {
 pub(super) struct Run {
     pub started: Started,
     pub ended: Ended,
-    counts: Counts,
+    /// `None`: they miss time that the kernel accounts for.
+    counts: Option<Counts>,
 }
 
 impl Runner {
     pub fn start() -> Result<Self, LauncherError> {
         let launcher = Launcher::start()?;
-        let counters = Counters::open(Target::Children(launcher.pid()));
+        let template = Counters::open(Target::Children(launcher.pid()));
         let tsc_hz = host::tsc_hz();
-        let provenances = Arc::new(provenances(&counters, tsc_hz));
-        Ok(Self { launcher, counters: Arc::new(Mutex::new(counters)), provenances, tsc_hz })
+        let provenances = Arc::new(provenances(&template, tsc_hz));
+        Ok(Self { launcher, template, provenances, tsc_hz })
     }
 
     /// Where the meters of every run come from.
@@ -53,20 +55,40 @@ impl Runner {
         watch: &mut dyn Watch,
         cancel: &Cancel,
     ) -> Result<Run, LauncherError> {
-        let baseline = baseline(&self.counters);
-        let before = self.read();
+        let counters = self.template.reopen(Target::Children(self.launcher.pid()));
+        let counters = Arc::new(Mutex::new(counters));
+        let before = lock(&counters).read();
         let started = self.launcher.spawn(spawn)?;
         watch.begin(Box::new(ProcessProbe {
             pid: started.pid,
-            counters: Arc::clone(&self.counters),
-            baseline,
+            counters: Arc::clone(&counters),
+            // Fresh counters start at 0.
+            baseline: SAMPLED.map(|meter| (meter, Some(0))),
         }));
         let ended = self.launcher.wait(cancel);
         watch.end();
         let ended = ended?;
-        let after = self.read();
-        let counts = self.counters().between(&before, &after);
+        let mut counters = lock(&counters);
+        let after = counters.read();
+        let counts = counters.between(&before, &after);
+        let counts = believable(&counts, &ended).then_some(counts);
         Ok(Run { started, ended, counts })
+    }
+
+    /// Where the meters of a run come from.
+    pub fn sources(&self, run: &Run, usual: &Arc<Provenances>) -> Arc<Provenances> {
+        if run.counts.is_some() {
+            return Arc::clone(usual);
+        }
+        let mut all = (**usual).clone();
+        for (meter, _) in self.template.provenances().iter() {
+            all.missing(meter, "its counter missed time that the kernel accounts for");
+        }
+        set_fallbacks(&mut all);
+        if let Some(hz) = self.tsc_hz {
+            all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
+        }
+        Arc::new(all)
     }
 
     /// Starts a program that stays, such as a warm worker.
@@ -84,22 +106,14 @@ impl Runner {
         self.launcher.kill();
     }
 
-    fn counters(&self) -> std::sync::MutexGuard<'_, Counters> {
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read(&self) -> Snapshot {
-        self.counters().read()
-    }
-
     /// Enters the run's counts and the kernel's account into `usage`.
     pub fn fill(&self, run: &Run, usage: &mut Usage) {
-        for meter in Meter::ALL {
-            if let Some(value) = run.counts.get(*meter) {
-                usage.set(*meter, value);
+        if let Some(counts) = &run.counts {
+            for meter in Meter::ALL {
+                usage.set(*meter, counts.get(*meter));
             }
+            usage.counter_coverage_ppm = counts.coverage_ppm;
         }
-        usage.counter_coverage_ppm = run.counts.coverage_ppm;
         let ended = &run.ended;
         usage.set(Meter::CpuUser, ended.user.0);
         usage.set(Meter::CpuSystem, ended.system.0);
@@ -129,12 +143,7 @@ pub(super) fn estimate_ref_cycles(usage: &mut Usage, tsc_hz: Option<u64>) {
 
 fn provenances(counters: &Counters, tsc_hz: Option<u64>) -> Provenances {
     let mut all = counters.provenances().clone();
-    for meter in FALLBACKS {
-        if !counters.has(meter) {
-            let why = all.get(meter).map_or_else(String::new, |it| format!("; {}", it.note));
-            all.set(meter, Source::Rusage, format!("the kernel's account of the ended process{why}"));
-        }
-    }
+    set_fallbacks(&mut all);
     set_estimate(&mut all, counters, tsc_hz);
     all.set(Meter::CpuUser, Source::Rusage, "split of the kernel's scheduler, in microseconds");
     all.set(Meter::CpuSystem, Source::Rusage, "split of the kernel's scheduler, in microseconds");
@@ -150,6 +159,27 @@ fn provenances(counters: &Counters, tsc_hz: Option<u64>) -> Provenances {
         all.missing(meter, "not metered in process lanes yet");
     }
     all
+}
+
+/// Gives the meters that have no counter their source in the rusage.
+fn set_fallbacks(all: &mut Provenances) {
+    for meter in FALLBACKS {
+        let why = match all.get(meter) {
+            Some(Provenance { source: Some(_), .. }) => continue,
+            Some(Provenance { source: None, note }) => format!("; {note}"),
+            None => String::new(),
+        };
+        all.set(meter, Source::Rusage, format!("the kernel's account of the ended process{why}"));
+    }
+}
+
+/// Whether the counters saw what the kernel saw. Ticks and microseconds are
+/// rounded, and the time before exec is the kernel's only: a tenth and 10 ms
+/// are allowed for that.
+fn believable(counts: &Counts, ended: &Ended) -> bool {
+    let Some(counted) = counts.get(Meter::CpuTime) else { return true };
+    let accounted = ended.user.0 + ended.system.0;
+    accounted <= counted + counted / 10 + 10_000_000
 }
 
 /// Labels the estimate of [`estimate_ref_cycles`].
@@ -247,9 +277,8 @@ pub(super) fn span(from: Nanos, to: Nanos) -> Option<Nanos> {
 /// Meters that the sampler reads of a process' counters.
 const SAMPLED: [Meter; 3] = [Meter::CpuTime, Meter::RefCycles, Meter::Cycles];
 
-fn baseline(counters: &Mutex<Counters>) -> [(Meter, Option<u64>); 3] {
-    let mut counters = counters.lock().unwrap_or_else(PoisonError::into_inner);
-    SAMPLED.map(|meter| (meter, counters.read_one(meter)))
+fn lock(counters: &Mutex<Counters>) -> MutexGuard<'_, Counters> {
+    counters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads a process from outside while it runs one invocation.
@@ -263,7 +292,11 @@ pub(super) struct ProcessProbe {
 impl ProcessProbe {
     /// Counts from now on.
     pub fn new(pid: u32, counters: &Arc<Mutex<Counters>>) -> Self {
-        Self { pid, counters: Arc::clone(counters), baseline: baseline(counters) }
+        let baseline = {
+            let mut counters = lock(counters);
+            SAMPLED.map(|meter| (meter, counters.read_one(meter)))
+        };
+        Self { pid, counters: Arc::clone(counters), baseline }
     }
 }
 
@@ -271,7 +304,7 @@ impl Probe for ProcessProbe {
     fn read(&mut self) -> Vec<(Meter, u64)> {
         let mut values = Vec::with_capacity(4);
         {
-            let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut counters = lock(&self.counters);
             for (meter, baseline) in self.baseline {
                 if let (Some(value), Some(baseline)) = (counters.read_one(meter), baseline) {
                     values.push((meter, value.saturating_sub(baseline)));

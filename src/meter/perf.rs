@@ -14,7 +14,11 @@
 //! - Counters that share a PMU may be multiplexed. Values are then scaled by
 //!   time enabled over time running, and the ratio is kept with the invocation.
 //! - With `inherit`, counts of children are added when they are read, live or
-//!   ended; nothing is lost when a child exits.
+//!   ended; nothing is lost when a child exits. But such a counter serves one
+//!   child only: when the scheduler switches between a parent and a child whose
+//!   counters are clones, the kernel may swap the two sets instead, and when
+//!   the child then exits, it takes the originals along. Later children count
+//!   nothing, silently. So counters on children are opened anew for each.
 
 use std::fs::File;
 use std::io;
@@ -28,8 +32,8 @@ use super::{Meter, Provenances, Source};
 /// What a set of counters watches.
 #[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {
-    /// Programs that the process with this id starts: counting is switched on
-    /// by exec in its children and theirs.
+    /// The next program that the process with this id starts: counting is
+    /// switched on by exec in that child and its children. Good for one child.
     Children(u32),
     /// The calling thread, from now on.
     ThisThread,
@@ -111,6 +115,8 @@ impl Event {
 /// One event of a set: a counter, or one a CPU for a control group.
 struct Opened {
     event: Event,
+    /// Whether kernel mode is counted.
+    kernel: bool,
     counters: Vec<Counter>,
 }
 
@@ -163,12 +169,26 @@ impl Counters {
                 Ok((counters, kernel)) => {
                     let note = note(event, target, kernel);
                     set.provenances.set(event.meter(), event.source(), note);
-                    set.opened.push(Opened { event, counters });
+                    set.opened.push(Opened { event, kernel, counters });
                 }
                 Err(error) => set.provenances.missing(event.meter(), explain(event, &error)),
             }
         }
         set
+    }
+
+    /// Opens the same events on another target, without asking again for those
+    /// that were refused.
+    #[must_use]
+    pub fn reopen(&self, target: Target<'_>) -> Self {
+        let again = |opened: &Opened| {
+            let counters = open_mode(opened.event, target, opened.kernel).ok()?;
+            Some(Opened { event: opened.event, kernel: opened.kernel, counters })
+        };
+        Self {
+            opened: self.opened.iter().filter_map(again).collect(),
+            provenances: self.provenances.clone(),
+        }
     }
 
     /// Where each meter comes from, or why it is missing.

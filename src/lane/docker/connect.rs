@@ -88,7 +88,9 @@ pub enum EndpointError {
         path: PathBuf,
     },
     /// An address that this program cannot reach.
-    #[error("the Docker engine at {host} ({from}) cannot be used: {cause}; set DOCKER_HOST to a unix:// or plain tcp:// address")]
+    #[error(
+        "the Docker engine at {host} ({from}) cannot be used: {cause}; set DOCKER_HOST to a unix:// or plain tcp:// address"
+    )]
     Unusable {
         /// The address.
         host: String,
@@ -235,11 +237,9 @@ impl Surroundings<'_> {
                 return Ok(Endpoint { host: with_port(address), from });
             }
             Some(("https", _)) => "TLS is not supported".to_owned(),
-            Some(("ssh", _)) => {
-                "ssh is not supported; forward its socket with \
+            Some(("ssh", _)) => "ssh is not supported; forward its socket with \
                  `ssh -L /tmp/docker.sock:/var/run/docker.sock` instead"
-                    .to_owned()
-            }
+                .to_owned(),
             Some((scheme, _)) => format!("`{scheme}` is not a known scheme"),
             None => "it has no scheme".to_owned(),
         };
@@ -286,8 +286,8 @@ mod tests {
         .endpoint()
     }
 
-    fn found(host: &str, from: Origin) -> Result<Endpoint, EndpointError> {
-        Ok(Endpoint { host: host.to_owned(), from })
+    fn at(host: &str, from: Origin) -> Endpoint {
+        Endpoint { host: host.to_owned(), from }
     }
 
     fn lab() -> String {
@@ -307,12 +307,12 @@ mod tests {
         let files = [config, meta];
         assert_eq!(
             resolve(&[home, ("DOCKER_HOST", "unix:///x.sock")], &files),
-            found("unix:///x.sock", Origin::Environment)
+            Ok(at("unix:///x.sock", Origin::Environment))
         );
-        let context = found("unix:///run/lab.sock", Origin::Context("lab".into()));
+        let context = Ok(at("unix:///run/lab.sock", Origin::Context("lab".into())));
         assert_eq!(resolve(&[home, ("DOCKER_HOST", "")], &files), context);
         assert_eq!(resolve(&[home, ("DOCKER_CONTEXT", "lab")], &[meta]), context);
-        let default = found(DEFAULT_HOST, Origin::Default);
+        let default = Ok(at(DEFAULT_HOST, Origin::Default));
         assert_eq!(resolve(&[home, ("DOCKER_CONTEXT", "default")], &files), default);
         assert_eq!(resolve(&[home], &[]), default);
         assert_eq!(resolve(&[], &[]), default);

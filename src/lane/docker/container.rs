@@ -111,8 +111,10 @@ impl Container<'_> {
     ) -> Result<i64, EngineError> {
         let mut output = Some(streams.output);
         let mut feed = std::pin::pin!(feed(streams.input, &self.job.preset.stdin));
-        let mut fed = false;
+        let mut is_fed = false;
         let mut wait = std::pin::pin!(self.wait());
+        let mut kill = std::pin::pin!(self.kill());
+        let mut is_killing = false;
         let mut alarm = std::pin::pin!(sleep(self.job.limits.timeout.into()));
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -126,14 +128,17 @@ impl Container<'_> {
                     break code;
                 }
                 piece = next(&mut output) => self.take(piece, &mut output, run),
-                () = &mut feed, if !fed => { fed = true; None }
+                () = &mut feed, if !is_fed => { is_fed = true; None }
+                done = &mut kill, if is_killing => { is_killing = false; done?; None }
                 () = &mut alarm => Some(Stop::Timeout),
                 _ = ticks.tick() => self.cancel.is_cancelled().then_some(Stop::Cancelled),
             };
             match (run.stop, stop) {
                 (None, Some(stop)) => {
                     run.stop = Some(stop);
-                    self.kill().await?;
+                    // Beside the rest: the engine answers when all output has
+                    // been taken.
+                    is_killing = true;
                     alarm.as_mut().reset(Instant::now() + REQUEST);
                 }
                 (Some(_), Some(Stop::Timeout)) => return Err(self.no_end()),
@@ -241,19 +246,20 @@ impl Container<'_> {
     }
 }
 
-/// Removes a container by name, running or not; one that does not exist is
-/// removed already.
+/// Removes a container by name, running or not. Says whether there was one.
 pub(super) async fn remove(
     engine: &Engine,
     name: &str,
     limit: std::time::Duration,
-) -> Result<(), EngineError> {
+) -> Result<bool, EngineError> {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     let request = engine.docker.remove_container(name, Some(options));
     match engine.ask("remove the container", limit, None, request).await {
-        // A conflict: its removal is under way.
-        Err(error) if error.is_missing() || error.is_conflict() => Ok(()),
-        other => other,
+        Ok(()) => Ok(true),
+        // Its removal is under way.
+        Err(error) if error.is_conflict() => Ok(true),
+        Err(error) if error.is_missing() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

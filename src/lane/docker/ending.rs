@@ -27,10 +27,9 @@ impl Stop {
         match self {
             Self::Timeout => (Status::Timeout, format!("no end within {}", limits.timeout)),
             Self::Cancelled => (Status::Interrupted, "stopped on request".to_owned()),
-            Self::Output => (
-                Status::Failed,
-                format!("wrote more than the output limit of {}", limits.output),
-            ),
+            Self::Output => {
+                (Status::Failed, format!("wrote more than the output limit of {}", limits.output))
+            }
         }
     }
 }

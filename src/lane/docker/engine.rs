@@ -11,7 +11,7 @@ use bollard::models::{SystemInfo, SystemInfoCgroupDriverEnum};
 use bollard::{API_DEFAULT_VERSION, Docker};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::connect::{self, Endpoint};
 use crate::lane::{Cancel, LaneError};
@@ -40,7 +40,7 @@ pub(super) enum EngineError {
     )]
     Silent { host: String, action: &'static str, limit: Nanos },
     /// No connection, or one that broke.
-    #[error("Docker at {host} cannot be asked to {action}: {cause}; {remedy}")]
+    #[error("the connection to Docker at {host} failed when it was to {action}: {cause}; {remedy}")]
     Unreachable { host: String, action: &'static str, cause: String, remedy: &'static str },
     /// The engine's own answer is no.
     #[error("Docker could not {action}: {message}{remedy}")]
@@ -54,6 +54,11 @@ impl EngineError {
     /// Whether the engine said that what was asked for does not exist.
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::Refused { status: Some(404), .. })
+    }
+
+    /// Whether nobody knows what the engine made of the request.
+    pub const fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Silent { .. } | Self::Cancelled)
     }
 
     /// Whether the engine said that what was asked for is so, or soon will be.
@@ -129,7 +134,9 @@ impl EngineInfo {
         let same = self.host == here("hostname") && self.kernel == here("osrelease");
         (!same).then(|| {
             let host = self.host.as_deref().unwrap_or("of unknown name");
-            format!("the engine runs on another machine ({host}), out of reach of this one's meters")
+            format!(
+                "the engine runs on another machine ({host}), out of reach of this one's meters"
+            )
         })
     }
 }
@@ -167,24 +174,12 @@ impl Engine {
         Ok((engine, EngineInfo::new(endpoint, api_version, info)))
     }
 
-    async fn introduce(
-        &self,
-        endpoint: &Endpoint,
-    ) -> Result<(Option<String>, SystemInfo), String> {
-        let ask = async {
-            // Also lowers the client's version to the engine's.
-            self.docker.clone().negotiate_version().await?;
-            let version = self.docker.version().await?;
-            Ok::<_, ApiError>((version.api_version, self.docker.info().await?))
-        };
-        match tokio::time::timeout(CONNECT, ask).await {
-            Ok(answer) => answer.map_err(|error| refusal(endpoint, &error)),
-            Err(_) => Err(format!(
-                "the Docker engine at {endpoint} did not answer within {}; look at its log \
-                 (`journalctl -u docker`) or restart it",
-                Nanos::from(CONNECT)
-            )),
-        }
+    async fn introduce(&self, endpoint: &Endpoint) -> Result<(Option<String>, SystemInfo), String> {
+        // Also lowers the client's version to the engine's.
+        let negotiated = self.docker.clone().negotiate_version();
+        in_time(endpoint, CONNECT, negotiated).await?;
+        let version = in_time(endpoint, REQUEST, self.docker.version()).await?;
+        Ok((version.api_version, in_time(endpoint, REQUEST, self.docker.info()).await?))
     }
 
     /// Runs a future to its end.
@@ -256,11 +251,31 @@ impl Engine {
 /// A client for `endpoint`; nothing is sent yet.
 fn client(endpoint: &Endpoint) -> Result<Docker, ApiError> {
     let Some(socket) = endpoint.socket() else {
-        return Docker::connect_with_http(&endpoint.host, CLIENT_LIMIT_SECONDS, API_DEFAULT_VERSION);
+        return Docker::connect_with_http(
+            &endpoint.host,
+            CLIENT_LIMIT_SECONDS,
+            API_DEFAULT_VERSION,
+        );
     };
     // The library says "not found" whatever the cause is.
     std::fs::metadata(socket)?;
     Docker::connect_with_unix(&endpoint.host, CLIENT_LIMIT_SECONDS, API_DEFAULT_VERSION)
+}
+
+/// An answer from an engine that may not be there.
+async fn in_time<T>(
+    endpoint: &Endpoint,
+    limit: Duration,
+    request: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, String> {
+    match timeout(limit, request).await {
+        Ok(answer) => answer.map_err(|error| refusal(endpoint, &error)),
+        Err(_) => Err(format!(
+            "the Docker engine at {endpoint} did not answer within {}; look at its log \
+             (`journalctl -u docker`) or restart it",
+            Nanos::from(limit)
+        )),
+    }
 }
 
 /// Why an engine cannot be used at all, in one paragraph.

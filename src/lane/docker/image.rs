@@ -1,6 +1,7 @@
 //! Images: the static program and nothing else, imported without a registry.
 
 use std::io;
+use std::time::Duration;
 
 use bollard::body_full;
 use bollard::query_parameters::CreateImageOptionsBuilder;
@@ -18,7 +19,7 @@ use crate::workload::{Workload, hex};
 pub(super) const PROGRAM: &str = "function";
 
 /// Longest time for an import: it writes the program to the disk.
-const IMPORT: std::time::Duration = std::time::Duration::from_secs(60);
+const IMPORT: Duration = Duration::from_mins(1);
 
 /// An image that exists, and the program in it.
 #[derive(Debug, Clone)]
@@ -111,8 +112,7 @@ pub(super) async fn import(
     program: &[u8],
     cancel: &Cancel,
 ) -> Result<(), EngineError> {
-    let options =
-        CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(tag).build();
+    let options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(tag).build();
     let content = async {
         let content = archive(program)?;
         let body = Some(body_full(content.into()));

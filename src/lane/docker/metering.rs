@@ -208,7 +208,10 @@ impl Values {
     fn into_usage(self, usage: &mut Usage, mut sources: Provenances) -> Provenances {
         let counted = self.counts.as_ref().and_then(|counts| counts.get(Meter::CpuTime));
         if self.accounted == Some(0) && counted.is_none_or(|counted| counted == 0) {
-            return missing("nothing ran in the control group that was made for the container");
+            return missing(match usage.phases.start {
+                None => "the container did not start",
+                Some(_) => "nothing ran in the control group that was made for the container",
+            });
         }
         let outside = is_outside(counted, self.accounted);
         self.cpu_time(counted.filter(|_| !outside), outside, usage, &mut sources);

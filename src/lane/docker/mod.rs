@@ -33,9 +33,9 @@ use bollard::models::ContainerCreateBody;
 use super::{
     Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Status, Watch, now,
 };
-use crate::meter::{Meter, Provenances};
 use crate::meter::cgroup::{Driver, Group, Hierarchy};
 use crate::meter::procfs::ProcessIdentity;
+use crate::meter::{Meter, Provenances};
 use crate::units::Nanos;
 use crate::workload::{Limits, Workload};
 use container::{Container, Run, remove};
@@ -65,6 +65,8 @@ pub struct DockerLane {
 /// A container that may exist and must not stay.
 struct Leftover {
     name: String,
+    /// Whether the engine may still make it: it was asked to and did not answer.
+    may_appear: bool,
     /// Its control group, which cannot go before it does.
     _metered: Option<Arc<Metered>>,
 }
@@ -125,19 +127,24 @@ impl DockerLane {
         self.runtime.as_deref().or(default).unwrap_or("its default runtime")
     }
 
-    fn ensure_image(&self, workload: &Workload, cancel: &Cancel) -> Result<(Image, Option<Nanos>), LaneError> {
+    fn ensure_image(
+        &self,
+        workload: &Workload,
+        cancel: &Cancel,
+    ) -> Result<(Image, Option<Nanos>), LaneError> {
         let failed = |error: EngineError| match error {
             EngineError::Cancelled => LaneError::Cancelled,
-            error => LaneError::Prepare {
-                workload: workload.name.clone(),
-                reason: error.to_string(),
-            },
+            error => {
+                LaneError::Prepare { workload: workload.name.clone(), reason: error.to_string() }
+            }
         };
         let program = image::program(workload)?;
         let name = image::reference(&workload.name, &program);
         let reference = format!("{}:{}", name.0, name.1);
         self.engine.block_on(async {
-            if let Some(image) = image::find(&self.engine, &reference, cancel).await.map_err(failed)? {
+            if let Some(image) =
+                image::find(&self.engine, &reference, cancel).await.map_err(failed)?
+            {
                 return Ok((image, None));
             }
             let begun = now();
@@ -146,7 +153,9 @@ impl DockerLane {
             let found = image::find(&self.engine, &reference, cancel).await.map_err(failed)?;
             let image = found.ok_or_else(|| LaneError::Prepare {
                 workload: workload.name.clone(),
-                reason: format!("Docker imported {reference} and does not have it; is its disk full?"),
+                reason: format!(
+                    "Docker imported {reference} and does not have it; is its disk full?"
+                ),
             })?;
             Ok((image, took))
         })
@@ -177,7 +186,11 @@ impl DockerLane {
     fn invoke_once(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
         self.clear_leftovers();
         let Some(image) = self.images.get(&job.cell).map(|image| image.reference.clone()) else {
-            return Outcome::unstarted(job, now(), "the docker lane has not prepared this workload");
+            return Outcome::unstarted(
+                job,
+                now(),
+                "the docker lane has not prepared this workload",
+            );
         };
         let tag = next_tag();
         let name = format!("cyclometer-{}-{tag}", self.owner);
@@ -186,7 +199,12 @@ impl DockerLane {
         let body = self.body(job, &image, group.map(|metered| metered.parent()));
         // Made on first use, which must not be inside the time of a phase.
         drop(job.preset.stdin.content());
-        self.leftovers.push(Leftover { name: name.clone(), _metered: group.cloned() });
+        let metered_by = group.cloned();
+        self.leftovers.push(Leftover {
+            name: name.clone(),
+            may_appear: false,
+            _metered: metered_by,
+        });
 
         let requested = now();
         let mut run = Run::default();
@@ -222,14 +240,22 @@ impl DockerLane {
         error: Option<&EngineError>,
     ) -> (Option<Nanos>, Option<String>) {
         // An engine that did not answer before hardly will now.
-        let silent = matches!(error, Some(EngineError::Silent { .. }));
-        let limit = if silent { BRIEF } else { REQUEST };
+        let unanswered = error.is_some_and(EngineError::is_unanswered);
+        let limit = if unanswered { BRIEF } else { REQUEST };
         let asked = now();
         match self.engine.block_on(remove(&self.engine, name, limit)) {
-            Ok(()) => {
+            Ok(true) => {
                 let took = now().since(asked);
                 self.leftovers.retain(|leftover| leftover.name != name);
                 (Some(took), None)
+            }
+            Ok(false) => {
+                // A request to create it may still be waiting in the engine.
+                self.leftovers.retain_mut(|leftover| {
+                    leftover.may_appear |= leftover.name == name && unanswered;
+                    leftover.name != name || unanswered
+                });
+                (None, None)
             }
             // The error of the invocation says as much.
             Err(_) if error.is_some() => (None, None),
@@ -240,12 +266,16 @@ impl DockerLane {
     /// Removes containers that could not be removed when it was their time.
     /// Gives up at the first that cannot be removed now either.
     fn clear_leftovers(&mut self) {
-        while let Some(leftover) = self.leftovers.last() {
-            if self.engine.block_on(remove(&self.engine, &leftover.name, BRIEF)).is_err() {
-                return;
+        let mut reachable = true;
+        let engine = &self.engine;
+        self.leftovers.retain(|leftover| {
+            if !reachable {
+                return true;
             }
-            self.leftovers.pop();
-        }
+            let removed = engine.block_on(remove(engine, &leftover.name, BRIEF));
+            reachable = removed.is_ok();
+            removed.map_or(true, |existed| !existed && leftover.may_appear)
+        });
     }
 
     /// The same allocation as last time if nothing has changed.
@@ -266,7 +296,8 @@ impl DockerLane {
             Ok(_) => self.meter(&next_tag()).err(),
             Err(reason) => Some(reason.clone()),
         };
-        let group = group.map(|reason| format!("CPU and memory of containers are not metered: {reason}"));
+        let group =
+            group.map(|reason| format!("CPU and memory of containers are not metered: {reason}"));
         [swap, group].into_iter().flatten().collect()
     }
 }
@@ -304,13 +335,7 @@ impl Lane for DockerLane {
         let (image, took) = self.ensure_image(&job.workload, cancel)?;
         let footprint = image.size;
         self.images.insert(job.cell, image);
-        Ok(Prepared {
-            took,
-            footprint,
-            footprint_of: "image",
-            wasm_ops: None,
-            notes: self.notes(),
-        })
+        Ok(Prepared { took, footprint, footprint_of: "image", wasm_ops: None, notes: self.notes() })
     }
 
     fn invoke(

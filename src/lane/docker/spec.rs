@@ -67,10 +67,7 @@ impl Spec<'_> {
             readonly_rootfs: Some(true),
             // Output goes to the attached streams only: writing it to a log as
             // well would be paid for by the function's time.
-            log_config: Some(HostConfigLogConfig {
-                typ: Some("none".to_owned()),
-                config: None,
-            }),
+            log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
             ..HostConfig::default()
         }
     }

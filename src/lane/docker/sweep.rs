@@ -51,8 +51,7 @@ pub(super) fn containers(engine: &Engine) -> Result<usize, EngineError> {
         let mut removed = 0;
         for container in listed.iter().filter(|container| is_orphan(container, host.as_deref())) {
             let Some(id) = &container.id else { continue };
-            remove(engine, id, REQUEST).await?;
-            removed += 1;
+            removed += usize::from(remove(engine, id, REQUEST).await?);
         }
         Ok(removed)
     })

@@ -86,8 +86,10 @@ impl WasmtimeLane {
         files: &mut Stdio3,
     ) -> Outcome {
         let mut usage = Usage::new(true);
+        let mut provenances = Arc::clone(&self.provenances);
         if let Some(runner) = &self.runner {
             runner.fill(run, &mut usage);
+            provenances = runner.sources(run, &self.provenances);
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         let (mut status, mut reason, mut exit_code) =
@@ -117,7 +119,7 @@ impl WasmtimeLane {
             requested,
             ended,
             usage,
-            provenances: Arc::clone(&self.provenances),
+            provenances,
             output: digest(&mut files.stdout).ok(),
         }
         .checked(&job.preset)

@@ -19,29 +19,52 @@ pub const VERSION: &str = env!("WASMTIME_VERSION");
 /// enforced by the store's limiter, so that one compiled module serves all.
 const ADDRESS_SPACE: usize = 4 << 30;
 
+/// Most elements that a table may have.
+pub const MAX_TABLE: usize = 100_000;
+
 /// Memory of an instance that is zeroed rather than given back between
 /// invocations: small functions then fault no pages in.
 const KEEP_RESIDENT: usize = 256 << 10;
 
+/// What an engine is for: compiled modules fit all three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Compiling modules.
+    Compile,
+    /// One invocation and the end of the process: no pool is laid out for more.
+    Cold,
+    /// Many invocations, each in a fresh instance out of a pool.
+    Warm,
+}
+
 /// The settings of a variant.
-pub fn config(fuel: bool) -> Config {
+pub fn config(fuel: bool, purpose: Purpose) -> Config {
+    let mut config = Config::new();
+    config
+        .memory_init_cow(true)
+        .consume_fuel(fuel)
+        .wasm_backtrace_max_frames(None)
+        .enable_compiler(purpose == Purpose::Compile);
+    if purpose == Purpose::Warm {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    }
+    config
+}
+
+/// Room for one instance of any module.
+fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(4)
+    pool.total_core_instances(1)
+        .total_component_instances(1)
         .total_memories(4)
         .total_tables(8)
         .max_memories_per_module(4)
         .max_tables_per_module(8)
-        .table_elements(100_000)
+        .table_elements(MAX_TABLE)
         .max_memory_size(ADDRESS_SPACE)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT);
-    let mut config = Config::new();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .memory_init_cow(true)
-        .consume_fuel(fuel)
-        .wasm_backtrace_max_frames(None);
-    config
+    pool
 }
 
 /// Path of the compiled form of `module` in `cache`.
@@ -49,7 +72,7 @@ pub fn config(fuel: bool) -> Config {
 /// # Errors
 /// When the engine cannot be made.
 pub fn compiled_path(cache: &Path, module: &[u8], fuel: bool) -> wasmtime::Result<PathBuf> {
-    let engine = Engine::new(&config(fuel))?;
+    let engine = Engine::new(&config(fuel, Purpose::Compile))?;
     let mut settings = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut settings);
     let digest = hex(&Sha256::digest(module));
@@ -85,7 +108,7 @@ pub fn cache_folder() -> std::io::Result<PathBuf> {
 pub fn compile(output: &Path, fuel: bool) -> Result<(), String> {
     let mut module = Vec::new();
     std::io::stdin().lock().read_to_end(&mut module).map_err(|error| error.to_string())?;
-    let engine = Engine::new(&config(fuel)).map_err(|error| format!("{error:#}"))?;
+    let engine = Engine::new(&config(fuel, Purpose::Compile)).map_err(|error| format!("{error:#}"))?;
     let compiled = engine.precompile_module(&module).map_err(|error| format!("{error:#}"))?;
     let partial = output.with_extension(format!("{}.partial", std::process::id()));
     let store = || {

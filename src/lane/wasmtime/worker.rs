@@ -14,7 +14,7 @@ use wasmtime_wasi::cli::{InputFile, OutputFile};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
-use super::engine;
+use super::engine::{self, MAX_TABLE, Purpose};
 use super::protocol::{End, Report, WorkerConfig};
 use crate::lane::now;
 use crate::lane::process::{digest, one_line};
@@ -22,9 +22,6 @@ use crate::meter::perf::{Counters, Target};
 use crate::meter::{Meter, Provenance};
 use crate::units::Nanos;
 use crate::workload::OutputDigest;
-
-/// Most elements that a table may have.
-const MAX_TABLE: usize = 100_000;
 
 /// What a store carries.
 struct State {
@@ -91,6 +88,8 @@ pub fn run(begun: Nanos, config: &str) -> Result<(), String> {
         Ok(function) if function.config.warm => serve(&socket, &function, &answer),
         Ok(function) => {
             let report = function.call(begun, None);
+            // The process ends: unmapping what it has is the kernel's work.
+            std::mem::forget(function);
             answer(&report)
         }
         Err(error) => answer(&Report::failed(begun, &error)),
@@ -186,7 +185,8 @@ fn duplicate(descriptor: std::os::fd::BorrowedFd<'_>) -> Result<File, String> {
 
 impl Function {
     fn load(config: WorkerConfig) -> wasmtime::Result<Self> {
-        let engine = Engine::new(&engine::config(config.fuel))?;
+        let purpose = if config.warm { Purpose::Warm } else { Purpose::Cold };
+        let engine = Engine::new(&engine::config(config.fuel, purpose))?;
         let module: Module = crate::sys::load_compiled(&engine, &config.module)?;
         let mut linker: Linker<State> = Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state| &mut state.wasi)?;
