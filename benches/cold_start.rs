@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use cyclometer::lane::{Status, StartKind};
+use cyclometer::lane::{StartKind, Status};
 use cyclometer::record::{Event, Starts};
 
 const RUNS: u32 = 40;

@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A span of time in nanoseconds (monotonic clock unless said otherwise).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Nanos(pub u64);
 
 /// A size in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
@@ -52,9 +56,7 @@ fn parse_scaled(
     let malformed = || UnitError::Malformed { what, text: text.to_owned(), example };
     let too_large = || UnitError::TooLarge { what, text: text.to_owned() };
     let trimmed = text.trim();
-    let split = trimmed
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(trimmed.len());
+    let split = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(split);
     let factor = u128::from(factor_of(unit.trim()).ok_or_else(malformed)?);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -138,11 +140,8 @@ impl Nanos {
 
 /// Three significant digits and a unit from `steps`, largest first.
 fn human(value: u64, steps: &[(u64, &str)]) -> String {
-    let &(factor, unit) = steps
-        .iter()
-        .find(|(factor, _)| value >= *factor)
-        .or(steps.last())
-        .unwrap_or(&(1, ""));
+    let &(factor, unit) =
+        steps.iter().find(|(factor, _)| value >= *factor).or(steps.last()).unwrap_or(&(1, ""));
     if factor == 1 {
         return format!("{value} {unit}");
     }
@@ -157,21 +156,15 @@ fn human(value: u64, steps: &[(u64, &str)]) -> String {
     let scaled = (value * scale + factor / 2) / factor;
     match digits {
         0 => format!("{scaled} {unit}"),
-        _ => format!(
-            "{}.{:0width$} {unit}",
-            scaled / scale,
-            scaled % scale,
-            width = digits as usize
-        ),
+        _ => {
+            format!("{}.{:0width$} {unit}", scaled / scale, scaled % scale, width = digits as usize)
+        }
     }
 }
 
 impl fmt::Display for Nanos {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&human(
-            self.0,
-            &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")],
-        ))
+        f.pad(&human(self.0, &[(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")]))
     }
 }
 
@@ -217,7 +210,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "ms", "10", "10 parsecs", "-1ms", "1.ms", ".5s", "1.0000000001ns", "1e3ms"] {
+        for text in ["", "ms", "10", "10 parsecs", "-1ms", "1.ms", ".5s", "1.0000000001ns", "1e3ms"]
+        {
             assert!(text.parse::<Nanos>().is_err(), "{text} was accepted");
         }
         assert!(matches!("99999999999GiB".parse::<Bytes>(), Err(UnitError::TooLarge { .. })));

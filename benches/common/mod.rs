@@ -17,7 +17,8 @@ pub struct Scratch(pub PathBuf);
 
 impl Scratch {
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("cyclometer-bench-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("cyclometer-bench-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder for the benchmark");
         Self(path)
     }
@@ -81,5 +82,9 @@ pub fn record(lanes: &mut [OpenLane], plan: &Plan, sampler: Option<Sampler>, sin
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+    if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle - 1], values[middle])
+    }
 }

@@ -37,12 +37,7 @@ pub(super) fn run(common: &Common) -> Outcome {
 
 impl Findings {
     fn add(&mut self, check: &str, state: &str, found: impl Into<String>, fix: impl Into<String>) {
-        self.0.push(vec![
-            Cell::text(check),
-            Cell::text(state),
-            Cell::text(found),
-            Cell::text(fix),
-        ]);
+        self.0.push(vec![Cell::text(check), Cell::text(state), Cell::text(found), Cell::text(fix)]);
     }
 
     fn machine(&mut self, machine: &Fingerprint) {
@@ -58,13 +53,19 @@ impl Findings {
         self.add("machine", "ok", found, "");
         match machine.tsc_hz {
             Some(hz) => {
-                let mhz = format!("{}.{:03} MHz, calibrated against the raw clock", hz / 1_000_000, hz / 1_000 % 1_000);
+                let mhz = format!(
+                    "{}.{:03} MHz, calibrated against the raw clock",
+                    hz / 1_000_000,
+                    hz / 1_000 % 1_000
+                );
                 self.add("TSC frequency", "ok", mhz, "");
             }
             None => self.add("TSC frequency", "missing", "no time-stamp counter", ""),
         }
         match machine.governor.as_deref() {
-            None => self.add("frequency governor", "none", "no cpufreq here (a virtual machine?)", ""),
+            None => {
+                self.add("frequency governor", "none", "no cpufreq here (a virtual machine?)", "")
+            }
             Some("performance") => self.add("frequency governor", "ok", "performance", ""),
             Some(other) => self.add(
                 "frequency governor",
@@ -127,7 +128,8 @@ impl Findings {
                 let has = |bit: u32| status.capeff >> bit & 1 == 1;
                 let found: Vec<_> =
                     NAMES.iter().filter(|(bit, _)| has(*bit)).map(|(_, name)| *name).collect();
-                let found = if found.is_empty() { "none of interest".to_owned() } else { found.join(" ") };
+                let found =
+                    if found.is_empty() { "none of interest".to_owned() } else { found.join(" ") };
                 self.add("capabilities", "ok", found, "");
             }
             Err(error) => self.add("capabilities", "missing", error.to_string(), "mount /proc"),
@@ -139,7 +141,9 @@ impl Findings {
             Ok(hierarchy) => {
                 let version = hierarchy.version().label();
                 match hierarchy.probe() {
-                    Ok(()) => self.add("cgroups", "ok", format!("{version}, groups can be made"), ""),
+                    Ok(()) => {
+                        self.add("cgroups", "ok", format!("{version}, groups can be made"), "")
+                    }
                     Err(error) => self.add(
                         "cgroups",
                         "warning",
@@ -148,7 +152,9 @@ impl Findings {
                     ),
                 }
             }
-            Err(error) => self.add("cgroups", "missing", error.to_string(), "mount a cgroup file system"),
+            Err(error) => {
+                self.add("cgroups", "missing", error.to_string(), "mount a cgroup file system")
+            }
         }
     }
 

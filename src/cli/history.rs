@@ -85,7 +85,10 @@ fn recordings(store: &Store) -> Result<Table, Failure> {
     for info in store.recordings().map_err(Failure::failed)? {
         table.push(vec![
             Cell::new(info.id, info.id),
-            Cell::new(info.started_at.get(..19).unwrap_or(&info.started_at).replace('T', " "), info.started_at.clone()),
+            Cell::new(
+                info.started_at.get(..19).unwrap_or(&info.started_at).replace('T', " "),
+                info.started_at.clone(),
+            ),
             Cell::text(info.status),
             Cell::new(info.invocations, info.invocations),
             Cell::new(info.bad, info.bad),
@@ -109,7 +112,10 @@ fn simulations(store: &Store) -> Result<Table, Failure> {
         table.push(vec![
             Cell::new(info.id, info.id),
             Cell::new(info.recording, info.recording),
-            Cell::new(info.created_at.get(..19).unwrap_or(&info.created_at).replace('T', " "), info.created_at.clone()),
+            Cell::new(
+                info.created_at.get(..19).unwrap_or(&info.created_at).replace('T', " "),
+                info.created_at.clone(),
+            ),
             Cell::new(info.invocations, info.invocations),
             Cell::text(info.models),
         ]);

@@ -186,7 +186,9 @@ impl Common {
         }
         if !recovered.is_empty() {
             let swept = crate::lane::docker::sweep_everything();
-            for (count, what) in [(swept.containers, "container(s)"), (swept.groups, "control group(s)")] {
+            for (count, what) in
+                [(swept.containers, "container(s)"), (swept.groups, "control group(s)")]
+            {
                 if let Some(count) = count.filter(|count| *count > 0) {
                     say(&format!("note: removed {count} {what} that it had left behind"));
                 }

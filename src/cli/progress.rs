@@ -28,8 +28,11 @@ impl Progress {
     /// Progress of `total` invocations.
     pub fn new(total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
-            if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}") {
+            let bar =
+                ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+            if let Ok(style) =
+                ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}")
+            {
                 bar.set_style(style);
             }
             bar
@@ -70,10 +73,14 @@ impl Progress {
                 }
                 let reason = outcome.reason.as_deref().unwrap_or("");
                 if outcome.status == Status::Ok {
-                    let line = format!("[{}/{}] {name} #{sequence}: ok {wall}", self.done, self.total);
+                    let line =
+                        format!("[{}/{}] {name} #{sequence}: ok {wall}", self.done, self.total);
                     self.line(&line, false);
                 } else {
-                    self.line(&format!("{status}: {name} #{sequence}: {reason}"), self.bar.is_some());
+                    self.line(
+                        &format!("{status}: {name} #{sequence}: {reason}"),
+                        self.bar.is_some(),
+                    );
                 }
             }
             Event::Lane { .. } => {}

@@ -125,7 +125,9 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let mut lanes = open_lanes(&specs, &owner, &mut opened).map_err(Failure::failed)?;
     let missing = tell_lanes(&opened);
     if lanes.is_empty() {
-        return Err(Failure::Failed("none of the lanes can run here; nothing was recorded".to_owned()));
+        return Err(Failure::Failed(
+            "none of the lanes can run here; nothing was recorded".to_owned(),
+        ));
     }
     let plan = Plan::new(&request, &lanes).map_err(|error| match error {
         PlanError::Catalog(_) | PlanError::Nothing(_) => Failure::usage(error),
@@ -259,8 +261,7 @@ pub(super) fn conclude(common: &Common, store: &mut Store, recording: i64) -> Re
     let table = comparison::comparison(&cells, summary);
     if common.format == Format::Table {
         let mut out = std::io::stdout().lock();
-        let text =
-            table.render_within(terminal_width(), comparison::SHARED, comparison::SPLIT);
+        let text = table.render_within(terminal_width(), comparison::SHARED, comparison::SPLIT);
         writeln!(out, "{text}")?;
         out.flush()?;
     } else {

@@ -76,7 +76,8 @@ fn list(common: &Common) -> Outcome {
     for workload in common.catalog()?.iter() {
         let presets: Vec<_> = workload.presets.keys().map(String::as_str).collect();
         let programs = [("wasm", workload.wasm.is_some()), ("native", workload.native.is_some())];
-        let programs: Vec<_> = programs.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
+        let programs: Vec<_> =
+            programs.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
         let memory = workload.presets.values().map(|preset| preset.limits.memory).min();
         table.push(vec![
             Cell::text(&workload.name),
@@ -217,7 +218,8 @@ fn rebuild(common: &Common, options: &Build) -> Outcome {
     say(&format!("built in {}", Nanos(lane::now().since(begun).0)));
     if differs && options.check {
         return Err(Failure::Failed(
-            "some programs are not what their source gives; run `cyclometer workloads build`".to_owned(),
+            "some programs are not what their source gives; run `cyclometer workloads build`"
+                .to_owned(),
         ));
     }
     Ok(ExitCode::SUCCESS)

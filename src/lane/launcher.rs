@@ -109,13 +109,9 @@ impl Launcher {
     /// Starts one.
     pub fn start() -> Result<Self, LauncherError> {
         let failed = |source| LauncherError::Process { action: "cannot be started", source };
-        let (ours, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .map_err(|error| failed(error.into()))?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|error| failed(error.into()))?;
         let mut image = crate::workload::memory_file("cyclometer-run").map_err(failed)?;
         image.write_all(LAUNCHER).map_err(failed)?;
         let process = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()))
@@ -137,7 +133,8 @@ impl Launcher {
     pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
         let (message, fds) = encode(spawn)?;
         let fds: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-        let lost = |errno: Errno| LauncherError::Process { action: "is gone", source: errno.into() };
+        let lost =
+            |errno: Errno| LauncherError::Process { action: "is gone", source: errno.into() };
         sendmsg::<()>(
             self.socket.as_raw_fd(),
             &[IoSlice::new(&message)],
@@ -229,10 +226,8 @@ impl Launcher {
 impl Drop for Launcher {
     fn drop(&mut self) {
         // The hang-up tells it to kill what runs and to end.
-        let _ = nix::sys::socket::shutdown(
-            self.socket.as_raw_fd(),
-            nix::sys::socket::Shutdown::Both,
-        );
+        let _ =
+            nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
         let _ = self.process.wait();
     }
 }
@@ -382,8 +377,12 @@ mod tests {
 
     #[test]
     fn output_stops_at_the_limit() {
-        let (ended, text) =
-            run("/bin/sh", &["sh", "-c", "while echo 0123456789; do :; done"], LONG, &Cancel::default());
+        let (ended, text) = run(
+            "/bin/sh",
+            &["sh", "-c", "while echo 0123456789; do :; done"],
+            LONG,
+            &Cancel::default(),
+        );
         assert_eq!(ended.status & 0x7f, libc::SIGXFSZ);
         assert!(text.len() <= 4096);
     }
@@ -413,7 +412,8 @@ mod tests {
         };
         let error = launcher.spawn(&spawn).expect_err("refused").to_string();
         assert!(error.starts_with("cannot start the program: exec: No such file"), "{error}");
-        let pinned = Spawn { cpu: Some(1023), program: Program::Path(Path::new("/bin/true")), ..spawn };
+        let pinned =
+            Spawn { cpu: Some(1023), program: Program::Path(Path::new("/bin/true")), ..spawn };
         let error = launcher.spawn(&pinned).expect_err("refused").to_string();
         assert!(error.contains("limits cannot be set"), "{error}");
     }

@@ -145,8 +145,7 @@ impl Outcome {
             && expected != found
         {
             self.status = Status::Failed;
-            self.reason =
-                Some(format!("wrong output: expected {expected}, but it wrote {found}"));
+            self.reason = Some(format!("wrong output: expected {expected}, but it wrote {found}"));
         }
         self
     }

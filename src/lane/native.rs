@@ -12,9 +12,7 @@ use std::sync::Arc;
 
 use super::launcher::{Program, Spawn, Stdio3};
 use super::process::{Run, Runner, digest, span, tail, verdict};
-use super::{
-    Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Watch, now,
-};
+use super::{Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Watch, now};
 use crate::meter::{Meter, Provenances, Usage};
 use crate::units::Bytes;
 use crate::workload::{Native, Workload, memory_file};
@@ -170,10 +168,8 @@ impl Lane for NativeLane {
     }
 
     fn prepare(&mut self, job: &Job, _: &Cancel) -> Result<Prepared, LaneError> {
-        let failed = |reason: String| LaneError::Prepare {
-            workload: job.workload.name.clone(),
-            reason,
-        };
+        let failed =
+            |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
         self.load(&job.workload).map_err(|error| failed(error.to_string()))?;
         let size = match &job.workload.native {
             Some(Native::Embedded(bytes)) => Some(Bytes(bytes.len() as u64)),

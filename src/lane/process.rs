@@ -194,7 +194,11 @@ pub(super) fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: O
 }
 
 /// How a run ended, in the words of the store.
-pub(super) fn verdict(job: &Job, ended: &Ended, stderr: &str) -> (Status, Option<String>, Option<i32>) {
+pub(super) fn verdict(
+    job: &Job,
+    ended: &Ended,
+    stderr: &str,
+) -> (Status, Option<String>, Option<i32>) {
     let signal = ended.status & 0x7f;
     let code = (signal == 0).then_some((ended.status >> 8) & 0xff);
     let limits = &job.limits;
@@ -264,8 +268,7 @@ pub(super) fn tail(file: &mut File) -> String {
 
 /// Control characters would let a workload write on the user's terminal.
 pub(super) fn one_line(text: &str) -> String {
-    let clean: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     clean.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

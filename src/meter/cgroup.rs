@@ -134,8 +134,11 @@ impl Hierarchy {
     /// The roots that are read from, each once.
     fn roots(&self) -> Vec<&Path> {
         let Self { cpuacct, memory, perf_event, unified, all: _ } = self;
-        let mut roots: Vec<&Path> =
-            [cpuacct, memory, perf_event, unified].into_iter().flatten().map(PathBuf::as_path).collect();
+        let mut roots: Vec<&Path> = [cpuacct, memory, perf_event, unified]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
+            .collect();
         roots.sort_unstable();
         roots.dedup();
         roots
@@ -197,8 +200,11 @@ impl Group {
         }
         for root in hierarchy.roots() {
             let path = root.join(&group.relative);
-            fs::create_dir_all(&path)
-                .map_err(|source| CgroupError::Io { action: "create", path, source })?;
+            fs::create_dir_all(&path).map_err(|source| CgroupError::Io {
+                action: "create",
+                path,
+                source,
+            })?;
         }
         Ok(group)
     }
@@ -309,7 +315,9 @@ fn remove_tree(path: &Path, kill: bool) -> io::Result<()> {
         }
     }
     if kill {
-        for pid in fs::read_to_string(path.join("cgroup.procs")).unwrap_or_else(|_| String::new()).lines() {
+        for pid in
+            fs::read_to_string(path.join("cgroup.procs")).unwrap_or_else(|_| String::new()).lines()
+        {
             if let Ok(pid) = pid.parse() {
                 let _ = nix::sys::signal::kill(
                     nix::unistd::Pid::from_raw(pid),
@@ -339,12 +347,15 @@ mod tests {
 
     #[test]
     fn the_three_layouts_are_told_apart() {
-        let v1 = [mount("cgroup", "/c/cpu", &["cpu", "cpuacct"]), mount("cgroup", "/c/m", &["memory"])];
+        let v1 =
+            [mount("cgroup", "/c/cpu", &["cpu", "cpuacct"]), mount("cgroup", "/c/m", &["memory"])];
         let v2 = [mount("cgroup2", "/c", &["rw"])];
         let both = [v1[0].clone(), v1[1].clone(), mount("cgroup2", "/c/unified", &[])];
-        for (mounts, version) in
-            [(v1.to_vec(), Version::V1), (v2.to_vec(), Version::V2), (both.to_vec(), Version::Hybrid)]
-        {
+        for (mounts, version) in [
+            (v1.to_vec(), Version::V1),
+            (v2.to_vec(), Version::V2),
+            (both.to_vec(), Version::Hybrid),
+        ] {
             let found = Hierarchy::from_mounts(mounts.into_iter()).expect("mounted");
             assert_eq!(found.version(), version);
         }

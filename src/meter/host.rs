@@ -141,11 +141,7 @@ pub fn read_cost() -> Option<ReadCost> {
 #[must_use]
 pub fn perf_report() -> Vec<(Meter, Option<Source>, String)> {
     let counters = Counters::open(Target::ThisThread);
-    counters
-        .provenances()
-        .iter()
-        .map(|(meter, it)| (meter, it.source, it.note.clone()))
-        .collect()
+    counters.provenances().iter().map(|(meter, it)| (meter, it.source, it.note.clone())).collect()
 }
 
 /// Whether the `msr` PMU can count TSC ticks.

@@ -343,7 +343,9 @@ fn note(event: Event, target: Target<'_>, kernel: bool) -> String {
 /// Why an event could not be opened, with the remedy where there is one.
 fn explain(event: Event, error: &io::Error) -> String {
     let cause = match error.raw_os_error() {
-        Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV) if event.source() == Source::PerfHardware => {
+        Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV)
+            if event.source() == Source::PerfHardware =>
+        {
             "no hardware PMU is visible (a virtual machine without one?)".to_owned()
         }
         Some(libc::EACCES | libc::EPERM) => format!(

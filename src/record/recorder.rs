@@ -10,8 +10,8 @@ use super::sampler::Sampler;
 use crate::lane::{
     self, Cancel, Lane, LaneError, LaneSpec, Outcome, Sample, Status, Unwatched, Watch,
 };
-use crate::meter::procfs::ProcessIdentity;
 use crate::meter::Meter;
+use crate::meter::procfs::ProcessIdentity;
 use crate::units::Nanos;
 
 /// Longest time for which invocations are asked for at once; bounds what is
@@ -218,8 +218,12 @@ impl<'a> Recorder<'a> {
             complete(&mut outcome, samples.as_deref(), ops.get(&job.cell).copied());
             tally.count(outcome.status);
             let samples = samples.into_iter().flatten().collect();
-            let event =
-                Event::Finished { cell: job.cell, sequence: next, outcome: Box::new(outcome), samples };
+            let event = Event::Finished {
+                cell: job.cell,
+                sequence: next,
+                outcome: Box::new(outcome),
+                samples,
+            };
             next += 1;
             failure = sink.send(event).err();
         };
@@ -248,7 +252,8 @@ fn complete(outcome: &mut Outcome, samples: Option<&[Sample]>, ops: Option<u64>)
     if outcome.status == Status::Ok && usage.get(Meter::WasmOps).is_none() {
         usage.set(Meter::WasmOps, ops);
     }
-    let integral = samples.and_then(|samples| memory_time(samples, outcome.requested, outcome.ended));
+    let integral =
+        samples.and_then(|samples| memory_time(samples, outcome.requested, outcome.ended));
     usage.set(Meter::MemoryTime, integral);
 }
 

@@ -122,7 +122,9 @@ fn billed(
         if total.billed == 0 || total.refusals() > 0 {
             return none();
         }
-        Cell::maybe(per_million(&total.total, total.billed).map(|it| (it.rounded(4), it.to_plain_string())))
+        Cell::maybe(
+            per_million(&total.total, total.billed).map(|it| (it.rounded(4), it.to_plain_string())),
+        )
     };
     let ratio = summary.ratio(group, coarse, fine, 2).ok();
     let ratio = ratio.map(|it| (format!("{}x", it.to_plain_string()), it.to_plain_string()));
@@ -156,7 +158,10 @@ pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> 
         }));
         for (info, total) in summary.models().iter().zip(&summary.overall().models) {
             notes.extend(
-                total.refused.iter().map(|(why, count)| format!("{} refused {count}: {why}", info.id)),
+                total
+                    .refused
+                    .iter()
+                    .map(|(why, count)| format!("{} refused {count}: {why}", info.id)),
             );
         }
     }

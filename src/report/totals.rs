@@ -25,9 +25,8 @@ pub fn totals(summary: &Summary) -> Table {
         Column::number("ratio", "coarse_over_fine"),
         Column::text("note", "note"),
     ]);
-    let by_workload = summary.by(|key| {
-        (key.workload.clone(), key.lane.clone(), key.start.clone(), key.preset.clone())
-    });
+    let by_workload = summary
+        .by(|key| (key.workload.clone(), key.lane.clone(), key.start.clone(), key.preset.clone()));
     for ((workload, lane, start, preset), group) in &by_workload {
         push(&mut table, summary, [workload, lane, start, preset], group);
     }
@@ -37,9 +36,8 @@ pub fn totals(summary: &Summary) -> Table {
 
 fn push(table: &mut Table, summary: &Summary, names: [&str; 4], group: &Group) {
     let models = summary.models();
-    let alone = |granularity: Granularity| {
-        models.iter().position(|model| model.granularity == granularity)
-    };
+    let alone =
+        |granularity: Granularity| models.iter().position(|model| model.granularity == granularity);
     let mut pairs: Vec<(Option<usize>, Option<usize>)> =
         summary.pairs().map(|(coarse, fine)| (Some(coarse), Some(fine))).collect();
     if pairs.is_empty() {
@@ -49,7 +47,9 @@ fn push(table: &mut Table, summary: &Summary, names: [&str; 4], group: &Group) {
         let name = |at: Option<usize>| {
             Cell::maybe(at.map(|at| (models[at].id.clone(), models[at].id.clone())))
         };
-        let bill = |at: Option<usize>| at.map_or_else(|| Cell::maybe::<String>(None), |at| amount(&group.models[at]));
+        let bill = |at: Option<usize>| {
+            at.map_or_else(|| Cell::maybe::<String>(None), |at| amount(&group.models[at]))
+        };
         let currency = coarse.or(fine).map(|at| models[at].currency.clone());
         let ratio = coarse.zip(fine).and_then(|(coarse, fine)| {
             summary.ratio(group, coarse, fine, 2).ok().map(|it| it.to_plain_string())

@@ -110,17 +110,17 @@ impl Store {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
             )
             .map_err(wrong)?;
-        connection
-            .pragma_update(None, "application_id", APPLICATION_ID)
-            .map_err(wrong)?;
-        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| match error {
-            rusqlite_migration::Error::RusqliteError { err, .. } => explain(path, &err),
-            other => StoreError::Open {
-                path: path.to_owned(),
-                cause: other.to_string(),
-                remedy: "please report this",
+        connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(wrong)?;
+        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(
+            |error| match error {
+                rusqlite_migration::Error::RusqliteError { err, .. } => explain(path, &err),
+                other => StoreError::Open {
+                    path: path.to_owned(),
+                    cause: other.to_string(),
+                    remedy: "please report this",
+                },
             },
-        })?;
+        )?;
         Ok(Self { connection, path: path.to_owned() })
     }
 

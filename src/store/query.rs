@@ -367,7 +367,8 @@ impl Names {
     }
 
     fn row(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
-        let mut name = |at: usize| Ok::<_, rusqlite::Error>(self.intern(row.get_ref(at)?.as_str()?));
+        let mut name =
+            |at: usize| Ok::<_, rusqlite::Error>(self.intern(row.get_ref(at)?.as_str()?));
         let (lane, workload, preset, start) = (name(1)?, name(2)?, name(3)?, name(4)?);
         let mut usage = Usage::new(&*start == "cold");
         usage.phases = Phases {
@@ -430,8 +431,7 @@ impl CellStats {
             return Ok(());
         }
         self.ok += 1;
-        let phases =
-            Phases { create: nanos(row, 2)?, start: nanos(row, 3)?, ..Phases::default() };
+        let phases = Phases { create: nanos(row, 2)?, start: nanos(row, 3)?, ..Phases::default() };
         self.startup.extend(phases.startup());
         self.run.extend(nanos(row, 4)?);
         self.wall.extend(nanos(row, 5)?);

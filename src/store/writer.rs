@@ -88,8 +88,17 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || write_all(connection, recording, began, &incoming, stored))
-            .map_err(|error| StoreError::NotFound(format!("no thread for the database: {error}")))?;
-        Ok(Self { recording, queue: Some(queue), thread: Some(thread), path, store: None, failure: None })
+            .map_err(|error| {
+                StoreError::NotFound(format!("no thread for the database: {error}"))
+            })?;
+        Ok(Self {
+            recording,
+            queue: Some(queue),
+            thread: Some(thread),
+            path,
+            store: None,
+            failure: None,
+        })
     }
 
     /// The recording's number.
@@ -107,7 +116,9 @@ impl Writer {
         match self.store.take() {
             Some(connection) => Ok(Store::from_parts(connection, self.path.clone())),
             None => Err(StoreError::NotFound(
-                self.failure.as_ref().map_or_else(|| "the writer is gone".to_owned(), |it| it.0.clone()),
+                self.failure
+                    .as_ref()
+                    .map_or_else(|| "the writer is gone".to_owned(), |it| it.0.clone()),
             )),
         }
     }
@@ -288,7 +299,12 @@ impl Ids {
         }
     }
 
-    fn cell(&mut self, transaction: &Transaction<'_>, lane: &str, job: &Job) -> rusqlite::Result<()> {
+    fn cell(
+        &mut self,
+        transaction: &Transaction<'_>,
+        lane: &str,
+        job: &Job,
+    ) -> rusqlite::Result<()> {
         let lane = self.lanes.get(lane).copied().ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         let start = job.start.label();
         transaction.execute(
@@ -369,7 +385,12 @@ impl Ids {
         let invocation = transaction.last_insert_rowid();
         for sample in samples {
             let at = integer(sample.at.since(outcome.requested).0);
-            statements.sample.execute(params![invocation, at, sample.meter.name(), integer(sample.value)])?;
+            statements.sample.execute(params![
+                invocation,
+                at,
+                sample.meter.name(),
+                integer(sample.value)
+            ])?;
         }
         ids.sources(transaction, &outcome.provenances)
     }
@@ -403,8 +424,13 @@ impl Ids {
 
 impl CellIds {
     /// Enters where the meters come from, unless that is in already.
-    fn sources(&mut self, transaction: &Transaction<'_>, all: &Arc<Provenances>) -> rusqlite::Result<()> {
-        let known = self.known.as_ref().is_some_and(|known| Arc::ptr_eq(known, all) || known == all);
+    fn sources(
+        &mut self,
+        transaction: &Transaction<'_>,
+        all: &Arc<Provenances>,
+    ) -> rusqlite::Result<()> {
+        let known =
+            self.known.as_ref().is_some_and(|known| Arc::ptr_eq(known, all) || known == all);
         if known {
             return Ok(());
         }
@@ -416,7 +442,13 @@ impl CellIds {
         )?;
         for (meter, provenance) in all.iter() {
             let source = provenance.source.map(|source| source.label());
-            insert.execute(params![self.lane, self.start, meter.name(), source, provenance.note])?;
+            insert.execute(params![
+                self.lane,
+                self.start,
+                meter.name(),
+                source,
+                provenance.note
+            ])?;
         }
         self.known = Some(Arc::clone(all));
         Ok(())

@@ -133,7 +133,8 @@ impl Workload {
 fn load_embedded(embedded: &'static Embedded) -> Result<Workload, CatalogError> {
     let find = |name: &str| {
         let file = embedded.files.iter().find(|(path, _)| *path == name);
-        file.map(|(_, bytes)| *bytes).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
+        file.map(|(_, bytes)| *bytes)
+            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
     };
     let origin = format!("workloads/{}/workload.toml", embedded.name);
     let io = |source| CatalogError::Io { path: PathBuf::from(&origin), source };
@@ -167,8 +168,9 @@ fn load_folder(folder: &Path) -> Result<Workload, CatalogError> {
     let io = |path: &Path, source| CatalogError::Io { path: path.to_owned(), source };
     let text = read_bounded(&path).map_err(|error| io(&path, error))?;
     let text = String::from_utf8_lossy(&text);
-    let manifest =
-        Manifest::parse(&text, &path.display().to_string(), &|name| read_bounded(&folder.join(name)))?;
+    let manifest = Manifest::parse(&text, &path.display().to_string(), &|name| {
+        read_bounded(&folder.join(name))
+    })?;
     let wasm = match &manifest.wasm {
         Some(name) => {
             let path = folder.join(name);
@@ -219,8 +221,14 @@ mod tests {
         let catalog = Catalog::builtin().expect("embedded manifests are valid");
         let names: Vec<_> = catalog.iter().map(|workload| workload.name.as_str()).collect();
         let expected = [
-            "binary-trees", "cat-sync", "fannkuch-redux", "mandelbrot", "memory-burst", "nbody",
-            "nop", "wait",
+            "binary-trees",
+            "cat-sync",
+            "fannkuch-redux",
+            "mandelbrot",
+            "memory-burst",
+            "nbody",
+            "nop",
+            "wait",
         ];
         assert_eq!(names, expected);
         for workload in catalog.iter() {
@@ -255,6 +263,9 @@ mod tests {
         catalog.add_folder(folder.path()).expect("loaded");
         let workload = catalog.get("own").expect("there");
         assert!(workload.wasm.is_some() && workload.native.is_none());
-        assert!(matches!(catalog.add_folder(Path::new("/proc/self/fd")), Err(CatalogError::Empty { .. })));
+        assert!(matches!(
+            catalog.add_folder(Path::new("/proc/self/fd")),
+            Err(CatalogError::Empty { .. })
+        ));
     }
 }

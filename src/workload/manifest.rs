@@ -23,11 +23,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            memory: Bytes(128 << 20),
-            timeout: Nanos(60_000_000_000),
-            output: Bytes(16 << 20),
-        }
+        Self { memory: Bytes(128 << 20), timeout: Nanos(60_000_000_000), output: Bytes(16 << 20) }
     }
 }
 
@@ -161,8 +157,7 @@ impl Context<'_> {
 
     /// Files stay inside the workload's folder.
     fn check_path(&self, key: &str, path: &str) -> Result<(), ManifestError> {
-        let inside =
-            Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
         if inside && !path.is_empty() {
             return Ok(());
         }
@@ -195,18 +190,35 @@ impl Context<'_> {
 
     fn input(&self, key: &str, raw: RawContent) -> Result<Input, ManifestError> {
         match raw {
-            RawContent { text: Some(text), file: None, pattern: None, sha256: None, bytes: None } => {
-                Ok(Input::given(text.into_bytes()))
-            }
-            RawContent { text: None, file: Some(file), pattern: None, sha256: None, bytes: None } => {
-                Ok(Input::given(self.file(key, &file)?))
-            }
-            RawContent { text: None, file: None, pattern: Some(pattern), sha256: None, bytes: Some(bytes) } => {
+            RawContent {
+                text: Some(text),
+                file: None,
+                pattern: None,
+                sha256: None,
+                bytes: None,
+            } => Ok(Input::given(text.into_bytes())),
+            RawContent {
+                text: None,
+                file: Some(file),
+                pattern: None,
+                sha256: None,
+                bytes: None,
+            } => Ok(Input::given(self.file(key, &file)?)),
+            RawContent {
+                text: None,
+                file: None,
+                pattern: Some(pattern),
+                sha256: None,
+                bytes: Some(bytes),
+            } => {
                 if pattern != "counter" {
-                    return Err(self.wrong(key, format!("unknown pattern `{pattern}`; there is `counter`")));
+                    return Err(
+                        self.wrong(key, format!("unknown pattern `{pattern}`; there is `counter`"))
+                    );
                 }
                 if bytes > MAX_INPUT {
-                    return Err(self.wrong(key, format!("{bytes} bytes are more than {}", Bytes(MAX_INPUT))));
+                    return Err(self
+                        .wrong(key, format!("{bytes} bytes are more than {}", Bytes(MAX_INPUT))));
                 }
                 Ok(Input::counter(bytes))
             }
@@ -216,13 +228,27 @@ impl Context<'_> {
 
     fn expected(&self, key: &str, raw: RawContent) -> Result<OutputDigest, ManifestError> {
         match raw {
-            RawContent { text: Some(text), file: None, pattern: None, sha256: None, bytes: None } => {
-                Ok(OutputDigest::of(text.as_bytes()))
-            }
-            RawContent { text: None, file: Some(file), pattern: None, sha256: None, bytes: None } => {
-                Ok(OutputDigest::of(&self.file(key, &file)?))
-            }
-            RawContent { text: None, file: None, pattern: None, sha256: Some(digest), bytes: Some(bytes) } => {
+            RawContent {
+                text: Some(text),
+                file: None,
+                pattern: None,
+                sha256: None,
+                bytes: None,
+            } => Ok(OutputDigest::of(text.as_bytes())),
+            RawContent {
+                text: None,
+                file: Some(file),
+                pattern: None,
+                sha256: None,
+                bytes: None,
+            } => Ok(OutputDigest::of(&self.file(key, &file)?)),
+            RawContent {
+                text: None,
+                file: None,
+                pattern: None,
+                sha256: Some(digest),
+                bytes: Some(bytes),
+            } => {
                 let sha256 = unhex(&digest)
                     .ok_or_else(|| self.wrong(key, "sha256 must be 64 hexadecimal digits"))?;
                 Ok(OutputDigest { bytes, sha256 })
@@ -301,7 +327,10 @@ mod tests {
     #[test]
     fn mistakes_are_placed() {
         let bad_key = parse(&format!("{HEAD}colour = 3\n[preset.quick]\n")).err().expect("refused");
-        assert!(bad_key.to_string().starts_with("w/workload.toml:4:1: unknown field `colour`"), "{bad_key}");
+        assert!(
+            bad_key.to_string().starts_with("w/workload.toml:4:1: unknown field `colour`"),
+            "{bad_key}"
+        );
         for (tail, word) in [
             ("", "preset"),
             ("[preset.q]\nstdin = { pattern = \"noise\", bytes = 3 }\n", "unknown pattern"),

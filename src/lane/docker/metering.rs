@@ -301,3 +301,61 @@ impl Values {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn values(accounted: Option<u64>, tsc_hz: Option<u64>) -> Values {
+        let split = Some((Nanos(3 * MS), Nanos(MS)));
+        Values { counts: None, accounted, split, peak: Some(4096), tsc_hz }
+    }
+
+    fn uncounted() -> Provenances {
+        missing("perf is forbidden")
+    }
+
+    #[test]
+    fn a_sandbox_outside_the_hierarchy_is_noticed() {
+        assert!(is_outside(Some(2 * MS), Some(90 * MS)));
+        assert!(!is_outside(Some(20 * MS), Some(25 * MS)), "within the allowance");
+        assert!(!is_outside(Some(1_000 * MS), Some(1_050 * MS)), "within five per cent");
+        assert!(is_outside(Some(1_000 * MS), Some(1_060 * MS)));
+        assert!(!is_outside(None, Some(MS)) && !is_outside(Some(MS), None));
+    }
+
+    #[test]
+    fn estimates_do_not_overflow() {
+        assert_eq!(estimate(10 * MS, 2_500_000_000), Some(25_000_000));
+        assert_eq!(estimate(u64::MAX, 4_000_000_000), None);
+    }
+
+    #[test]
+    fn without_counters_the_group_and_the_clock_frequency_serve() {
+        let mut usage = Usage::new(true);
+        let sources =
+            values(Some(40 * MS), Some(2_000_000_000)).into_usage(&mut usage, uncounted());
+        assert_eq!(usage.get(Meter::CpuTime), Some(40 * MS));
+        assert_eq!(usage.get(Meter::RefCycles), Some(80 * MS));
+        assert_eq!(usage.get(Meter::PageFaults), None);
+        let source = |meter| sources.get(meter).expect("an entry").clone();
+        assert_eq!(source(Meter::CpuTime).source, Some(Source::Cgroup));
+        assert!(source(Meter::CpuTime).note.contains("perf is forbidden"));
+        assert_eq!(source(Meter::RefCycles).source, Some(Source::Estimate));
+        assert_eq!(source(Meter::PageFaults).source, None);
+    }
+
+    #[test]
+    fn nothing_is_made_up() {
+        let mut usage = Usage::new(true);
+        usage.phases.start = Some(Nanos(1));
+        let sources = values(Some(0), Some(1)).into_usage(&mut usage, uncounted());
+        assert_eq!(usage.get(Meter::CpuTime), None, "an empty group is not a free container");
+        assert!(sources.get(Meter::MemoryPeak).is_some_and(|why| why.note.contains("nothing ran")));
+        let mut usage = Usage::new(true);
+        values(None, None).into_usage(&mut usage, uncounted());
+        assert_eq!((usage.get(Meter::CpuTime), usage.get(Meter::RefCycles)), (None, None));
+    }
+}

@@ -4,9 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
 
 use super::super::launcher::{LauncherError, Program, Spawn, Stdio3};
 use super::super::process::{Run, Runner, digest, span, tail, verdict as process_verdict};

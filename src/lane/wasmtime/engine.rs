@@ -77,7 +77,11 @@ pub fn compiled_path(cache: &Path, module: &[u8], fuel: bool) -> wasmtime::Resul
     engine.precompile_compatibility_hash().hash(&mut settings);
     let digest = hex(&Sha256::digest(module));
     let variant = if fuel { "fuel" } else { "plain" };
-    Ok(cache.join(format!("{}-{VERSION}-{variant}-{:016x}.cwasm", &digest[..32], settings.finish())))
+    Ok(cache.join(format!(
+        "{}-{VERSION}-{variant}-{:016x}.cwasm",
+        &digest[..32],
+        settings.finish()
+    )))
 }
 
 /// The folder for compiled modules, readable by its owner only.
@@ -108,7 +112,8 @@ pub fn cache_folder() -> std::io::Result<PathBuf> {
 pub fn compile(output: &Path, fuel: bool) -> Result<(), String> {
     let mut module = Vec::new();
     std::io::stdin().lock().read_to_end(&mut module).map_err(|error| error.to_string())?;
-    let engine = Engine::new(&config(fuel, Purpose::Compile)).map_err(|error| format!("{error:#}"))?;
+    let engine =
+        Engine::new(&config(fuel, Purpose::Compile)).map_err(|error| format!("{error:#}"))?;
     let compiled = engine.precompile_module(&module).map_err(|error| format!("{error:#}"))?;
     let partial = output.with_extension(format!("{}.partial", std::process::id()));
     let store = || {

@@ -84,7 +84,8 @@ impl WasmtimeLane {
         if let Some(path) = self.compiled.get(&key) {
             return Ok((path.clone(), None));
         }
-        let failed = |reason: String| LaneError::Prepare { workload: workload.name.clone(), reason };
+        let failed =
+            |reason: String| LaneError::Prepare { workload: workload.name.clone(), reason };
         let module = workload.wasm.as_deref().ok_or_else(|| failed("no module".to_owned()))?;
         let path = engine::compiled_path(&self.cache, module, fuel)
             .map_err(|error| failed(format!("{error:#}")))?;
@@ -100,7 +101,8 @@ impl WasmtimeLane {
 
     fn worker_config(&self, job: &Job, fuel: bool) -> Option<WorkerConfig> {
         let module = self.compiled.get(&(job.workload.name.clone(), fuel))?.clone();
-        let args = std::iter::once(job.workload.name.clone()).chain(job.preset.args.iter().cloned());
+        let args =
+            std::iter::once(job.workload.name.clone()).chain(job.preset.args.iter().cloned());
         Some(WorkerConfig {
             module,
             args: args.collect(),
@@ -172,7 +174,9 @@ impl Lane for WasmtimeLane {
         if !self.fuel {
             match self.count_ops(job, cancel) {
                 Ok(ops) => prepared.wasm_ops = Some(ops),
-                Err(reason) => prepared.notes.push(format!("Wasm operations not counted: {reason}")),
+                Err(reason) => {
+                    prepared.notes.push(format!("Wasm operations not counted: {reason}"))
+                }
             }
         }
         if cancel.is_cancelled() { Err(LaneError::Cancelled) } else { Ok(prepared) }

@@ -76,7 +76,8 @@ impl Report {
         }
         words.extend([self.begun.0, self.started.0, self.ended.0, self.dropped.0]);
         words.push(self.linear_memory);
-        let mut option = |value: Option<u64>| words.extend([u64::from(value.is_some()), value.unwrap_or(0)]);
+        let mut option =
+            |value: Option<u64>| words.extend([u64::from(value.is_some()), value.unwrap_or(0)]);
         option(self.fuel);
         option(self.peak_kib);
         option(self.coverage_ppm);
@@ -105,10 +106,10 @@ impl Report {
             (0, code) => End::Exit(u32::try_from(code).ok()?.cast_signed()),
             _ => End::Trap,
         };
-        let [begun, started, ended, dropped] =
-            [word()?, word()?, word()?, word()?].map(Nanos);
+        let [begun, started, ended, dropped] = [word()?, word()?, word()?, word()?].map(Nanos);
         let linear_memory = word()?;
-        let mut option = || Some((word()? == 1, word()?)).map(|(some, value)| some.then_some(value));
+        let mut option =
+            || Some((word()? == 1, word()?)).map(|(some, value)| some.then_some(value));
         let (fuel, peak_kib, coverage_ppm) = (option()?, option()?, option()?);
         let mut counts = [None; Meter::COUNT];
         for count in &mut counts {
@@ -160,7 +161,10 @@ mod tests {
         assert!(bytes.len() <= MAX_MESSAGE);
         let back = Report::decode(&bytes).expect("whole");
         assert_eq!(back.text, "é".repeat(1_024));
-        assert_eq!(Report { text: String::new(), ..back }, Report { text: String::new(), ..report });
+        assert_eq!(
+            Report { text: String::new(), ..back },
+            Report { text: String::new(), ..report }
+        );
         assert_eq!(Report::decode(&bytes[..100]), None);
     }
 }

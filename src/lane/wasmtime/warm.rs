@@ -8,7 +8,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::super::launcher::{Program, Spawn, Stdio3};
-use super::super::process::{ProcessProbe, Runner, estimate_ref_cycles, one_line, tail, verdict as process_verdict};
+use super::super::process::{
+    ProcessProbe, Runner, estimate_ref_cycles, one_line, tail, verdict as process_verdict,
+};
 use super::super::{Cancel, Job, Outcome, Status, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
 use super::{WasmtimeLane, cold, set_common, verdict};
@@ -35,7 +37,9 @@ pub(super) struct WarmWorker {
 enum Heard {
     Report(Box<Report>),
     /// Its time was up, or the recording was stopped.
-    Silence { cancelled: bool },
+    Silence {
+        cancelled: bool,
+    },
     /// It is gone.
     HangUp,
 }
@@ -259,12 +263,10 @@ impl WarmWorker {
             }
             (Heard::Silence { .. }, _) => {
                 outcome.status = Status::Timeout;
-                outcome.reason =
-                    Some(format!("no end within its limit of {}", job.limits.timeout));
+                outcome.reason = Some(format!("no end within its limit of {}", job.limits.timeout));
             }
             (_, Ok(ended)) => {
-                let (_, reason, code) =
-                    process_verdict(job, &ended, &tail(&mut self.files.stderr));
+                let (_, reason, code) = process_verdict(job, &ended, &tail(&mut self.files.stderr));
                 outcome.reason = reason.or(outcome.reason);
                 outcome.exit_code = code;
             }
