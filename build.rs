@@ -35,12 +35,17 @@ fn main() {
         writeln!(table, "Embedded {{ name: {name:?}, files: &[").expect("memory");
         for file in files(&folder) {
             let base = file.file_name().expect("a file").to_string_lossy().into_owned();
-            writeln!(table, "({base:?}, include_bytes!({file:?})),").expect("memory");
+            writeln!(table, "({base:?}, include_bytes!({:?})),", text(&file)).expect("memory");
         }
-        writeln!(table, "], native: include_bytes!({native:?}) }},").expect("memory");
+        writeln!(table, "], native: include_bytes!({:?}) }},", text(&native)).expect("memory");
     }
     table.push_str("];\n");
     fs::write(out.join("workloads.rs"), table).expect("OUT_DIR is writable");
+}
+
+/// A path as a Rust string literal needs it.
+fn text(path: &Path) -> &str {
+    path.to_str().expect("cargo's folders have UTF-8 names")
 }
 
 /// Folders with a manifest, sorted.

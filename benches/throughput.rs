@@ -1,5 +1,5 @@
 //! How many warm `nop` invocations a second are recorded with their usage into
-//! SQLite, beside the same without a database and the same rows without a
+//! `SQLite`, beside the same without a database and the same rows without a
 //! worker: `cargo bench --bench throughput`.
 
 mod common;

@@ -1,7 +1,7 @@
 //! cyclometer: what serverless code really uses, and what a bill charges for.
 //!
 //! The same function runs as WebAssembly, as a container and as a plain
-//! process; every invocation is metered, kept in SQLite and replayed through
+//! process; every invocation is metered, kept in `SQLite` and replayed through
 //! price models. The map of the house, from the ground up:
 //!
 //! - [`units`]: nanoseconds and bytes, exact.

@@ -68,7 +68,7 @@ fn parse_scaled(
     if !fraction.is_empty() {
         let scale = 10_u128.pow(u32::try_from(fraction.len()).map_err(|_| malformed())?);
         let part: u128 = fraction.parse().map_err(|_| malformed())?;
-        if (part * factor) % scale != 0 {
+        if !(part * factor).is_multiple_of(scale) {
             return Err(malformed());
         }
         total += part * factor / scale;

@@ -64,7 +64,7 @@ impl Findings {
         }
         match machine.governor.as_deref() {
             None => {
-                self.add("frequency governor", "none", "no cpufreq here (a virtual machine?)", "")
+                self.add("frequency governor", "none", "no cpufreq here (a virtual machine?)", "");
             }
             Some("performance") => self.add("frequency governor", "ok", "performance", ""),
             Some(other) => self.add(
@@ -142,7 +142,7 @@ impl Findings {
                 let version = hierarchy.version().label();
                 match hierarchy.probe() {
                     Ok(()) => {
-                        self.add("cgroups", "ok", format!("{version}, groups can be made"), "")
+                        self.add("cgroups", "ok", format!("{version}, groups can be made"), "");
                     }
                     Err(error) => self.add(
                         "cgroups",
@@ -153,7 +153,7 @@ impl Findings {
                 }
             }
             Err(error) => {
-                self.add("cgroups", "missing", error.to_string(), "mount a cgroup file system")
+                self.add("cgroups", "missing", error.to_string(), "mount a cgroup file system");
             }
         }
     }

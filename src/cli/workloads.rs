@@ -133,7 +133,9 @@ fn check(common: &Common, options: &Check) -> Outcome {
         failed |= ended != Status::Ok;
         table.push(row(&open.name, &cell.job, ended, output, reason));
     }
-    lanes.iter_mut().for_each(|open| open.lane.close());
+    for open in &mut lanes {
+        open.lane.close();
+    }
     common.print(&table)?;
     if failed {
         return Err(Failure::Failed("not all outputs are as expected".to_owned()));
@@ -181,7 +183,7 @@ fn row(
         Cell::maybe(output.map(|it| (format!("{} B", it.bytes), it.bytes))),
         digest(output),
         digest(job.preset.expected),
-        Cell::text(reason.unwrap_or_else(String::new)),
+        Cell::text(reason.unwrap_or_default()),
     ]
 }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::launcher::{Program, Spawn, Stdio3};
-use super::process::{Run, Runner, digest, span, tail, verdict};
+use super::process::{Run, Runner, digest, tail, verdict};
 use super::{Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Watch, now};
 use crate::meter::{Meter, Provenances, Usage};
 use crate::units::Bytes;
@@ -129,8 +129,8 @@ fn outcome(
     let mut usage = Usage::new(true);
     runner.fill(run, &mut usage);
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
-    usage.phases.create = span(run.started.requested, run.started.executed);
-    usage.phases.run = span(run.started.executed, run.ended.at);
+    usage.phases.create = Some(run.started.executed.since(run.started.requested));
+    usage.phases.run = Some(run.ended.at.since(run.started.executed));
     usage.set(Meter::Wall, run.ended.at.since(run.started.requested).0);
     let (status, reason, exit_code) = verdict(job, &run.ended, &tail(&mut files.stderr));
     Outcome {

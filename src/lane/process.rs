@@ -11,7 +11,6 @@ use super::launcher::{Ended, Launcher, LauncherError, Spawn, Started, Why};
 use super::{Cancel, Job, Probe, Status, Watch};
 use crate::meter::perf::{Counters, Counts, Target};
 use crate::meter::{Meter, Provenance, Provenances, Source, Usage, host, procfs};
-use crate::units::Nanos;
 use crate::workload::OutputDigest;
 
 /// Meters that a process' counters and its rusage can both give.
@@ -270,11 +269,6 @@ pub(super) fn tail(file: &mut File) -> String {
 pub(super) fn one_line(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     clean.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Wall time and phases of a process that has no phase between exec and end.
-pub(super) fn span(from: Nanos, to: Nanos) -> Option<Nanos> {
-    Some(to.since(from))
 }
 
 /// Meters that the sampler reads of a process' counters.

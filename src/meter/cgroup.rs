@@ -155,6 +155,7 @@ impl Hierarchy {
 
     /// Removes the groups of owners that no longer run, killing what is left
     /// in them. Returns how many were removed.
+    #[must_use]
     pub fn sweep(&self) -> usize {
         let mut removed = std::collections::BTreeSet::new();
         for root in &self.all {

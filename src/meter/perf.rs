@@ -342,7 +342,7 @@ fn note(event: Event, target: Target<'_>, kernel: bool) -> String {
 
 /// Why an event could not be opened, with the remedy where there is one.
 fn explain(event: Event, error: &io::Error) -> String {
-    let cause = match error.raw_os_error() {
+    match error.raw_os_error() {
         Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV)
             if event.source() == Source::PerfHardware =>
         {
@@ -357,8 +357,7 @@ fn explain(event: Event, error: &io::Error) -> String {
             "no `msr` PMU: this kernel or CPU has none".to_owned()
         }
         _ => format!("perf_event_open: {error}"),
-    };
-    cause
+    }
 }
 
 /// The value of `/proc/sys/kernel/perf_event_paranoid`; `None` if unreadable.

@@ -187,14 +187,14 @@ mod tests {
         sampler.begin(Box::new(Counting(0)));
         std::thread::sleep(Duration::from_millis(60));
         sampler.end();
-        let samples = sampler.take();
-        assert!(samples.len() >= 5, "{} samples in 60 ms at 2 ms", samples.len());
-        assert!(samples.iter().map(|sample| sample.value).eq(1..=samples.len() as u64));
-        assert!(samples.windows(2).all(|pair| pair[0].at < pair[1].at));
+        let taken = sampler.take();
+        assert!(taken.len() >= 5, "{} samples in 60 ms at 2 ms", taken.len());
+        assert!(taken.iter().map(|sample| sample.value).eq(1..=taken.len() as u64));
+        assert!(taken.windows(2).all(|pair| pair[0].at < pair[1].at));
         std::thread::sleep(Duration::from_millis(10));
         assert!(sampler.take().is_empty(), "nothing runs any more");
         let report = sampler.finish();
-        assert_eq!(report.ticks, samples.len() as u64);
+        assert_eq!(report.ticks, taken.len() as u64);
         assert!(report.cpu > Nanos(0));
     }
 

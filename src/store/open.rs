@@ -197,7 +197,7 @@ fn identify(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// SQLite's codes in words, with what to do.
+/// `SQLite`'s codes in words, with what to do.
 fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     let (cause, remedy) = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => (

@@ -279,7 +279,7 @@ impl Store {
             [recording],
             |row| {
                 let footprint: Option<i64> = row.get(5)?;
-                Ok(CellStats::empty(row, footprint)?)
+                CellStats::empty(row, footprint)
             },
         )?;
         for cell in &mut cells {

@@ -441,7 +441,7 @@ impl CellIds {
                 AND source IS ?4 AND note = ?5)",
         )?;
         for (meter, provenance) in all.iter() {
-            let source = provenance.source.map(|source| source.label());
+            let source = provenance.source.map(super::super::meter::Source::label);
             insert.execute(params![
                 self.lane,
                 self.start,
@@ -455,7 +455,7 @@ impl CellIds {
     }
 }
 
-/// SQLite's integers are signed; no meter comes near the limit.
+/// `SQLite`'s integers are signed; no meter comes near the limit.
 pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
 
 use super::super::launcher::{LauncherError, Program, Spawn, Stdio3};
-use super::super::process::{Run, Runner, digest, span, tail, verdict as process_verdict};
+use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict};
 use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
 use super::{WasmtimeLane, verdict};
@@ -95,10 +95,10 @@ impl WasmtimeLane {
         let (requested, mut ended) = (run.started.requested, run.ended.at);
         match report {
             Some(report) => {
-                usage.phases.create = span(requested, report.begun);
-                usage.phases.start = span(report.begun, report.started);
-                usage.phases.run = span(report.started, report.ended);
-                usage.phases.teardown = span(report.ended, run.ended.at);
+                usage.phases.create = Some(report.begun.since(requested));
+                usage.phases.start = Some(report.started.since(report.begun));
+                usage.phases.run = Some(report.ended.since(report.started));
+                usage.phases.teardown = Some(run.ended.at.since(report.ended));
                 usage.set(Meter::LinearMemory, report.linear_memory);
                 usage.set(Meter::WasmOps, report.fuel);
                 ended = report.ended;
@@ -107,7 +107,7 @@ impl WasmtimeLane {
                     reason = reason.map(|it| with_stderr(it, &tail(&mut files.stderr)));
                 }
             }
-            None => usage.phases.create = span(requested, run.started.executed),
+            None => usage.phases.create = Some(run.started.executed.since(requested)),
         }
         usage.set(Meter::Wall, ended.since(requested).0);
         Outcome {

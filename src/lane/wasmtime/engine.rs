@@ -38,6 +38,7 @@ pub enum Purpose {
 }
 
 /// The settings of a variant.
+#[must_use]
 pub fn config(fuel: bool, purpose: Purpose) -> Config {
     let mut config = Config::new();
     config

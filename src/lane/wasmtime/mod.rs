@@ -175,7 +175,7 @@ impl Lane for WasmtimeLane {
             match self.count_ops(job, cancel) {
                 Ok(ops) => prepared.wasm_ops = Some(ops),
                 Err(reason) => {
-                    prepared.notes.push(format!("Wasm operations not counted: {reason}"))
+                    prepared.notes.push(format!("Wasm operations not counted: {reason}"));
                 }
             }
         }

@@ -173,7 +173,7 @@ impl WarmWorker {
             match heard {
                 Heard::Report(report) => {
                     requested = now();
-                    emit(self.outcome(job, *report));
+                    emit(self.outcome(job, &report));
                 }
                 other => {
                     emit(self.lost(job, requested, &other));
@@ -215,7 +215,7 @@ impl WarmWorker {
         }
     }
 
-    fn outcome(&mut self, job: &Job, report: Report) -> Outcome {
+    fn outcome(&mut self, job: &Job, report: &Report) -> Outcome {
         let mut usage = Usage::new(false);
         for (meter, count) in Meter::ALL.iter().zip(report.counts) {
             usage.set(*meter, count);
@@ -230,7 +230,7 @@ impl WarmWorker {
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         usage.set(Meter::LinearMemory, report.linear_memory);
         usage.set(Meter::WasmOps, report.fuel);
-        let (status, mut reason, exit_code) = verdict(&report);
+        let (status, mut reason, exit_code) = verdict(report);
         if status != Status::Ok {
             reason = reason.map(|it| cold::with_stderr(it, &tail(&mut self.files.stderr)));
         }

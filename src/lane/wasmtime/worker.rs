@@ -139,7 +139,7 @@ impl Meters {
             .provenances()
             .iter()
             .map(|(meter, Provenance { source, note })| {
-                (meter, source.map(|it| it.label()), note.as_str())
+                (meter, source.map(crate::meter::Source::label), note.as_str())
             })
             .collect();
         let hello = serde_json::to_vec(&all).map_err(|error| error.to_string())?;
