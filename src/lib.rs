@@ -16,6 +16,21 @@
 //! - [`report`]: tables, CSV and JSON.
 //! - [`cli`]: one file a subcommand.
 //!
+//! A price model needs nothing but a usage:
+//!
+//! ```
+//! use cyclometer::meter::{Meter, Usage};
+//! use cyclometer::units::Nanos;
+//!
+//! let mut usage = Usage::new(false);
+//! usage.phases.run = Some(Nanos(27_550_000)); // 27.55 ms: billed as 28 ms
+//! usage.set(Meter::MemoryAllocated, 1 << 30);
+//! let bill = cyclometer::pricing::find("aws-lambda-x86")?.bill(&usage)?;
+//! // 1 GiB x 0.028 s x $0.0000166667, and $0.0000002 for the request.
+//! assert_eq!(bill.total.to_plain_string(), "0.0000006666676");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Dependencies point one way: `cli`, `report` -> `record`, `replay`, `store`
 //! -> `lane`, `meter`, `pricing`, `workload`.
 

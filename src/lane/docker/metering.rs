@@ -188,6 +188,7 @@ pub(super) fn account(
     for meter in [Meter::IoRead, Meter::IoWrite] {
         sources.missing(meter, "not metered in containers");
     }
+    sources.set_sampled();
     (usage, sources)
 }
 

@@ -1,0 +1,181 @@
+//! Figures held against sources that know nothing of this program.
+
+mod common;
+
+use std::process::Command;
+
+use common::{Place, column, numbers};
+use cyclometer::meter::host;
+
+/// `perf stat`'s task-clock of a program in nanoseconds; `None` without perf.
+fn perf_stat(program: &std::path::Path, arguments: &[&str]) -> Option<f64> {
+    let output = Command::new("perf")
+        .args(["stat", "-x", ",", "-e", "task-clock", "--"])
+        .arg(program)
+        .args(arguments)
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = text.lines().find(|line| line.contains("task-clock"))?;
+    let mut fields = line.split(',');
+    let value: f64 = fields.next()?.parse().ok()?;
+    // Older versions give milliseconds, newer ones nanoseconds; the unit says.
+    Some(if fields.next()? == "msec" { value * 1e6 } else { value })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The native program of a built-in workload, as a file.
+fn program(place: &Place, name: &str) -> std::path::PathBuf {
+    let catalog = cyclometer::workload::Catalog::builtin().expect("valid");
+    let native = catalog.get(name).expect("known").native.clone().expect("native");
+    let path = place.write(name, native.bytes().expect("embedded"));
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("executable");
+    path
+}
+
+#[test]
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds of a second")]
+fn native_cpu_time_is_what_perf_stat_says() {
+    let place = Place::new();
+    let nbody = program(&place, "nbody");
+    let Some(_) = perf_stat(&nbody, &["1000"]) else {
+        return cyclometer::testing::skip("no `perf stat`");
+    };
+    // The machine drifts by more than a per cent: pairs, and the median ratio.
+    let mut ratios = Vec::new();
+    for round in 1..=9 {
+        let theirs = perf_stat(&nbody, &["14000000"]).expect("it worked before");
+        place.ok(&[
+            "record",
+            "--workload",
+            "nbody",
+            "--preset",
+            "second",
+            "--lane",
+            "native",
+            "--runs",
+            "1",
+            "--warmup",
+            "0",
+        ]);
+        let sql = format!("SELECT cpu_ns FROM v_invocation WHERE recording = {round}");
+        let ours = numbers(&place.open(), &sql)[0] as f64;
+        ratios.push(ours / theirs);
+    }
+    let ratio = median(ratios.clone());
+    assert!((ratio - 1.0).abs() < 0.01, "ours / perf stat: {ratio:.4} of {ratios:.4?}");
+}
+
+#[test]
+#[expect(clippy::cast_precision_loss, reason = "ticks of a second")]
+fn ref_cycles_per_cpu_time_is_the_tsc_frequency_in_every_lane() {
+    let Some(hz) = host::tsc_hz() else {
+        return cyclometer::testing::skip("no time-stamp counter");
+    };
+    let place = Place::new();
+    let lanes = if common::docker() { "native,wasmtime,docker" } else { "native,wasmtime" };
+    place.ok(&[
+        "record",
+        "--workload",
+        "nbody",
+        "--preset",
+        "second",
+        "--lane",
+        lanes,
+        "--runs",
+        "2",
+        "--warmup",
+        "0",
+    ]);
+    let connection = place.open();
+    let sources = column(
+        &connection,
+        "SELECT DISTINCT source FROM v_meter_source WHERE meter = 'ref_cycles'",
+    );
+    if sources.iter().any(|source| source == "estimate") {
+        cyclometer::testing::skip("ref_cycles is an estimate in some lane, so equal by definition");
+    }
+    let mut statement = connection
+        .prepare("SELECT lane || ' ' || start, ref_cycles, cpu_ns FROM v_invocation")
+        .expect("valid");
+    let rows = statement
+        .query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        })
+        .expect("rows");
+    let mut seen = 0;
+    for row in rows {
+        let (lane, ticks, nanos) = row.expect("measured");
+        let found = ticks as f64 / nanos as f64 * 1e9;
+        let off = (found / hz as f64 - 1.0).abs();
+        assert!(off < 0.005, "{lane}: {found:.0} Hz, TSC {hz} Hz");
+        seen += 1;
+    }
+    assert!(seen >= 6, "{seen} invocations");
+}
+
+#[test]
+fn wasm_operations_are_the_same_in_twenty_runs_and_those_of_the_counting_run() {
+    let place = Place::new();
+    place.ok(&[
+        "record",
+        "--workload",
+        "nbody,memory-burst,nop,wait",
+        "--lane",
+        "wasmtime,wasmtime:fuel",
+        "--runs",
+        "20",
+        "--warmup",
+        "0",
+        "--sample-interval",
+        "off",
+    ]);
+    let connection = place.open();
+    let counts = column(
+        &connection,
+        "SELECT workload || ' ' || COUNT(DISTINCT wasm_ops) || ' ' || COUNT(wasm_ops)
+         FROM v_invocation GROUP BY workload ORDER BY workload",
+    );
+    // Twenty runs in two lanes, cold and warm: eighty, one count.
+    assert_eq!(counts, ["memory-burst 1 80", "nbody 1 80", "nop 1 80", "wait 1 80"]);
+}
+
+#[test]
+fn memory_peaks_are_the_functions_own() {
+    let place = Place::new();
+    let lanes = if common::docker() { "native,wasmtime,docker" } else { "native,wasmtime" };
+    place.ok(&["record", "--workload", "nop,memory-burst", "--lane", lanes, "--runs", "2"]);
+    let connection = place.open();
+    let least = numbers(
+        &connection,
+        "SELECT MIN(memory_peak_bytes) FROM v_invocation WHERE workload = 'memory-burst' GROUP BY lane, start",
+    );
+    assert!(least.len() >= 3);
+    assert!(least.iter().all(|bytes| *bytes >= 200 << 20), "{least:?}");
+    let most = numbers(
+        &connection,
+        "SELECT MAX(memory_peak_bytes) FROM v_invocation
+         WHERE workload = 'nop' AND lane <> 'docker' GROUP BY lane, start",
+    );
+    assert!(most.iter().all(|bytes| *bytes < 32 << 20), "{most:?}");
+}
+
+#[test]
+fn peak_memory_is_what_gnu_time_says() {
+    let place = Place::new();
+    let burst = program(&place, "memory-burst");
+    let output = Command::new("/usr/bin/time").args(["-f", "%M"]).arg(&burst).arg("100").output();
+    let Ok(output) = output else {
+        return cyclometer::testing::skip("no /usr/bin/time");
+    };
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let theirs: i64 = text.trim().parse().expect("kibibytes");
+    place.ok(&["record", "--workload", "memory-burst", "--lane", "native", "--runs", "1"]);
+    let ours = numbers(&place.open(), "SELECT memory_peak_bytes / 1024 FROM v_invocation")[0];
+    assert!((ours - theirs).abs() < 1024, "ours {ours} KiB, GNU time {theirs} KiB");
+}
