@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn three_forms_of_one_table() {
-        assert_eq!(printed(Format::Table), "lane    run      bill\nnative  1.00 ms     -\n");
+        assert_eq!(printed(Format::Table), "lane        run  bill\nnative  1.00 ms     -\n");
         assert_eq!(printed(Format::Csv), "lane,run_ns,secret,bill\nnative,1000000,x,\n");
         let json: Value = serde_json::from_str(&printed(Format::Json)).expect("JSON");
         assert_eq!(json[0]["run_ns"], 1_000_000);
@@ -232,6 +232,6 @@ mod tests {
     #[test]
     fn a_narrow_terminal_gets_two_tables() {
         let text = sample().render_within(10, 1, "bill");
-        assert_eq!(text, "lane    run\nnative  1.00 ms\n\nlane    bill\nnative     -");
+        assert_eq!(text, "lane        run\nnative  1.00 ms\n\nlane    bill\nnative     -");
     }
 }
