@@ -11,6 +11,7 @@ use crate::meter::cgroup::Hierarchy;
 use crate::meter::host::{self, Fingerprint};
 use crate::meter::{Meter, perf};
 use crate::report::{Cell, Column, Table};
+use crate::store::Store;
 use crate::units::Bytes;
 
 /// Rows of the table, in the order in which they are told.
@@ -43,7 +44,7 @@ impl Findings {
     fn machine(&mut self, machine: &Fingerprint) {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
         let found = format!(
-            "{} x {}, {} of memory, {}, Linux {}",
+            "{} x {}, {} of memory, {}, kernel {}",
             machine.cpus.map_or_else(|| "?".to_owned(), |cpus| cpus.to_string()),
             text(&machine.cpu),
             machine.memory_bytes.map_or_else(|| "?".to_owned(), |size| Bytes(size).to_string()),
@@ -185,12 +186,13 @@ impl Findings {
 
     fn storage(&mut self, common: &Common) {
         let path = common.db_path();
-        let size = std::fs::metadata(&path).map(|data| Bytes(data.len()));
-        let found = match size {
-            Ok(size) => format!("{}, {size}", path.display()),
-            Err(_) => format!("{}, not made yet", path.display()),
-        };
-        self.add("database", "ok", found, "");
+        match std::fs::metadata(&path).map(|data| Bytes(data.len())) {
+            Err(_) => self.add("database", "ok", format!("{}, not made yet", path.display()), ""),
+            Ok(size) => match Store::examine(&path) {
+                Ok(()) => self.add("database", "ok", format!("{}, {size}", path.display()), ""),
+                Err(error) => self.add("database", "unusable", error.to_string(), ""),
+            },
+        }
         match engine::cache_folder() {
             Ok(folder) => self.add("compiled modules", "ok", folder.display().to_string(), ""),
             Err(error) => self.add(

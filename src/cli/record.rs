@@ -261,7 +261,7 @@ pub(super) fn conclude(common: &Common, store: &mut Store, recording: i64) -> Re
     let table = comparison::comparison(&cells, summary);
     if common.format == Format::Table {
         let mut out = std::io::stdout().lock();
-        let text = table.render_within(terminal_width(), comparison::SHARED, comparison::SPLIT);
+        let text = table.render_within(terminal_width(), comparison::SHARED);
         writeln!(out, "{text}")?;
         out.flush()?;
     } else {

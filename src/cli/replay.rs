@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{Common, Failure, Outcome, say};
 use crate::pricing::{self, PriceModel};
-use crate::report::{Format, totals};
+use crate::report::{Format, footnotes, totals};
 use crate::store::RecordingRef;
 
 /// Options of `replay`.
@@ -32,6 +32,9 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let recording = store.find(recording).map_err(Failure::failed)?;
     let simulation = store.replay(recording, &models).map_err(Failure::failed)?;
     common.print(&totals(&simulation.summary))?;
+    for note in footnotes(&simulation.summary) {
+        say(&note);
+    }
     if common.format == Format::Table {
         say("amounts to 6 significant digits; --format json has all of them");
     }

@@ -34,9 +34,7 @@ const COLUMNS: &[Column] = &[
     Column::number("ratio", "coarse_over_fine"),
 ];
 
-/// Column at which a narrow terminal's second table begins.
-pub const SPLIT: &str = "memory_peak_bytes";
-/// Columns that both tables of a narrow terminal begin with.
+/// Columns that all tables of a narrow terminal begin with.
 pub const SHARED: usize = 3;
 
 /// The comparison of a recording's cells, with what they cost under the first
@@ -46,7 +44,16 @@ pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
     let groups: HashMap<&Key, &Group> =
         summary.map(|summary| summary.groups().collect()).unwrap_or_default();
     let pair = summary.and_then(|summary| summary.pairs().next());
-    let mut table = Table::new(COLUMNS);
+    let all_well = cells.iter().all(|stats| stats.bad == 0);
+    let columns: Vec<Column> = COLUMNS
+        .iter()
+        .map(|column| match column.key {
+            // A column of zeroes tells people nothing.
+            "failed" if all_well => Column::hidden("failed"),
+            _ => *column,
+        })
+        .collect();
+    let mut table = Table::new(&columns);
     let mut order: Vec<&CellStats> = cells.iter().collect();
     // Lanes of a workload stand together, in the order of the plan.
     order.sort_by_key(|stats| cells.iter().position(|other| other.workload == stats.workload));

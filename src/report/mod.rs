@@ -7,4 +7,4 @@ mod totals;
 
 pub use stats::{half_spread, quantile};
 pub use table::{Cell, Column, Format, Table, terminal_width};
-pub use totals::totals;
+pub use totals::{footnotes, totals};

@@ -111,7 +111,7 @@ impl Table {
     /// When `out` takes no more.
     pub fn print(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         match format {
-            Format::Table => writeln!(out, "{}", self.render(&|_| true)),
+            Format::Table => writeln!(out, "{}", self.wrapped(terminal_width())),
             Format::Json => {
                 serde_json::to_writer_pretty(&mut *out, &self.to_json())?;
                 writeln!(out)
@@ -120,25 +120,46 @@ impl Table {
         }
     }
 
-    /// Text of the columns that people see, if they fit; else the same in two
-    /// tables that both begin with the first `shared` columns, the second
-    /// starting at the column with key `split`.
+    /// Text no wider than `width`, as far as single columns allow: what does
+    /// not fit beside the first `shared` columns follows below them, in further
+    /// tables that begin with those columns again.
     #[must_use]
-    pub fn render_within(&self, width: usize, shared: usize, split: &str) -> String {
-        let whole = self.render(&|_| true);
-        let widest = whole.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-        let at = self.columns.iter().position(|column| column.key == split);
-        match at {
-            Some(at) if widest > width => {
-                let first = self.render(&|index| index < at);
-                let second = self.render(&|index| index < shared || index >= at);
-                format!("{first}\n\n{second}")
+    pub fn render_within(&self, width: usize, shared: usize) -> String {
+        let shown: Vec<usize> = (0..self.columns.len())
+            .filter(|index| !self.columns[*index].title.is_empty())
+            .collect();
+        let (names, rest) = shown.split_at(shared.min(shown.len()));
+        let mut parts: Vec<Vec<usize>> = vec![names.to_vec()];
+        for index in rest {
+            let Some(part) = parts.last_mut() else { break };
+            part.push(*index);
+            if part.len() > shared + 1 && widest(&self.render(&|it| part.contains(&it))) > width {
+                part.pop();
+                parts.push([names, &[*index]].concat());
             }
-            _ => whole,
         }
+        let texts: Vec<_> =
+            parts.iter().map(|part| self.render(&|index| part.contains(&index))).collect();
+        texts.join("\n\n")
+    }
+
+    /// Text in which long cells are wrapped if the table is wider than `width`.
+    fn wrapped(&self, width: usize) -> String {
+        let whole = self.render(&|_| true);
+        if widest(&whole) <= width {
+            return whole;
+        }
+        let mut table = self.layout(&|_| true);
+        let width = u16::try_from(width).unwrap_or(u16::MAX);
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        lines(&table)
     }
 
     fn render(&self, wanted: &dyn Fn(usize) -> bool) -> String {
+        lines(&self.layout(wanted))
+    }
+
+    fn layout(&self, wanted: &dyn Fn(usize) -> bool) -> comfy_table::Table {
         let shown: Vec<usize> = (0..self.columns.len())
             .filter(|index| !self.columns[*index].title.is_empty() && wanted(*index))
             .collect();
@@ -157,7 +178,7 @@ impl Table {
                 }
             }
         }
-        table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+        table
     }
 
     /// The rows as objects.
@@ -186,6 +207,14 @@ impl Table {
         }
         writer.flush()
     }
+}
+
+fn lines(table: &comfy_table::Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
 }
 
 /// Columns of the terminal on standard output; wide where there is none.
@@ -230,8 +259,18 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_gets_two_tables() {
-        let text = sample().render_within(10, 1, "bill");
+    fn a_narrow_terminal_gets_more_tables() {
+        let text = sample().render_within(16, 1);
         assert_eq!(text, "lane        run\nnative  1.00 ms\n\nlane    bill\nnative     -");
+        assert_eq!(sample().render_within(80, 1), sample().render(&|_| true));
+    }
+
+    #[test]
+    fn long_cells_are_wrapped_rather_than_cut() {
+        let mut table = Table::new(&[Column::text("a", "a"), Column::text("note", "note")]);
+        table.push(vec![Cell::text("x"), Cell::text("many words that do not fit")]);
+        let text = table.wrapped(20);
+        assert!(widest(&text) <= 20, "{text}");
+        assert!(text.contains("fit"), "{text}");
     }
 }

@@ -8,22 +8,26 @@ use crate::replay::{Group, ModelTotal, Summary};
 const DIGITS: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(5);
 
 /// A row a lane, workload, preset and start, model by model, and one for all.
-/// Column titles live as long as the program, so models are rows, not columns.
+/// A pair of
+/// models is a row, so that a replay through many has the same columns.
 #[must_use]
 pub fn totals(summary: &Summary) -> Table {
+    // One pair of models is named below the table.
+    let several = summary.pairs().nth(1).is_some();
+    let named = |title, key| if several { Column::text(title, key) } else { Column::hidden(key) };
     let mut table = Table::new(&[
         Column::text("workload", "workload"),
         Column::text("lane", "lane"),
         Column::text("start", "start"),
         Column::hidden("preset"),
         Column::number("invocations", "invocations"),
-        Column::text("coarse", "coarse_model"),
-        Column::number("bill", "coarse_total"),
-        Column::text("fine", "fine_model"),
-        Column::number("bill", "fine_total"),
-        Column::text("", "currency"),
+        named("coarse model", "coarse_model"),
+        Column::number("coarse", "coarse_total"),
+        named("fine model", "fine_model"),
+        Column::number("fine", "fine_total"),
+        Column::text("currency", "currency"),
         Column::number("ratio", "coarse_over_fine"),
-        Column::text("note", "note"),
+        Column::hidden("note"),
     ]);
     let by_workload = summary
         .by(|key| (key.workload.clone(), key.lane.clone(), key.start.clone(), key.preset.clone()));
@@ -75,6 +79,22 @@ fn amount(total: &ModelTotal) -> Cell {
     let shown = (total.billed > 0)
         .then(|| (total.total.significant(DIGITS), total.total.to_plain_string()));
     Cell::maybe(shown)
+}
+
+/// What a reader must know about the totals.
+#[must_use]
+pub fn footnotes(summary: &Summary) -> Vec<String> {
+    let models = summary.models();
+    let mut notes = Vec::new();
+    if let (Some((coarse, fine)), None) = (summary.pairs().next(), summary.pairs().nth(1)) {
+        notes.push(format!("coarse is {}, fine is {}", models[coarse].id, models[fine].id));
+    }
+    for (model, total) in models.iter().zip(&summary.overall().models) {
+        notes.extend(total.notes.keys().map(|note| format!("{}: {note}", model.id)));
+        let refused = total.refused.iter();
+        notes.extend(refused.map(|(why, count)| format!("{} refused {count}: {why}", model.id)));
+    }
+    notes
 }
 
 /// Refusals and labels of the models of a row.

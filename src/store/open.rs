@@ -124,6 +124,18 @@ impl Store {
         Ok(Self { connection, path: path.to_owned() })
     }
 
+    /// Whether the file is a database that this program can use; changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn examine(path: &Path) -> Result<(), StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(|error| explain(path, &error))?;
+        identify(&connection, path)
+    }
+
     pub(super) const fn from_parts(connection: Connection, path: PathBuf) -> Self {
         Self { connection, path }
     }
