@@ -4,7 +4,7 @@
 //! `create` is fork, exec and the worker's own start; `start` is engine, load
 //! and instantiation; `teardown` is the end of the process.
 //! *Warm*: a worker that has the module loaded instantiates and runs it anew.
-//! There is no `create`; `start` is the instantiation.
+//! `create` makes the store with its host state, `start` is the instantiation.
 //!
 //! The plain lane is timed without fuel. Operators are counted once in a
 //! separate run, since counting disturbs timing; `wasmtime:fuel` counts in

@@ -37,6 +37,8 @@ pub struct Report {
     pub end: End,
     /// When the worker, or for a warm one the request, began.
     pub begun: Nanos,
+    /// When its host state, the store, was made.
+    pub created: Nanos,
     /// When the function's first instruction was due.
     pub started: Nanos,
     /// When it ended.
@@ -74,7 +76,8 @@ impl Report {
             End::Exit(code) => words.extend([0, u64::from(code.cast_unsigned())]),
             End::Trap => words.extend([1, 0]),
         }
-        words.extend([self.begun.0, self.started.0, self.ended.0, self.dropped.0]);
+        words.extend([self.begun.0, self.created.0, self.started.0]);
+        words.extend([self.ended.0, self.dropped.0]);
         words.push(self.linear_memory);
         let mut option =
             |value: Option<u64>| words.extend([u64::from(value.is_some()), value.unwrap_or(0)]);
@@ -106,7 +109,8 @@ impl Report {
             (0, code) => End::Exit(u32::try_from(code).ok()?.cast_signed()),
             _ => End::Trap,
         };
-        let [begun, started, ended, dropped] = [word()?, word()?, word()?, word()?].map(Nanos);
+        let [begun, created, started] = [word()?, word()?, word()?].map(Nanos);
+        let [ended, dropped] = [word()?, word()?].map(Nanos);
         let linear_memory = word()?;
         let mut option =
             || Some((word()? == 1, word()?)).map(|(some, value)| some.then_some(value));
@@ -120,6 +124,7 @@ impl Report {
         Some(Self {
             end,
             begun,
+            created,
             started,
             ended,
             dropped,
@@ -146,6 +151,7 @@ mod tests {
         let report = Report {
             end: End::Exit(-3),
             begun: Nanos(1),
+            created: Nanos(1),
             started: Nanos(2),
             ended: Nanos(3),
             dropped: Nanos(4),

@@ -222,7 +222,8 @@ impl WarmWorker {
         }
         estimate_ref_cycles(&mut usage, self.tsc_hz);
         usage.counter_coverage_ppm = report.coverage_ppm.and_then(|ppm| u32::try_from(ppm).ok());
-        usage.phases.start = Some(report.started.since(report.begun));
+        usage.phases.create = Some(report.created.since(report.begun));
+        usage.phases.start = Some(report.started.since(report.created));
         usage.phases.run = Some(report.ended.since(report.started));
         usage.phases.teardown = Some(report.dropped.since(report.ended));
         usage.set(Meter::Wall, report.ended.since(report.begun).0);
@@ -288,7 +289,7 @@ fn set_warm(all: &mut Provenances, fuel: bool, tsc_hz: Option<u64>) {
         Source::Procfs,
         "peak resident set of the whole worker, reset before each invocation",
     );
-    all.set(Meter::Wall, Source::Clock, "start + run");
+    all.set(Meter::Wall, Source::Clock, "create + start + run");
     for meter in [Meter::CpuUser, Meter::CpuSystem] {
         all.missing(meter, "not split inside a worker's thread");
     }

@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::{MsgFlags, recv, send};
-use wasmtime::{Engine, InstancePre, Linker, Module, ResourceLimiter, Store, TypedFunc};
+use wasmtime::{
+    Engine, Extern, InstancePre, Linker, Module, ModuleExport, ResourceLimiter, Store, TypedFunc,
+};
 use wasmtime_wasi::cli::{InputFile, OutputFile};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
@@ -65,6 +67,8 @@ struct Function {
     config: WorkerConfig,
     engine: Engine,
     ready: InstancePre<State>,
+    /// Where the module exports `_start`.
+    entry: Option<ModuleExport>,
     stdin: InputFile,
     stdout: OutputFile,
     stderr: OutputFile,
@@ -196,6 +200,7 @@ impl Function {
             config,
             engine,
             ready,
+            entry: module.get_export_index("_start"),
             stdin: InputFile::new(file(std::io::stdin().as_fd())?),
             stdout: OutputFile::new(file(std::io::stdout().as_fd())?),
             stderr: OutputFile::new(file(std::io::stderr().as_fd())?),
@@ -241,13 +246,19 @@ impl Function {
     }
 
     fn timed(&self, begun: Nanos) -> Report {
-        let prepared = self.store().and_then(|mut store| {
+        let created = self.store().map(|store| (store, now()));
+        let prepared = created.and_then(|(mut store, created)| {
             let instance = self.ready.instantiate(&mut store)?;
-            let entry = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
-            Ok((store, entry))
+            let entry = self
+                .entry
+                .and_then(|entry| instance.get_module_export(&mut store, &entry))
+                .and_then(Extern::into_func)
+                .ok_or_else(|| wasmtime::Error::msg("it exports no function `_start`"))?;
+            let entry = entry.typed::<(), ()>(&store)?;
+            Ok((store, created, entry))
         });
         match prepared {
-            Ok((store, entry)) => self.enter(begun, store, &entry),
+            Ok((store, created, entry)) => Report { created, ..self.enter(begun, store, &entry) },
             Err(error) => Report::failed(begun, &error),
         }
     }
@@ -281,6 +292,7 @@ impl Report {
         Self {
             end,
             begun,
+            created: moment,
             started: moment,
             ended: moment,
             dropped: moment,
