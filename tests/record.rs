@@ -264,7 +264,8 @@ fn every_command_prints_all_three_formats() {
         assert!(!place.ok(&json).json().is_null(), "{command:?}");
         let csv = place.ok(&[command, &["--format", "csv"]].concat()).stdout;
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
-        let rows = reader.records().map(|row| row.expect("even rows")).count();
+        let rows =
+            reader.records().filter(|row| row.as_ref().expect("even rows").len() > 1).count();
         assert!(rows > 0, "{command:?}: {csv}");
         assert!(place.ok(command).stdout.lines().count() > 1, "{command:?}");
     }

@@ -9,7 +9,6 @@ use crate::lane::docker;
 use crate::lane::wasmtime::engine;
 use crate::meter::cgroup::Hierarchy;
 use crate::meter::host::{self, Fingerprint};
-use crate::meter::{Meter, perf};
 use crate::report::{Cell, Column, Table};
 use crate::store::Store;
 use crate::units::Bytes;
@@ -107,7 +106,10 @@ impl Findings {
                     let note = if note.is_empty() { String::new() } else { format!(": {note}") };
                     self.add(&format!("meter {meter}"), "ok", format!("{source}{note}"), "");
                 }
-                None => self.add(&format!("meter {meter}"), "missing", note, fix_of(meter)),
+                None => {
+                    let fix = host::perf_fix(meter, &note);
+                    self.add(&format!("meter {meter}"), "missing", note, fix);
+                }
             }
         }
         match host::read_cost() {
@@ -203,17 +205,5 @@ impl Findings {
             ),
         }
         self.add("wasmtime", "ok", engine::VERSION, "");
-    }
-}
-
-fn fix_of(meter: Meter) -> String {
-    match meter {
-        Meter::RefCycles if perf::has_msr_pmu() => {
-            "without it ref_cycles is estimated as cpu_time x TSC frequency".to_owned()
-        }
-        Meter::Cycles | Meter::Instructions | Meter::BranchMisses | Meter::CacheMisses => {
-            "a machine, or a virtual machine type, that exposes the PMU".to_owned()
-        }
-        _ => String::new(),
     }
 }

@@ -32,6 +32,13 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let recording = store.find(recording).map_err(Failure::failed)?;
     let simulation = store.replay(recording, &models).map_err(Failure::failed)?;
     common.print(&totals(&simulation.summary))?;
+    let sources = store.meter_sources(recording).map_err(Failure::failed)?;
+    for it in sources
+        .iter()
+        .filter(|it| it.meter == "ref_cycles" && it.source.as_deref() == Some("estimate"))
+    {
+        say(&format!("ref_cycles in {}, {}: an estimate, {}", it.lane, it.start, it.note));
+    }
     for note in footnotes(&simulation.summary) {
         say(&note);
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use super::cgroup::Hierarchy;
-use super::perf::{Counters, Target, has_msr_pmu, paranoid};
+use super::perf::{Counters, DENIED, Target, paranoid};
 use super::{Meter, Source};
 use crate::units::Nanos;
 
@@ -144,10 +144,19 @@ pub fn perf_report() -> Vec<(Meter, Option<Source>, String)> {
     counters.provenances().iter().map(|(meter, it)| (meter, it.source, it.note.clone())).collect()
 }
 
-/// Whether the `msr` PMU can count TSC ticks.
+/// What to do for a counter that is missing for `reason`; empty if nothing helps.
 #[must_use]
-pub fn has_msr() -> bool {
-    has_msr_pmu()
+pub fn perf_fix(meter: Meter, reason: &str) -> &'static str {
+    match meter {
+        _ if reason.starts_with(DENIED) => {
+            "as root: sysctl kernel.perf_event_paranoid=1, or grant CAP_PERFMON"
+        }
+        Meter::RefCycles => "without it ref_cycles is estimated as cpu_time x TSC frequency",
+        Meter::Cycles | Meter::Instructions | Meter::BranchMisses | Meter::CacheMisses => {
+            "a machine, or a kind of virtual machine, that exposes the PMU"
+        }
+        _ => "",
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use perf_event::events::{self, x86::Msr};
 use perf_event::{Builder, Counter, CounterData};
@@ -94,6 +93,13 @@ impl Event {
             Self::MsrTsc => Source::PerfMsrTsc,
             _ => Source::PerfHardware,
         }
+    }
+
+    /// Whether the event means anything with kernel mode left out. A context
+    /// switch or migration happens in the kernel: such a counter opens, and
+    /// reads 0 for ever.
+    const fn counts_in_user_mode(self) -> bool {
+        !matches!(self, Self::ContextSwitches | Self::Migrations | Self::MsrTsc)
     }
 
     fn builder<'a>(self) -> io::Result<Builder<'a>> {
@@ -271,7 +277,7 @@ fn difference(event: Event, before: Raw, after: Raw) -> (Option<u64>, Option<u32
 fn open_event(event: Event, target: Target<'_>) -> io::Result<(Vec<Counter>, bool)> {
     match open_mode(event, target, true) {
         Ok(counters) => Ok((counters, true)),
-        Err(error) if is_denied(&error) && event != Event::MsrTsc => {
+        Err(error) if is_denied(&error) && event.counts_in_user_mode() => {
             // Errors of the first try say more: they name what is denied.
             open_mode(event, target, false).map_or(Err(error), |counters| Ok((counters, false)))
         }
@@ -331,8 +337,9 @@ fn note(event: Event, target: Target<'_>, kernel: bool) -> String {
     if matches!(target, Target::Process(_)) {
         notes.push("attached after the start");
     }
-    if !kernel {
-        notes.push("user mode only: perf_event_paranoid forbids kernel mode");
+    // The task clock runs in kernel mode too, whatever is left out.
+    if !kernel && event != Event::TaskClock {
+        notes.push(USER_ONLY);
     }
     if event == Event::MsrTsc {
         notes.push("no hardware ref-cycles here; TSC ticks while on a CPU");
@@ -340,7 +347,13 @@ fn note(event: Event, target: Target<'_>, kernel: bool) -> String {
     notes.join("; ")
 }
 
-/// Why an event could not be opened, with the remedy where there is one.
+/// The note of a counter that leaves out kernel mode.
+pub const USER_ONLY: &str = "user mode only: perf_event_paranoid forbids kernel mode";
+
+/// How the reason of a counter begins that the system forbids.
+pub(super) const DENIED: &str = "denied by perf_event_paranoid";
+
+/// Why an event could not be opened.
 fn explain(event: Event, error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV)
@@ -349,8 +362,7 @@ fn explain(event: Event, error: &io::Error) -> String {
             "no hardware PMU is visible (a virtual machine without one?)".to_owned()
         }
         Some(libc::EACCES | libc::EPERM) => format!(
-            "denied by perf_event_paranoid={}; run `sysctl kernel.perf_event_paranoid=1` as root, \
-             or grant CAP_PERFMON",
+            "{DENIED}={}",
             paranoid().map_or_else(|| "?".to_owned(), |level| level.to_string())
         ),
         _ if event == Event::MsrTsc && error.kind() == io::ErrorKind::NotFound => {
@@ -364,12 +376,6 @@ fn explain(event: Event, error: &io::Error) -> String {
 #[must_use]
 pub fn paranoid() -> Option<i32> {
     std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?.trim().parse().ok()
-}
-
-/// Whether the `msr` PMU exists.
-#[must_use]
-pub fn has_msr_pmu() -> bool {
-    Path::new("/sys/bus/event_source/devices/msr/type").exists()
 }
 
 #[cfg(test)]

@@ -92,7 +92,12 @@ fn measured(stats: &CellStats) -> Vec<Cell> {
         None => (quantile(&stats.ref_cycles, 1, 2), "ref_cycles"),
     };
     // A mark on the figure itself: TSC ticks are not core cycles.
-    let mark = if meter == "ref_cycles" { " r" } else { "" };
+    let mark = match meter {
+        "ref_cycles" if stats.ref_cycles_estimated => " e",
+        "ref_cycles" => " r",
+        _ if stats.cycles_user_only => " u",
+        _ => "",
+    };
     let ops = quantile(&stats.wasm_ops, 1, 2);
     vec![
         Cell::text(&*stats.workload),
@@ -148,7 +153,23 @@ fn per_million(total: &Money, count: u64) -> Option<Exact> {
 #[must_use]
 pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> {
     let mut notes = Vec::new();
-    if cells.iter().any(|stats| stats.cycles.is_empty() && !stats.ref_cycles.is_empty()) {
+    let ticks = |estimated: bool| {
+        cells.iter().any(|stats| {
+            stats.cycles.is_empty()
+                && !stats.ref_cycles.is_empty()
+                && stats.ref_cycles_estimated == estimated
+        })
+    };
+    if cells.iter().any(|stats| stats.cycles_user_only && !stats.cycles.is_empty()) {
+        notes.push(format!("u: {}", crate::meter::perf::USER_ONLY));
+    }
+    if ticks(true) {
+        notes.push(
+            "e: no counter of cycles or ticks here; estimated as CPU time x TSC frequency"
+                .to_owned(),
+        );
+    }
+    if ticks(false) {
         notes.push(
             "r: no hardware cycle counter here; these are ref_cycles, TSC ticks while on a CPU"
                 .to_owned(),

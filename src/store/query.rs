@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::open::{Store, StoreError};
 use super::writer::COLUMNS;
+use crate::meter::perf::USER_ONLY;
 use crate::meter::{Phases, Usage};
 use crate::replay::Row;
 use crate::units::{Bytes, Nanos};
@@ -105,8 +106,12 @@ pub struct CellStats {
     pub cpu: Vec<Nanos>,
     /// Cycles, ascending.
     pub cycles: Vec<u64>,
+    /// Whether those leave out kernel mode.
+    pub cycles_user_only: bool,
     /// Ticks of the time-stamp counter, ascending.
     pub ref_cycles: Vec<u64>,
+    /// Whether those were estimated from the CPU time in any invocation.
+    pub ref_cycles_estimated: bool,
     /// WebAssembly operators, ascending.
     pub wasm_ops: Vec<u64>,
     /// Largest peak of memory.
@@ -274,9 +279,13 @@ impl Store {
             &self.connection,
             "list of cells",
             "SELECT c.id, l.name, c.workload, c.preset, c.start, c.footprint_bytes,
-                c.footprint_of, c.note
+                c.footprint_of, c.note,
+                EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
+                    AND m.start = c.start AND m.meter = 'ref_cycles' AND m.source = 'estimate'),
+                EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
+                    AND m.start = c.start AND m.meter = 'cycles' AND m.note LIKE ?2 || '%')
              FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1 ORDER BY c.id",
-            [recording],
+            params![recording, USER_ONLY],
             |row| {
                 let footprint: Option<i64> = row.get(5)?;
                 CellStats::empty(row, footprint)
@@ -413,7 +422,9 @@ impl CellStats {
             wall: Vec::new(),
             cpu: Vec::new(),
             cycles: Vec::new(),
+            cycles_user_only: row.get(9)?,
             ref_cycles: Vec::new(),
+            ref_cycles_estimated: row.get(8)?,
             wasm_ops: Vec::new(),
             memory_peak: None,
             memory_allocated: None,
