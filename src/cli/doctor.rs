@@ -101,15 +101,12 @@ impl Findings {
             }
         }
         for (meter, source, note) in host::perf_report() {
-            match source {
-                Some(source) => {
-                    let note = if note.is_empty() { String::new() } else { format!(": {note}") };
-                    self.add(&format!("meter {meter}"), "ok", format!("{source}{note}"), "");
-                }
-                None => {
-                    let fix = host::perf_fix(meter, &note);
-                    self.add(&format!("meter {meter}"), "missing", note, fix);
-                }
+            if let Some(source) = source {
+                let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+                self.add(&format!("meter {meter}"), "ok", format!("{source}{note}"), "");
+            } else {
+                let fix = host::perf_fix(meter, &note);
+                self.add(&format!("meter {meter}"), "missing", note, fix);
             }
         }
         match host::read_cost() {
