@@ -44,6 +44,10 @@ fn two_lanes_are_recorded_compared_and_billed() {
     let unexplained =
         "SELECT lane || ' ' || meter FROM v_meter_source WHERE source IS NULL AND note = ''";
     assert!(column(&connection, unexplained).is_empty());
+    // No counter was lost on the way: every meter kept its source.
+    let changed = "SELECT lane || ' ' || start || ' ' || meter FROM v_meter_source
+                   GROUP BY lane, start, meter HAVING COUNT(*) > 1";
+    assert_eq!(column(&connection, changed), Vec::<String>::new());
     assert!(numbers(&connection, "SELECT MIN(cpu_ns) FROM v_invocation")[0] > 0);
     // Phases add up to the wall time.
     let off = "SELECT COUNT(*) FROM v_invocation

@@ -316,10 +316,33 @@ impl Probe for ProcessProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::{Bytes, Nanos};
 
     #[test]
     fn terminals_are_safe_from_stderr() {
         assert_eq!(one_line("a\x1b[2Jb\r\n\tc"), "a [2Jb c");
+    }
+
+    #[test]
+    fn counters_that_miss_what_the_kernel_saw_are_not_believed() {
+        let ended = Ended {
+            status: 0,
+            why: Why::Itself,
+            stray: 0,
+            at: Nanos(0),
+            user: Nanos(60_000_000),
+            system: Nanos(0),
+            peak: Bytes(0),
+            page_faults: 0,
+            context_switches: 0,
+        };
+        for (counted, believed) in [(0, false), (30_000_000, false), (59_000_000, true)] {
+            let counts = Counts::of(Meter::CpuTime, counted);
+            assert_eq!(believable(&counts, &ended), believed, "{counted} ns counted");
+        }
+        // Ticks of a short process are coarse: nothing can be said.
+        let short = Ended { user: Nanos(4_000_000), ..ended };
+        assert!(believable(&Counts::of(Meter::CpuTime, 600_000), &short));
     }
 
     #[test]

@@ -153,6 +153,13 @@ pub struct Counts {
 }
 
 impl Counts {
+    #[cfg(test)]
+    pub(crate) fn of(meter: Meter, count: u64) -> Self {
+        let mut values = [None; Meter::COUNT];
+        values[meter as usize] = Some(count);
+        Self { values, coverage_ppm: None }
+    }
+
     /// The count of `meter`, if a counter for it ran.
     #[must_use]
     pub const fn get(&self, meter: Meter) -> Option<u64> {
