@@ -139,7 +139,7 @@ fn billed(
         )
     };
     let ratio = summary.ratio(group, coarse, fine, 2).ok();
-    let ratio = ratio.map(|it| (format!("{}x", it.to_plain_string()), it.to_plain_string()));
+    let ratio = ratio.map(|it| (format!("{}x", it.rounded(2)), it.to_plain_string()));
     [mean(coarse), mean(fine), Cell::maybe(ratio)]
 }
 

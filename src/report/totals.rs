@@ -55,9 +55,8 @@ fn push(table: &mut Table, summary: &Summary, names: [&str; 4], group: &Group) {
             at.map_or_else(|| Cell::maybe::<String>(None), |at| amount(&group.models[at]))
         };
         let currency = coarse.or(fine).map(|at| models[at].currency.clone());
-        let ratio = coarse.zip(fine).and_then(|(coarse, fine)| {
-            summary.ratio(group, coarse, fine, 2).ok().map(|it| it.to_plain_string())
-        });
+        let ratio =
+            coarse.zip(fine).and_then(|(coarse, fine)| summary.ratio(group, coarse, fine, 2).ok());
         table.push(vec![
             Cell::text(names[0]),
             Cell::text(names[1]),
@@ -69,7 +68,7 @@ fn push(table: &mut Table, summary: &Summary, names: [&str; 4], group: &Group) {
             name(fine),
             bill(fine),
             Cell::maybe(currency.map(|it| (it.clone(), it))),
-            Cell::maybe(ratio.map(|it| (format!("{it}x"), it))),
+            Cell::maybe(ratio.map(|it| (format!("{}x", it.rounded(2)), it.to_plain_string()))),
             Cell::text(notes(group, [coarse, fine])),
         ]);
     }

@@ -116,7 +116,7 @@ fn serve(
             Err(error) => return Err(error.to_string()),
         }
         for _ in 0..u32::from_ne_bytes(request) {
-            meters.reset_peak();
+            meters.start_anew();
             let mut report = function.call(now(), Some(&mut meters.counters));
             report.peak_kib = peak_kib();
             report.output = meters.take_output();
@@ -130,9 +130,10 @@ struct Meters {
     counters: Counters,
     /// Writing 5 to it makes the peak of resident memory start anew.
     clear_refs: Option<File>,
-    /// The same open files as descriptors 0 and 1.
+    /// The same open files as descriptors 0, 1 and 2.
     stdin: File,
     stdout: File,
+    stderr: File,
 }
 
 impl Meters {
@@ -154,15 +155,21 @@ impl Meters {
             clear_refs,
             stdin: duplicate(std::io::stdin().as_fd())?,
             stdout: duplicate(std::io::stdout().as_fd())?,
+            stderr: duplicate(std::io::stderr().as_fd())?,
         })
     }
 
-    /// Peak memory and standard input start anew.
-    fn reset_peak(&mut self) {
+    /// Peak memory, standard input and standard error start anew; the lane has
+    /// read what an earlier invocation complained of.
+    fn start_anew(&mut self) {
         if let Some(file) = &mut self.clear_refs {
             let _ = file.write_all(b"5");
         }
         let _ = self.stdin.rewind();
+        if self.stderr.stream_position().is_ok_and(|position| position > 0) {
+            let _ = self.stderr.set_len(0);
+            let _ = self.stderr.rewind();
+        }
     }
 
     /// What the invocation wrote; standard output is empty again afterwards.
