@@ -165,21 +165,17 @@ pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> 
     }
     if ticks(true) {
         notes.push(
-            "e: no counter of cycles or ticks here; estimated as CPU time x TSC frequency"
-                .to_owned(),
+            "e: ref_cycles estimated as CPU time x TSC frequency; no counter here".to_owned(),
         );
     }
     if ticks(false) {
-        notes.push(
-            "r: no hardware cycle counter here; these are ref_cycles, TSC ticks while on a CPU"
-                .to_owned(),
-        );
+        notes.push("r: ref_cycles, TSC ticks while on a CPU; no cycle counter here".to_owned());
     }
     if let Some(summary) = summary {
         let name = |at: usize| summary.models()[at].id.as_str();
         notes.extend(summary.pairs().next().map(|(coarse, fine)| {
             format!(
-                "bills: mean per million invocations; coarse is {}, cycle is {}",
+                "$/M: mean bill of a million; coarse is {}, cycle is {}",
                 name(coarse),
                 name(fine)
             )

@@ -48,7 +48,7 @@ pub struct RecordingInfo {
     pub status: String,
     /// How many invocations it has.
     pub invocations: i64,
-    /// How many of them are not `ok`.
+    /// How many of them failed or ran out of time.
     pub bad: i64,
     /// Names of its lanes.
     pub lanes: String,
@@ -92,7 +92,7 @@ pub struct CellStats {
     pub note: Option<String>,
     /// Invocations that ended well.
     pub ok: u64,
-    /// Invocations that did not.
+    /// Invocations that failed or ran out of time.
     pub bad: u64,
     /// The reason of the first that did not.
     pub first_reason: Option<String>,
@@ -185,7 +185,7 @@ impl Store {
             "list of recordings",
             "SELECT r.id, r.label, r.started_at, r.status,
                 (SELECT COUNT(*) FROM v_invocation v WHERE v.recording = r.id),
-                (SELECT COUNT(*) FROM v_invocation v WHERE v.recording = r.id AND v.status <> 'ok'),
+                (SELECT COUNT(*) FROM v_invocation v WHERE v.recording = r.id AND v.status IN ('failed', 'timeout')),
                 COALESCE((SELECT group_concat(name, ' ') FROM (SELECT name FROM lane l
                     WHERE l.recording_id = r.id AND l.unavailable IS NULL ORDER BY l.id)), ''),
                 COALESCE((SELECT group_concat(workload, ' ') FROM (SELECT DISTINCT workload
@@ -434,6 +434,9 @@ impl CellStats {
     fn add(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<()> {
         let status = row.get_ref(0)?.as_str()?;
         self.memory_allocated = self.memory_allocated.max(unsigned(row, 11)?.map(Bytes));
+        if status == "interrupted" {
+            return Ok(());
+        }
         if status != "ok" {
             self.bad += 1;
             if self.first_reason.is_none() {
