@@ -4,6 +4,7 @@
 //! process; every invocation is metered, kept in `SQLite` and replayed through
 //! price models. The map of the house, from the ground up:
 //!
+//! - [`suggest`]: what was meant by a mistyped name.
 //! - [`units`]: nanoseconds and bytes, exact.
 //! - [`workload`]: functions to run, with their inputs and expected outputs.
 //! - [`meter`]: what can be measured here: perf counters, cgroups, procfs, and
@@ -42,6 +43,7 @@ pub mod record;
 pub mod replay;
 pub mod report;
 pub mod store;
+pub mod suggest;
 pub mod sys;
 #[doc(hidden)]
 pub mod testing;

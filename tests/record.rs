@@ -56,6 +56,20 @@ fn two_lanes_are_recorded_compared_and_billed() {
 }
 
 #[test]
+fn every_workload_gives_its_expected_output_in_both_process_lanes() {
+    let place = Place::new();
+    let lanes = "native,wasmtime,wasmtime:fuel";
+    let run = place.ok(&["workloads", "check", "--lane", lanes, "--format", "json"]);
+    let rows = run.json();
+    let rows = rows.as_array().expect("rows");
+    // Eight workloads: native, and two Wasm variants cold and warm.
+    assert_eq!(rows.len(), 40);
+    for row in rows {
+        assert_eq!((&row["status"], &row["sha256"]), (&Value::from("ok"), &row["expected_sha256"]));
+    }
+}
+
+#[test]
 fn runs_are_interleaved() {
     let place = Place::new();
     place.ok(&["record", "--workload", "nop", "--lane", "native,wasmtime", "--runs", "3"]);

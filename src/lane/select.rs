@@ -10,7 +10,7 @@ use super::wasmtime::WasmtimeLane;
 use super::{Lane, LaneError, NativeLane};
 use crate::meter::host;
 use crate::meter::procfs::ProcessIdentity;
-use crate::workload::suggestion;
+use crate::suggest::suggestion;
 
 /// Lanes that can be named without an argument.
 const NAMES: [&str; 4] = ["native", "wasmtime", "wasmtime:fuel", "docker"];

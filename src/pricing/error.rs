@@ -104,25 +104,6 @@ fn printable(message: &str) -> String {
     clean
 }
 
-/// The candidate that was probably meant by `name`.
-pub(super) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    // The comparison takes time and memory by the product of the lengths.
-    let name: String = name.chars().take(64).collect();
-    candidates
-        .into_iter()
-        .filter_map(|candidate| {
-            let distance = strsim::damerau_levenshtein(&name, candidate);
-            let length = name.chars().count();
-            let part = length >= 3 && candidate.contains(&name);
-            (part || distance <= length.max(candidate.len()) / 3).then_some((distance, candidate))
-        })
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,15 +124,5 @@ mod tests {
         let error = Problem::new(0..0, message).locate("", "f").to_string();
         assert!(!error.contains(char::is_control), "{error}");
         assert!(error.len() < 700);
-    }
-
-    #[test]
-    fn near_misses_are_recognised_and_far_ones_are_not() {
-        let known = ["aws-lambda-x86", "per-cycle"];
-        assert_eq!(nearest("aws-lambda", known), Some("aws-lambda-x86"));
-        assert_eq!(nearest("per-cycel", known), Some("per-cycle"));
-        assert_eq!(nearest("azure", known), None);
-        assert_eq!(nearest("", known), None);
-        assert_eq!(nearest(&"p".repeat(100_000), known), None);
     }
 }

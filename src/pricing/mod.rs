@@ -61,7 +61,7 @@ pub fn find(id: &str) -> Result<&'static PriceModel, UnknownModel> {
     let ids = || builtin().iter().map(PriceModel::id);
     builtin().iter().find(|model| model.id() == id).ok_or_else(|| UnknownModel {
         id: id.chars().take(64).collect(),
-        nearest: error::nearest(id, ids()),
+        nearest: crate::suggest::nearest(id, ids()),
         known: ids().collect::<Vec<_>>().join(", "),
     })
 }

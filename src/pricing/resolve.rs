@@ -8,12 +8,13 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::bill::{Charge, Factor, Fallback, Measure};
-use super::error::{Problem, nearest};
+use super::error::Problem;
 use super::example::{Example, UsageGroup};
 use super::number::Exact;
 use super::schema::{ChargeFile, ExampleFile, FactorFile, FallbackFile, PhasesFile, UsageFile};
 use super::unit::{Dimension, Phase, one_of};
 use crate::meter::{Meter, Phases, Usage};
+use crate::suggest::nearest;
 use crate::units::Nanos;
 
 /// The measure that is not a meter: one an invocation.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::manifest::{Manifest, ManifestError};
-use super::{Native, Workload, suggestion};
+use super::{Native, Workload};
+use crate::suggest::suggestion;
 
 /// A built-in workload as `build.rs` embeds it.
 struct Embedded {

@@ -107,38 +107,9 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The known name nearest to a mistyped one, if any is near.
-#[must_use]
-pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(given, name), name))
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
-}
-
-/// `; did you mean ...?`, or a list of what there is.
-#[must_use]
-pub fn suggestion<'a>(given: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    nearest(given, known.clone()).map_or_else(
-        || format!("; there are {}", known.into_iter().collect::<Vec<_>>().join(", ")),
-        |name| format!("; did you mean `{name}`?"),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn near_names_are_offered_and_far_ones_are_not() {
-        let known = ["nbody", "mandelbrot", "nop"];
-        assert_eq!(nearest("nbdoy", known), Some("nbody"));
-        assert_eq!(nearest("mandelbrto", known), Some("mandelbrot"));
-        assert_eq!(nearest("zzz", known), None);
-        assert_eq!(suggestion("zzz", known), "; there are nbody, mandelbrot, nop");
-    }
 
     #[test]
     fn digests_are_sha256() {

@@ -115,7 +115,7 @@ pub fn docker() -> bool {
     match cyclometer::lane::docker::inspect() {
         Ok(_) => true,
         Err(error) => {
-            cyclometer::testing::skip(&format!("no Docker engine: {error}"));
+            cyclometer::testing::skip(&format!("the Docker part: {error}"));
             false
         }
     }

@@ -1,0 +1,51 @@
+//! What was probably meant by a mistyped name.
+
+/// The candidate that was probably meant by `name`.
+#[must_use]
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The comparison takes time and memory by the product of the lengths.
+    let name: String = name.chars().take(64).collect();
+    candidates
+        .into_iter()
+        .filter_map(|candidate| {
+            let distance = strsim::damerau_levenshtein(&name, candidate);
+            let length = name.chars().count();
+            let part = length >= 3 && candidate.contains(&name);
+            (part || distance <= length.max(candidate.len()) / 3).then_some((distance, candidate))
+        })
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// `; did you mean ...?`, or a list of what there is.
+#[must_use]
+pub fn suggestion<'a>(given: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    nearest(given, known.clone()).map_or_else(
+        || format!("; there are {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        |name| format!("; did you mean `{name}`?"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_offered_and_far_ones_are_not() {
+        let known = ["nbody", "mandelbrot", "nop"];
+        assert_eq!(nearest("nbdoy", known), Some("nbody"));
+        assert_eq!(nearest("mandelbrto", known), Some("mandelbrot"));
+        assert_eq!(nearest("zzz", known), None);
+        assert_eq!(suggestion("zzz", known), "; there are nbody, mandelbrot, nop");
+    }
+
+    #[test]
+    fn near_misses_are_recognised_and_far_ones_are_not() {
+        let known = ["aws-lambda-x86", "per-cycle"];
+        assert_eq!(nearest("aws-lambda", known), Some("aws-lambda-x86"));
+        assert_eq!(nearest("per-cycel", known), Some("per-cycle"));
+        assert_eq!(nearest("azure", known), None);
+        assert_eq!(nearest("", known), None);
+        assert_eq!(nearest(&"p".repeat(100_000), known), None);
+    }
+}
