@@ -170,7 +170,8 @@ impl Common {
     }
 
     fn db_path(&self) -> PathBuf {
-        self.db.clone().unwrap_or_else(default_path)
+        // An empty name would be a database that vanishes at the end.
+        self.db.clone().filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(default_path)
     }
 
     /// Opens the database, marks what was cut off, and removes what that left

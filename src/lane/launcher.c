@@ -125,7 +125,7 @@ static char *split(const struct request *r, ssize_t size) {
 
 static int limit(int what, uint64_t value) {
     struct rlimit both = {value, value};
-    return value ? setrlimit((__rlimit_resource_t)what, &both) : 0;
+    return value ? setrlimit(what, &both) : 0;
 }
 
 /* In the child, between vfork and exec: system calls only. Returns the errno

@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use procfs::process::Process;
@@ -177,6 +178,7 @@ pub struct Group {
     hierarchy: Hierarchy,
     relative: PathBuf,
     parent_name: String,
+    driver: Driver,
 }
 
 impl Group {
@@ -191,7 +193,7 @@ impl Group {
         driver: Driver,
     ) -> Result<Self, CgroupError> {
         let (relative, parent_name) = names(owner, tag, driver);
-        let group = Self { hierarchy: hierarchy.clone(), relative, parent_name };
+        let group = Self { hierarchy: hierarchy.clone(), relative, parent_name, driver };
         if let Some(root) = &hierarchy.unified {
             // A v2 group has `memory.peak` and full `cpu.stat` only when its
             // parent hands the controllers down. Fails harmlessly on hybrid.
@@ -280,6 +282,12 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
+        if self.driver == Driver::Systemd {
+            // A slice stays active when it is empty: one an invocation would
+            // pile up. Where there is no systemctl, there is no slice either.
+            let stop = ["stop", "--quiet", self.parent_name.as_str()];
+            let _ = Command::new("systemctl").args(stop).stderr(Stdio::null()).status();
+        }
         for root in &self.hierarchy.all {
             // What cannot be removed now is swept at the next start.
             let _ = remove_tree(&root.join(&self.relative), false);
@@ -375,6 +383,35 @@ mod tests {
         let (path, parent) = names(&owner, "7", Driver::Systemd);
         assert_eq!(path, Path::new("cyclometer_12_34_ab_7.slice"));
         assert_eq!(parent, "cyclometer_12_34_ab_7.slice");
+    }
+
+    #[test]
+    fn figures_of_a_v2_group_are_read() {
+        // A folder stands for the mount: what is tested is which files are
+        // read, and their units.
+        let mount = tempfile::tempdir().expect("a folder");
+        let root = mount.path().to_path_buf();
+        let hierarchy = Hierarchy {
+            cpuacct: None,
+            memory: None,
+            perf_event: None,
+            unified: Some(root.clone()),
+            all: vec![root.clone()],
+        };
+        assert_eq!(hierarchy.version(), Version::V2);
+        let owner: ProcessIdentity = "12-34-ab".parse().expect("an identity");
+        let group = Group::create(&hierarchy, &owner, "7", Driver::Cgroupfs).expect("made");
+        assert_eq!((group.cpu_time(), group.memory_peak()), (None, None), "nothing is no 0");
+        let folder = root.join("cyclometer-12-34-ab-7");
+        let stat = "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\nnr_periods 0\n";
+        fs::write(folder.join("cpu.stat"), stat).expect("written");
+        fs::write(folder.join("memory.peak"), "4096\n").expect("written");
+        fs::write(folder.join("memory.current"), "1024\n").expect("written");
+        assert_eq!(group.cpu_time(), Some(Nanos(1_500_000)));
+        assert_eq!(group.cpu_split(), Some((Nanos(1_000_000), Nanos(500_000))));
+        assert_eq!(group.memory_peak(), Some(Bytes(4096)));
+        assert_eq!(group.memory_current(), Some(Bytes(1024)));
+        assert!(group.perf_directory().is_ok());
     }
 
     #[test]

@@ -59,16 +59,18 @@ enum Event {
 
 impl Event {
     const ALL: [Self; 10] = [
+        // Time and ticks are read side by side: what lies between two readings
+        // is missing in one of them, which shows in microseconds.
         Self::TaskClock,
+        Self::RefCycles,
+        Self::MsrTsc,
+        Self::Cycles,
+        Self::Instructions,
+        Self::BranchMisses,
+        Self::CacheMisses,
         Self::PageFaults,
         Self::ContextSwitches,
         Self::Migrations,
-        Self::Cycles,
-        Self::Instructions,
-        Self::RefCycles,
-        Self::BranchMisses,
-        Self::CacheMisses,
-        Self::MsrTsc,
     ];
 
     const fn meter(self) -> Meter {
