@@ -20,13 +20,17 @@
 //!   the child then exits, it takes the originals along. Later children count
 //!   nothing, silently. So counters on children are opened anew for each.
 
+mod event;
+
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
-use perf_event::events::{self, x86::Msr};
-use perf_event::{Builder, Counter, CounterData};
+use perf_event::{Builder, Counter, CounterData, GroupData, ReadFormat};
 
+use self::event::{Bundle, Event};
 use super::{Meter, Provenances, Source};
+use crate::units::Nanos;
 
 /// What a set of counters watches.
 #[derive(Debug, Clone, Copy)]
@@ -42,90 +46,14 @@ pub enum Target<'a> {
     Cgroup(&'a File),
 }
 
-/// The events, in the order in which they are opened and reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Event {
-    TaskClock,
-    PageFaults,
-    ContextSwitches,
-    Migrations,
-    Cycles,
-    Instructions,
-    RefCycles,
-    BranchMisses,
-    CacheMisses,
-    MsrTsc,
-}
-
-impl Event {
-    const ALL: [Self; 10] = [
-        // Time and ticks are read side by side: what lies between two readings
-        // is missing in one of them, which shows in microseconds.
-        Self::TaskClock,
-        Self::RefCycles,
-        Self::MsrTsc,
-        Self::Cycles,
-        Self::Instructions,
-        Self::BranchMisses,
-        Self::CacheMisses,
-        Self::PageFaults,
-        Self::ContextSwitches,
-        Self::Migrations,
-    ];
-
-    const fn meter(self) -> Meter {
-        match self {
-            Self::TaskClock => Meter::CpuTime,
-            Self::PageFaults => Meter::PageFaults,
-            Self::ContextSwitches => Meter::ContextSwitches,
-            Self::Migrations => Meter::Migrations,
-            Self::Cycles => Meter::Cycles,
-            Self::Instructions => Meter::Instructions,
-            Self::RefCycles | Self::MsrTsc => Meter::RefCycles,
-            Self::BranchMisses => Meter::BranchMisses,
-            Self::CacheMisses => Meter::CacheMisses,
-        }
-    }
-
-    const fn source(self) -> Source {
-        match self {
-            Self::TaskClock | Self::PageFaults | Self::ContextSwitches | Self::Migrations => {
-                Source::PerfSoftware
-            }
-            Self::MsrTsc => Source::PerfMsrTsc,
-            _ => Source::PerfHardware,
-        }
-    }
-
-    /// Whether the event means anything with kernel mode left out. A context
-    /// switch or migration happens in the kernel: such a counter opens, and
-    /// reads 0 for ever.
-    const fn counts_in_user_mode(self) -> bool {
-        !matches!(self, Self::ContextSwitches | Self::Migrations | Self::MsrTsc)
-    }
-
-    fn builder<'a>(self) -> io::Result<Builder<'a>> {
-        Ok(match self {
-            Self::TaskClock => Builder::new(events::Software::TASK_CLOCK),
-            Self::PageFaults => Builder::new(events::Software::PAGE_FAULTS),
-            Self::ContextSwitches => Builder::new(events::Software::CONTEXT_SWITCHES),
-            Self::Migrations => Builder::new(events::Software::CPU_MIGRATIONS),
-            Self::Cycles => Builder::new(events::Hardware::CPU_CYCLES),
-            Self::Instructions => Builder::new(events::Hardware::INSTRUCTIONS),
-            Self::RefCycles => Builder::new(events::Hardware::REF_CPU_CYCLES),
-            Self::BranchMisses => Builder::new(events::Hardware::BRANCH_MISSES),
-            Self::CacheMisses => Builder::new(events::Hardware::CACHE_MISSES),
-            Self::MsrTsc => Builder::new(Msr::new(events::x86::MsrId::TSC)?),
-        })
-    }
-}
-
 /// One event of a set: a counter, or one a CPU for a control group.
 struct Opened {
     event: Event,
     /// Whether kernel mode is counted.
     kernel: bool,
     counters: Vec<Counter>,
+    /// Position of the event whose group it is in, if it is in one.
+    leader: Option<usize>,
 }
 
 /// Counters opened on one target.
@@ -184,12 +112,41 @@ impl Counters {
                 Ok((counters, kernel)) => {
                     let note = note(event, target, kernel);
                     set.provenances.set(event.meter(), event.source(), note);
-                    set.opened.push(Opened { event, kernel, counters });
+                    set.opened.push(Opened { event, kernel, counters, leader: None });
                 }
                 Err(error) => set.provenances.missing(event.meter(), explain(event, &error)),
             }
         }
+        if matches!(target, Target::ThisThread) {
+            for bundle in [Bundle::Clocks, Bundle::Core] {
+                // Those that the kernel will not bundle are read one by one.
+                let _ = set.bundle(bundle);
+            }
+        }
         set
+    }
+
+    /// Opens the events of a bundle again as one group, read by one call: the
+    /// cost of reading falls into what short functions are charged with.
+    fn bundle(&mut self, bundle: Bundle) -> io::Result<()> {
+        let members: Vec<usize> = (0..self.opened.len())
+            .filter(|index| self.opened[*index].event.bundle() == Some(bundle))
+            .collect();
+        let Some((&first, rest)) = members.split_first() else { return Ok(()) };
+        let format =
+            ReadFormat::GROUP | ReadFormat::TOTAL_TIME_ENABLED | ReadFormat::TOTAL_TIME_RUNNING;
+        let mut leader = self.opened[first].own_thread()?.read_format(format).build()?;
+        let mut counters = Vec::new();
+        for index in rest {
+            counters.push(self.opened[*index].own_thread()?.build_with_group(&mut leader)?);
+        }
+        counters.insert(0, leader);
+        for (index, counter) in members.iter().zip(counters) {
+            let opened = &mut self.opened[*index];
+            opened.counters = vec![counter];
+            opened.leader = Some(first);
+        }
+        Ok(())
     }
 
     /// Opens the same events on another target, without asking again for those
@@ -198,7 +155,7 @@ impl Counters {
     pub fn reopen(&self, target: Target<'_>) -> Self {
         let again = |opened: &Opened| {
             let counters = open_mode(opened.event, target, opened.kernel).ok()?;
-            Some(Opened { event: opened.event, kernel: opened.kernel, counters })
+            Some(Opened { event: opened.event, kernel: opened.kernel, counters, leader: None })
         };
         Self {
             opened: self.opened.iter().filter_map(again).collect(),
@@ -220,7 +177,18 @@ impl Counters {
 
     /// Reads all counters.
     pub fn read(&mut self) -> Snapshot {
-        Snapshot(self.opened.iter_mut().map(Opened::read).collect())
+        let groups: Vec<Option<GroupData>> = (0..self.opened.len())
+            .map(|index| {
+                let opened = &mut self.opened[index];
+                let leads = opened.leader == Some(index);
+                leads.then(|| opened.counters.first_mut()?.read_group().ok()).flatten()
+            })
+            .collect();
+        let read = |opened: &mut Opened| match opened.leader {
+            None => opened.read(),
+            Some(leader) => opened.of_group(groups.get(leader)?.as_ref()?),
+        };
+        Snapshot(self.opened.iter_mut().map(read).collect())
     }
 
     /// Reads only the counter of `meter`, for the sampler.
@@ -246,6 +214,22 @@ impl Counters {
 }
 
 impl Opened {
+    /// A builder for the same event on the calling thread.
+    fn own_thread(&self) -> io::Result<Builder<'static>> {
+        let mut builder = self.event.builder()?;
+        builder.exclude_kernel(!self.kernel).exclude_hv(!self.kernel);
+        builder.observe_self().enabled(true);
+        Ok(builder)
+    }
+
+    /// Its part of what was read of its group.
+    fn of_group(&self, group: &GroupData) -> Option<Raw> {
+        let count = group.get(self.counters.first()?)?.value();
+        let nanos = |span: Option<Duration>| span.map(|span| Nanos::from(span).0);
+        let (enabled, running) = (nanos(group.time_enabled())?, nanos(group.time_running())?);
+        Some(Raw { count, enabled, running })
+    }
+
     fn read(&mut self) -> Option<Raw> {
         let mut sum = Raw::default();
         for counter in &mut self.counters {
@@ -258,9 +242,9 @@ impl Opened {
     }
 }
 
-fn nanos(data: &CounterData, field: impl Fn(&CounterData) -> Option<std::time::Duration>) -> u64 {
+fn nanos(data: &CounterData, field: impl Fn(&CounterData) -> Option<Duration>) -> u64 {
     // Both times are in the read format of every counter built here.
-    field(data).map_or(0, |span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+    field(data).map_or(0, |span| Nanos::from(span).0)
 }
 
 /// The counted value, scaled up if the counter was multiplexed, with the
@@ -310,10 +294,7 @@ fn open_mode(event: Event, target: Target<'_>, kernel: bool) -> io::Result<Vec<C
             builder.observe_pid(signed(pid)?).inherit(true).enabled(true);
             Ok(vec![builder.build()?])
         }
-        Target::ThisThread => {
-            builder.observe_self().enabled(true);
-            Ok(vec![builder.build()?])
-        }
+        Target::ThisThread => Ok(vec![builder.observe_self().enabled(true).build()?]),
         Target::Cgroup(directory) => {
             // The kernel counts a control group one CPU at a time.
             builder.observe_cgroup(directory).enabled(true);
@@ -360,7 +341,7 @@ fn note(event: Event, target: Target<'_>, kernel: bool) -> String {
 pub const USER_ONLY: &str = "user mode only: perf_event_paranoid forbids kernel mode";
 
 /// How the reason of a counter begins that the system forbids.
-pub(super) const DENIED: &str = "denied by perf_event_paranoid";
+pub(in crate::meter) const DENIED: &str = "denied by perf_event_paranoid";
 
 /// Why an event could not be opened.
 fn explain(event: Event, error: &io::Error) -> String {
@@ -411,6 +392,31 @@ mod tests {
         assert_eq!(difference(Event::Cycles, Raw::default(), after), (None, Some(0)));
         let silent = Raw { count: 0, enabled: 500, running: 500 };
         assert_eq!(difference(Event::Cycles, Raw::default(), silent), (None, None));
+    }
+
+    #[test]
+    fn a_thread_reads_its_clocks_in_one_group_and_they_agree() {
+        let mut counters = Counters::open(Target::ThisThread);
+        let Some(hz) = crate::meter::host::tsc_hz() else {
+            return crate::testing::skip("no time-stamp counter");
+        };
+        if !(counters.has(Meter::CpuTime) && counters.has(Meter::RefCycles)) {
+            return crate::testing::skip("no counter of time and ticks here");
+        }
+        let in_group = counters.opened.iter().filter(|opened| opened.leader.is_some()).count();
+        assert!(in_group >= 2, "{in_group} counters are in a group");
+        let before = counters.read();
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_millis(20) {
+            std::hint::black_box(begun);
+        }
+        let after = counters.read();
+        let counts = counters.between(&before, &after);
+        let (time, ticks) = (counts.get(Meter::CpuTime), counts.get(Meter::RefCycles));
+        let (time, ticks) = (time.expect("counted"), ticks.expect("counted"));
+        let expected = u128::from(time) * u128::from(hz) / 1_000_000_000;
+        let off = u128::from(ticks).abs_diff(expected);
+        assert!(off < expected / 200, "{ticks} ticks in {time} ns at {hz} Hz");
     }
 
     #[test]
