@@ -83,6 +83,13 @@ fn a_module_that_never_ends() {
     let wat = r#"(module (memory (export "memory") 1) (func (export "_start") (loop br 0)))"#;
     module(&place, "forever", wat, "timeout = \"300ms\"");
     assert_all(&outcome(&place, "forever", "wasmtime"), "timeout", "300 ms");
+    // What a killed worker could not report is missing, with the reason.
+    let connection = place.open();
+    let reason = "SELECT note FROM v_meter_source WHERE start = 'warm' AND meter = 'cpu_time' AND source IS NULL";
+    assert_eq!(column(&connection, reason), ["the worker ended before it could report"]);
+    let cpu =
+        "SELECT DISTINCT cpu_ns FROM v_invocation WHERE start = 'warm' AND status = 'timeout'";
+    assert_eq!(column(&connection, cpu), ["NULL"]);
 }
 
 #[test]

@@ -12,9 +12,7 @@ use super::{Common, Failure, Outcome, say};
 use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
-use crate::record::{
-    Event, Plan, PlanError, PlanRequest, Recorder, Sampler, Sink, Starts, Tally, open_lanes,
-};
+use crate::record::{Event, Plan, PlanRequest, Recorder, Sampler, Sink, Starts, Tally, open_lanes};
 use crate::report::{Format, comparison, terminal_width};
 use crate::store::{RecordingHeader, Store, Writer};
 use crate::units::{Bytes, Nanos};
@@ -129,9 +127,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
             "none of the lanes can run here; nothing was recorded".to_owned(),
         ));
     }
-    let plan = Plan::new(&request, &lanes).map_err(|error| match error {
-        PlanError::Catalog(_) | PlanError::Nothing(_) => Failure::usage(error),
-    })?;
+    let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
     for reason in &plan.left_out {
         say(&format!("left out: {reason}"));
     }

@@ -126,7 +126,10 @@ impl Runner {
                 usage.set(meter, value);
             }
         }
-        estimate_ref_cycles(usage, self.tsc_hz);
+        // Only where the sources say so: an estimate is never passed off as a count.
+        if run.counts.is_none() || !self.template.has(Meter::RefCycles) {
+            estimate_ref_cycles(usage, self.tsc_hz);
+        }
     }
 }
 
@@ -182,7 +185,7 @@ fn believable(counts: &Counts, ended: &Ended) -> bool {
 }
 
 /// Labels the estimate of [`estimate_ref_cycles`].
-pub(super) fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: Option<u64>) {
+fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: Option<u64>) {
     if counters.has(Meter::RefCycles) {
         return;
     }

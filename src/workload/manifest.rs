@@ -182,13 +182,14 @@ impl Context<'_> {
         Ok(Preset {
             name: name.to_owned(),
             args: raw.args,
-            stdin: raw.stdin.map_or(Ok(Input::default()), |it| self.input(&key("stdin"), it))?,
-            expected: raw.expected.map(|it| self.expected(&key("expected"), it)).transpose()?,
+            stdin: raw.stdin.map_or(Ok(Input::default()), |it| self.input(&key("stdin"), &it))?,
+            expected: raw.expected.map(|it| self.expected(&key("expected"), &it)).transpose()?,
             limits: self.limits(&key("limits"), &raw.limits, outer)?,
         })
     }
 
-    fn input(&self, key: &str, raw: RawContent) -> Result<Input, ManifestError> {
+    /// Content that stands in the manifest or in a file beside it.
+    fn literal(&self, key: &str, raw: &RawContent) -> Result<Option<Vec<u8>>, ManifestError> {
         match raw {
             RawContent {
                 text: Some(text),
@@ -196,52 +197,44 @@ impl Context<'_> {
                 pattern: None,
                 sha256: None,
                 bytes: None,
-            } => Ok(Input::given(text.into_bytes())),
+            } => Ok(Some(text.clone().into_bytes())),
             RawContent {
                 text: None,
                 file: Some(file),
                 pattern: None,
                 sha256: None,
                 bytes: None,
-            } => Ok(Input::given(self.file(key, &file)?)),
-            RawContent {
-                text: None,
-                file: None,
-                pattern: Some(pattern),
-                sha256: None,
-                bytes: Some(bytes),
-            } => {
-                if pattern != "counter" {
-                    return Err(
-                        self.wrong(key, format!("unknown pattern `{pattern}`; there is `counter`"))
-                    );
-                }
-                if bytes > MAX_INPUT {
-                    return Err(self
-                        .wrong(key, format!("{bytes} bytes are more than {}", Bytes(MAX_INPUT))));
-                }
-                Ok(Input::counter(bytes))
-            }
-            _ => Err(self.wrong(key, "give one of { text }, { file } or { pattern, bytes }")),
+            } => self.file(key, file).map(Some),
+            _ => Ok(None),
         }
     }
 
-    fn expected(&self, key: &str, raw: RawContent) -> Result<OutputDigest, ManifestError> {
+    fn input(&self, key: &str, raw: &RawContent) -> Result<Input, ManifestError> {
+        if let Some(content) = self.literal(key, raw)? {
+            return Ok(Input::given(content));
+        }
+        let RawContent { text: None, file: None, pattern: Some(pattern), sha256: None, bytes } =
+            raw
+        else {
+            return Err(self.wrong(key, "give one of { text }, { file } or { pattern, bytes }"));
+        };
+        match bytes {
+            _ if pattern != "counter" => {
+                Err(self.wrong(key, format!("unknown pattern `{pattern}`; there is `counter`")))
+            }
+            Some(bytes) if *bytes > MAX_INPUT => {
+                Err(self.wrong(key, format!("{bytes} bytes are more than {}", Bytes(MAX_INPUT))))
+            }
+            Some(bytes) => Ok(Input::counter(*bytes)),
+            None => Err(self.wrong(key, "a pattern needs `bytes`, its length")),
+        }
+    }
+
+    fn expected(&self, key: &str, raw: &RawContent) -> Result<OutputDigest, ManifestError> {
+        if let Some(content) = self.literal(key, raw)? {
+            return Ok(OutputDigest::of(&content));
+        }
         match raw {
-            RawContent {
-                text: Some(text),
-                file: None,
-                pattern: None,
-                sha256: None,
-                bytes: None,
-            } => Ok(OutputDigest::of(text.as_bytes())),
-            RawContent {
-                text: None,
-                file: Some(file),
-                pattern: None,
-                sha256: None,
-                bytes: None,
-            } => Ok(OutputDigest::of(&self.file(key, &file)?)),
             RawContent {
                 text: None,
                 file: None,
@@ -249,9 +242,9 @@ impl Context<'_> {
                 sha256: Some(digest),
                 bytes: Some(bytes),
             } => {
-                let sha256 = unhex(&digest)
+                let sha256 = unhex(digest)
                     .ok_or_else(|| self.wrong(key, "sha256 must be 64 hexadecimal digits"))?;
-                Ok(OutputDigest { bytes, sha256 })
+                Ok(OutputDigest { bytes: *bytes, sha256 })
             }
             _ => Err(self.wrong(key, "give one of { text }, { file } or { sha256, bytes }")),
         }

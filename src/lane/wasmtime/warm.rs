@@ -220,7 +220,10 @@ impl WarmWorker {
         for (meter, count) in Meter::ALL.iter().zip(report.counts) {
             usage.set(*meter, count);
         }
-        estimate_ref_cycles(&mut usage, self.tsc_hz);
+        let ticks = self.provenances.get(Meter::RefCycles).and_then(|it| it.source);
+        if ticks == Some(Source::Estimate) {
+            estimate_ref_cycles(&mut usage, self.tsc_hz);
+        }
         usage.counter_coverage_ppm = report.coverage_ppm.and_then(|ppm| u32::try_from(ppm).ok());
         usage.phases.create = Some(report.created.since(report.begun));
         usage.phases.start = Some(report.started.since(report.created));
@@ -255,6 +258,7 @@ impl WarmWorker {
         }
         let ended = self.runner.wait(&Cancel::default());
         let mut outcome = Outcome::unstarted(job, requested, "the worker is gone");
+        outcome.provenances = Arc::new(unreported(&self.provenances));
         outcome.usage.set(Meter::Wall, outcome.ended.since(requested).0);
         outcome.usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         match (heard, ended) {
@@ -275,6 +279,18 @@ impl WarmWorker {
         }
         outcome
     }
+}
+
+/// Sources of an invocation whose worker was gone before its report.
+fn unreported(usual: &Provenances) -> Provenances {
+    let mut all = usual.clone();
+    for (meter, provenance) in usual.iter() {
+        let kept = matches!(provenance.source, None | Some(Source::Plan | Source::Clock));
+        if !kept {
+            all.missing(meter, "the worker ended before it could report");
+        }
+    }
+    all
 }
 
 fn set_warm(all: &mut Provenances, fuel: bool, tsc_hz: Option<u64>) {

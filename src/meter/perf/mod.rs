@@ -27,7 +27,8 @@ mod event;
 
 use std::fs::File;
 use std::io;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use perf_event::{Builder, Counter, CounterData, GroupData, ReadFormat};
 
@@ -112,6 +113,7 @@ impl Counters {
                 continue;
             }
             match open_event(event, target) {
+                Ok(_) if !runs_here(event) => set.provenances.missing(event.meter(), DEAD),
                 Ok((counters, kernel)) => {
                     let note = note(event, target, kernel);
                     set.provenances.set(event.meter(), event.source(), note);
@@ -269,6 +271,37 @@ fn difference(event: Event, before: Raw, after: Raw) -> (Option<u64>, Option<u32
     (u64::try_from(scaled).ok(), u32::try_from(ppm).ok())
 }
 
+/// Whether a hardware counter counts here at all: some hypervisors let it be
+/// opened and never run it. Tried once a process.
+fn runs_here(event: Event) -> bool {
+    static KNOWN: Mutex<Vec<(Event, bool)>> = Mutex::new(Vec::new());
+    if event.source() != Source::PerfHardware {
+        return true;
+    }
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, runs)) = known.iter().find(|(other, _)| *other == event) {
+        return *runs;
+    }
+    let runs = try_out(event);
+    known.push((event, runs));
+    runs
+}
+
+/// Counts on this thread until there is something, for 5 ms at most.
+fn try_out(event: Event) -> bool {
+    let target = Target::ThisThread;
+    let Ok((mut counters, _)) = open_event(event, target) else { return false };
+    let until = Instant::now() + Duration::from_millis(5);
+    while Instant::now() < until {
+        let data = counters.first_mut().and_then(|counter| counter.read_full().ok());
+        let ran = data.is_some_and(|data| nanos(&data, CounterData::time_running) > 0);
+        if ran {
+            return true;
+        }
+    }
+    false
+}
+
 /// Opens one event, with kernel mode if allowed. Says whether it is.
 fn open_event(event: Event, target: Target<'_>) -> io::Result<(Vec<Counter>, bool)> {
     match open_mode(event, target, true) {
@@ -334,6 +367,9 @@ fn note(event: Event, target: Target<'_>, kernel: bool) -> String {
     if !kernel && event != Event::TaskClock {
         notes.push(USER_ONLY);
     }
+    if event.source() == Source::PerfHardware {
+        notes.push("scaled up if multiplexed; missing where it never got to run");
+    }
     if event == Event::MsrTsc {
         notes.push("no hardware ref-cycles here; TSC ticks while on a CPU");
     }
@@ -342,6 +378,9 @@ fn note(event: Event, target: Target<'_>, kernel: bool) -> String {
 
 /// The note of a counter that leaves out kernel mode.
 pub const USER_ONLY: &str = "user mode only: perf_event_paranoid forbids kernel mode";
+
+/// The reason of a counter that opens and stands still.
+const DEAD: &str = "it can be opened, but never runs (a hypervisor without a PMU?)";
 
 /// How the reason of a counter begins that the system forbids.
 pub(in crate::meter) const DENIED: &str = "denied by perf_event_paranoid";
