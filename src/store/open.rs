@@ -21,6 +21,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../db/migrations/20261121060000_first_schema.sql")),
     M::up(include_str!("../../db/migrations/20261121060100_simulations.sql")),
     M::up(include_str!("../../db/migrations/20261121060200_public_views.sql")),
+    M::up(include_str!("../../db/migrations/20261121100000_months_and_waste.sql")),
 ];
 
 /// Why the database cannot be used.
