@@ -14,7 +14,8 @@ mod flags;
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
-    for path in ["workloads", "src/workload/flags.rs", "src/lane/launcher.c", "build.rs"] {
+    for path in ["workloads", "pricing", "src/workload/flags.rs", "src/lane/launcher.c", "build.rs"]
+    {
         println!("cargo::rerun-if-changed={path}");
     }
     println!("cargo::rerun-if-env-changed=CC");
@@ -41,6 +42,21 @@ fn main() {
     }
     table.push_str("];\n");
     fs::write(out.join("workloads.rs"), table).expect("OUT_DIR is writable");
+    fs::write(out.join("pricing.rs"), price_models(&root)).expect("OUT_DIR is writable");
+}
+
+/// Name and text of every price file.
+fn price_models(root: &Path) -> String {
+    let mut table = String::from("static SHIPPED: &[(&str, &str)] = &[\n");
+    for file in files(&root.join("pricing")) {
+        let base = file.file_name().expect("a file").to_string_lossy().into_owned();
+        if base.ends_with(".toml") {
+            let name = format!("pricing/{base}");
+            writeln!(table, "({name:?}, include_str!({:?})),", text(&file)).expect("memory");
+        }
+    }
+    table.push_str("];\n");
+    table
 }
 
 /// A path as a Rust string literal needs it.

@@ -3,6 +3,7 @@
 mod doctor;
 mod history;
 mod lanes;
+mod pricing;
 mod progress;
 mod record;
 mod replay;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::lane::wasmtime::{engine, worker};
+use crate::pricing::PriceCatalog;
 use crate::report::{Format, Table};
 use crate::store::{Store, default_path};
 use crate::units::Nanos;
@@ -52,6 +54,9 @@ struct Common {
     /// A folder with workloads of your own, or one workload; may be repeated
     #[arg(long, global = true, value_name = "DIR")]
     workloads: Vec<PathBuf>,
+    /// A folder with price models of your own, or one file; may be repeated
+    #[arg(long, global = true, value_name = "DIR")]
+    pricing: Vec<PathBuf>,
     /// How tables are printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -63,6 +68,8 @@ enum Command {
     Record(record::Options),
     /// Price a recording's invocations with every price model
     Replay(replay::Options),
+    /// List, show and check price models, and explain what they charge
+    Pricing(pricing::Options),
     /// List recordings and simulations, or show one recording
     History(history::Options),
     /// Show which lanes run here, and why others do not
@@ -135,6 +142,7 @@ pub fn run() -> ExitCode {
     let result = match command {
         Command::Record(options) => record::run(&common, &options),
         Command::Replay(options) => replay::run(&common, &options),
+        Command::Pricing(options) => pricing::run(&common, &options),
         Command::History(options) => history::run(&common, &options),
         Command::Lanes => lanes::run(&common),
         Command::Workloads(options) => workloads::run(&common, &options),
@@ -165,6 +173,23 @@ impl Common {
         let mut catalog = Catalog::builtin().map_err(Failure::failed)?;
         for folder in &self.workloads {
             catalog.add_folder(folder).map_err(Failure::usage)?;
+        }
+        Ok(catalog)
+    }
+
+    /// The price models that the program carries, those in the config folder,
+    /// and those of `--pricing`, later ones in the place of earlier ones.
+    fn price_catalog(&self) -> Result<PriceCatalog, Failure> {
+        let mut catalog = PriceCatalog::builtin();
+        let own = config_folder().map(|folder| folder.join("pricing"));
+        if let Some(folder) = own.filter(|folder| folder.is_dir()) {
+            catalog.add(&folder).map_err(Failure::failed)?;
+        }
+        for folder in &self.pricing {
+            catalog.add(folder).map_err(Failure::usage)?;
+        }
+        for notice in catalog.notices() {
+            say(&format!("note: {notice}"));
         }
         Ok(catalog)
     }
@@ -204,6 +229,15 @@ impl Common {
         out.flush()?;
         Ok(())
     }
+}
+
+/// `$XDG_CONFIG_HOME/cyclometer`, by default `~/.config/cyclometer`.
+fn config_folder() -> Option<PathBuf> {
+    let config = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    config.map(|folder| folder.join("cyclometer"))
 }
 
 #[cfg(test)]

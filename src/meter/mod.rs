@@ -71,6 +71,7 @@ meters! {
     LinearMemory, "linear_memory", Byte, "Size of the WebAssembly linear memories at the end.";
     MemoryAllocated, "memory_allocated", Byte, "Memory the function was given, and is billed for.";
     MemoryTime, "memory_time", ByteMillisecond, "Resident memory integrated over the samples.";
+    VcpuAllocated, "vcpu_allocated", MilliCpu, "CPU the function was given, and may be billed for.";
     IoRead, "io_read", Byte, "Bytes read from storage.";
     IoWrite, "io_write", Byte, "Bytes written to storage.";
 }
@@ -86,6 +87,8 @@ pub enum Unit {
     Event,
     /// Bytes.
     Byte,
+    /// Thousandths of a CPU.
+    MilliCpu,
     /// Bytes times milliseconds; nanoseconds would leave 64 bits after a minute of 128 MiB.
     ByteMillisecond,
 }

@@ -42,13 +42,13 @@ pub enum PricingError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "there is no price model `{id}`{}: there are {known}",
-    .nearest.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
+    .nearest.as_ref().map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
 )]
 pub struct UnknownModel {
     /// The id that was asked for.
     pub id: String,
     /// The id that looks most like it.
-    pub nearest: Option<&'static str>,
+    pub nearest: Option<String>,
     /// All ids, for people.
     pub known: String,
 }
@@ -82,8 +82,23 @@ impl Problem {
 
 impl From<toml::de::Error> for Problem {
     fn from(error: toml::de::Error) -> Self {
+        let message = with_nearest(error.message());
         // Without a span the whole file is meant: a missing key, for instance.
-        Self::new(error.span().unwrap_or(0..0), error.message())
+        Self::new(error.span().unwrap_or(0..0), message)
+    }
+}
+
+/// Adds the nearest of the keys that would have been accepted.
+fn with_nearest(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = ["unknown field", "unknown variant"].iter().any(|it| message.starts_with(it));
+    let (true, Some(given)) = (unknown, names.next()) else { return message.to_owned() };
+    match crate::suggest::nearest(given, names) {
+        Some(near) => {
+            let (first, rest) = message.split_once(", ").unwrap_or((message, ""));
+            format!("{first}: did you mean `{near}`? {rest}").trim_end().to_owned()
+        }
+        None => message.to_owned(),
     }
 }
 

@@ -1,32 +1,60 @@
 //! Worked examples: what a provider says its own tariff comes to.
 
+use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::bill::Refusal;
+use super::evaluate::Refusal;
 use super::model::PriceModel;
-use super::money::Money;
-use super::number::Exact;
-use crate::meter::Usage;
+use super::money::{Money, Rounding};
+use super::number::{Direction, Exact};
+use super::settle::{Settlement, Subtotal, UsageGroup};
+use super::terms::Terms;
 
 /// A usage and what it must cost, from a price model's own file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
     pub(super) name: Arc<str>,
     pub(super) source: Arc<str>,
-    /// The settled total that is expected.
-    pub(super) amount: Option<Money>,
-    /// The billed quantities that are expected, by charge.
-    pub(super) quantities: Vec<(Arc<str>, Exact)>,
+    pub(super) terms: Terms,
+    pub(super) rounding: Rounding,
+    pub(super) expected: Vec<(Expected, Printed)>,
     pub(super) usage: Vec<UsageGroup>,
+    pub(super) disputed: Option<Arc<str>>,
 }
 
-/// Invocations that are all alike.
+/// What a figure of an example is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct UsageGroup {
-    pub requests: u64,
-    pub usage: Usage,
+pub enum Expected {
+    /// The total.
+    Amount,
+    /// The amount of a position.
+    Line(Arc<str>),
+    /// The quantity of a charge, before the allowance.
+    Quantity(Arc<str>),
+    /// The quantity of a position after allowance and packages.
+    Billable(Arc<str>),
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Amount => f.write_str("the total"),
+            Self::Line(name) => write!(f, "the amount of `{name}`"),
+            Self::Quantity(name) => write!(f, "the quantity of `{name}`"),
+            Self::Billable(name) => write!(f, "the billable quantity of `{name}`"),
+        }
+    }
+}
+
+/// A figure as a source prints it: it says no more than its digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Printed {
+    /// The figure.
+    pub value: Exact,
+    /// Digits after its point.
+    pub decimals: u32,
 }
 
 /// How a price model contradicts its own example.
@@ -40,27 +68,28 @@ pub enum ExampleFailure {
         /// Why not.
         refusal: Refusal,
     },
-    /// The settled total differs.
-    #[error("the example `{example}` expects {expected} in total, and the model bills {billed}")]
-    Amount {
+    /// A figure differs at the precision it is printed with.
+    #[error(
+        "the example `{example}` expects {of} to be {expected}, and the model gives {found} \
+         (exactly {exact})"
+    )]
+    Differs {
         /// The example's name.
         example: Arc<str>,
-        /// What the example says.
-        expected: Money,
-        /// What the model says.
-        billed: Money,
+        /// Which figure.
+        of: Expected,
+        /// As the source prints it.
+        expected: String,
+        /// What the model says, at the same precision.
+        found: String,
+        /// All its digits.
+        exact: Exact,
     },
-    /// A billed quantity differs.
-    #[error("the example `{example}` expects {expected} {charge}, and the model bills {billed}")]
-    Quantity {
+    /// The example is said not to come out, and does.
+    #[error("the example `{example}` is marked as disputed, and comes out")]
+    Undisputed {
         /// The example's name.
         example: Arc<str>,
-        /// The charge's name.
-        charge: Arc<str>,
-        /// What the example says.
-        expected: Exact,
-        /// What the model says.
-        billed: Exact,
     },
 }
 
@@ -77,63 +106,91 @@ impl Example {
         &self.source
     }
 
-    /// Bills the example's usage with `model` and compares, to the last digit.
+    /// Why the source's figure is held to be wrong; it must not come out then.
+    #[must_use]
+    pub fn disputed(&self) -> Option<&str> {
+        self.disputed.as_deref()
+    }
+
+    /// The groups of invocations that it bills.
+    #[must_use]
+    pub fn usage(&self) -> &[UsageGroup] {
+        &self.usage
+    }
+
+    /// The terms it is billed under.
+    #[must_use]
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// How its source rounds.
+    #[must_use]
+    pub const fn rounding(&self) -> Rounding {
+        self.rounding
+    }
+
+    /// Bills the example's usage with `model` and compares each figure at the
+    /// precision it is printed with.
     ///
     /// # Errors
     ///
     /// Says which figure differs, or why there is none.
     pub fn check(&self, model: &PriceModel) -> Result<(), ExampleFailure> {
-        let lines = self.billed(model)?;
-        for (charge, expected) in &self.quantities {
-            let billed = lines.iter().find(|line| line.charge == *charge);
-            let billed = billed.map(|line| line.quantity.clone()).unwrap_or_default();
-            if billed != *expected {
-                return Err(ExampleFailure::Quantity {
+        match (self.compare(model), &self.disputed) {
+            (Err(ExampleFailure::Differs { .. }), Some(_)) => Ok(()),
+            (Ok(()), Some(_)) => {
+                Err(ExampleFailure::Undisputed { example: Arc::clone(&self.name) })
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn compare(&self, model: &PriceModel) -> Result<(), ExampleFailure> {
+        let refused =
+            |refusal| ExampleFailure::Refused { example: Arc::clone(&self.name), refusal };
+        let subtotals = model.subtotals(&self.usage, &self.terms).map_err(refused)?;
+        let settlement = model.settle(&subtotals, &self.terms, self.rounding);
+        for (of, printed) in &self.expected {
+            let exact = self.figure(of, printed, &subtotals, &settlement);
+            let found = exact.round(printed.decimals, Direction::HalfUp);
+            if found != printed.value {
+                return Err(ExampleFailure::Differs {
                     example: Arc::clone(&self.name),
-                    charge: Arc::clone(charge),
-                    expected: expected.clone(),
-                    billed,
+                    of: of.clone(),
+                    expected: printed.value.rounded(printed.decimals),
+                    found: found.rounded(printed.decimals),
+                    exact,
                 });
             }
         }
-        let billed = model.rounding().settle(lines.iter().map(|line| &line.amount));
-        match &self.amount {
-            Some(expected) if *expected != billed => Err(ExampleFailure::Amount {
-                example: Arc::clone(&self.name),
-                expected: expected.clone(),
-                billed,
-            }),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
-    /// The exact totals of each charge over all groups.
-    fn billed(&self, model: &PriceModel) -> Result<Vec<ChargeSum>, ExampleFailure> {
-        let mut sums: Vec<ChargeSum> = model.charges().map(ChargeSum::new).collect();
-        for group in &self.usage {
-            let bill = model.bill(&group.usage).map_err(|refusal| ExampleFailure::Refused {
-                example: Arc::clone(&self.name),
-                refusal,
-            })?;
-            let requests = Exact::from(group.requests);
-            for (sum, line) in sums.iter_mut().zip(&bill.lines) {
-                sum.quantity += &(&line.quantity * &requests);
-                sum.amount += &line.amount.times(group.requests);
+    /// What the model says. A figure with more decimals than are rounded to is
+    /// an exact one.
+    fn figure(
+        &self,
+        of: &Expected,
+        printed: &Printed,
+        subtotals: &[Subtotal],
+        settlement: &Settlement,
+    ) -> Exact {
+        let finer = printed.decimals > self.rounding.digits;
+        let money = |exact: &Money, rounded: &Money| {
+            if finer { exact.as_exact().clone() } else { rounded.as_exact().clone() }
+        };
+        let position = |name: &Arc<str>| settlement.positions.iter().find(|it| it.name == *name);
+        let found = match of {
+            Expected::Amount => Some(money(&settlement.exact, &settlement.total)),
+            Expected::Line(name) => position(name).map(|it| money(&it.amount, &it.rounded)),
+            Expected::Billable(name) => position(name).map(|it| it.billable.clone()),
+            Expected::Quantity(name) => {
+                let subtotal = subtotals.iter().find(|it| it.charge.name == *name);
+                subtotal.map(|it| it.quantity.clone())
             }
-        }
-        Ok(sums)
-    }
-}
-
-/// What one charge adds up to.
-struct ChargeSum {
-    charge: Arc<str>,
-    quantity: Exact,
-    amount: Money,
-}
-
-impl ChargeSum {
-    fn new(charge: &super::Charge) -> Self {
-        Self { charge: charge.name().into(), quantity: Exact::default(), amount: Money::default() }
+        };
+        // Names were checked when the file was read.
+        found.unwrap_or_default()
     }
 }

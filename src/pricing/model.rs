@@ -5,138 +5,275 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::bill::{self, Bill, Charge, Measure, Refusal};
+use super::charge::{Charge, Input, Pool, StandIn};
 use super::error::{MAX_FILE_BYTES, PricingError, Problem};
+use super::evaluate::{self, Bill, FactorTrace, Refusal, Scene};
 use super::example::Example;
 use super::money::Rounding;
 use super::resolve;
-use super::schema::{Granularity, ModelFile};
+use super::schema::{Basis, Granularity};
+use super::terms::Terms;
+use super::unit::{Gigabyte, Phase};
 use crate::meter::{Meter, Usage};
+
+/// What a model is called and where it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub id: String,
+    pub name: Arc<str>,
+    pub provider: Option<Arc<str>>,
+    pub currency: String,
+    pub granularity: Granularity,
+    pub effective_from: String,
+    pub effective_until: Option<String>,
+    pub tariff: String,
+    pub retrieved: String,
+    pub source: Arc<str>,
+    pub uncertain: Option<Arc<str>>,
+}
 
 /// A dated tariff: identity, charges and the examples that prove it.
 ///
-/// Made by [`PriceModel::parse`] only, so that every model in the program has
-/// passed every check.
+/// Made by [`PriceModel::parse_all`] only, so that every model in the program
+/// has passed every check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceModel {
-    id: String,
-    name: Arc<str>,
-    currency: String,
-    granularity: Granularity,
-    effective_from: String,
-    retrieved: String,
-    source: Arc<str>,
-    rounding: Rounding,
-    charges: Vec<Arc<Charge>>,
-    examples: Vec<Example>,
-    text: String,
-    digest: String,
+    pub(super) identity: Identity,
+    pub(super) rounding: Rounding,
+    pub(super) gb: Gigabyte,
+    pub(super) month_days: u32,
+    pub(super) inputs: Vec<Input>,
+    pub(super) pools: Vec<Pool>,
+    pub(super) charges: Vec<Arc<Charge>>,
+    pub(super) examples: Vec<Example>,
+    pub(super) text: Arc<str>,
+    pub(super) digest: Arc<str>,
+    pub(super) origin: Arc<str>,
 }
 
 impl PriceModel {
-    /// Reads a price model from TOML; `origin` (a file name) is for messages.
+    /// Reads a price file: its model, then its variants; `origin` (a file
+    /// name) is for messages.
     ///
     /// # Errors
     ///
     /// Says what is wrong in which line and column: larger than 64 KiB, not
     /// TOML, an unknown or missing key, a value that is refused. Whether the
     /// examples come out is not checked here: see [`Example::check`].
-    pub fn parse(text: &str, origin: &str) -> Result<Self, PricingError> {
+    pub fn parse_all(text: &str, origin: &str) -> Result<Vec<Self>, PricingError> {
         if text.len() > MAX_FILE_BYTES {
             return Err(PricingError::TooLarge { origin: origin.to_owned(), size: text.len() });
         }
         toml::from_str(text)
             .map_err(Problem::from)
-            .and_then(|file| Self::resolve(file, text))
+            .and_then(|file| resolve::models(file, text, origin))
             .map_err(|problem| problem.locate(text, origin))
     }
 
-    fn resolve(file: ModelFile, text: &str) -> Result<Self, Problem> {
-        let charges = resolve::charges(file.charge)?;
-        let examples = file
-            .example
-            .into_iter()
-            .map(|example| resolve::example(example, &charges))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            id: file.id.0,
-            name: file.name.0,
-            currency: file.currency.0,
-            granularity: file.granularity,
-            effective_from: file.effective_from.0,
-            retrieved: file.retrieved.0,
-            source: file.source.0,
-            rounding: file.rounding,
-            charges,
-            examples,
-            text: text.to_owned(),
-            digest: hex_digest(text),
-        })
+    /// Reads the first model of a price file.
+    ///
+    /// # Errors
+    ///
+    /// As [`PriceModel::parse_all`].
+    pub fn parse(text: &str, origin: &str) -> Result<Self, PricingError> {
+        let problem = || Problem::new(0..0, "there is no model in this file");
+        let mut models = Self::parse_all(text, origin)?;
+        if models.is_empty() {
+            return Err(problem().locate(text, origin));
+        }
+        Ok(models.swap_remove(0))
     }
 
-    /// Applies the model to one invocation.
+    /// Applies the model to one invocation, at list prices and with its own
+    /// terms.
     ///
     /// # Errors
     ///
     /// Names what the model needs and nobody measured.
     pub fn bill(&self, usage: &Usage) -> Result<Bill, Refusal> {
-        bill::bill(&self.charges, usage)
+        self.bill_under(usage, &Terms::of(self))
     }
 
+    /// Applies the model to one invocation, at list prices.
+    ///
+    /// # Errors
+    ///
+    /// Names what the model needs and nobody measured.
+    pub fn bill_under(&self, usage: &Usage, terms: &Terms) -> Result<Bill, Refusal> {
+        evaluate::bill(self, usage, terms)
+    }
+
+    /// Every step of a charge's factors for one usage.
+    ///
+    /// # Errors
+    ///
+    /// As for the bill.
+    pub fn trace(
+        &self,
+        charge: &Charge,
+        usage: &Usage,
+        terms: &Terms,
+    ) -> Result<Vec<FactorTrace>, Refusal> {
+        Scene { model: self, usage, terms }.traced(charge)
+    }
+
+    /// Whether a charge applies under these terms.
+    #[must_use]
+    pub fn applies(&self, charge: &Charge, terms: &Terms) -> bool {
+        charge.condition.is_none_or(|(switch, on)| terms.is_on(switch) == on)
+    }
+
+    /// The charges that invocations are counted by under these terms: the
+    /// lines of their bills.
+    pub fn counted<'a>(&'a self, terms: &'a Terms) -> impl Iterator<Item = &'a Arc<Charge>> {
+        let counted = |charge: &&Arc<Charge>| charge.basis != Basis::Period;
+        self.charges.iter().filter(counted).filter(|charge| self.applies(charge, terms))
+    }
+
+    /// Its charges, in the order of the file.
+    pub fn charges(&self) -> impl ExactSizeIterator<Item = &Charge> {
+        self.charges.iter().map(Arc::as_ref)
+    }
+
+    pub(super) fn shared_charges(&self) -> &[Arc<Charge>] {
+        &self.charges
+    }
+
+    /// The positions of a monthly bill.
+    #[must_use]
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    /// What it needs to know that nobody measures.
+    #[must_use]
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// Every meter that it may read, those that stand in for others included.
+    #[must_use]
+    pub fn meters(&self) -> BTreeSet<Meter> {
+        let mut meters = BTreeSet::new();
+        for factor in self.charges.iter().flat_map(|charge| &charge.factors) {
+            factor.measure.meters(&mut |meter| {
+                meters.insert(meter);
+            });
+            let stand_ins = factor.fallbacks.iter().filter_map(|it| match &it.stand_in {
+                StandIn::Meter(meter) => Some(*meter),
+                StandIn::Value(_) => None,
+            });
+            meters.extend(stand_ins);
+        }
+        meters
+    }
+
+    /// Every phase that it may read.
+    #[must_use]
+    pub fn phases(&self) -> BTreeSet<Phase> {
+        let mut phases = BTreeSet::new();
+        for factor in self.charges.iter().flat_map(|charge| &charge.factors) {
+            factor.measure.phases(&mut |phase| {
+                phases.insert(phase);
+            });
+        }
+        phases
+    }
+
+    /// Whether a charge is counted by instances.
+    #[must_use]
+    pub fn by_instance(&self) -> bool {
+        self.charges.iter().any(|charge| charge.basis == Basis::Instance)
+    }
+}
+
+/// What it is called and where it is from.
+impl PriceModel {
     /// The name on the command line.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.id
+        &self.identity.id
     }
 
     /// The name for people.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.identity.name
     }
 
-    /// The ISO 4217 code of all its amounts.
+    /// Whose tariff it is.
+    #[must_use]
+    pub fn provider(&self) -> Option<&str> {
+        self.identity.provider.as_deref()
+    }
+
+    /// The code of the currency of all its amounts.
     #[must_use]
     pub fn currency(&self) -> &str {
-        &self.currency
+        &self.identity.currency
     }
 
     /// Whether it bills what was allocated or what was used.
     #[must_use]
     pub const fn granularity(&self) -> Granularity {
-        self.granularity
+        self.identity.granularity
     }
 
     /// The first day it holds, `YYYY-MM-DD`.
     #[must_use]
     pub fn effective_from(&self) -> &str {
-        &self.effective_from
+        &self.identity.effective_from
+    }
+
+    /// The first day it no longer holds; `None`: it holds still.
+    #[must_use]
+    pub fn effective_until(&self) -> Option<&str> {
+        self.identity.effective_until.as_deref()
+    }
+
+    /// What its versions have in common.
+    #[must_use]
+    pub fn tariff(&self) -> &str {
+        &self.identity.tariff
     }
 
     /// The day its source was read, `YYYY-MM-DD`.
     #[must_use]
     pub fn retrieved(&self) -> &str {
-        &self.retrieved
+        &self.identity.retrieved
     }
 
     /// Where its figures come from.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.source
+        &self.identity.source
     }
 
-    /// How the charges of a billing period are rounded.
+    /// What of it is not certain.
+    #[must_use]
+    pub fn uncertain(&self) -> Option<&str> {
+        self.identity.uncertain.as_deref()
+    }
+
+    /// How the positions of a billing period are rounded.
     #[must_use]
     pub const fn rounding(&self) -> Rounding {
         self.rounding
     }
 
-    /// Its charges, in the order of the lines of a bill.
-    pub fn charges(&self) -> impl ExactSizeIterator<Item = &Charge> {
-        self.charges.iter().map(Arc::as_ref)
+    /// What the provider means by MB and GB.
+    #[must_use]
+    pub const fn gb(&self) -> Gigabyte {
+        self.gb
     }
 
-    /// The worked examples in its file.
+    /// Days of a billing period unless a bill says otherwise.
+    #[must_use]
+    pub const fn month_days(&self) -> u32 {
+        self.month_days
+    }
+
+    /// The worked examples of this model in its file.
     #[must_use]
     pub fn examples(&self) -> &[Example] {
         &self.examples
@@ -154,21 +291,14 @@ impl PriceModel {
         &self.digest
     }
 
-    /// Every meter that it may read, those that stand in for others included.
+    /// The file it was read from.
     #[must_use]
-    pub fn meters(&self) -> BTreeSet<Meter> {
-        let mut meters = BTreeSet::new();
-        for factor in self.charges.iter().flat_map(|charge| &charge.factors) {
-            if let Measure::Meter { meter, fallbacks } = &factor.measure {
-                meters.insert(*meter);
-                meters.extend(fallbacks.iter().map(|fallback| fallback.meter));
-            }
-        }
-        meters
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 }
 
-fn hex_digest(text: &str) -> String {
+pub(super) fn hex_digest(text: &str) -> String {
     let hex = |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
     Sha256::digest(text).into_iter().flat_map(hex).flatten().collect()
 }

@@ -8,9 +8,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::number::{DecimalError, Exact};
+use super::number::{DecimalError, Direction, Exact};
 
-/// An exact, non-negative amount in the currency of its price model.
+/// An exact amount in the currency of its price model.
 ///
 /// The currency is not part of the type: amounts of models with different
 /// currencies must not be added or compared.
@@ -33,6 +33,12 @@ impl Money {
     #[must_use]
     pub fn is_zero(&self) -> bool {
         self.0.is_zero()
+    }
+
+    /// Its fraction, where no finite decimal says it.
+    #[must_use]
+    pub fn fraction(&self) -> Option<String> {
+        self.0.fraction()
     }
 
     /// `count` times this amount, exactly.
@@ -114,34 +120,108 @@ impl Sum for Money {
     }
 }
 
-/// Where a provider rounds. It is applied in one place only, when the charges
-/// of a billing period are settled: never to a single invocation.
+/// Where a provider rounds, and which way. It is applied in one place only,
+/// when the positions of a billing period are settled: never to an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Rounding {
+pub enum Policy {
     /// Nowhere: the total is exact, and only its display is rounded.
     None,
-    /// Each charge's total half up to the cent, then their sum.
+    /// Each position to the nearer digit, halves up, then their sum.
     LineHalfUp,
+    /// Each position to the nearer digit, halves down.
+    LineHalfDown,
+    /// Each position to the nearer digit, halves to the even one.
+    LineHalfEven,
+    /// Each position up to the next digit.
+    LineUp,
+    /// Each position down to its digits.
+    LineDown,
+    /// The exact sum to the nearer digit, halves up.
+    SumHalfUp,
+    /// The exact sum to the nearer digit, halves down.
+    SumHalfDown,
+    /// The exact sum to the nearer digit, halves to the even one.
+    SumHalfEven,
+    /// The exact sum up to the next digit.
+    SumUp,
+    /// The exact sum down to its digits.
+    SumDown,
 }
 
-impl Rounding {
+impl Policy {
+    /// Every policy with its name in price models.
+    pub const ALL: &'static [(Self, &'static str)] = &[
+        (Self::None, "none"),
+        (Self::LineHalfUp, "line_half_up"),
+        (Self::LineHalfDown, "line_half_down"),
+        (Self::LineHalfEven, "line_half_even"),
+        (Self::LineUp, "line_up"),
+        (Self::LineDown, "line_down"),
+        (Self::SumHalfUp, "sum_half_up"),
+        (Self::SumHalfDown, "sum_half_down"),
+        (Self::SumHalfEven, "sum_half_even"),
+        (Self::SumUp, "sum_up"),
+        (Self::SumDown, "sum_down"),
+    ];
+
     /// The name used in price models.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(policy, _)| *policy == self).map_or("none", |(_, name)| name)
+    }
+
+    /// Which way each position goes; `None`: it stays exact.
+    const fn of_lines(self) -> Option<Direction> {
         match self {
-            Self::None => "none",
-            Self::LineHalfUp => "line_half_up",
+            Self::LineHalfUp => Some(Direction::HalfUp),
+            Self::LineHalfDown => Some(Direction::HalfDown),
+            Self::LineHalfEven => Some(Direction::HalfEven),
+            Self::LineUp => Some(Direction::Up),
+            Self::LineDown => Some(Direction::Down),
+            _ => None,
         }
     }
 
-    /// The total of a billing period from the exact totals of its charges.
-    #[must_use]
-    pub fn settle<'a>(self, charges: impl IntoIterator<Item = &'a Money>) -> Money {
-        let charges = charges.into_iter();
+    /// Which way the sum goes; `None`: it stays as it is.
+    const fn of_sum(self) -> Option<Direction> {
         match self {
-            Self::None => charges.sum(),
-            Self::LineHalfUp => charges.map(|amount| Money(amount.0.round_half_up(2))).sum(),
+            Self::SumHalfUp => Some(Direction::HalfUp),
+            Self::SumHalfDown => Some(Direction::HalfDown),
+            Self::SumHalfEven => Some(Direction::HalfEven),
+            Self::SumUp => Some(Direction::Up),
+            Self::SumDown => Some(Direction::Down),
+            _ => None,
+        }
+    }
+}
+
+/// A policy and the decimals of the currency that it rounds to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rounding {
+    /// Where and which way.
+    pub policy: Policy,
+    /// How many decimals are left.
+    pub digits: u32,
+}
+
+impl Rounding {
+    /// A position of the bill, as it is printed and added up.
+    #[must_use]
+    pub fn line(self, amount: &Money) -> Money {
+        match self.policy.of_lines() {
+            Some(direction) => Money(amount.0.round(self.digits, direction)),
+            None => amount.clone(),
+        }
+    }
+
+    /// The total of a billing period from the exact amounts of its positions.
+    #[must_use]
+    pub fn settle<'a>(self, positions: impl IntoIterator<Item = &'a Money>) -> Money {
+        let sum: Money = positions.into_iter().map(|amount| self.line(amount)).sum();
+        match self.policy.of_sum() {
+            Some(direction) => Money(sum.0.round(self.digits, direction)),
+            None => sum,
         }
     }
 }
@@ -171,7 +251,21 @@ mod tests {
     #[test]
     fn lines_are_rounded_before_they_are_added() {
         let lines = [money("0.005"), money("0.005")];
-        assert_eq!(Rounding::LineHalfUp.settle(&lines), money("0.02"));
-        assert_eq!(Rounding::None.settle(&lines), money("0.01"));
+        let settle = |policy| Rounding { policy, digits: 2 }.settle(&lines);
+        assert_eq!(settle(Policy::LineHalfUp), money("0.02"));
+        assert_eq!(settle(Policy::LineHalfDown), money("0"));
+        assert_eq!(settle(Policy::LineUp), money("0.02"));
+        assert_eq!(settle(Policy::None), money("0.01"));
+        assert_eq!(settle(Policy::SumHalfUp), money("0.01"));
+    }
+
+    #[test]
+    fn a_sum_is_rounded_once() {
+        // 373.8744 + 99.0009 = 472.8753: the sum gives 472.88, the lines 472.87.
+        let lines = [money("373.8744"), money("99.0009")];
+        let settle = |policy| Rounding { policy, digits: 2 }.settle(&lines);
+        assert_eq!(settle(Policy::SumHalfUp), money("472.88"));
+        assert_eq!(settle(Policy::LineHalfUp), money("472.87"));
+        assert_eq!(settle(Policy::SumDown), money("472.87"));
     }
 }

@@ -1,12 +1,14 @@
-//! Exact decimal numbers: what every quantity, price and amount is made of.
+//! Exact numbers: what every quantity, price and amount is made of.
 
 use std::fmt;
 use std::num::NonZeroU64;
-use std::ops::{AddAssign, Mul};
+use std::ops::{Add, AddAssign, Mul, Sub};
 use std::str::FromStr;
 
-use bigdecimal::num_bigint::BigInt;
-use bigdecimal::{BigDecimal, RoundingMode, Zero};
+use num_bigint::{BigInt, Sign};
+use num_integer::Integer;
+use num_rational::BigRational;
+use num_traits::{One, Pow, Signed, Zero};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
@@ -14,19 +16,21 @@ use thiserror::Error;
 /// price known to us has 14 decimals; what is longer is a mistake or an attack.
 pub(super) const MAX_FILE_CHARS: usize = 40;
 
-/// Longest decimal accepted when a stored amount is read back, in characters.
-/// The longest product of four factors, a price and a `per` stays far below it.
-const MAX_STORED_CHARS: usize = 1024;
+/// Longest number accepted when a stored amount is read back, in characters.
+const MAX_STORED_CHARS: usize = 4096;
 
 /// Most digits after the point that a rounding function gives.
 const MAX_ROUNDED_DIGITS: u32 = 100;
 
-/// A decimal of any size, never negative, never rounded unless asked.
+/// Decimals of a number that has no finite decimal, where one must be shown.
+const CUT_DIGITS: u32 = 40;
+
+/// A fraction of whole numbers of any size, never rounded unless asked.
 ///
-/// There is no division: what a model divides by is turned into its exact
-/// reciprocal while the model is read (see [`Exact::reciprocal`]).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Exact(BigDecimal);
+/// Fractions rather than decimals, because tariffs divide by hours, by 1769 MB
+/// a vCPU and by exchange rates.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Exact(BigRational);
 
 /// Why a text is not an exact decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -43,6 +47,21 @@ pub enum DecimalError {
     /// More characters than the limit.
     #[error("has more than {0} characters")]
     TooLong(usize),
+}
+
+/// Where a number goes that lies between two steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the nearer step, halves away from 0.
+    HalfUp,
+    /// To the nearer step, halves towards 0.
+    HalfDown,
+    /// To the nearer step, halves to the even one.
+    HalfEven,
+    /// Away from 0.
+    Up,
+    /// Towards 0.
+    Down,
 }
 
 impl Exact {
@@ -66,14 +85,14 @@ impl Exact {
             return Err(if exponent { DecimalError::Exponent } else { DecimalError::Malformed });
         }
         let digits = BigInt::parse_bytes(digits.as_bytes(), 10).ok_or(DecimalError::Malformed)?;
-        let scale = i64::try_from(fraction.len()).map_err(|_| DecimalError::TooLong(limit))?;
-        Ok(Self(BigDecimal::new(digits, scale)))
+        let scale = u32::try_from(fraction.len()).map_err(|_| DecimalError::TooLong(limit))?;
+        Ok(Self(BigRational::new(digits, power_of_ten(scale))))
     }
 
-    /// The product of whole numbers, of any size.
-    pub(super) fn product(factors: impl IntoIterator<Item = u128>) -> Self {
-        let digits = factors.into_iter().map(BigInt::from).product();
-        Self(BigDecimal::new(digits, 0))
+    /// A whole number of any size.
+    #[must_use]
+    pub fn whole(number: impl Into<BigInt>) -> Self {
+        Self(BigRational::from_integer(number.into()))
     }
 
     /// Whether it is 0.
@@ -82,56 +101,55 @@ impl Exact {
         self.0.is_zero()
     }
 
-    /// One divided by `self`, if that is a finite decimal: 1/2^30 is, 1/3 is
-    /// not, nor is 1/0.
+    /// `self / divisor`; `None` if `divisor` is 0.
+    #[must_use]
+    pub fn over(&self, divisor: &Self) -> Option<Self> {
+        (!divisor.is_zero()).then(|| Self(&self.0 / &divisor.0))
+    }
+
+    /// One divided by `self`; `None` if it is 0.
     #[must_use]
     pub fn reciprocal(&self) -> Option<Self> {
-        if self.is_zero() {
-            return None;
-        }
-        let (digits, scale) = self.0.normalized().into_bigint_and_scale();
-        let (rest, twos) = without_factor(digits.clone(), 2);
-        let (rest, fives) = without_factor(rest, 5);
-        if rest != BigInt::from(1) {
-            return None;
-        }
-        let power = twos.max(fives);
-        let numerator = power_of_ten(power) / digits;
-        Some(Self(BigDecimal::new(numerator, i64::from(power) - scale)))
+        (!self.is_zero()).then(|| Self(self.0.recip()))
     }
 
     /// `self / divisor`, rounded half up to `digits` decimals (at most 100);
     /// `None` if `divisor` is 0.
     #[must_use]
     pub fn ratio(&self, divisor: &Self, digits: u32) -> Option<Self> {
-        if divisor.is_zero() {
-            return None;
-        }
-        let digits = digits.min(MAX_ROUNDED_DIGITS);
-        let (mut numerator, above) = self.0.clone().into_bigint_and_scale();
-        let (mut denominator, below) = divisor.0.clone().into_bigint_and_scale();
-        let shift = i64::from(digits) + below - above;
-        let scaled = power_of_ten(u32::try_from(shift.unsigned_abs()).ok()?);
-        if shift >= 0 {
-            numerator *= scaled;
-        } else {
-            denominator *= scaled;
-        }
-        let quotient = (numerator * 2 + &denominator) / (denominator * 2);
-        Some(Self(BigDecimal::new(quotient, i64::from(digits))))
+        self.over(divisor).map(|ratio| ratio.round(digits, Direction::HalfUp))
     }
 
-    /// Rounded half up to `digits` decimals (at most 100).
+    /// The smallest multiple of `step` that is not below `self`; `self` if
+    /// `step` is 0.
     #[must_use]
-    pub fn round_half_up(&self, digits: u32) -> Self {
-        let digits = i64::from(digits.min(MAX_ROUNDED_DIGITS));
-        Self(self.0.with_scale_round(digits, RoundingMode::HalfUp))
+    pub fn up_to_multiple(&self, step: &Self) -> Self {
+        match self.over(step) {
+            Some(steps) => Self(steps.0.ceil() * &step.0),
+            None => self.clone(),
+        }
+    }
+
+    /// What is left above `floor`, or 0.
+    #[must_use]
+    pub fn above(&self, floor: &Self) -> Self {
+        if self > floor { self - floor } else { Self::default() }
+    }
+
+    /// Rounded to `digits` decimals (at most 100).
+    #[must_use]
+    pub fn round(&self, digits: u32, direction: Direction) -> Self {
+        let scale = power_of_ten(digits.min(MAX_ROUNDED_DIGITS));
+        let scaled = &self.0 * &scale;
+        Self(BigRational::new(to_integer(&scaled, direction), scale))
     }
 
     /// For display: half up, with exactly `digits` decimals (at most 100).
     #[must_use]
     pub fn rounded(&self, digits: u32) -> String {
-        self.round_half_up(digits).0.to_plain_string()
+        let digits = digits.min(MAX_ROUNDED_DIGITS);
+        let scaled = to_integer(&(&self.0 * power_of_ten(digits)), Direction::HalfUp);
+        point(&scaled, digits)
     }
 
     /// For display: half up to that many significant digits, so that a
@@ -141,15 +159,100 @@ impl Exact {
         if self.is_zero() {
             return "0".to_owned();
         }
-        let digits = digits.min(const { NonZeroU64::MIN.saturating_add(99) });
-        let rounded = self.0.with_precision_round(digits, RoundingMode::HalfUp);
-        rounded.normalized().to_plain_string()
+        let digits = i64::try_from(digits.get()).unwrap_or(i64::MAX).min(100);
+        let decimals = digits - 1 - self.magnitude();
+        let Ok(places) = u32::try_from(decimals) else {
+            let step = Self::whole(power_of_ten(u32::try_from(-decimals).unwrap_or(0)));
+            let steps = to_integer(&(&self.0 / &step.0), Direction::HalfUp);
+            return (steps * step.0.to_integer()).to_string();
+        };
+        let scaled = to_integer(&(&self.0 * power_of_ten(places)), Direction::HalfUp);
+        stripped(point(&scaled, places))
     }
 
-    /// All digits, no exponent, no trailing zeros: the form that is stored.
+    /// The exponent of its first digit: 0 for 1 to 9, -1 for 0.1.
+    fn magnitude(&self) -> i64 {
+        let length = |number: &BigInt| {
+            i64::try_from(number.magnitude().to_string().len()).unwrap_or(i64::MAX)
+        };
+        let guess = length(self.0.numer()) - length(self.0.denom());
+        let power = power_of_ten(u32::try_from(guess.unsigned_abs()).unwrap_or(u32::MAX));
+        let power = BigRational::from_integer(power);
+        let power = if guess < 0 { power.recip() } else { power };
+        if self.0.abs() < power { guess - 1 } else { guess }
+    }
+
+    /// How many decimals it has; `None` if they never end.
+    fn decimals(&self) -> Option<u32> {
+        let (rest, twos) = without_factor(self.0.denom().clone(), 2);
+        let (rest, fives) = without_factor(rest, 5);
+        rest.is_one().then(|| twos.max(fives))
+    }
+
+    /// All digits, no exponent, no trailing zeros: the form that is stored. A
+    /// number without a finite decimal is rounded half up at the 40th: see
+    /// [`Exact::fraction`].
     #[must_use]
     pub fn to_plain_string(&self) -> String {
-        self.0.normalized().to_plain_string()
+        let decimals = self.decimals().unwrap_or(CUT_DIGITS);
+        let scaled = to_integer(&(&self.0 * power_of_ten(decimals)), Direction::HalfUp);
+        stripped(point(&scaled, decimals))
+    }
+
+    /// `numerator/denominator` in lowest terms, where no finite decimal says it.
+    #[must_use]
+    pub fn fraction(&self) -> Option<String> {
+        self.decimals().is_none().then(|| format!("{}/{}", self.0.numer(), self.0.denom()))
+    }
+
+    /// The value if it is a whole number below 2^64.
+    #[must_use]
+    pub fn to_u64(&self) -> Option<u64> {
+        if !self.0.is_integer() {
+            return None;
+        }
+        u64::try_from(self.0.numer()).ok()
+    }
+
+    /// Numerator and denominator, in lowest terms.
+    pub(super) fn parts(&self) -> (&BigInt, &BigInt) {
+        (self.0.numer(), self.0.denom())
+    }
+}
+
+fn to_integer(value: &BigRational, direction: Direction) -> BigInt {
+    let (numerator, denominator) = (value.numer().abs(), value.denom());
+    let (quotient, rest) = numerator.div_rem(denominator);
+    let twice: BigInt = rest.clone() * 2;
+    let up = match direction {
+        Direction::HalfUp => &twice >= denominator,
+        Direction::HalfDown => &twice > denominator,
+        Direction::HalfEven => &twice > denominator || (&twice == denominator && quotient.is_odd()),
+        Direction::Up => !rest.is_zero(),
+        Direction::Down => false,
+    };
+    let magnitude = if up { quotient + 1 } else { quotient };
+    if value.is_negative() { -magnitude } else { magnitude }
+}
+
+/// `scaled` with a point before its last `decimals` digits.
+fn point(scaled: &BigInt, decimals: u32) -> String {
+    let decimals = decimals as usize;
+    let sign = if scaled.sign() == Sign::Minus { "-" } else { "" };
+    let digits = scaled.magnitude().to_string();
+    if decimals == 0 {
+        return format!("{sign}{digits}");
+    }
+    let digits = format!("{digits:0>width$}", width = decimals + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    format!("{sign}{whole}.{fraction}")
+}
+
+fn stripped(text: String) -> String {
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
     }
 }
 
@@ -167,18 +270,28 @@ fn power_of_ten(exponent: u32) -> BigInt {
     BigInt::from(10).pow(exponent)
 }
 
+impl Default for Exact {
+    fn default() -> Self {
+        Self(BigRational::zero())
+    }
+}
+
 impl From<u64> for Exact {
     fn from(value: u64) -> Self {
-        Self(BigDecimal::from(value))
+        Self::whole(value)
     }
 }
 
 impl FromStr for Exact {
     type Err = DecimalError;
 
-    /// Reads back what [`Exact::to_plain_string`] wrote.
+    /// Reads back what [`Exact::to_plain_string`] or [`Exact::fraction`] wrote.
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        Self::parse(text, MAX_STORED_CHARS)
+        let Some((numerator, denominator)) = text.split_once('/') else {
+            return Self::parse(text, MAX_STORED_CHARS);
+        };
+        let read = |text| Self::parse(text, MAX_STORED_CHARS);
+        read(numerator)?.over(&read(denominator)?).ok_or(DecimalError::Malformed)
     }
 }
 
@@ -187,6 +300,22 @@ impl Mul for &Exact {
 
     fn mul(self, other: Self) -> Exact {
         Exact(&self.0 * &other.0)
+    }
+}
+
+impl Add for &Exact {
+    type Output = Exact;
+
+    fn add(self, other: Self) -> Exact {
+        Exact(&self.0 + &other.0)
+    }
+}
+
+impl Sub for &Exact {
+    type Output = Exact;
+
+    fn sub(self, other: Self) -> Exact {
+        Exact(&self.0 - &other.0)
     }
 }
 
@@ -210,7 +339,7 @@ impl fmt::Display for Exact {
 
 impl fmt::Debug for Exact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Exact({})", self.to_plain_string())
+        write!(f, "Exact({}/{})", self.0.numer(), self.0.denom())
     }
 }
 
@@ -230,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn decimals_are_read_and_written_without_loss() {
+    fn texts_come_back() {
         for text in ["0", "1", "0.2", "0.0000166667", "1000000", "123456789.987654321"] {
             assert_eq!(exact(text).to_plain_string(), text);
         }
@@ -247,21 +376,23 @@ mod tests {
             assert_eq!(text.parse::<Exact>(), Err(DecimalError::Exponent), "{text:?}");
         }
         assert_eq!("-0.2".parse::<Exact>(), Err(DecimalError::Negative));
-        assert_eq!("1".repeat(1025).parse::<Exact>(), Err(DecimalError::TooLong(1024)));
+        assert_eq!("1".repeat(4097).parse::<Exact>(), Err(DecimalError::TooLong(4096)));
+        assert_eq!("1/0".parse::<Exact>(), Err(DecimalError::Malformed));
     }
 
     #[test]
-    fn reciprocals_are_exact_or_absent() {
+    fn what_has_no_finite_decimal_keeps_its_fraction() {
+        let third = exact("1").over(&exact("3")).unwrap();
+        assert_eq!(third.fraction().as_deref(), Some("1/3"));
+        assert_eq!(third.to_plain_string(), format!("0.{}", "3".repeat(40)));
+        assert_eq!("1/3".parse(), Ok(third.clone()));
+        assert_eq!(&(&third + &third) + &third, exact("1"));
+        assert_eq!(exact("1073741824").reciprocal().unwrap().fraction(), None);
         assert_eq!(
-            exact("1073741824").reciprocal(),
-            Some(exact("0.000000000931322574615478515625"))
+            exact("1073741824").reciprocal().unwrap().to_plain_string(),
+            "0.000000000931322574615478515625"
         );
-        assert_eq!(exact("1000000000").reciprocal(), Some(exact("0.000000001")));
-        assert_eq!(exact("0.5").reciprocal(), Some(exact("2")));
-        assert_eq!(exact("1").reciprocal(), Some(exact("1")));
-        for text in ["0", "3", "3600", "0.7"] {
-            assert_eq!(exact(text).reciprocal(), None, "{text}");
-        }
+        assert_eq!(exact("0").reciprocal(), None);
     }
 
     #[test]
@@ -272,6 +403,7 @@ mod tests {
         assert_eq!(exact("9.995").rounded(2), "10.00");
         assert_eq!(exact("7").rounded(2), "7.00");
         assert_eq!(exact("2.5").rounded(0), "3");
+        assert_eq!((&exact("1") - &exact("1.005")).rounded(2), "-0.01");
         assert_eq!(
             format!("[{:>8.2}] [{:<6}]", exact("1.005"), exact("1.5")),
             "[    1.01] [1.5   ]"
@@ -279,13 +411,50 @@ mod tests {
     }
 
     #[test]
+    fn directions_differ_where_they_should() {
+        let round = |text, direction| exact(text).round(2, direction).to_plain_string();
+        for (direction, half, even, below) in [
+            (Direction::HalfUp, "26.09", "26.1", "26.08"),
+            (Direction::HalfDown, "26.08", "26.09", "26.08"),
+            (Direction::HalfEven, "26.08", "26.1", "26.08"),
+            (Direction::Up, "26.09", "26.1", "26.09"),
+            (Direction::Down, "26.08", "26.09", "26.08"),
+        ] {
+            assert_eq!(round("26.085", direction), half, "{direction:?}");
+            assert_eq!(round("26.095", direction), even, "{direction:?}");
+            assert_eq!(round("26.0801", direction), below, "{direction:?}");
+            assert_eq!(round("26.08", direction), "26.08", "{direction:?}");
+        }
+    }
+
+    #[test]
+    fn packages_are_whole() {
+        let million = exact("1000000");
+        assert_eq!(exact("500000").up_to_multiple(&million), million);
+        assert_eq!(exact("1000000").up_to_multiple(&million), million);
+        assert_eq!(exact("1000000.5").up_to_multiple(&million), exact("2000000"));
+        assert_eq!(exact("0").up_to_multiple(&million), exact("0"));
+        assert_eq!(exact("7").up_to_multiple(&exact("0")), exact("7"));
+    }
+
+    #[test]
     fn small_amounts_keep_their_significant_digits() {
         let three = NonZeroU64::new(3).unwrap();
-        assert_eq!(exact("0.00000043333420833").significant(three), "0.000000433");
-        assert_eq!(exact("51200.1024").significant(three), "51200");
-        assert_eq!(exact("0.09996").significant(three), "0.1");
-        assert_eq!(exact("0.5").significant(three), "0.5");
+        for (text, shown) in [
+            ("0.00000043333420833", "0.000000433"),
+            ("51200.1024", "51200"),
+            ("51250", "51300"),
+            ("0.09996", "0.1"),
+            ("0.5", "0.5"),
+            ("999.6", "1000"),
+            ("12.34", "12.3"),
+            ("1", "1"),
+            ("10", "10"),
+        ] {
+            assert_eq!(exact(text).significant(three), shown, "{text}");
+        }
         assert_eq!(Exact::default().significant(three), "0");
+        assert_eq!("1/3".parse::<Exact>().unwrap().significant(three), "0.333");
     }
 
     #[test]
@@ -297,5 +466,12 @@ mod tests {
         assert_eq!(exact("1000").ratio(&exact("0.001"), 0), Some(exact("1000000")));
         assert_eq!(exact("0").ratio(&exact("5"), 2), Some(exact("0")));
         assert_eq!(exact("5").ratio(&exact("0"), 2), None);
+    }
+
+    #[test]
+    fn whole_numbers_below_2_to_the_64_are_integers() {
+        assert_eq!(exact("18446744073709551615").to_u64(), Some(u64::MAX));
+        assert_eq!(exact("18446744073709551616").to_u64(), None);
+        assert_eq!(exact("0.5").to_u64(), None);
     }
 }

@@ -3,81 +3,206 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
-use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
-use toml::value::Datetime;
 
-use super::money::{Money, Rounding};
-use super::number::{Exact, MAX_FILE_CHARS};
-use super::unit::Phase;
+use super::money::Policy;
+use super::text::{Currency, Date, Id, InputName, Label, Per, Price};
+use super::unit::{Gigabyte, Phase};
 use crate::meter::Meter;
 
-/// Longest name, source or note, in characters.
-const MAX_LABEL_CHARS: usize = 500;
-
 /// A whole file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ModelFile {
-    pub id: Id,
+    pub id: Spanned<Id>,
     pub name: Label,
+    pub provider: Option<Label>,
     pub currency: Currency,
     pub granularity: Granularity,
-    pub effective_from: Date,
+    pub effective_from: Spanned<Date>,
+    pub effective_until: Option<Spanned<Date>>,
+    pub tariff: Option<Id>,
     pub retrieved: Date,
     pub source: Label,
-    pub rounding: Rounding,
+    pub uncertain: Option<Label>,
+    pub rounding: Policy,
+    pub digits: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub gb: Gigabyte,
+    pub month_days: Option<Spanned<Days>>,
+    #[serde(default)]
+    pub input: Vec<Spanned<InputFile>>,
+    #[serde(default)]
+    pub pool: Vec<Spanned<PoolFile>>,
     pub charge: Spanned<Vec<Spanned<ChargeFile>>>,
+    #[serde(default)]
+    pub variant: Vec<Spanned<VariantFile>>,
     #[serde(default)]
     pub example: Vec<Spanned<ExampleFile>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// The same tariff with some keys replaced.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VariantFile {
+    pub id: Spanned<Id>,
+    pub name: Label,
+    pub provider: Option<Label>,
+    pub currency: Option<Currency>,
+    pub granularity: Option<Granularity>,
+    pub effective_from: Option<Spanned<Date>>,
+    pub effective_until: Option<Spanned<Date>>,
+    pub tariff: Option<Id>,
+    pub retrieved: Option<Date>,
+    pub source: Option<Label>,
+    pub uncertain: Option<Label>,
+    pub rounding: Option<Policy>,
+    pub digits: Option<Spanned<u32>>,
+    pub gb: Option<Gigabyte>,
+    pub month_days: Option<Spanned<Days>>,
+    #[serde(default)]
+    pub prices: BTreeMap<Spanned<String>, Price>,
+    #[serde(default)]
+    pub without: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub input: Vec<Spanned<InputFile>>,
+    #[serde(default)]
+    pub pool: Vec<Spanned<PoolFile>>,
+    #[serde(default)]
+    pub charge: Vec<Spanned<ChargeFile>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InputFile {
+    pub name: Spanned<InputName>,
+    pub kind: Kind,
+    pub default: Option<Spanned<InputValue>>,
+    pub about: Label,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PoolFile {
+    pub name: Spanned<Label>,
+    pub unit: Label,
+    pub price: Option<Price>,
+    pub per: Option<Spanned<Per>>,
+    pub free: Option<Spanned<String>>,
+    pub credit_price: Option<Spanned<Price>>,
+    pub package: Option<Spanned<String>>,
+    #[serde(default)]
+    pub tier: Vec<Spanned<TierFile>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TierFile {
+    pub up_to: Option<Spanned<String>>,
+    pub price: Price,
+}
+
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChargeFile {
     pub name: Spanned<Label>,
     pub unit: Option<Label>,
-    pub price: Price,
+    pub basis: Option<Basis>,
+    pub price: Option<Price>,
     pub per: Option<Spanned<Per>>,
+    pub free: Option<Spanned<String>>,
+    pub credit_price: Option<Spanned<Price>>,
+    pub package: Option<Spanned<String>>,
+    #[serde(default)]
+    pub tier: Vec<Spanned<TierFile>>,
+    pub pool: Option<Spanned<String>>,
+    pub weight: Option<Spanned<Price>>,
+    pub when: Option<Spanned<String>>,
+    pub unless: Option<Spanned<String>>,
     #[serde(default)]
     pub factor: Vec<Spanned<FactorFile>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FactorFile {
     pub meter: Option<Spanned<String>>,
     pub phases: Option<Spanned<Vec<Phase>>>,
-    pub unit: Spanned<String>,
-    pub grid: Option<Spanned<String>>,
-    pub minimum: Option<Spanned<String>>,
+    pub input: Option<Spanned<String>>,
+    pub period: Option<Spanned<bool>>,
+    pub lookup: Option<Spanned<String>>,
     #[serde(default)]
-    pub fallback: Vec<FallbackFile>,
+    pub table: Vec<Spanned<RowFile>>,
+    pub max_of: Option<Spanned<Vec<Spanned<MeasureFile>>>>,
+    pub unit: Spanned<String>,
+    pub times: Option<Spanned<String>>,
+    pub above: Option<Spanned<String>>,
+    pub at_most: Option<Spanned<String>>,
+    pub limit: Option<Spanned<String>>,
+    pub minimum: Option<Spanned<String>>,
+    pub grid: Option<Spanned<String>>,
+    pub each: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub fallback: Vec<Spanned<FallbackFile>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RowFile {
+    pub up_to: Spanned<String>,
+    pub value: Price,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MeasureFile {
+    pub meter: Option<Spanned<String>>,
+    pub phases: Option<Spanned<Vec<Phase>>>,
+    pub input: Option<Spanned<String>>,
+    pub times: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FallbackFile {
-    pub meter: Spanned<Meter>,
+    pub meter: Option<Spanned<String>>,
+    pub value: Option<Spanned<String>>,
     pub note: Label,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExampleFile {
     pub name: Label,
     pub source: Label,
+    pub variant: Option<Spanned<String>>,
+    #[serde(default = "yes")]
+    pub free: bool,
+    pub days: Option<Spanned<Days>>,
+    pub rounding: Option<Policy>,
+    pub digits: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub set: BTreeMap<Spanned<String>, Spanned<InputValue>>,
     pub amount: Option<Price>,
     #[serde(default)]
-    pub quantities: BTreeMap<String, Spanned<Price>>,
+    pub lines: BTreeMap<Spanned<String>, Price>,
     #[serde(default)]
-    pub usage: Vec<UsageFile>,
+    pub quantities: BTreeMap<Spanned<String>, Price>,
+    #[serde(default)]
+    pub billable: BTreeMap<Spanned<String>, Price>,
+    pub disputed: Option<Label>,
+    #[serde(default)]
+    pub usage: Vec<Spanned<UsageFile>>,
 }
 
-#[derive(Debug, Deserialize)]
+const fn yes() -> bool {
+    true
+}
+
+/// Invocations that are alike: of an example, or of a file for `explain`.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UsageFile {
     pub requests: u64,
@@ -87,15 +212,29 @@ pub(super) struct UsageFile {
     pub phases: PhasesFile,
     #[serde(default)]
     pub meters: BTreeMap<Meter, Spanned<String>>,
+    #[serde(default)]
+    pub set: BTreeMap<Spanned<String>, Spanned<InputValue>>,
+    pub instances: Option<u64>,
+    pub instance_time: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PhasesFile {
     pub create: Option<Spanned<String>>,
     pub start: Option<Spanned<String>>,
     pub run: Option<Spanned<String>>,
     pub teardown: Option<Spanned<String>>,
+}
+
+/// A file of usage groups, for `explain --usage`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UsagesFile {
+    #[serde(default)]
+    pub set: BTreeMap<Spanned<String>, Spanned<InputValue>>,
+    #[serde(default)]
+    pub usage: Vec<Spanned<UsageFile>>,
 }
 
 /// How closely a bill follows the work that was done.
@@ -106,6 +245,8 @@ pub enum Granularity {
     Coarse,
     /// Bills what was used.
     Fine,
+    /// Bills some of both.
+    Hybrid,
 }
 
 impl Granularity {
@@ -115,6 +256,7 @@ impl Granularity {
         match self {
             Self::Coarse => "coarse",
             Self::Fine => "fine",
+            Self::Hybrid => "hybrid",
         }
     }
 }
@@ -125,133 +267,70 @@ impl fmt::Display for Granularity {
     }
 }
 
-/// A name that can be typed on a command line.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Id(pub String);
-
-impl TryFrom<String> for Id {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let allowed = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        if text.is_empty() || text.len() > 64 || text.starts_with('-') || !text.bytes().all(allowed)
-        {
-            return Err("an id has 1 to 64 characters out of a-z, 0-9 and -".to_owned());
-        }
-        Ok(Self(text))
-    }
+/// What a charge is counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// Every invocation.
+    Request,
+    /// Every stretch of time in which an instance serves at least one.
+    Instance,
+    /// Once a billing period.
+    Period,
 }
 
-/// Text that is shown to people.
+/// What an input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A span of time.
+    Time,
+    /// Memory or data.
+    Size,
+    /// Memory over time.
+    SizeTime,
+    /// How many of something.
+    Count,
+    /// A plain number, such as a rate or a share.
+    Number,
+    /// On or off.
+    Switch,
+}
+
+/// The value of an input as written: a quantity with its unit, a number, or
+/// whether a switch is on.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Label(pub Arc<str>);
+#[serde(untagged)]
+pub(super) enum InputValue {
+    Switch(bool),
+    Whole(u64),
+    Text(String),
+}
 
-impl TryFrom<String> for Label {
+impl InputValue {
+    /// As a person would have written it on a command line.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Switch(true) => "on".to_owned(),
+            Self::Switch(false) => "off".to_owned(),
+            Self::Whole(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+/// Days of a billing period.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct Days(pub u32);
+
+impl TryFrom<u32> for Days {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        if text.trim().is_empty() {
-            return Err("this text is empty".to_owned());
+    fn try_from(days: u32) -> Result<Self, String> {
+        if (1..=366).contains(&days) {
+            return Ok(Self(days));
         }
-        if text.chars().count() > MAX_LABEL_CHARS {
-            return Err(format!("this text has more than {MAX_LABEL_CHARS} characters"));
-        }
-        if text.contains(char::is_control) {
-            return Err("this text holds a control character, such as a line break".to_owned());
-        }
-        Ok(Self(text.into()))
-    }
-}
-
-/// An ISO 4217 code.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Currency(pub String);
-
-impl TryFrom<String> for Currency {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        if text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Ok(Self(text));
-        }
-        Err("a currency is three capital letters, such as \"USD\"".to_owned())
-    }
-}
-
-/// A calendar day, written without quotes, as TOML has it.
-#[derive(Debug)]
-pub(super) struct Date(pub String);
-
-impl<'de> Deserialize<'de> for Date {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Datetime::deserialize(deserializer) {
-            Ok(Datetime { date: Some(date), time: None, offset: None }) => {
-                Ok(Self(date.to_string()))
-            }
-            // The library's own message speaks of datetimes; this covers both.
-            _ => Err(D::Error::custom("a day has no quotes and no time, as in 2025-08-01")),
-        }
-    }
-}
-
-/// A quoted decimal: a price, an amount, a billed quantity.
-#[derive(Debug)]
-pub(super) struct Price(pub Exact);
-
-impl Price {
-    pub(super) fn into_money(self) -> Money {
-        Money::new(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Price {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DecimalVisitor { integers: false }).map(Self)
-    }
-}
-
-/// The quantity that a price is for: a quoted decimal or a bare integer.
-#[derive(Debug)]
-pub(super) struct Per(pub Exact);
-
-impl<'de> Deserialize<'de> for Per {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DecimalVisitor { integers: true }).map(Self)
-    }
-}
-
-struct DecimalVisitor {
-    integers: bool,
-}
-
-impl Visitor<'_> for DecimalVisitor {
-    type Value = Exact;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.integers {
-            "an integer, or a decimal in quotes such as \"0.5\""
-        } else {
-            "a decimal in quotes, such as \"0.20\": a bare number would go through binary \
-             floating point, which has no exact 0.20"
-        })
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Exact, E> {
-        Exact::parse(text, MAX_FILE_CHARS).map_err(|error| {
-            let start: String = text.chars().take(MAX_FILE_CHARS).collect();
-            E::custom(format!("`{start}` {error}"))
-        })
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Exact, E> {
-        if !self.integers {
-            return Err(E::invalid_type(serde::de::Unexpected::Signed(value), &self));
-        }
-        u64::try_from(value)
-            .map(Exact::from)
-            .map_err(|_| E::custom(format!("`{value}` is negative")))
+        Err(format!("a billing period has 1 to 366 days, not {days}"))
     }
 }

@@ -10,19 +10,23 @@ use crate::units::Nanos;
 
 /// What a factor measures; units convert within a dimension, never across.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dimension {
-    /// Metered in nanoseconds.
+pub enum Dimension {
+    /// In nanoseconds.
     Time,
-    /// Metered in bytes.
+    /// In bytes.
     Size,
-    /// Metered in byte-milliseconds.
+    /// In byte-milliseconds.
     SizeTime,
-    /// Metered in cycles or ticks.
+    /// In thousandths of a CPU.
+    CpuShare,
+    /// In cycles or ticks.
     Cycles,
-    /// Metered as a count.
+    /// A count of events.
     Events,
     /// One an invocation.
     Requests,
+    /// A plain number, in whatever unit the model writes.
+    Number,
 }
 
 /// A unit's name and how many of the metered unit it has.
@@ -35,6 +39,7 @@ const TIME: &[UnitSize] = &[
     ("s", 1_000_000_000),
     ("min", 60_000_000_000),
     ("h", 3_600_000_000_000),
+    ("day", 86_400_000_000_000),
 ];
 
 /// Decimal and binary units stay apart: 1 GiB is 7.4 % more than 1 GB, and
@@ -44,9 +49,11 @@ const SIZE: &[UnitSize] = &[
     ("kB", 1_000),
     ("MB", 1_000_000),
     ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
     ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
 ];
 
 const SIZE_TIME: &[UnitSize] = &[
@@ -54,41 +61,103 @@ const SIZE_TIME: &[UnitSize] = &[
     ("MB-ms", 1_000_000),
     ("MB-s", 1_000_000_000),
     ("GB-s", 1_000_000_000_000),
+    ("GB-h", 3_600_000_000_000_000),
     ("MiB-ms", 1 << 20),
     ("MiB-s", 1_000 << 20),
     ("GiB-s", 1_000 << 30),
+    ("GiB-h", 3_600_000 << 30),
 ];
 
+const CPU_SHARE: &[UnitSize] = &[("mvCPU", 1), ("vCPU", 1_000)];
 const CYCLES: &[UnitSize] = &[("cycle", 1)];
 const EVENTS: &[UnitSize] = &[("event", 1)];
 const REQUESTS: &[UnitSize] = &[("request", 1)];
 
+/// How a provider means the units MB and GB that people give in its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gigabyte {
+    /// 1 GB is 2^30 bytes.
+    Binary,
+    /// 1 GB is 10^9 bytes.
+    #[default]
+    Decimal,
+}
+
+impl Gigabyte {
+    /// The unit that the provider means by `unit`, such as `MiB` by `MB`.
+    #[must_use]
+    pub fn meant(self, unit: &str) -> Option<&'static str> {
+        const WORDS: &[(&str, &str)] = &[
+            ("kB", "KiB"),
+            ("MB", "MiB"),
+            ("GB", "GiB"),
+            ("TB", "TiB"),
+            ("MB-ms", "MiB-ms"),
+            ("MB-s", "MiB-s"),
+            ("GB-s", "GiB-s"),
+            ("GB-h", "GiB-h"),
+        ];
+        let binary = WORDS.iter().find(|(word, _)| *word == unit).map(|(_, binary)| *binary);
+        binary.filter(|_| self == Self::Binary)
+    }
+}
+
 impl Dimension {
     /// The dimension of a meter.
-    pub(super) const fn of(meter: Meter) -> Self {
+    #[must_use]
+    pub const fn of(meter: Meter) -> Self {
         match meter.unit() {
             Unit::Nanosecond => Self::Time,
             Unit::Byte => Self::Size,
             Unit::ByteMillisecond => Self::SizeTime,
             Unit::Cycle => Self::Cycles,
             Unit::Event => Self::Events,
+            Unit::MilliCpu => Self::CpuShare,
         }
     }
 
-    const fn units(self) -> &'static [UnitSize] {
+    /// Names and sizes of its units, smallest first within a family; none for
+    /// plain numbers.
+    #[must_use]
+    pub const fn units(self) -> &'static [UnitSize] {
         match self {
             Self::Time => TIME,
             Self::Size => SIZE,
             Self::SizeTime => SIZE_TIME,
+            Self::CpuShare => CPU_SHARE,
             Self::Cycles => CYCLES,
             Self::Events => EVENTS,
             Self::Requests => REQUESTS,
+            Self::Number => &[],
         }
     }
 
-    /// The unit of that name, or a sentence that lists the ones there are.
-    pub(super) fn unit(self, name: &str) -> Result<UnitSize, String> {
-        self.units().iter().copied().find(|(unit, _)| *unit == name).ok_or_else(|| {
+    /// The name used in price models and their schema.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Size => "size",
+            Self::SizeTime => "size_time",
+            Self::CpuShare => "cpu_share",
+            Self::Cycles => "cycles",
+            Self::Events => "events",
+            Self::Requests => "requests",
+            Self::Number => "number",
+        }
+    }
+
+    /// The size of the unit of that name, or a sentence that lists the ones
+    /// there are. Any word is a unit of plain numbers.
+    pub(super) fn unit(self, name: &str) -> Result<u64, String> {
+        if self == Self::Number {
+            return Ok(1);
+        }
+        let singular = name.strip_suffix('s').filter(|name| !name.is_empty());
+        let found = |name: &str| self.units().iter().find(|(unit, _)| *unit == name);
+        let plural = singular.filter(|_| self.base().0.len() > 3).and_then(found);
+        found(name).or(plural).map(|(_, size)| *size).ok_or_else(|| {
             format!(
                 "`{name}` is not a unit of {self}: use {}",
                 one_of(self.units().iter().map(|u| u.0))
@@ -96,29 +165,61 @@ impl Dimension {
         })
     }
 
-    /// Reads `<decimal> <unit>` as a whole number of the metered unit.
-    pub(super) fn quantity(self, text: &str) -> Result<u64, String> {
+    /// Reads `<decimal> <unit>` in the metered unit; `gb` is what the writer
+    /// means by MB and GB.
+    pub(super) fn quantity(self, text: &str, gb: Gigabyte) -> Result<Exact, String> {
         let split = text.find(|c: char| !matches!(c, '0'..='9' | '.')).unwrap_or(text.len());
         let (number, unit) = text.split_at(split);
         let unit = unit.trim();
-        if number.is_empty() || unit.is_empty() {
-            return Err(format!(
-                "`{text}` is not an amount of {self}: write a number and a unit ({})",
-                one_of(self.units().iter().map(|u| u.0))
-            ));
+        // A bare number says all of a count, but not of a time.
+        let bare = self.units().len() <= 1;
+        if number.is_empty() || (unit.is_empty() && !bare) {
+            return Err(format!("`{text}` is not an amount of {self}: {}", self.expected()));
         }
         let number =
             Exact::parse(number, MAX_FILE_CHARS).map_err(|error| format!("`{number}` {error}"))?;
-        let (_, size) = self.unit(unit)?;
-        let metered = &number * &Exact::from(size);
-        metered.to_plain_string().parse().map_err(|_| {
+        if unit.is_empty() {
+            return Ok(number);
+        }
+        let size = self.unit(gb.meant(unit).unwrap_or(unit))?;
+        Ok(&number * &Exact::from(size))
+    }
+
+    /// Reads `<decimal> <unit>` as a whole number of the metered unit.
+    pub(super) fn whole(self, text: &str, gb: Gigabyte) -> Result<u64, String> {
+        let metered = self.quantity(text, gb)?;
+        metered.to_u64().ok_or_else(|| {
             let (base, _) = self.base();
             format!("`{text}` is {metered} {base}: not a whole number below 2^64")
         })
     }
 
+    fn expected(self) -> String {
+        match self {
+            Self::Number => "write a number".to_owned(),
+            _ => {
+                format!("write a number and a unit ({})", one_of(self.units().iter().map(|u| u.0)))
+            }
+        }
+    }
+
     fn base(self) -> UnitSize {
         self.units().first().copied().unwrap_or(("", 1))
+    }
+
+    /// For people: `value` of the metered unit in the largest unit that leaves
+    /// at most two decimals, such as `27.55 ms` or `1.5 GiB`.
+    #[must_use]
+    pub fn shown(self, value: &Exact) -> String {
+        let hundred = Exact::from(100);
+        let fits = |unit: &&UnitSize| {
+            let Some(amount) = value.over(&Exact::from(unit.1)) else { return false };
+            amount >= Exact::from(1) && (&amount * &hundred).to_u64().is_some()
+        };
+        let fitting = self.units().iter().filter(fits).max_by_key(|unit| unit.1);
+        let (unit, size) = fitting.copied().unwrap_or(self.base());
+        let amount = value.over(&Exact::from(size)).unwrap_or_default();
+        format!("{amount} {unit}").trim_end().to_owned()
     }
 }
 
@@ -128,9 +229,11 @@ impl fmt::Display for Dimension {
             Self::Time => "time",
             Self::Size => "memory or data",
             Self::SizeTime => "memory over time",
+            Self::CpuShare => "CPU share",
             Self::Cycles => "cycles",
             Self::Events => "events",
             Self::Requests => "requests",
+            Self::Number => "plain numbers",
         })
     }
 }
@@ -193,18 +296,35 @@ impl fmt::Display for Phase {
 mod tests {
     use super::*;
 
+    fn whole(dimension: Dimension, text: &str) -> Result<u64, String> {
+        dimension.whole(text, Gigabyte::Decimal)
+    }
+
     #[test]
     fn quantities_are_whole_numbers_of_the_metered_unit() {
-        assert_eq!(Dimension::Time.quantity("1307.68 ms"), Ok(1_307_680_000));
-        assert_eq!(Dimension::Size.quantity("128MiB"), Ok(134_217_728));
-        assert_eq!(Dimension::Size.quantity("1 GB"), Ok(1_000_000_000));
-        assert_eq!(Dimension::SizeTime.quantity("1 GiB-s"), Ok(1_073_741_824_000));
-        assert_eq!(Dimension::Cycles.quantity("0 cycle"), Ok(0));
+        assert_eq!(whole(Dimension::Time, "1307.68 ms"), Ok(1_307_680_000));
+        assert_eq!(whole(Dimension::Size, "128MiB"), Ok(134_217_728));
+        assert_eq!(whole(Dimension::Size, "1 GB"), Ok(1_000_000_000));
+        assert_eq!(whole(Dimension::SizeTime, "1 GiB-s"), Ok(1_073_741_824_000));
+        assert_eq!(whole(Dimension::Cycles, "0 cycle"), Ok(0));
+        assert_eq!(whole(Dimension::Events, "12 events"), Ok(12));
+        assert_eq!(whole(Dimension::Events, "12"), Ok(12));
+        assert_eq!(whole(Dimension::CpuShare, "0.6 vCPU"), Ok(600));
+        assert_eq!(whole(Dimension::Number, "3 tenants"), Ok(3));
+    }
+
+    #[test]
+    fn a_provider_that_says_gb_may_mean_gib() {
+        let binary = |text| Dimension::Size.whole(text, Gigabyte::Binary);
+        assert_eq!(binary("1 GB"), Ok(1 << 30));
+        assert_eq!(binary("1536MB"), Ok(1536 << 20));
+        assert_eq!(binary("1 GiB"), Ok(1 << 30));
+        assert_eq!(binary("1 B"), Ok(1));
     }
 
     #[test]
     fn other_quantities_say_what_is_wrong() {
-        let complaint = |text| Dimension::Time.quantity(text).unwrap_err();
+        let complaint = |text| whole(Dimension::Time, text).unwrap_err();
         assert!(complaint("1 GiB").starts_with("`GiB` is not a unit of time: use `ns`, `us`"));
         assert!(complaint("10").contains("write a number and a unit"));
         assert!(complaint("-1 ms").contains("write a number and a unit"));
@@ -212,6 +332,18 @@ mod tests {
         assert!(complaint("999999999999 h").contains("not a whole number below 2^64"));
         assert!(complaint("1e99 s").contains("is not a unit"));
         assert!(complaint(&format!("{} s", "9".repeat(60))).contains("more than 40 characters"));
+    }
+
+    #[test]
+    fn people_see_the_unit_that_fits() {
+        let shown = |dimension: Dimension, value: u64| dimension.shown(&Exact::from(value));
+        assert_eq!(shown(Dimension::Time, 120_000_000), "120 ms");
+        assert_eq!(shown(Dimension::Time, 27_550_000), "27.55 ms");
+        assert_eq!(shown(Dimension::Size, 1536 << 20), "1.5 GiB");
+        assert_eq!(shown(Dimension::Size, 1 << 30), "1 GiB");
+        assert_eq!(shown(Dimension::CpuShare, 1_500), "1.5 vCPU");
+        assert_eq!(shown(Dimension::Time, 0), "0 ns");
+        assert_eq!(shown(Dimension::Time, 1_307_680_000), "1307.68 ms");
     }
 
     #[test]

@@ -1,0 +1,137 @@
+//! `pricing check`: every rule of every file, and every worked example.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cli::{Common, Failure, Outcome, say};
+use crate::pricing::{self, Example, PriceModel};
+use crate::report::{Cell, Column, Table};
+
+/// Options of `pricing check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer pricing check
+  cyclometer pricing check ./my-tariff.toml
+
+Nothing is run and nothing is stored. An example passes if the model's figure,
+rounded as the model's policy says, is the printed one to its last digit.")]
+pub(super) struct Options {
+    /// Price files [default: all models there are]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// One row an example rather than one a model
+    #[arg(long)]
+    examples: bool,
+}
+
+/// What became of an example.
+enum Verdict {
+    Passes,
+    Disputed(String),
+    Fails(String),
+}
+
+impl Verdict {
+    fn of(example: &Example, model: &PriceModel) -> Self {
+        match (example.check(model), example.disputed()) {
+            (Err(failure), _) => Self::Fails(failure.to_string()),
+            (Ok(()), Some(reason)) => Self::Disputed(reason.to_owned()),
+            (Ok(()), None) => Self::Passes,
+        }
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    let mut failed = false;
+    let mut models: Vec<PriceModel> = Vec::new();
+    if options.files.is_empty() {
+        let catalog = common.price_catalog()?;
+        for (origin, text) in pricing::shipped() {
+            if let Err(error) = PriceModel::parse_all(text, origin) {
+                say(&format!("error: {error}"));
+                failed = true;
+            }
+        }
+        for overlap in catalog.overlaps() {
+            say(&format!("error: {overlap}"));
+            failed = true;
+        }
+        models.extend_from_slice(catalog.models());
+    }
+    for file in &options.files {
+        let text = pricing::read(file).map_err(Failure::failed)?;
+        match PriceModel::parse_all(&text, &file.display().to_string()) {
+            Ok(found) => models.extend(found),
+            Err(error) => {
+                say(&format!("error: {error}"));
+                failed = true;
+            }
+        }
+    }
+    failed |= report(common, options, &models)?;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Prints the tables; whether an example fails.
+fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<bool, Failure> {
+    let mut counts = [0_usize; 3];
+    let mut by_model = Table::new(&[
+        Column::text("model", "model"),
+        Column::number("examples", "examples"),
+        Column::number("pass", "pass"),
+        Column::number("disputed", "disputed"),
+        Column::number("fail", "fail"),
+        Column::text("rounding", "rounding"),
+    ]);
+    let mut by_example = Table::new(&[
+        Column::text("model", "model"),
+        Column::text("example", "example"),
+        Column::text("result", "result"),
+        Column::text("rounding", "rounding"),
+        Column::hidden("source"),
+        Column::hidden("reason"),
+    ]);
+    for model in models {
+        let mut own = [0_usize; 3];
+        for example in model.examples() {
+            let (slot, word, reason) = match Verdict::of(example, model) {
+                Verdict::Passes => (0, "passes", String::new()),
+                Verdict::Disputed(reason) => (1, "disputed", reason),
+                Verdict::Fails(reason) => (2, "FAILS", reason),
+            };
+            own[slot] += 1;
+            if slot > 0 {
+                let example = example.name();
+                say(&format!("{}: {word}: {example}: {reason}", model.id()));
+            }
+            by_example.push(vec![
+                Cell::text(model.id()),
+                Cell::text(example.name()),
+                Cell::text(word),
+                Cell::text(example.rounding().policy.name()),
+                Cell::text(example.source()),
+                Cell::text(reason),
+            ]);
+        }
+        by_model.push(vec![
+            Cell::text(model.id()),
+            Cell::new(model.examples().len(), model.examples().len()),
+            Cell::new(own[0], own[0]),
+            Cell::new(own[1], own[1]),
+            Cell::new(own[2], own[2]),
+            Cell::text(model.rounding().policy.name()),
+        ]);
+        for (sum, own) in counts.iter_mut().zip(own) {
+            *sum += own;
+        }
+    }
+    common.print(if options.examples { &by_example } else { &by_model })?;
+    let [pass, disputed, fail] = counts;
+    say(&format!(
+        "{} models, {} examples: {pass} pass, {disputed} disputed, {fail} fail",
+        models.len(),
+        pass + disputed + fail
+    ));
+    Ok(fail > 0)
+}

@@ -1,0 +1,410 @@
+//! One usage through one charge, exactly and step by step: the definition that
+//! the [compiled](super::compile) form is held against.
+
+use std::fmt;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::charge::{Charge, Factor, Measure, Row, StandIn, Times};
+use super::model::PriceModel;
+use super::money::Money;
+use super::number::Exact;
+use super::terms::Terms;
+use super::unit::{Dimension, Phase, one_of};
+use crate::meter::{Meter, Usage};
+
+/// What one charge comes to for one invocation, at the list price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineItem {
+    /// The charge that was applied.
+    pub charge: Arc<Charge>,
+    /// How much was billed, in [`Charge::unit`], after grids and minimums.
+    pub quantity: Exact,
+    /// quantity x rate, exact.
+    pub amount: Money,
+    /// What a reader must know, such as a meter that stood in for another.
+    pub note: Option<Arc<str>>,
+}
+
+/// A price model applied to one usage, itemised, at list prices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bill {
+    /// One line for each charge that is counted by requests or instances.
+    pub lines: Vec<LineItem>,
+    /// The exact sum of the lines.
+    pub total: Money,
+}
+
+/// Why a usage cannot be billed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
+#[error("{missing} (needed by the charge `{charge}`)")]
+pub struct Refusal {
+    /// The charge that needs it.
+    pub charge: Arc<str>,
+    /// What is missing.
+    pub missing: Missing,
+}
+
+/// What a usage lacks, or has too much of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Missing {
+    /// A meter, and those that could have stood in for it.
+    Meter {
+        /// The meter that the charge is defined on.
+        meter: Meter,
+        /// Its stand-ins.
+        fallbacks: Vec<Meter>,
+    },
+    /// Phases of which at least one is needed.
+    Phases(Arc<[Phase]>),
+    /// An input that nobody gave.
+    Input(Arc<str>),
+    /// More of a meter than the provider offers: the limit, for people.
+    Limit {
+        /// What there is too much of.
+        of: Arc<str>,
+        /// The most that is offered.
+        most: Arc<str>,
+    },
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Meter { meter, fallbacks } if fallbacks.is_empty() => {
+                write!(f, "`{meter}` was not measured")
+            }
+            Self::Meter { meter, fallbacks } => {
+                write!(f, "`{meter}` (or {}) was not measured", one_of(fallbacks))
+            }
+            Self::Phases(phases) => write!(f, "no phase {} was measured", one_of(&**phases)),
+            Self::Input(name) => {
+                write!(f, "`{name}` is not known: no meter has it, give it with --set {name}=...")
+            }
+            Self::Limit { of, most } => write!(f, "`{of}` is above {most}, the most on offer"),
+        }
+    }
+}
+
+/// What happened to a value on its way to the bill, for people to follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What it is or what was done: `start + run`, `up to the next 1 ms`.
+    pub what: String,
+    /// The value after it, in the metered unit.
+    pub value: Exact,
+    /// What kind of value it is.
+    pub dimension: Dimension,
+}
+
+/// A factor's value and how it came about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactorTrace {
+    /// The steps, measured value first.
+    pub steps: Vec<Step>,
+    /// The billed value, in [`FactorTrace::unit`].
+    pub billed: Exact,
+    /// The factor's unit.
+    pub unit: Arc<str>,
+}
+
+/// What is looked at: a usage under terms.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub model: &'a PriceModel,
+    pub usage: &'a Usage,
+    pub terms: &'a Terms,
+}
+
+/// A factor's value, in the metered unit.
+pub(super) struct Reading {
+    /// After grids and minimums.
+    pub billed: Exact,
+    /// Before them.
+    pub raw: Exact,
+    pub note: Option<Arc<str>>,
+}
+
+type Trace<'a> = Option<&'a mut Vec<Step>>;
+
+fn tell(trace: &mut Trace<'_>, value: &Exact, dimension: Dimension, what: impl FnOnce() -> String) {
+    if let Some(steps) = trace {
+        steps.push(Step { what: what(), value: value.clone(), dimension });
+    }
+}
+
+impl Scene<'_> {
+    /// Whether the charge applies under these terms.
+    pub(super) fn applies(&self, charge: &Charge) -> bool {
+        charge.condition.is_none_or(|(switch, on)| self.terms.is_on(switch) == on)
+    }
+
+    /// The billed quantity of a charge, in its unit.
+    pub(super) fn quantity(&self, charge: &Charge) -> Result<(Exact, Option<Arc<str>>), Refusal> {
+        let mut quantity = Exact::from(1);
+        let mut notes: Vec<Arc<str>> = Vec::new();
+        if !self.applies(charge) {
+            return Ok((Exact::default(), None));
+        }
+        for factor in &charge.factors {
+            let reading = self.factor(factor, None).map_err(|missing| refusal(charge, missing))?;
+            quantity = &quantity * &reading.billed.over(&factor.size).unwrap_or_default();
+            notes.extend(reading.note);
+        }
+        Ok((quantity, joined(&notes)))
+    }
+
+    /// The same with every step.
+    pub(super) fn traced(&self, charge: &Charge) -> Result<Vec<FactorTrace>, Refusal> {
+        let trace = |factor: &Factor| {
+            let mut steps = Vec::new();
+            let reading = self.factor(factor, Some(&mut steps))?;
+            let billed = reading.billed.over(&factor.size).unwrap_or_default();
+            let unit = Arc::clone(&factor.unit);
+            Ok(FactorTrace { steps, billed, unit })
+        };
+        let traces = charge.factors.iter().map(trace).collect::<Result<_, _>>();
+        traces.map_err(|missing| refusal(charge, missing))
+    }
+
+    pub(super) fn factor(&self, factor: &Factor, mut trace: Trace<'_>) -> Result<Reading, Missing> {
+        if factor.each {
+            return self.each_phase(factor, trace);
+        }
+        let (measured, note) = self.measured(factor, &mut trace)?;
+        let value = self.times(&measured, &factor.times, factor.dimension, &mut trace)?;
+        let raw = shape(factor, value, &mut trace).ok_or_else(|| limit_of(factor))?;
+        let billed = on_grid(factor, &raw, &mut trace);
+        Ok(Reading { billed, raw, note })
+    }
+
+    /// Each phase on the grid by itself, then the sum.
+    fn each_phase(&self, factor: &Factor, mut trace: Trace<'_>) -> Result<Reading, Missing> {
+        let Measure::Phases(phases) = &factor.measure else {
+            return Err(Missing::Phases(Arc::new([])));
+        };
+        let mut reading = Reading { billed: Exact::default(), raw: Exact::default(), note: None };
+        let mut any = false;
+        for phase in phases.iter() {
+            let Some(span) = phase.of(&self.usage.phases) else { continue };
+            any = true;
+            let value = Exact::from(span.0);
+            tell(&mut trace, &value, Dimension::Time, || phase.to_string());
+            reading.billed += &on_grid(factor, &value, &mut trace);
+            reading.raw += &value;
+        }
+        if !any {
+            return Err(Missing::Phases(Arc::clone(phases)));
+        }
+        tell(&mut trace, &reading.billed, Dimension::Time, || "sum".to_owned());
+        Ok(reading)
+    }
+
+    /// The value of the measure, or of what stands in for it.
+    fn measured(
+        &self,
+        factor: &Factor,
+        trace: &mut Trace<'_>,
+    ) -> Result<(Exact, Option<Arc<str>>), Missing> {
+        let missing = match self.read(&factor.measure, trace) {
+            Ok(value) => return Ok((value, None)),
+            Err(missing @ Missing::Limit { .. }) => return Err(missing),
+            Err(missing) => missing,
+        };
+        for fallback in &factor.fallbacks {
+            let (value, what) = match &fallback.stand_in {
+                StandIn::Meter(meter) => (self.usage.get(*meter).map(Exact::from), meter.name()),
+                StandIn::Value(value) => (Some(value.clone()), "assumed"),
+            };
+            let Some(value) = value else { continue };
+            let value = match &factor.measure {
+                Measure::Lookup { rows, .. } => row_for(rows, &value, what, factor.dimension)?,
+                _ => value,
+            };
+            tell(trace, &value, factor.dimension, || what.to_owned());
+            return Ok((value, Some(Arc::clone(&fallback.note))));
+        }
+        Err(with_fallbacks(missing, factor))
+    }
+
+    fn read(&self, measure: &Measure, trace: &mut Trace<'_>) -> Result<Exact, Missing> {
+        let value = match measure {
+            Measure::Requests | Measure::Month => Exact::from(1),
+            Measure::Meter(meter) => {
+                let missing = || Missing::Meter { meter: *meter, fallbacks: Vec::new() };
+                Exact::from(self.usage.get(*meter).ok_or_else(missing)?)
+            }
+            Measure::Phases(phases) => self.phases(phases)?,
+            Measure::Input(input) => {
+                let name = &self.model.inputs()[*input].name;
+                let value = self.terms.input(*input);
+                value.cloned().ok_or_else(|| Missing::Input(Arc::clone(name)))?
+            }
+            Measure::Period => self.terms.period.clone(),
+            Measure::Lookup { of, rows } => {
+                let key = self.read(of, trace)?;
+                row_for(rows, &key, &self.name(of), self.dimension(of))?
+            }
+            Measure::MaxOf(several) => {
+                let mut largest = Exact::default();
+                for (measure, times) in several {
+                    let value = self.read(measure, trace)?;
+                    let value = self.times(&value, times, self.dimension(measure), trace)?;
+                    largest = largest.max(value);
+                }
+                largest
+            }
+        };
+        tell(trace, &value, self.dimension(measure), || self.name(measure));
+        Ok(value)
+    }
+
+    /// Adds before any rounding. A phase that is `None` does not exist in that
+    /// lane and adds nothing; if none exists, there is nothing to bill by.
+    fn phases(&self, phases: &Arc<[Phase]>) -> Result<Exact, Missing> {
+        let spans = phases.iter().filter_map(|phase| phase.of(&self.usage.phases));
+        let sum = spans.map(|span| u128::from(span.0)).reduce(|sum, span| sum + span);
+        sum.map(Exact::whole).ok_or_else(|| Missing::Phases(Arc::clone(phases)))
+    }
+
+    fn times(
+        &self,
+        value: &Exact,
+        times: &Times,
+        dimension: Dimension,
+        trace: &mut Trace<'_>,
+    ) -> Result<Exact, Missing> {
+        let by = match times {
+            Times::Once => return Ok(value.clone()),
+            Times::By(by) => by,
+            Times::Input(input) => {
+                let name = &self.model.inputs()[*input].name;
+                self.terms.input(*input).ok_or_else(|| Missing::Input(Arc::clone(name)))?
+            }
+        };
+        let product = value * by;
+        tell(trace, &product, dimension, || format!("x {by}"));
+        Ok(product)
+    }
+
+    fn dimension(&self, measure: &Measure) -> Dimension {
+        match measure {
+            Measure::Meter(meter) => Dimension::of(*meter),
+            Measure::Input(input) => self.model.inputs()[*input].dimension(),
+            Measure::Phases(_) | Measure::Period => Dimension::Time,
+            Measure::Requests => Dimension::Requests,
+            Measure::Lookup { .. } | Measure::Month => Dimension::Number,
+            Measure::MaxOf(several) => {
+                several.first().map_or(Dimension::Number, |(measure, _)| self.dimension(measure))
+            }
+        }
+    }
+
+    /// What people call a measure.
+    fn name(&self, measure: &Measure) -> String {
+        match measure {
+            Measure::Requests => "requests".to_owned(),
+            Measure::Meter(meter) => meter.name().to_owned(),
+            Measure::Phases(phases) => {
+                let there = phases.iter().filter(|phase| phase.of(&self.usage.phases).is_some());
+                there.map(|phase| phase.name()).collect::<Vec<_>>().join(" + ")
+            }
+            Measure::Input(input) => self.model.inputs()[*input].name.to_string(),
+            Measure::Period | Measure::Month => "billing period".to_owned(),
+            Measure::Lookup { of, .. } => format!("by {}", self.name(of)),
+            Measure::MaxOf(_) => "the largest".to_owned(),
+        }
+    }
+}
+
+pub(super) fn refusal(charge: &Charge, missing: Missing) -> Refusal {
+    Refusal { charge: Arc::clone(&charge.name), missing }
+}
+
+fn with_fallbacks(missing: Missing, factor: &Factor) -> Missing {
+    match missing {
+        Missing::Meter { meter, .. } => {
+            let meters = factor.fallbacks.iter().filter_map(|it| match &it.stand_in {
+                StandIn::Meter(meter) => Some(*meter),
+                StandIn::Value(_) => None,
+            });
+            Missing::Meter { meter, fallbacks: meters.collect() }
+        }
+        other => other,
+    }
+}
+
+/// The value of the first row that reaches up to `key`.
+fn row_for(rows: &[Row], key: &Exact, of: &str, dimension: Dimension) -> Result<Exact, Missing> {
+    let found = rows.iter().find(|row| *key <= row.up_to).map(|row| row.value.clone());
+    found.ok_or_else(|| Missing::Limit {
+        of: of.into(),
+        most: rows.last().map_or_else(String::new, |row| dimension.shown(&row.up_to)).into(),
+    })
+}
+
+pub(super) fn limit_of(factor: &Factor) -> Missing {
+    let of = match &factor.measure {
+        Measure::Meter(meter) => meter.name(),
+        Measure::Phases(_) | Measure::Period | Measure::MaxOf(_) => "time",
+        _ => "value",
+    };
+    let most = factor.limit.as_ref().map(|most| factor.dimension.shown(most));
+    Missing::Limit { of: of.into(), most: most.unwrap_or_default().into() }
+}
+
+/// `above` and `at_most`; `None` beyond the limit.
+fn shape(factor: &Factor, mut value: Exact, trace: &mut Trace<'_>) -> Option<Exact> {
+    let shown = |limit: &Exact| factor.dimension.shown(limit);
+    if factor.limit.as_ref().is_some_and(|limit| value > *limit) {
+        return None;
+    }
+    if let Some(floor) = &factor.above {
+        value = value.above(floor);
+        tell(trace, &value, factor.dimension, || format!("above {}", shown(floor)));
+    }
+    if let Some(most) = factor.at_most.as_ref().filter(|most| value > **most) {
+        value = most.clone();
+        tell(trace, &value, factor.dimension, || format!("at most {}", shown(most)));
+    }
+    Some(value)
+}
+
+/// At least the minimum, then up to the next step of the grid.
+fn on_grid(factor: &Factor, value: &Exact, trace: &mut Trace<'_>) -> Exact {
+    let shown = |limit: &Exact| factor.dimension.shown(limit);
+    let mut billed = value.clone();
+    if billed < factor.minimum {
+        billed = factor.minimum.clone();
+        tell(trace, &billed, factor.dimension, || format!("at least {}", shown(&factor.minimum)));
+    }
+    let stepped = billed.up_to_multiple(&factor.grid);
+    if stepped != billed {
+        tell(trace, &stepped, factor.dimension, || {
+            format!("up to the next {}", shown(&factor.grid))
+        });
+    }
+    stepped
+}
+
+pub(super) fn joined(notes: &[Arc<str>]) -> Option<Arc<str>> {
+    match notes {
+        [] => None,
+        [note] => Some(Arc::clone(note)),
+        several => Some(several.join("; ").into()),
+    }
+}
+
+/// One line for each charge that invocations are counted by, and their sum.
+pub(super) fn bill(model: &PriceModel, usage: &Usage, terms: &Terms) -> Result<Bill, Refusal> {
+    let scene = Scene { model, usage, terms };
+    let mut lines = Vec::new();
+    for charge in model.counted(terms) {
+        let (quantity, note) = scene.quantity(charge)?;
+        let amount = Money::new(&quantity * &charge.rate);
+        lines.push(LineItem { charge: Arc::clone(charge), quantity, amount, note });
+    }
+    let total = lines.iter().map(|line| &line.amount).sum();
+    Ok(Bill { lines, total })
+}

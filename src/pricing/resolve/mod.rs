@@ -1,0 +1,214 @@
+//! From the written form to price models: every rule that concerns more than
+//! one value, each complaint with its place in the file.
+
+mod charge;
+mod example;
+mod factor;
+mod variant;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+
+pub(super) use example::{set, usage_groups};
+
+use super::charge::Input;
+use super::error::Problem;
+use super::model::{Identity, PriceModel, hex_digest};
+use super::money::Rounding;
+use super::number::Exact;
+use super::schema::{InputFile, ModelFile};
+use super::terms;
+use super::unit::Gigabyte;
+use crate::suggest::nearest;
+
+const MAX_CHARGES: usize = 64;
+const MAX_FACTORS: usize = 6;
+const MAX_INPUTS: usize = 64;
+const MAX_VARIANTS: usize = 64;
+const MAX_EXAMPLES: usize = 200;
+const MAX_DIGITS: u32 = 18;
+
+type Resolved<T> = Result<T, Problem>;
+
+/// All models of a file: the first, then its variants.
+pub(super) fn models(mut file: ModelFile, text: &str, origin: &str) -> Resolved<Vec<PriceModel>> {
+    let examples = std::mem::take(&mut file.example);
+    let variants = std::mem::take(&mut file.variant);
+    if variants.len() > MAX_VARIANTS || examples.len() > MAX_EXAMPLES {
+        let text = format!("more than {MAX_VARIANTS} variants or {MAX_EXAMPLES} examples");
+        return Err(Problem::new(0..0, text));
+    }
+    let source =
+        Source { text: text.into(), digest: hex_digest(text).into(), origin: origin.into() };
+    let mut models = vec![model(file.clone(), &source)?];
+    let mut spans = vec![(file.id.span(), file.effective_from.span())];
+    for written in variants {
+        let id = written.get_ref().id.span();
+        let from = written.get_ref().effective_from.as_ref().map_or(id.clone(), Spanned::span);
+        models.push(model(variant::apply(&file, written)?, &source)?);
+        spans.push((id, from));
+    }
+    distinct(&models, &spans)?;
+    for written in examples {
+        example::attach(written, &mut models)?;
+    }
+    Ok(models)
+}
+
+/// Ids are unique, and versions of one tariff hold at different times.
+fn distinct(models: &[PriceModel], spans: &[(Range<usize>, Range<usize>)]) -> Resolved<()> {
+    for (index, (model, (id, from))) in models.iter().zip(spans).enumerate() {
+        for other in &models[..index] {
+            if other.id() == model.id() {
+                let text = format!("there are two models `{}` in this file", model.id());
+                return Err(Problem::new(id.clone(), text));
+            }
+            if let Some(text) = overlap(other, model) {
+                return Err(Problem::new(from.clone(), text));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong if two versions of one tariff hold on the same day.
+pub(super) fn overlap(one: &PriceModel, other: &PriceModel) -> Option<String> {
+    let ends_before = |first: &PriceModel, second: &PriceModel| {
+        first.effective_until().is_some_and(|end| end <= second.effective_from())
+    };
+    if one.tariff() != other.tariff() || ends_before(one, other) || ends_before(other, one) {
+        return None;
+    }
+    Some(format!(
+        "`{}` and `{}` are versions of the tariff `{}` and hold on the same days: give the \
+         earlier one an `effective_until`",
+        one.id(),
+        other.id(),
+        one.tariff()
+    ))
+}
+
+struct Source {
+    text: Arc<str>,
+    digest: Arc<str>,
+    origin: Arc<str>,
+}
+
+fn model(file: ModelFile, source: &Source) -> Resolved<PriceModel> {
+    if let Some(until) = file.effective_until.as_ref()
+        && until.get_ref() <= file.effective_from.get_ref()
+    {
+        let text = "`effective_until` is the first day it no longer holds: after `effective_from`";
+        return Err(Problem::new(until.span(), text));
+    }
+    let digits = digits(file.digits.as_ref())?.unwrap_or(2);
+    let inputs = inputs(file.input, file.gb)?;
+    let (pools, charges) = charge::charges(file.charge, file.pool, &inputs)?;
+    let id = file.id.into_inner().0;
+    let identity = Identity {
+        tariff: file.tariff.map_or_else(|| id.clone(), |tariff| tariff.0),
+        id,
+        name: file.name.0,
+        provider: file.provider.map(|label| label.0),
+        currency: file.currency.0,
+        granularity: file.granularity,
+        effective_from: file.effective_from.into_inner().0,
+        effective_until: file.effective_until.map(|date| date.into_inner().0),
+        retrieved: file.retrieved.0,
+        source: file.source.0,
+        uncertain: file.uncertain.map(|label| label.0),
+    };
+    Ok(PriceModel {
+        identity,
+        rounding: Rounding { policy: file.rounding, digits },
+        gb: file.gb,
+        month_days: file.month_days.map_or(30, |days| days.into_inner().0),
+        inputs,
+        pools,
+        charges,
+        examples: Vec::new(),
+        text: Arc::clone(&source.text),
+        digest: Arc::clone(&source.digest),
+        origin: Arc::clone(&source.origin),
+    })
+}
+
+fn digits(written: Option<&Spanned<u32>>) -> Resolved<Option<u32>> {
+    match written {
+        Some(digits) if *digits.get_ref() > MAX_DIGITS => {
+            let text = format!("amounts are rounded to 0 to {MAX_DIGITS} decimals");
+            Err(Problem::new(digits.span(), text))
+        }
+        other => Ok(other.map(|digits| *digits.get_ref())),
+    }
+}
+
+/// The file's inputs. Figures in a file mean what they say, so `gb` concerns
+/// only what people give later.
+fn inputs(list: Vec<Spanned<InputFile>>, _gb: Gigabyte) -> Resolved<Vec<Input>> {
+    let mut inputs: Vec<Input> = Vec::with_capacity(list.len());
+    for file in list {
+        let span = file.span();
+        let file = file.into_inner();
+        let name = file.name.get_ref().0.clone();
+        if inputs.len() == MAX_INPUTS {
+            return Err(Problem::new(span, format!("more than {MAX_INPUTS} inputs")));
+        }
+        if inputs.iter().any(|other| other.name == name) {
+            return Err(Problem::new(file.name.span(), format!("there are two inputs `{name}`")));
+        }
+        if crate::meter::Meter::from_name(&name).is_some() || name.as_ref() == factor::REQUESTS {
+            let text = format!("`{name}` is a meter: an input is what no meter measures");
+            return Err(Problem::new(file.name.span(), text));
+        }
+        let mut input = Input { name, kind: file.kind, default: None, about: file.about.0 };
+        if let Some(text) = file.default {
+            let value = terms::read(&input, &text.get_ref().text(), Gigabyte::Decimal)
+                .map_err(|message| Problem::new(text.span(), message))?;
+            input.default = Some(value);
+        } else if input.kind == super::schema::Kind::Switch {
+            input.default = Some(Exact::default());
+        }
+        inputs.push(input);
+    }
+    Ok(inputs)
+}
+
+fn bounded(
+    count: usize,
+    least: usize,
+    most: usize,
+    what: &str,
+    span: Range<usize>,
+) -> Resolved<()> {
+    if (least..=most).contains(&count) {
+        return Ok(());
+    }
+    Err(Problem::new(span, format!("there are {count} {what} here: {least} to {most} are allowed")))
+}
+
+/// That there is no such name, with the nearest one there is.
+fn unknown<'a>(
+    what: &str,
+    name: &Spanned<String>,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Problem {
+    let shown: String = name.get_ref().chars().take(64).collect();
+    let text = match nearest(&shown, known.clone()) {
+        Some(near) => format!("there is no {what} `{shown}`: did you mean `{near}`?"),
+        None => {
+            let all: Vec<&str> = known.collect();
+            let all = if all.is_empty() { "none".to_owned() } else { super::unit::one_of(&all) };
+            format!("there is no {what} `{shown}`: there is {all}")
+        }
+    };
+    Problem::new(name.span(), text)
+}
+
+/// The position of the input of that name.
+fn input_position(inputs: &[Input], name: &Spanned<String>) -> Resolved<usize> {
+    let found = inputs.iter().position(|input| &*input.name == name.get_ref());
+    found.ok_or_else(|| unknown("input", name, inputs.iter().map(Input::name)))
+}
