@@ -135,9 +135,15 @@ fn tell(trace: &mut Trace<'_>, value: &Exact, dimension: Dimension, what: impl F
 }
 
 impl Scene<'_> {
-    /// Whether the charge applies under these terms.
+    /// Whether the charge applies under these terms: its switch says so, and no
+    /// input makes it nothing for every invocation.
     pub(super) fn applies(&self, charge: &Charge) -> bool {
+        let nothing = |factor: &Factor| {
+            let constant = factor.measure.is_constant();
+            constant && self.factor(factor, None).is_ok_and(|reading| reading.billed.is_zero())
+        };
         charge.condition.is_none_or(|(switch, on)| self.terms.is_on(switch) == on)
+            && !charge.factors.iter().any(nothing)
     }
 
     /// The billed quantity of a charge, in its unit.
@@ -275,17 +281,30 @@ impl Scene<'_> {
         dimension: Dimension,
         trace: &mut Trace<'_>,
     ) -> Result<Exact, Missing> {
-        let by = match times {
-            Times::Once => return Ok(value.clone()),
-            Times::By(by) => by,
-            Times::Input(input) => {
-                let name = &self.model.inputs()[*input].name;
-                self.terms.input(*input).ok_or_else(|| Missing::Input(Arc::clone(name)))?
-            }
-        };
-        let product = value * by;
+        if matches!(times, Times::Once) {
+            return Ok(value.clone());
+        }
+        let by = self.multiplier(times)?;
+        let product = value * &by;
         tell(trace, &product, dimension, || format!("x {by}"));
         Ok(product)
+    }
+
+    pub(super) fn multiplier(&self, times: &Times) -> Result<Exact, Missing> {
+        match times {
+            Times::Once => Ok(Exact::from(1)),
+            Times::By(by) => Ok(by.clone()),
+            Times::Input(input) => {
+                let name = &self.model.inputs()[*input].name;
+                let value = self.terms.input(*input).cloned();
+                value.ok_or_else(|| Missing::Input(Arc::clone(name)))
+            }
+        }
+    }
+
+    /// The value of a measure, in the metered unit.
+    pub(super) fn value(&self, measure: &Measure) -> Result<Exact, Missing> {
+        self.read(measure, &mut None)
     }
 
     fn dimension(&self, measure: &Measure) -> Dimension {

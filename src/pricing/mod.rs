@@ -13,6 +13,7 @@
 
 mod catalog;
 mod charge;
+pub mod compile;
 mod error;
 mod evaluate;
 mod example;
@@ -27,6 +28,7 @@ mod terms;
 mod tests;
 mod text;
 mod unit;
+mod waste;
 
 pub use catalog::{CatalogError, PriceCatalog, builtin, find, read, shipped};
 pub use charge::{Charge, Free, Input, Pool, Tier};
@@ -40,3 +42,4 @@ pub use schema::{Basis, Granularity, Kind};
 pub use settle::{Position, Settlement, Subtotal, TierLine, UsageGroup};
 pub use terms::{Terms, TermsError};
 pub use unit::{Dimension, Gigabyte, Phase};
+pub use waste::Waste;

@@ -120,7 +120,7 @@ impl PriceModel {
     /// Whether a charge applies under these terms.
     #[must_use]
     pub fn applies(&self, charge: &Charge, terms: &Terms) -> bool {
-        charge.condition.is_none_or(|(switch, on)| terms.is_on(switch) == on)
+        Scene { model: self, usage: &Usage::new(false), terms }.applies(charge)
     }
 
     /// The charges that invocations are counted by under these terms: the

@@ -89,6 +89,16 @@ impl Exact {
         Ok(Self(BigRational::new(digits, power_of_ten(scale))))
     }
 
+    /// Reads a decimal, or `numerator/denominator` of two decimals, each of at
+    /// most `limit` characters.
+    pub(super) fn parse_ratio(text: &str, limit: usize) -> Result<Self, DecimalError> {
+        let Some((numerator, denominator)) = text.split_once('/') else {
+            return Self::parse(text, limit);
+        };
+        let denominator = Self::parse(denominator, limit)?;
+        Self::parse(numerator, limit)?.over(&denominator).ok_or(DecimalError::Malformed)
+    }
+
     /// A whole number of any size.
     #[must_use]
     pub fn whole(number: impl Into<BigInt>) -> Self {
@@ -287,11 +297,7 @@ impl FromStr for Exact {
 
     /// Reads back what [`Exact::to_plain_string`] or [`Exact::fraction`] wrote.
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let Some((numerator, denominator)) = text.split_once('/') else {
-            return Self::parse(text, MAX_STORED_CHARS);
-        };
-        let read = |text| Self::parse(text, MAX_STORED_CHARS);
-        read(numerator)?.over(&read(denominator)?).ok_or(DecimalError::Malformed)
+        Self::parse_ratio(text, MAX_STORED_CHARS)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::money::Policy;
-use super::text::{Currency, Date, Id, InputName, Label, Per, Price};
+use super::text::{Currency, Date, Id, InputName, Label, Per, Price, Ratio};
 use super::unit::{Gigabyte, Phase};
 use crate::meter::Meter;
 
@@ -118,7 +118,7 @@ pub(super) struct ChargeFile {
     #[serde(default)]
     pub tier: Vec<Spanned<TierFile>>,
     pub pool: Option<Spanned<String>>,
-    pub weight: Option<Spanned<Price>>,
+    pub weight: Option<Spanned<Ratio>>,
     pub when: Option<Spanned<String>>,
     pub unless: Option<Spanned<String>>,
     #[serde(default)]

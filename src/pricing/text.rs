@@ -127,6 +127,21 @@ impl<'de> Deserialize<'de> for Price {
     }
 }
 
+/// A quoted decimal, or a fraction such as `5/48`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Ratio(pub Exact);
+
+impl TryFrom<String> for Ratio {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let start: String = text.chars().take(MAX_FILE_CHARS).collect();
+        let read = Exact::parse_ratio(&text, MAX_FILE_CHARS);
+        read.map(Self).map_err(|error| format!("`{start}` {error}"))
+    }
+}
+
 /// The quantity that a price is for: a quoted decimal or a bare integer.
 #[derive(Debug, Clone)]
 pub(super) struct Per(pub Exact);

@@ -185,7 +185,7 @@ fn pool(
         let text = "a charge with a `pool` has no prices of its own: they are the pool's";
         return Err(Problem::new(name.span(), text));
     }
-    let weight = file.weight.map_or(Exact::from(1), |weight| weight.into_inner().value);
+    let weight = file.weight.map_or(Exact::from(1), |weight| weight.into_inner().0);
     Ok((pools.shared(&name)?, weight))
 }
 

@@ -211,12 +211,11 @@ fn max_of(several: Spanned<Vec<Spanned<MeasureFile>>>, inputs: &[Input]) -> Reso
     Ok((Measure::MaxOf(measures), common.unwrap_or(Dimension::Number)))
 }
 
-/// A decimal, or the name of an input that is a number.
+/// A decimal, a fraction, or the name of an input that is a number.
 fn times(text: Option<&Spanned<String>>, inputs: &[Input]) -> Resolved<Times> {
     let Some(text) = text else { return Ok(Times::Once) };
     if text.get_ref().starts_with(|c: char| c.is_ascii_digit()) {
-        let by = Exact::parse(text.get_ref(), MAX_FILE_CHARS);
-        return by
+        return Exact::parse_ratio(text.get_ref(), MAX_FILE_CHARS)
             .map(Times::By)
             .map_err(|error| Problem::new(text.span(), format!("`{}` {error}", text.get_ref())));
     }

@@ -1,0 +1,298 @@
+//! The [decomposition](super::super::waste) in columns: the same definition,
+//! as sums of products.
+
+use super::batch::Signal;
+use super::op::Op;
+use super::plan::{FactorPlan, Planned, Planner, Stop, Term, Value, parts};
+use crate::meter::Meter;
+use crate::pricing::charge::{Factor, Measure, Times};
+use crate::pricing::number::Exact;
+use crate::pricing::unit::Phase;
+use crate::pricing::waste::{self, Role, Waste};
+
+/// How the quantity of a charge is split.
+#[derive(Debug, Clone)]
+pub(super) enum SplitPlan {
+    /// A fee, whatever happens.
+    Fee,
+    /// On what was used: before its grid.
+    Used { raw: Term },
+    /// On time.
+    Time { raw: Term, startup: Term, busy: Option<Term>, touched: Option<Term> },
+}
+
+impl SplitPlan {
+    /// The sums that it reads.
+    pub(super) fn sums(&self) -> Vec<usize> {
+        match self {
+            Self::Fee => Vec::new(),
+            Self::Used { raw } => vec![raw.sum],
+            Self::Time { raw, startup, busy, touched } => {
+                let terms = [Some(raw), Some(startup), busy.as_ref(), touched.as_ref()];
+                terms.into_iter().flatten().map(|term| term.sum).collect()
+            }
+        }
+    }
+
+    /// The parts from the sums over all rows.
+    pub(super) fn read(&self, billed: &Exact, sum: impl Fn(&Term) -> Exact) -> Waste<Exact> {
+        let mut waste = Waste::default();
+        match self {
+            Self::Fee => waste.fees = billed.clone(),
+            Self::Used { raw } => {
+                waste.used = sum(raw);
+                waste.rounding = billed - &waste.used;
+            }
+            Self::Time { raw, startup, busy, touched } => {
+                let raw = sum(raw);
+                waste.rounding = billed - &raw;
+                waste.startup = sum(startup);
+                let running = &raw - &waste.startup;
+                match (busy.as_ref().map(&sum), touched.as_ref().map(&sum)) {
+                    (None, _) => waste.unmeasured = running,
+                    (Some(busy), None) => {
+                        waste.idle = &running - &busy;
+                        waste.unmeasured = busy;
+                    }
+                    (Some(busy), Some(touched)) => {
+                        waste.idle = &running - &busy;
+                        waste.headroom = &busy - &touched;
+                        waste.used = touched;
+                    }
+                }
+            }
+        }
+        waste
+    }
+}
+
+/// A product that is being put together.
+#[derive(Clone)]
+struct Product {
+    columns: Vec<usize>,
+    scale: Exact,
+}
+
+impl Product {
+    fn one() -> Self {
+        Self { columns: Vec::new(), scale: Exact::from(1) }
+    }
+
+    fn with(&self, column: usize, scale: &Exact) -> Self {
+        let mut product = self.clone();
+        product.columns.push(column);
+        product.scale = &product.scale * scale;
+        product
+    }
+
+    /// Times a factor's value, in its unit.
+    fn times(&mut self, value: &Value, size: &Exact) {
+        let scale = match value {
+            Value::Column { at, per } => {
+                self.columns.push(*at);
+                Exact::from(*per).reciprocal().unwrap_or_default()
+            }
+            Value::Constant(value) => value.clone(),
+        };
+        self.scale = (&self.scale * &scale).over(size).unwrap_or_default();
+    }
+}
+
+type Slot<'a> = Option<(&'a Factor, &'a Value)>;
+
+impl Planner<'_> {
+    pub(super) fn split(&mut self, factors: &[(&Factor, FactorPlan)]) -> Planned<SplitPlan> {
+        let mut others = Product::one();
+        let (mut time, mut memory, mut cpu): (Slot<'_>, Slot<'_>, Slot<'_>) = (None, None, None);
+        let mut used = false;
+        for (factor, plan) in factors {
+            let slot = match Role::of(factor) {
+                Role::Time => &mut time,
+                Role::Memory => &mut memory,
+                Role::Cpu => &mut cpu,
+                role => {
+                    used |= role == Role::Used;
+                    others.times(&plan.raw, &factor.size);
+                    continue;
+                }
+            };
+            match slot {
+                None => *slot = Some((factor, &plan.raw)),
+                Some(_) => others.times(&plan.raw, &factor.size),
+            }
+        }
+        let mut with_memory = others.clone();
+        if let Some((factor, value)) = memory {
+            with_memory.times(value, &factor.size);
+        }
+        let mut each = with_memory.clone();
+        if let Some((factor, value)) = cpu {
+            each.times(value, &factor.size);
+        }
+        let Some((factor, value)) = time else {
+            let raw = self.term(each);
+            return Ok(if used { SplitPlan::Used { raw } } else { SplitPlan::Fee });
+        };
+        let clock = self.clock(factor, value)?;
+        let raw = self.term(each.with(clock.time, &clock.scale));
+        let startup = self.term(each.with(clock.startup, &clock.scale));
+        let Some(busy) = clock.busy else {
+            return Ok(SplitPlan::Time { raw, startup, busy: None, touched: None });
+        };
+        let (column, scale) = match cpu {
+            Some((factor, value)) => self.worked_share(factor, value, &clock, busy)?,
+            None => (busy, clock.scale.clone()),
+        };
+        let touched = self.touched(&others, &with_memory, memory)?;
+        let touched = touched.map(|product| self.term(product.with(column, &scale)));
+        let busy = Some(self.term(with_memory.with(column, &scale)));
+        Ok(SplitPlan::Time { raw, startup, busy, touched })
+    }
+
+    fn term(&mut self, product: Product) -> Term {
+        Term { sum: self.shared.sum(product.columns), scale: product.scale }
+    }
+
+    /// The product with memory as far as it was touched; `None`: not measured.
+    fn touched(
+        &mut self,
+        others: &Product,
+        with_memory: &Product,
+        memory: Slot<'_>,
+    ) -> Planned<Option<Product>> {
+        let Some((factor, value)) = memory else { return Ok(Some(with_memory.clone())) };
+        let peak = Signal::Meter(Meter::MemoryPeak);
+        if !self.present.has(peak) {
+            return Ok(None);
+        }
+        let (at, per) = self.column(value)?;
+        // memory = column / (per x size), peak / memory_size: over one denominator.
+        let unit = &Exact::from(per) * &factor.size;
+        let (up, down) = parts(&unit.over(&waste::memory_size(factor)).unwrap_or_default())?;
+        let peak = self.shared.columns.add(Op::Read(peak));
+        let (peak, given) = (self.by(peak, up)?, self.by(at, down)?);
+        let least = self.shared.columns.add(Op::Min(peak, given));
+        let whole = &unit * &Exact::from(down);
+        Ok(Some(others.with(least, &whole.reciprocal().unwrap_or_default())))
+    }
+
+    /// A share of CPUs x the time it was given for, as far as it was worked in.
+    fn worked_share(
+        &mut self,
+        factor: &Factor,
+        value: &Value,
+        clock: &ClockPlan,
+        busy: usize,
+    ) -> Planned<(usize, Exact)> {
+        let (share, per) = self.column(value)?;
+        let running = self.shared.columns.add(Op::Sub(clock.time, clock.startup));
+        let given = self.shared.columns.add(Op::Product(share, running));
+        let unit = &Exact::from(per) * &factor.size;
+        let one = (&unit * &Exact::from(1000)).over(&waste::cpu_size(factor)).unwrap_or_default();
+        let worked = self.by(busy, one.to_u64().ok_or(Stop::Slow)?)?;
+        let least = self.shared.columns.add(Op::Min(given, worked));
+        Ok((least, clock.scale.over(&unit).unwrap_or_default()))
+    }
+
+    fn column(&mut self, value: &Value) -> Planned<(usize, u64)> {
+        let per = match value {
+            Value::Column { at, per } => return Ok((*at, *per)),
+            Value::Constant(value) => parts(value)?.1,
+        };
+        Ok((self.over(value, per)?, per))
+    }
+
+    /// Time, start-up and work as columns over one denominator.
+    fn clock(&mut self, factor: &Factor, value: &Value) -> Planned<ClockPlan> {
+        let (time, per) = self.column(value)?;
+        let by = self.multiplier(&factor.times)?;
+        // Metered nanoseconds x this are columns of the same denominator.
+        let whole = (&by * &Exact::from(per)).to_u64().ok_or(Stop::Slow)?;
+        let mut before = None;
+        for phase in waste::startup_phases(&factor.measure) {
+            if self.present.has(Signal::Phase(phase)) {
+                let read = self.shared.columns.add(Op::Read(Signal::Phase(phase)));
+                before = Some(match before {
+                    Some(sum) => self.shared.columns.add(Op::Add(sum, read)),
+                    None => read,
+                });
+            }
+        }
+        let before = match before {
+            Some(at) => self.by(at, whole)?,
+            None => self.shared.columns.add(Op::Const(0)),
+        };
+        let startup = self.shared.columns.add(Op::Min(before, time));
+        let passed = self.passed(factor, time, per, &by)?;
+        let cpu = Signal::Meter(Meter::CpuTime);
+        let busy = if self.present.has(cpu) {
+            let cpu = self.shared.columns.add(Op::Read(cpu));
+            let cpu = self.by(cpu, whole)?;
+            let cpu = self.shared.columns.add(Op::Sub(cpu, before));
+            let run = self.shared.columns.add(Op::Sub(passed, startup));
+            let mut busy = self.shared.columns.add(Op::Min(cpu, run));
+            if passed != time {
+                let more = self.shared.columns.add(Op::Sub(time, passed));
+                busy = self.shared.columns.add(Op::Add(busy, more));
+                let most = self.shared.columns.add(Op::Sub(time, startup));
+                busy = self.shared.columns.add(Op::Min(busy, most));
+            }
+            Some(busy)
+        } else {
+            None
+        };
+        let scale = (&Exact::from(per) * &factor.size).reciprocal().unwrap_or_default();
+        Ok(ClockPlan { time, startup, busy, scale })
+    }
+
+    /// The time that passed, without what an alternative such as 8 x CPU time adds.
+    fn passed(&mut self, factor: &Factor, time: usize, per: u64, by: &Exact) -> Planned<usize> {
+        let Measure::MaxOf(several) = &factor.measure else { return Ok(time) };
+        let mut longest = None;
+        for (measure, times) in several.iter().filter(|(measure, _)| waste::is_wall(measure)) {
+            let own = &self.multiplier(times)? * by;
+            let whole = (&own * &Exact::from(per)).to_u64().ok_or(Stop::Slow)?;
+            let read = self.plain(measure)?;
+            let at = self.by(read, whole)?;
+            longest = Some(match longest {
+                Some(longest) => self.shared.columns.add(Op::Max(longest, at)),
+                None => at,
+            });
+        }
+        Ok(match longest {
+            Some(longest) => self.shared.columns.add(Op::Min(longest, time)),
+            None => self.shared.columns.add(Op::Const(0)),
+        })
+    }
+
+    fn plain(&mut self, measure: &Measure) -> Planned<usize> {
+        let phases: Vec<Phase> = match measure {
+            Measure::Phases(phases) => phases.to_vec(),
+            Measure::Meter(meter) => {
+                return Ok(self.shared.columns.add(Op::Read(Signal::Meter(*meter))));
+            }
+            _ => return Err(Stop::Slow),
+        };
+        let mut sum = self.shared.columns.add(Op::Const(0));
+        for phase in phases.into_iter().filter(|it| self.present.has(Signal::Phase(*it))) {
+            let read = self.shared.columns.add(Op::Read(Signal::Phase(phase)));
+            sum = self.shared.columns.add(Op::Add(sum, read));
+        }
+        Ok(sum)
+    }
+
+    fn multiplier(&self, times: &Times) -> Planned<Exact> {
+        let usage = crate::meter::Usage::new(false);
+        let scene =
+            crate::pricing::evaluate::Scene { model: self.model, usage: &usage, terms: self.terms };
+        Ok(scene.multiplier(times)?)
+    }
+}
+
+/// Columns of a time factor; value = column x scale, in its unit.
+struct ClockPlan {
+    time: usize,
+    startup: usize,
+    busy: Option<usize>,
+    scale: Exact,
+}
