@@ -14,7 +14,7 @@ use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::record::{Event, Plan, PlanRequest, Recorder, Sampler, Sink, Starts, Tally, open_lanes};
 use crate::report::{Format, comparison, terminal_width};
-use crate::store::{RecordingHeader, Store, Writer};
+use crate::store::{RecordingHeader, ReplayPlan, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
 
@@ -244,9 +244,9 @@ fn header(
 
 /// Prints the comparison, then what a reader must know about it.
 pub(super) fn conclude(common: &Common, store: &mut Store, recording: i64) -> Result<(), Failure> {
-    let models: Vec<_> = crate::pricing::builtin().iter().collect();
+    let contracts = super::replay::headline().map_err(Failure::failed)?;
     let cells = store.cells(recording).map_err(Failure::failed)?;
-    let simulation = match store.replay(recording, &models) {
+    let simulation = match store.replay(&ReplayPlan::of(vec![recording], contracts)) {
         Ok(simulation) => Some(simulation),
         Err(error) => {
             say(&format!("no bills: {error}"));

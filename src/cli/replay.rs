@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use super::{Common, Failure, Outcome, say};
-use crate::pricing::{self, PriceModel};
+use crate::pricing::{self, Terms, UnknownModel};
+use crate::replay::Contract;
 use crate::report::{Format, footnotes, totals};
-use crate::store::RecordingRef;
+use crate::store::{RecordingRef, ReplayPlan};
 
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]
@@ -27,10 +28,11 @@ pub(super) struct Options {
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let recording: RecordingRef = options.recording.parse().map_err(Failure::Usage)?;
-    let models = models(&options.model)?;
+    let contracts = models(common, &options.model)?;
     let mut store = common.store()?;
     let recording = store.find(recording).map_err(Failure::failed)?;
-    let simulation = store.replay(recording, &models).map_err(Failure::failed)?;
+    let simulation =
+        store.replay(&ReplayPlan::of(vec![recording], contracts)).map_err(Failure::failed)?;
     common.print(&totals(&simulation.summary))?;
     let sources = store.meter_sources(recording).map_err(Failure::failed)?;
     for it in sources
@@ -51,15 +53,27 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-fn models(ids: &[String]) -> Result<Vec<&'static PriceModel>, Failure> {
+/// The models of the comparison that ends a recording: coarse beside fine.
+pub(super) const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
+
+/// Those, on their own terms.
+pub(super) fn headline() -> Result<Vec<Contract>, UnknownModel> {
+    HEADLINE
+        .iter()
+        .map(|id| pricing::find(id).map(|model| (model.clone(), Terms::of(model))))
+        .collect()
+}
+
+fn models(common: &Common, ids: &[String]) -> Result<Vec<Contract>, Failure> {
     if ids.is_empty() {
-        return Ok(pricing::builtin().iter().collect());
+        return headline().map_err(Failure::failed);
     }
-    let mut models: Vec<&'static PriceModel> = Vec::new();
+    let catalog = common.price_catalog()?;
+    let mut models: Vec<Contract> = Vec::new();
     for id in ids {
-        let model = pricing::find(id).map_err(Failure::usage)?;
-        if !models.iter().any(|other| other.id() == model.id()) {
-            models.push(model);
+        let model = catalog.find(id).map_err(Failure::usage)?;
+        if !models.iter().any(|(other, _)| other.id() == model.id()) {
+            models.push((model.clone(), Terms::of(model)));
         }
     }
     Ok(models)

@@ -135,6 +135,12 @@ impl PriceModel {
         self.charges.iter().map(Arc::as_ref)
     }
 
+    /// Its charges, to be kept.
+    #[must_use]
+    pub fn shared(&self) -> &[Arc<Charge>] {
+        &self.charges
+    }
+
     pub(super) fn shared_charges(&self) -> &[Arc<Charge>] {
         &self.charges
     }

@@ -74,6 +74,12 @@ impl Money {
     }
 }
 
+impl From<Exact> for Money {
+    fn from(amount: Exact) -> Self {
+        Self(amount)
+    }
+}
+
 impl FromStr for Money {
     type Err = DecimalError;
 

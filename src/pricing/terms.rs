@@ -125,6 +125,22 @@ impl Terms {
         self.input(position).is_some_and(|value| !value.is_zero())
     }
 
+    /// All that a bill depends on, in words that differ whenever a term does.
+    #[must_use]
+    pub fn describe(&self, model: &PriceModel) -> String {
+        let inputs = model.inputs().iter().zip(&self.inputs).map(|(input, value)| {
+            let value = value.as_ref().map_or_else(|| "-".to_owned(), |it| input.shown(it));
+            format!("{} {value}", input.name())
+        });
+        let free = if self.free { "allowances" } else { "no allowances" };
+        let period = super::unit::Dimension::Time.shown(&self.period);
+        [free.to_owned(), format!("period {period}")]
+            .into_iter()
+            .chain(inputs)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
     /// Inputs whose value is not the model's default, with that value.
     pub fn changed<'a>(
         &'a self,

@@ -1,77 +1,268 @@
 //! Replays recorded usage through price models.
 //!
-//! Replay is a stream: rows come in, each is billed once by each model and
-//! handed to a sink, and only sums are kept, so that memory does not grow with
-//! the recording. It opens no file and prints nothing. Which invocations are
-//! billed is the caller's choice.
+//! Replay is a stream: rows come in, are gathered in small batches by group
+//! and by what was measured, run through the [compiled](crate::pricing::compile)
+//! models, and only sums are kept, so that memory does not grow with the
+//! recording. It opens no file and prints nothing. Which invocations are billed
+//! is the caller's choice.
 
+mod stretch;
 mod summary;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use summary::{ChargeTotal, Group, Key, ModelInfo, ModelTotal, NoRatio, Summary};
+pub use summary::{ChargeTotal, Group, Key, ModelInfo, ModelTotal, NoMonth, NoRatio, Summary};
 
-use crate::meter::Usage;
-use crate::pricing::{Bill, PriceModel};
+use stretch::Stretches;
+
+use crate::meter::{Meter, Usage};
+use crate::pricing::compile::{Batch, Program, Signal, Signals, Sums};
+use crate::pricing::{Basis, PriceModel, Terms};
+use crate::units::{Bytes, Nanos};
+
+/// Rows that are gathered before they run.
+const BATCH: usize = 4_096;
 
 /// One invocation to be billed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Its number in the database.
     pub invocation: i64,
-    /// The lane it ran in.
-    pub lane: Arc<str>,
-    /// The workload that ran.
-    pub workload: Arc<str>,
-    /// The workload's preset of arguments.
-    pub preset: Arc<str>,
-    /// `cold` or `warm`.
-    pub start: Arc<str>,
+    /// What it is summed by.
+    pub key: Key,
+    /// When it was requested, since the recording began.
+    pub offset: Nanos,
     /// What it used.
     pub usage: Usage,
 }
 
-/// Bills every row with every model, hands each bill to `sink` in the order of
-/// rows and models, and sums up. A row that a model refuses is counted in the
-/// summary, with the reason, and does not reach the sink.
-///
-/// # Errors
-///
-/// The first error of `rows` or `sink` ends the replay.
-pub fn replay<E>(
-    rows: impl IntoIterator<Item = Result<Row, E>>,
-    models: &[&PriceModel],
-    mut sink: impl FnMut(&Row, &PriceModel, &Bill) -> Result<(), E>,
-) -> Result<Summary, E> {
-    let mut summary = Summary::new(models);
-    for row in rows {
-        bill_row(&mut summary, &row?, models, &mut sink)?;
+/// A price model and the terms it is applied under.
+pub type Contract = (PriceModel, Terms);
+
+/// Values that replace measured ones: what if?
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WhatIf(pub Vec<(Meter, u64)>);
+
+impl WhatIf {
+    /// The usage with the values replaced.
+    #[must_use]
+    pub fn apply(&self, mut usage: Usage) -> Usage {
+        for (meter, value) in &self.0 {
+            usage.set(*meter, *value);
+        }
+        usage
     }
-    Ok(summary)
 }
 
-/// One step of [`replay`], for callers that are handed their rows one by one.
+/// Sums rows up, group by group.
+#[derive(Debug)]
+pub struct Replayer {
+    contracts: Arc<Vec<Contract>>,
+    /// All charges; those by instance only where no model has overlapping rows.
+    requests: Program,
+    /// Charges by instance, where there are any.
+    instances: Option<Program>,
+    what_if: WhatIf,
+    signals: Signals,
+    groups: Vec<Gathering>,
+    known: HashMap<Key, usize>,
+}
+
+/// Rows of a group that have not run yet, and the sums of those that have.
+#[derive(Debug)]
+struct Gathering {
+    key: Key,
+    rows: Lot,
+    stretches: Lot,
+    open: Stretches,
+    peak: Option<Bytes>,
+    beyond: u64,
+}
+
+/// Batches of one program, by what was measured.
+#[derive(Debug, Default)]
+struct Lot {
+    batches: Vec<Batch>,
+    sums: Sums,
+}
+
+impl Lot {
+    fn push(&mut self, program: &mut Program, present: Signals, values: impl Fn(Signal) -> u64) {
+        let at = match self.batches.iter().position(|batch| batch.present() == present) {
+            Some(at) => at,
+            None => {
+                self.batches.push(Batch::new(present));
+                self.batches.len() - 1
+            }
+        };
+        let batch = &mut self.batches[at];
+        batch.push(values);
+        if batch.len() >= BATCH {
+            program.run(batch, &mut self.sums);
+            batch.clear();
+        }
+    }
+
+    fn finish(&mut self, program: &mut Program) {
+        for batch in &mut self.batches {
+            program.run(batch, &mut self.sums);
+            batch.clear();
+        }
+    }
+}
+
+impl Replayer {
+    /// Nothing summed yet.
+    #[must_use]
+    pub fn new(contracts: Arc<Vec<Contract>>, what_if: WhatIf) -> Self {
+        let by_instance = contracts.iter().any(|(model, _)| model.by_instance());
+        let program = |basis| Program::new(contracts.to_vec(), true, basis);
+        let (requests, instances) = if by_instance {
+            (program(Some(Basis::Request)), Some(program(Some(Basis::Instance))))
+        } else {
+            (program(None), None)
+        };
+        let mut signals = requests.signals();
+        if let Some(program) = &instances {
+            signals = signals.union(program.signals());
+            // What a stretch is made of.
+            signals = signals.union(Stretches::SIGNALS.into_iter().collect());
+        }
+        signals.insert(Signal::Meter(Meter::MemoryPeak));
+        signals.insert(Signal::Meter(Meter::MemoryAllocated));
+        Self {
+            contracts,
+            requests,
+            instances,
+            what_if,
+            signals,
+            groups: Vec::new(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// What it wants to know of a row, where it was measured.
+    #[must_use]
+    pub const fn signals(&self) -> Signals {
+        self.signals
+    }
+
+    /// Whether rows of a group must come in the order of their requests, since
+    /// some share an instance.
+    #[must_use]
+    pub const fn wants_order(&self) -> bool {
+        self.instances.is_some()
+    }
+
+    /// The handle of a group.
+    pub fn group(&mut self, key: &Key) -> usize {
+        if let Some(at) = self.known.get(key) {
+            return *at;
+        }
+        self.groups.push(Gathering {
+            key: key.clone(),
+            rows: Lot::default(),
+            stretches: Lot::default(),
+            open: Stretches::new(&*key.start == "cold"),
+            peak: None,
+            beyond: 0,
+        });
+        self.known.insert(key.clone(), self.groups.len() - 1);
+        self.groups.len() - 1
+    }
+
+    /// Adds a row to a group: what was measured, and the value of each signal
+    /// of it.
+    pub fn push(&mut self, group: usize, offset: Nanos, mut present: Signals, values: &mut Values) {
+        for (meter, value) in &self.what_if.0 {
+            present.insert(Signal::Meter(*meter));
+            values[Signal::Meter(*meter).index()] = *value;
+        }
+        let Some(gathering) = self.groups.get_mut(group) else { return };
+        gathering.watch(present, values);
+        let own = present.and(self.requests.signals());
+        gathering.rows.push(&mut self.requests, own, |signal| values[signal.index()]);
+        if let Some(program) = &mut self.instances {
+            if let Some(done) = gathering.open.add(offset, present, values) {
+                done.push(&mut gathering.stretches, program);
+            }
+        }
+    }
+
+    /// Adds a row that is at hand as a usage.
+    pub fn push_row(&mut self, row: &Row) {
+        let present = self.signals.of(&row.usage);
+        let mut values = [0; Signal::COUNT];
+        for signal in Signal::all().filter(|signal| present.has(*signal)) {
+            values[signal.index()] = signal.of(&row.usage).unwrap_or(0);
+        }
+        let group = self.group(&row.key);
+        self.push(group, row.offset, present, &mut values);
+    }
+
+    /// Runs what is left, and sums up.
+    #[must_use]
+    pub fn finish(mut self) -> Summary {
+        for group in &mut self.groups {
+            group.rows.finish(&mut self.requests);
+            if let Some(program) = &mut self.instances {
+                if let Some(done) = group.open.finish() {
+                    done.push(&mut group.stretches, program);
+                }
+                group.stretches.finish(program);
+            }
+        }
+        let mut summary = Summary::new(&self.contracts);
+        for group in self.groups {
+            let mut models = group.rows.sums.models(&self.requests);
+            if let Some(program) = &self.instances {
+                for (mine, of_stretches) in
+                    models.iter_mut().zip(group.stretches.sums.models(program))
+                {
+                    mine.add_stretches(&of_stretches);
+                }
+            }
+            let rows = group.rows.sums.rows();
+            summary.enter(group.key, rows, &models, group.peak, group.beyond);
+        }
+        summary
+    }
+}
+
+/// A value for each signal, by index.
+pub type Values = [u64; Signal::COUNT];
+
+impl Gathering {
+    /// Notes the largest peak, and rows that would not have fitted.
+    fn watch(&mut self, present: Signals, values: &Values) {
+        let peak = Signal::Meter(Meter::MemoryPeak);
+        if !present.has(peak) {
+            return;
+        }
+        let peak = values[peak.index()];
+        self.peak = self.peak.max(Some(Bytes(peak)));
+        let given = Signal::Meter(Meter::MemoryAllocated);
+        if present.has(given) && peak > values[given.index()] {
+            self.beyond += 1;
+        }
+    }
+}
+
+/// Sums rows up in the order they come.
 ///
 /// # Errors
 ///
-/// The error of `sink`; the row is not summed up then.
-pub fn bill_row<E>(
-    summary: &mut Summary,
-    row: &Row,
-    models: &[&PriceModel],
-    sink: &mut impl FnMut(&Row, &PriceModel, &Bill) -> Result<(), E>,
-) -> Result<(), E> {
-    let totals = summary.group_of(row);
-    for (model, total) in models.iter().zip(totals) {
-        match model.bill(&row.usage) {
-            Ok(bill) => {
-                sink(row, model, &bill)?;
-                total.add(&bill);
-            }
-            Err(refusal) => total.refuse(refusal),
-        }
+/// The first error of `rows` ends the replay.
+pub fn replay<E>(
+    rows: impl IntoIterator<Item = Result<Row, E>>,
+    contracts: &[Contract],
+) -> Result<Summary, E> {
+    let mut replayer = Replayer::new(Arc::new(contracts.to_vec()), WhatIf::default());
+    for row in rows {
+        replayer.push_row(&row?);
     }
-    Ok(())
+    Ok(replayer.finish())
 }

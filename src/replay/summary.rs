@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::Row;
-use crate::pricing::{Bill, Exact, Granularity, Money, PriceModel, Refusal};
+use super::Contract;
+use crate::pricing::compile::ModelSums;
+use crate::pricing::{
+    Exact, Granularity, Money, PriceModel, Refusal, Settlement, Subtotal, Terms, Waste,
+};
+use crate::units::Bytes;
 
 /// What rows are summed by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,15 +45,21 @@ pub struct Group {
     pub invocations: u64,
     /// One entry for each model, in the order of [`Summary::models`].
     pub models: Vec<ModelTotal>,
+    /// Largest peak of memory.
+    pub peak: Option<Bytes>,
+    /// How many invocations touched more memory than they are billed for.
+    pub beyond: u64,
 }
 
-/// What one model makes of a group.
+/// What one model makes of a group, at list prices.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModelTotal {
     /// How many invocations it billed.
     pub billed: u64,
     /// The exact sum of their bills.
     pub total: Money,
+    /// What that is for.
+    pub waste: Waste<Money>,
     /// The sums of each charge.
     pub charges: Vec<ChargeTotal>,
     /// How many invocations it refused, by reason.
@@ -65,6 +75,8 @@ pub struct ChargeTotal {
     pub quantity: Exact,
     /// The exact amount.
     pub amount: Money,
+    /// What that is for.
+    pub waste: Waste<Money>,
 }
 
 /// Why two totals cannot be set against each other.
@@ -84,34 +96,38 @@ pub enum NoRatio {
     NoSuchModel,
 }
 
+/// Why there is no bill of a month.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoMonth {
+    /// The model cannot bill what it is for.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// No invocation was billed.
+    #[error("no invocation was billed")]
+    Nothing,
+    /// There is no such model in this summary.
+    #[error("there is no such model in this replay")]
+    NoSuchModel,
+}
+
 /// The sums of a whole replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
+    contracts: Arc<Vec<Contract>>,
     models: Vec<ModelInfo>,
     groups: BTreeMap<Key, Group>,
 }
 
 impl ModelInfo {
-    fn of(model: &PriceModel) -> Self {
+    fn of((model, terms): &Contract) -> Self {
         Self {
             id: model.id().to_owned(),
             currency: model.currency().to_owned(),
             granularity: model.granularity(),
             charges: model
-                .charges()
+                .counted(terms)
                 .map(|charge| (charge.name().into(), charge.unit().into()))
                 .collect(),
-        }
-    }
-}
-
-impl Key {
-    fn of(row: &Row) -> Self {
-        Self {
-            lane: Arc::clone(&row.lane),
-            workload: Arc::clone(&row.workload),
-            preset: Arc::clone(&row.preset),
-            start: Arc::clone(&row.start),
         }
     }
 }
@@ -122,13 +138,15 @@ impl Group {
             charges: vec![ChargeTotal::default(); model.charges.len()],
             ..ModelTotal::default()
         };
-        Self { invocations: 0, models: models.iter().map(total).collect() }
+        Self { models: models.iter().map(total).collect(), ..Self::default() }
     }
 
     /// Adds the sums of `other`, a group of the same models.
     fn merge(&mut self, other: &Self) {
-        let Self { invocations, models } = other;
+        let Self { invocations, models, peak, beyond } = other;
         self.invocations += invocations;
+        self.peak = self.peak.max(*peak);
+        self.beyond += beyond;
         for (mine, theirs) in self.models.iter_mut().zip(models) {
             mine.merge(theirs);
         }
@@ -136,35 +154,48 @@ impl Group {
 }
 
 impl ModelTotal {
+    /// Quantities at the list prices of their charges.
+    fn of(sums: &ModelSums, (model, terms): &Contract) -> Self {
+        let charge = |(sum, charge): (&crate::pricing::compile::ChargeSum, &Arc<_>)| {
+            let charge: &crate::pricing::Charge = charge;
+            ChargeTotal {
+                amount: Money::from(&sum.quantity * charge.rate()),
+                waste: sum.waste.at(charge.rate()),
+                quantity: sum.quantity.clone(),
+            }
+        };
+        let charges: Vec<ChargeTotal> =
+            sums.charges.iter().zip(model.counted(terms)).map(charge).collect();
+        let mut waste = Waste::default();
+        for charge in &charges {
+            waste += &charge.waste;
+        }
+        Self {
+            billed: sums.billed,
+            total: charges.iter().map(|charge| &charge.amount).sum(),
+            waste,
+            charges,
+            refused: sums.refused.clone(),
+            notes: sums.notes.clone(),
+        }
+    }
+
     /// How many invocations were refused, for whatever reason.
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.refused.values().sum()
     }
 
-    pub(super) fn add(&mut self, bill: &Bill) {
-        self.billed += 1;
-        self.total += &bill.total;
-        for (charge, line) in self.charges.iter_mut().zip(&bill.lines) {
-            charge.quantity += &line.quantity;
-            charge.amount += &line.amount;
-            if let Some(note) = &line.note {
-                *self.notes.entry(Arc::clone(note)).or_default() += 1;
-            }
-        }
-    }
-
-    pub(super) fn refuse(&mut self, refusal: Refusal) {
-        *self.refused.entry(refusal).or_default() += 1;
-    }
-
     fn merge(&mut self, other: &Self) {
-        let Self { billed, total, charges, refused, notes } = other;
+        let Self { billed, total, waste, charges, refused, notes } = other;
         self.billed += billed;
         self.total += total;
-        for (mine, ChargeTotal { quantity, amount }) in self.charges.iter_mut().zip(charges) {
+        self.waste += waste;
+        for (mine, ChargeTotal { quantity, amount, waste }) in self.charges.iter_mut().zip(charges)
+        {
             mine.quantity += quantity;
             mine.amount += amount;
+            mine.waste += waste;
         }
         for (refusal, count) in refused {
             *self.refused.entry(refusal.clone()).or_default() += count;
@@ -178,17 +209,73 @@ impl ModelTotal {
 impl Summary {
     /// No rows yet.
     #[must_use]
-    pub fn new(models: &[&PriceModel]) -> Self {
-        let models = models.iter().map(|model| ModelInfo::of(model)).collect();
-        Self { models, groups: BTreeMap::new() }
+    pub fn new(contracts: &Arc<Vec<Contract>>) -> Self {
+        let models = contracts.iter().map(ModelInfo::of).collect();
+        Self { contracts: Arc::clone(contracts), models, groups: BTreeMap::new() }
     }
 
-    /// Counts `row` and gives the totals of its group.
-    pub(super) fn group_of(&mut self, row: &Row) -> &mut [ModelTotal] {
-        let models = &self.models;
-        let group = self.groups.entry(Key::of(row)).or_insert_with(|| Group::new(models));
-        group.invocations += 1;
-        &mut group.models
+    /// Adds what the rows of a group came to.
+    pub(super) fn enter(
+        &mut self,
+        key: Key,
+        invocations: u64,
+        sums: &[ModelSums],
+        peak: Option<Bytes>,
+        beyond: u64,
+    ) {
+        let pairs = sums.iter().zip(self.contracts.iter());
+        let models = pairs.map(|(sums, contract)| ModelTotal::of(sums, contract)).collect();
+        let group = Group { invocations, models, peak, beyond };
+        let infos = &self.models;
+        self.groups.entry(key).or_insert_with(|| Group::new(infos)).merge(&group);
+    }
+
+    /// Adds the groups of another part of the same replay.
+    pub fn merge(&mut self, other: &Self) {
+        for (key, group) in &other.groups {
+            let infos = &self.models;
+            self.groups.entry(key.clone()).or_insert_with(|| Group::new(infos)).merge(group);
+        }
+    }
+
+    /// The model at a position, and the terms it was applied under.
+    #[must_use]
+    pub fn contract(&self, model: usize) -> Option<(&PriceModel, &Terms)> {
+        self.contracts.get(model).map(|(model, terms)| (model, terms))
+    }
+
+    /// The bill of a month of `requests` invocations like those of `group`.
+    ///
+    /// # Errors
+    ///
+    /// If the model billed none of them, or not all, or needs to know more.
+    pub fn month(
+        &self,
+        group: &Group,
+        model: usize,
+        requests: &Exact,
+    ) -> Result<Settlement, NoMonth> {
+        let pair = self.contract(model).zip(group.models.get(model));
+        let ((contract, terms), total) = pair.ok_or(NoMonth::NoSuchModel)?;
+        if let Some(refusal) = total.refused.keys().next() {
+            return Err(refusal.clone().into());
+        }
+        let scale = requests.over(&Exact::from(total.billed)).ok_or(NoMonth::Nothing)?;
+        let mut subtotals = Vec::new();
+        let mut counted = contract.counted(terms).zip(&total.charges).peekable();
+        for charge in contract.shared() {
+            let quantity = if counted.peek().is_some_and(|(next, _)| Arc::ptr_eq(next, charge)) {
+                counted.next().map(|(_, total)| &total.quantity * &scale)
+            } else if charge.basis() == crate::pricing::Basis::Period {
+                Some(contract.period_quantity(charge, terms)?)
+            } else {
+                // Switched off: it is nothing, and is not missing.
+                None
+            };
+            let charge = Arc::clone(charge);
+            subtotals.push(Subtotal { charge, quantity: quantity.unwrap_or_default() });
+        }
+        Ok(contract.settle(&subtotals, terms, contract.rounding()))
     }
 
     /// The models, in the order they were given.

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::open::{Store, StoreError};
-use super::writer::COLUMNS;
+use crate::meter::Phases;
 use crate::meter::perf::USER_ONLY;
-use crate::meter::{Phases, Usage};
-use crate::replay::Row;
 use crate::units::{Bytes, Nanos};
 
 /// A recording as a person names it.
@@ -321,34 +319,6 @@ impl Store {
         Ok(())
     }
 
-    /// Hands every billable invocation of a recording to `each`: all but
-    /// interrupted ones and those that never started. Providers bill failures.
-    ///
-    /// # Errors
-    /// The first of the database's or of `each`.
-    pub(super) fn billable<E: From<StoreError>>(
-        &self,
-        recording: i64,
-        mut each: impl FnMut(Row) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let columns: Vec<_> = COLUMNS.iter().map(|(_, column)| *column).collect();
-        let sql = format!(
-            "SELECT invocation, lane, workload, preset, start, create_ns, start_ns, run_ns,
-                teardown_ns, counter_coverage_ppm, {} FROM v_invocation
-             WHERE recording = ?1 AND status IN ('ok', 'failed', 'timeout') AND wall_ns IS NOT NULL
-             ORDER BY invocation",
-            columns.join(", ")
-        );
-        let failed = |source| E::from(StoreError::Sql { action: "read of invocations", source });
-        let mut statement = self.connection.prepare(&sql).map_err(failed)?;
-        let mut rows = statement.query([recording]).map_err(failed)?;
-        let mut names = Names::default();
-        while let Some(row) = rows.next().map_err(failed)? {
-            each(names.row(row).map_err(failed)?)?;
-        }
-        Ok(())
-    }
-
     /// Changes a recording's label.
     ///
     /// # Errors
@@ -358,39 +328,6 @@ impl Store {
             .execute("UPDATE recording SET label = ?2 WHERE id = ?1", params![recording, label])
             .map(drop)
             .map_err(StoreError::sql("change of the label"))
-    }
-}
-
-/// Names recur in every row: one allocation each is enough.
-#[derive(Default)]
-struct Names(std::collections::HashSet<Arc<str>>);
-
-impl Names {
-    fn intern(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(name) {
-            return Arc::clone(known);
-        }
-        let new: Arc<str> = name.into();
-        self.0.insert(Arc::clone(&new));
-        new
-    }
-
-    fn row(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<Row> {
-        let mut name =
-            |at: usize| Ok::<_, rusqlite::Error>(self.intern(row.get_ref(at)?.as_str()?));
-        let (lane, workload, preset, start) = (name(1)?, name(2)?, name(3)?, name(4)?);
-        let mut usage = Usage::new(&*start == "cold");
-        usage.phases = Phases {
-            create: nanos(row, 5)?,
-            start: nanos(row, 6)?,
-            run: nanos(row, 7)?,
-            teardown: nanos(row, 8)?,
-        };
-        usage.counter_coverage_ppm = row.get(9)?;
-        for (index, (meter, _)) in COLUMNS.iter().enumerate() {
-            usage.set(*meter, unsigned(row, 10 + index)?);
-        }
-        Ok(Row { invocation: row.get(0)?, lane, workload, preset, start, usage })
     }
 }
 

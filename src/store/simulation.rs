@@ -1,16 +1,26 @@
-//! Replaying a recording and keeping the result.
+//! Replaying recordings and keeping the result.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::keep;
 use super::open::{Store, StoreError};
-use super::writer::timestamp;
-use crate::pricing::{Bill, PriceModel};
-use crate::replay::{Key, Row, Summary};
+use super::scan::{self, Selection};
+use crate::pricing::Exact;
+use crate::replay::{Contract, Key, Replayer, Summary, WhatIf};
 use crate::workload::hex;
+
+/// Rows that are worth a thread of their own.
+const ROWS_PER_THREAD: i64 = 100_000;
+
+/// Bills of single invocations that are kept unless asked otherwise. They
+/// follow from the recording and the models: above, keeping them costs more
+/// than making them again.
+const BILLS_KEPT: u64 = 250_000;
 
 /// Why a replay could not be made or kept.
 #[derive(Debug, Error)]
@@ -18,11 +28,40 @@ pub enum ReplayError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Nothing in the recording can be billed.
+    /// Nothing in the recordings can be billed.
     #[error(
-        "recording {0} has no invocation that can be billed: it was interrupted, or nothing started"
+        "nothing can be billed: no invocation of {0} ran and is selected (interrupted ones are \
+         not billed); `cyclometer history` lists what there is"
     )]
-    Empty(i64),
+    Empty(String),
+}
+
+/// Whether bills of single invocations are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bills {
+    /// If there are not too many.
+    #[default]
+    Auto,
+    /// All of them.
+    All,
+    /// None.
+    None,
+}
+
+/// What is replayed, and how.
+#[derive(Debug, Clone)]
+pub struct ReplayPlan {
+    /// Which invocations.
+    pub selection: Selection,
+    /// Through which models, under which terms.
+    pub contracts: Arc<Vec<Contract>>,
+    /// What is assumed instead of what was measured.
+    pub what_if: WhatIf,
+    /// Requests of a month; `None`: the invocations as they are, at list
+    /// prices.
+    pub per_month: Option<Exact>,
+    /// Whether bills of single invocations are kept.
+    pub bills: Bills,
 }
 
 /// A replay, kept.
@@ -30,174 +69,211 @@ pub enum ReplayError {
 pub struct SavedSimulation {
     /// Its number.
     pub id: i64,
-    /// Whether it was kept before: same recording, same models, same bills.
+    /// Whether it was kept before: same recordings, models and terms.
     pub known: bool,
-    /// The recording.
-    pub recording: i64,
+    /// Whether it has the bill of each invocation.
+    pub with_bills: bool,
     /// Its totals.
     pub summary: Summary,
 }
 
+impl ReplayPlan {
+    /// The plan of replaying whole recordings through models on their own terms.
+    #[must_use]
+    pub fn of(recordings: Vec<i64>, contracts: Vec<Contract>) -> Self {
+        Self {
+            selection: Selection { recordings, ..Selection::default() },
+            contracts: Arc::new(contracts),
+            what_if: WhatIf::default(),
+            per_month: None,
+            bills: Bills::Auto,
+        }
+    }
+
+    /// What was asked for, for people and for the digest.
+    pub(super) fn options(&self) -> serde_json::Value {
+        let what_if: serde_json::Map<_, _> = self
+            .what_if
+            .0
+            .iter()
+            .map(|(meter, value)| (meter.name().to_owned(), (*value).into()))
+            .collect();
+        let terms: serde_json::Map<_, _> = self
+            .contracts
+            .iter()
+            .map(|(model, terms)| (model.id().to_owned(), terms.describe(model).into()))
+            .collect();
+        serde_json::json!({
+            "lanes": self.selection.lanes,
+            "workloads": self.selection.workloads,
+            "start": self.selection.start,
+            "what_if": what_if,
+            "per_month": self.per_month.as_ref().map(Exact::to_plain_string),
+            "terms": terms,
+        })
+    }
+
+    fn names(&self) -> String {
+        let numbers: Vec<String> =
+            self.selection.recordings.iter().map(ToString::to_string).collect();
+        match numbers.as_slice() {
+            [one] => format!("recording {one}"),
+            several => format!("recordings {}", several.join(", ")),
+        }
+    }
+}
+
 impl Store {
-    /// Replays a recording through price models, in one transaction. The same
-    /// replay again gives the same bills and is not kept twice.
+    /// Replays recordings through price models and keeps the result, in one
+    /// transaction. The same replay again gives the same bills and is not kept
+    /// twice.
     ///
     /// # Errors
     /// When there is nothing to bill, or the database fails; nothing is kept then.
-    pub fn replay(
-        &mut self,
-        recording: i64,
-        models: &[&PriceModel],
-    ) -> Result<SavedSimulation, ReplayError> {
-        let inputs = self.inputs(recording, models)?;
-        let known = self
-            .connection
-            .query_row("SELECT id FROM simulation WHERE inputs = ?1", [&inputs], |row| row.get(0))
-            .optional()
-            .map_err(StoreError::sql("search for the simulation"))?;
-        if let Some(id) = known {
-            let summary = self.summarise(recording, models, |_, _, _| Ok(()))?;
-            return Ok(SavedSimulation { id, known: true, recording, summary });
+    pub fn replay(&mut self, plan: &ReplayPlan) -> Result<SavedSimulation, ReplayError> {
+        let cells = scan::cells(&self.connection, &plan.selection)?;
+        let summary = self.sum_up(plan, &cells)?;
+        let rows = summary.overall().invocations;
+        if rows == 0 {
+            return Err(ReplayError::Empty(plan.names()));
+        }
+        let models = u64::try_from(plan.contracts.len()).unwrap_or(u64::MAX);
+        let with_bills = match plan.bills {
+            Bills::All => true,
+            Bills::None => false,
+            Bills::Auto => rows.saturating_mul(models) <= BILLS_KEPT,
+        };
+        let inputs = self.inputs(plan, with_bills)?;
+        if let Some(id) = self.known_simulation(&inputs)? {
+            return Ok(SavedSimulation { id, known: true, with_bills, summary });
         }
         // By statements: rows are read and bills written over one connection,
         // which a `Transaction` would borrow.
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::sql("begin"))?;
-        let saved = self.save(recording, models, &inputs);
+        let saved = keep::keep(&self.connection, plan, &cells, &inputs, with_bills, &summary);
         let end = if saved.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended = self.connection.execute_batch(end).map_err(StoreError::sql("commit"));
-        let (id, summary) = saved?;
+        let id = saved?;
         ended?;
-        Ok(SavedSimulation { id, known: false, recording, summary })
+        Ok(SavedSimulation { id, known: false, with_bills, summary })
+    }
+
+    /// Replays without keeping anything: what if?
+    ///
+    /// # Errors
+    /// When there is nothing to bill, or the database fails.
+    pub fn simulate(&self, plan: &ReplayPlan) -> Result<Summary, ReplayError> {
+        let cells = scan::cells(&self.connection, &plan.selection)?;
+        let summary = self.sum_up(plan, &cells)?;
+        if summary.overall().invocations == 0 {
+            return Err(ReplayError::Empty(plan.names()));
+        }
+        Ok(summary)
+    }
+
+    fn known_simulation(&self, inputs: &str) -> Result<Option<i64>, StoreError> {
+        self.connection
+            .query_row("SELECT id FROM simulation WHERE inputs = ?1", [inputs], |row| row.get(0))
+            .optional()
+            .map_err(StoreError::sql("search for the simulation"))
     }
 
     /// Identifies what a replay depends on.
-    fn inputs(&self, recording: i64, models: &[&PriceModel]) -> Result<String, StoreError> {
-        let (count, newest): (i64, Option<i64>) = self
-            .connection
-            .query_row(
-                "SELECT COUNT(*), MAX(invocation) FROM v_invocation WHERE recording = ?1",
-                [recording],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .map_err(StoreError::sql("count of invocations"))?;
+    fn inputs(&self, plan: &ReplayPlan, with_bills: bool) -> Result<String, StoreError> {
         let mut hasher = Sha256::new();
-        hasher.update(format!("{recording} {count} {newest:?}"));
-        for model in models {
+        for recording in &plan.selection.recordings {
+            let (count, newest): (i64, Option<i64>) = self
+                .connection
+                .query_row(
+                    "SELECT COUNT(*), MAX(i.id) FROM invocation i JOIN cell c ON c.id = i.cell_id
+                     WHERE c.recording_id = ?1",
+                    [recording],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .map_err(StoreError::sql("count of invocations"))?;
+            hasher.update(format!("{recording} {count} {newest:?} "));
+        }
+        hasher.update(format!("{} {with_bills}", plan.options()));
+        for (model, _) in plan.contracts.iter() {
             hasher.update(format!(" {} {}", model.id(), model.digest()));
         }
         Ok(hex(&hasher.finalize()))
     }
 
-    fn summarise(
-        &self,
-        recording: i64,
-        models: &[&PriceModel],
-        mut sink: impl FnMut(&Row, &PriceModel, &Bill) -> Result<(), ReplayError>,
-    ) -> Result<Summary, ReplayError> {
-        let mut summary = Summary::new(models);
-        self.billable(recording, |row| {
-            crate::replay::bill_row(&mut summary, &row, models, &mut sink)
-        })?;
-        if summary.overall().invocations == 0 {
-            return Err(ReplayError::Empty(recording));
+    fn sum_up(&self, plan: &ReplayPlan, cells: &HashMap<i64, Key>) -> Result<Summary, StoreError> {
+        let replayer = || Replayer::new(Arc::clone(&plan.contracts), plan.what_if.clone());
+        let empty = Summary::new(&plan.contracts);
+        let Some((first, last)) = scan::extent(&self.connection, cells)? else {
+            return Ok(empty);
+        };
+        let parts = parts(first, last, replayer().wants_order());
+        if let [only] = parts.as_slice() {
+            return part(&self.connection, cells, *only, replayer());
+        }
+        let path = self.path().to_owned();
+        let found: Vec<Result<Summary, StoreError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = parts
+                .into_iter()
+                .map(|range| {
+                    let path = &path;
+                    scope.spawn(move || part(&reader(path)?, cells, range, replayer()))
+                })
+                .collect();
+            let lost = || StoreError::NotFound("a thread of the replay was lost".to_owned());
+            threads.into_iter().map(|it| it.join().unwrap_or_else(|_| Err(lost()))).collect()
+        });
+        let mut summary = empty;
+        for part in found {
+            summary.merge(&part?);
         }
         Ok(summary)
     }
+}
 
-    fn save(
-        &self,
-        recording: i64,
-        models: &[&PriceModel],
-        inputs: &str,
-    ) -> Result<(i64, Summary), ReplayError> {
-        let failed = |source| StoreError::Sql { action: "write of the simulation", source };
+/// Ranges of invocations, one a thread. Rows that share an instance must not
+/// be torn apart.
+fn parts(first: i64, last: i64, ordered: bool) -> Vec<(i64, i64)> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = i64::try_from(cores).unwrap_or(1);
+    let rows = last - first + 1;
+    let threads = if ordered { 1 } else { (rows / ROWS_PER_THREAD).clamp(1, cores) };
+    let step = rows / threads;
+    (0..threads)
+        .map(|at| {
+            let from = first + at * step;
+            (from, if at + 1 == threads { last } else { from + step - 1 })
+        })
+        .collect()
+}
+
+/// A connection of its own for a thread.
+fn reader(path: &std::path::Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).map_err(StoreError::sql("opening for reading"))
+}
+
+fn part(
+    connection: &Connection,
+    cells: &HashMap<i64, Key>,
+    range: (i64, i64),
+    mut replayer: Replayer,
+) -> Result<Summary, StoreError> {
+    scan::scan(connection, cells, range, &mut replayer)?;
+    Ok(replayer.finish())
+}
+
+/// Numbers of recordings, of all or of those that began at or after a moment.
+impl Store {
+    /// The recordings that began at or after `since` (RFC 3339, UTC).
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn recordings_since(&self, since: &str) -> Result<Vec<i64>, StoreError> {
         self.connection
-            .execute(
-                "INSERT INTO simulation (recording_id, created_at, inputs, invocations)
-                 VALUES (?1, ?2, ?3, 0)",
-                params![recording, timestamp(), inputs],
-            )
-            .map_err(failed)?;
-        let id = self.connection.last_insert_rowid();
-        for model in models {
-            self.connection
-                .execute(
-                    "INSERT INTO simulation_model
-                        (simulation_id, model, digest, currency, granularity, text)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    params![
-                        id,
-                        model.id(),
-                        model.digest(),
-                        model.currency(),
-                        model.granularity().name(),
-                        model.text()
-                    ],
-                )
-                .map_err(failed)?;
-        }
-        let mut bill_of = self
-            .connection
-            .prepare_cached(
-                "INSERT INTO bill (simulation_id, model, invocation_id, amount)
-                 VALUES (?1, ?2, ?3, ?4)",
-            )
-            .map_err(failed)?;
-        let summary = self.summarise(recording, models, |row, model, bill| {
-            let amount = bill.total.to_plain_string();
-            bill_of
-                .execute(params![id, model.id(), row.invocation, amount])
-                .map(drop)
-                .map_err(|source| failed(source).into())
-        })?;
-        self.save_totals(id, recording, &summary).map_err(failed)?;
-        Ok((id, summary))
-    }
-
-    fn save_totals(&self, id: i64, recording: i64, summary: &Summary) -> rusqlite::Result<()> {
-        let cells: HashMap<Key, i64> = self
-            .connection
-            .prepare(
-                "SELECT c.id, l.name, c.workload, c.preset, c.start
-                 FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1",
-            )?
-            .query_map([recording], |row| {
-                let text = |at: usize| Ok::<_, rusqlite::Error>(row.get_ref(at)?.as_str()?.into());
-                let key =
-                    Key { lane: text(1)?, workload: text(2)?, preset: text(3)?, start: text(4)? };
-                Ok((key, row.get(0)?))
-            })?
-            .collect::<Result<_, _>>()?;
-        let mut insert = self.connection.prepare_cached(
-            "INSERT INTO line_item
-                (simulation_id, model, cell_id, charge, amount, invocations, refused, note)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?;
-        for (key, group) in summary.groups() {
-            let Some(cell) = cells.get(key) else { continue };
-            for (info, total) in summary.models().iter().zip(&group.models) {
-                let refused = total.refused.keys().map(ToString::to_string).collect::<Vec<_>>();
-                let refused = (!refused.is_empty()).then(|| refused.join("; "));
-                let notes = total.notes.keys().map(AsRef::as_ref).collect::<Vec<&str>>().join("; ");
-                for ((charge, _), sums) in info.charges.iter().zip(&total.charges) {
-                    let amount = (total.billed > 0).then(|| sums.amount.to_plain_string());
-                    insert.execute(params![
-                        id,
-                        info.id,
-                        cell,
-                        &**charge,
-                        amount,
-                        super::writer::integer(total.billed),
-                        refused,
-                        (!notes.is_empty()).then_some(&notes),
-                    ])?;
-                }
-            }
-        }
-        self.connection.execute(
-            "UPDATE simulation SET invocations = ?2 WHERE id = ?1",
-            params![id, super::writer::integer(summary.overall().invocations)],
-        )?;
-        Ok(())
+            .prepare("SELECT id FROM recording WHERE started_at >= ?1 ORDER BY id")
+            .and_then(|mut statement| {
+                statement.query_map(params![since], |row| row.get(0))?.collect()
+            })
+            .map_err(StoreError::sql("search for recordings"))
     }
 }

@@ -72,6 +72,12 @@ impl Signals {
         there
     }
 
+    /// Those in both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Those in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

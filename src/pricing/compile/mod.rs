@@ -26,6 +26,7 @@ use plan::{ModelPlan, Planner, Shared};
 
 use super::charge::StandIn;
 use super::model::PriceModel;
+use super::schema::Basis;
 use super::terms::Terms;
 use super::waste;
 use crate::meter::Meter;
@@ -35,6 +36,7 @@ use crate::meter::Meter;
 pub struct Program {
     models: Vec<(PriceModel, Terms)>,
     with_split: bool,
+    basis: Option<Basis>,
     signals: Signals,
     plans: HashMap<Signals, Arc<Plan>>,
 }
@@ -49,14 +51,16 @@ struct Plan {
 }
 
 impl Program {
-    /// Compiles `models`; with `with_split`, bills are decomposed too.
+    /// Compiles `models`; with `with_split`, bills are decomposed too. Rows are
+    /// what charges of `basis` are counted by, or all charges if it is `None`:
+    /// the quantities of others are 0.
     #[must_use]
-    pub fn new(models: Vec<(PriceModel, Terms)>, with_split: bool) -> Self {
+    pub fn new(models: Vec<(PriceModel, Terms)>, with_split: bool, basis: Option<Basis>) -> Self {
         let mut signals = Signals::default();
         for (model, terms) in &models {
             signals = signals.union(read_by(model, terms, with_split));
         }
-        Self { models, with_split, signals, plans: HashMap::new() }
+        Self { models, with_split, basis, signals, plans: HashMap::new() }
     }
 
     /// The columns that it reads where they are measured.
@@ -78,7 +82,9 @@ impl Program {
         let mut shared = Shared::default();
         let models = self.models.iter().map(|(model, terms)| {
             let limits = Vec::new();
-            Planner { model, terms, present, shared: &mut shared, limits }.plan(self.with_split)
+            let basis = self.basis;
+            Planner { model, terms, present, basis, shared: &mut shared, limits }
+                .plan(self.with_split)
         });
         let models = models.collect();
         let Shared { columns, sums } = shared;

@@ -13,6 +13,7 @@ use crate::pricing::charge::{Charge, Factor, Measure, Row, StandIn, Times};
 use crate::pricing::evaluate::{Missing, Refusal, Scene, joined, refusal};
 use crate::pricing::model::PriceModel;
 use crate::pricing::number::Exact;
+use crate::pricing::schema::Basis;
 use crate::pricing::terms::Terms;
 
 /// Why a model has no columns for these rows.
@@ -102,6 +103,8 @@ pub(super) struct Planner<'a> {
     pub model: &'a PriceModel,
     pub terms: &'a Terms,
     pub present: Signals,
+    /// What the rows are; charges that count something else are 0.
+    pub basis: Option<Basis>,
     pub shared: &'a mut Shared,
     pub limits: Vec<(usize, u64)>,
 }
@@ -112,6 +115,12 @@ impl Planner<'_> {
         let mut charges = Vec::new();
         for charge in model.counted(terms) {
             match self.charge(charge, with_split) {
+                // Planned all the same, to know whom it refuses.
+                Ok(plan) if self.basis.is_some_and(|basis| basis != charge.basis) => {
+                    let billed = Term { sum: self.shared.sum(Vec::new()), scale: Exact::default() };
+                    let split = with_split.then_some(split::SplitPlan::Fee);
+                    charges.push(ChargePlan { billed, split, note: plan.note });
+                }
                 Ok(plan) => charges.push(plan),
                 Err(Stop::Slow) => return ModelPlan::Slow,
                 Err(Stop::Refused(missing)) => {

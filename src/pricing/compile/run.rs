@@ -105,6 +105,17 @@ impl ModelSums {
     }
 }
 
+impl ModelSums {
+    /// Adds what charges by instance come to. Their rows are stretches: who is
+    /// refused was told for each request already.
+    pub fn add_stretches(&mut self, of: &Self) {
+        for (mine, ChargeSum { quantity, waste }) in self.charges.iter_mut().zip(&of.charges) {
+            mine.quantity += quantity;
+            mine.waste += waste;
+        }
+    }
+}
+
 impl Sums {
     /// How many rows there were.
     #[must_use]
@@ -251,7 +262,7 @@ impl Program {
         sums.exact.resize_with(plan.models.len(), ModelSums::default);
         for (index, (model, terms)) in self.models().iter().enumerate() {
             if !in_columns[index] {
-                one_by_one(model, terms, batch, &mut sums.exact[index], self.with_split);
+                self.one_by_one(model, terms, batch, &mut sums.exact[index]);
             }
         }
     }
@@ -348,33 +359,33 @@ fn products(columns: &[usize], stretch: &Stretch<'_>, small: bool) -> u128 {
     }
 }
 
-/// Rows through the definition.
-fn one_by_one(
-    model: &PriceModel,
-    terms: &Terms,
-    batch: &Batch,
-    sums: &mut ModelSums,
-    with_split: bool,
-) {
-    let charges: Vec<_> = model.counted(terms).collect();
-    sums.charges.resize_with(charges.len(), ChargeSum::default);
-    for row in 0..batch.len() {
-        let usage = batch.usage(row);
-        let scene = Scene { model, usage: &usage, terms };
-        let billed = charges.iter().map(|charge| {
-            let (quantity, note) = scene.quantity(charge)?;
-            let waste = if with_split { waste::split(&scene, charge)? } else { Waste::default() };
-            Ok((ChargeSum { quantity, waste }, note))
-        });
-        match billed.collect::<Result<Vec<_>, Refusal>>() {
-            Err(refusal) => *sums.refused.entry(refusal).or_default() += 1,
-            Ok(billed) => {
-                sums.billed += 1;
-                for (sum, (charge, note)) in sums.charges.iter_mut().zip(billed) {
-                    sum.quantity += &charge.quantity;
-                    sum.waste += &charge.waste;
-                    if let Some(note) = note {
-                        *sums.notes.entry(note).or_default() += 1;
+impl Program {
+    /// Rows through the definition.
+    fn one_by_one(&self, model: &PriceModel, terms: &Terms, batch: &Batch, sums: &mut ModelSums) {
+        let charges: Vec<_> = model.counted(terms).collect();
+        sums.charges.resize_with(charges.len(), ChargeSum::default);
+        for row in 0..batch.len() {
+            let usage = batch.usage(row);
+            let scene = Scene { model, usage: &usage, terms };
+            let billed = charges.iter().map(|charge| {
+                let (quantity, note) = scene.quantity(charge)?;
+                let waste =
+                    if self.with_split { waste::split(&scene, charge)? } else { Waste::default() };
+                if self.basis.is_some_and(|basis| basis != charge.basis()) {
+                    return Ok((ChargeSum::default(), note));
+                }
+                Ok((ChargeSum { quantity, waste }, note))
+            });
+            match billed.collect::<Result<Vec<_>, Refusal>>() {
+                Err(refusal) => *sums.refused.entry(refusal).or_default() += 1,
+                Ok(billed) => {
+                    sums.billed += 1;
+                    for (sum, (charge, note)) in sums.charges.iter_mut().zip(billed) {
+                        sum.quantity += &charge.quantity;
+                        sum.waste += &charge.waste;
+                        if let Some(note) = note {
+                            *sums.notes.entry(note).or_default() += 1;
+                        }
                     }
                 }
             }

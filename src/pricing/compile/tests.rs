@@ -11,7 +11,7 @@ use crate::units::Nanos;
 
 fn program(with_split: bool) -> Program {
     let models = builtin().iter().map(|model| (model.clone(), Terms::of(model)));
-    Program::new(models.collect(), with_split)
+    Program::new(models.collect(), with_split, None)
 }
 
 /// The definition, row by row.
