@@ -1,10 +1,9 @@
 //! Output for people and for programs: one table, three forms.
 
 pub mod comparison;
-mod stats;
 mod table;
 mod totals;
 
-pub use stats::{half_spread, quantile};
+pub use crate::stats::{half_spread, quantile};
 pub use table::{Cell, Column, Format, Table, terminal_width};
 pub use totals::{footnotes, totals};
