@@ -56,7 +56,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
             let mut out = std::io::stdout().lock();
             writeln!(out, "{both:#}")?;
         }
-        (Kind::All, Format::Table) => {
+        (Kind::All, Format::Table | Format::Jsonl) => {
             if recordings.is_empty() {
                 say("nothing has been recorded yet: `cyclometer record` makes a first comparison");
             } else {
