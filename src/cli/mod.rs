@@ -63,7 +63,7 @@ enum Command {
     Record(record::Options),
     /// Price a recording's invocations with every price model
     Replay(replay::Options),
-    /// List recordings and simulations, or show one recording
+    /// List, show, compare, name or delete recordings and simulations
     History(history::Options),
     /// Show which lanes run here, and why others do not
     Lanes,

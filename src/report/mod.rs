@@ -1,6 +1,7 @@
-//! Output for people and for programs: one table, three forms.
+//! Output for people and for programs: one table, four forms.
 
 pub mod comparison;
+pub mod difference;
 mod rows;
 mod table;
 mod totals;
