@@ -4,6 +4,7 @@ mod doctor;
 mod history;
 mod lanes;
 mod progress;
+mod query;
 mod record;
 mod replay;
 mod workloads;
@@ -65,6 +66,8 @@ enum Command {
     Replay(replay::Options),
     /// List, show, compare, name or delete recordings and simulations
     History(history::Options),
+    /// Query the database by SQL, or run a saved query
+    Query(query::Options),
     /// Show which lanes run here, and why others do not
     Lanes,
     /// List, check or rebuild workloads
@@ -136,6 +139,7 @@ pub fn run() -> ExitCode {
         Command::Record(options) => record::run(&common, &options),
         Command::Replay(options) => replay::run(&common, &options),
         Command::History(options) => history::run(&common, &options),
+        Command::Query(options) => query::run(&common, &options),
         Command::Lanes => lanes::run(&common),
         Command::Workloads(options) => workloads::run(&common, &options),
         Command::Doctor => doctor::run(&common),
