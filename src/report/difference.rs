@@ -38,6 +38,8 @@ pub struct Difference {
     pub shown: (usize, usize),
     /// Verdicts that say nothing, for want of runs.
     pub few: usize,
+    /// Verdicts without spread: each side has one value.
+    pub apart: usize,
 }
 
 /// Compares the cells of two recordings by their medians.
@@ -53,8 +55,13 @@ pub fn recordings(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confidence)
         Column::number("second", "second_median"),
     ];
     columns.extend(VERDICT);
-    let mut result =
-        Difference { table: Table::new(&columns), notes: Vec::new(), shown: (0, 0), few: 0 };
+    let mut result = Difference {
+        table: Table::new(&columns),
+        notes: Vec::new(),
+        shown: (0, 0),
+        few: 0,
+        apart: 0,
+    };
     for (one, two) in matched(first, second, |cell| &cell.names) {
         match (one, two) {
             (Some(one), Some(two)) => result.cell(one, two, sure),
@@ -81,8 +88,13 @@ pub fn simulations(first: &[PricedCell], second: &[PricedCell], sure: Confidence
         Column::hidden("currency"),
     ];
     columns.extend(VERDICT);
-    let mut result =
-        Difference { table: Table::new(&columns), notes: Vec::new(), shown: (0, 0), few: 0 };
+    let mut result = Difference {
+        table: Table::new(&columns),
+        notes: Vec::new(),
+        shown: (0, 0),
+        few: 0,
+        apart: 0,
+    };
     for (one, two) in matched(first, second, |cell| &cell.names) {
         match (one, two) {
             (Some(one), Some(two)) if one.currency == two.currency => result.bill(one, two, sure),
@@ -182,7 +194,7 @@ impl Difference {
             Cell::new(runs, vec![first, second]),
             Cell::text(verdict.to_string()),
             Cell::text(verdict.name()),
-            number(change.map(|it| it.ratio)),
+            number(verdict.ratio()),
             number(change.map(|it| it.low)),
             number(change.map(|it| it.high)),
             number(change.map(|it| it.confidence.share())),
@@ -190,6 +202,7 @@ impl Difference {
         self.table.push(row);
         self.shown.0 += usize::from(verdict.differs());
         self.shown.1 += 1;
+        self.apart += usize::from(matches!(verdict, Verdict::Apart { .. }));
         self.few += usize::from(matches!(verdict, Verdict::TooFew { have: 1.., .. }));
     }
 

@@ -30,7 +30,7 @@ impl<'a> RowWriter<'a> {
             Format::Json => Form::Array { out, begun: false },
             Format::Csv | Format::Table => {
                 let mut writer = csv::Writer::from_writer(out);
-                writer.write_record(&keys)?;
+                writer.write_record(&keys).map_err(io_error)?;
                 Form::Csv(Box::new(writer))
             }
         };
@@ -46,12 +46,12 @@ impl<'a> RowWriter<'a> {
             Form::Csv(writer) => {
                 for value in values {
                     match value {
-                        Value::Null => writer.write_field("")?,
-                        Value::String(text) => writer.write_field(text)?,
-                        other => writer.write_field(other.to_string())?,
+                        Value::Null => writer.write_field("").map_err(io_error)?,
+                        Value::String(text) => writer.write_field(text).map_err(io_error)?,
+                        other => writer.write_field(other.to_string()).map_err(io_error)?,
                     }
                 }
-                writer.write_record(None::<&[u8]>)?;
+                writer.write_record(None::<&[u8]>).map_err(io_error)?;
                 Ok(())
             }
             Form::Lines(out) => {
@@ -79,6 +79,14 @@ impl<'a> RowWriter<'a> {
                 out.flush()
             }
         }
+    }
+}
+
+/// The error below the CSV, with its kind: a broken pipe has to be known as one.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 

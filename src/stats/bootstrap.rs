@@ -78,15 +78,25 @@ pub fn compare_pairs(pairs: &[(f64, f64)], confidence: Confidence) -> Verdict {
     interval(ratio, ratios, expanded_tail(confidence, pairs.len()), confidence)
 }
 
-/// What needs no interval: values that are all the same, and too few of them.
+/// What needs no interval: too few values, and values that are all the same.
 fn without_interval(first: &[f64], second: &[f64]) -> Option<Verdict> {
-    let runs = first.len() + second.len();
     let have = first.len().min(second.len());
-    let same = |value: &f64| value.total_cmp(first.first().unwrap_or(value)).is_eq();
-    if have > 0 && first.iter().chain(second).all(same) {
-        return Some(Verdict::Identical { runs });
+    let (one, two) = (constant(first), constant(second));
+    if let (Some(one), Some(two)) = (one, two)
+        && one.total_cmp(&two).is_eq()
+    {
+        return Some(Verdict::Identical { runs: first.len() + second.len() });
     }
-    (have < LEAST_RUNS).then_some(Verdict::TooFew { have, need: LEAST_RUNS })
+    if have < LEAST_RUNS {
+        return Some(Verdict::TooFew { have, need: LEAST_RUNS });
+    }
+    one.zip(two).map(|(one, two)| Verdict::Apart { ratio: divide(two, one) })
+}
+
+/// The one value that all values are, if they are.
+fn constant(values: &[f64]) -> Option<f64> {
+    let first = *values.first()?;
+    values.iter().all(|value| value.total_cmp(&first).is_eq()).then_some(first)
 }
 
 /// `value / base`; 1 for nothing over nothing, which are the same.

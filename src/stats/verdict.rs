@@ -61,6 +61,13 @@ pub enum Verdict {
         /// How many values there are on both sides together.
         runs: usize,
     },
+    /// Each side has one value in all its runs, and the two are not the same.
+    /// Certain, but without spread there is no telling what sets the value: the
+    /// function, or one worker that all of a side's runs share.
+    Apart {
+        /// The second value as a multiple of the first.
+        ratio: f64,
+    },
     /// The second side is lower.
     Lower(Change),
     /// The second side is higher.
@@ -95,10 +102,21 @@ impl Verdict {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Identical { .. } => "identical",
+            Self::Apart { ratio } if *ratio < 1.0 => "lower",
             Self::Lower(_) => "lower",
-            Self::Higher(_) => "higher",
+            Self::Apart { .. } | Self::Higher(_) => "higher",
             Self::NoDifferenceShown(_) => "no difference shown",
             Self::TooFew { .. } => "too few",
+        }
+    }
+
+    /// The second side as a multiple of the first, where that can be said.
+    #[must_use]
+    pub fn ratio(&self) -> Option<f64> {
+        match self {
+            Self::Identical { .. } => Some(1.0),
+            Self::Apart { ratio } => Some(*ratio),
+            _ => self.change().map(|change| change.ratio),
         }
     }
 
@@ -109,11 +127,11 @@ impl Verdict {
             Self::Lower(change) | Self::Higher(change) | Self::NoDifferenceShown(change) => {
                 Some(change)
             }
-            Self::Identical { .. } | Self::TooFew { .. } => None,
+            Self::Identical { .. } | Self::Apart { .. } | Self::TooFew { .. } => None,
         }
     }
 
-    /// Whether a difference is shown.
+    /// Whether a difference is shown, by an interval that leaves out 1.
     #[must_use]
     pub const fn differs(&self) -> bool {
         matches!(self, Self::Lower(_) | Self::Higher(_))
@@ -152,10 +170,24 @@ fn multiple(ratio: f64) -> String {
     if ratio.is_infinite() { "no bound".to_owned() } else { format!("{ratio:.2}x") }
 }
 
+/// A change in words: `12.3 % lower`.
+fn worded(ratio: f64) -> String {
+    if ratio.is_infinite() {
+        return "higher than nothing".to_owned();
+    }
+    // Beyond twice as much, per cent are hard to read.
+    if ratio >= 2.0 {
+        return format!("{} as much", multiple(ratio));
+    }
+    let word = if ratio < 1.0 { "lower" } else { "higher" };
+    format!("{} % {word}", percent(ratio - 1.0))
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Identical { runs } => write!(f, "identical in all {runs} runs"),
+            Self::Apart { ratio } => write!(f, "{}, without spread", worded(*ratio)),
             Self::TooFew { have: 0, .. } => f.write_str("not measured on both sides"),
             Self::TooFew { have, need } => {
                 write!(f, "too few runs to say: {have}, and {need} are needed")
@@ -165,22 +197,19 @@ impl fmt::Display for Verdict {
             }
             Self::Lower(Change { ratio, low, high, confidence }) => {
                 let (least, most) = (percent(1.0 - high), percent(1.0 - low));
-                let middle = percent(1.0 - ratio);
-                write!(f, "{middle} % lower [{least} %, {most} %], {confidence} sure")
+                write!(f, "{} [{least} %, {most} %], {confidence} sure", worded(*ratio))
             }
             Self::Higher(Change { ratio, confidence, .. }) if ratio.is_infinite() => {
-                write!(f, "higher than nothing, {confidence} sure")
+                write!(f, "{}, {confidence} sure", worded(*ratio))
             }
-            // Beyond twice as much, per cent are hard to read.
             Self::Higher(Change { ratio, low, high, confidence }) if *ratio >= 2.0 => {
                 let (least, most) = (multiple(*low), multiple(*high));
-                write!(f, "{ratio:.2}x as much [{least}, {most}], {confidence} sure")
+                write!(f, "{} [{least}, {most}], {confidence} sure", worded(*ratio))
             }
             Self::Higher(Change { ratio, low, high, confidence }) => {
                 let (least, most) = (percent(low - 1.0), signed(*high));
                 let most = most.trim_start_matches('+');
-                let middle = percent(ratio - 1.0);
-                write!(f, "{middle} % higher [{least} %, {most}], {confidence} sure")
+                write!(f, "{} [{least} %, {most}], {confidence} sure", worded(*ratio))
             }
         }
     }
@@ -211,6 +240,9 @@ mod tests {
             Verdict::TooFew { have: 3, need: 6 }.to_string(),
             "too few runs to say: 3, and 6 are needed"
         );
+        let apart = |ratio| Verdict::Apart { ratio }.to_string();
+        assert_eq!(apart(1.058), "5.8 % higher, without spread");
+        assert_eq!(apart(0.5), "50.0 % lower, without spread");
         assert_eq!(Verdict::Identical { runs: 60 }.to_string(), "identical in all 60 runs");
     }
 

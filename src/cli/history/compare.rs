@@ -158,6 +158,13 @@ fn conclude(difference: &Difference, sure: Confidence) {
         format!("; about {expected:.0} of so many would differ by chance")
     };
     say(&format!("{shown} of {all} comparisons show a difference{by_chance}"));
+    if difference.apart > 0 {
+        say(&format!(
+            "{} more differ without spread: either side has one value in all its runs, as of a \
+             worker that they share",
+            difference.apart
+        ));
+    }
     let few = difference.few;
     if few > 0 {
         say(&format!(

@@ -74,9 +74,9 @@ fn show_simulation(common: &Common, store: &Store, simulation: i64) -> Outcome {
     let totals = totals(&parts[0]);
     let tables = [
         ("list price of the recorded invocations", "totals", &totals),
-        ("charges", "charges", &listed("charge", true, &parts[0])),
-        ("the month", "settlement", &listed("position", true, &parts[1])),
-        ("what of it was used", "waste", &listed("part", false, &parts[2])),
+        ("charges", "charges", &listed("charge", &parts[0])),
+        ("the month", "settlement", &listed("position", &parts[1])),
+        ("what of it was used", "waste", &listed("part", &parts[2])),
     ];
     let mut out = std::io::stdout().lock();
     match common.format {
@@ -169,7 +169,7 @@ fn totals(charges: &[Amounts]) -> Table {
         table.push(vec![
             Cell::text(&*first.model),
             Cell::text(&*first.lane),
-            Cell::new(count, count.to_plain_string().parse::<u64>().unwrap_or(0)),
+            counted("charge", count),
             Cell::maybe(shown),
             Cell::maybe(mean.map(|it| (it.rounded(4), it.to_plain_string()))),
             Cell::text(&*first.currency),
@@ -180,17 +180,15 @@ fn totals(charges: &[Amounts]) -> Table {
 }
 
 /// Amounts as rows, with their share of the model's sum in the lane.
-fn listed(of: &'static str, counted: bool, amounts: &[Amounts]) -> Table {
-    let count = match (counted, of) {
-        (true, "position") => Column::number("requests", "requests"),
-        (true, _) => Column::hidden("invocations"),
-        (false, _) => Column::hidden("count"),
-    };
+fn listed(of: &'static str, amounts: &[Amounts]) -> Table {
     let mut table = Table::new(&[
         Column::text("model", "model"),
         Column::text("lane", "lane"),
         Column::text(of, of),
-        count,
+        match of {
+            "position" => Column::number("requests", "requests"),
+            _ => Column::hidden("invocations"),
+        },
         Column::number("amount", "amount"),
         Column::number("share", "share"),
         Column::text("currency", "currency"),
@@ -205,7 +203,7 @@ fn listed(of: &'static str, counted: bool, amounts: &[Amounts]) -> Table {
                 Cell::text(&*it.model),
                 Cell::text(&*it.lane),
                 Cell::text(&*it.of),
-                Cell::new(&it.count, it.count.to_plain_string()),
+                counted(of, &it.count),
                 Cell::maybe(amount.map(|it| (it.significant(DIGITS), it.to_plain_string()))),
                 Cell::maybe(share.map(|it| (percent(&it), it.to_plain_string()))),
                 Cell::text(&*it.currency),
@@ -213,6 +211,15 @@ fn listed(of: &'static str, counted: bool, amounts: &[Amounts]) -> Table {
         }
     }
     table
+}
+
+/// Invocations are a number; requests of a month need not fit one.
+fn counted(of: &str, count: &crate::pricing::Money) -> Cell {
+    let text = count.to_plain_string();
+    match text.parse::<u64>() {
+        Ok(number) if of != "position" => Cell::new(text, number),
+        _ => Cell::text(text),
+    }
 }
 
 /// A share in per cent, to one digit after the point.

@@ -99,7 +99,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let mut output = Output::new(common.format, options.limit);
     let result = reader.query(&sql, &parameters, &mut output);
     // What was read before it was stopped is whole rows, and is shown.
-    let ended = output.end();
+    let ended = output.end(result.is_ok());
     match result {
         Err(QueryError::Stopped(Stop::Cancelled)) => Ok(ExitCode::from(130)),
         Err(error) => Err(failure(error)),

@@ -42,11 +42,14 @@ impl Output {
         }
     }
 
-    /// Prints what is left to print.
-    pub(super) fn end(self) -> io::Result<()> {
+    /// Prints what is left to print; `whole` if all rows came.
+    pub(super) fn end(self, whole: bool) -> io::Result<()> {
         let Some(writer) = self.writer else {
-            if self.format == Format::Table && !self.names.is_empty() {
+            if self.format == Format::Table && (whole || !self.kept.is_empty()) {
                 print(&self.names, &self.kept)?;
+                if self.kept.is_empty() {
+                    super::super::say("no rows");
+                }
                 if self.cut {
                     super::tell_cut(self.kept.len());
                 }

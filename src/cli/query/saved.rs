@@ -105,6 +105,8 @@ mod tests {
         let names: Vec<String> = ALL.iter().map(|saved| format!("{}.sql", saved.name)).collect();
         assert_eq!(files, names);
         for saved in ALL {
+            let documentation = include_str!("../../../docs/queries.md");
+            assert!(documentation.contains(&format!("\n| `{}` |", saved.name)), "{saved:?}");
             assert!(saved.text.starts_with("-- ") && saved.purpose().ends_with('?'), "{saved:?}");
         }
         assert!(Saved::find("cold-start").expect_err("unknown").contains("`cold-starts`"));
