@@ -142,7 +142,7 @@ impl Verdict {
 fn percent(share: f64) -> String {
     let percent = (share * 100.0).abs();
     match percent {
-        0.0 => "0".to_owned(),
+        _ if percent < 0.0005 => "0".to_owned(),
         _ if percent < 0.1 => format!("{percent:.3}"),
         _ if percent < 1.0 => format!("{percent:.2}"),
         _ if percent < 99.95 => format!("{percent:.1}"),
@@ -156,14 +156,13 @@ fn signed(ratio: f64) -> String {
     if ratio.is_infinite() {
         return "no bound".to_owned();
     }
-    let sign = if change > 0.0 {
-        "+"
-    } else if change < 0.0 {
-        "-"
-    } else {
-        ""
+    let text = percent(change);
+    let sign = match text.as_str() {
+        "0" => "",
+        _ if change > 0.0 => "+",
+        _ => "-",
     };
-    format!("{sign}{} %", percent(change))
+    format!("{sign}{text} %")
 }
 
 fn multiple(ratio: f64) -> String {
@@ -230,6 +229,7 @@ mod tests {
         assert_eq!(told(1.05, 1.008, 1.5), "5.0 % higher [0.80 %, 50.0 %], 99 % sure");
         assert_eq!(told(1.0, 0.988, 1.008), "no difference shown [-1.2 %, +0.80 %]");
         assert_eq!(told(1.0, 1.0, 1.0), "no difference shown [0 %, 0 %]");
+        assert_eq!(told(1.0, 0.999_999_9, 1.0001), "no difference shown [0 %, +0.010 %]");
         assert_eq!(told(3.4, 3.31, 3.52), "3.40x as much [3.31x, 3.52x], 99 % sure");
         assert_eq!(told(1.2, 1.1, f64::INFINITY), "20.0 % higher [10.0 %, no bound], 99 % sure");
         let infinite = f64::INFINITY;

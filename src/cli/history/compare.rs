@@ -150,14 +150,15 @@ fn conclude(difference: &Difference, sure: Confidence) {
         return;
     }
     let expected = (1.0 - sure.share()) * f64::from(u32::try_from(all).unwrap_or(u32::MAX));
-    let by_chance = if shown == 0 {
-        String::new()
-    } else if expected < 0.5 {
-        "; hardly one of them by chance".to_owned()
-    } else {
-        format!("; about {expected:.0} of so many would differ by chance")
-    };
-    say(&format!("{shown} of {all} comparisons show a difference{by_chance}"));
+    say(&format!("{shown} of {all} comparisons show a difference"));
+    if shown > 0 {
+        let chance =
+            if expected < 0.5 { "hardly one".to_owned() } else { format!("about {expected:.0}") };
+        say(&format!(
+            "by chance {chance} of {all} would, were all runs independent; a machine that was \
+             busier during one of the two shows as well, in CPU time and cycles least"
+        ));
+    }
     if difference.apart > 0 {
         say(&format!(
             "{} more differ without spread: either side has one value in all its runs, as of a \

@@ -98,6 +98,20 @@ fn when(text: &str, now: SystemTime) -> Result<(SystemTime, SystemTime), String>
     }
 }
 
+impl Options {
+    fn filter(&self) -> Filter {
+        Filter {
+            lane: self.lane.clone(),
+            workload: self.workload.clone(),
+            status: self.status.clone(),
+            label: self.label.clone(),
+            since: self.since.clone(),
+            until: self.until.clone(),
+            limit: self.limit,
+        }
+    }
+}
+
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let without_status = options.status.is_some();
@@ -107,15 +121,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         ));
     }
     let kind = if without_status { Kind::Recordings } else { options.kind };
-    let filter = Filter {
-        lane: options.lane.clone(),
-        workload: options.workload.clone(),
-        status: options.status.clone(),
-        label: options.label.clone(),
-        since: options.since.clone(),
-        until: options.until.clone(),
-        limit: options.limit,
-    };
+    let filter = options.filter();
     let store = common.store()?;
     let recordings = recordings(&store, &filter)?;
     let simulations = simulations(&store, &filter)?;
@@ -126,9 +132,19 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     {
         say("nothing matches; `cyclometer history` without filters lists all there is");
     }
+    print(common, kind, &recordings, &simulations)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(
+    common: &Common,
+    kind: Kind,
+    recordings: &Table,
+    simulations: &Table,
+) -> Result<(), Failure> {
     match (kind, common.format) {
-        (Kind::Recordings, _) | (Kind::All, Format::Csv) => common.print(&recordings)?,
-        (Kind::Simulations, _) => common.print(&simulations)?,
+        (Kind::Recordings, _) | (Kind::All, Format::Csv) => common.print(recordings)?,
+        (Kind::Simulations, _) => common.print(simulations)?,
         (Kind::All, Format::Json) => {
             let both = json!({
                 "recordings": recordings.to_json(),
@@ -138,22 +154,22 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
             writeln!(out, "{both:#}")?;
         }
         (Kind::All, Format::Jsonl) => {
-            common.print(&recordings)?;
-            common.print(&simulations)?;
+            common.print(recordings)?;
+            common.print(simulations)?;
         }
         (Kind::All, Format::Table) => {
             if !recordings.is_empty() {
-                common.print(&recordings)?;
+                common.print(recordings)?;
             }
             if !simulations.is_empty() {
                 if !recordings.is_empty() {
                     writeln!(std::io::stdout())?;
                 }
-                common.print(&simulations)?;
+                common.print(simulations)?;
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn recordings(store: &Store, filter: &Filter) -> Result<Table, Failure> {

@@ -151,9 +151,9 @@ fn totals(charges: &[Amounts]) -> Table {
     let mut table = Table::new(&[
         Column::text("model", "model"),
         Column::text("lane", "lane"),
-        Column::number("invocations", "invocations"),
+        Column::number("billed", "invocations"),
         Column::number("total", "total"),
-        Column::number("mean of a million", "mean_per_million"),
+        Column::number("mean / M", "mean_per_million"),
         Column::text("currency", "currency"),
         Column::text("refused", "refused"),
     ]);
@@ -232,7 +232,7 @@ fn tell(common: &Common, parts: &[Vec<Amounts>; 3]) {
         say("an amount among these has no finite decimal: sums are cut, exact to 30 places");
     }
     if common.format == Format::Table {
-        say("amounts to 6 significant digits; --format json has all of them");
+        say("mean / M: mean bill of a million; amounts to 6 digits, --format json has all of them");
     }
     if parts[1].is_empty() && parts[2].is_empty() {
         say("this simulation has neither a month's bill nor a split into used and not used");
