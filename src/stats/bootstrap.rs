@@ -7,8 +7,8 @@ use super::verdict::{Change, Confidence, LEAST_RUNS, Verdict};
 /// Any number: the same in every run, so that a comparison can be repeated.
 const SEED: u64 = 0x6379_636c_6f6d_6574;
 
-/// Resamples of an interval: at 99 %, fifty of them lie beyond each end.
-const RESAMPLES: usize = 10_000;
+/// Resamples of an interval: at 99 %, twenty of them lie beyond each end.
+const RESAMPLES: usize = 4_000;
 
 /// Most values that are drawn for one interval of means; more would take
 /// seconds, and large samples need fewer resamples.

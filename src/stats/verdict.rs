@@ -13,10 +13,10 @@ pub const LEAST_RUNS: usize = 6;
 pub struct Confidence(f64);
 
 impl Confidence {
-    /// A confidence between one half and 0.9999, else `None`.
+    /// A confidence between one half and 0.999, else `None`.
     #[must_use]
     pub fn new(share: f64) -> Option<Self> {
-        (0.5..=0.9999).contains(&share).then_some(Self(share))
+        (0.5..=0.999).contains(&share).then_some(Self(share))
     }
 
     /// As a share: 0.99.
@@ -256,7 +256,7 @@ mod tests {
     fn confidence_is_a_share_and_reads_as_per_cent() {
         assert_eq!(Confidence::new(0.999).map(|it| it.to_string()).as_deref(), Some("99.9 %"));
         assert_eq!(Confidence::new(0.9).map(|it| it.to_string()).as_deref(), Some("90 %"));
-        for nonsense in [0.0, 0.4, 1.0, 99.0, f64::NAN] {
+        for nonsense in [0.0, 0.4, 0.9999, 1.0, 99.0, f64::NAN] {
             assert_eq!(Confidence::new(nonsense), None, "{nonsense}");
         }
     }

@@ -38,7 +38,7 @@ fn confidence(text: &str) -> Result<Confidence, String> {
     let percent = text.trim_end_matches('%').trim().parse::<f64>().ok();
     percent
         .and_then(|percent| Confidence::new(percent / 100.0))
-        .ok_or_else(|| format!("`{text}` is not a number of per cent from 50 to 99.99"))
+        .ok_or_else(|| format!("`{text}` is not a number of per cent from 50 to 99.9"))
 }
 
 /// Runs the command.
