@@ -5,6 +5,7 @@
 //! price models. The map of the house, from the ground up:
 //!
 //! - [`suggest`]: what was meant by a mistyped name.
+//! - [`stats`]: whether measurements differ, and how sure that is.
 //! - [`units`]: nanoseconds and bytes, exact.
 //! - [`workload`]: functions to run, with their inputs and expected outputs.
 //! - [`meter`]: what can be measured here: perf counters, cgroups, procfs, and
@@ -42,6 +43,7 @@ pub mod pricing;
 pub mod record;
 pub mod replay;
 pub mod report;
+pub mod stats;
 pub mod store;
 pub mod suggest;
 pub mod sys;

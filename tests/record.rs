@@ -273,7 +273,7 @@ fn pinned_functions_stay_on_their_cpu() {
 }
 
 #[test]
-fn every_command_prints_all_three_formats() {
+fn every_command_prints_all_formats() {
     let place = Place::new();
     place.ok(&["record", "--workload", "nop", "--lane", "native", "--runs", "1"]);
     for command in [&["workloads", "list"][..], &["lanes"], &["doctor"], &["history"], &["replay"]]
@@ -285,6 +285,12 @@ fn every_command_prints_all_three_formats() {
         let rows =
             reader.records().filter(|row| row.as_ref().expect("even rows").len() > 1).count();
         assert!(rows > 0, "{command:?}: {csv}");
+        let lines = place.ok(&[command, &["--format", "jsonl"]].concat()).stdout;
+        assert!(lines.lines().count() > 0, "{command:?}");
+        for line in lines.lines() {
+            let row: Value = serde_json::from_str(line).expect("JSON on every line");
+            assert!(row.is_object(), "{command:?}: {line}");
+        }
         assert!(place.ok(command).stdout.lines().count() > 1, "{command:?}");
     }
 }

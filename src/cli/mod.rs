@@ -5,6 +5,7 @@ mod history;
 mod lanes;
 mod pricing;
 mod progress;
+mod query;
 mod record;
 mod replay;
 mod workloads;
@@ -70,8 +71,10 @@ enum Command {
     Replay(replay::Options),
     /// List, show and check price models, and explain what they charge
     Pricing(pricing::Options),
-    /// List recordings and simulations, or show one recording
+    /// List, show, compare, name or delete recordings and simulations
     History(history::Options),
+    /// Query the database by SQL, or run a saved query
+    Query(query::Options),
     /// Show which lanes run here, and why others do not
     Lanes,
     /// List, check or rebuild workloads
@@ -144,6 +147,7 @@ pub fn run() -> ExitCode {
         Command::Replay(options) => replay::run(&common, &options),
         Command::Pricing(options) => pricing::run(&common, &options),
         Command::History(options) => history::run(&common, &options),
+        Command::Query(options) => query::run(&common, &options),
         Command::Lanes => lanes::run(&common),
         Command::Workloads(options) => workloads::run(&common, &options),
         Command::Doctor => doctor::run(&common),

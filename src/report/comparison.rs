@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::stats::{half_spread, quantile};
 use super::table::{Cell, Column, Table};
 use crate::pricing::{Exact, Money};
 use crate::replay::{Group, Key, Summary};
+use crate::stats::{half_spread, quantile};
 use crate::store::CellStats;
 use crate::units::{Bytes, Count, Nanos};
 

@@ -1,9 +1,12 @@
 //! A table that people read as text and programs as CSV or JSON.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
 use serde_json::{Map, Value};
+
+use super::rows::RowWriter;
 
 /// How a table is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -15,6 +18,8 @@ pub enum Format {
     Json,
     /// A header and a line a row, values in base units.
     Csv,
+    /// An object a line, values in base units.
+    Jsonl,
 }
 
 /// A column: its heading for people, its key for programs.
@@ -79,10 +84,18 @@ impl Cell {
     }
 }
 
+/// A column of a table; unlike [`Column`], its names may be made at run time.
+#[derive(Debug, Clone)]
+struct Heading {
+    title: Cow<'static, str>,
+    key: Cow<'static, str>,
+    number: bool,
+}
+
 /// Rows under columns.
 #[derive(Debug, Clone)]
 pub struct Table {
-    columns: Vec<Column>,
+    columns: Vec<Heading>,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -90,7 +103,24 @@ impl Table {
     /// A table without rows.
     #[must_use]
     pub fn new(columns: &[Column]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        let heading = |column: &Column| Heading {
+            title: column.title.into(),
+            key: column.key.into(),
+            number: column.number,
+        };
+        Self { columns: columns.iter().map(heading).collect(), rows: Vec::new() }
+    }
+
+    /// A table without rows, of columns that are named alike for people and
+    /// programs; with each, whether it is aligned as a number.
+    #[must_use]
+    pub fn of(columns: impl IntoIterator<Item = (String, bool)>) -> Self {
+        let heading = |(name, number): (String, bool)| Heading {
+            title: name.clone().into(),
+            key: name.into(),
+            number,
+        };
+        Self { columns: columns.into_iter().map(heading).collect(), rows: Vec::new() }
     }
 
     /// Adds a row: one cell a column.
@@ -116,7 +146,14 @@ impl Table {
                 serde_json::to_writer_pretty(&mut *out, &self.to_json())?;
                 writeln!(out)
             }
-            Format::Csv => self.csv(out),
+            Format::Csv | Format::Jsonl => {
+                let keys = self.columns.iter().map(|column| column.key.to_string()).collect();
+                let mut writer = RowWriter::start(format, keys, Box::new(out))?;
+                for row in &self.rows {
+                    writer.row(row.iter().map(|cell| &cell.value))?;
+                }
+                writer.end()
+            }
         }
     }
 
@@ -143,8 +180,33 @@ impl Table {
         texts.join("\n\n")
     }
 
+    /// Text in which rows with the same first `keys` cells stand together below
+    /// a line that says those: the names of a cell need no columns then.
+    #[must_use]
+    pub fn render_grouped(&self, keys: usize) -> String {
+        let text = self.render(&|index| index >= keys);
+        let mut lines = text.lines();
+        let mut result: Vec<String> = lines.next().map(ToOwned::to_owned).into_iter().collect();
+        let mut last = String::new();
+        for (row, line) in self.rows.iter().zip(lines) {
+            let shown = row.iter().zip(&self.columns).take(keys);
+            let names: Vec<_> = shown
+                .filter(|(_, column)| !column.title.is_empty())
+                .map(|(cell, _)| plain(&cell.text))
+                .collect();
+            let group = names.join(", ");
+            if group != last {
+                result.extend([String::new(), group.clone()]);
+                last = group;
+            }
+            result.push(line.to_owned());
+        }
+        result.join("\n")
+    }
+
     /// Text in which long cells are wrapped if the table is wider than `width`.
-    fn wrapped(&self, width: usize) -> String {
+    #[must_use]
+    pub fn wrapped(&self, width: usize) -> String {
         let whole = self.render(&|_| true);
         if widest(&whole) <= width {
             return whole;
@@ -165,9 +227,9 @@ impl Table {
             .collect();
         let mut table = comfy_table::Table::new();
         table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(shown.iter().map(|index| self.columns[*index].title));
+        table.set_header(shown.iter().map(|index| plain(&self.columns[*index].title)));
         for row in &self.rows {
-            table.add_row(shown.iter().map(|index| row[*index].text.as_str()));
+            table.add_row(shown.iter().map(|index| plain(&row[*index].text)));
         }
         for (position, index) in shown.iter().enumerate() {
             if let Some(column) = table.column_mut(position) {
@@ -188,25 +250,26 @@ impl Table {
             let pairs = self.columns.iter().zip(row);
             Value::Object(
                 pairs
-                    .map(|(column, cell)| (column.key.to_owned(), cell.value.clone()))
+                    .map(|(column, cell)| (column.key.to_string(), cell.value.clone()))
                     .collect::<Map<_, _>>(),
             )
         };
         Value::Array(self.rows.iter().map(object).collect())
     }
+}
 
-    fn csv(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut writer = csv::Writer::from_writer(out);
-        writer.write_record(self.columns.iter().map(|column| column.key))?;
-        for row in &self.rows {
-            writer.write_record(row.iter().map(|cell| match &cell.value {
-                Value::Null => String::new(),
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            }))?;
-        }
-        writer.flush()
+/// Text on one line and without control characters: what a function or a
+/// database says must not move a terminal's cursor.
+fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
     }
+    let characters = text.chars().map(|c| match c {
+        '\n' | '\t' | '\r' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    });
+    characters.collect::<String>().into()
 }
 
 fn lines(table: &comfy_table::Table) -> String {
@@ -250,12 +313,29 @@ mod tests {
     }
 
     #[test]
-    fn three_forms_of_one_table() {
+    fn all_forms_of_one_table() {
         assert_eq!(printed(Format::Table), "lane        run  bill\nnative  1.00 ms     -\n");
         assert_eq!(printed(Format::Csv), "lane,run_ns,secret,bill\nnative,1000000,x,\n");
         let json: Value = serde_json::from_str(&printed(Format::Json)).expect("JSON");
         assert_eq!(json[0]["run_ns"], 1_000_000);
         assert_eq!(json[0]["bill"], Value::Null);
+        assert_eq!(
+            printed(Format::Jsonl),
+            "{\"lane\":\"native\",\"run_ns\":1000000,\"secret\":\"x\",\"bill\":null}\n"
+        );
+    }
+
+    #[test]
+    fn groups_stand_below_their_names() {
+        let mut table = sample();
+        for lane in ["native", "wasm\x1b[2J"] {
+            let cells = ["2 s", "", "7"].map(Cell::text).into_iter();
+            table.push(std::iter::once(Cell::text(lane)).chain(cells).collect());
+        }
+        assert_eq!(
+            table.render_grouped(1),
+            "    run  bill\n\nnative\n1.00 ms     -\n    2 s     7\n\nwasm\u{fffd}[2J\n    2 s     7"
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ const APPLICATION_ID: i32 = 0x6379_636d;
 const BUSY: Duration = Duration::from_secs(3);
 
 /// All migrations in order; each file says why. Never edited once released.
-const MIGRATIONS: &[M<'static>] = &[
+pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../db/migrations/20261121060000_first_schema.sql")),
     M::up(include_str!("../../db/migrations/20261121060100_simulations.sql")),
     M::up(include_str!("../../db/migrations/20261121060200_public_views.sql")),
@@ -185,7 +185,7 @@ impl Store {
 }
 
 /// Whether the file is ours, and not newer than this program. Reads only.
-fn identify(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+pub(super) fn identify(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let wrong = |error: rusqlite::Error| explain(path, &error);
     let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
@@ -211,7 +211,7 @@ fn identify(connection: &Connection, path: &Path) -> Result<(), StoreError> {
 }
 
 /// `SQLite`'s codes in words, with what to do.
-fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
+pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     let (cause, remedy) = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => (
             "it is not an SQLite database".to_owned(),

@@ -33,42 +33,6 @@ impl FromStr for RecordingRef {
     }
 }
 
-/// A recording in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordingInfo {
-    /// Its number.
-    pub id: i64,
-    /// The person's own words.
-    pub label: Option<String>,
-    /// UTC, RFC 3339.
-    pub started_at: String,
-    /// `running`, `done`, `failed` or `interrupted`.
-    pub status: String,
-    /// How many invocations it has.
-    pub invocations: i64,
-    /// How many of them failed or ran out of time.
-    pub bad: i64,
-    /// Names of its lanes.
-    pub lanes: String,
-    /// Names of its workloads.
-    pub workloads: String,
-}
-
-/// A simulation in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SimulationInfo {
-    /// Its number.
-    pub id: i64,
-    /// The recording that was replayed.
-    pub recording: i64,
-    /// UTC, RFC 3339.
-    pub created_at: String,
-    /// The price models.
-    pub models: String,
-    /// How many invocations were offered to them.
-    pub invocations: i64,
-}
-
 /// What a cell's invocations came to; times and counts of those that ended well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellStats {
@@ -133,7 +97,7 @@ pub struct MeterSource {
     pub note: String,
 }
 
-fn list<T>(
+pub(super) fn list<T>(
     connection: &Connection,
     action: &'static str,
     sql: &str,
@@ -171,63 +135,6 @@ impl Store {
                 }
             })
         })
-    }
-
-    /// All recordings, newest first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn recordings(&self) -> Result<Vec<RecordingInfo>, StoreError> {
-        list(
-            &self.connection,
-            "list of recordings",
-            "SELECT r.id, r.label, r.started_at, r.status,
-                (SELECT COUNT(*) FROM v_invocation v WHERE v.recording = r.id),
-                (SELECT COUNT(*) FROM v_invocation v WHERE v.recording = r.id AND v.status IN ('failed', 'timeout')),
-                COALESCE((SELECT group_concat(name, ' ') FROM (SELECT name FROM lane l
-                    WHERE l.recording_id = r.id AND l.unavailable IS NULL ORDER BY l.id)), ''),
-                COALESCE((SELECT group_concat(workload, ' ') FROM (SELECT DISTINCT workload
-                    FROM cell c WHERE c.recording_id = r.id ORDER BY workload)), '')
-             FROM recording r ORDER BY r.id DESC",
-            [],
-            |row| {
-                Ok(RecordingInfo {
-                    id: row.get(0)?,
-                    label: row.get(1)?,
-                    started_at: row.get(2)?,
-                    status: row.get(3)?,
-                    invocations: row.get(4)?,
-                    bad: row.get(5)?,
-                    lanes: row.get(6)?,
-                    workloads: row.get(7)?,
-                })
-            },
-        )
-    }
-
-    /// All simulations, newest first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn simulations(&self) -> Result<Vec<SimulationInfo>, StoreError> {
-        list(
-            &self.connection,
-            "list of simulations",
-            "SELECT s.id, s.recording_id, s.created_at,
-                (SELECT group_concat(model, ' ') FROM simulation_model m WHERE m.simulation_id = s.id),
-                s.invocations
-             FROM simulation s ORDER BY s.id DESC",
-            [],
-            |row| {
-                Ok(SimulationInfo {
-                    id: row.get(0)?,
-                    recording: row.get(1)?,
-                    created_at: row.get(2)?,
-                    models: row.get(3)?,
-                    invocations: row.get(4)?,
-                })
-            },
-        )
     }
 
     /// Lanes of a recording that could not run, with the reason.
@@ -317,17 +224,6 @@ impl Store {
         stats.ref_cycles.sort_unstable();
         stats.wasm_ops.sort_unstable();
         Ok(())
-    }
-
-    /// Changes a recording's label.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub fn set_label(&self, recording: i64, label: &str) -> Result<(), StoreError> {
-        self.connection
-            .execute("UPDATE recording SET label = ?2 WHERE id = ?1", params![recording, label])
-            .map(drop)
-            .map_err(StoreError::sql("change of the label"))
     }
 }
 

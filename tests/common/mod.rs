@@ -1,6 +1,8 @@
 //! What the tests of the program share: running it, and reading what it stored.
 #![expect(dead_code, reason = "each test file uses a part of it")]
 
+pub mod fixture;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 

@@ -1,4 +1,4 @@
-//! Order statistics in integers.
+//! Order statistics: of integers exactly, of floating point for comparisons.
 
 /// The quantile `numerator / denominator` of ascending values, by linear
 /// interpolation between the two nearest, rounded down; `None` without values.
@@ -22,6 +22,17 @@ pub fn half_spread(ascending: &[u64]) -> Option<u64> {
         return None;
     }
     Some((quantile(ascending, 3, 4)? - quantile(ascending, 1, 4)?) / 2)
+}
+
+/// The middle of ascending values, or the mean of the two in the middle.
+#[must_use]
+pub fn median(ascending: &[f64]) -> Option<f64> {
+    let middle = ascending.len() / 2;
+    let high = *ascending.get(middle)?;
+    if ascending.len() % 2 == 1 {
+        return Some(high);
+    }
+    Some(f64::midpoint(ascending[middle - 1], high))
 }
 
 #[cfg(test)]

@@ -1,0 +1,157 @@
+//! `history label` and `history delete`.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal};
+use std::process::ExitCode;
+
+use super::super::{Common, Failure, Outcome, say};
+use super::{reference, resolve};
+use crate::store::{Extent, Item};
+use crate::units::Bytes;
+
+/// Free space in the file that is worth a word.
+const WORTH_A_WORD: u64 = 1 << 20;
+
+/// Options of `history label`.
+#[derive(Debug, clap::Args)]
+pub(super) struct LabelOptions {
+    /// A recording (12, latest) or a simulation (s12, slatest)
+    #[arg(value_name = "RECORDING|sN")]
+    item: String,
+    /// Words to find it by; empty takes them away
+    #[arg(value_name = "TEXT")]
+    text: String,
+}
+
+/// Options of `history delete`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer history delete 3
+  cyclometer history delete 1 2 s7 --yes --compact
+
+With a recording go its invocations, samples and simulations; with a simulation
+its bills. New recordings fill the space in the file; --compact gives it back to
+the disk.")]
+pub(super) struct DeleteOptions {
+    /// Recordings (12, latest) and simulations (s12, slatest)
+    #[arg(value_name = "RECORDING|sN", required = true)]
+    items: Vec<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Write the file anew afterwards, without the space that became free
+    #[arg(long)]
+    compact: bool,
+}
+
+/// Names an item.
+pub(super) fn label(common: &Common, options: &LabelOptions) -> Outcome {
+    reference(&options.item)?;
+    let store = common.store()?;
+    let item = resolve(&store, &options.item)?;
+    let text = options.text.trim();
+    store.set_label(item, text).map_err(Failure::failed)?;
+    if text.is_empty() {
+        say(&format!("{item} has no label now"));
+    } else {
+        say(&format!("{item} is `{text}` now"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Deletes items.
+pub(super) fn delete(common: &Common, options: &DeleteOptions) -> Outcome {
+    for item in &options.items {
+        reference(item)?;
+    }
+    let asks = std::io::stdin().is_terminal();
+    if !options.yes && !asks {
+        return Err(Failure::Usage(
+            "there is no terminal to ask on: --yes deletes without asking".to_owned(),
+        ));
+    }
+    let store = common.store()?;
+    let mut items = BTreeSet::new();
+    for item in &options.items {
+        items.insert(resolve(&store, item)?);
+    }
+    let items: Vec<Item> = items.into_iter().collect();
+    let extent = store.extent(&items).map_err(Failure::failed)?;
+    if options.compact {
+        store
+            .nothing_runs("it would fail while the file is written anew")
+            .map_err(Failure::failed)?;
+    }
+    let names: Vec<_> = items.iter().map(ToString::to_string).collect();
+    let (names, what) = (names.join(", "), told(&extent));
+    if !options.yes && !agreed(&format!("delete {names}: {what}?"))? {
+        return Err(Failure::Failed("nothing was deleted".to_owned()));
+    }
+    let deleted = store.delete(&items).map_err(Failure::failed)?;
+    say(&format!("deleted {names}: {}", told(&deleted)));
+    if options.compact {
+        let before = size(common);
+        if let Err(error) = store.compact() {
+            say(&format!("error: what was to be deleted is deleted, but {error}"));
+            return Ok(ExitCode::from(3));
+        }
+        say(&format!("the file had {before}, and has {} now", size(common)));
+    } else {
+        let free = store.free_bytes().map_err(Failure::failed)?;
+        if free >= WORTH_A_WORD {
+            let free = Bytes(free);
+            say(&format!(
+                "{free} of the file are free for new recordings; --compact gives them back"
+            ));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn size(common: &Common) -> Bytes {
+    Bytes(std::fs::metadata(common.db_path()).map_or(0, |file| file.len()))
+}
+
+/// `1 recording, 20 invocations and 2 simulations`.
+fn told(extent: &Extent) -> String {
+    let parts: Vec<String> = [
+        (extent.recordings, "recording"),
+        (extent.invocations, "invocation"),
+        (extent.samples, "sample"),
+        (extent.simulations, "simulation"),
+        (extent.bills, "bill"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, name)| format!("{count} {name}{}", if count == 1 { "" } else { "s" }))
+    .collect();
+    match parts.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => "nothing".to_owned(),
+    }
+}
+
+fn agreed(question: &str) -> Result<bool, Failure> {
+    say(&format!("{question} [y/N]"));
+    let mut answer = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::Failed(format!("cannot read the answer: {error}")))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_is_said_in_words() {
+        let extent =
+            Extent { recordings: 1, invocations: 20, samples: 0, simulations: 2, bills: 40 };
+        assert_eq!(told(&extent), "1 recording, 20 invocations, 2 simulations and 40 bills");
+        assert_eq!(told(&Extent { bills: 1, ..Extent::default() }), "1 bill");
+        assert_eq!(told(&Extent::default()), "nothing");
+    }
+}

@@ -1,0 +1,261 @@
+//! `history list`, and `history` alone.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+use super::super::{Common, Failure, Outcome, say};
+use super::moment;
+use crate::report::{Cell, Column, Format, Table};
+use crate::store::{Filter, Store};
+
+const STATUS: [&str; 4] = ["running", "done", "failed", "interrupted"];
+
+/// Which recordings and simulations are listed.
+#[derive(Debug, Default, PartialEq, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer history list --lane docker --workload nbody
+  cyclometer history list --since 7d --status done
+  cyclometer history list --since 2026-11-01 --until 2026-11-21 --label gvisor
+  cyclometer history list --kind simulations --limit 5 --format csv
+
+WHEN is a day (2026-11-21), a moment (2026-11-21T10:00), both in UTC, or a span
+before now (7d, 2h). `--until` a day includes that day.")]
+pub(super) struct Options {
+    /// What to list
+    #[arg(long, value_enum, default_value_t = Kind::All)]
+    kind: Kind,
+    /// Those with this lane
+    #[arg(long, value_name = "LANE")]
+    lane: Option<String>,
+    /// Those with this workload
+    #[arg(long, value_name = "NAME")]
+    workload: Option<String>,
+    /// Recordings with this status
+    #[arg(long, value_name = "STATUS", value_parser = STATUS)]
+    status: Option<String>,
+    /// Those whose label contains this
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// Those made then or later
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    since: Option<String>,
+    /// Those made before
+    #[arg(long, value_name = "WHEN", value_parser = until)]
+    until: Option<String>,
+    /// No more than so many of each, the newest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// Recordings and simulations (CSV: recordings only)
+    #[default]
+    All,
+    /// Recordings
+    Recordings,
+    /// Simulations
+    Simulations,
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+fn since(text: &str) -> Result<String, String> {
+    when(text, SystemTime::now()).map(|(begin, _)| stamp(begin))
+}
+
+fn until(text: &str) -> Result<String, String> {
+    when(text, SystemTime::now()).map(|(_, end)| stamp(end))
+}
+
+fn stamp(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// Where what the text names begins and ends: a day is not a moment.
+fn when(text: &str, now: SystemTime) -> Result<(SystemTime, SystemTime), String> {
+    let wrong = || {
+        format!(
+            "`{text}` is neither a time such as 2026-11-21 or 2026-11-21T10:00, nor a span before now such as 7d"
+        )
+    };
+    if let Ok(span) = humantime::parse_duration(text) {
+        let then = now.checked_sub(span).ok_or_else(wrong)?;
+        // The format of the database ends with the year 9999 and begins in 1970.
+        return if then < SystemTime::UNIX_EPOCH { Err(wrong()) } else { Ok((then, then)) };
+    }
+    let parse = |text: &str| humantime::parse_rfc3339_weak(text).map_err(|_| wrong());
+    match text.len() {
+        10 => {
+            let day = parse(&format!("{text}T00:00:00Z"))?;
+            Ok((day, day.checked_add(DAY).ok_or_else(wrong)?))
+        }
+        16 => parse(&format!("{text}:00Z")).map(|it| (it, it)),
+        _ => parse(text).map(|it| (it, it)),
+    }
+}
+
+impl Options {
+    fn filter(&self) -> Filter {
+        Filter {
+            lane: self.lane.clone(),
+            workload: self.workload.clone(),
+            status: self.status.clone(),
+            label: self.label.clone(),
+            since: self.since.clone(),
+            until: self.until.clone(),
+            limit: self.limit,
+        }
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    let without_status = options.status.is_some();
+    if without_status && options.kind == Kind::Simulations {
+        return Err(Failure::Usage(
+            "simulations have no status: leave --status or --kind out".to_owned(),
+        ));
+    }
+    let kind = if without_status { Kind::Recordings } else { options.kind };
+    let filter = options.filter();
+    let store = common.store()?;
+    let recordings = recordings(&store, &filter)?;
+    let simulations = simulations(&store, &filter)?;
+    if recordings.is_empty() && filter == Filter::default() {
+        say("nothing has been recorded yet: `cyclometer record` makes a first comparison");
+    } else if (kind == Kind::Simulations || recordings.is_empty())
+        && (kind == Kind::Recordings || simulations.is_empty())
+    {
+        say("nothing matches; `cyclometer history` without filters lists all there is");
+    }
+    print(common, kind, &recordings, &simulations)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(
+    common: &Common,
+    kind: Kind,
+    recordings: &Table,
+    simulations: &Table,
+) -> Result<(), Failure> {
+    match (kind, common.format) {
+        (Kind::Recordings, _) | (Kind::All, Format::Csv) => common.print(recordings)?,
+        (Kind::Simulations, _) => common.print(simulations)?,
+        (Kind::All, Format::Json) => {
+            let both = json!({
+                "recordings": recordings.to_json(),
+                "simulations": simulations.to_json(),
+            });
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{both:#}")?;
+        }
+        (Kind::All, Format::Jsonl) => {
+            common.print(recordings)?;
+            common.print(simulations)?;
+        }
+        (Kind::All, Format::Table) => {
+            if !recordings.is_empty() {
+                common.print(recordings)?;
+            }
+            if !simulations.is_empty() {
+                if !recordings.is_empty() {
+                    writeln!(std::io::stdout())?;
+                }
+                common.print(simulations)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn recordings(store: &Store, filter: &Filter) -> Result<Table, Failure> {
+    let all = store.recordings(filter).map_err(Failure::failed)?;
+    // A column of nothing tells people nothing.
+    let labelled = all.iter().any(|info| info.label.is_some());
+    let mut table = Table::new(&[
+        Column::number("recording", "recording"),
+        Column::text("started (UTC)", "started_at"),
+        Column::text("status", "status"),
+        Column::number("invocations", "invocations"),
+        Column::number("failed", "failed"),
+        Column::text("lanes", "lanes"),
+        Column::text("workloads", "workloads"),
+        label_column(labelled),
+    ]);
+    for info in all {
+        table.push(vec![
+            Cell::new(info.id, info.id),
+            Cell::new(moment(&info.started_at), info.started_at),
+            Cell::text(info.status),
+            Cell::new(info.invocations, info.invocations),
+            Cell::new(info.bad, info.bad),
+            Cell::text(info.lanes),
+            Cell::text(info.workloads),
+            Cell::text(info.label.unwrap_or_else(String::new)),
+        ]);
+    }
+    Ok(table)
+}
+
+const fn label_column(shown: bool) -> Column {
+    if shown { Column::text("label", "label") } else { Column::hidden("label") }
+}
+
+fn simulations(store: &Store, filter: &Filter) -> Result<Table, Failure> {
+    let all = store.simulations(filter).map_err(Failure::failed)?;
+    let labelled = all.iter().any(|info| info.label.is_some());
+    let mut table = Table::new(&[
+        Column::number("simulation", "simulation"),
+        Column::hidden("recording"),
+        Column::text("of recording", "recordings"),
+        Column::text("made (UTC)", "created_at"),
+        Column::number("invocations", "invocations"),
+        Column::text("price models", "models"),
+        label_column(labelled),
+    ]);
+    for info in all {
+        table.push(vec![
+            // As it is named on the command line.
+            Cell::new(format!("s{}", info.id), info.id),
+            Cell::new(info.recording, info.recording),
+            Cell::text(info.recordings),
+            Cell::new(moment(&info.created_at), info.created_at),
+            Cell::new(info.invocations, info.invocations),
+            Cell::text(info.models),
+            Cell::text(info.label.unwrap_or_else(String::new)),
+        ]);
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_days_minutes_or_spans() {
+        let now = humantime::parse_rfc3339("2026-11-21T12:00:00Z").expect("valid");
+        let told = |text: &str| {
+            when(text, now).map(|(begin, end)| format!("{} {}", stamp(begin), stamp(end)))
+        };
+        for (text, begin, end) in [
+            ("2026-11-20", "2026-11-20T00:00:00.000Z", "2026-11-21T00:00:00.000Z"),
+            ("2026-11-20T10:30", "2026-11-20T10:30:00.000Z", "2026-11-20T10:30:00.000Z"),
+            ("2026-11-20 10:30", "2026-11-20T10:30:00.000Z", "2026-11-20T10:30:00.000Z"),
+            ("2026-11-20T10:30:05", "2026-11-20T10:30:05.000Z", "2026-11-20T10:30:05.000Z"),
+            ("2026-11-20T10:30:05Z", "2026-11-20T10:30:05.000Z", "2026-11-20T10:30:05.000Z"),
+            ("2h", "2026-11-21T10:00:00.000Z", "2026-11-21T10:00:00.000Z"),
+            ("7d", "2026-11-14T12:00:00.000Z", "2026-11-14T12:00:00.000Z"),
+        ] {
+            assert_eq!(told(text), Ok(format!("{begin} {end}")), "{text}");
+        }
+        for nonsense in ["", "yesterday", "2026-13-01", "2026-1-1", "10:00", "7", "-2h", "9999999y"]
+        {
+            assert!(told(nonsense).is_err(), "{nonsense} was accepted");
+        }
+    }
+}

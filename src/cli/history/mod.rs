@@ -1,0 +1,91 @@
+//! `history`: what has been recorded and simulated.
+
+mod compare;
+mod edit;
+mod list;
+mod show;
+
+use clap::Subcommand;
+
+use super::{Common, Failure, Outcome};
+use crate::store::{Item, Reference, Store};
+
+/// Options of `history`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer history
+  cyclometer history latest            the comparison and where its figures come from
+  cyclometer history list --workload nbody --since 7d
+  cyclometer history show s3           a simulation: bills, a month, and waste
+  cyclometer history compare 3 4       what differs, and how sure that is
+  cyclometer history delete 1 2 s7
+
+A recording is named by its number or `latest`, a simulation by `s` and its
+number or `slatest`.")]
+pub(super) struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Show this recording or simulation instead, as `show` does
+    #[arg(value_name = "RECORDING")]
+    item: Option<String>,
+    #[command(flatten)]
+    list: list::Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List recordings and simulations
+    List(list::Options),
+    /// Show one recording or one simulation
+    Show(show::Options),
+    /// Compare two recordings, or two simulations: what differs, how sure is it
+    Compare(compare::Options),
+    /// Name a recording or a simulation, or take its name away
+    Label(edit::LabelOptions),
+    /// Delete recordings and simulations, with all that hangs on them
+    Delete(edit::DeleteOptions),
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    let default = list::Options::default();
+    match &options.command {
+        Some(_) if options.list != default || options.item.is_some() => Err(Failure::Usage(
+            "options stand after the subcommand: `cyclometer history list --kind simulations`"
+                .to_owned(),
+        )),
+        Some(Command::List(list)) => list::run(common, list),
+        Some(Command::Show(show)) => show::run(common, &show.item),
+        Some(Command::Compare(compare)) => compare::run(common, compare),
+        Some(Command::Label(label)) => edit::label(common, label),
+        Some(Command::Delete(delete)) => edit::delete(common, delete),
+        None => match &options.item {
+            Some(_) if options.list != default => Err(Failure::Usage(
+                "options of the list say nothing of one recording: leave one of the two out"
+                    .to_owned(),
+            )),
+            Some(item) => show::run(common, item),
+            None => list::run(common, &options.list),
+        },
+    }
+}
+
+/// What a person named.
+fn reference(text: &str) -> Result<Reference, Failure> {
+    let commands = ["list", "show", "compare", "label", "delete"];
+    text.parse().map_err(|error: String| {
+        let meant = crate::suggest::nearest(text, commands)
+            .filter(|_| text.chars().all(char::is_alphabetic))
+            .map_or_else(String::new, |name| format!("; did you mean `history {name}`?"));
+        Failure::Usage(format!("{error}{meant}"))
+    })
+}
+
+fn resolve(store: &Store, text: &str) -> Result<Item, Failure> {
+    store.resolve(reference(text)?).map_err(Failure::failed)
+}
+
+/// A moment as people read it: `2026-11-21 10:00:00`.
+fn moment(stamp: &str) -> String {
+    stamp.get(..19).unwrap_or(stamp).replace('T', " ")
+}

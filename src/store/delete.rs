@@ -1,0 +1,167 @@
+//! Deleting recordings and simulations, with all that hangs on them.
+
+use rusqlite::params;
+
+use super::history::Item;
+use super::open::{Store, StoreError};
+
+/// Rows that are deleted in less time than a recording waits for the database.
+const QUICK: i64 = 500_000;
+
+/// What goes when items are deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Recordings.
+    pub recordings: i64,
+    /// Their invocations.
+    pub invocations: i64,
+    /// The samples of those.
+    pub samples: i64,
+    /// Simulations, those of the recordings included.
+    pub simulations: i64,
+    /// Their bills.
+    pub bills: i64,
+}
+
+impl Extent {
+    const fn rows(&self) -> i64 {
+        self.invocations + self.samples + self.bills
+    }
+}
+
+/// The recordings and simulations that are to go, as temporary tables: lists of
+/// any length, which every statement here can read.
+const DOOMED: &str = "CREATE TEMP TABLE IF NOT EXISTS doomed_recording (id INTEGER PRIMARY KEY);
+    CREATE TEMP TABLE IF NOT EXISTS doomed_simulation (id INTEGER PRIMARY KEY);
+    DELETE FROM doomed_recording;
+    DELETE FROM doomed_simulation;";
+
+impl Store {
+    /// What would go if `items` were deleted. A simulation goes with any of its
+    /// recordings: without it, its totals would be wrong.
+    ///
+    /// # Errors
+    /// When one of the recordings is running, or the database fails.
+    pub fn extent(&self, items: &[Item]) -> Result<Extent, StoreError> {
+        let failed = StoreError::sql;
+        self.connection.execute_batch(DOOMED).map_err(failed("list of what to delete"))?;
+        for item in items {
+            let (sql, id) = match item {
+                Item::Recording(id) => ("INSERT OR IGNORE INTO doomed_recording VALUES (?1)", id),
+                Item::Simulation(id) => ("INSERT OR IGNORE INTO doomed_simulation VALUES (?1)", id),
+            };
+            self.connection.execute(sql, params![id]).map_err(failed("list of what to delete"))?;
+        }
+        self.connection
+            .execute_batch(
+                "INSERT OR IGNORE INTO doomed_simulation SELECT id FROM simulation
+                    WHERE recording_id IN (SELECT id FROM doomed_recording);
+                 INSERT OR IGNORE INTO doomed_simulation SELECT simulation_id
+                    FROM simulation_recording
+                    WHERE recording_id IN (SELECT id FROM doomed_recording);",
+            )
+            .map_err(failed("list of what to delete"))?;
+        let count = |sql: &str| {
+            self.connection
+                .query_row(sql, [], |row| row.get::<_, i64>(0))
+                .map_err(failed("count of what to delete"))
+        };
+        if let Some(running) = self.running("id IN (SELECT id FROM doomed_recording)")? {
+            return Err(StoreError::NotFound(format!(
+                "recording {running} is still being made: stop it first, or wait for its end"
+            )));
+        }
+        Ok(Extent {
+            recordings: count("SELECT COUNT(*) FROM doomed_recording")?,
+            invocations: count(
+                "SELECT COUNT(*) FROM doomed_recording d JOIN cell c ON c.recording_id = d.id
+                 JOIN invocation i ON i.cell_id = c.id",
+            )?,
+            samples: count(
+                "SELECT COUNT(*) FROM doomed_recording d JOIN cell c ON c.recording_id = d.id
+                 JOIN invocation i ON i.cell_id = c.id JOIN sample s ON s.invocation_id = i.id",
+            )?,
+            simulations: count("SELECT COUNT(*) FROM doomed_simulation")?,
+            bills: count(
+                "SELECT COUNT(*) FROM doomed_simulation d JOIN bill b ON b.simulation_id = d.id",
+            )?,
+        })
+    }
+
+    /// Deletes `items` and all that hangs on them, all or nothing.
+    ///
+    /// # Errors
+    /// As [`Self::extent`]; and when there is so much to delete that another
+    /// recording, which is running, would fail while it waits. Nothing is
+    /// deleted then.
+    pub fn delete(&self, items: &[Item]) -> Result<Extent, StoreError> {
+        let failed = StoreError::sql;
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed("deletion"))?;
+        // Within the transaction: a recording that began meanwhile is seen.
+        let deleted = self.extent(items).and_then(|extent| {
+            if extent.rows() > QUICK {
+                self.nothing_runs("so much cannot be deleted beside it")?;
+            }
+            self.connection
+                .execute_batch(
+                    "DELETE FROM simulation WHERE id IN (SELECT id FROM doomed_simulation);
+                     DELETE FROM recording WHERE id IN (SELECT id FROM doomed_recording);",
+                )
+                .map_err(failed("deletion"))?;
+            Ok(extent)
+        });
+        let end = if deleted.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = self.connection.execute_batch(end).map_err(failed("deletion"));
+        let extent = deleted?;
+        ended?;
+        Ok(extent)
+    }
+
+    /// Fails while a recording is being made.
+    ///
+    /// # Errors
+    /// When one is, or the database cannot be read.
+    pub fn nothing_runs(&self, because: &str) -> Result<(), StoreError> {
+        match self.running("1")? {
+            None => Ok(()),
+            Some(running) => Err(StoreError::NotFound(format!(
+                "recording {running} is being made, and {because}: wait for its end"
+            ))),
+        }
+    }
+
+    fn running(&self, which: &str) -> Result<Option<i64>, StoreError> {
+        self.connection
+            .query_row(
+                &format!("SELECT MIN(id) FROM recording WHERE status = 'running' AND {which}"),
+                [],
+                |row| row.get(0),
+            )
+            .map_err(StoreError::sql("search for running recordings"))
+    }
+
+    /// Bytes of the file that hold nothing; new rows fill them first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        let value =
+            |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        value("freelist_count")
+            .and_then(|pages| Ok((pages * value("page_size")?).unsigned_abs()))
+            .map_err(StoreError::sql("count of free pages"))
+    }
+
+    /// Writes the file anew, without what holds nothing, and gives the space
+    /// back to the disk. Needs as much space again while it runs.
+    ///
+    /// # Errors
+    /// When a recording is being made, another program reads the database, or
+    /// the disk is full; the database is as it was then.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        self.nothing_runs("it would fail while the file is written anew")?;
+        self.connection
+            .execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")
+            .map_err(StoreError::sql("compaction"))
+    }
+}

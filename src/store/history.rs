@@ -1,0 +1,284 @@
+//! What has been recorded and simulated: finding, listing, naming.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::open::{Store, StoreError};
+use super::query::{RecordingRef, list};
+
+/// A recording or a simulation as a person names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// `12` or `latest`.
+    Recording(RecordingRef),
+    /// `s12`; `None` is the newest, `slatest`.
+    Simulation(Option<i64>),
+}
+
+impl FromStr for Reference {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{text}` is neither a recording's number nor `latest`, nor a simulation \
+                 such as `s12` or `slatest`"
+            )
+        };
+        match text.strip_prefix('s') {
+            Some("latest") => Ok(Self::Simulation(None)),
+            Some(number) => {
+                number.parse().map(|it| Self::Simulation(Some(it))).map_err(|_| wrong())
+            }
+            None => text.parse().map(Self::Recording).map_err(|_| wrong()),
+        }
+    }
+}
+
+/// A recording or a simulation that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Item {
+    /// A recording's number.
+    Recording(i64),
+    /// A simulation's number.
+    Simulation(i64),
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recording(id) => write!(f, "recording {id}"),
+            Self::Simulation(id) => write!(f, "simulation {id}"),
+        }
+    }
+}
+
+/// Which recordings or simulations are listed; `None` does not ask.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Has this lane.
+    pub lane: Option<String>,
+    /// Has this workload.
+    pub workload: Option<String>,
+    /// The recording's status.
+    pub status: Option<String>,
+    /// Its label contains this, in capitals or not.
+    pub label: Option<String>,
+    /// Begun then or later; UTC, RFC 3339.
+    pub since: Option<String>,
+    /// Begun before; UTC, RFC 3339.
+    pub until: Option<String>,
+    /// No more than so many, the newest.
+    pub limit: Option<u32>,
+}
+
+impl Filter {
+    fn limit(&self) -> i64 {
+        // Negative is without limit.
+        self.limit.map_or(-1, i64::from)
+    }
+}
+
+/// A recording in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingInfo {
+    /// Its number.
+    pub id: i64,
+    /// The person's own words.
+    pub label: Option<String>,
+    /// UTC, RFC 3339.
+    pub started_at: String,
+    /// `running`, `done`, `failed` or `interrupted`.
+    pub status: String,
+    /// How many invocations it has.
+    pub invocations: i64,
+    /// How many of them failed or ran out of time.
+    pub bad: i64,
+    /// Names of its lanes.
+    pub lanes: String,
+    /// Names of its workloads.
+    pub workloads: String,
+}
+
+/// A simulation in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimulationInfo {
+    /// Its number.
+    pub id: i64,
+    /// The person's own words.
+    pub label: Option<String>,
+    /// The first recording that was replayed.
+    pub recording: i64,
+    /// All of them, separated by spaces.
+    pub recordings: String,
+    /// UTC, RFC 3339.
+    pub created_at: String,
+    /// The price models.
+    pub models: String,
+    /// How many invocations were offered to them.
+    pub invocations: i64,
+}
+
+impl Store {
+    /// What a reference means.
+    ///
+    /// # Errors
+    /// When there is no such recording or simulation.
+    pub fn resolve(&self, reference: Reference) -> Result<Item, StoreError> {
+        let simulation = match reference {
+            Reference::Recording(recording) => return self.find(recording).map(Item::Recording),
+            Reference::Simulation(simulation) => simulation,
+        };
+        let found = match simulation {
+            None => {
+                self.connection.query_row("SELECT MAX(id) FROM simulation", [], |row| row.get(0))
+            }
+            Some(id) => {
+                self.connection
+                    .query_row("SELECT id FROM simulation WHERE id = ?1", [id], |row| row.get(0))
+            }
+        };
+        let found: Option<Option<i64>> =
+            found.optional().map_err(StoreError::sql("search for the simulation"))?;
+        found.flatten().map(Item::Simulation).ok_or_else(|| {
+            StoreError::NotFound(simulation.map_or_else(
+                || "there is no simulation yet: make one with `cyclometer replay`".to_owned(),
+                |id| format!("there is no simulation {id}: `cyclometer history` lists them"),
+            ))
+        })
+    }
+
+    /// Recordings that pass the filter, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn recordings(&self, filter: &Filter) -> Result<Vec<RecordingInfo>, StoreError> {
+        list(
+            &self.connection,
+            "list of recordings",
+            "SELECT r.id, r.label, r.started_at, r.status,
+                (SELECT COUNT(*) FROM v_invocation v WHERE v.recording = r.id),
+                (SELECT COUNT(*) FROM v_invocation v
+                    WHERE v.recording = r.id AND v.status IN ('failed', 'timeout')),
+                COALESCE((SELECT group_concat(name, ' ') FROM (SELECT name FROM lane l
+                    WHERE l.recording_id = r.id AND l.unavailable IS NULL ORDER BY l.id)), ''),
+                COALESCE((SELECT group_concat(workload, ' ') FROM (SELECT DISTINCT workload
+                    FROM cell c WHERE c.recording_id = r.id ORDER BY workload)), '')
+             FROM recording r
+             WHERE (?1 IS NULL OR EXISTS (SELECT 1 FROM lane l WHERE l.recording_id = r.id
+                    AND l.name = ?1 AND l.unavailable IS NULL))
+               AND (?2 IS NULL OR EXISTS (SELECT 1 FROM cell c WHERE c.recording_id = r.id
+                    AND c.workload = ?2))
+               AND (?3 IS NULL OR r.status = ?3)
+               AND (?4 IS NULL OR instr(lower(r.label), lower(?4)) > 0)
+               AND (?5 IS NULL OR r.started_at >= ?5)
+               AND (?6 IS NULL OR r.started_at < ?6)
+             ORDER BY r.id DESC LIMIT ?7",
+            params![
+                filter.lane,
+                filter.workload,
+                filter.status,
+                filter.label,
+                filter.since,
+                filter.until,
+                filter.limit()
+            ],
+            |row| {
+                Ok(RecordingInfo {
+                    id: row.get(0)?,
+                    label: row.get(1)?,
+                    started_at: row.get(2)?,
+                    status: row.get(3)?,
+                    invocations: row.get(4)?,
+                    bad: row.get(5)?,
+                    lanes: row.get(6)?,
+                    workloads: row.get(7)?,
+                })
+            },
+        )
+    }
+
+    /// Simulations that pass the filter, newest first. Lane and workload are
+    /// those of their recordings; a status they do not have.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn simulations(&self, filter: &Filter) -> Result<Vec<SimulationInfo>, StoreError> {
+        list(
+            &self.connection,
+            "list of simulations",
+            "SELECT s.id, s.label, s.recording_id,
+                COALESCE((SELECT group_concat(recording_id, ' ') FROM simulation_recording r
+                    WHERE r.simulation_id = s.id), s.recording_id || ''),
+                s.created_at,
+                COALESCE((SELECT group_concat(model, ' ') FROM simulation_model m
+                    WHERE m.simulation_id = s.id), ''),
+                s.invocations
+             FROM simulation s
+             WHERE (?1 IS NULL AND ?2 IS NULL OR EXISTS (
+                    SELECT 1 FROM cell c JOIN lane l ON l.id = c.lane_id
+                    WHERE (c.recording_id = s.recording_id OR c.recording_id IN (
+                        SELECT recording_id FROM simulation_recording r
+                        WHERE r.simulation_id = s.id))
+                    AND (?1 IS NULL OR l.name = ?1) AND (?2 IS NULL OR c.workload = ?2)))
+               AND (?3 IS NULL OR instr(lower(s.label), lower(?3)) > 0)
+               AND (?4 IS NULL OR s.created_at >= ?4)
+               AND (?5 IS NULL OR s.created_at < ?5)
+             ORDER BY s.id DESC LIMIT ?6",
+            params![
+                filter.lane,
+                filter.workload,
+                filter.label,
+                filter.since,
+                filter.until,
+                filter.limit()
+            ],
+            |row| {
+                Ok(SimulationInfo {
+                    id: row.get(0)?,
+                    label: row.get(1)?,
+                    recording: row.get(2)?,
+                    recordings: row.get(3)?,
+                    created_at: row.get(4)?,
+                    models: row.get(5)?,
+                    invocations: row.get(6)?,
+                })
+            },
+        )
+    }
+
+    /// Changes a label; an empty one takes it away.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn set_label(&self, item: Item, label: &str) -> Result<(), StoreError> {
+        let (sql, id) = match item {
+            Item::Recording(id) => ("UPDATE recording SET label = ?2 WHERE id = ?1", id),
+            Item::Simulation(id) => ("UPDATE simulation SET label = ?2 WHERE id = ?1", id),
+        };
+        let label = (!label.is_empty()).then_some(label);
+        self.connection
+            .execute(sql, params![id, label])
+            .map(drop)
+            .map_err(StoreError::sql("change of the label"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_numbers_with_or_without_an_s() {
+        let recording = |reference| Ok(Reference::Recording(reference));
+        assert_eq!("12".parse(), recording(RecordingRef::Number(12)));
+        assert_eq!("latest".parse(), recording(RecordingRef::Latest));
+        assert_eq!("s12".parse(), Ok(Reference::Simulation(Some(12))));
+        assert_eq!("slatest".parse(), Ok(Reference::Simulation(None)));
+        for nonsense in ["", "s", "x12", "12s", "newest", "s-", "1 2"] {
+            assert!(nonsense.parse::<Reference>().is_err(), "{nonsense:?} was accepted");
+        }
+    }
+}
