@@ -185,8 +185,13 @@ impl Dimension {
         Ok(&number * &Exact::from(size))
     }
 
-    /// Reads `<decimal> <unit>` as a whole number of the metered unit.
-    pub(super) fn whole(self, text: &str, gb: Gigabyte) -> Result<u64, String> {
+    /// Reads `<decimal> <unit>` as a whole number of the metered unit; `gb` is
+    /// what the writer means by MB and GB.
+    ///
+    /// # Errors
+    ///
+    /// Says what would be accepted instead.
+    pub fn whole(self, text: &str, gb: Gigabyte) -> Result<u64, String> {
         let metered = self.quantity(text, gb)?;
         metered.to_u64().ok_or_else(|| {
             let (base, _) = self.base();

@@ -6,6 +6,7 @@
 //! recording. It opens no file and prints nothing. Which invocations are billed
 //! is the caller's choice.
 
+pub mod break_even;
 mod stretch;
 mod summary;
 #[cfg(test)]

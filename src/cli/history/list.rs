@@ -63,7 +63,7 @@ enum Kind {
 
 const DAY: Duration = Duration::from_hours(24);
 
-fn since(text: &str) -> Result<String, String> {
+pub(in crate::cli) fn since(text: &str) -> Result<String, String> {
     when(text, SystemTime::now()).map(|(begin, _)| stamp(begin))
 }
 

@@ -5,6 +5,8 @@ mod edit;
 mod list;
 mod show;
 
+pub(super) use list::since;
+
 use clap::Subcommand;
 
 use super::{Common, Failure, Outcome};
