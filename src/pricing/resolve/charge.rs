@@ -22,12 +22,12 @@ pub(super) fn charges(
     let mut pools = Pools::new(pools)?;
     let mut charges: Vec<Arc<Charge>> = Vec::new();
     for file in list.into_inner() {
-        let name = file.get_ref().name.span();
-        let charge = charge(file, &mut pools, inputs)?;
-        if charges.iter().any(|other| other.name == charge.name) {
-            return Err(Problem::new(name, format!("there are two charges `{}`", charge.name)));
+        let name = &file.get_ref().name;
+        if charges.iter().any(|other| other.name == name.get_ref().0) {
+            let text = format!("there are two charges `{}`", name.get_ref().0);
+            return Err(Problem::new(name.span(), text));
         }
-        charges.push(Arc::new(charge));
+        charges.push(Arc::new(charge(file, &mut pools, inputs)?));
     }
     Ok((pools.finish()?, charges))
 }
