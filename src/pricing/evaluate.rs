@@ -219,9 +219,7 @@ impl Scene<'_> {
             };
             let Some(value) = value else { continue };
             let value = match &factor.measure {
-                Measure::Lookup { of, rows } => {
-                    row_for(rows, &value, what, self.dimension(of))?
-                }
+                Measure::Lookup { of, rows } => row_for(rows, &value, what, self.dimension(of))?,
                 _ => value,
             };
             tell(trace, &value, factor.dimension, || what.to_owned());
