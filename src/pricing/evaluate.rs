@@ -225,7 +225,7 @@ impl Scene<'_> {
             };
             let Some(value) = value else { continue };
             let value = match &factor.measure {
-                Measure::Lookup { rows, .. } => row_for(rows, &value, what, factor.dimension)?,
+                Measure::Lookup { of, rows } => row_for(rows, &value, what, self.dimension(of))?,
                 _ => value,
             };
             tell(trace, &value, factor.dimension, || what.to_owned());
@@ -366,7 +366,8 @@ fn row_for(rows: &[Row], key: &Exact, of: &str, dimension: Dimension) -> Result<
 pub(super) fn limit_of(factor: &Factor) -> Missing {
     let of = match &factor.measure {
         Measure::Meter(meter) => meter.name(),
-        Measure::Phases(_) | Measure::Period | Measure::MaxOf(_) => "time",
+        Measure::Phases(_) | Measure::Period => "time",
+        Measure::MaxOf(_) if factor.dimension == Dimension::Time => "time",
         _ => "value",
     };
     let most = factor.limit.as_ref().map(|most| factor.dimension.shown(most));

@@ -20,6 +20,7 @@ mod example;
 mod model;
 mod money;
 mod number;
+mod print;
 mod resolve;
 mod schema;
 mod settle;

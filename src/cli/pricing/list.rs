@@ -26,6 +26,9 @@ pub(super) struct ShowOptions {
     /// Print its file instead
     #[arg(long)]
     text: bool,
+    /// With --text: as a file of its own, with its variant worked out
+    #[arg(long, requires = "text")]
+    resolved: bool,
 }
 
 /// Runs `pricing list`.
@@ -109,7 +112,9 @@ pub(super) fn show(common: &Common, options: &ShowOptions) -> Outcome {
     let catalog = common.price_catalog()?;
     let model = catalog.find(&options.model).map_err(Failure::usage)?;
     if options.text {
-        std::io::stdout().write_all(model.text().as_bytes())?;
+        let resolved = options.resolved.then(|| model.to_toml());
+        let text = resolved.as_deref().unwrap_or(model.text());
+        std::io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     if common.format == Format::Table {
