@@ -94,12 +94,13 @@ impl Waste<Money> {
         self.zip(self, |part, _| Money::new(part.as_exact() * &share))
     }
 
-    /// What is neither used nor unmeasured, of the whole: from 0 to 1.
+    /// How much of the whole is for work that was never done: idle time,
+    /// head-room, rounding and start-up. From 0 to 1.
     #[must_use]
     pub fn share(&self) -> Option<Exact> {
-        let total = self.total();
-        let rest = &(total.as_exact() - self.used.as_exact()) - self.unmeasured.as_exact();
-        rest.over(total.as_exact())
+        let Self { used: _, idle, headroom, rounding, startup, fees: _, unmeasured: _ } = self;
+        let wasted: Money = [idle, headroom, rounding, startup].into_iter().sum();
+        wasted.as_exact().over(self.total().as_exact())
     }
 }
 

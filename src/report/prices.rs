@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::table::{Cell, Column, Table};
-use crate::pricing::{Exact, Granularity, Money};
+use crate::pricing::{Basis, Exact, Granularity, Money};
 use crate::replay::{Group, Key, ModelTotal, Summary};
 
 /// Significant digits that people see of an amount; programs get all.
@@ -34,6 +34,9 @@ impl Price {
                 Ok(settlement) => Self::Of(settlement.total),
                 Err(why) => Self::None(why.to_string()),
             },
+            None if total.charges.is_empty() => {
+                Self::None("it has monthly charges only: --per-month bills them".to_owned())
+            }
             None => million(total).map_or(Self::None("nothing was billed".to_owned()), Self::Of),
         }
     }
@@ -155,19 +158,21 @@ pub fn price_matrix(summary: &Summary, month: Option<&Exact>) -> Table {
     let lanes = lanes(summary);
     let mut columns = vec![("model".to_owned(), false)];
     columns.extend(lanes.iter().map(|((lane, start), _)| (format!("{lane}\n{start}"), true)));
-    columns.push(("not\nused".to_owned(), true));
+    columns.push(("waste".to_owned(), true));
     let mut table = Table::of(columns);
     let overall = summary.overall();
     for (index, _) in order(summary, &overall, month) {
         let info = &summary.models()[index];
+        let ended = if ended(summary, index) { "*" } else { "" };
+        let fees = if month.is_none() && has_fees(summary, index) { "+" } else { "" };
         let name = match info.currency.as_str() {
-            "USD" => info.id.clone(),
-            other => format!("{} {other}", info.id),
+            "USD" => format!("{}{ended}{fees}", info.id),
+            other => format!("{}{ended}{fees} {other}", info.id),
         };
         let mut row = vec![Cell::text(name)];
         for (_, group) in &lanes {
             let price = Price::read(summary, group, index, month);
-            let shown = price.amount().map(|it| (it.significant(DIGITS), it.to_plain_string()));
+            let shown = price.amount().map(|it| (shown(it, month), it.to_plain_string()));
             row.push(Cell::maybe(shown));
         }
         row.push(share(&overall.models[index]));
@@ -176,7 +181,35 @@ pub fn price_matrix(summary: &Summary, month: Option<&Exact>) -> Table {
     table
 }
 
-/// How much of the bills is for no work.
+/// Whether the model no longer holds.
+fn ended(summary: &Summary, index: usize) -> bool {
+    summary.contract(index).is_some_and(|(model, _)| model.effective_until().is_some())
+}
+
+/// Whether the model has monthly charges, which a bill at list prices is
+/// without.
+fn has_fees(summary: &Summary, index: usize) -> bool {
+    let Some((model, terms)) = summary.contract(index) else { return false };
+    model.charges().any(|it| it.basis() == Basis::Period && model.applies(it, terms))
+}
+
+/// Whether somebody offers it today, at a price that is all there is to pay.
+fn on_offer(summary: &Summary, index: usize, month: Option<&Exact>) -> bool {
+    let offered = summary.contract(index).is_some_and(|(model, _)| model.provider().is_some());
+    let whole = month.is_some() || !has_fees(summary, index);
+    offered && whole && !ended(summary, index)
+}
+
+/// A month's bill as an invoice has it, anything else to four digits.
+fn shown(amount: &Money, month: Option<&Exact>) -> String {
+    let cents: Option<Money> = "0.01".parse().ok();
+    match (month, cents) {
+        (Some(_), Some(cent)) if *amount >= cent || amount.is_zero() => amount.rounded(2),
+        _ => amount.significant(DIGITS),
+    }
+}
+
+/// How much of the bills is for work that was never done.
 fn share(total: &ModelTotal) -> Cell {
     Cell::maybe(total.waste.share().map(|share| {
         let percent = &share * &Exact::from(100);
@@ -193,29 +226,40 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
         || "a million invocations at list prices".to_owned(),
         |requests| format!("a month of {} invocations", grouped(requests)),
     );
-    let mut lines = vec![format!("cost of {unit} by lane; in USD unless said otherwise")];
-    let dollars = |index: &usize| summary.models()[*index].currency == "USD";
-    let priced = order.iter().filter(|(index, _)| dollars(index));
+    let mut lines = vec![format!("cost of {unit}; USD unless said")];
+    let dollars = |index: usize| summary.models()[index].currency == "USD";
+    let priced = order
+        .iter()
+        .filter(|(index, _)| dollars(*index) && on_offer(summary, *index, month));
     let mut priced = priced.filter_map(|(index, price)| Some((*index, price.amount()?)));
     if let Some((index, amount)) = priced.next() {
         let id = &summary.models()[index].id;
-        lines.push(format!("cheapest: {id}, ${} over all lanes", amount.significant(DIGITS)));
+        lines.push(format!("cheapest on offer: {id}, ${} over all lanes", shown(amount, month)));
     }
     if let Some((index, amount)) = priced.last() {
         let id = &summary.models()[index].id;
-        lines.push(format!("dearest: {id}, ${} over all lanes", amount.significant(DIGITS)));
+        lines.push(format!("dearest on offer: {id}, ${} over all lanes", shown(amount, month)));
     }
-    let coarse = |index: &usize| summary.models()[*index].granularity != Granularity::Fine;
+    let coarse = |index: &usize| {
+        let granularity = summary.models()[*index].granularity;
+        granularity != Granularity::Fine && on_offer(summary, *index, Some(&Exact::default()))
+    };
     let shares = order.iter().map(|(index, _)| *index).filter(coarse);
     let shares = shares.filter_map(|index| Some((index, overall.models[index].waste.share()?)));
     if let Some((index, share)) = shares.max_by(|(_, one), (_, other)| one.cmp(other)) {
         let id = &summary.models()[index].id;
         let percent = (&share * &Exact::from(100)).rounded(1);
-        lines.push(format!("most wasteful: {id}, {percent} % of its bill is for no work"));
+        lines.push(format!(
+            "most wasteful: {id}, {percent} % of its bill is for work that was never done"
+        ));
     }
-    lines.push(
-        "not used: idle time, head-room, rounding, start-up and fees (--waste has each)".to_owned(),
-    );
+    lines.push("waste: idle time, head-room, rounding, start-up; --waste has each".to_owned());
+    if month.is_none() && (0..summary.models().len()).any(|index| has_fees(summary, index)) {
+        lines.push("+: there are monthly charges on top, see --per-month".to_owned());
+    }
+    if (0..summary.models().len()).any(|index| ended(summary, index)) {
+        lines.push("*: no longer holds, see pricing list".to_owned());
+    }
     lines
 }
 

@@ -45,6 +45,13 @@ pub(in crate::cli) struct TermOptions {
     no_free: bool,
 }
 
+impl Choice {
+    /// Whether models were named, rather than all of some kind.
+    pub(super) fn names_models(&self) -> bool {
+        !self.model.iter().any(|id| matches!(id.as_str(), "all" | "current"))
+    }
+}
+
 /// The models of the comparison that ends a recording: coarse beside fine.
 const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
 

@@ -42,7 +42,12 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome 
         let plan = ReplayPlan { what_if: WhatIf(what_if.0), ..plan.clone() };
         tried.push((size, store.simulate(&plan).map_err(Failure::failed)?));
     }
-    common.print(&table(&now, &tried, plan.per_month.as_ref()))?;
+    let table = table(&now, &tried, plan.per_month.as_ref());
+    if table.is_empty() && common.format == Format::Table {
+        say("nothing is cheaper than what it is billed for now, at any size that the peak allows");
+        return Ok(ExitCode::SUCCESS);
+    }
+    common.print(&table)?;
     if common.format == Format::Table {
         let what = if plan.per_month.is_some() { "a month" } else { "a million, list prices" };
         say(&format!("cost of {what}; {} sizes tried, none below the largest peak", tried.len()));
