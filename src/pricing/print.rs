@@ -79,6 +79,11 @@ fn decimal(value: &Exact) -> String {
     quoted(&value.to_plain_string())
 }
 
+/// A decimal where there is one, and a fraction where there is none.
+fn ratio(value: &Exact) -> String {
+    value.fraction().map_or_else(|| decimal(value), |fraction| quoted(&fraction))
+}
+
 impl PriceModel {
     /// The model as a price file of its own: its variant worked out, its
     /// figures in the shortest unit that is exact. Reading it again gives an
@@ -176,7 +181,7 @@ impl PriceModel {
         if let Some(pool) = self.pools.get(charge.pool) {
             if pool.shared {
                 keys.text("pool", &pool.name);
-                keys.put("weight", decimal(&charge.weight));
+                keys.put("weight", ratio(&charge.weight));
             } else {
                 print_prices(pool, "charge", keys);
             }
@@ -263,7 +268,7 @@ impl PriceModel {
     fn times(&self, times: &Times) -> Option<String> {
         match times {
             Times::Once => None,
-            Times::By(by) => Some(decimal(by)),
+            Times::By(by) => Some(ratio(by)),
             Times::Input(input) => Some(quoted(self.input_name(*input))),
         }
     }

@@ -136,7 +136,7 @@ fn overlapping_requests_pay_for_one_instance() {
             let found = charges.find(|((_, unit), _)| &**unit == wanted);
             found.map(|(_, total)| total.quantity.to_plain_string())
         };
-        (of("vCPU-s"), of("request"))
+        (of("vCPU-s"), of("requests"))
     };
     let pair = |time: &str| (Some(time.to_owned()), Some("2".to_owned()));
     // 0 to 1 s and 0.5 to 1.5 s: 1.5 s on one instance, 2 requests.

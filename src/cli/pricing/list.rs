@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
-use crate::pricing::{Basis, Exact, Granularity, PriceModel};
+use crate::pricing::{Basis, Exact, Granularity, PriceModel, Tier};
 use crate::report::{Cell, Column, Format, Table};
 
 /// Options of `pricing list`.
@@ -164,7 +164,7 @@ fn charges(model: &PriceModel) -> Table {
     for charge in model.charges() {
         let pool = &model.pools()[charge.pool()];
         let prices: Vec<String> =
-            pool.tiers().iter().map(|tier| tier.price.to_plain_string()).collect();
+            pool.tiers().iter().map(|tier| price(tier, charge.weight())).collect();
         let shown = |value: Option<&Exact>| {
             Cell::maybe(value.map(|value| (value.to_plain_string(), value.to_plain_string())))
         };
@@ -184,6 +184,12 @@ fn charges(model: &PriceModel) -> Table {
         ]);
     }
     table
+}
+
+/// The price of a charge's own unit, at its weight in the pool.
+fn price(tier: &Tier, weight: &Exact) -> String {
+    let price = tier.price.as_exact() * weight;
+    price.fraction().unwrap_or_else(|| price.to_plain_string())
 }
 
 fn inputs(model: &PriceModel) -> Table {
