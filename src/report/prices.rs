@@ -228,9 +228,8 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
     );
     let mut lines = vec![format!("cost of {unit}; USD unless said")];
     let dollars = |index: usize| summary.models()[index].currency == "USD";
-    let priced = order
-        .iter()
-        .filter(|(index, _)| dollars(*index) && on_offer(summary, *index, month));
+    let priced =
+        order.iter().filter(|(index, _)| dollars(*index) && on_offer(summary, *index, month));
     let mut priced = priced.filter_map(|(index, price)| Some((*index, price.amount()?)));
     if let Some((index, amount)) = priced.next() {
         let id = &summary.models()[index].id;

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod mutations;
+mod shapes;
 
 use super::{PriceModel, shipped};
 
