@@ -1,6 +1,7 @@
 //! Output for people and for programs: one table, three forms.
 
 pub mod comparison;
+pub mod explain;
 mod stats;
 mod table;
 mod totals;
