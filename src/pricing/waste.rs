@@ -16,13 +16,16 @@
 //! use are `fees`; what nobody measured is `unmeasured` rather than guessed.
 
 use std::ops::AddAssign;
+use std::sync::Arc;
 
 use super::charge::{Charge, Factor, Measure};
 use super::evaluate::{Reading, Refusal, Scene, refusal};
+use super::model::PriceModel;
 use super::money::Money;
 use super::number::Exact;
+use super::terms::Terms;
 use super::unit::{Dimension, Phase};
-use crate::meter::Meter;
+use crate::meter::{Meter, Usage};
 
 /// The parts of a bill, or of a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -203,6 +206,25 @@ pub(super) fn cpu_size(factor: &Factor) -> Exact {
     match factor.measure {
         Measure::Lookup { .. } => Exact::from(Dimension::CpuShare.unit(&factor.unit).unwrap_or(1)),
         _ => factor.size.clone(),
+    }
+}
+
+impl PriceModel {
+    /// What one invocation's bill at list prices is for, charge by charge.
+    ///
+    /// # Errors
+    ///
+    /// Names what the model needs and nobody measured.
+    pub fn waste(
+        &self,
+        usage: &Usage,
+        terms: &Terms,
+    ) -> Result<Vec<(Arc<Charge>, Waste<Money>)>, Refusal> {
+        let scene = Scene { model: self, usage, terms };
+        let priced = |charge: &Arc<Charge>| {
+            Ok((Arc::clone(charge), split(&scene, charge)?.at(charge.rate())))
+        };
+        self.counted(terms).map(priced).collect()
     }
 }
 

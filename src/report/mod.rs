@@ -2,6 +2,7 @@
 
 pub mod comparison;
 pub mod difference;
+pub mod explain;
 mod prices;
 mod rows;
 mod table;
