@@ -117,7 +117,7 @@ fn print(common: &Common, explanation: &Explanation<'_>) -> Outcome {
                 serde_json::to_string_pretty(&explanation.json()).map_err(Failure::failed)?;
             writeln!(out, "{text}")?;
         }
-        Format::Csv => {
+        Format::Csv | Format::Jsonl => {
             for note in explanation.notes() {
                 say(&format!("note: {note}"));
             }

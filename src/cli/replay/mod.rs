@@ -2,6 +2,7 @@
 
 mod break_even;
 mod choice;
+mod explain;
 mod sweep;
 
 use std::io::Write;
@@ -22,6 +23,7 @@ pub(super) use choice::headline;
   cyclometer replay --model current --per-month 3000000
   cyclometer replay --waste --model aws-lambda-x86 what the bill is for
   cyclometer replay --memory sweep                 cheapest size that the peak allows
+  cyclometer replay --explain nbody/native/cold    the arithmetic, step by step
   cyclometer replay --break-even                   at which fine price revenue is the same
   cyclometer replay 3 4 --lane docker --workload nbody --format csv
 
@@ -46,6 +48,10 @@ pub(super) struct Options {
     /// Show the fine prices at which revenue is that of each coarse model
     #[arg(long, conflicts_with_all = ["waste", "per_month"])]
     break_even: bool,
+    /// Print the arithmetic of an invocation by its number, or of a cell such as
+    /// nbody/docker/cold, step by step
+    #[arg(long, value_name = "INVOCATION|CELL", conflicts_with_all = ["waste", "per_month", "break_even"])]
+    explain: Option<String>,
     /// Which bills of single invocations are kept: auto, all or none
     #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = ["auto", "all", "none"])]
     bills: String,
@@ -58,6 +64,9 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let plan = plan(&store, options, contracts)?;
     if options.terms.sweeps() {
         return sweep::run(common, &store, &plan);
+    }
+    if let Some(what) = &options.explain {
+        return explain::run(common, &store, &plan, what);
     }
     if options.break_even {
         return break_even::run(common, &store, &plan);

@@ -2,6 +2,7 @@
 //! a pocket calculator.
 
 mod bill;
+mod cell;
 mod figures;
 mod json;
 mod page;
@@ -9,6 +10,7 @@ mod steps;
 mod text;
 
 pub use bill::{BillExplanation, explain_bill};
+pub use cell::CellExplanation;
 
 use crate::pricing::{
     ChargeTrace, PriceModel, Refusal, Rounding, Settlement, Subtotal, Terms, UsageGroup,
