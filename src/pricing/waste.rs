@@ -209,17 +209,16 @@ pub(super) fn cpu_size(factor: &Factor) -> Exact {
     }
 }
 
+/// A charge and what its part of a bill is for.
+pub type ChargeWaste = (Arc<Charge>, Waste<Money>);
+
 impl PriceModel {
     /// What one invocation's bill at list prices is for, charge by charge.
     ///
     /// # Errors
     ///
     /// Names what the model needs and nobody measured.
-    pub fn waste(
-        &self,
-        usage: &Usage,
-        terms: &Terms,
-    ) -> Result<Vec<(Arc<Charge>, Waste<Money>)>, Refusal> {
+    pub fn waste(&self, usage: &Usage, terms: &Terms) -> Result<Vec<ChargeWaste>, Refusal> {
         let scene = Scene { model: self, usage, terms };
         let priced = |charge: &Arc<Charge>| {
             Ok((Arc::clone(charge), split(&scene, charge)?.at(charge.rate())))

@@ -202,7 +202,9 @@ mod tests {
         // first; 1 and 3 x 10^9 cycles.
         let rows = [usage(12, 1_000_000_000), usage(24, 3_000_000_000)];
         let mut revenue = Revenue::default();
-        rows.iter().for_each(|row| revenue.add(&coarse, &fine, row));
+        for row in &rows {
+            revenue.add(&coarse, &fine, row);
+        }
         assert_eq!(revenue.coarse.to_plain_string(), "0.0000010000012");
         let mut found = BreakEven::new(&coarse, &fine, revenue).unwrap();
         // 0.0000010000012 / 4 x 10^9 cycles.

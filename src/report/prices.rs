@@ -235,7 +235,7 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
         let id = &summary.models()[index].id;
         lines.push(format!("cheapest on offer: {id}, ${} over all lanes", shown(amount, month)));
     }
-    if let Some((index, amount)) = priced.last() {
+    if let Some((index, amount)) = priced.next_back() {
         let id = &summary.models()[index].id;
         lines.push(format!("dearest on offer: {id}, ${} over all lanes", shown(amount, month)));
     }

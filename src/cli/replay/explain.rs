@@ -84,7 +84,9 @@ fn cell(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcom
                 names.push(name);
             }
             let usage = plan.what_if.apply(usage);
-            cells.iter_mut().for_each(|cell| cell.add(&usage));
+            for cell in &mut cells {
+                cell.add(&usage);
+            }
         }
         Ok::<(), StoreError>(())
     });

@@ -99,14 +99,12 @@ fn best(
 }
 
 fn cost(summary: &Summary, group: &Group, index: usize, month: Option<&Exact>) -> Option<Money> {
-    match month {
-        Some(requests) => Some(summary.month(group, index, requests).ok()?.total),
-        None => {
-            let total = group.models.get(index).filter(|total| total.refusals() == 0)?;
-            let million = total.total.times(1_000_000);
-            million.as_exact().over(&Exact::from(total.billed)).map(Money::from)
-        }
+    if let Some(requests) = month {
+        return Some(summary.month(group, index, requests).ok()?.total);
     }
+    let total = group.models.get(index).filter(|total| total.refusals() == 0)?;
+    let million = total.total.times(1_000_000);
+    million.as_exact().over(&Exact::from(total.billed)).map(Money::from)
 }
 
 fn row(id: &str, key: &Key, peak: Bytes, size: Bytes, before: &Money, after: &Money) -> Vec<Cell> {
