@@ -8,6 +8,7 @@
 //! go through the definition one by one.
 
 mod batch;
+mod grid;
 mod op;
 mod plan;
 mod run;

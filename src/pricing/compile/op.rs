@@ -1,9 +1,15 @@
 //! The instructions of a compiled model: whole columns in, a column out.
+//!
+//! They are loops over integers that use the plainest instructions there are,
+//! since those take several values at once on every processor: comparisons are
+//! signs of differences, which is right for values up to [`MOST`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::batch::{Batch, Signal};
+pub(super) use super::grid::MOST;
+use super::grid::{Grid, Way};
 
 /// A column that is computed from others; operands are earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,51 +29,10 @@ pub(super) enum Op {
     AtLeast(usize, u64),
     /// How many steps of a grid, rounded up.
     Steps(usize, Grid),
-    /// The value of the first row whose end is not below; rows ascend.
-    Lookup(usize, Arc<[(u64, u64)]>),
-}
-
-/// Division by a constant, rounded up, for values below 2^63.
-///
-/// After Granlund and Montgomery, "Division by Invariant Integers using
-/// Multiplication" (1994): a multiplication by a 64-bit reciprocal and a shift.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Grid {
-    step: u64,
-    reciprocal: u64,
-    shift: u32,
-}
-
-/// Largest value that a column may hold.
-pub(super) const MOST: u128 = (1 << 63) - 1;
-
-impl Grid {
-    /// `None` for 0 and for what is not below 2^62.
-    pub(super) fn new(step: u64) -> Option<Self> {
-        if step == 0 || step >= 1 << 62 {
-            return None;
-        }
-        // 2^(bits - 1) < step <= 2^bits
-        let bits = if step == 1 { 0 } else { 64 - (step - 1).leading_zeros() };
-        let numerator = 1_u128 << (63 + bits);
-        let reciprocal = u64::try_from(numerator.div_ceil(step.into())).ok()?;
-        Some(Self { step, reciprocal, shift: 63 + bits })
-    }
-
-    pub(super) const fn step(self) -> u64 {
-        self.step
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "a quotient is no larger than its value")]
-    fn floor(self, value: u64) -> u64 {
-        ((u128::from(value) * u128::from(self.reciprocal)) >> self.shift) as u64
-    }
-
-    /// For values of at most [`MOST`].
-    pub(super) fn steps(self, value: u64) -> u64 {
-        let whole = self.floor(value);
-        whole + u64::from(whole * self.step != value)
-    }
+    /// How many of these are below.
+    Rank(usize, Arc<[u64]>),
+    /// The value at that position; 0 if there is none.
+    Pick(usize, Arc<[u64]>),
 }
 
 /// Columns without duplicates: what two charges share is computed once.
@@ -98,7 +63,7 @@ impl Op {
         match self {
             Self::Read(signal) => batch.bound(*signal),
             Self::Const(value) => (*value).into(),
-            Self::Add(one, other) => bounds[*one] + bounds[*other],
+            Self::Add(one, other) => bounds[*one].saturating_add(bounds[*other]),
             Self::Sub(one, _) | Self::Above(one, _) => bounds[*one],
             Self::Min(one, other) => bounds[*one].min(bounds[*other]),
             Self::Max(one, other) => bounds[*one].max(bounds[*other]),
@@ -107,40 +72,69 @@ impl Op {
             Self::AtMost(one, most) => bounds[*one].min((*most).into()),
             Self::AtLeast(one, least) => bounds[*one].max((*least).into()),
             Self::Steps(one, grid) => bounds[*one].div_ceil(grid.step().into()),
-            Self::Lookup(_, rows) => {
-                rows.iter().map(|(_, value)| u128::from(*value)).max().unwrap_or(0)
-            }
+            Self::Rank(_, ends) => ends.len() as u128,
+            Self::Pick(_, values) => values.iter().copied().max().unwrap_or(0).into(),
         }
     }
 
     /// Computes a stretch of the column; every bound is at most [`MOST`].
-    pub(super) fn run(&self, out: &mut [u64], operand: &dyn Operands) {
+    pub(super) fn run(&self, out: &mut [u64], operand: &dyn Operands, bounds: &[u128]) {
+        // A constant beyond every value might as well be the largest.
+        let within = |constant: u64| constant.min(LAST);
         match self {
             Self::Read(_) => {}
             Self::Const(value) => out.fill(*value),
             Self::Add(one, other) => pairs(out, operand, *one, *other, |a, b| a + b),
-            Self::Sub(one, other) => pairs(out, operand, *one, *other, u64::saturating_sub),
-            Self::Min(one, other) => pairs(out, operand, *one, *other, Ord::min),
-            Self::Max(one, other) => pairs(out, operand, *one, *other, Ord::max),
+            Self::Sub(one, other) => pairs(out, operand, *one, *other, above),
+            Self::Min(one, other) => pairs(out, operand, *one, *other, |a, b| a - above(a, b)),
+            Self::Max(one, other) => pairs(out, operand, *one, *other, |a, b| b + above(a, b)),
             Self::Product(one, other) => pairs(out, operand, *one, *other, |a, b| a * b),
             Self::Times(one, by) => each(out, operand, *one, |value| value * by),
-            Self::Above(one, floor) => each(out, operand, *one, |it| it.saturating_sub(*floor)),
-            Self::AtMost(one, most) => each(out, operand, *one, |value| value.min(*most)),
-            Self::AtLeast(one, least) => each(out, operand, *one, |value| value.max(*least)),
-            Self::Steps(one, grid) if grid.step().is_power_of_two() => {
-                let shift = grid.step().trailing_zeros();
-                let mask = grid.step() - 1;
-                each(out, operand, *one, |value| (value >> shift) + u64::from(value & mask != 0));
+            Self::Above(one, floor) => {
+                let floor = within(*floor);
+                each(out, operand, *one, |value| above(value, floor));
             }
-            Self::Steps(one, grid) => each(out, operand, *one, |value| grid.steps(value)),
-            Self::Lookup(one, rows) => {
-                // Counting the rows that end below is quicker than searching
-                // the few there are.
-                each(out, operand, *one, |value| {
-                    let below = rows.iter().filter(|(end, _)| *end < value).count();
-                    rows.get(below).map_or(0, |(_, value)| *value)
-                });
+            Self::AtMost(one, most) => {
+                let most = within(*most);
+                each(out, operand, *one, |value| value - above(value, most));
             }
+            Self::AtLeast(one, least) => {
+                each(out, operand, *one, |value| least + above(value, *least));
+            }
+            Self::Steps(one, grid) => match grid.way(bounds[*one]) {
+                Way::Shift => each(out, operand, *one, |value| grid.by_shift(value)),
+                Way::Narrow => each(out, operand, *one, |value| grid.by_narrow(value)),
+                Way::Wide => each(out, operand, *one, |value| grid.by_wide(value)),
+            },
+            Self::Rank(one, ends) => rank(out, operand.get(*one), ends),
+            Self::Pick(one, values) => {
+                let at = |rank: u64| usize::try_from(rank).ok().and_then(|it| values.get(it));
+                each(out, operand, *one, |rank| at(rank).copied().unwrap_or(0));
+            }
+        }
+    }
+}
+
+const LAST: u64 = (1 << 63) - 1;
+
+/// `a - b`, or 0, for values up to [`MOST`].
+const fn above(a: u64, b: u64) -> u64 {
+    let difference = a.wrapping_sub(b);
+    difference & (difference >> 63).wrapping_sub(1)
+}
+
+/// Counting all that are below is quicker than searching the few there are:
+/// so many at a time, which fit the registers.
+fn rank(out: &mut [u64], values: &[u64], ends: &[u64]) {
+    out.fill(0);
+    for some in ends.chunks(8) {
+        let mut ends = [LAST; 8];
+        for (to, end) in ends.iter_mut().zip(some) {
+            *to = LAST.min(*end);
+        }
+        for (out, value) in out.iter_mut().zip(values) {
+            let below = ends.iter().map(|end| end.wrapping_sub(*value) >> 63);
+            *out += below.sum::<u64>();
         }
     }
 }
@@ -165,41 +159,5 @@ fn pairs(
 ) {
     for ((out, one), other) in out.iter_mut().zip(operand.get(one)).zip(operand.get(other)) {
         *out = value(*one, *other);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn grids_divide_as_the_processor_does(
-            step in 1_u64..1 << 62,
-            small in 1_u64..100_000,
-            value in 0_u64..1 << 63,
-        ) {
-            for step in [step, small] {
-                let grid = Grid::new(step).unwrap();
-                prop_assert_eq!(grid.steps(value), value.div_ceil(step));
-                let edge = value - value % step;
-                prop_assert_eq!(grid.steps(edge), edge / step);
-            }
-        }
-    }
-
-    #[test]
-    fn grids_at_their_limits() {
-        assert_eq!(Grid::new(0), None);
-        assert_eq!(Grid::new(1 << 62), None);
-        let most = u64::try_from(MOST).unwrap();
-        for step in [1, 2, 3, 5, 7, 10, 1_000_000, 100_000_000, (1 << 62) - 1, (1 << 61) + 1] {
-            let grid = Grid::new(step).unwrap();
-            for value in [0, 1, step - 1, step, step + 1, most - 1, most] {
-                assert_eq!(grid.steps(value), value.div_ceil(step), "{value} / {step}");
-            }
-        }
     }
 }

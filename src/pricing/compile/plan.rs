@@ -6,7 +6,8 @@ use std::sync::Arc;
 use num_integer::Integer;
 
 use super::batch::{Signal, Signals};
-use super::op::{Columns, Grid, Op};
+use super::grid::Grid;
+use super::op::{Columns, Op};
 use super::split;
 use crate::meter::Usage;
 use crate::pricing::charge::{Charge, Factor, Measure, Row, StandIn, Times};
@@ -325,16 +326,16 @@ impl Planner<'_> {
         for row in rows {
             per = common_multiple(per, denominator(&Value::Constant(row.value.clone()))?)?;
         }
-        let scaled = |row: &Row| {
-            let value = (&row.value * &Exact::from(per)).to_u64()?;
-            Some((row.up_to.to_u64()?, value))
-        };
-        let table: Option<Vec<(u64, u64)>> = rows.iter().map(scaled).collect();
-        let table = table.ok_or(Stop::Slow)?;
-        if let Some((end, _)) = table.last() {
+        let ends: Option<Vec<u64>> = rows.iter().map(|row| row.up_to.to_u64()).collect();
+        let scaled = |row: &Row| (&row.value * &Exact::from(per)).to_u64();
+        let values: Option<Vec<u64>> = rows.iter().map(scaled).collect();
+        let (ends, values) = ends.zip(values).ok_or(Stop::Slow)?;
+        if let Some(end) = ends.last() {
             self.limits.push((key, *end));
         }
-        let at = self.shared.columns.add(Op::Lookup(key, table.into()));
+        // Tables of different values with the same ends share the search.
+        let rank = self.shared.columns.add(Op::Rank(key, ends.into()));
+        let at = self.shared.columns.add(Op::Pick(rank, values.into()));
         Ok(Value::Column { at, per })
     }
 

@@ -16,7 +16,7 @@ use crate::pricing::terms::Terms;
 use crate::pricing::waste::{self, Waste};
 
 /// Rows of a stretch: its columns stay in the nearer caches.
-const STRETCH: usize = 512;
+pub(super) const STRETCH: usize = 512;
 
 /// What the rows of a group add up to, model by model.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +88,7 @@ pub struct ChargeSum {
 }
 
 impl ModelSums {
-    fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         let Self { billed, charges, refused, notes } = other;
         self.billed += billed;
         self.charges.resize_with(self.charges.len().max(charges.len()), ChargeSum::default);
@@ -121,6 +121,11 @@ impl Sums {
     #[must_use]
     pub const fn rows(&self) -> u64 {
         self.rows
+    }
+
+    #[cfg(test)]
+    pub(super) const fn all_in_columns(&self) -> bool {
+        self.exact.is_empty()
     }
 
     /// Adds the sums of other rows through the same program.
@@ -287,7 +292,30 @@ fn add_used(model: &ModelPlan, totals: Option<&[Total]>, sums: &mut [Total]) {
 fn product_bound(columns: &[usize], bounds: &[u128]) -> Option<u128> {
     let product =
         columns.iter().try_fold(1_u128, |product, at| product.checked_mul(bounds[*at]))?;
-    (product <= u128::MAX >> 9).then_some(product)
+    (product <= u128::MAX / STRETCH as u128).then_some(product)
+}
+
+/// How large the products of a sum are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Width {
+    /// Of numbers of 32 bits, and a stretch of them fits 64.
+    Narrow,
+    /// A stretch of them fits 64 bits.
+    Small,
+    Wide,
+}
+
+impl Width {
+    fn of(columns: &[usize], bounds: &[u128]) -> Self {
+        let most = u128::from(u64::MAX) / STRETCH as u128;
+        if product_bound(columns, bounds).is_none_or(|product| product > most) {
+            Self::Wide
+        } else if columns.iter().all(|at| bounds[*at] <= u32::MAX.into()) {
+            Self::Narrow
+        } else {
+            Self::Small
+        }
+    }
 }
 
 type Largest = BTreeMap<usize, u64>;
@@ -296,26 +324,22 @@ type Largest = BTreeMap<usize, u64>;
 /// limits.
 fn sum_up(plan: &Plan, batch: &Batch, bounds: &[u128]) -> (Vec<Total>, Largest) {
     let mut totals = vec![Total::default(); plan.sums.len()];
+    let widths: Vec<Width> = plan.sums.iter().map(|sum| Width::of(sum, bounds)).collect();
     let mut largest = watched(plan, bounds);
     let mut computed = vec![[0_u64; STRETCH]; plan.ops.len()];
     let mut from = 0;
     while from < batch.len() {
         let len = STRETCH.min(batch.len() - from);
         for (at, op) in plan.ops.iter().enumerate() {
-            if matches!(op, Op::Read(_)) {
-                continue;
-            }
             let (done, rest) = computed.split_at_mut(at);
             let stretch = Stretch { batch, ops: &plan.ops, computed: done, from, len };
             if let Some(out) = rest.first_mut() {
-                op.run(&mut out[..len], &stretch);
+                op.run(&mut out[..len], &stretch, bounds);
             }
         }
         let stretch = Stretch { batch, ops: &plan.ops, computed: &computed, from, len };
-        for (columns, total) in plan.sums.iter().zip(&mut totals) {
-            let small =
-                product_bound(columns, bounds).is_some_and(|it| it <= u128::from(u64::MAX) >> 9);
-            total.add(products(columns, &stretch, small));
+        for ((columns, width), total) in plan.sums.iter().zip(&widths).zip(&mut totals) {
+            total.add(products(columns, &stretch, *width));
         }
         for (column, most) in &mut largest {
             *most = stretch.get(*column).iter().fold(*most, |most, value| most.max(*value));
@@ -337,18 +361,25 @@ fn watched(plan: &Plan, bounds: &[u128]) -> Largest {
     watched
 }
 
-/// The sum of products of columns; `small`: it fits 64 bits.
-fn products(columns: &[usize], stretch: &Stretch<'_>, small: bool) -> u128 {
+/// The sum of products of columns.
+fn products(columns: &[usize], stretch: &Stretch<'_>, width: Width) -> u128 {
     let column = |index: usize| columns.get(index).map(|at| stretch.get(*at));
     match (column(0), column(1), column(2)) {
         (None, ..) => stretch.len as u128,
-        (Some(one), None, _) if small => one.iter().sum::<u64>().into(),
-        (Some(one), None, _) => one.iter().map(|it| u128::from(*it)).sum(),
-        (Some(one), Some(other), None) if small => {
-            one.iter().zip(other).map(|(one, other)| one * other).sum::<u64>().into()
-        }
+        (Some(one), None, _) if width == Width::Wide => one.iter().map(|it| u128::from(*it)).sum(),
+        (Some(one), None, _) => one.iter().sum::<u64>().into(),
         (Some(one), Some(other), None) => {
-            one.iter().zip(other).map(|(one, other)| u128::from(*one) * u128::from(*other)).sum()
+            let pairs = one.iter().zip(other);
+            match width {
+                Width::Wide => pairs.map(|(a, b)| u128::from(*a) * u128::from(*b)).sum(),
+                Width::Small => pairs.map(|(a, b)| a * b).sum::<u64>().into(),
+                // The masks change nothing; they tell that 32 bits are
+                // multiplied, which processors do several of at once.
+                Width::Narrow => {
+                    let narrow = |value: &u64| value & 0xffff_ffff;
+                    pairs.map(|(a, b)| narrow(a) * narrow(b)).sum::<u64>().into()
+                }
+            }
         }
         _ => {
             let row = |index: usize| {

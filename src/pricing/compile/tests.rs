@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::run::STRETCH;
 use super::*;
 use crate::meter::{Phases, Usage};
 use crate::pricing::evaluate::Scene;
@@ -63,20 +64,43 @@ fn compiled(program: &mut Program, rows: &[Usage]) -> Vec<ModelSums> {
     sums.models(program)
 }
 
-fn value() -> impl Strategy<Value = Option<u64>> {
-    let sizes = prop_oneof![
+/// Values as they are measured, many of them where a step of a grid, a minimum
+/// or a row of a table ends.
+fn measured() -> impl Strategy<Value = u64> {
+    let step = prop_oneof![
+        Just(1_000_000_u64),
+        Just(5_000_000),
+        Just(100_000_000),
+        Just(1 << 20),
+        Just(1 << 26),
+        Just(1 << 27),
+    ];
+    let edge = (step, 0_u64..30, -1_i64..=1)
+        .prop_map(|(step, count, off)| (step * count).saturating_add_signed(off));
+    prop_oneof![
         4 => 0_u64..1_000_000_000,
         2 => 0_u64..20_000_000_000,
+        4 => edge,
         1 => Just(0),
         1 => (0_u64..40).prop_map(|bits| 1 << bits),
-        1 => any::<u64>(),
-    ];
+    ]
+}
+
+/// Any value, many of them where 32, 62, 63 and 64 bits end.
+fn value() -> impl Strategy<Value = Option<u64>> {
+    let end = prop_oneof![Just(1_u64 << 32), Just(1 << 62), Just(1 << 63), Just(u64::MAX)];
+    let edge = (end, 0_u64..3).prop_map(|(end, off)| end.saturating_add(1).saturating_sub(off));
+    let sizes = prop_oneof![8 => measured(), 1 => edge, 1 => any::<u64>()];
     prop_oneof![5 => sizes.prop_map(Some), 1 => Just(None)]
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
-    let meters = proptest::collection::vec(value(), Meter::COUNT);
-    let phases = proptest::collection::vec(value(), 4);
+    usage_of(value().boxed())
+}
+
+fn usage_of(value: BoxedStrategy<Option<u64>>) -> impl Strategy<Value = Usage> {
+    let meters = proptest::collection::vec(value.clone(), Meter::COUNT);
+    let phases = proptest::collection::vec(value, 4);
     (meters, phases, 1_u64..5_000).prop_map(|(meters, phases, mib)| {
         let mut usage = Usage::new(false);
         for (meter, value) in Meter::ALL.iter().zip(meters) {
@@ -91,16 +115,28 @@ fn usage() -> impl Strategy<Value = Usage> {
     })
 }
 
+fn check(rows: &[Usage]) {
+    let mut program = program(true);
+    let expected = reference(&program, rows);
+    let found = compiled(&mut program, rows);
+    for ((expected, found), (model, _)) in expected.iter().zip(&found).zip(program.models()) {
+        assert_eq!(found, expected, "{}", model.id());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn it_gives_what_the_definition_gives(rows in proptest::collection::vec(usage(), 1..40)) {
-        let mut program = program(true);
-        let expected = reference(&program, &rows);
-        let found = compiled(&mut program, &rows);
-        for ((expected, found), (model, _)) in expected.iter().zip(&found).zip(program.models()) {
-            prop_assert_eq!(found, expected, "{}", model.id());
-        }
+        check(&rows);
+    }
+
+    /// All in columns: nothing is missing, and nothing beyond 64 bits.
+    #[test]
+    fn it_does_so_for_ordinary_rows(
+        rows in proptest::collection::vec(usage_of(measured().prop_map(Some).boxed()), 1..40),
+    ) {
+        check(&rows);
     }
 
     #[test]
@@ -122,11 +158,7 @@ proptest! {
     }
 }
 
-/// Most rows of a recording must not need the definition: it is a thousand
-/// times slower.
-#[test]
-fn ordinary_rows_run_in_columns() {
-    let mut program = program(true);
+fn ordinary() -> Usage {
     let mut usage = Usage::new(false);
     for meter in Meter::ALL {
         usage.set(*meter, 1_000_000);
@@ -135,8 +167,88 @@ fn ordinary_rows_run_in_columns() {
     usage.set(Meter::VcpuAllocated, 1_000);
     usage.phases.start = Some(Nanos(2_000_000));
     usage.phases.run = Some(Nanos(60_000_000));
+    usage
+}
+
+/// Most rows of a recording must not need the definition: it is a thousand
+/// times slower.
+#[test]
+fn ordinary_rows_run_in_columns() {
+    let mut program = program(true);
+    let usage = ordinary();
     let plan = program.plan(program.signals().of(&usage));
     for (plan, (model, _)) in plan.models.iter().zip(&program.models) {
         assert!(!matches!(plan, ModelPlan::Slow), "{}", model.id());
+    }
+}
+
+/// Batches of more than a stretch, with all ends of their last one.
+#[test]
+fn long_batches_are_summed_to_their_end() {
+    let mut usages: Vec<Usage> = Vec::new();
+    for at in 0..7_u64 {
+        let mut usage = ordinary();
+        for (index, meter) in Meter::ALL.iter().enumerate() {
+            usage.set(*meter, 1_000_000 + (1 << index) * at);
+        }
+        usage.set(Meter::MemoryAllocated, (at * 37 + 1) << 20);
+        usage.set(Meter::VcpuAllocated, 1_000);
+        usage.phases.run = Some(Nanos(100_000_000 * at + at / 2));
+        usages.push(usage);
+    }
+    let mut program = program(true);
+    for len in [STRETCH - 1, STRETCH, STRETCH + 1, 2 * STRETCH + 3] {
+        let rows: Vec<Usage> = usages.iter().cycle().take(len).copied().collect();
+        let mut sums = Sums::default();
+        program.run(&one_batch(&program, &rows), &mut sums);
+        let found = sums.models(&program);
+        assert!(sums.all_in_columns(), "or this shows nothing");
+        // Rows repeat: their sums are so many times those of the seven.
+        let whole = reference(&program, &usages);
+        let rest = reference(&program, &rows[len - len % usages.len()..]);
+        for (index, found) in found.iter().enumerate() {
+            let mut sum = rest[index].clone();
+            (0..len / usages.len()).for_each(|_| sum.merge(&whole[index]));
+            assert_eq!(*found, sum, "{len} rows, {}", program.models()[index].0.id());
+        }
+    }
+}
+
+fn one_batch(program: &Program, rows: &[Usage]) -> Batch {
+    let mut batch = Batch::new(program.signals().of(&rows[0]));
+    rows.iter().for_each(|usage| batch.push_usage(usage));
+    batch
+}
+
+#[test]
+fn a_batch_without_rows_adds_nothing() {
+    let mut program = program(true);
+    let mut sums = Sums::default();
+    program.run(&Batch::new(program.signals()), &mut sums);
+    program.run(&Batch::from_columns([]), &mut sums);
+    assert_eq!(sums.rows(), 0);
+    for model in sums.models(&program) {
+        assert_eq!(model.billed, 0);
+        assert!(model.charges.iter().all(|charge| *charge == ChargeSum::default()));
+    }
+}
+
+/// Columns of the largest values that are still columns, and of the smallest
+/// that are not.
+#[test]
+fn values_at_the_end_of_64_bits() {
+    let values = [(1 << 62) - 1, 1 << 62, (1 << 63) - 1, 1 << 63, u64::MAX];
+    for value in values {
+        let mut usage = Usage::new(false);
+        for meter in Meter::ALL {
+            usage.set(*meter, value);
+        }
+        usage.phases.run = Some(Nanos(value));
+        check(&[usage]);
+        usage.set(Meter::MemoryAllocated, 128 << 20);
+        usage.set(Meter::VcpuAllocated, 1_000);
+        check(&[usage, usage]);
+        usage.phases.start = Some(Nanos(value));
+        check(&[usage]);
     }
 }
