@@ -6,12 +6,10 @@ use thiserror::Error;
 use super::charge::{Factor, Input, Measure, Times};
 use super::model::PriceModel;
 use super::number::Exact;
-use super::resolve;
-use super::schema::{Basis, Kind, UsagesFile};
+use super::schema::{Basis, Kind};
 use super::settle::UsageGroup;
 use super::terms::Terms;
-use super::unit::{Dimension, Gigabyte, Phase};
-use super::{MAX_FILE_BYTES, PricingError, error::Problem};
+use super::unit::{Dimension, Phase};
 use crate::meter::{Meter, Phases, Usage};
 use crate::suggest::nearest;
 use crate::units::Nanos;
@@ -123,13 +121,12 @@ impl<'a> Given<'a> {
             return Ok(());
         }
         match name {
+            "instances" | "instance_time" => self.set_instances(name, value)?,
             "create" => self.usage.phases.create = Some(self.time(name, value)?),
             "start" => self.usage.phases.start = Some(self.time(name, value)?),
             "run" => self.usage.phases.run = Some(self.time(name, value)?),
             "teardown" => self.usage.phases.teardown = Some(self.time(name, value)?),
             "requests" => self.requests = Some(self.whole(name, Dimension::Requests, value)?),
-            "instances" => self.instances = Some(self.whole(name, Dimension::Number, value)?),
-            "instance_time" => self.instance_time = Some(self.time(name, value)?),
             "cold" => {
                 self.usage.cold = match value {
                     "on" | "yes" | "true" | "1" => true,
@@ -138,6 +135,21 @@ impl<'a> Given<'a> {
                 }
             }
             _ => return Err(self.unknown(name)),
+        }
+        Ok(())
+    }
+
+    /// The number (`instances`) or the length (`instance_time`) of the stretches
+    /// in which instances serve, whatever inputs the model has.
+    ///
+    /// # Errors
+    ///
+    /// If it is no value of it.
+    pub fn set_instances(&mut self, name: &str, value: &str) -> Accepted<()> {
+        if name == "instances" {
+            self.instances = Some(self.whole(name, Dimension::Number, value)?);
+        } else {
+            self.instance_time = Some(self.time(name, value)?);
         }
         Ok(())
     }
@@ -221,9 +233,10 @@ impl<'a> Given<'a> {
     fn unknown(&self, name: &str) -> GivenError {
         let shown: String = name.chars().take(64).collect();
         let model = self.model;
-        let mut read: Vec<&str> = model.inputs().iter().map(Input::name).collect();
-        read.extend(model.meters().into_iter().map(|meter| -> &str { meter.name() }));
+        let meters = model.meters().into_iter().map(|meter| -> &str { meter.name() });
+        let mut read: Vec<&str> = meters.collect();
         read.extend(model.phases().into_iter().map(|phase| -> &str { phase.name() }));
+        read.extend(model.inputs().iter().map(Input::name));
         // `memroy` is near a word of `memory_allocated`, if not to all of it.
         let by_word = || {
             let words = |name: &str| nearest(&shown, name.split('_')).is_some();
@@ -282,7 +295,11 @@ fn of(measure: &Measure, input: usize) -> bool {
 }
 
 /// Models bill phases, people know the whole: each is made of the other.
-fn complete(model: &PriceModel, usage: &mut Usage, notes: &mut Vec<String>) -> Accepted<()> {
+pub(super) fn complete(
+    model: &PriceModel,
+    usage: &mut Usage,
+    notes: &mut Vec<String>,
+) -> Accepted<()> {
     let before = usage.phases.startup().map_or(0, |span| span.0);
     let run = usage.phases.run.map_or(0, |span| span.0);
     let Some(wall) = usage.get(Meter::Wall) else {
@@ -342,50 +359,91 @@ fn count(text: &str) -> Option<String> {
     Some((&value * &Exact::from(scale)).to_plain_string())
 }
 
-impl PriceModel {
-    /// Reads a file of usage groups: `set = {..}` for inputs, and `[[usage]]`
-    /// as in a worked example, but MB and GB as the provider means them.
-    /// `finish` has the last word on the terms that all groups share.
-    ///
-    /// # Errors
-    ///
-    /// Says what is wrong in which line and column.
-    pub fn read_usage(
-        &self,
-        text: &str,
-        origin: &str,
-        terms: &Terms,
-        finish: impl FnOnce(&mut Terms),
-    ) -> Result<(Vec<UsageGroup>, Terms), PricingError> {
-        if text.len() > MAX_FILE_BYTES {
-            let text = format!("a file of usage groups has at most {MAX_FILE_BYTES} bytes");
-            return Err(Problem::new(0..0, text).locate("", origin));
-        }
-        let read = |file: UsagesFile| {
-            let mut terms = terms.clone();
-            resolve::set(&mut terms, self, &file.set, self.gb())?;
-            finish(&mut terms);
-            let mut groups = Vec::new();
-            for usage in file.usage {
-                let span = usage.span();
-                let mut more = resolve::usage_groups(vec![usage], self, &terms, self.gb())?;
-                for group in &mut more {
-                    let completed = complete(self, &mut group.usage, &mut Vec::new());
-                    completed.map_err(|error| Problem::new(span.clone(), error.to_string()))?;
-                }
-                groups.append(&mut more);
-            }
-            Ok((groups, terms))
-        };
-        let file = toml::from_str(text).map_err(Problem::from);
-        file.and_then(read).map_err(|problem: Problem| problem.locate(text, origin))
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pricing::find;
 
-/// The note for files whose MB and GB are the provider's.
-#[must_use]
-pub fn gigabyte_note(model: &PriceModel) -> Option<String> {
-    let who = model.provider().unwrap_or_else(|| model.name());
-    (model.gb() == Gigabyte::Binary)
-        .then(|| format!("MB and GB of the file as {who} writes them: MiB and GiB"))
+    #[test]
+    fn people_count_in_thousands_and_millions() {
+        for (text, plain) in [
+            ("3000000", "3000000"),
+            ("3_000_000", "3000000"),
+            ("3,000,000", "3000000"),
+            ("3M", "3000000"),
+            ("7.44 M", "7440000"),
+            ("500k", "500000"),
+            ("6G", "6000000000"),
+            ("6B", "6000000000"),
+            ("0.5", "0.5"),
+        ] {
+            assert_eq!(count(text).as_deref(), Some(plain), "{text}");
+        }
+        for text in ["", "M", "1,5", "1000,000", ",000", "3e6", "_3", "3_", "1.", "-1", "5 GB"] {
+            assert_eq!(count(text), None, "{text}");
+        }
+    }
+
+    fn given(model: &str, said: &[&str]) -> Accepted<(UsageGroup, Vec<String>)> {
+        let model = find(model).unwrap();
+        let mut given = Given::new(model, Terms::of(model));
+        said.iter().try_for_each(|text| given.read(text))?;
+        given.finish()
+    }
+
+    #[test]
+    fn a_whole_is_made_of_its_phases_and_they_of_it() {
+        let phases = |said: &[&str]| {
+            let (group, notes) = given("aws-lambda-x86", said).unwrap();
+            let phases = group.usage.phases;
+            (group.usage.get(Meter::Wall), phases.start, phases.run, notes.len())
+        };
+        let ms = |count: u64| count * 1_000_000;
+        let span = |count| Some(Nanos(ms(count)));
+        assert_eq!(phases(&["wall=120ms"]), (Some(ms(120)), None, span(120), 1));
+        let expected = (Some(ms(120)), span(20), span(90), 1);
+        assert_eq!(phases(&["wall=120ms", "start=20ms", "create=10ms"]), expected);
+        let expected = (Some(ms(30)), span(10), span(20), 0);
+        assert_eq!(phases(&["run=20ms", "start=10ms"]), expected);
+        // What is longer than its parts is left as it was said.
+        let expected = (Some(ms(50)), span(10), span(20), 0);
+        assert_eq!(phases(&["run=20ms", "start=10ms", "wall=50ms"]), expected);
+        assert!(given("aws-lambda-x86", &["wall=1ms", "run=2ms"]).is_err());
+        // A model that bills no phase needs none.
+        let (group, notes) = given("per-cpu-ms", &["wall=2ms", "cpu_time=1ms"]).unwrap();
+        assert_eq!((group.usage.phases.run, notes.len()), (None, 0));
+    }
+
+    #[test]
+    fn gigabytes_are_those_of_the_provider() {
+        let memory = |model: &str, said: &str| {
+            let (group, notes) = given(model, &[said]).unwrap();
+            (group.usage.get(Meter::MemoryAllocated).unwrap(), notes)
+        };
+        let note = || vec!["MB as Amazon Web Services writes it: 1536 MiB".to_owned()];
+        assert_eq!(memory("aws-lambda-x86", "memory_allocated=1536MB"), (1536 << 20, note()));
+        assert_eq!(memory("aws-lambda-x86", "memory_allocated=1536MiB"), (1536 << 20, vec![]));
+        let decimal = (1_536_000_000, Vec::new());
+        assert_eq!(memory("cloudflare-durable-objects", "memory_allocated=1536MB"), decimal);
+    }
+
+    #[test]
+    fn an_input_may_be_called_as_a_word_of_ours() {
+        let model = find("aws-lambda-managed-instances").unwrap();
+        let mut given = Given::new(model, Terms::of(model));
+        given.read("instance_time=2000h").unwrap();
+        assert!(!given.says_usage());
+        let hours = Exact::from(2000 * 3_600_000_000_000);
+        assert!(given.terms().changed(model).any(|(_, value)| *value == hours));
+    }
+
+    #[test]
+    fn counts_of_inputs_are_counted_too() {
+        let model = find("aws-lambda-x86").unwrap();
+        let mut given = Given::new(model, Terms::of(model));
+        given.read("durable_operations=4M").unwrap();
+        given.read("provisioned").unwrap();
+        let values: Vec<Exact> = given.terms().changed(model).map(|it| it.1.clone()).collect();
+        assert_eq!(values, [Exact::from(1), Exact::from(4_000_000)]);
+    }
 }

@@ -131,7 +131,7 @@ fn print(common: &Common, explanation: &Explanation<'_>) -> Outcome {
 }
 
 fn of_example(example: &Example) -> Bill {
-    let mut notes = vec![format!("the example \"{}\" of {}", example.name(), example.source())];
+    let mut notes = vec![format!("example \"{}\"; source: {}", example.name(), example.source())];
     notes.extend(example.disputed().map(|reason| format!("disputed: {reason}")));
     Bill {
         groups: example.usage().to_vec(),
@@ -144,13 +144,14 @@ fn of_example(example: &Example) -> Bill {
 /// By its number, from 1, or a part of its name that no other has.
 fn example<'a>(model: &'a PriceModel, wanted: &str) -> Result<&'a Example, Failure> {
     let examples = model.examples();
-    if let Ok(number) = wanted.parse::<usize>()
-        && let Some(example) = number.checked_sub(1).and_then(|index| examples.get(index))
-    {
+    let number = wanted.parse::<usize>().ok();
+    let numbered = number.and_then(|it| it.checked_sub(1)).and_then(|index| examples.get(index));
+    if let Some(example) = numbered {
         return Ok(example);
     }
     let lower = wanted.to_lowercase();
-    let part = |example: &&Example| example.name().to_lowercase().contains(&lower);
+    let part =
+        |example: &&Example| number.is_none() && example.name().to_lowercase().contains(&lower);
     let mut found = examples.iter().filter(part);
     match (examples.iter().find(|it| it.name() == wanted), found.next(), found.next()) {
         (Some(example), ..) | (None, Some(example), None) => Ok(example),
@@ -179,14 +180,13 @@ fn described(model: &PriceModel, options: &Options) -> Result<Bill, Failure> {
     for text in &options.set {
         given.read(text).map_err(Failure::usage)?;
     }
-    let counts = [
-        ("requests", &options.requests),
-        ("instances", &options.instances),
-        ("instance_time", &options.instance_time),
-    ];
-    for (name, value) in counts {
+    if let Some(requests) = &options.requests {
+        given.set("requests", Some(requests)).map_err(Failure::usage)?;
+    }
+    let stretches = [("instances", &options.instances), ("instance_time", &options.instance_time)];
+    for (name, value) in stretches {
         if let Some(value) = value {
-            given.set(name, Some(value)).map_err(Failure::usage)?;
+            given.set_instances(name, value).map_err(Failure::usage)?;
         }
     }
     let rounding = model.rounding();

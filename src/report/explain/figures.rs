@@ -67,10 +67,13 @@ pub(super) fn metered(value: &Exact, dimension: Dimension) -> String {
     if value.is_zero() {
         return amount(value, unit_of_zero(dimension));
     }
-    for decimals in [2, 6, 9] {
+    // Few digits before the point if that takes few behind it, then few behind.
+    for (decimals, most) in [(2, 100_000), (6, u64::MAX), (9, u64::MAX)] {
+        let most = Exact::from(most);
         let fitting = dimension.units().iter().filter_map(|(unit, size)| {
             let in_unit = value.over(&Exact::from(*size))?;
-            let fits = in_unit >= Exact::from(1) && decimals_of(&in_unit) <= decimals;
+            let size_fits = in_unit >= Exact::from(1) && in_unit < most;
+            let fits = size_fits && decimals_of(&in_unit) <= decimals;
             fits.then_some((in_unit, *size, *unit))
         });
         if let Some((in_unit, _, unit)) = fitting.max_by_key(|(_, size, _)| *size) {

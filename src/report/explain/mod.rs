@@ -7,6 +7,8 @@ mod figures;
 mod json;
 mod page;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use bill::{BillExplanation, explain_bill};

@@ -31,14 +31,20 @@ pub(super) fn is_one(factor: &FactorTrace) -> bool {
 }
 
 fn steps(page: &mut Page, indent: usize, factor: &FactorTrace) {
-    let last = factor.steps.len().saturating_sub(1);
-    for (index, step) in factor.steps.iter().enumerate() {
-        let mut result = shown(step, &factor.unit);
-        if index == last {
-            let billed = amount(&factor.billed, &factor.unit);
-            if billed != result {
-                result = format!("{result} ={TIED}{billed}");
-            }
+    // What was read, and what changed it.
+    let mut lines: Vec<(&Step, String)> = Vec::new();
+    for step in &factor.steps {
+        let result = shown(step, &factor.unit);
+        let changes = lines.last().is_none_or(|(_, before)| *before != result);
+        if step.read || changes || step.what == "the largest" {
+            lines.push((step, result));
+        }
+    }
+    let last = lines.len().saturating_sub(1);
+    for (index, (step, mut result)) in lines.into_iter().enumerate() {
+        let billed = amount(&factor.billed, &factor.unit);
+        if index == last && billed != result {
+            result = format!("{result} ={TIED}{billed}");
         }
         if step.read {
             page.row(indent, &step.what, "", &result);

@@ -83,18 +83,19 @@ impl Explanation<'_> {
         let Some(group) = self.groups.get(index) else { return String::new() };
         let mut parts = steps::usage(self.model, group);
         let own = group.terms.other_than(self.terms, self.model);
+        let own = own.filter(says_something);
         parts.extend(
             own.map(|(input, value)| format!("{}{TIED}{}", input.name(), shown(input, value))),
         );
         let requests = amount(&group.requests, "request");
-        let text = match &group.stretches {
-            None => requests,
+        let (text, of) = match &group.stretches {
+            None => (requests, " of:"),
             Some((count, time)) => {
                 let time = metered(&Exact::from(time.0), Dimension::Time);
-                format!("{requests} in {} of {time}", counted(count, STRETCHES))
+                (format!("{requests} in {} of {time}", counted(count, STRETCHES)), "; each:")
             }
         };
-        if parts.is_empty() { text } else { format!("{text} of: {}", parts.join(", ")) }
+        if parts.is_empty() { text } else { format!("{text}{of} {}", parts.join(", ")) }
     }
 
     /// Terms that are not the model's own.
@@ -102,6 +103,7 @@ impl Explanation<'_> {
         let mut given: Vec<String> = self
             .terms
             .changed(self.model)
+            .filter(says_something)
             .map(|(input, value)| format!("{}{TIED}{}", input.name(), shown(input, value)))
             .collect();
         if self.terms.period() != Terms::of(self.model).period() {
@@ -157,11 +159,19 @@ impl Explanation<'_> {
         let parts: Vec<&PartTrace> =
             trace.parts.iter().filter(|part| !part.quantity.is_zero()).collect();
         let several = self.groups.len() > 1 && trace.charge.basis() != Basis::Period;
-        for part in &parts {
-            if let Some(index) = part.group.filter(|_| several) {
-                page.text(indent, &format!("group {}", index + 1));
+        for (index, part) in parts.iter().enumerate() {
+            let Some(group) = part.group.filter(|_| several) else {
+                self.part(page, indent, trace, part);
+                continue;
+            };
+            let title = format!("group {}", group + 1);
+            if part.factors.iter().all(steps::is_one) {
+                let sign = if index == 0 { "" } else { "+" };
+                page.row(indent, &title, sign, &amount(&part.quantity, trace.charge.unit()));
+            } else {
+                page.text(indent, &title);
+                self.part(page, indent + 2, trace, part);
             }
-            self.part(page, indent + usize::from(several) * 2, trace, part);
         }
         if parts.len() > 1 {
             page.row(indent, "groups together", "=", &amount(&trace.quantity, trace.charge.unit()));
@@ -394,6 +404,11 @@ const fn rounds_lines(policy: Policy) -> bool {
             | Policy::LineUp
             | Policy::LineDown
     )
+}
+
+/// Nothing of what has no other value unless given is not worth a word.
+fn says_something((input, value): &(&Input, &Exact)) -> bool {
+    !value.is_zero() || input.default().is_some()
 }
 
 fn shown(input: &Input, value: &Exact) -> String {
