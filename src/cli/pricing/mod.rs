@@ -2,6 +2,7 @@
 
 mod check;
 mod list;
+mod new;
 
 use clap::Subcommand;
 
@@ -22,6 +23,10 @@ enum Command {
     Show(list::ShowOptions),
     /// Check price files and bill their worked examples
     Check(check::Options),
+    /// Write a price file to start from
+    New(new::Options),
+    /// Print the JSON Schema of price files, or the meters
+    Schema(new::SchemaOptions),
 }
 
 /// Runs the command.
@@ -30,5 +35,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         Command::List(options) => list::run(common, options),
         Command::Show(options) => list::show(common, options),
         Command::Check(options) => check::run(common, options),
+        Command::New(options) => new::run(common, options),
+        Command::Schema(options) => new::schema(common, options),
     }
 }
