@@ -202,20 +202,29 @@ fn other_name(text: &str, dice: &mut Dice) -> String {
     parts.join("\"")
 }
 
+/// Mutants of a file without end, the same in every run, and what was done.
+pub(super) fn mutants<'a>(
+    origin: &'a str,
+    text: &'a str,
+) -> impl Iterator<Item = (&'static str, String)> + 'a {
+    let mut dice = Dice::of(origin);
+    MUTATIONS.iter().cycle().map(move |(what, mutation)| {
+        let mut mutant = mutation(text, &mut dice);
+        // What is left of a truncated file may have nothing more to break.
+        let more = mutant.contains(" = \"") && mutant.contains('1');
+        if more && dice.below(4) == 0 {
+            let (_, second) = MUTATIONS[dice.below(MUTATIONS.len())];
+            mutant = second(&mutant, &mut dice);
+        }
+        (*what, mutant)
+    })
+}
+
 #[test]
 fn a_broken_file_is_a_model_or_a_complaint_with_a_place() {
     let mut slowest = (Duration::ZERO, String::new());
     for (origin, text) in shipped() {
-        let mut dice = Dice::of(origin);
-        for round in 0..MUTANTS {
-            let (what, mutation) = MUTATIONS[round % MUTATIONS.len()];
-            let mut mutant = mutation(text, &mut dice);
-            // What is left of a truncated file may have nothing more to break.
-            let more = mutant.contains(" = \"") && mutant.contains('1');
-            if more && dice.below(4) == 0 {
-                let (_, second) = MUTATIONS[dice.below(MUTATIONS.len())];
-                mutant = second(&mutant, &mut dice);
-            }
+        for (round, (what, mutant)) in mutants(origin, text).take(MUTANTS).enumerate() {
             let begun = Instant::now();
             let outcome = catch_unwind(AssertUnwindSafe(|| price_model_survives(&mutant)));
             let took = begun.elapsed();
