@@ -97,7 +97,7 @@ fn other_number(text: &str, dice: &mut Dice) -> String {
     let starts: Vec<usize> =
         (0..text.len()).filter(|at| digit(*at) && (*at == 0 || !digit(at - 1))).collect();
     let start = starts[dice.below(starts.len())];
-    let end = (start..).find(|at| !digit(*at)).unwrap();
+    let end = (start..text.len()).find(|at| !digit(*at)).unwrap_or(text.len());
     let long = "9".repeat(40);
     let longer = "1".repeat(5_000);
     let number = dice.one_of(&[
@@ -173,9 +173,10 @@ fn nest(text: &str, dice: &mut Dice) -> String {
     let line = lines[at].trim_end().to_owned();
     let (key, value) = line.split_once(" = ").unwrap_or(("a", "1"));
     let (open, close) = (open.repeat(depth), close.repeat(depth));
-    lines[at] = match open.starts_with("a.") {
-        true => format!("{open}{key} = {value}\n"),
-        false => format!("{key} = {open}{value}{close}\n"),
+    lines[at] = if open.starts_with("a.") {
+        format!("{open}{key} = {value}\n")
+    } else {
+        format!("{key} = {open}{value}{close}\n")
     };
     lines.concat()
 }

@@ -3,7 +3,7 @@
 
 use super::{HEAD, parse, with};
 use crate::meter::{Meter, Usage};
-use crate::pricing::{Exact, Gigabyte, PriceModel, Settlement, Terms, UsageGroup};
+use crate::pricing::{Charge, Exact, Gigabyte, PriceModel, Settlement, Terms, UsageGroup};
 use crate::units::Nanos;
 
 const SECOND: u64 = 1_000_000_000;
@@ -178,7 +178,7 @@ fn what_is_rented_is_paid_for_without_any_invocation() {
     assert_eq!(settle(&model, &[], &terms).total.to_plain_string(), "8");
     let invoked = settle(&model, &[group(&model, 1_000_000, 1)], &terms);
     assert_eq!(invoked.total.to_plain_string(), "8");
-    let units: Vec<&str> = model.charges().map(|charge| charge.unit()).collect();
+    let units: Vec<&str> = model.charges().map(Charge::unit).collect();
     assert_eq!(units, ["month", "GiB-day", "month"]);
 }
 
