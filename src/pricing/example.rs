@@ -83,7 +83,7 @@ pub enum ExampleFailure {
         /// What the model says, at the same precision.
         found: String,
         /// All its digits.
-        exact: Exact,
+        exact: Box<Exact>,
     },
     /// The example is said not to come out, and does.
     #[error("the example `{example}` is marked as disputed, and comes out")]
@@ -160,7 +160,7 @@ impl Example {
                     of: of.clone(),
                     expected: printed.value.rounded(printed.decimals),
                     found: found.rounded(printed.decimals),
-                    exact,
+                    exact: Box::new(exact),
                 });
             }
         }

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
-use crate::pricing::{Basis, Exact, Granularity, PriceModel};
+use crate::meter::Meter;
+use crate::pricing::{Basis, Exact, Granularity, Input, Phase, PriceModel};
 use crate::report::{Cell, Column, Format, Table};
 
 /// Options of `pricing list`.
@@ -78,7 +79,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 
 fn row(model: &PriceModel) -> Vec<Cell> {
     let maybe = |text: Option<&str>| Cell::maybe(text.map(|it| (it.to_owned(), it.to_owned())));
-    let inputs: Vec<&str> = model.inputs().iter().map(|input| input.name()).collect();
+    let inputs: Vec<&str> = model.inputs().iter().map(Input::name).collect();
     vec![
         Cell::text(model.id()),
         Cell::text(model.effective_from()),
@@ -101,8 +102,8 @@ fn row(model: &PriceModel) -> Vec<Cell> {
 
 /// Phases and meters that a model reads.
 fn needs(model: &PriceModel) -> String {
-    let phases: Vec<&str> = model.phases().into_iter().map(|phase| phase.name()).collect();
-    let meters: Vec<&str> = model.meters().into_iter().map(|meter| meter.name()).collect();
+    let phases: Vec<&str> = model.phases().into_iter().map(Phase::name).collect();
+    let meters: Vec<&str> = model.meters().into_iter().map(Meter::name).collect();
     let time = (!phases.is_empty()).then(|| phases.join("+"));
     time.into_iter().chain(meters.into_iter().map(str::to_owned)).collect::<Vec<_>>().join(" ")
 }
