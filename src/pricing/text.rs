@@ -11,7 +11,7 @@ use super::money::Money;
 use super::number::{Exact, MAX_FILE_CHARS};
 
 /// Longest name, source or note, in characters.
-const MAX_LABEL_CHARS: usize = 600;
+pub(super) const MAX_LABEL_CHARS: usize = 600;
 
 /// A name that can be typed on a command line.
 #[derive(Debug, Clone, Deserialize)]
@@ -101,6 +101,7 @@ impl<'de> Deserialize<'de> for Date {
             Ok(Datetime { date: Some(date), time: None, offset: None }) => {
                 Ok(Self(date.to_string()))
             }
+            Err(error) if error.to_string().starts_with("missing field") => Err(error),
             // The library's own message speaks of datetimes; this covers both.
             _ => Err(D::Error::custom("a day has no quotes and no time, as in 2025-08-01")),
         }

@@ -175,6 +175,19 @@ impl Dimension {
         })
     }
 
+    /// Whether a number without a unit says all of it: of a count, but not of a
+    /// time.
+    pub(super) const fn bare(self) -> bool {
+        self.units().len() <= 1
+    }
+
+    /// Every name that is read as one of its units.
+    pub(super) fn unit_names(self) -> Vec<String> {
+        let singular = self.units().iter().map(|(name, _)| (*name).to_owned());
+        let plural = self.units().iter().filter(|_| self.has_plurals());
+        singular.chain(plural.map(|(name, _)| format!("{name}s"))).collect()
+    }
+
     /// Whether its units are words, such as `cycles`, rather than symbols.
     pub(super) const fn has_plurals(self) -> bool {
         matches!(self, Self::CpuShare | Self::Cycles | Self::Events | Self::Requests)
@@ -186,9 +199,7 @@ impl Dimension {
         let split = text.find(|c: char| !matches!(c, '0'..='9' | '.')).unwrap_or(text.len());
         let (number, unit) = text.split_at(split);
         let unit = unit.trim();
-        // A bare number says all of a count, but not of a time.
-        let bare = self.units().len() <= 1;
-        if number.is_empty() || (unit.is_empty() && !bare) {
+        if number.is_empty() || (unit.is_empty() && !self.bare()) {
             return Err(format!("`{text}` is not an amount of {self}: {}", self.expected()));
         }
         let number =

@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod list;
+mod new;
 
 use clap::Subcommand;
 
@@ -25,6 +26,10 @@ enum Command {
     Check(check::Options),
     /// Print the arithmetic of a bill, step by step
     Explain(Box<explain::Options>),
+    /// Write a price file to start from
+    New(new::Options),
+    /// Print the JSON Schema of price files, or the meters
+    Schema(new::SchemaOptions),
 }
 
 /// Runs the command.
@@ -34,5 +39,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         Command::Show(options) => list::show(common, options),
         Command::Check(options) => check::run(common, options),
         Command::Explain(options) => explain::run(common, options),
+        Command::New(options) => new::run(common, options),
+        Command::Schema(options) => new::schema(common, options),
     }
 }

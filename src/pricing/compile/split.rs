@@ -18,7 +18,17 @@ pub(super) enum SplitPlan {
     /// On what was used: before its grid.
     Used { raw: Term },
     /// On time.
-    Time { raw: Term, startup: Term, busy: Option<Term>, touched: Option<Term> },
+    Time(Box<TimeSplit>),
+}
+
+/// Sums of a charge on time: before grids, until the first instruction, while a
+/// CPU worked, and of memory that was touched meanwhile.
+#[derive(Debug, Clone)]
+pub(super) struct TimeSplit {
+    raw: Term,
+    startup: Term,
+    busy: Option<Term>,
+    touched: Option<Term>,
 }
 
 impl SplitPlan {
@@ -27,7 +37,8 @@ impl SplitPlan {
         match self {
             Self::Fee => Vec::new(),
             Self::Used { raw } => vec![raw.sum],
-            Self::Time { raw, startup, busy, touched } => {
+            Self::Time(split) => {
+                let TimeSplit { raw, startup, busy, touched } = &**split;
                 let terms = [Some(raw), Some(startup), busy.as_ref(), touched.as_ref()];
                 terms.into_iter().flatten().map(|term| term.sum).collect()
             }
@@ -43,7 +54,8 @@ impl SplitPlan {
                 waste.used = sum(raw);
                 waste.rounding = billed - &waste.used;
             }
-            Self::Time { raw, startup, busy, touched } => {
+            Self::Time(split) => {
+                let TimeSplit { raw, startup, busy, touched } = &**split;
                 let raw = sum(raw);
                 waste.rounding = billed - &raw;
                 waste.startup = sum(startup);
@@ -137,7 +149,8 @@ impl Planner<'_> {
         let raw = self.term(each.with(clock.time, &clock.scale));
         let startup = self.term(each.with(clock.startup, &clock.scale));
         let Some(busy) = clock.busy else {
-            return Ok(SplitPlan::Time { raw, startup, busy: None, touched: None });
+            let split = TimeSplit { raw, startup, busy: None, touched: None };
+            return Ok(SplitPlan::Time(Box::new(split)));
         };
         let (column, scale) = match cpu {
             Some((factor, value)) => self.worked_share(factor, value, &clock, busy)?,
@@ -146,7 +159,7 @@ impl Planner<'_> {
         let touched = self.touched(&others, &with_memory, memory)?;
         let touched = touched.map(|product| self.term(product.with(column, &scale)));
         let busy = Some(self.term(with_memory.with(column, &scale)));
-        Ok(SplitPlan::Time { raw, startup, busy, touched })
+        Ok(SplitPlan::Time(Box::new(TimeSplit { raw, startup, busy, touched })))
     }
 
     fn term(&mut self, product: Product) -> Term {
@@ -170,7 +183,7 @@ impl Planner<'_> {
         let unit = &Exact::from(per) * &factor.size;
         let (up, down) = parts(&unit.over(&waste::memory_size(factor)).unwrap_or_default())?;
         let peak = self.shared.columns.add(Op::Read(peak));
-        let (peak, given) = (self.by(peak, up)?, self.by(at, down)?);
+        let (peak, given) = (self.by(peak, up), self.by(at, down));
         let least = self.shared.columns.add(Op::Min(peak, given));
         let whole = &unit * &Exact::from(down);
         Ok(Some(others.with(least, &whole.reciprocal().unwrap_or_default())))
@@ -189,7 +202,7 @@ impl Planner<'_> {
         let given = self.shared.columns.add(Op::Product(share, running));
         let unit = &Exact::from(per) * &factor.size;
         let one = (&unit * &Exact::from(1000)).over(&waste::cpu_size(factor)).unwrap_or_default();
-        let worked = self.by(busy, one.to_u64().ok_or(Stop::Slow)?)?;
+        let worked = self.by(busy, one.to_u64().ok_or(Stop::Slow)?);
         let least = self.shared.columns.add(Op::Min(given, worked));
         Ok((least, clock.scale.over(&unit).unwrap_or_default()))
     }
@@ -219,7 +232,7 @@ impl Planner<'_> {
             }
         }
         let before = match before {
-            Some(at) => self.by(at, whole)?,
+            Some(at) => self.by(at, whole),
             None => self.shared.columns.add(Op::Const(0)),
         };
         let startup = self.shared.columns.add(Op::Min(before, time));
@@ -227,7 +240,7 @@ impl Planner<'_> {
         let cpu = Signal::Meter(Meter::CpuTime);
         let busy = if self.present.has(cpu) {
             let cpu = self.shared.columns.add(Op::Read(cpu));
-            let cpu = self.by(cpu, whole)?;
+            let cpu = self.by(cpu, whole);
             let cpu = self.shared.columns.add(Op::Sub(cpu, before));
             let run = self.shared.columns.add(Op::Sub(passed, startup));
             let mut busy = self.shared.columns.add(Op::Min(cpu, run));
@@ -253,7 +266,7 @@ impl Planner<'_> {
             let own = &self.multiplier(times)? * by;
             let whole = (&own * &Exact::from(per)).to_u64().ok_or(Stop::Slow)?;
             let read = self.plain(measure)?;
-            let at = self.by(read, whole)?;
+            let at = self.by(read, whole);
             longest = Some(match longest {
                 Some(longest) => self.shared.columns.add(Op::Max(longest, at)),
                 None => at,

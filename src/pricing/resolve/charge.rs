@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::{MAX_CHARGES, MAX_FACTORS, Resolved, bounded, factor, input_position, unknown};
+use super::{Resolved, bounded, factor, input_position, limits, unknown};
 use crate::pricing::charge::{Charge, Free, Input, Measure, Pool, Tier};
 use crate::pricing::error::Problem;
 use crate::pricing::number::{Exact, MAX_FILE_CHARS};
@@ -18,7 +18,7 @@ pub(super) fn charges(
     pools: Vec<Spanned<PoolFile>>,
     inputs: &[Input],
 ) -> Resolved<(Vec<Pool>, Vec<Arc<Charge>>)> {
-    bounded(list.get_ref().len(), 1, MAX_CHARGES, "[[charge]]", list.span())?;
+    bounded(list.get_ref().len(), 1, limits::CHARGES, "[[charge]]", list.span())?;
     let mut pools = Pools::new(pools)?;
     let mut charges: Vec<Arc<Charge>> = Vec::new();
     for file in list.into_inner() {
@@ -105,7 +105,7 @@ fn charge(file: Spanned<ChargeFile>, pools: &mut Pools, inputs: &[Input]) -> Res
     let mut file = file.into_inner();
     let basis = file.basis.unwrap_or(Basis::Request);
     let least = usize::from(basis != Basis::Period);
-    bounded(file.factor.len(), least, MAX_FACTORS, "[[charge.factor]]", span.clone())?;
+    bounded(file.factor.len(), least, limits::FACTORS, "[[charge.factor]]", span.clone())?;
     let mut factors = Vec::new();
     for written in std::mem::take(&mut file.factor) {
         let at = written.span();

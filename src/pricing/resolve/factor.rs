@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::{Resolved, bounded, input_position, unknown};
+use super::{Resolved, bounded, input_position, limits, unknown};
 use crate::meter::Meter;
 use crate::pricing::charge::{Factor, Fallback, Input, Measure, Row, StandIn, Times};
 use crate::pricing::error::Problem;
@@ -18,9 +18,6 @@ pub(super) const REQUESTS: &str = "requests";
 
 /// The unit of the whole billing period.
 const MONTH: &str = "month";
-
-const MAX_ROWS: usize = 256;
-const MAX_ALTERNATIVES: usize = 4;
 
 type Measured = (Measure, Dimension);
 
@@ -173,7 +170,7 @@ fn lookup(
     table: Vec<Spanned<RowFile>>,
     inputs: &[Input],
 ) -> Resolved<Measured> {
-    bounded(table.len(), 1, MAX_ROWS, "rows of the `table`", name.span())?;
+    bounded(table.len(), 1, limits::ROWS, "rows of the `table`", name.span())?;
     let (of, dimension) = if inputs.iter().any(|input| &*input.name == name.get_ref()) {
         input_of(name, inputs)?
     } else {
@@ -195,7 +192,7 @@ fn lookup(
 fn max_of(several: Spanned<Vec<Spanned<MeasureFile>>>, inputs: &[Input]) -> Resolved<Measured> {
     let span = several.span();
     let several = several.into_inner();
-    bounded(several.len(), 2, MAX_ALTERNATIVES, "measures in `max_of`", span)?;
+    bounded(several.len(), 2, limits::ALTERNATIVES, "measures in `max_of`", span)?;
     let mut measures = Vec::with_capacity(several.len());
     let mut common = None;
     for file in several {

@@ -23,12 +23,19 @@ use super::terms;
 use super::unit::Gigabyte;
 use crate::suggest::nearest;
 
-const MAX_CHARGES: usize = 64;
-const MAX_FACTORS: usize = 6;
-const MAX_INPUTS: usize = 64;
-const MAX_VARIANTS: usize = 64;
-const MAX_EXAMPLES: usize = 200;
-const MAX_DIGITS: u32 = 18;
+/// How many of each a file may have.
+pub(super) mod limits {
+    pub(in crate::pricing) const CHARGES: usize = 64;
+    pub(in crate::pricing) const FACTORS: usize = 6;
+    pub(in crate::pricing) const INPUTS: usize = 64;
+    pub(in crate::pricing) const VARIANTS: usize = 64;
+    pub(in crate::pricing) const EXAMPLES: usize = 200;
+    pub(in crate::pricing) const ROWS: usize = 256;
+    /// Measures in `max_of`.
+    pub(in crate::pricing) const ALTERNATIVES: usize = 4;
+    /// Decimals that are rounded to.
+    pub(in crate::pricing) const DIGITS: u32 = 18;
+}
 
 type Resolved<T> = Result<T, Problem>;
 
@@ -36,8 +43,9 @@ type Resolved<T> = Result<T, Problem>;
 pub(super) fn models(mut file: ModelFile, text: &str, origin: &str) -> Resolved<Vec<PriceModel>> {
     let examples = std::mem::take(&mut file.example);
     let variants = std::mem::take(&mut file.variant);
-    if variants.len() > MAX_VARIANTS || examples.len() > MAX_EXAMPLES {
-        let text = format!("more than {MAX_VARIANTS} variants or {MAX_EXAMPLES} examples");
+    if variants.len() > limits::VARIANTS || examples.len() > limits::EXAMPLES {
+        let (variants, examples) = (limits::VARIANTS, limits::EXAMPLES);
+        let text = format!("more than {variants} variants or {examples} examples");
         return Err(Problem::new(0..0, text));
     }
     let source =
@@ -137,8 +145,8 @@ fn model(file: ModelFile, source: &Source) -> Resolved<PriceModel> {
 
 fn digits(written: Option<&Spanned<u32>>) -> Resolved<Option<u32>> {
     match written {
-        Some(digits) if *digits.get_ref() > MAX_DIGITS => {
-            let text = format!("amounts are rounded to 0 to {MAX_DIGITS} decimals");
+        Some(digits) if *digits.get_ref() > limits::DIGITS => {
+            let text = format!("amounts are rounded to 0 to {} decimals", limits::DIGITS);
             Err(Problem::new(digits.span(), text))
         }
         other => Ok(other.map(|digits| *digits.get_ref())),
@@ -153,8 +161,8 @@ fn inputs(list: Vec<Spanned<InputFile>>, _gb: Gigabyte) -> Resolved<Vec<Input>> 
         let span = file.span();
         let file = file.into_inner();
         let name = file.name.get_ref().0.clone();
-        if inputs.len() == MAX_INPUTS {
-            return Err(Problem::new(span, format!("more than {MAX_INPUTS} inputs")));
+        if inputs.len() == limits::INPUTS {
+            return Err(Problem::new(span, format!("more than {} inputs", limits::INPUTS)));
         }
         if inputs.iter().any(|other| other.name == name) {
             return Err(Problem::new(file.name.span(), format!("there are two inputs `{name}`")));

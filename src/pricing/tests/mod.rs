@@ -1,11 +1,18 @@
 //! The rules of the format, what models come to, and properties that must hold
 //! for every usage and every text.
 
+mod evaluate;
 mod hostile;
 mod mutations;
+mod properties;
+mod refusals;
+mod schema;
+mod settle;
 mod shapes;
+mod shipped;
 
-use super::{PriceModel, shipped};
+use super::PriceModel;
+use super::shipped;
 
 const HEAD: &str = r#"id = "test"
 name = "Test"
@@ -17,7 +24,11 @@ source = "by hand"
 rounding = "none"
 "#;
 
-/// One charge on the CPU time, with more lines for the charge and its factor.
+/// A charge that is in order, for files about something else.
+const CHARGE: &str = "[[charge]]\nname = \"cpu\"\nprice = \"0.02\"\n[[charge.factor]]\n\
+                      meter = \"cpu_time\"\nunit = \"s\"\n";
+
+/// The same charge, with more lines for the charge and its factor.
 fn with(charge: &str, factor: &str) -> String {
     format!(
         "{HEAD}[[charge]]\nname = \"cpu\"\nprice = \"0.02\"\n{charge}\n\

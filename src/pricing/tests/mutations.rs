@@ -97,7 +97,7 @@ fn other_number(text: &str, dice: &mut Dice) -> String {
     let starts: Vec<usize> =
         (0..text.len()).filter(|at| digit(*at) && (*at == 0 || !digit(at - 1))).collect();
     let start = starts[dice.below(starts.len())];
-    let end = (start..).find(|at| !digit(*at)).unwrap();
+    let end = (start..text.len()).find(|at| !digit(*at)).unwrap_or(text.len());
     let long = "9".repeat(40);
     let longer = "1".repeat(5_000);
     let number = dice.one_of(&[
@@ -173,9 +173,10 @@ fn nest(text: &str, dice: &mut Dice) -> String {
     let line = lines[at].trim_end().to_owned();
     let (key, value) = line.split_once(" = ").unwrap_or(("a", "1"));
     let (open, close) = (open.repeat(depth), close.repeat(depth));
-    lines[at] = match open.starts_with("a.") {
-        true => format!("{open}{key} = {value}\n"),
-        false => format!("{key} = {open}{value}{close}\n"),
+    lines[at] = if open.starts_with("a.") {
+        format!("{open}{key} = {value}\n")
+    } else {
+        format!("{key} = {open}{value}{close}\n")
     };
     lines.concat()
 }
@@ -202,20 +203,29 @@ fn other_name(text: &str, dice: &mut Dice) -> String {
     parts.join("\"")
 }
 
+/// Mutants of a file without end, the same in every run, and what was done.
+pub(super) fn mutants<'a>(
+    origin: &'a str,
+    text: &'a str,
+) -> impl Iterator<Item = (&'static str, String)> + 'a {
+    let mut dice = Dice::of(origin);
+    MUTATIONS.iter().cycle().map(move |(what, mutation)| {
+        let mut mutant = mutation(text, &mut dice);
+        // What is left of a truncated file may have nothing more to break.
+        let more = mutant.contains(" = \"") && mutant.contains('1');
+        if more && dice.below(4) == 0 {
+            let (_, second) = MUTATIONS[dice.below(MUTATIONS.len())];
+            mutant = second(&mutant, &mut dice);
+        }
+        (*what, mutant)
+    })
+}
+
 #[test]
 fn a_broken_file_is_a_model_or_a_complaint_with_a_place() {
     let mut slowest = (Duration::ZERO, String::new());
     for (origin, text) in shipped() {
-        let mut dice = Dice::of(origin);
-        for round in 0..MUTANTS {
-            let (what, mutation) = MUTATIONS[round % MUTATIONS.len()];
-            let mut mutant = mutation(text, &mut dice);
-            // What is left of a truncated file may have nothing more to break.
-            let more = mutant.contains(" = \"") && mutant.contains('1');
-            if more && dice.below(4) == 0 {
-                let (_, second) = MUTATIONS[dice.below(MUTATIONS.len())];
-                mutant = second(&mutant, &mut dice);
-            }
+        for (round, (what, mutant)) in mutants(origin, text).take(MUTANTS).enumerate() {
             let begun = Instant::now();
             let outcome = catch_unwind(AssertUnwindSafe(|| price_model_survives(&mutant)));
             let took = begun.elapsed();

@@ -1,0 +1,148 @@
+//! `pricing new` and `pricing schema`: what a price file of one's own starts
+//! from.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use crate::cli::{Common, Failure, Outcome, config_folder, say};
+use crate::meter::Meter;
+use crate::pricing::{Dimension, PriceModel, PricingError, json_schema};
+use crate::report::{Cell, Column, Table};
+
+/// Options of `pricing new`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer pricing new my-cloud --file my-cloud.toml
+  cyclometer pricing check my-cloud.toml
+  cyclometer --pricing my-cloud.toml replay latest")]
+pub(super) struct Options {
+    /// The id of the new model: a-z, 0-9 and -
+    id: String,
+    /// The file to write, which must not exist [default: standard output]
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+}
+
+/// Options of `pricing schema`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The schema is JSON Schema, draft 2020-12. Editors with TOML support take it \
+as the first line of a price file:
+  #:schema ./price-model.schema.json"
+)]
+pub(super) struct SchemaOptions {
+    /// List the meters instead, with their dimension and units
+    #[arg(long)]
+    meters: bool,
+}
+
+/// A file that passes `pricing check` as it is.
+fn template(id: &str) -> Result<String, Failure> {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let day = now.split('T').next().unwrap_or("2026-01-01");
+    let text = include_str!("template.toml")
+        .replace("id = ID", &format!("id = {}", toml::Value::from(id)))
+        .replace("= DAY", &format!("= {day}"));
+    match PriceModel::parse(&text, "the new file") {
+        Ok(_) => Ok(text),
+        // The id is all that can be wrong with it.
+        Err(PricingError::Invalid { message, .. }) => Err(Failure::usage(message)),
+        Err(error) => Err(Failure::usage(error)),
+    }
+}
+
+/// Runs `pricing new`.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    let text = template(&options.id)?;
+    if let Ok(other) = common.price_catalog()?.find(&options.id) {
+        say(&format!("note: there is a `{}` already, from {}", other.id(), other.origin()));
+    }
+    let Some(path) = &options.file else {
+        std::io::stdout().write_all(text.as_bytes())?;
+        hint("FILE");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    let shown = path.display();
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            Failure::failed(format!("{shown} exists and is left alone: choose another name"))
+        }
+        _ => Failure::failed(format!("cannot write {shown}: {error}")),
+    };
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
+    hint(&shown.to_string());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What to do with the file.
+fn hint(file: &str) {
+    say(&format!("check it:  cyclometer pricing check {file}"));
+    say(&format!("use it:    cyclometer --pricing {file} ..."));
+    if let Some(folder) = config_folder() {
+        say(&format!("keep it:   in {}, which is always read", folder.join("pricing").display()));
+    }
+}
+
+/// Runs `pricing schema`.
+pub(super) fn schema(common: &Common, options: &SchemaOptions) -> Outcome {
+    if options.meters {
+        common.print(&meters())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{:#}", json_schema())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn meters() -> Table {
+    let mut table = Table::new(&[
+        Column::text("meter", "meter"),
+        Column::text("dimension", "dimension"),
+        Column::text("meaning", "meaning"),
+        Column::hidden("units"),
+    ]);
+    let mut row = |name: &str, dimension: Dimension, meaning: &str| {
+        let units: Vec<&str> = dimension.units().iter().map(|(unit, _)| *unit).collect();
+        table.push(vec![
+            Cell::text(name),
+            Cell::text(dimension.name()),
+            Cell::text(meaning),
+            Cell::text(units.join(" ")),
+        ]);
+    };
+    for meter in Meter::ALL {
+        row(meter.name(), Dimension::of(*meter), meter.meaning());
+    }
+    row("requests", Dimension::Requests, "1 for each invocation.");
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_passes_its_own_example() {
+        let Ok(text) = template("my-cloud") else { panic!("the template is no model") };
+        let model = PriceModel::parse(&text, "my-cloud.toml").unwrap();
+        assert_eq!(model.id(), "my-cloud");
+        assert_eq!(model.examples().len(), 1);
+        model.examples()[0].check(&model).unwrap();
+        // Every charge is in it: an example of none of them would prove nothing.
+        let wrong = text.replace("\"4.65\"", "\"4.66\"");
+        let model = PriceModel::parse(&wrong, "my-cloud.toml").unwrap();
+        assert!(model.examples()[0].check(&model).is_err());
+    }
+
+    #[test]
+    fn an_id_cannot_smuggle_keys_into_the_file() {
+        for id in ["", "Big", "a b", "x\"\nname = \"y", "-x", &"x".repeat(65)] {
+            let refused = matches!(template(id), Err(Failure::Usage(text)) if text.contains("an id has 1 to 64"));
+            assert!(refused, "{id:?}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What serde accepts, asked of serde: the keys of a table and the names of a
+//! choice, so that the schema cannot know others than the reader.
+
+use serde::Deserialize;
+use serde::de::value::Error;
+use serde::de::{Deserializer, Error as _, Visitor};
+use serde::forward_to_deserialize_any;
+
+type Names = &'static [&'static str];
+
+/// The keys of a table.
+pub(super) fn keys<T: Deserialize<'static>>() -> Names {
+    names::<T>()
+}
+
+/// The names of a choice.
+pub(super) fn choices<T: Deserialize<'static>>() -> Names {
+    names::<T>()
+}
+
+fn names<T: Deserialize<'static>>() -> Names {
+    let mut found: Names = &[];
+    // It always fails: there is nothing to read.
+    let _ = T::deserialize(Probe(&mut found));
+    found
+}
+
+/// Notes what is asked for, and gives nothing.
+struct Probe<'a>(&'a mut Names);
+
+impl<'de> Deserializer<'de> for Probe<'_> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+        Err(Error::custom("neither a table nor a choice"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: Names,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        *self.0 = fields;
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: Names,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        *self.0 = variants;
+        self.deserialize_any(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        option unit unit_struct newtype_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
