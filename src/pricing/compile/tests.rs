@@ -216,7 +216,9 @@ fn long_batches_are_summed_to_their_end() {
 
 fn one_batch(program: &Program, rows: &[Usage]) -> Batch {
     let mut batch = Batch::new(program.signals().of(&rows[0]));
-    rows.iter().for_each(|usage| batch.push_usage(usage));
+    for usage in rows {
+        batch.push_usage(usage);
+    }
     batch
 }
 
