@@ -50,7 +50,7 @@ fn price_models(root: &Path) -> String {
     let mut table = String::from("static SHIPPED: &[(&str, &str)] = &[\n");
     for file in files(&root.join("pricing")) {
         let base = file.file_name().expect("a file").to_string_lossy().into_owned();
-        if base.ends_with(".toml") {
+        if file.extension().is_some_and(|kind| kind == "toml") {
             let name = format!("pricing/{base}");
             writeln!(table, "({name:?}, include_str!({:?})),", text(&file)).expect("memory");
         }

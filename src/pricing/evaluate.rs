@@ -92,6 +92,8 @@ impl fmt::Display for Missing {
 pub struct Step {
     /// What it is or what was done: `start + run`, `up to the next 1 ms`.
     pub what: String,
+    /// Whether it was read, rather than made of the step before.
+    pub read: bool,
     /// The value after it, in the metered unit.
     pub value: Exact,
     /// What kind of value it is.
@@ -107,6 +109,8 @@ pub struct FactorTrace {
     pub billed: Exact,
     /// The factor's unit.
     pub unit: Arc<str>,
+    /// What stood in for what is missing.
+    pub note: Option<Arc<str>>,
 }
 
 /// What is looked at: a usage under terms.
@@ -130,7 +134,20 @@ type Trace<'a> = Option<&'a mut Vec<Step>>;
 
 fn tell(trace: &mut Trace<'_>, value: &Exact, dimension: Dimension, what: impl FnOnce() -> String) {
     if let Some(steps) = trace {
-        steps.push(Step { what: what(), value: value.clone(), dimension });
+        steps.push(Step { what: what(), read: false, value: value.clone(), dimension });
+    }
+}
+
+/// The same of a value that was read.
+fn tell_read(
+    trace: &mut Trace<'_>,
+    value: &Exact,
+    dimension: Dimension,
+    what: impl FnOnce() -> String,
+) {
+    tell(trace, value, dimension, what);
+    if let Some(step) = trace.as_mut().and_then(|steps| steps.last_mut()) {
+        step.read = true;
     }
 }
 
@@ -168,7 +185,7 @@ impl Scene<'_> {
             let reading = self.factor(factor, Some(&mut steps))?;
             let billed = reading.billed.over(&factor.size).unwrap_or_default();
             let unit = Arc::clone(&factor.unit);
-            Ok(FactorTrace { steps, billed, unit })
+            Ok(FactorTrace { steps, billed, unit, note: reading.note })
         };
         let traces = charge.factors.iter().map(trace).collect::<Result<_, _>>();
         traces.map_err(|missing| refusal(charge, missing))
@@ -196,7 +213,7 @@ impl Scene<'_> {
             let Some(span) = phase.of(&self.usage.phases) else { continue };
             any = true;
             let value = Exact::from(span.0);
-            tell(&mut trace, &value, Dimension::Time, || phase.to_string());
+            tell_read(&mut trace, &value, Dimension::Time, || phase.to_string());
             reading.billed += &on_grid(factor, &value, &mut trace);
             reading.raw += &value;
         }
@@ -225,10 +242,10 @@ impl Scene<'_> {
             };
             let Some(value) = value else { continue };
             let value = match &factor.measure {
-                Measure::Lookup { rows, .. } => row_for(rows, &value, what, factor.dimension)?,
+                Measure::Lookup { of, rows } => row_for(rows, &value, what, self.dimension(of))?,
                 _ => value,
             };
-            tell(trace, &value, factor.dimension, || what.to_owned());
+            tell_read(trace, &value, factor.dimension, || what.to_owned());
             return Ok((value, Some(Arc::clone(&fallback.note))));
         }
         Err(with_fallbacks(missing, factor))
@@ -262,7 +279,12 @@ impl Scene<'_> {
                 largest
             }
         };
-        tell(trace, &value, self.dimension(measure), || self.name(measure));
+        match measure {
+            Measure::Lookup { .. } | Measure::MaxOf(_) => {
+                tell(trace, &value, self.dimension(measure), || self.name(measure));
+            }
+            _ => tell_read(trace, &value, self.dimension(measure), || self.name(measure)),
+        }
         Ok(value)
     }
 
@@ -286,7 +308,8 @@ impl Scene<'_> {
         }
         let by = self.multiplier(times)?;
         let product = value * &by;
-        tell(trace, &product, dimension, || format!("x {by}"));
+        let by_text = || by.fraction().unwrap_or_else(|| by.to_plain_string());
+        tell(trace, &product, dimension, || format!("x {}", by_text()));
         Ok(product)
     }
 
@@ -366,7 +389,8 @@ fn row_for(rows: &[Row], key: &Exact, of: &str, dimension: Dimension) -> Result<
 pub(super) fn limit_of(factor: &Factor) -> Missing {
     let of = match &factor.measure {
         Measure::Meter(meter) => meter.name(),
-        Measure::Phases(_) | Measure::Period | Measure::MaxOf(_) => "time",
+        Measure::Phases(_) | Measure::Period => "time",
+        Measure::MaxOf(_) if factor.dimension == Dimension::Time => "time",
         _ => "value",
     };
     let most = factor.limit.as_ref().map(|most| factor.dimension.shown(most));

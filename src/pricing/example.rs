@@ -57,6 +57,20 @@ pub struct Printed {
     pub decimals: u32,
 }
 
+/// A figure that differs at the precision it is printed with.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{of} to be {expected}, and the model gives {found} (exactly {exact})")]
+pub struct Difference {
+    /// Which figure.
+    pub of: Expected,
+    /// As the source prints it.
+    pub expected: String,
+    /// What the model says, at the same precision.
+    pub found: String,
+    /// All its digits.
+    pub exact: Exact,
+}
+
 /// How a price model contradicts its own example.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ExampleFailure {
@@ -69,21 +83,12 @@ pub enum ExampleFailure {
         refusal: Refusal,
     },
     /// A figure differs at the precision it is printed with.
-    #[error(
-        "the example `{example}` expects {of} to be {expected}, and the model gives {found} \
-         (exactly {exact})"
-    )]
+    #[error("the example `{example}` expects {figures}")]
     Differs {
         /// The example's name.
         example: Arc<str>,
-        /// Which figure.
-        of: Expected,
-        /// As the source prints it.
-        expected: String,
-        /// What the model says, at the same precision.
-        found: String,
-        /// All its digits.
-        exact: Exact,
+        /// Both figures.
+        figures: Box<Difference>,
     },
     /// The example is said not to come out, and does.
     #[error("the example `{example}` is marked as disputed, and comes out")]
@@ -155,13 +160,14 @@ impl Example {
             let exact = self.figure(of, printed, &subtotals, &settlement);
             let found = exact.round(printed.decimals, Direction::HalfUp);
             if found != printed.value {
-                return Err(ExampleFailure::Differs {
-                    example: Arc::clone(&self.name),
+                let figures = Box::new(Difference {
                     of: of.clone(),
                     expected: printed.value.rounded(printed.decimals),
                     found: found.rounded(printed.decimals),
                     exact,
                 });
+                let example = Arc::clone(&self.name);
+                return Err(ExampleFailure::Differs { example, figures });
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use super::unit::Gigabyte;
 use crate::suggest::nearest;
 
 /// Nanoseconds of a day.
-const DAY: u64 = 86_400_000_000_000;
+pub(super) const DAY: u64 = 86_400_000_000_000;
 
 /// Under what terms a bill is made.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,6 +29,9 @@ pub enum Dimension {
     Number,
 }
 
+/// Longest unit of a plain number, in characters.
+const MAX_WORD_CHARS: usize = 40;
+
 /// A unit's name and how many of the metered unit it has.
 type UnitSize = (&'static str, u64);
 
@@ -152,17 +155,29 @@ impl Dimension {
     /// there are. Any word is a unit of plain numbers.
     pub(super) fn unit(self, name: &str) -> Result<u64, String> {
         if self == Self::Number {
-            return Ok(1);
+            // It is shown on bills, and joined with other units there.
+            let word = |c: char| !c.is_whitespace() && !c.is_control();
+            return if (1..=MAX_WORD_CHARS).contains(&name.chars().count()) && name.chars().all(word)
+            {
+                Ok(1)
+            } else {
+                Err(format!("a unit is one word of 1 to {MAX_WORD_CHARS} characters"))
+            };
         }
         let singular = name.strip_suffix('s').filter(|name| !name.is_empty());
         let found = |name: &str| self.units().iter().find(|(unit, _)| *unit == name);
-        let plural = singular.filter(|_| self.base().0.len() > 3).and_then(found);
+        let plural = singular.filter(|_| self.has_plurals()).and_then(found);
         found(name).or(plural).map(|(_, size)| *size).ok_or_else(|| {
             format!(
                 "`{name}` is not a unit of {self}: use {}",
                 one_of(self.units().iter().map(|u| u.0))
             )
         })
+    }
+
+    /// Whether its units are words, such as `cycles`, rather than symbols.
+    pub(super) const fn has_plurals(self) -> bool {
+        matches!(self, Self::CpuShare | Self::Cycles | Self::Events | Self::Requests)
     }
 
     /// Reads `<decimal> <unit>` in the metered unit; `gb` is what the writer
@@ -185,8 +200,13 @@ impl Dimension {
         Ok(&number * &Exact::from(size))
     }
 
-    /// Reads `<decimal> <unit>` as a whole number of the metered unit.
-    pub(super) fn whole(self, text: &str, gb: Gigabyte) -> Result<u64, String> {
+    /// Reads `<decimal> <unit>` as a whole number of the metered unit; `gb` is
+    /// what the writer means by MB and GB.
+    ///
+    /// # Errors
+    ///
+    /// Says what would be accepted instead.
+    pub fn whole(self, text: &str, gb: Gigabyte) -> Result<u64, String> {
         let metered = self.quantity(text, gb)?;
         metered.to_u64().ok_or_else(|| {
             let (base, _) = self.base();

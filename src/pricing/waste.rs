@@ -16,13 +16,16 @@
 //! use are `fees`; what nobody measured is `unmeasured` rather than guessed.
 
 use std::ops::AddAssign;
+use std::sync::Arc;
 
 use super::charge::{Charge, Factor, Measure};
 use super::evaluate::{Reading, Refusal, Scene, refusal};
+use super::model::PriceModel;
 use super::money::Money;
 use super::number::Exact;
+use super::terms::Terms;
 use super::unit::{Dimension, Phase};
-use crate::meter::Meter;
+use crate::meter::{Meter, Usage};
 
 /// The parts of a bill, or of a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -94,12 +97,13 @@ impl Waste<Money> {
         self.zip(self, |part, _| Money::new(part.as_exact() * &share))
     }
 
-    /// What is neither used nor unmeasured, of the whole: from 0 to 1.
+    /// How much of the whole is for work that was never done: idle time,
+    /// head-room, rounding and start-up. From 0 to 1.
     #[must_use]
     pub fn share(&self) -> Option<Exact> {
-        let total = self.total();
-        let rest = &(total.as_exact() - self.used.as_exact()) - self.unmeasured.as_exact();
-        rest.over(total.as_exact())
+        let Self { used: _, idle, headroom, rounding, startup, fees: _, unmeasured: _ } = self;
+        let wasted: Money = [idle, headroom, rounding, startup].into_iter().sum();
+        wasted.as_exact().over(self.total().as_exact())
     }
 }
 
@@ -202,6 +206,24 @@ pub(super) fn cpu_size(factor: &Factor) -> Exact {
     match factor.measure {
         Measure::Lookup { .. } => Exact::from(Dimension::CpuShare.unit(&factor.unit).unwrap_or(1)),
         _ => factor.size.clone(),
+    }
+}
+
+/// A charge and what its part of a bill is for.
+pub type ChargeWaste = (Arc<Charge>, Waste<Money>);
+
+impl PriceModel {
+    /// What one invocation's bill at list prices is for, charge by charge.
+    ///
+    /// # Errors
+    ///
+    /// Names what the model needs and nobody measured.
+    pub fn waste(&self, usage: &Usage, terms: &Terms) -> Result<Vec<ChargeWaste>, Refusal> {
+        let scene = Scene { model: self, usage, terms };
+        let priced = |charge: &Arc<Charge>| {
+            Ok((Arc::clone(charge), split(&scene, charge)?.at(charge.rate())))
+        };
+        self.counted(terms).map(priced).collect()
     }
 }
 

@@ -6,6 +6,7 @@
 //! recording. It opens no file and prints nothing. Which invocations are billed
 //! is the caller's choice.
 
+pub mod break_even;
 mod stretch;
 mod summary;
 #[cfg(test)]
@@ -91,13 +92,11 @@ struct Lot {
 
 impl Lot {
     fn push(&mut self, program: &mut Program, present: Signals, values: impl Fn(Signal) -> u64) {
-        let at = match self.batches.iter().position(|batch| batch.present() == present) {
-            Some(at) => at,
-            None => {
-                self.batches.push(Batch::new(present));
-                self.batches.len() - 1
-            }
-        };
+        let known = self.batches.iter().position(|batch| batch.present() == present);
+        let at = known.unwrap_or_else(|| {
+            self.batches.push(Batch::new(present));
+            self.batches.len() - 1
+        });
         let batch = &mut self.batches[at];
         batch.push(values);
         if batch.len() >= BATCH {
@@ -185,10 +184,10 @@ impl Replayer {
         gathering.watch(present, values);
         let own = present.and(self.requests.signals());
         gathering.rows.push(&mut self.requests, own, |signal| values[signal.index()]);
-        if let Some(program) = &mut self.instances {
-            if let Some(done) = gathering.open.add(offset, present, values) {
-                done.push(&mut gathering.stretches, program);
-            }
+        if let Some(program) = &mut self.instances
+            && let Some(done) = gathering.open.add(offset, present, values)
+        {
+            done.push(&mut gathering.stretches, program);
         }
     }
 

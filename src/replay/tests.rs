@@ -7,11 +7,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::meter::Meter;
-use crate::pricing::{Exact, Money, find};
+use crate::pricing::{Exact, Money, PriceModel, Terms, find};
 use crate::units::Nanos;
 
-fn models() -> [&'static PriceModel; 2] {
-    [find("aws-lambda-x86").unwrap(), find("per-cycle").unwrap()]
+fn contract(model: &PriceModel) -> Contract {
+    (model.clone(), Terms::of(model))
+}
+
+fn models() -> [Contract; 2] {
+    [contract(find("aws-lambda-x86").unwrap()), contract(find("per-cycle").unwrap())]
 }
 
 fn row(invocation: i64, lane: &str, start: &str, run_ms: u64, cycles: Option<u64>) -> Row {
@@ -20,11 +24,12 @@ fn row(invocation: i64, lane: &str, start: &str, run_ms: u64, cycles: Option<u64
     usage.set(Meter::MemoryAllocated, 1 << 30);
     usage.set(Meter::Cycles, cycles);
     let (workload, preset) = ("nbody".into(), "small".into());
-    Row { invocation, lane: lane.into(), workload, preset, start: start.into(), usage }
+    let key = Key { lane: lane.into(), workload, preset, start: start.into() };
+    Row { invocation, key, offset: Nanos(0), usage }
 }
 
 fn run(rows: Vec<Row>) -> Summary {
-    replay(rows.into_iter().map(Ok::<_, Infallible>), &models(), |_, _, _| Ok(())).unwrap()
+    replay(rows.into_iter().map(Ok::<_, Infallible>), &models()).unwrap()
 }
 
 #[test]
@@ -49,15 +54,7 @@ fn coarse_beside_fine_and_their_ratio() {
 
 #[test]
 fn a_refused_lane_is_counted_and_the_others_go_on() {
-    let mut billed = Vec::new();
-    let rows = [row(1, "a", "cold", 1, None), row(2, "b", "cold", 1, Some(5))];
-    let summary = replay(rows.map(Ok::<_, Infallible>), &models(), |row, model, bill| {
-        billed.push((row.invocation, model.id().to_owned(), bill.lines.len()));
-        Ok(())
-    });
-    let summary = summary.unwrap();
-    let ids: Vec<_> = billed.iter().map(|(row, id, lines)| (*row, id.as_str(), *lines)).collect();
-    assert_eq!(ids, [(1, "aws-lambda-x86", 2), (2, "aws-lambda-x86", 2), (2, "per-cycle", 1)]);
+    let summary = run(vec![row(1, "a", "cold", 1, None), row(2, "b", "cold", 1, Some(5))]);
     let by_lane = summary.by(|key| key.lane.to_string());
     let refused = &by_lane["a"].models[1];
     assert_eq!((refused.billed, refused.refusals()), (0, 1));
@@ -94,22 +91,72 @@ fn currencies_are_not_mixed() {
     let euros = find("per-cycle").unwrap().text().replace("\"USD\"", "\"EUR\"");
     let euros = PriceModel::parse(&euros, "euro.toml").unwrap();
     let rows = [Ok::<_, Infallible>(row(1, "a", "warm", 1, Some(1)))];
-    let models = [find("aws-lambda-x86").unwrap(), &euros];
-    let summary = replay(rows, &models, |_, _, _| Ok(())).unwrap();
+    let models = [contract(find("aws-lambda-x86").unwrap()), contract(&euros)];
+    let summary = replay(rows, &models).unwrap();
     assert_eq!(summary.pairs().count(), 0);
     assert_eq!(summary.ratio(&summary.overall(), 0, 1, 2), Err(NoRatio::Currencies));
 }
 
 #[test]
 fn the_first_error_ends_the_replay() {
-    let rows = || vec![Ok(row(1, "a", "warm", 1, Some(1))), Err("unreadable row")];
-    assert_eq!(replay(rows(), &models(), |_, _, _| Ok(())).unwrap_err(), "unreadable row");
-    let mut calls = 0;
-    let full = replay(rows(), &models(), |_, _, _| {
-        calls += 1;
-        Err("disk full")
-    });
-    assert_eq!((full.unwrap_err(), calls), ("disk full", 1));
+    let rows = [Ok(row(1, "a", "warm", 1, Some(1))), Err("unreadable row")];
+    assert_eq!(replay(rows, &models()).unwrap_err(), "unreadable row");
+}
+
+#[test]
+fn a_month_has_its_allowances_and_tiers() {
+    // 3 M x 120 ms at 1 GiB: 360,000 GB-s are free, 2 M requests are not.
+    let summary = run(vec![row(1, "a", "warm", 120, Some(1)), row(2, "a", "warm", 120, Some(1))]);
+    let month = summary.month(&summary.overall(), 0, &Exact::from(3_000_000)).unwrap();
+    assert_eq!(month.total.to_plain_string(), "0.4");
+    let million = summary.month(&summary.overall(), 0, &Exact::from(100_000_000)).unwrap();
+    // 12,000,000 GB-s - 400,000 = 11.6 M x 0.0000166667 = 193.33372; 99 x 0.20.
+    assert_eq!(million.exact.to_plain_string(), "213.13372");
+    assert_eq!(million.total.to_plain_string(), "213.13");
+    let refused = run(vec![row(1, "a", "warm", 120, None)]);
+    let why = refused.month(&refused.overall(), 1, &Exact::from(1)).unwrap_err();
+    assert!(why.to_string().starts_with("`cycles` (or `ref_cycles`) was not measured"), "{why}");
+}
+
+#[test]
+fn overlapping_requests_pay_for_one_instance() {
+    let model = find("google-cloud-run").unwrap();
+    let at = |offset_ms: u64, start: &str| {
+        let mut row = row(1, "a", start, 1_000, None);
+        row.offset = Nanos(offset_ms * 1_000_000);
+        Ok::<_, Infallible>(row)
+    };
+    let vcpu = |rows: Vec<Result<Row, Infallible>>| {
+        let summary = replay(rows, &[contract(model)]).unwrap();
+        let total = summary.overall().models[0].clone();
+        assert_eq!(total.refusals(), 0);
+        let charges = summary.models()[0].charges.iter().zip(&total.charges);
+        let of = |wanted: &str| {
+            let mut charges = charges.clone();
+            let found = charges.find(|((_, unit), _)| &**unit == wanted);
+            found.map(|(_, total)| total.quantity.to_plain_string())
+        };
+        (of("vCPU-s"), of("requests"))
+    };
+    let pair = |time: &str| (Some(time.to_owned()), Some("2".to_owned()));
+    // 0 to 1 s and 0.5 to 1.5 s: 1.5 s on one instance, 2 requests.
+    assert_eq!(vcpu(vec![at(0, "warm"), at(500, "warm")]), pair("1.5"));
+    assert_eq!(vcpu(vec![at(0, "warm"), at(5_000, "warm")]), pair("2"));
+    assert_eq!(vcpu(vec![at(0, "cold"), at(500, "cold")]), pair("2"));
+}
+
+#[test]
+fn what_if_replaces_what_was_measured() {
+    let contracts = Arc::new(models().to_vec());
+    let what_if = WhatIf(vec![(Meter::MemoryAllocated, 128 << 20)]);
+    let mut replayer = Replayer::new(contracts, what_if);
+    let mut row = row(1, "a", "warm", 1_000, Some(1));
+    row.usage.set(Meter::MemoryPeak, 200 << 20);
+    replayer.push_row(&row);
+    let group = replayer.finish().overall();
+    // An eighth of a GiB for a second.
+    assert_eq!(group.models[0].charges[0].quantity.to_plain_string(), "0.125");
+    assert_eq!((group.beyond, group.peak), (1, Some(Bytes(200 << 20))));
 }
 
 proptest! {
@@ -127,12 +174,12 @@ proptest! {
             .collect();
         let count = rows.len() as u64;
         let mut streamed = [Money::default(), Money::default()];
-        let summary = replay(rows.into_iter().map(Ok::<_, Infallible>), &models(), |_, model, bill| {
-            let at = models().iter().position(|other| other.id() == model.id()).unwrap();
-            streamed[at] += &bill.total;
-            Ok(())
-        })
-        .unwrap();
+        for row in &rows {
+            for ((model, _), sum) in models().iter().zip(&mut streamed) {
+                *sum += &model.bill(&row.usage).map(|bill| bill.total).unwrap_or_default();
+            }
+        }
+        let summary = run(rows);
         let overall = summary.overall();
         prop_assert_eq!(overall.invocations, count);
         for (model, streamed) in overall.models.iter().zip(&streamed) {
@@ -140,6 +187,7 @@ proptest! {
             prop_assert_eq!(model.billed + model.refusals(), count);
             let charges: Money = model.charges.iter().map(|charge| &charge.amount).sum();
             prop_assert_eq!(&charges, &model.total);
+            prop_assert_eq!(&model.waste.total(), &model.total);
         }
         let cycles = streamed[1].ratio(&Money::from_str("0.0115").unwrap(), 12).unwrap();
         let million_millions = Exact::from(1_000_000_000_000);

@@ -227,7 +227,7 @@ impl Table {
             .collect();
         let mut table = comfy_table::Table::new();
         table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(shown.iter().map(|index| plain(&self.columns[*index].title)));
+        table.set_header(shown.iter().map(|index| heading(&self.columns[*index].title)));
         for row in &self.rows {
             table.add_row(shown.iter().map(|index| plain(&row[*index].text)));
         }
@@ -270,6 +270,11 @@ fn plain(text: &str) -> Cow<'_, str> {
         c => c,
     });
     characters.collect::<String>().into()
+}
+
+/// A heading may have several lines.
+fn heading(title: &str) -> String {
+    title.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
 fn lines(table: &comfy_table::Table) -> String {

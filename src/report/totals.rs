@@ -88,11 +88,20 @@ pub fn footnotes(summary: &Summary) -> Vec<String> {
     if let (Some((coarse, fine)), None) = (summary.pairs().next(), summary.pairs().nth(1)) {
         notes.push(format!("coarse is {}, fine is {}", models[coarse].id, models[fine].id));
     }
-    for (model, total) in models.iter().zip(&summary.overall().models) {
-        notes.extend(total.notes.keys().map(|note| format!("{}: {note}", model.id)));
-        let refused = total.refused.iter();
-        notes.extend(refused.map(|(why, count)| format!("{} refused {count}: {why}", model.id)));
+    let overall = summary.overall();
+    let mut said: Vec<(String, Vec<&str>)> = Vec::new();
+    let mut say = |what: String, model| match said.iter_mut().find(|(known, _)| *known == what) {
+        Some((_, who)) => who.push(model),
+        None => said.push((what, vec![model])),
+    };
+    for (model, total) in models.iter().zip(&overall.models) {
+        total.notes.keys().for_each(|note| say(note.to_string(), &model.id));
+        for (why, count) in &total.refused {
+            say(format!("refused {count} of {}: {}", overall.invocations, why.missing), &model.id);
+        }
     }
+    // What several models have to say is said once.
+    notes.extend(said.into_iter().map(|(what, who)| format!("{what}: {}", who.join(", "))));
     notes
 }
 

@@ -219,8 +219,8 @@ impl Store {
                     scope.spawn(move || part(&reader(path)?, cells, range, replayer()))
                 })
                 .collect();
-            let lost = || StoreError::NotFound("a thread of the replay was lost".to_owned());
-            threads.into_iter().map(|it| it.join().unwrap_or_else(|_| Err(lost()))).collect()
+            let gone = || StoreError::NotFound("a thread of the replay was lost".to_owned());
+            threads.into_iter().map(|it| it.join().unwrap_or_else(|_| Err(gone()))).collect()
         });
         let mut summary = empty;
         for part in found {

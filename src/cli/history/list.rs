@@ -23,7 +23,7 @@ const STATUS: [&str; 4] = ["running", "done", "failed", "interrupted"];
 
 WHEN is a day (2026-11-21), a moment (2026-11-21T10:00), both in UTC, or a span
 before now (7d, 2h). `--until` a day includes that day.")]
-pub(super) struct Options {
+pub(super) struct ListOptions {
     /// What to list
     #[arg(long, value_enum, default_value_t = Kind::All)]
     kind: Kind,
@@ -63,7 +63,7 @@ enum Kind {
 
 const DAY: Duration = Duration::from_hours(24);
 
-fn since(text: &str) -> Result<String, String> {
+pub(in crate::cli) fn since(text: &str) -> Result<String, String> {
     when(text, SystemTime::now()).map(|(begin, _)| stamp(begin))
 }
 
@@ -98,7 +98,7 @@ fn when(text: &str, now: SystemTime) -> Result<(SystemTime, SystemTime), String>
     }
 }
 
-impl Options {
+impl ListOptions {
     fn filter(&self) -> Filter {
         Filter {
             lane: self.lane.clone(),
@@ -113,7 +113,7 @@ impl Options {
 }
 
 /// Runs the command.
-pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+pub(super) fn run(common: &Common, options: &ListOptions) -> Outcome {
     let without_status = options.status.is_some();
     if without_status && options.kind == Kind::Simulations {
         return Err(Failure::Usage(

@@ -5,6 +5,8 @@ mod edit;
 mod list;
 mod show;
 
+pub(super) use list::since;
+
 use clap::Subcommand;
 
 use super::{Common, Failure, Outcome};
@@ -29,13 +31,13 @@ pub(super) struct Options {
     #[arg(value_name = "RECORDING")]
     item: Option<String>,
     #[command(flatten)]
-    list: list::Options,
+    list: list::ListOptions,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List recordings and simulations
-    List(list::Options),
+    List(list::ListOptions),
     /// Show one recording or one simulation
     Show(show::Options),
     /// Compare two recordings, or two simulations: what differs, how sure is it
@@ -48,7 +50,7 @@ enum Command {
 
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
-    let default = list::Options::default();
+    let default = list::ListOptions::default();
     match &options.command {
         Some(_) if options.list != default || options.item.is_some() => Err(Failure::Usage(
             "options stand after the subcommand: `cyclometer history list --kind simulations`"

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
-use crate::pricing::{Basis, Exact, Granularity, PriceModel};
+use crate::meter::Meter;
+use crate::pricing::{Basis, Exact, Granularity, Input, Phase, PriceModel, Tier};
 use crate::report::{Cell, Column, Format, Table};
 
 /// Options of `pricing list`.
@@ -26,6 +27,9 @@ pub(super) struct ShowOptions {
     /// Print its file instead
     #[arg(long)]
     text: bool,
+    /// With --text: as a file of its own, with its variant worked out
+    #[arg(long, requires = "text")]
+    resolved: bool,
 }
 
 /// Runs `pricing list`.
@@ -75,7 +79,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 
 fn row(model: &PriceModel) -> Vec<Cell> {
     let maybe = |text: Option<&str>| Cell::maybe(text.map(|it| (it.to_owned(), it.to_owned())));
-    let inputs: Vec<&str> = model.inputs().iter().map(|input| input.name()).collect();
+    let inputs: Vec<&str> = model.inputs().iter().map(Input::name).collect();
     vec![
         Cell::text(model.id()),
         Cell::text(model.effective_from()),
@@ -98,8 +102,8 @@ fn row(model: &PriceModel) -> Vec<Cell> {
 
 /// Phases and meters that a model reads.
 fn needs(model: &PriceModel) -> String {
-    let phases: Vec<&str> = model.phases().into_iter().map(|phase| phase.name()).collect();
-    let meters: Vec<&str> = model.meters().into_iter().map(|meter| meter.name()).collect();
+    let phases: Vec<&str> = model.phases().into_iter().map(Phase::name).collect();
+    let meters: Vec<&str> = model.meters().into_iter().map(Meter::name).collect();
     let time = (!phases.is_empty()).then(|| phases.join("+"));
     time.into_iter().chain(meters.into_iter().map(str::to_owned)).collect::<Vec<_>>().join(" ")
 }
@@ -109,7 +113,9 @@ pub(super) fn show(common: &Common, options: &ShowOptions) -> Outcome {
     let catalog = common.price_catalog()?;
     let model = catalog.find(&options.model).map_err(Failure::usage)?;
     if options.text {
-        std::io::stdout().write_all(model.text().as_bytes())?;
+        let resolved = options.resolved.then(|| model.to_toml());
+        let text = resolved.as_deref().unwrap_or(model.text());
+        std::io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     if common.format == Format::Table {
@@ -159,7 +165,7 @@ fn charges(model: &PriceModel) -> Table {
     for charge in model.charges() {
         let pool = &model.pools()[charge.pool()];
         let prices: Vec<String> =
-            pool.tiers().iter().map(|tier| tier.price.to_plain_string()).collect();
+            pool.tiers().iter().map(|tier| price(tier, charge.weight())).collect();
         let shown = |value: Option<&Exact>| {
             Cell::maybe(value.map(|value| (value.to_plain_string(), value.to_plain_string())))
         };
@@ -179,6 +185,12 @@ fn charges(model: &PriceModel) -> Table {
         ]);
     }
     table
+}
+
+/// The price of a charge's own unit, at its weight in the pool.
+fn price(tier: &Tier, weight: &Exact) -> String {
+    let price = tier.price.as_exact() * weight;
+    price.fraction().unwrap_or_else(|| price.to_plain_string())
 }
 
 fn inputs(model: &PriceModel) -> Table {

@@ -1,6 +1,7 @@
 //! `pricing`: the price models, what they say, and whether it is true.
 
 mod check;
+mod explain;
 mod list;
 
 use clap::Subcommand;
@@ -22,6 +23,8 @@ enum Command {
     Show(list::ShowOptions),
     /// Check price files and bill their worked examples
     Check(check::Options),
+    /// Print the arithmetic of a bill, step by step
+    Explain(Box<explain::Options>),
 }
 
 /// Runs the command.
@@ -30,5 +33,6 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         Command::List(options) => list::run(common, options),
         Command::Show(options) => list::show(common, options),
         Command::Check(options) => check::run(common, options),
+        Command::Explain(options) => explain::run(common, options),
     }
 }

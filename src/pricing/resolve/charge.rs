@@ -22,12 +22,12 @@ pub(super) fn charges(
     let mut pools = Pools::new(pools)?;
     let mut charges: Vec<Arc<Charge>> = Vec::new();
     for file in list.into_inner() {
-        let name = file.get_ref().name.span();
-        let charge = charge(file, &mut pools, inputs)?;
-        if charges.iter().any(|other| other.name == charge.name) {
-            return Err(Problem::new(name, format!("there are two charges `{}`", charge.name)));
+        let name = &file.get_ref().name;
+        if charges.iter().any(|other| other.name == name.get_ref().0) {
+            let text = format!("there are two charges `{}`", name.get_ref().0);
+            return Err(Problem::new(name.span(), text));
         }
-        charges.push(Arc::new(charge));
+        charges.push(Arc::new(charge(file, &mut pools, inputs)?));
     }
     Ok((pools.finish()?, charges))
 }
@@ -230,7 +230,7 @@ impl Prices {
             }
         };
         let free = free(self.free, self.credit_price, &unit)?;
-        let package = self.package.map(|text| in_unit(&text, &unit)).transpose()?;
+        let package = self.package.map(|text| package(&text, &unit)).transpose()?;
         let per = self.per.map_or(Exact::from(1), |per| per.into_inner().0);
         Ok(Pool { name, unit, tiers, per, free, package, shared })
     }
@@ -263,6 +263,14 @@ fn tiers_of(files: Vec<Spanned<TierFile>>, unit: &str) -> Resolved<Vec<Tier>> {
         tiers.push(Tier { up_to: up_to.map(|(end, _)| end), price: file.price.into_money() });
     }
     Ok(tiers)
+}
+
+fn package(text: &Spanned<String>, unit: &str) -> Resolved<Exact> {
+    let package = in_unit(text, unit)?;
+    if package.is_zero() {
+        return Err(Problem::new(text.span(), "a package holds more than 0"));
+    }
+    Ok(package)
 }
 
 fn free(

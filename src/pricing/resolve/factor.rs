@@ -174,9 +174,10 @@ fn lookup(
     inputs: &[Input],
 ) -> Resolved<Measured> {
     bounded(table.len(), 1, MAX_ROWS, "rows of the `table`", name.span())?;
-    let (of, dimension) = match inputs.iter().any(|input| &*input.name == name.get_ref()) {
-        true => input_of(name, inputs)?,
-        false => meter_of(name)?,
+    let (of, dimension) = if inputs.iter().any(|input| &*input.name == name.get_ref()) {
+        input_of(name, inputs)?
+    } else {
+        meter_of(name)?
     };
     let mut rows: Vec<Row> = Vec::with_capacity(table.len());
     for row in table {

@@ -196,13 +196,12 @@ fn unknown<'a>(
     known: impl Iterator<Item = &'a str> + Clone,
 ) -> Problem {
     let shown: String = name.get_ref().chars().take(64).collect();
-    let text = match nearest(&shown, known.clone()) {
-        Some(near) => format!("there is no {what} `{shown}`: did you mean `{near}`?"),
-        None => {
-            let all: Vec<&str> = known.collect();
-            let all = if all.is_empty() { "none".to_owned() } else { super::unit::one_of(&all) };
-            format!("there is no {what} `{shown}`: there is {all}")
-        }
+    let text = if let Some(near) = nearest(&shown, known.clone()) {
+        format!("there is no {what} `{shown}`: did you mean `{near}`?")
+    } else {
+        let all: Vec<&str> = known.collect();
+        let all = if all.is_empty() { "none".to_owned() } else { super::unit::one_of(&all) };
+        format!("there is no {what} `{shown}`: there is {all}")
     };
     Problem::new(name.span(), text)
 }

@@ -104,9 +104,10 @@ fn reprice(
 ) -> Resolved<()> {
     let charge = charges.iter_mut().map(Spanned::get_mut).find(|it| it.name() == name.get_ref());
     let pool = pools.iter_mut().map(Spanned::get_mut).find(|it| it.name() == name.get_ref());
+    // A charge may feed a pool of its own name: the price is the pool's.
     let slot = match (charge, pool) {
-        (Some(charge), _) => &mut charge.price,
-        (None, Some(pool)) => &mut pool.price,
+        (_, Some(pool)) => &mut pool.price,
+        (Some(charge), None) => &mut charge.price,
         (None, None) => {
             let known = charges.iter().map(|it| it.get_ref().name());
             let known = known.chain(pools.iter().map(|it| it.get_ref().name()));

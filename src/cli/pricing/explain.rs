@@ -1,0 +1,328 @@
+//! `pricing explain`: the arithmetic of a bill, step by step.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::cli::{Common, Failure, Outcome, say};
+use crate::meter::Meter;
+use crate::pricing::{
+    self, Dimension, Example, Given, Input, MAX_FILE_BYTES, Missing, Policy, PriceModel, Refusal,
+    Rounding, Terms, UsageGroup, gigabyte_note,
+};
+use crate::report::Format;
+use crate::report::explain::{Explanation, explain};
+
+/// Options of `pricing explain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer pricing explain aws-lambda-x86 --requests 3M --set run=120ms \\
+      --set memory_allocated=1536MB
+  cyclometer pricing explain aws-lambda-x86 --set memory_allocated=1536MB \\
+      --set provisioned_memory=1536MB --set provisioned_concurrency=100 \\
+      --set provisioned_time=8h --group requests=500k,run=100ms,provisioned \\
+      --group requests=2.5M,run=120ms
+  cyclometer pricing explain cloudflare-durable-objects --requests 1.5M \\
+      --instances 1 --instance-time 1000000s
+  cyclometer pricing explain google-cloud-run --example 1
+
+NAME is a meter (cpu_time=7ms, cycles=70400000, vcpu_allocated=2vCPU), a phase
+(create, start, run, teardown), `cold`, or an input of the model: `pricing show
+MODEL` lists those. MB and GB are what the provider means by them; MiB and GiB
+are always binary. --format json has every step with exact numbers.")]
+pub(super) struct Options {
+    /// The model's id
+    model: String,
+    /// What each request used, or an input of the model; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// How many requests, such as 3000000 or 3M [default: 1]
+    #[arg(long, value_name = "N")]
+    requests: Option<String>,
+    /// Stretches in which an instance serves, where requests share instances
+    #[arg(long, value_name = "N", requires = "instance_time")]
+    instances: Option<String>,
+    /// The length of each of them, such as 1h
+    #[arg(long, value_name = "TIME", requires = "instances")]
+    instance_time: Option<String>,
+    /// Requests that are alike, on top of --set: requests=500k,run=100ms,...;
+    /// may be repeated
+    #[arg(long, value_name = "NAME=VALUE,...", conflicts_with_all = ["requests", "instances"])]
+    group: Vec<String>,
+    /// A TOML file of such groups, in the form of [[example.usage]]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["requests", "instances", "group"])]
+    usage: Option<PathBuf>,
+    /// One of the model's own examples, by number or name
+    #[arg(
+        long,
+        value_name = "NUMBER|NAME",
+        conflicts_with_all =
+            ["set", "requests", "instances", "group", "usage", "no_free", "days"]
+    )]
+    example: Option<String>,
+    /// Leave free allowances out
+    #[arg(long)]
+    no_free: bool,
+    /// Days of the billing period [default: the model's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=366))]
+    days: Option<u32>,
+    /// How the bill is rounded [default: the model's policy]
+    #[arg(long, value_name = "POLICY", value_parser = policies())]
+    rounding: Option<String>,
+    /// Decimals that are rounded to [default: the model's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=18))]
+    digits: Option<u32>,
+}
+
+fn policies() -> clap::builder::PossibleValuesParser {
+    Policy::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().into()
+}
+
+/// What is to be billed.
+struct Bill {
+    groups: Vec<UsageGroup>,
+    terms: Terms,
+    rounding: Rounding,
+    notes: Vec<String>,
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    let catalog = common.price_catalog()?;
+    let model = catalog.find(&options.model).map_err(Failure::usage)?;
+    let mut bill = match &options.example {
+        Some(wanted) => of_example(example(model, wanted)?),
+        None => described(model, options)?,
+    };
+    if let Some(name) = &options.rounding {
+        let found = Policy::ALL.iter().find(|(_, known)| known == name);
+        bill.rounding.policy = found.map_or(bill.rounding.policy, |(policy, _)| *policy);
+    }
+    if let Some(digits) = options.digits {
+        bill.rounding.digits = digits;
+    }
+    let explanation = explain(model, &bill.groups, &bill.terms, bill.rounding)
+        .map_err(|refusals| refused(model, &refusals))?
+        .with_notes(bill.notes);
+    print(common, &explanation)
+}
+
+fn print(common: &Common, explanation: &Explanation<'_>) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    match common.format {
+        Format::Table => out.write_all(explanation.text().as_bytes())?,
+        Format::Json => {
+            let text =
+                serde_json::to_string_pretty(&explanation.json()).map_err(Failure::failed)?;
+            writeln!(out, "{text}")?;
+        }
+        Format::Csv | Format::Jsonl => {
+            for note in explanation.notes() {
+                say(&format!("note: {note}"));
+            }
+            drop(out);
+            common.print(&explanation.positions())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of_example(example: &Example) -> Bill {
+    let mut notes = vec![format!("example \"{}\"; source: {}", example.name(), example.source())];
+    notes.extend(example.disputed().map(|reason| format!("disputed: {reason}")));
+    Bill {
+        groups: example.usage().to_vec(),
+        terms: example.terms().clone(),
+        rounding: example.rounding(),
+        notes,
+    }
+}
+
+/// By its number, from 1, or a part of its name that no other has.
+fn example<'a>(model: &'a PriceModel, wanted: &str) -> Result<&'a Example, Failure> {
+    let examples = model.examples();
+    let number = wanted.parse::<usize>().ok();
+    let numbered = number.and_then(|it| it.checked_sub(1)).and_then(|index| examples.get(index));
+    if let Some(example) = numbered {
+        return Ok(example);
+    }
+    let lower = wanted.to_lowercase();
+    let part =
+        |example: &&Example| number.is_none() && example.name().to_lowercase().contains(&lower);
+    let mut found = examples.iter().filter(part);
+    match (examples.iter().find(|it| it.name() == wanted), found.next(), found.next()) {
+        (Some(example), ..) | (None, Some(example), None) => Ok(example),
+        (None, first, _) => {
+            let what = if first.is_some() { "more than one example" } else { "no example" };
+            let names = examples.iter().enumerate();
+            let names: Vec<String> =
+                names.map(|(index, it)| format!("\n  {}  {}", index + 1, it.name())).collect();
+            let id = model.id();
+            let list = if names.is_empty() { " none".to_owned() } else { names.concat() };
+            Err(Failure::usage(format!("{id} has {what} `{wanted}`; it has{list}")))
+        }
+    }
+}
+
+/// What the options say.
+fn described(model: &PriceModel, options: &Options) -> Result<Bill, Failure> {
+    let mut terms = Terms::of(model);
+    if let Some(days) = options.days {
+        terms.set_days(days);
+    }
+    if options.no_free {
+        terms.without_free();
+    }
+    let mut given = Given::new(model, terms.clone());
+    for text in &options.set {
+        given.read(text).map_err(Failure::usage)?;
+    }
+    if let Some(requests) = &options.requests {
+        given.set("requests", Some(requests)).map_err(Failure::usage)?;
+    }
+    let stretches = [("instances", &options.instances), ("instance_time", &options.instance_time)];
+    for (name, value) in stretches {
+        if let Some(value) = value {
+            given.set_instances(name, value).map_err(Failure::usage)?;
+        }
+    }
+    let rounding = model.rounding();
+    if let Some(path) = &options.usage {
+        return of_file(model, options, path, &terms, &given);
+    }
+    let terms = given.terms().clone();
+    let mut notes: Vec<String> = given.notes().to_vec();
+    let mut groups = Vec::new();
+    if options.group.is_empty() {
+        if given.says_usage() {
+            let (group, said) = given.finish().map_err(Failure::usage)?;
+            groups.push(group);
+            notes = said;
+        } else if options.set.is_empty() {
+            return Err(Failure::usage(nothing(model)));
+        }
+    }
+    for text in &options.group {
+        let (group, said) = one_group(&given, text)?;
+        groups.push(group);
+        let new: Vec<String> = said.into_iter().filter(|note| !notes.contains(note)).collect();
+        notes.extend(new);
+    }
+    notes.extend(unread(model, &groups));
+    Ok(Bill { groups, terms, rounding, notes })
+}
+
+fn one_group(all: &Given<'_>, text: &str) -> Result<(UsageGroup, Vec<String>), Failure> {
+    let mut given = all.group();
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        if item.bytes().all(|byte| byte.is_ascii_digit()) {
+            let text = "in --group a comma is between names: write 3_000_000 or 3M";
+            return Err(Failure::usage(text));
+        }
+        given.read(item).map_err(Failure::usage)?;
+    }
+    given.finish().map_err(Failure::usage)
+}
+
+/// Groups from a file; inputs given by --set hold rather than the file's.
+fn of_file(
+    model: &PriceModel,
+    options: &Options,
+    path: &Path,
+    terms: &Terms,
+    given: &Given<'_>,
+) -> Result<Bill, Failure> {
+    if given.says_usage() {
+        let text =
+            "--usage says what the requests used: --set is for inputs of the model beside it";
+        return Err(Failure::usage(text));
+    }
+    let origin = path.display().to_string();
+    let text = read(path).map_err(|error| {
+        let what = "--usage takes a TOML file with [[usage]] groups";
+        Failure::usage(format!("cannot read {origin}: {error}; {what}"))
+    })?;
+    let inputs = |terms: &mut Terms| {
+        let mut own = Given::new(model, terms.clone());
+        // These were accepted before.
+        let all = options.set.iter().try_for_each(|text| own.read(text));
+        if all.is_ok() {
+            *terms = own.terms().clone();
+        }
+    };
+    let (groups, terms) =
+        model.read_usage(&text, &origin, terms, inputs).map_err(Failure::usage)?;
+    let mut notes = given.notes().to_vec();
+    notes.extend(gigabyte_note(model).filter(|_| text.contains("MB") || text.contains("GB")));
+    notes.extend(unread(model, &groups));
+    Ok(Bill { groups, terms, rounding: model.rounding(), notes })
+}
+
+/// As much of a file as shows whether it is too large.
+fn read(path: &Path) -> std::io::Result<String> {
+    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// That something was said which makes no difference.
+fn unread(model: &PriceModel, groups: &[UsageGroup]) -> Option<String> {
+    let read = model.meters();
+    let given = |meter: &&Meter| groups.iter().any(|group| group.usage.get(**meter).is_some());
+    let unread = Meter::ALL.iter().filter(given).filter(|meter| !read.contains(meter));
+    // The whole is made of the phases, or they of it.
+    let unread = unread.filter(|meter| **meter != Meter::Wall || model.phases().is_empty());
+    let run = |group: &UsageGroup| group.usage.phases.run.is_some();
+    let unread = unread.filter(|meter| **meter != Meter::Wall || !groups.iter().any(run));
+    let names: Vec<&str> = unread.map(|meter| meter.name()).collect();
+    (!names.is_empty()).then(|| format!("makes no difference to this model: {}", names.join(", ")))
+}
+
+/// What there is to say of a bill.
+fn nothing(model: &PriceModel) -> String {
+    let meters = model.meters().into_iter().map(Meter::name);
+    let phases = model.phases().into_iter().map(pricing::Phase::name);
+    let reads: Vec<&str> = phases.chain(meters).collect();
+    let inputs: Vec<&str> = model.inputs().iter().map(Input::name).collect();
+    let mut text = format!(
+        "nothing to bill: say how many --requests and what each used with --set NAME=VALUE, or \
+         give --example or --usage.\n  {} reads: {}",
+        model.id(),
+        if reads.is_empty() { "requests alone".to_owned() } else { reads.join(", ") }
+    );
+    if !inputs.is_empty() {
+        let _ = write!(text, "\n  its inputs: {}", inputs.join(", "));
+    }
+    text
+}
+
+/// All that is missing, and how to give it.
+fn refused(model: &PriceModel, refusals: &[Refusal]) -> Failure {
+    let mut text = format!("cannot bill this by {}:", model.id());
+    for refusal in refusals {
+        let _ = write!(text, "\n  {refusal}");
+        let hint = match &refusal.missing {
+            Missing::Meter { meter, .. } => {
+                let value = match Dimension::of(*meter) {
+                    Dimension::Time => "10ms",
+                    Dimension::Size => "128MB",
+                    Dimension::SizeTime => "1GB-s",
+                    Dimension::CpuShare => "1vCPU",
+                    _ => "1000000",
+                };
+                format!("{meter}={value}")
+            }
+            Missing::Phases(phases) => {
+                let run = phases.iter().find(|phase| phase.name() == "run").or(phases.first());
+                format!("{}=100ms", run.map_or("run", |phase| phase.name()))
+            }
+            Missing::Input(_) | Missing::Limit { .. } => continue,
+        };
+        let _ = write!(text, "; give it with --set {hint}");
+    }
+    Failure::failed(text)
+}

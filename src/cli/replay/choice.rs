@@ -1,0 +1,242 @@
+//! What is replayed: which recordings, which models, under which terms.
+
+use super::super::{Common, Failure, history};
+use crate::meter::Meter;
+use crate::pricing::{self, Dimension, Exact, Gigabyte, Terms, UnknownModel};
+use crate::replay::{Contract, WhatIf};
+use crate::store::{RecordingRef, Store};
+use crate::suggest::nearest;
+
+/// Which invocations and models.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Choice {
+    /// Price models, by id; `all`, or `current` for those that hold today
+    /// [default: aws-lambda-x86,per-cycle]
+    #[arg(long, value_delimiter = ',', value_name = "ID,ID")]
+    pub model: Vec<String>,
+    /// Only these lanes
+    #[arg(long, value_delimiter = ',', value_name = "LANE,LANE")]
+    pub lane: Vec<String>,
+    /// Only these workloads
+    #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
+    pub workload: Vec<String>,
+    /// Only cold or only warm invocations
+    #[arg(long, value_name = "cold|warm", value_parser = ["cold", "warm"])]
+    pub start: Option<String>,
+    /// All recordings begun since: 2026-11-21, 2026-11-21T10:00, or 7d, 2h ago
+    #[arg(long, value_name = "WHEN", conflicts_with = "recordings")]
+    pub since: Option<String>,
+}
+
+/// Under which terms.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct TermOptions {
+    /// What if so much memory had been allocated? `sweep` finds the cheapest
+    #[arg(long, value_name = "SIZE|sweep")]
+    memory: Option<String>,
+    /// What if a meter had this value, or an input of the models: NAME=VALUE
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Days of a month [default: the model's own]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=366))]
+    days: Option<u32>,
+    /// Leave monthly allowances out
+    #[arg(long)]
+    no_free: bool,
+}
+
+impl Choice {
+    /// Whether models were named, rather than all of some kind.
+    pub(super) fn names_models(&self) -> bool {
+        !self.model.iter().any(|id| matches!(id.as_str(), "all" | "current"))
+    }
+}
+
+/// The models of the comparison that ends a recording: coarse beside fine.
+const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
+
+/// Those, on their own terms.
+pub(in crate::cli) fn headline() -> Result<Vec<Contract>, UnknownModel> {
+    HEADLINE
+        .iter()
+        .map(|id| pricing::find(id).map(|model| (model.clone(), Terms::of(model))))
+        .collect()
+}
+
+/// The models that were asked for, under the terms that were.
+pub(super) fn contracts(
+    common: &Common,
+    choice: &Choice,
+    options: &TermOptions,
+) -> Result<Vec<Contract>, Failure> {
+    let catalog = common.price_catalog()?;
+    let ids: Vec<&str> = match choice.model.as_slice() {
+        [] => HEADLINE.to_vec(),
+        given => given.iter().map(String::as_str).collect(),
+    };
+    let mut contracts: Vec<Contract> = Vec::new();
+    for id in ids {
+        let found = match id {
+            "all" => catalog.models().iter().collect(),
+            "current" => {
+                let ended = |it: &&pricing::PriceModel| it.effective_until().is_none();
+                catalog.models().iter().filter(ended).collect()
+            }
+            id => vec![catalog.find(id).map_err(Failure::usage)?],
+        };
+        for model in found {
+            if !contracts.iter().any(|(other, _)| other.id() == model.id()) {
+                contracts.push((model.clone(), Terms::of(model)));
+            }
+        }
+    }
+    options.apply(&mut contracts)?;
+    Ok(contracts)
+}
+
+impl TermOptions {
+    /// Whether memory sizes are to be tried out.
+    pub(super) fn sweeps(&self) -> bool {
+        self.memory.as_deref() == Some("sweep")
+    }
+
+    /// Name and value of each `--set`.
+    fn sets(&self) -> Result<Vec<(&str, &str)>, Failure> {
+        let pair = |text: &'_ String| {
+            let bad = || Failure::usage(format!("`--set {text}`: write NAME=VALUE"));
+            text.split_once('=').ok_or_else(bad).map(|_| ())
+        };
+        self.set.iter().try_for_each(pair)?;
+        let pairs = self.set.iter().filter_map(|text| text.split_once('='));
+        Ok(pairs.map(|(name, value)| (name.trim(), value.trim())).collect())
+    }
+
+    /// Inputs, days and allowances, for all models that have them.
+    fn apply(&self, contracts: &mut [Contract]) -> Result<(), Failure> {
+        for (name, value) in self.sets()? {
+            if Meter::from_name(name).is_some() {
+                continue;
+            }
+            let mut known = false;
+            for (model, terms) in contracts.iter_mut() {
+                if model.inputs().iter().any(|input| input.name() == name) {
+                    known = true;
+                    terms.set(model, name, value, model.gb()).map_err(Failure::usage)?;
+                }
+            }
+            if !known {
+                return Err(Failure::usage(unknown(name, contracts)));
+            }
+        }
+        for (_, terms) in contracts.iter_mut() {
+            if let Some(days) = self.days {
+                terms.set_days(days);
+            }
+            if self.no_free {
+                terms.without_free();
+            }
+        }
+        Ok(())
+    }
+
+    /// Meters that are assumed rather than read.
+    pub(super) fn what_if(&self, contracts: &[Contract]) -> Result<WhatIf, Failure> {
+        let mut assumed = Vec::new();
+        if let Some(size) = self.memory.as_deref().filter(|size| *size != "sweep") {
+            assumed.push((Meter::MemoryAllocated, value(Meter::MemoryAllocated, size, contracts)?));
+        }
+        for (name, text) in self.sets()? {
+            if let Some(meter) = Meter::from_name(name) {
+                assumed.push((meter, value(meter, text, contracts)?));
+            }
+        }
+        Ok(WhatIf(assumed))
+    }
+}
+
+/// The value of a meter. MB must not mean two things: models that mean MiB by
+/// it and models that do not want it written as what it is.
+fn value(meter: Meter, text: &str, contracts: &[Contract]) -> Result<u64, Failure> {
+    let dimension = Dimension::of(meter);
+    let read = |gb| dimension.whole(text, gb).map_err(Failure::usage);
+    let (decimal, binary) = (read(Gigabyte::Decimal)?, read(Gigabyte::Binary)?);
+    let differs = contracts.iter().any(|(model, _)| model.gb() == Gigabyte::Binary);
+    if decimal != binary && differs {
+        return Err(Failure::usage(format!(
+            "`{text}`: providers mean different things by it; write MiB or GiB"
+        )));
+    }
+    Ok(decimal)
+}
+
+fn unknown(name: &str, contracts: &[Contract]) -> String {
+    let inputs = contracts.iter().flat_map(|(model, _)| model.inputs());
+    let inputs = inputs.map(pricing::Input::name);
+    let meters = Meter::ALL.iter().map(|meter| meter.name());
+    match nearest(name, inputs.chain(meters)) {
+        Some(near) => format!("no model here has an input `{name}`: did you mean `{near}`?"),
+        None => format!(
+            "no model here has an input `{name}`, and it is no meter: `cyclometer pricing show \
+             MODEL` lists the inputs of a model"
+        ),
+    }
+}
+
+/// The recordings that were named, or those begun since a moment.
+pub(super) fn recordings(
+    store: &Store,
+    names: &[String],
+    choice: &Choice,
+) -> Result<Vec<i64>, Failure> {
+    if let Some(since) = &choice.since {
+        let since = history::since(since).map_err(Failure::usage)?;
+        let found = store.recordings_since(&since).map_err(Failure::failed)?;
+        if found.is_empty() {
+            return Err(Failure::failed(format!("no recording began since {since}")));
+        }
+        return Ok(found);
+    }
+    let latest = ["latest".to_owned()];
+    let names = if names.is_empty() { &latest[..] } else { names };
+    let mut numbers = Vec::new();
+    for name in names {
+        let reference: RecordingRef = name.parse().map_err(Failure::Usage)?;
+        let number = store.find(reference).map_err(Failure::failed)?;
+        if !numbers.contains(&number) {
+            numbers.push(number);
+        }
+    }
+    Ok(numbers)
+}
+
+/// A number of requests: digits, with `_` or `,` between them, and k, M or G.
+pub(in crate::cli) fn count(text: &str) -> Result<Exact, Failure> {
+    let bad = || {
+        Failure::usage(format!("`{text}` is no number of requests: write 3000000, 3_000_000 or 3M"))
+    };
+    let plain: String = text.trim().chars().filter(|c| !matches!(c, '_' | ',')).collect();
+    let (digits, factor) = match plain.chars().last() {
+        Some('k') => (&plain[..plain.len() - 1], 1_000),
+        Some('M') => (&plain[..plain.len() - 1], 1_000_000),
+        Some('G' | 'B') => (&plain[..plain.len() - 1], 1_000_000_000),
+        _ => (&plain[..], 1),
+    };
+    let number: Exact = digits.parse().map_err(|_| bad())?;
+    let whole = (&number * &Exact::from(factor)).to_u64().filter(|count| *count > 0);
+    whole.map(Exact::from).ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_written_in_many_ways() {
+        for text in ["3000000", "3_000_000", "3,000,000", "3M", "3000k", "0.003G"] {
+            assert_eq!(count(text).ok(), Some(Exact::from(3_000_000)), "{text}");
+        }
+        for text in ["", "M", "0", "-1", "1.5", "3 m", "3e6"] {
+            assert!(count(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `replay --explain`: the arithmetic of one invocation, or of a cell.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::cli::{Common, Failure, Outcome, say};
+use crate::replay::{Key, Row};
+use crate::report::Format;
+use crate::report::explain::{CellExplanation, explain_bill};
+use crate::store::{ReplayPlan, Store, StoreError};
+use crate::suggest::nearest;
+
+/// Explains an invocation by its number, or what names of a workload, lane and
+/// start, with `/` between them, select.
+pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcome {
+    if matches!(common.format, Format::Csv | Format::Jsonl) {
+        return Err(Failure::usage("--explain is text or --format json"));
+    }
+    match what.parse::<i64>() {
+        Ok(number) => invocation(common, store, plan, number),
+        Err(_) => cell(common, store, plan, what),
+    }
+}
+
+fn invocation(common: &Common, store: &Store, plan: &ReplayPlan, number: i64) -> Outcome {
+    let (recording, row) = store.invocation(number).map_err(Failure::failed)?;
+    let Row { key, usage, .. } = row;
+    let usage = plan.what_if.apply(usage);
+    let mut out = std::io::stdout().lock();
+    let mut objects = Vec::new();
+    let mut refused = false;
+    for (index, (model, terms)) in plan.contracts.iter().enumerate() {
+        match explain_bill(model, &usage, terms) {
+            Err(refusal) => {
+                refused = true;
+                say(&format!("{}: refused: {refusal}", model.id()));
+            }
+            Ok(bill) if common.format == Format::Json => objects.push(bill.json()),
+            Ok(bill) => {
+                if index > 0 {
+                    writeln!(out)?;
+                }
+                write!(out, "{}", bill.text())?;
+            }
+        }
+    }
+    if common.format == Format::Json {
+        writeln!(out, "{:#}", serde_json::Value::Array(objects))?;
+    } else {
+        say(&format!(
+            "invocation {number} of recording {recording}: {} in {}, {}",
+            key.workload, key.lane, key.start
+        ));
+    }
+    Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+/// Whether every part of `what` names the workload, the lane or the start.
+fn chosen(key: &Key, what: &str) -> bool {
+    what.split('/')
+        .all(|name| [&key.workload, &key.lane, &key.start].iter().any(|it| ***it == *name))
+}
+
+fn cell(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcome {
+    if common.format == Format::Json {
+        return Err(Failure::usage(
+            "a cell is explained as text; --explain INVOCATION has --format json",
+        ));
+    }
+    let mut cells: Vec<CellExplanation<'_>> =
+        plan.contracts.iter().map(|(model, terms)| CellExplanation::new(model, terms)).collect();
+    let mut names: Vec<String> = Vec::new();
+    let mut known: Vec<String> = Vec::new();
+    let read = store.each_invocation(&plan.selection, |row| {
+        let Row { key, usage, .. } = row;
+        let name = format!("{} in {}, {}", key.workload, key.lane, key.start);
+        for part in [&key.workload, &key.lane, &key.start] {
+            if !known.iter().any(|it| **it == **part) {
+                known.push(part.to_string());
+            }
+        }
+        if chosen(&key, what) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+            let usage = plan.what_if.apply(usage);
+            for cell in &mut cells {
+                cell.add(&usage);
+            }
+        }
+        Ok::<(), StoreError>(())
+    });
+    read.map_err(Failure::failed)?;
+    if names.is_empty() {
+        let bad = what.split('/').find(|part| !known.iter().any(|it| it == part));
+        let near = bad.and_then(|part| nearest(part, known.iter().map(String::as_str)));
+        let hint = near.map(|near| format!(": did you mean `{near}`?")).unwrap_or_default();
+        return Err(Failure::usage(format!(
+            "`{what}` selects nothing{hint} (an invocation's number, or names of workload, lane \
+             and start such as nbody/docker/cold)"
+        )));
+    }
+    let mut out = std::io::stdout().lock();
+    for (index, cell) in cells.iter().enumerate() {
+        if index > 0 {
+            writeln!(out)?;
+        }
+        write!(out, "{}", cell.text(&names.join("; ")))?;
+    }
+    let refused = cells.iter().any(|cell| cell.billed() == 0);
+    Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,175 @@
+//! `replay`: recordings through price models.
+
+mod break_even;
+mod choice;
+mod explain;
+mod sweep;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::{Common, Failure, Outcome, say};
+use crate::replay::{Contract, Summary};
+use crate::report::{self, Format, footnotes, terminal_width};
+use crate::store::{Bills, ReplayPlan, Selection, Store};
+
+pub(super) use choice::headline;
+
+/// Options of `replay`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer replay                                coarse beside fine
+  cyclometer replay --model all                    every model, cheapest first
+  cyclometer replay --model current --per-month 3000000
+  cyclometer replay --waste --model aws-lambda-x86 what the bill is for
+  cyclometer replay --memory sweep                 cheapest size that the peak allows
+  cyclometer replay --explain nbody/native/cold    the arithmetic, step by step
+  cyclometer replay --break-even                   at which fine price revenue is the same
+  cyclometer replay 3 4 --lane docker --workload nbody --format csv
+
+Billed are invocations that ended well, failed or ran out of time, as providers
+bill them; interrupted ones are not. Without --per-month bills are at list
+prices: no allowances, no tiers, no monthly fees. The same replay twice is
+stored once.")]
+pub(super) struct Options {
+    /// Numbers of recordings, or `latest` [default: latest]
+    #[arg(value_name = "RECORDING")]
+    recordings: Vec<String>,
+    #[command(flatten)]
+    choice: choice::Choice,
+    #[command(flatten)]
+    terms: choice::TermOptions,
+    /// Requests of a month: allowances, tiers and fees apply to that volume
+    #[arg(long, value_name = "REQUESTS")]
+    per_month: Option<String>,
+    /// Show what each bill is for
+    #[arg(long)]
+    waste: bool,
+    /// Show the fine prices at which revenue is that of each coarse model
+    #[arg(long, conflicts_with_all = ["waste", "per_month"])]
+    break_even: bool,
+    /// Print the arithmetic of an invocation by its number, or of a cell such as
+    /// nbody/docker/cold, step by step
+    #[arg(long, value_name = "INVOCATION|CELL", conflicts_with_all = ["waste", "per_month", "break_even"])]
+    explain: Option<String>,
+    /// Which bills of single invocations are kept: auto, all or none
+    #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = ["auto", "all", "none"])]
+    bills: String,
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    let contracts = choice::contracts(common, &options.choice, &options.terms)?;
+    let mut store = common.store()?;
+    let plan = plan(&store, options, contracts)?;
+    if options.terms.sweeps() {
+        return sweep::run(common, &store, &plan);
+    }
+    if let Some(what) = &options.explain {
+        return explain::run(common, &store, &plan, what);
+    }
+    if options.break_even {
+        return break_even::run(common, &store, &plan);
+    }
+    let simulation = store.replay(&plan).map_err(Failure::failed)?;
+    let summary = &simulation.summary;
+    print(common, options, &plan, summary)?;
+    remarks(common, &store, &plan, summary)?;
+    let stored = if simulation.known { "was stored before" } else { "is stored" };
+    let bills = if simulation.with_bills { "" } else { ", without the bill of each invocation" };
+    let recordings: Vec<String> =
+        plan.selection.recordings.iter().map(ToString::to_string).collect();
+    say(&format!(
+        "recording {}: simulation {} {stored}{bills}",
+        recordings.join(", "),
+        simulation.id
+    ));
+    // Of all there are, some will not do; of those that were named, all should.
+    let named = options.choice.names_models();
+    let refused = named && summary.overall().models.iter().any(|total| total.refusals() > 0);
+    Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+fn plan(store: &Store, options: &Options, contracts: Vec<Contract>) -> Result<ReplayPlan, Failure> {
+    let recordings = choice::recordings(store, &options.recordings, &options.choice)?;
+    let per_month = options.per_month.as_deref().map(choice::count).transpose()?;
+    Ok(ReplayPlan {
+        selection: Selection {
+            recordings,
+            lanes: options.choice.lane.clone(),
+            workloads: options.choice.workload.clone(),
+            start: options.choice.start.clone(),
+        },
+        what_if: options.terms.what_if(&contracts)?,
+        contracts: contracts.into(),
+        per_month,
+        bills: match options.bills.as_str() {
+            "all" => Bills::All,
+            "none" => Bills::None,
+            _ => Bills::Auto,
+        },
+    })
+}
+
+fn print(
+    common: &Common,
+    options: &Options,
+    plan: &ReplayPlan,
+    summary: &Summary,
+) -> Result<(), Failure> {
+    let month = plan.per_month.as_ref();
+    let pair = summary.models().len() <= 2 && month.is_none();
+    if common.format != Format::Table {
+        let table = match (options.waste, pair) {
+            (true, _) => report::waste(summary),
+            (false, true) => report::totals(summary),
+            (false, false) => report::prices(summary, month),
+        };
+        return common.print(&table);
+    }
+    if options.waste {
+        return common.print(&report::waste(summary));
+    }
+    if pair {
+        return common.print(&report::totals(summary));
+    }
+    let mut out = std::io::stdout().lock();
+    let width = terminal_width().min(100);
+    writeln!(out, "{}", report::price_matrix(summary, month).render_within(width, 1))?;
+    for line in report::extremes(summary, month) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// What a reader must know: estimates, stand-ins, refusals, what does not fit.
+fn remarks(
+    common: &Common,
+    store: &Store,
+    plan: &ReplayPlan,
+    summary: &Summary,
+) -> Result<(), Failure> {
+    for recording in &plan.selection.recordings {
+        let sources = store.meter_sources(*recording).map_err(Failure::failed)?;
+        let estimates = sources
+            .iter()
+            .filter(|it| it.meter == "ref_cycles" && it.source.as_deref() == Some("estimate"));
+        for it in estimates {
+            say(&format!("ref_cycles in {}, {}: an estimate, {}", it.lane, it.start, it.note));
+        }
+    }
+    for note in footnotes(summary) {
+        say(&note);
+    }
+    for (key, group) in summary.groups().filter(|(_, group)| group.beyond > 0) {
+        let peak = group.peak.map(|peak| format!(" (largest peak {peak})")).unwrap_or_default();
+        say(&format!(
+            "{} in {}, {}: {} of {} touched more memory than they are billed for{peak}",
+            key.workload, key.lane, key.start, group.beyond, group.invocations
+        ));
+    }
+    if common.format == Format::Table {
+        say("--format json has all digits; --waste, --break-even and --explain say more");
+    }
+    Ok(())
+}

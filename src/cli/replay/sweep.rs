@@ -1,0 +1,128 @@
+//! `replay --memory sweep`: the cheapest memory size that the peak allows.
+//!
+//! Time is taken as it was measured. Where a provider gives CPU with memory, a
+//! smaller size would run longer: the sweep says what head-room costs, not how
+//! fast the function is.
+
+use std::process::ExitCode;
+
+use crate::cli::{Common, Failure, Outcome, say};
+use crate::meter::Meter;
+use crate::pricing::{Exact, Money};
+use crate::replay::{Group, Key, Summary, WhatIf};
+use crate::report::{Cell, Column, Format, Table};
+use crate::store::{ReplayPlan, Store};
+use crate::units::Bytes;
+
+const MIB: u64 = 1 << 20;
+
+/// Sizes that are tried, in MiB: those that providers name.
+const SIZES: [u64; 20] = [
+    64, 128, 192, 256, 320, 384, 512, 640, 768, 1_024, 1_280, 1_536, 1_769, 2_048, 3_008, 4_096,
+    5_120, 6_144, 8_192, 10_240,
+];
+
+/// Runs the command.
+pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome {
+    let now = store.simulate(plan).map_err(Failure::failed)?;
+    let peaks: Vec<u64> = now.groups().filter_map(|(_, group)| Some(group.peak?.0)).collect();
+    let (Some(least), Some(most)) = (peaks.iter().min(), peaks.iter().max()) else {
+        return Err(Failure::failed("no memory peak was measured, so no size can be ruled out"));
+    };
+    // Where memory comes in steps of 1 MiB, the peak itself is a size.
+    let mut sizes: Vec<u64> = peaks.iter().map(|peak| peak.div_ceil(MIB) * MIB).collect();
+    let named = SIZES.iter().map(|size| size * MIB);
+    sizes.extend(named.filter(|size| size >= least && *size / 2 <= (*most).max(64 * MIB)));
+    sizes.sort_unstable();
+    sizes.dedup();
+    let mut tried = Vec::new();
+    for size in sizes {
+        let mut what_if = plan.what_if.clone();
+        what_if.0.push((Meter::MemoryAllocated, size));
+        let plan = ReplayPlan { what_if: WhatIf(what_if.0), ..plan.clone() };
+        tried.push((size, store.simulate(&plan).map_err(Failure::failed)?));
+    }
+    let table = table(&now, &tried, plan.per_month.as_ref());
+    if table.is_empty() && common.format == Format::Table {
+        say("nothing is cheaper than what it is billed for now, at any size that the peak allows");
+        return Ok(ExitCode::SUCCESS);
+    }
+    common.print(&table)?;
+    if common.format == Format::Table {
+        let what = if plan.per_month.is_some() { "a month" } else { "a million, list prices" };
+        say(&format!("cost of {what}; {} sizes tried, none below the largest peak", tried.len()));
+        say("time is as measured: a provider that gives CPU with memory would take longer");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(now: &Summary, tried: &[(u64, Summary)], month: Option<&Exact>) -> Table {
+    let several = now.models().len() > 1;
+    let mut table = Table::new(&[
+        if several { Column::text("model", "model") } else { Column::hidden("model") },
+        Column::text("workload", "workload"),
+        Column::text("lane", "lane"),
+        Column::text("start", "start"),
+        Column::hidden("preset"),
+        Column::number("peak", "memory_peak_bytes"),
+        Column::number("best", "best_memory_bytes"),
+        Column::number("now", "cost_now"),
+        Column::number("then", "cost_best"),
+        Column::number("saves", "saving"),
+    ]);
+    for (index, info) in now.models().iter().enumerate() {
+        for (key, group) in now.groups() {
+            let Some(peak) = group.peak else { continue };
+            let Some(before) = cost(now, group, index, month) else { continue };
+            let best = best(tried, key, index, peak, month);
+            let Some((size, after)) = best.filter(|(_, after)| *after < before) else { continue };
+            table.push(row(info.id.as_str(), key, peak, Bytes(size), &before, &after));
+        }
+    }
+    table
+}
+
+/// The least cost of the sizes that fit; of several, the smallest size.
+fn best(
+    tried: &[(u64, Summary)],
+    key: &Key,
+    index: usize,
+    peak: Bytes,
+    month: Option<&Exact>,
+) -> Option<(u64, Money)> {
+    let fits = tried.iter().filter(|(size, _)| *size >= peak.0);
+    let costs = fits.filter_map(|(size, summary)| {
+        let group = summary.groups().find(|(other, _)| *other == key)?.1;
+        Some((*size, cost(summary, group, index, month)?))
+    });
+    costs.min_by(|(one, first), (other, second)| first.cmp(second).then(one.cmp(other)))
+}
+
+fn cost(summary: &Summary, group: &Group, index: usize, month: Option<&Exact>) -> Option<Money> {
+    if let Some(requests) = month {
+        return Some(summary.month(group, index, requests).ok()?.total);
+    }
+    let total = group.models.get(index).filter(|total| total.refusals() == 0)?;
+    let million = total.total.times(1_000_000);
+    million.as_exact().over(&Exact::from(total.billed)).map(Money::from)
+}
+
+fn row(id: &str, key: &Key, peak: Bytes, size: Bytes, before: &Money, after: &Money) -> Vec<Cell> {
+    let digits = std::num::NonZeroU64::MIN.saturating_add(3);
+    let money = |amount: &Money| Cell::new(amount.significant(digits), amount.to_plain_string());
+    let saved = before.as_exact() - after.as_exact();
+    let share = saved.over(before.as_exact()).unwrap_or_default();
+    let percent = (&share * &Exact::from(100)).rounded(0);
+    vec![
+        Cell::text(id),
+        Cell::text(&*key.workload),
+        Cell::text(&*key.lane),
+        Cell::text(&*key.start),
+        Cell::text(&*key.preset),
+        Cell::new(peak, peak.0),
+        Cell::new(size, size.0),
+        money(before),
+        money(after),
+        Cell::new(format!("{percent} %"), share.to_plain_string()),
+    ]
+}

@@ -1,0 +1,34 @@
+//! The rules of the format, what models come to, and properties that must hold
+//! for every usage and every text.
+
+mod hostile;
+mod mutations;
+mod shapes;
+
+use super::{PriceModel, shipped};
+
+const HEAD: &str = r#"id = "test"
+name = "Test"
+currency = "USD"
+granularity = "coarse"
+effective_from = 2025-08-01
+retrieved = 2025-08-02
+source = "by hand"
+rounding = "none"
+"#;
+
+/// One charge on the CPU time, with more lines for the charge and its factor.
+fn with(charge: &str, factor: &str) -> String {
+    format!(
+        "{HEAD}[[charge]]\nname = \"cpu\"\nprice = \"0.02\"\n{charge}\n\
+         [[charge.factor]]\nmeter = \"cpu_time\"\nunit = \"s\"\n{factor}\n"
+    )
+}
+
+fn parse(text: &str) -> PriceModel {
+    PriceModel::parse(text, "test.toml").unwrap()
+}
+
+fn complaint(text: &str) -> String {
+    PriceModel::parse(text, "test.toml").unwrap_err().to_string()
+}

@@ -1,0 +1,206 @@
+//! `replay` through the program itself: on recordings whose values are chosen,
+//! so that bills can be computed by hand.
+
+mod common;
+
+use common::{Place, numbers};
+use serde_json::Value;
+
+/// A database with one recording: 4 cold runs of `f` in the lane `native`
+/// (120 ms, 60 ms of CPU, 64 MiB of 1 GiB touched), and 4 warm ones in `wasm`
+/// (1 ms, all of it CPU, no cycles).
+fn place() -> Place {
+    let place = Place::new();
+    // Any command that opens the database makes its tables.
+    place.ok(&["history"]);
+    let connection = place.open();
+    connection
+        .execute_batch(
+            "INSERT INTO recording (id, started_at, status, owner, plan, host)
+                VALUES (1, '2026-11-21T10:00:00.000Z', 'done', '', '{}', '{}');
+             INSERT INTO lane (id, recording_id, name) VALUES (1, 1, 'native'), (2, 1, 'wasm');
+             INSERT INTO cell (id, recording_id, lane_id, workload, preset, start)
+                VALUES (1, 1, 1, 'f', 'small', 'cold'), (2, 1, 2, 'f', 'small', 'warm');
+             WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 4)
+             INSERT INTO invocation (cell_id, sequence, status, offset_ns, run_ns, wall_ns, cpu_ns,
+                cycles, memory_peak_bytes, memory_allocated_bytes)
+             SELECT 1, i, 'ok', i * 1000000000, 120000000, 120000000, 60000000, 150000000,
+                64 * 1048576, 1024 * 1048576 FROM n
+             UNION ALL
+             SELECT 2, i, 'ok', i * 1000000000, 1000000, 1000000, 1000000, NULL,
+                64 * 1048576, 1024 * 1048576 FROM n;",
+        )
+        .expect("a recording");
+    place
+}
+
+fn row<'a>(rows: &'a Value, pairs: &[(&str, &str)]) -> &'a Value {
+    let found = rows
+        .as_array()
+        .expect("rows")
+        .iter()
+        .find(|row| pairs.iter().all(|(key, value)| row[*key].as_str() == Some(*value)));
+    found.unwrap_or_else(|| panic!("no {pairs:?} in {rows:#}"))
+}
+
+#[test]
+fn every_model_fits_a_terminal_and_the_extremes_are_named() {
+    let place = place();
+    let run = place.ok(&["replay", "--model", "all"]);
+    let wide: Vec<&str> = run.stdout.lines().filter(|it| it.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+    for word in ["aws-lambda-x86 ", "cheapest on offer: ", "dearest on offer: ", "most wasteful: "]
+    {
+        assert!(run.stdout.contains(word), "{word} in {}", run.stdout);
+    }
+    assert!(run.stdout.lines().count() > 50, "{}", run.stdout);
+}
+
+#[test]
+fn waste_is_what_the_hand_computes() {
+    let place = place();
+    let args = ["replay", "--waste", "--model", "aws-lambda-x86", "--format", "json"];
+    let rows = place.ok(&args).json();
+    let cold = row(&rows, &[("lane", "native")]);
+    // 4 x 0.12 GB-s x 0.0000166667 = 0.000008000016, half of it waiting; of the
+    // other half a sixteenth of the memory is touched; 4 x 0.0000002 of fees.
+    for (part, amount) in [
+        ("total", "0.000008800016"),
+        ("idle", "0.000004000008"),
+        ("used", "0.0000002500005"),
+        ("headroom", "0.0000037500075"),
+        ("rounding", "0"),
+        ("startup", "0"),
+        ("fees", "0.0000008"),
+        ("unmeasured", "0"),
+    ] {
+        assert_eq!(cold[part], *amount, "{part}");
+    }
+}
+
+#[test]
+fn a_month_has_allowances_and_is_stored_with_its_positions() {
+    let place = place();
+    let model = ["replay", "--model", "aws-lambda-x86", "--per-month", "10M", "--format", "json"];
+    let rows = place.ok(&model).json();
+    // 10 M x 0.12 GB-s - 400,000 = 800,000 x 0.0000166667 = 13.33336; 9 x 0.20.
+    assert_eq!(row(&rows, &[("lane", "native")])["month_total"], "15.13");
+    let connection = place.open();
+    let billable: String = connection
+        .query_row(
+            "SELECT billable FROM v_settlement WHERE lane = 'native' AND position = 'duration'",
+            [],
+            |row| row.get(0),
+        )
+        .expect("a settlement");
+    assert_eq!(billable, "800000");
+    let free = [&model[..], &["--no-free"]].concat();
+    let rows = place.ok(&free).json();
+    assert_eq!(row(&rows, &[("lane", "native")])["month_total"], "22");
+}
+
+#[test]
+fn what_if_and_filters_make_simulations_of_their_own() {
+    let place = place();
+    let bill = |more: &[&str]| {
+        let args = [&["replay", "--model", "aws-lambda-x86", "--format", "json"], more].concat();
+        place.ok(&args).json()
+    };
+    let all = bill(&[]);
+    assert_eq!(row(&all, &[("lane", "all")])["invocations"], 8);
+    let one = bill(&["--lane", "native"]);
+    assert_eq!(row(&one, &[("lane", "all")])["coarse_total"], "0.000008800016");
+    // A quarter of the memory: a quarter of 0.000008000016, and the requests.
+    let quarter = bill(&["--lane", "native", "--memory", "256MiB"]);
+    assert_eq!(row(&quarter, &[("lane", "all")])["coarse_total"], "0.000002800004");
+    assert_eq!(bill(&["--start", "warm"]), bill(&["--lane", "wasm"]));
+    // The two warm ones differ by their filter; the same again is not stored.
+    bill(&["--lane", "native"]);
+    assert_eq!(numbers(&place.open(), "SELECT COUNT(*) FROM simulation"), [5]);
+}
+
+#[test]
+fn a_sweep_finds_the_smallest_size_that_the_peak_allows() {
+    let place = place();
+    let args = ["replay", "--memory", "sweep", "--model", "aws-lambda-x86", "--format", "json"];
+    let rows = place.ok(&args).json();
+    let cold = row(&rows, &[("lane", "native")]);
+    // The peak is 64 MiB, and Lambda bills 128 MiB at least: 64 costs the same.
+    assert_eq!(cold["best_memory_bytes"], 64 << 20);
+    // An eighth of 2.000004 a million, and 0.20.
+    assert_eq!(cold["cost_now"], "2.200004");
+    assert_eq!(cold["cost_best"], "0.4500005");
+    assert_eq!(numbers(&place.open(), "SELECT COUNT(*) FROM simulation"), [0]);
+}
+
+#[test]
+fn a_break_even_price_keeps_the_revenue() {
+    let place = place();
+    let rows = place.ok(&["replay", "--break-even", "--format", "json"]).json();
+    // By CPU time: 4 x 60 ms and 4 x 1 ms pay 0.000008800016 and 4 x (0.0000000166667
+    // + 0.0000002); 240 of 244 ms are the first's.
+    let cold = row(&rows, &[("fine_model", "per-cpu-ms"), ("lane", "native")]);
+    let coarse = 0.000_008_800_016_f64;
+    let other = 4.0 * (0.000_000_016_666_7 + 0.000_000_2);
+    let expected = (coarse + other) * 240.0 / 244.0 / coarse;
+    let ratio: f64 = cold["ratio"].as_str().expect("a ratio").parse().expect("a number");
+    assert!((ratio - expected).abs() < 1e-6, "{ratio} and {expected}");
+    assert_eq!((&cold["more"], &cold["invocations"]), (&4.into(), &4.into()));
+    // No cycles in `wasm`, so only `native` is compared by cycles.
+    let by_cycles = row(&rows, &[("fine_model", "per-cycle"), ("lane", "native")]);
+    assert_eq!(by_cycles["ratio"], "1");
+}
+
+#[test]
+fn a_cell_and_an_invocation_are_explained() {
+    let place = place();
+    let cell = place.ok(&["replay", "--explain", "native/cold", "--model", "aws-lambda-x86"]);
+    for shown in ["1 GiB x 0.12 s", "= 0.48 GB-s", "= $0.000008000016", "$0.000008800016"] {
+        assert!(cell.stdout.contains(shown), "{shown} in\n{}", cell.stdout);
+    }
+    let one = place.ok(&["replay", "--explain", "1", "--model", "aws-lambda-x86"]);
+    for shown in ["120 ms = 0.12 s", "$0.000002200004", "idle", "headroom"] {
+        assert!(one.stdout.contains(shown), "{shown} in\n{}", one.stdout);
+    }
+    let wrong = place.run(&["replay", "--explain", "natve"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("did you mean `native`?"), "{}", wrong.stderr);
+    assert_eq!(place.run(&["replay", "--explain", "99"]).code, 1);
+}
+
+#[test]
+fn a_model_that_is_named_and_refuses_shows_in_the_exit_status() {
+    let place = place();
+    let run = place.run(&["replay", "--model", "aws-lambda-x86,per-wasm-op"]);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stderr.contains("`wasm_ops` was not measured"), "{}", run.stderr);
+}
+
+#[test]
+fn wrong_arguments_say_what_would_be_right() {
+    let place = place();
+    for (args, hint) in [
+        (&["--model", "aws-lambda-x68"][..], "did you mean `aws-lambda-x86`?"),
+        (&["--set", "tmp_storag=1GiB"], "did you mean `tmp_storage`?"),
+        (&["--set", "tmp_storage"], "write NAME=VALUE"),
+        (&["--memory", "256MB"], "write MiB or GiB"),
+        (&["--per-month", "many"], "3_000_000"),
+        (&["--start", "hot"], "cold, warm"),
+        (&["--since", "yesterday"], "yesterday"),
+        (&["--days", "400"], "1..=366"),
+    ] {
+        let run = place.run(&[&["replay"], args].concat());
+        assert_eq!(run.code, 2, "{args:?}: {}", run.stderr);
+        assert!(run.stderr.contains(hint), "{args:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn bills_of_invocations_can_be_left_out_or_asked_for() {
+    let place = place();
+    let count = || numbers(&place.open(), "SELECT COUNT(*) FROM bill")[0];
+    place.ok(&["replay", "--model", "aws-lambda-x86", "--bills", "none"]);
+    assert_eq!(count(), 0);
+    place.ok(&["replay", "--model", "aws-lambda-x86", "--bills", "all"]);
+    assert_eq!(count(), 8);
+}
