@@ -88,7 +88,6 @@ impl Grid {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half of 128 bits has 64")]
     pub(super) fn by_wide(self, value: u64) -> u64 {
         // One below a multiple and one above it differ by a step; 0 has none.
         let some = u64::from(value != 0);

@@ -108,8 +108,9 @@ fn read_by(model: &PriceModel, terms: &Terms, with_split: bool) -> Signals {
                 }
             }
             if with_split {
-                let phases = waste::startup_phases(&factor.measure);
-                phases.into_iter().for_each(|phase| signals.insert(Signal::Phase(phase)));
+                for phase in waste::startup_phases(&factor.measure) {
+                    signals.insert(Signal::Phase(phase));
+                }
             }
         }
     }

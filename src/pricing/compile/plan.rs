@@ -309,7 +309,7 @@ impl Planner<'_> {
     /// The column of `value` x `per`.
     pub(super) fn over(&mut self, value: &Value, per: u64) -> Planned<usize> {
         match value {
-            Value::Column { at, per: own } => self.by(*at, per / own),
+            Value::Column { at, per: own } => Ok(self.by(*at, per / own)),
             Value::Constant(value) => {
                 let whole = (value * &Exact::from(per)).to_u64().ok_or(Stop::Slow)?;
                 Ok(self.shared.columns.add(Op::Const(whole)))
@@ -317,8 +317,8 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn by(&mut self, at: usize, by: u64) -> Planned<usize> {
-        Ok(if by == 1 { at } else { self.shared.columns.add(Op::Times(at, by)) })
+    pub(super) fn by(&mut self, at: usize, by: u64) -> usize {
+        if by == 1 { at } else { self.shared.columns.add(Op::Times(at, by)) }
     }
 
     fn lookup(&mut self, key: usize, rows: &[Row]) -> Planned<Value> {
@@ -350,7 +350,7 @@ impl Planner<'_> {
             Value::Constant(value) => Ok(Value::Constant(&value * &by)),
             Value::Column { at, per } => {
                 let (numerator, denominator) = parts(&by)?;
-                let at = self.by(at, numerator)?;
+                let at = self.by(at, numerator);
                 Ok(Value::Column { at, per: per.checked_mul(denominator).ok_or(Stop::Slow)? })
             }
         }

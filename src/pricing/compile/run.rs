@@ -46,12 +46,11 @@ struct Total {
 
 impl Total {
     fn add(&mut self, more: u128) {
-        match self.low.checked_add(more) {
-            Some(sum) => self.low = sum,
-            None => {
-                self.high += self.low;
-                self.low = more;
-            }
+        if let Some(sum) = self.low.checked_add(more) {
+            self.low = sum;
+        } else {
+            self.high += self.low;
+            self.low = more;
         }
     }
 

@@ -12,6 +12,7 @@ use crate::pricing::waste::{self, Role, Waste};
 
 /// How the quantity of a charge is split.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one a charge")]
 pub(super) enum SplitPlan {
     /// A fee, whatever happens.
     Fee,
@@ -170,7 +171,7 @@ impl Planner<'_> {
         let unit = &Exact::from(per) * &factor.size;
         let (up, down) = parts(&unit.over(&waste::memory_size(factor)).unwrap_or_default())?;
         let peak = self.shared.columns.add(Op::Read(peak));
-        let (peak, given) = (self.by(peak, up)?, self.by(at, down)?);
+        let (peak, given) = (self.by(peak, up), self.by(at, down));
         let least = self.shared.columns.add(Op::Min(peak, given));
         let whole = &unit * &Exact::from(down);
         Ok(Some(others.with(least, &whole.reciprocal().unwrap_or_default())))
@@ -189,7 +190,7 @@ impl Planner<'_> {
         let given = self.shared.columns.add(Op::Product(share, running));
         let unit = &Exact::from(per) * &factor.size;
         let one = (&unit * &Exact::from(1000)).over(&waste::cpu_size(factor)).unwrap_or_default();
-        let worked = self.by(busy, one.to_u64().ok_or(Stop::Slow)?)?;
+        let worked = self.by(busy, one.to_u64().ok_or(Stop::Slow)?);
         let least = self.shared.columns.add(Op::Min(given, worked));
         Ok((least, clock.scale.over(&unit).unwrap_or_default()))
     }
@@ -219,7 +220,7 @@ impl Planner<'_> {
             }
         }
         let before = match before {
-            Some(at) => self.by(at, whole)?,
+            Some(at) => self.by(at, whole),
             None => self.shared.columns.add(Op::Const(0)),
         };
         let startup = self.shared.columns.add(Op::Min(before, time));
@@ -227,7 +228,7 @@ impl Planner<'_> {
         let cpu = Signal::Meter(Meter::CpuTime);
         let busy = if self.present.has(cpu) {
             let cpu = self.shared.columns.add(Op::Read(cpu));
-            let cpu = self.by(cpu, whole)?;
+            let cpu = self.by(cpu, whole);
             let cpu = self.shared.columns.add(Op::Sub(cpu, before));
             let run = self.shared.columns.add(Op::Sub(passed, startup));
             let mut busy = self.shared.columns.add(Op::Min(cpu, run));
@@ -253,7 +254,7 @@ impl Planner<'_> {
             let own = &self.multiplier(times)? * by;
             let whole = (&own * &Exact::from(per)).to_u64().ok_or(Stop::Slow)?;
             let read = self.plain(measure)?;
-            let at = self.by(read, whole)?;
+            let at = self.by(read, whole);
             longest = Some(match longest {
                 Some(longest) => self.shared.columns.add(Op::Max(longest, at)),
                 None => at,
