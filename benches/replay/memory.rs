@@ -80,16 +80,12 @@ impl Duck {
         let output = BufReader::new(child.stdout.take().expect("piped"));
         let mut duck = Self { child, input, output, version: String::new() };
         let greeting = duck.line();
-        match greeting.strip_prefix("ready ") {
-            Some(version) => {
-                duck.version = version.to_owned();
-                Some(duck)
-            }
-            None => {
-                println!("{greeting}");
-                None
-            }
-        }
+        let Some(version) = greeting.strip_prefix("ready ") else {
+            println!("{greeting}");
+            return None;
+        };
+        version.clone_into(&mut duck.version);
+        Some(duck)
     }
 
     fn line(&mut self) -> String {
@@ -214,7 +210,7 @@ fn report(rows: usize, mut times: Times, duck: Option<&Duck>, error: f64) {
     let Some(duck) = duck else { return };
     let name = format!("DuckDB {}, ", duck.version);
     let exact = line(&format!("{name}integers"), &mut times.exact, "exact, the same sums");
-    let how = format!("off by {error:.0e}");
+    let how = format!("within {:.0e}", error.max(f64::EPSILON));
     let double = line(&format!("{name}DOUBLE"), &mut times.double, &how);
     if error > 1e-9 {
         println!("WRONG: DuckDB's sums in floating point are off by {error}");

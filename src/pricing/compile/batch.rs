@@ -97,6 +97,8 @@ impl FromIterator<Signal> for Signals {
 #[derive(Debug, Clone)]
 pub struct Batch {
     present: Signals,
+    /// The same in order.
+    signals: Vec<Signal>,
     len: usize,
     columns: Vec<Vec<u64>>,
     /// All bits that occur in a column: a bound of its values.
@@ -109,6 +111,7 @@ impl Batch {
     pub fn new(present: Signals) -> Self {
         Self {
             present,
+            signals: Signal::all().filter(|signal| present.has(*signal)).collect(),
             len: 0,
             columns: vec![Vec::new(); Signal::COUNT],
             bits: vec![0; Signal::COUNT],
@@ -125,7 +128,10 @@ impl Batch {
                 batch.len = values.len();
             }
             if values.len() == batch.len {
-                batch.present.insert(signal);
+                if !batch.present.has(signal) {
+                    batch.present.insert(signal);
+                    batch.signals.push(signal);
+                }
                 batch.bits[signal.index()] = values.iter().fold(0, |bits, value| bits | value);
                 batch.columns[signal.index()] = values;
             }
@@ -133,11 +139,10 @@ impl Batch {
         batch
     }
 
-    /// Adds a row: `value` is asked for every column, in the order of
-    /// [`Signal::all`].
+    /// Adds a row: `value` is asked for every column.
     pub fn push(&mut self, mut value: impl FnMut(Signal) -> u64) {
-        for signal in Signal::all().filter(|signal| self.present.has(*signal)) {
-            let value = value(signal);
+        for signal in &self.signals {
+            let value = value(*signal);
             let index = signal.index();
             self.bits[index] |= value;
             self.columns[index].push(value);

@@ -108,8 +108,7 @@ fn read_by(model: &PriceModel, terms: &Terms, with_split: bool) -> Signals {
                 }
             }
             if with_split {
-                let phases = waste::startup_phases(&factor.measure);
-                for phase in phases {
+                for phase in waste::startup_phases(&factor.measure) {
                     signals.insert(Signal::Phase(phase));
                 }
             }

@@ -118,9 +118,13 @@ impl Op {
 const LAST: u64 = (1 << 63) - 1;
 
 /// `a - b`, or 0, for values up to [`MOST`].
+///
+/// The highest bit is lent to `a` and comes back unless `b` is larger: a
+/// comparison of 64 bits would cost processors that have none twice as much.
 const fn above(a: u64, b: u64) -> u64 {
-    let difference = a.wrapping_sub(b);
-    difference & (difference >> 63).wrapping_sub(1)
+    let difference = (a | !LAST) - b;
+    let back = difference & !LAST;
+    difference & (back - (back >> 63))
 }
 
 /// Counting all that are below is quicker than searching the few there are:
