@@ -2,6 +2,7 @@
 //! for every usage and every text.
 
 mod evaluate;
+mod factors;
 mod hostile;
 mod mutations;
 mod properties;

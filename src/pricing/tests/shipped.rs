@@ -136,6 +136,19 @@ fn whole_files_of_the_documentation_are_accepted_and_bill_their_examples() {
 }
 
 #[test]
+fn the_tutorial_quotes_what_the_program_says() {
+    let files: Vec<&str> = blocks().into_iter().filter(|it| it.contains("\"nimbus\"")).collect();
+    let [first, whole] = files[..] else { panic!("two steps") };
+    let wrong = first.replace("grid = \"256 MiB\"", "grid = \"256 MiBs\"");
+    let error = PriceModel::parse_all(&wrong, "nimbus.toml").unwrap_err();
+    assert!(PAGE.contains(&format!("error: {error}\n")), "{error}");
+    let model = parse(&whole.replace("above = \"5 GB\"\n", ""));
+    let failure = model.examples()[0].check(&model).unwrap_err().to_string();
+    let (_, figures) = failure.split_once(" expects ").unwrap();
+    assert!(PAGE.contains(&format!("expects {figures}\n")), "{failure}");
+}
+
+#[test]
 fn parts_of_files_in_the_documentation_are_accepted_where_they_belong() {
     let head = block("id = \"example\"");
     let fallbacks = block("tried in the order of the file");
