@@ -2,7 +2,7 @@
 //! quantities and their decomposition as sums of products of columns, without
 //! looking at a row for what is the same in all of them.
 //!
-//! [`super::evaluate`] and [`super::waste`] are the definition; here is the
+//! `evaluate` and `waste` are the definition; here is the
 //! same in integers of 64 bits, a stretch of rows at a time, exact: every
 //! column has a bound, and where a bound or a constant does not fit, the rows
 //! go through the definition one by one.

@@ -12,7 +12,6 @@ use crate::pricing::waste::{self, Role, Waste};
 
 /// How the quantity of a charge is split.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "there is one a charge")]
 pub(super) enum SplitPlan {
     /// A fee, whatever happens.
     Fee,
