@@ -157,6 +157,9 @@ impl Dimension {
         if self == Self::Number {
             // It is shown on bills, and joined with other units there.
             let word = |c: char| !c.is_whitespace() && !c.is_control();
+            if matches!(name, "k" | "K" | "M" | "G" | "B") {
+                return Err(format!("`{name}` is no unit: write all digits, as in 4000000"));
+            }
             return if (1..=MAX_WORD_CHARS).contains(&name.chars().count()) && name.chars().all(word)
             {
                 Ok(1)

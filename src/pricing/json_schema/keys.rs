@@ -134,7 +134,7 @@ pub(super) const CHARGE: &[Key] = &[
     may("package", Is::A("quantity"), PACKAGE),
     may("tier", Is::List("tier", 0, MANY), TIER),
     may("pool", Is::A("name"), "the pool that has the price"),
-    may("weight", Is::A("decimal"), "units of the pool for one unit of the charge; 1 unless given"),
+    may("weight", Is::A("ratio"), "units of the pool for one unit of the charge; 1 unless given"),
     may("when", Is::A("input_name"), "only if this switch is on"),
     may("unless", Is::A("input_name"), "only if this switch is off"),
     may("factor", Is::List("factor", 0, limits::FACTORS), "multiplied with each other"),
@@ -149,7 +149,7 @@ pub(super) const FACTOR: &[Key] = &[
     may("table", Is::List("row", 0, limits::ROWS), "the value of the first row that reaches up"),
     may("max_of", Is::List("measure", 2, limits::ALTERNATIVES), "the largest of several"),
     must("unit", Is::A("name"), "what the value is counted in"),
-    may("times", Is::A("times"), "multiplied by a decimal, or by an input"),
+    may("times", Is::A("times"), "multiplied by a decimal, a fraction or an input"),
     may("above", Is::A("quantity"), "only what is above that"),
     may("at_most", Is::A("quantity"), "never more than that"),
     may("limit", Is::A("quantity"), "a usage beyond it is refused: it is not on offer"),
@@ -168,7 +168,7 @@ pub(super) const MEASURE: &[Key] = &[
     may("meter", Is::A("meter_or_requests"), "the value of that meter"),
     may("phases", Is::List("phase", 1, 4), "the sum of these phases"),
     may("input", Is::A("input_name"), "a quantity that nobody measures"),
-    may("times", Is::A("times"), "multiplied by a decimal, or by an input"),
+    may("times", Is::A("times"), "multiplied by a decimal, a fraction or an input"),
 ];
 
 pub(super) const FALLBACK: &[Key] = &[

@@ -16,6 +16,8 @@ use super::unit::{Dimension, Gigabyte, Phase};
 use crate::meter::Meter;
 
 const DECIMAL: &str = r"[0-9]+(\.[0-9]+)?";
+/// One decimal over another that is not 0.
+const FRACTION: &str = r"[0-9]+(\.[0-9]+)?/([1-9][0-9]*(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)";
 const INPUT_NAME: &str = "[a-z][a-z0-9_]{0,63}";
 
 /// Dimensions that a meter can have, and requests.
@@ -241,7 +243,11 @@ fn values() -> Map<String, Value> {
             { "type": "integer", "minimum": 1 },
             { "$ref": "#/$defs/decimal", "not": { "pattern": r"^[0.]*$" } },
         ] },
-        "times": text(&format!("{DECIMAL}|{INPUT_NAME}"), "a decimal, or the name of an input"),
+        "ratio": text(&format!("{DECIMAL}|{FRACTION}"), "a decimal or a fraction such as 5/48"),
+        "times": text(
+            &format!("{DECIMAL}|{FRACTION}|{INPUT_NAME}"),
+            "a decimal, a fraction, or the name of an input",
+        ),
         "quantity": text(&quantity, "a decimal and a unit"),
         "input_value": { "anyOf": [
             { "type": "boolean" },
