@@ -20,6 +20,9 @@ use crate::meter::{Meter, Provenances, Usage};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Limits, OutputDigest, Preset, Workload};
 
+/// Why no lane says what share of a CPU it gives.
+const WHOLE_CPU: &str = "no lane limits CPU: a function may use whole ones";
+
 /// Whether the sandbox is made for the invocation or was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StartKind {

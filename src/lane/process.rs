@@ -155,6 +155,7 @@ fn provenances(counters: &Counters, tsc_hz: Option<u64>) -> Provenances {
         "peak resident set of the largest process; never below the launcher's, under 1 MiB",
     );
     all.set(Meter::MemoryAllocated, Source::Plan, "the memory limit");
+    all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
     all.set(Meter::Wall, Source::Clock, "create + start + run");
     all.set_sampled();
     for meter in [Meter::IoRead, Meter::IoWrite] {

@@ -40,10 +40,7 @@ pub enum PricingError {
 
 /// No built-in price model has that id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "there is no price model `{id}`{}: there are {known}",
-    .nearest.as_ref().map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
-)]
+#[error("there is no price model `{id}`: {}", instead(.nearest.as_deref(), known))]
 pub struct UnknownModel {
     /// The id that was asked for.
     pub id: String,
@@ -51,6 +48,14 @@ pub struct UnknownModel {
     pub nearest: Option<String>,
     /// All ids, for people.
     pub known: String,
+}
+
+/// The nearest id, or all there are.
+fn instead(nearest: Option<&str>, known: &str) -> String {
+    match nearest {
+        Some(near) => format!("did you mean `{near}`? (`cyclometer pricing list` has all)"),
+        None => format!("there are {known}"),
+    }
 }
 
 /// Something wrong at a place in the text.

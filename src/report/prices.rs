@@ -248,9 +248,7 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
     if let Some((index, share)) = shares.max_by(|(_, one), (_, other)| one.cmp(other)) {
         let id = &summary.models()[index].id;
         let percent = (&share * &Exact::from(100)).rounded(1);
-        lines.push(format!(
-            "most wasteful: {id}, {percent} % of its bill is for work that was never done"
-        ));
+        lines.push(format!("most wasteful: {id}, {percent} % for work that was never done"));
     }
     lines.push("waste: idle time, head-room, rounding, start-up; --waste has each".to_owned());
     if month.is_none() && (0..summary.models().len()).any(|index| has_fees(summary, index)) {

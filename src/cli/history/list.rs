@@ -225,16 +225,32 @@ fn simulations(store: &Store, filter: &Filter) -> Result<Table, Failure> {
             Cell::text(info.recordings),
             Cell::new(moment(&info.created_at), info.created_at),
             Cell::new(info.invocations, info.invocations),
-            Cell::text(info.models),
+            Cell::new(few(&info.models), info.models.clone()),
             Cell::text(info.label.unwrap_or_else(String::new)),
         ]);
     }
     Ok(table)
 }
 
+/// The first of many names, and how many more there are.
+fn few(names: &str) -> String {
+    const SHOWN: usize = 3;
+    let all: Vec<&str> = names.split(' ').collect();
+    if all.len() <= SHOWN + 1 {
+        return names.to_owned();
+    }
+    format!("{} and {} more", all[..SHOWN].join(" "), all.len() - SHOWN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_names_are_counted() {
+        assert_eq!(few("a b c d"), "a b c d");
+        assert_eq!(few("a b c d e"), "a b c and 2 more");
+    }
 
     #[test]
     fn moments_are_days_minutes_or_spans() {

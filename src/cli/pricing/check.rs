@@ -126,7 +126,9 @@ fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<b
             *sum += own;
         }
     }
-    common.print(if options.examples { &by_example } else { &by_model })?;
+    if !models.is_empty() {
+        common.print(if options.examples { &by_example } else { &by_model })?;
+    }
     let [pass, disputed, fail] = counts;
     say(&format!(
         "{} models, {} examples: {pass} pass, {disputed} disputed, {fail} fail",

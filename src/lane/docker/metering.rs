@@ -175,6 +175,7 @@ pub(super) fn account(
     };
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
     sources.set(Meter::MemoryAllocated, Source::Plan, "the container's memory limit");
+    sources.missing(Meter::VcpuAllocated, crate::lane::WHOLE_CPU);
     usage.set(Meter::Wall, wall(&phases));
     sources.set(
         Meter::Wall,

@@ -240,6 +240,7 @@ fn set_common(all: &mut Provenances, fuel: bool) {
     }
     all.set(Meter::LinearMemory, Source::Limiter, "linear memories at the end; they never shrink");
     all.set(Meter::MemoryAllocated, Source::Plan, "the limit of the linear memories");
+    all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
 }
 
 /// How a reported call ended, in the words of the store.

@@ -69,9 +69,11 @@ fn models_are_found_by_id_or_by_a_hint() {
     let error = find("per-cycel").unwrap_err();
     assert_eq!(error.nearest.as_deref(), Some("per-cycle"));
     let message = error.to_string();
-    let expected = "there is no price model `per-cycel` (did you mean `per-cycle`?): there are ";
+    let expected = "there is no price model `per-cycel`: did you mean `per-cycle`?";
     assert!(message.starts_with(expected), "{message}");
-    assert!(find("gold").unwrap_err().nearest.is_none());
+    let error = find("gold").unwrap_err();
+    assert!(error.nearest.is_none());
+    assert!(error.to_string().contains(", per-cycle, "), "{error}");
 }
 
 #[test]
