@@ -17,7 +17,7 @@ use thiserror::Error;
 pub(super) const MAX_FILE_CHARS: usize = 40;
 
 /// Longest number accepted when a stored amount is read back, in characters.
-const MAX_STORED_CHARS: usize = 4096;
+const MAX_STORED_CHARS: usize = 65_536;
 
 /// Most digits after the point that a rounding function gives.
 const MAX_ROUNDED_DIGITS: u32 = 100;
@@ -382,7 +382,7 @@ mod tests {
             assert_eq!(text.parse::<Exact>(), Err(DecimalError::Exponent), "{text:?}");
         }
         assert_eq!("-0.2".parse::<Exact>(), Err(DecimalError::Negative));
-        assert_eq!("1".repeat(4097).parse::<Exact>(), Err(DecimalError::TooLong(4096)));
+        assert_eq!("1".repeat(65_537).parse::<Exact>(), Err(DecimalError::TooLong(65_536)));
         assert_eq!("1/0".parse::<Exact>(), Err(DecimalError::Malformed));
     }
 

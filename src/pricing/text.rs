@@ -68,7 +68,10 @@ impl TryFrom<String> for Label {
         if text.chars().count() > MAX_LABEL_CHARS {
             return Err(format!("this text has more than {MAX_LABEL_CHARS} characters"));
         }
-        if text.contains(char::is_control) {
+        // Marks that reverse the direction of writing could make one price look
+        // like another.
+        let reverses = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if text.contains(char::is_control) || text.contains(reverses) {
             return Err("this text holds a control character, such as a line break".to_owned());
         }
         Ok(Self(text.into()))

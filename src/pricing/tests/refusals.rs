@@ -26,6 +26,7 @@ fn heads() {
         ("id = \"test\"", "▸idd = \"test\"", "unknown field `idd`: did you mean `id`?"),
         ("name = \"Test\"", "name = ▸\" \"", "this text is empty"),
         ("name = \"Test\"", "name = ▸\"a\\nb\"", "this text holds a control character"),
+        ("name = \"Test\"", "name = ▸\"a\\u202eb\"", "this text holds a control character"),
         ("\"USD\"", "▸\"$\"", "a currency is three to five capital letters"),
         ("\"USD\"", "▸\"DOLLAR\"", "a currency is three to five capital letters"),
         ("\"coarse\"", "▸\"rough\"", "unknown variant `rough`, expected one of `coarse`"),
