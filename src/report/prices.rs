@@ -161,15 +161,18 @@ pub fn price_matrix(summary: &Summary, month: Option<&Exact>) -> Table {
     columns.push(("waste".to_owned(), true));
     let mut table = Table::of(columns);
     let overall = summary.overall();
+    let mut currency = "USD";
     for (index, _) in order(summary, &overall, month) {
         let info = &summary.models()[index];
+        if info.currency != currency {
+            currency = &info.currency;
+            let mut heading = vec![Cell::text(format!("in {currency}:"))];
+            heading.extend((0..=lanes.len()).map(|_| Cell::text("")));
+            table.push(heading);
+        }
         let ended = if ended(summary, index) { "*" } else { "" };
         let fees = if month.is_none() && has_fees(summary, index) { "+" } else { "" };
-        let name = match info.currency.as_str() {
-            "USD" => format!("{}{ended}{fees}", info.id),
-            other => format!("{}{ended}{fees} {other}", info.id),
-        };
-        let mut row = vec![Cell::text(name)];
+        let mut row = vec![Cell::text(format!("{}{ended}{fees}", info.id))];
         for (_, group) in &lanes {
             let price = Price::read(summary, group, index, month);
             let shown = price.amount().map(|it| (shown(it, month), it.to_plain_string()));
