@@ -234,7 +234,7 @@ fn values() -> Map<String, Value> {
         "label": {
             "type": "string",
             "maxLength": MAX_LABEL_CHARS,
-            "pattern": r"^(?=.*\S)[^\u0000-\u001F\u007F-\u009F]+$",
+            "pattern": r"^(?=.*\S)[^\u0000-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]+$",
             "description": "text on one line",
         },
         "name": { "type": "string" },
