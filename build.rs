@@ -36,7 +36,8 @@ fn main() {
         writeln!(table, "Embedded {{ name: {name:?}, files: &[").expect("memory");
         for file in files(&folder) {
             let base = file.file_name().expect("a file").to_string_lossy().into_owned();
-            writeln!(table, "({base:?}, include_bytes!({:?})),", text(&file)).expect("memory");
+            let included = included("include_bytes", &root, &file);
+            writeln!(table, "({base:?}, {included}),").expect("memory");
         }
         writeln!(table, "], native: include_bytes!({:?}) }},", text(&native)).expect("memory");
     }
@@ -52,11 +53,19 @@ fn price_models(root: &Path) -> String {
         let base = file.file_name().expect("a file").to_string_lossy().into_owned();
         if file.extension().is_some_and(|kind| kind == "toml") {
             let name = format!("pricing/{base}");
-            writeln!(table, "({name:?}, include_str!({:?})),", text(&file)).expect("memory");
+            let included = included("include_str", root, &file);
+            writeln!(table, "({name:?}, {included}),").expect("memory");
         }
     }
     table.push_str("];\n");
     table
+}
+
+/// A file of the repository, found from where the crate is now: build output
+/// may be shared by several checkouts.
+fn included(by: &str, root: &Path, file: &Path) -> String {
+    let inside = file.strip_prefix(root).expect("a file of the repository");
+    format!("{by}!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/\", {:?}))", text(inside))
 }
 
 /// A path as a Rust string literal needs it.
