@@ -173,6 +173,18 @@ impl Replayer {
         self.groups.len() - 1
     }
 
+    /// The same for the rows of another cell, which are of other instances:
+    /// their clocks begin anew.
+    pub fn cell(&mut self, key: &Key) -> usize {
+        let at = self.group(key);
+        if let (Some(program), Some(group)) = (&mut self.instances, self.groups.get_mut(at))
+            && let Some(done) = group.open.finish()
+        {
+            done.push(&mut group.stretches, program);
+        }
+        at
+    }
+
     /// Adds a row to a group: what was measured, and the value of each signal
     /// of it.
     pub fn push(&mut self, group: usize, offset: Nanos, mut present: Signals, values: &mut Values) {

@@ -145,6 +145,24 @@ fn overlapping_requests_pay_for_one_instance() {
     assert_eq!(vcpu(vec![at(0, "cold"), at(500, "cold")]), pair("2"));
 }
 
+/// Two recordings of the same lane begin at 0 each: their requests share no
+/// instance, though their offsets overlap.
+#[test]
+fn instances_of_another_recording_are_others() {
+    let contracts = Arc::new(vec![contract(find("google-cloud-run").unwrap())]);
+    let mut replayer = Replayer::new(contracts, WhatIf::default());
+    let row = row(1, "a", "warm", 1_000, None);
+    for _ in 0..2 {
+        assert_eq!(replayer.cell(&row.key), 0);
+        replayer.push_row(&row);
+    }
+    let summary = replayer.finish();
+    let total = summary.overall();
+    let charges = summary.models()[0].charges.iter().zip(&total.models[0].charges);
+    let mut seconds = charges.filter(|((_, unit), _)| &**unit == "vCPU-s");
+    assert_eq!(seconds.next().map(|(_, it)| it.quantity.clone()), Some(Exact::from(2)));
+}
+
 #[test]
 fn what_if_replaces_what_was_measured() {
     let contracts = Arc::new(models().to_vec());

@@ -130,9 +130,10 @@ pub(super) fn scan(
         let group = match current {
             Some((known, group)) if known == cell => group,
             _ => {
+                // Where order matters, the rows of a cell stand together.
                 let group = cells
                     .get(&cell)
-                    .map(|key| *groups.entry(cell).or_insert_with(|| replayer.group(key)));
+                    .map(|key| *groups.entry(cell).or_insert_with(|| replayer.cell(key)));
                 current = Some((cell, group));
                 group
             }
