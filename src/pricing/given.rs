@@ -177,7 +177,7 @@ impl<'a> Given<'a> {
             let times = matches!(factor.times, Times::Input(index) if index == input);
             times || of(&factor.measure, input)
         };
-        let mut by = self.model.shared_charges().iter().filter(|charge| {
+        let mut by = self.model.shared().iter().filter(|charge| {
             let switch = charge.condition.is_some_and(|(index, _)| index == input);
             switch || charge.factors.iter().any(reads)
         });

@@ -141,10 +141,6 @@ impl PriceModel {
         &self.charges
     }
 
-    pub(super) fn shared_charges(&self) -> &[Arc<Charge>] {
-        &self.charges
-    }
-
     /// The positions of a monthly bill.
     #[must_use]
     pub fn pools(&self) -> &[Pool] {

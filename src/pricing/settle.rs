@@ -112,7 +112,7 @@ impl PriceModel {
         terms: &Terms,
     ) -> Result<Vec<Subtotal>, Refusal> {
         let mut sums = Vec::new();
-        for charge in self.shared_charges() {
+        for charge in self.shared() {
             let mut quantity = Exact::default();
             if charge.basis == Basis::Period {
                 quantity = self.period_quantity(charge, terms)?;

@@ -71,7 +71,7 @@ impl PriceModel {
     ) -> Result<Vec<ChargeTrace>, Vec<Refusal>> {
         let mut traces = Vec::new();
         let mut refusals: Vec<Refusal> = Vec::new();
-        for charge in self.shared_charges() {
+        for charge in self.shared() {
             let mut parts = Vec::new();
             let found = if charge.basis == Basis::Period {
                 let usage = Usage::new(false);

@@ -59,7 +59,7 @@ fn example(file: ExampleFile, model: &PriceModel) -> Resolved<Example> {
     let mut expected = Vec::new();
     expected.extend(file.amount.map(|price| (Expected::Amount, printed(price))));
     let positions = model.pools().iter().map(|pool| &pool.name);
-    let charges = model.shared_charges().iter().map(|charge| &charge.name);
+    let charges = model.shared().iter().map(|charge| &charge.name);
     figures(file.lines, positions.clone(), Expected::Line, &mut expected)?;
     figures(file.quantities, charges, Expected::Quantity, &mut expected)?;
     figures(file.billable, positions, Expected::Billable, &mut expected)?;

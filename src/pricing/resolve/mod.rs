@@ -112,7 +112,7 @@ fn model(file: ModelFile, source: &Source) -> Resolved<PriceModel> {
         return Err(Problem::new(until.span(), text));
     }
     let digits = digits(file.digits.as_ref())?.unwrap_or(2);
-    let inputs = inputs(file.input, file.gb)?;
+    let inputs = inputs(file.input)?;
     let (pools, charges) = charge::charges(file.charge, file.pool, &inputs)?;
     let id = file.id.into_inner().0;
     let identity = Identity {
@@ -153,9 +153,9 @@ fn digits(written: Option<&Spanned<u32>>) -> Resolved<Option<u32>> {
     }
 }
 
-/// The file's inputs. Figures in a file mean what they say, so `gb` concerns
-/// only what people give later.
-fn inputs(list: Vec<Spanned<InputFile>>, _gb: Gigabyte) -> Resolved<Vec<Input>> {
+/// The file's inputs. Figures in a file mean what they say: the provider's GB
+/// concerns only what people give later.
+fn inputs(list: Vec<Spanned<InputFile>>) -> Resolved<Vec<Input>> {
     let mut inputs: Vec<Input> = Vec::with_capacity(list.len());
     for file in list {
         let span = file.span();
