@@ -83,7 +83,7 @@ impl Progress {
                     );
                 }
             }
-            Event::Lane { .. } => {}
+            Event::Lane { .. } | Event::Preparing { .. } | Event::Started { .. } => {}
             Event::Ended { .. } => {
                 if let Some(bar) = &self.bar {
                     bar.finish_and_clear();

@@ -134,7 +134,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let total = plan.cells.len() as u64 * u64::from(plan.runs);
     let mut progress = Progress::new(total);
     let header = header(options, &specs, &request, &owner)?;
-    let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(event)))
+    let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(&event)))
         .map_err(Failure::failed)?;
     let recording = writer.recording();
     for event in opened {

@@ -28,12 +28,26 @@ pub enum Event {
         /// What is to be run.
         job: Arc<Job>,
     },
+    /// A cell is about to be prepared. Never stored.
+    Preparing {
+        /// The cell.
+        cell: usize,
+    },
     /// A cell was prepared, or cannot be.
     Prepared {
         /// The cell.
         cell: usize,
         /// What came of it; the error is for people.
         result: Result<Prepared, String>,
+    },
+    /// Invocations are about to be asked for. Never stored.
+    Started {
+        /// The cell.
+        cell: usize,
+        /// The sequence of the first; 0 in warm-ups.
+        sequence: u32,
+        /// How many are asked for at once.
+        count: u32,
     },
     /// An invocation ended. Warm-ups have sequence 0 and are not stored.
     Finished {
@@ -53,6 +67,15 @@ pub enum Event {
         /// What sampling itself cost.
         sampler: Option<SamplerReport>,
     },
+}
+
+impl Event {
+    /// Whether it only tells what is about to happen: such events are for who
+    /// watches and are never stored.
+    #[must_use]
+    pub const fn is_fleeting(&self) -> bool {
+        matches!(self, Self::Preparing { .. } | Self::Started { .. })
+    }
 }
 
 /// Why an event could not be taken.

@@ -140,6 +140,7 @@ impl<'a> Recorder<'a> {
 
     fn prepare(&mut self, cell: &Cell, sink: &mut dyn Sink) -> Result<bool, SinkError> {
         let job = &cell.job;
+        sink.send(Event::Preparing { cell: job.cell })?;
         let result = self.lanes[cell.lane].lane.prepare(job, &self.cancel);
         if let Err(LaneError::Cancelled) = result {
             return Ok(false);
@@ -202,6 +203,7 @@ impl<'a> Recorder<'a> {
     ) -> Result<Nanos, SinkError> {
         let Self { lanes, sampler, cancel, tally, ops, .. } = self;
         let job = &cell.job;
+        sink.send(Event::Started { cell: job.cell, sequence: first.unwrap_or(0), count })?;
         let mut unwatched = Unwatched;
         let mut watching = sampler.clone();
         let watch: &mut dyn Watch = match &mut watching {

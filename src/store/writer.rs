@@ -37,8 +37,8 @@ pub struct RecordingHeader {
     pub sample_interval: Option<Nanos>,
 }
 
-/// What the writer tells of each event once it is safe.
-pub type Stored = Box<dyn FnMut(&Event) + Send>;
+/// Takes each event once it is safe.
+pub type Stored = Box<dyn FnMut(Box<Event>) + Send>;
 
 enum Message {
     Event(Box<Event>),
@@ -151,6 +151,9 @@ impl Writer {
 
 impl Sink for Writer {
     fn send(&mut self, event: Event) -> Result<(), SinkError> {
+        if event.is_fleeting() {
+            return Ok(());
+        }
         let queue = self.queue.as_ref();
         let sent = queue.map(|queue| queue.send(Message::Event(Box::new(event))));
         if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(self.fail()) }
@@ -193,7 +196,7 @@ fn write_all(
         }
         transaction.commit().map_err(StoreError::sql("commit"))?;
         for event in events.drain(..) {
-            stored(&event);
+            stored(event);
         }
         for done in waiting.drain(..) {
             // Nobody waits any more: fine.
@@ -291,6 +294,7 @@ impl Ids {
                 Ok(())
             }
             Event::Cell { lane, job } => self.cell(transaction, lane, job),
+            Event::Preparing { .. } | Event::Started { .. } => Ok(()),
             Event::Prepared { cell, result } => self.prepared(transaction, *cell, result),
             Event::Finished { cell, sequence, outcome, samples } => {
                 self.finished(transaction, statements, *cell, *sequence, outcome, samples)
