@@ -49,5 +49,6 @@ pub mod suggest;
 pub mod sys;
 #[doc(hidden)]
 pub mod testing;
+pub mod tui;
 pub mod units;
 pub mod workload;

@@ -1,0 +1,20 @@
+//! The recording as it runs: events in, an immutable snapshot a frame out.
+//!
+//! A thread of its own takes the events; the screen takes the newest snapshot
+//! when it draws. What is kept does not grow with the recording: the newest
+//! values of each cell, sums of bills, and charts of fixed length. An event
+//! that finds the queue full is counted, and told.
+
+mod chart;
+mod feed;
+mod snapshot;
+mod view;
+mod window;
+
+pub use chart::{Chart, Point, SPANS};
+pub use feed::{Feed, Item, LiveHandle, Tap, start};
+pub use snapshot::{
+    Bills, CellState, CellView, LaneView, Last, Phase, PlanView, Running, Snapshot, StorageState,
+};
+pub use view::View;
+pub use window::{Quantiles, Window};

@@ -1,0 +1,366 @@
+//! Gathers events into what can be shown.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::chart::Chart;
+use super::feed::Item;
+use super::snapshot::{Bills, CellState, CellView, LaneView, Last, Phase, Running, Snapshot};
+use super::window::Window;
+use crate::lane::{Job, Outcome, Prepared, Sample, Status, now};
+use crate::meter::Meter;
+use crate::record::Event;
+use crate::replay::{Contract, Key, Replayer, Row, Summary, WhatIf};
+use crate::units::Nanos;
+
+/// Remarks and failures that are kept.
+const LOG: usize = 200;
+/// Invocations that are kept to be billed by other models.
+const ROWS: usize = 4_096;
+
+/// What has been gathered.
+#[derive(Default)]
+pub struct View {
+    shown: Snapshot,
+    /// By lane: what of its running invocation is in its chart already.
+    charted: Vec<Charted>,
+    /// By cell: what its quantiles are of.
+    windows: Vec<Windows>,
+    /// Places of cells by their number in the plan.
+    places: HashMap<usize, usize>,
+    lanes: HashMap<Arc<str>, usize>,
+    contracts: Arc<Vec<Contract>>,
+    bills: Option<Replayer>,
+    /// Whether there is something new to bill.
+    billed: bool,
+    /// Invocations that are billed, and the newest of them: for other models.
+    billable: u64,
+    rows: VecDeque<Row>,
+    keys: Vec<Key>,
+}
+
+/// What a chart has of the running invocation.
+#[derive(Debug, Clone, Copy, Default)]
+struct Charted {
+    since: Nanos,
+    cpu: u64,
+    count: u32,
+}
+
+#[derive(Debug, Default)]
+struct Windows {
+    startup: Window,
+    run: Window,
+    changed: bool,
+}
+
+impl View {
+    /// Takes one item.
+    pub fn take(&mut self, item: Item) {
+        match item {
+            Item::Begin(plan) => {
+                let contracts = Arc::clone(&self.contracts);
+                *self = Self { contracts, ..Self::default() };
+                self.shown.plan = plan;
+                self.shown.phase = Phase::Opening;
+                self.shown.began = Some(now());
+                self.reset_bills();
+            }
+            Item::Plan(plan) => {
+                for remark in &plan.remarks {
+                    self.log(remark.clone());
+                }
+                self.shown.plan = plan;
+            }
+            Item::Recording(number) => self.shown.recording = Some(number),
+            Item::Event(event) => self.event(*event),
+            Item::Sample { lane, sample } => self.sample(&lane, sample),
+            Item::Storage(state) => self.shown.storage = state,
+            Item::Finishing => {
+                if self.shown.phase.is_active() {
+                    self.shown.phase = Phase::Finishing;
+                }
+            }
+            Item::Failed(reason) => {
+                self.log(reason.clone());
+                self.shown.phase = Phase::Failed { reason };
+                self.end();
+            }
+            Item::Note(text) => self.log(text),
+            Item::Models(contracts) => {
+                self.contracts = contracts;
+                self.reset_bills();
+            }
+        }
+        self.shown.events += 1;
+    }
+
+    /// Notes what was left out.
+    pub fn lost(&mut self, events: u64, samples: u64) {
+        self.shown.dropped = events;
+        self.shown.samples_dropped = samples;
+    }
+
+    /// All of it as it is now.
+    pub fn snapshot(&mut self) -> Snapshot {
+        for (cell, windows) in self.shown.cells.iter_mut().zip(&mut self.windows) {
+            if std::mem::take(&mut windows.changed) {
+                cell.startup = windows.startup.quantiles();
+                cell.run = windows.run.quantiles();
+            }
+        }
+        if let Some(bills) = self.bills.as_mut().filter(|_| std::mem::take(&mut self.billed)) {
+            let summary = bills.so_far();
+            self.shown.bills = Some(Arc::new(self.by_lane(summary)));
+        }
+        self.shown.clone()
+    }
+
+    fn by_lane(&self, summary: Summary) -> Bills {
+        let mut groups = summary.by(|key| Arc::clone(&key.lane));
+        let lanes = self.shown.lanes.iter().map(|lane| groups.remove(&lane.name)).collect();
+        Bills { summary, lanes }
+    }
+
+    fn reset_bills(&mut self) {
+        let contracts = Arc::clone(&self.contracts);
+        self.bills = (!contracts.is_empty()).then(|| Replayer::new(contracts, WhatIf::default()));
+        self.shown.bills = None;
+        let whole = self.rows.len() as u64 == self.billable;
+        self.shown.bills_note =
+            (!whole).then(|| "bills of the newest invocations only: screen 2 has all".to_owned());
+        if let Some(bills) = &mut self.bills {
+            self.rows.iter().for_each(|row| bills.push_row(row));
+        }
+        self.billed = true;
+    }
+
+    fn log(&mut self, text: impl Into<Arc<str>>) {
+        self.shown.log.push_back(text.into());
+        if self.shown.log.len() > LOG {
+            self.shown.log.pop_front();
+        }
+    }
+
+    fn end(&mut self) {
+        self.shown.ended = Some(now());
+        for lane in &mut self.shown.lanes {
+            lane.running = None;
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Lane { name, version, note, unavailable } => {
+                self.lane(name, version, note, unavailable);
+            }
+            Event::Cell { lane, job } => self.cell(&lane, &job),
+            Event::Preparing { cell } => self.starts(cell, None, 1),
+            Event::Prepared { cell, result } => self.prepared(cell, result),
+            Event::Started { cell, sequence, count } => self.starts(cell, Some(sequence), count),
+            Event::Finished { cell, sequence, outcome, .. } => {
+                self.finished(cell, sequence, &outcome);
+            }
+            Event::Ended { status, sampler } => {
+                self.shown.phase = Phase::Ended { status };
+                self.shown.sampler = sampler;
+                self.end();
+            }
+        }
+    }
+
+    fn lane(&mut self, name: String, version: String, note: String, unavailable: Option<String>) {
+        let name: Arc<str> = name.into();
+        if let Some(reason) = &unavailable {
+            self.log(format!("{name} cannot run here: {reason}"));
+        }
+        self.lanes.insert(Arc::clone(&name), self.shown.lanes.len());
+        self.shown.lanes.push(LaneView {
+            name,
+            version: version.into(),
+            note: note.into(),
+            unavailable: unavailable.map(Into::into),
+            running: None,
+            failing: None,
+            chart: Arc::new(Chart::new(self.shown.began.unwrap_or_else(now))),
+            cpu: None,
+            current: None,
+        });
+        self.charted.push(Charted::default());
+    }
+
+    fn cell(&mut self, lane: &str, job: &Job) {
+        let Some(place) = self.lanes.get(lane).copied() else { return };
+        self.shown.lanes[place].cpu = job.cpu;
+        self.shown.phase = Phase::Running;
+        self.places.insert(job.cell, self.shown.cells.len());
+        let name = |text: &str| -> Arc<str> { text.into() };
+        let key = Key {
+            lane: name(lane),
+            workload: name(&job.workload.name),
+            preset: name(&job.preset.name),
+            start: name(job.start.label()),
+        };
+        self.shown.cells.push(CellView {
+            lane: place,
+            workload: Arc::clone(&key.workload),
+            preset: Arc::clone(&key.preset),
+            start: job.start,
+            allocated: job.limits.memory,
+            state: CellState::Waiting,
+            ok: 0,
+            bad: 0,
+            cut: 0,
+            last: None,
+            reason: None,
+            startup: None,
+            run: None,
+            peak: None,
+            sources: Arc::default(),
+            notes: Arc::default(),
+        });
+        self.keys.push(key);
+        self.windows.push(Windows::default());
+    }
+
+    fn starts(&mut self, cell: usize, sequence: Option<u32>, count: u32) {
+        let Some(place) = self.places.get(&cell).copied() else { return };
+        let lane = self.shown.cells[place].lane;
+        let since = now();
+        self.charted[lane] = Charted { since, cpu: 0, count };
+        self.shown.lanes[lane].current = Some(place);
+        self.shown.lanes[lane].running =
+            Some(Running { cell: place, sequence, since, memory: None, cpu: None });
+    }
+
+    fn prepared(&mut self, cell: usize, result: Result<Prepared, String>) {
+        let Some(place) = self.places.get(&cell).copied() else { return };
+        let view = &mut self.shown.cells[place];
+        let lane = &mut self.shown.lanes[view.lane];
+        lane.running = None;
+        match result {
+            Ok(prepared) => {
+                view.state =
+                    CellState::Ready { took: prepared.took, footprint: prepared.footprint };
+                view.notes = prepared.notes.into();
+            }
+            Err(reason) => {
+                let text = format!("{} in {}, {}: {reason}", view.workload, lane.name, view.start);
+                view.state = CellState::Failed(reason.into());
+                self.log(text);
+            }
+        }
+    }
+
+    fn sample(&mut self, lane: &str, sample: Sample) {
+        let Some(place) = self.lanes.get(lane).copied() else { return };
+        let lane = &mut self.shown.lanes[place];
+        let Some(running) = &mut lane.running else { return };
+        match sample.meter {
+            Meter::MemoryRss => running.memory = Some(sample.value),
+            Meter::CpuTime => {
+                running.cpu = Some(sample.value);
+                let charted = &mut self.charted[place];
+                // Of several invocations at once nobody knows which it is.
+                if charted.count == 1 && sample.value >= charted.cpu {
+                    let cpu = sample.value - charted.cpu;
+                    let memory = running.memory.unwrap_or(0);
+                    Arc::make_mut(&mut lane.chart).spread(charted.since, sample.at, cpu, 0, memory);
+                    *charted = Charted { since: sample.at, cpu: sample.value, ..*charted };
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn finished(&mut self, cell: usize, sequence: u32, outcome: &Outcome) {
+        let Some(place) = self.places.get(&cell).copied() else { return };
+        self.shown.done += 1;
+        self.chart(place, outcome);
+        self.bill(place, outcome);
+        let view = &mut self.shown.cells[place];
+        let lane = &mut self.shown.lanes[view.lane];
+        let usage = outcome.usage;
+        view.last = Some(Last { sequence, status: outcome.status, usage });
+        if outcome.status == Status::Ok || view.ok == 0 {
+            view.sources = Arc::clone(&outcome.provenances);
+        }
+        match outcome.status {
+            Status::Ok => {
+                view.ok += 1;
+                lane.failing = None;
+                let windows = &mut self.windows[place];
+                windows.changed = true;
+                if let Some(span) = usage.phases.startup() {
+                    windows.startup.push(span.0);
+                }
+                if let Some(span) = usage.phases.run {
+                    windows.run.push(span.0);
+                }
+                view.peak = view.peak.max(usage.get(Meter::MemoryPeak));
+            }
+            Status::Interrupted => view.cut += 1,
+            Status::Failed | Status::Timeout => view.bad += 1,
+        }
+        if outcome.status != Status::Ok {
+            let reason: Arc<str> =
+                outcome.reason.as_deref().unwrap_or_else(|| outcome.status.label()).into();
+            let text = format!("{} in {}, {}: {reason}", view.workload, lane.name, view.start);
+            let known = lane.failing.as_ref() == Some(&reason);
+            if outcome.status != Status::Interrupted {
+                lane.failing = Some(Arc::clone(&reason));
+            }
+            view.reason = Some(reason);
+            if !known {
+                self.log(text);
+            }
+        }
+    }
+
+    /// What the samples did not put into the chart yet.
+    fn chart(&mut self, place: usize, outcome: &Outcome) {
+        let lane_place = self.shown.cells[place].lane;
+        let lane = &mut self.shown.lanes[lane_place];
+        let single = self.charted[lane_place].count <= 1;
+        let charted = if single {
+            lane.running = None;
+            std::mem::take(&mut self.charted[lane_place])
+        } else {
+            Charted::default()
+        };
+        let usage = &outcome.usage;
+        let cpu = usage.get(Meter::CpuTime).unwrap_or(0).saturating_sub(charted.cpu);
+        let cycles = usage.get(Meter::Cycles).or_else(|| usage.get(Meter::RefCycles));
+        let peak = usage.get(Meter::MemoryPeak).unwrap_or(0);
+        let chart = Arc::make_mut(&mut lane.chart);
+        let from = if charted.cpu > 0 { charted.since } else { outcome.requested };
+        chart.spread(from, outcome.ended, cpu, 0, peak);
+        chart.spread(outcome.requested, outcome.ended, 0, cycles.unwrap_or(0), 0);
+        chart.ended(outcome.ended);
+    }
+
+    /// As providers bill, and as a replay of the stored rows does.
+    fn bill(&mut self, place: usize, outcome: &Outcome) {
+        let billable =
+            outcome.status != Status::Interrupted && outcome.usage.get(Meter::Wall).is_some();
+        if !billable {
+            return;
+        }
+        let began = self.shown.began.unwrap_or(outcome.requested);
+        let row = Row {
+            invocation: 0,
+            key: self.keys[place].clone(),
+            offset: outcome.requested.since(began),
+            usage: outcome.usage,
+        };
+        if let Some(bills) = &mut self.bills {
+            bills.push_row(&row);
+            self.billed = true;
+        }
+        self.billable += 1;
+        self.rows.push_back(row);
+        if self.rows.len() > ROWS {
+            self.rows.pop_front();
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! A column: one lane, what it does, its times, and its use of the machine.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use crate::lane::StartKind;
+use crate::meter::{Meter, Source};
+use crate::tui::frame::clock;
+use crate::tui::live::{CellState, CellView, LaneView, Phase, Point, Quantiles, SPANS, Snapshot};
+use crate::tui::model::Model;
+use crate::tui::theme::{Role, Theme};
+use crate::tui::widgets::chart;
+use crate::tui::widgets::text::{fit, pad, wrap};
+use crate::units::{Bytes, Count, Nanos};
+
+/// Names of the lanes: those that were opened, or those that will be.
+pub fn names(model: &Model) -> Vec<String> {
+    let snapshot = super::shown(model);
+    let mut names: Vec<String> = snapshot.lanes.iter().map(|lane| lane.name.to_string()).collect();
+    if matches!(snapshot.phase, Phase::Idle | Phase::Opening) {
+        for spec in &model.live.wanted.lanes {
+            let name = spec.to_string();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+/// The cells of a lane that are shown: of the chosen workload and start, or of
+/// what runs.
+pub fn cells<'a>(
+    model: &Model,
+    snapshot: &'a Snapshot,
+    at: usize,
+    start: Option<StartKind>,
+) -> Option<&'a CellView> {
+    let lane = snapshot.lanes.get(at)?;
+    let current = lane.current.and_then(|place| snapshot.cells.get(place));
+    let first = || snapshot.cells.iter().find(|cell| cell.lane == at);
+    let workload: &str = match &model.live.workload {
+        Some(name) => name,
+        None => &current.or_else(first)?.workload,
+    };
+    let start = start.or(model.live.start).or(current.map(|cell| cell.start));
+    match start {
+        Some(start) => snapshot.cell(at, workload, start),
+        None => snapshot.cells.iter().find(|cell| cell.lane == at && &*cell.workload == workload),
+    }
+}
+
+/// Draws the lane at a place.
+pub fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    model: &Model,
+    snapshot: &Snapshot,
+    at: usize,
+    hidden: usize,
+) {
+    let theme = &model.theme;
+    let selected = at == model.live.lane;
+    let name = names(model).get(at).cloned().unwrap_or_default();
+    let more = if hidden > 0 && selected { format!(" (+{hidden})") } else { String::new() };
+    let cpu = snapshot.lanes.get(at).and_then(|lane| lane.cpu);
+    let cpu = cpu.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));
+    let title = fit(&format!("{name}{cpu}{more}"), usize::from(area.width).saturating_sub(6));
+    let block = theme.panel(title, selected);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    if inner.height == 0 || inner.width == 0 {
+        return;
+    }
+    let Some(lane) = snapshot.lanes.get(at) else {
+        let text = if snapshot.phase == Phase::Opening { "opening" } else { "" };
+        return frame.render_widget(Paragraph::new(text), inner);
+    };
+    if let Some(reason) = &lane.unavailable {
+        return told(frame, inner, theme, "cannot run here", reason, Role::Warn);
+    }
+    let cell = cells(model, snapshot, at, None);
+    let mut column = Column { theme, room: inner, y: inner.y };
+    column.line(frame, state(model, snapshot, lane, theme));
+    let rest = usize::from(inner.height);
+    let both = rest >= 20 && model.live.start.is_none();
+    if both {
+        for start in [StartKind::Cold, StartKind::Warm] {
+            if let Some(cell) = cells(model, snapshot, at, Some(start)) {
+                times(&mut column, frame, cell);
+            }
+        }
+    } else if let Some(cell) = cell {
+        times(&mut column, frame, cell);
+    } else {
+        let start = model.live.start.map_or_else(String::new, |it| format!("{it} "));
+        let text = format!("no {start}start of this here");
+        column.line(frame, vec![Span::styled(text, theme.style(Role::Dim))]);
+    }
+    let Some(cell) = cell else { return };
+    match &cell.state {
+        CellState::Failed(reason) => {
+            let rest = column.rest();
+            return told(frame, rest, theme, "cannot be prepared", reason, Role::Bad);
+        }
+        CellState::Waiting | CellState::Ready { .. } => {}
+    }
+    use_of_machine(&mut column, frame, model, lane, cell, at);
+}
+
+/// A heading and a reason, wrapped.
+fn told(frame: &mut Frame<'_>, area: Rect, theme: &Theme, what: &str, why: &str, role: Role) {
+    let mut lines = vec![Line::from(Span::styled(what.to_owned(), theme.style(role)))];
+    lines.extend(wrap(why, usize::from(area.width)).into_iter().map(Line::from));
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Lines from the top of a column down.
+struct Column<'a> {
+    theme: &'a Theme,
+    room: Rect,
+    y: u16,
+}
+
+impl Column<'_> {
+    fn rest(&self) -> Rect {
+        Rect { y: self.y, height: self.room.bottom().saturating_sub(self.y), ..self.room }
+    }
+
+    fn width(&self) -> usize {
+        usize::from(self.room.width)
+    }
+
+    /// The next `height` lines, if they are there.
+    fn take(&mut self, height: u16) -> Option<Rect> {
+        let rest = self.rest();
+        if rest.height < height || height == 0 {
+            return None;
+        }
+        self.y += height;
+        Some(Rect { height, ..rest })
+    }
+
+    fn line(&mut self, frame: &mut Frame<'_>, spans: Vec<Span<'static>>) {
+        if let Some(area) = self.take(1) {
+            frame.render_widget(Paragraph::new(Line::from(spans)), area);
+        }
+    }
+
+    /// A label and a value.
+    fn pair(&mut self, frame: &mut Frame<'_>, label: &str, value: String, role: Role) {
+        let room = self.width().saturating_sub(label.len() + 1);
+        let spans = vec![
+            Span::styled(format!("{label} "), self.theme.style(Role::Dim)),
+            Span::styled(fit(&value, room), self.theme.style(role)),
+        ];
+        self.line(frame, spans);
+    }
+}
+
+/// What the lane does now.
+fn state(model: &Model, snapshot: &Snapshot, lane: &LaneView, theme: &Theme) -> Vec<Span<'static>> {
+    let failing = lane.failing.as_ref();
+    let (sign, text, role) = match (&lane.running, failing) {
+        (Some(running), _) => {
+            let cell = snapshot.cells.get(running.cell);
+            let name = cell.map_or("", |cell| &*cell.workload);
+            let start = cell.map_or("", |cell| cell.start.label());
+            let what = match running.sequence {
+                None => "prepares".to_owned(),
+                Some(0) => "warms up".to_owned(),
+                Some(sequence) => format!("#{sequence}"),
+            };
+            // A clock that always says 0:00 would only flicker.
+            let since = model.now.since(running.since);
+            let since =
+                if since.0 > 1_000_000_000 { format!(" {}", clock(since)) } else { String::new() };
+            (theme.sign("● ", "* "), format!("{name} {start} {what}{since}"), Role::Good)
+        }
+        (None, Some(reason)) => (theme.sign("✗ ", "! "), format!("failed: {reason}"), Role::Bad),
+        (None, None) if snapshot.phase.is_active() => {
+            (theme.sign("○ ", "o "), "waits for its turn".to_owned(), Role::Dim)
+        }
+        (None, None) => (theme.sign("○ ", "o "), lane.version.to_string(), Role::Dim),
+    };
+    vec![Span::styled(format!("{sign}{text}"), theme.style(role))]
+}
+
+/// Last, median and 95th percentile of start and run.
+fn times(column: &mut Column<'_>, frame: &mut Frame<'_>, cell: &CellView) {
+    let theme = column.theme;
+    let wide = column.width();
+    let label = 6;
+    let value = (wide.saturating_sub(label)) / 2;
+    let runs =
+        if cell.bad > 0 { format!("{}+{}!", cell.ok, cell.bad) } else { cell.ok.to_string() };
+    let heading = format!(
+        "{}{}{}",
+        pad(cell.start.label(), label, false),
+        pad(&fit(&format!("start n={runs}"), value), value, true),
+        pad("run", value, true)
+    );
+    column.line(frame, vec![Span::styled(heading, theme.style(Role::Title))]);
+    let newest = cell.last.as_ref().map(|last| last.usage.phases);
+    let text =
+        |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |it| Nanos(it).to_string());
+    let of = |quantiles: Option<Quantiles>, pick: fn(Quantiles) -> u64| text(quantiles.map(pick));
+    let rows = [
+        (
+            "last",
+            text(newest.and_then(|it| it.startup()).map(|it| it.0)),
+            text(newest.and_then(|it| it.run).map(|it| it.0)),
+        ),
+        ("p50", of(cell.startup, |it| it.p50), of(cell.run, |it| it.p50)),
+        ("p95", of(cell.startup, |it| it.p95), of(cell.run, |it| it.p95)),
+    ];
+    for (name, start, run) in rows {
+        let spans = vec![
+            Span::styled(pad(name, label, false), theme.style(Role::Dim)),
+            Span::raw(pad(&start, value, true)),
+            Span::raw(pad(&run, value, true)),
+        ];
+        column.line(frame, spans);
+    }
+}
+
+/// Charts, memory, operators and sources.
+fn use_of_machine(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    model: &Model,
+    lane: &LaneView,
+    cell: &CellView,
+    at: usize,
+) {
+    let zoom = model.live.zoom.min(SPANS.len() - 1);
+    let span = SPANS[zoom];
+    let now = if model.snapshot.phase.is_active() {
+        model.live.frozen.as_ref().map_or(model.now, |_| model.now)
+    } else {
+        model.snapshot.ended.unwrap_or(model.now)
+    };
+    let points = lane.chart.last(zoom, now, column.width() + 1);
+    // The newest point is still growing.
+    let full = &points[..points.len().saturating_sub(1)];
+    let newest = full.iter().rev().flatten().next().copied().unwrap_or_default();
+    let fixed = 5;
+    let spare = column.rest().height.saturating_sub(fixed);
+    // Memory has a gauge if there is room; the rest is for the two charts.
+    let gauge = u16::from(spare >= 3);
+    let high = ((spare - gauge) / 2).clamp(1, 12);
+    let cpu: Vec<Option<u64>> = full.iter().map(|it| it.map(|it| it.cpu)).collect();
+    let cores = newest.cpu as f64 / span.0 as f64;
+    let label = format!("{cores:.2} CPU");
+    chart_of(column, frame, "CPU", label, &cpu, top(&cpu, span.0), (high, Role::Lane(at)));
+    let cycles: Vec<Option<u64>> = full.iter().map(|it| it.map(|it| it.cycles)).collect();
+    let label = rate(newest, span, cell);
+    chart_of(column, frame, "cyc", label, &cycles, top(&cycles, 1), (high, Role::Lane(at)));
+    memory(column, frame, lane, cell, gauge > 0);
+    let (ops, role) = match cell.meter(Meter::WasmOps) {
+        Ok(count) => (Count(count).to_string(), Role::Text),
+        Err(_) => ("-".to_owned(), Role::Dim),
+    };
+    column.pair(frame, "ops", ops, role);
+    column.pair(frame, "from", sources(cell), Role::Dim);
+}
+
+/// A full CPU, or the largest value.
+fn top(values: &[Option<u64>], least: u64) -> u64 {
+    values.iter().flatten().copied().max().unwrap_or(0).max(least)
+}
+
+/// Cycles a second while on a CPU in that span, with the mark of its source.
+fn rate(point: Point, span: Nanos, cell: &CellView) -> String {
+    if point.cycles == 0 {
+        return "0 /s".to_owned();
+    }
+    let per_second = u128::from(point.cycles) * 1_000_000_000 / u128::from(span.0.max(1));
+    let mark = mark(cell);
+    format!("{} /s{mark}", Count(u64::try_from(per_second).unwrap_or(u64::MAX)))
+}
+
+/// Marks ticks and estimates, as `record` does.
+pub fn mark(cell: &CellView) -> &'static str {
+    let source = |meter| cell.sources.get(meter).and_then(|it| it.source);
+    let cycles = cell.last.as_ref().and_then(|last| last.usage.get(Meter::Cycles));
+    if cycles.is_some() {
+        let user = cell.sources.get(Meter::Cycles);
+        let user = user.is_some_and(|it| it.note.starts_with(crate::meter::perf::USER_ONLY));
+        return if user { " u" } else { "" };
+    }
+    match source(Meter::RefCycles) {
+        Some(Source::Estimate) => " e",
+        Some(_) => " r",
+        None => "",
+    }
+}
+
+/// A label, the newest value, and a chart beside or below them.
+fn chart_of(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    name: &str,
+    value: String,
+    values: &[Option<u64>],
+    top: u64,
+    (high, role): (u16, Role),
+) {
+    let theme = column.theme;
+    let text = format!("{name} {value} ");
+    let room = column.room;
+    column.line(
+        frame,
+        vec![Span::styled(fit(&text, usize::from(room.width)), theme.style(Role::Dim))],
+    );
+    let area = if high > 1 {
+        let Some(area) = column.take(high - 1) else { return };
+        area
+    } else {
+        // Beside the text, in what is left of its line.
+        let used = 16.min(room.width);
+        let y = column.y.saturating_sub(1);
+        Rect { x: room.x + used, y, width: room.width - used, height: 1 }
+    };
+    chart::columns(frame.buffer_mut(), area, theme, role, values, top);
+}
+
+fn memory(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    lane: &LaneView,
+    cell: &CellView,
+    gauge: bool,
+) {
+    let now = lane.running.and_then(|running| running.memory);
+    let shown = now.or(cell.peak);
+    let text = shown.map_or_else(|| "-".to_owned(), |bytes| Bytes(bytes).to_string());
+    let over = shown.is_some_and(|bytes| bytes > cell.allocated.0);
+    let role = if over { Role::Bad } else { Role::Text };
+    column.pair(frame, "mem", format!("{text} of {}", cell.allocated), role);
+    if gauge {
+        let bar = chart::gauge(column.theme, shown.unwrap_or(0), cell.allocated.0, column.width());
+        let style = column.theme.style(role);
+        column.line(frame, vec![Span::styled(bar, style)]);
+    }
+}
+
+/// Where the figures come from, each source once.
+fn sources(cell: &CellView) -> String {
+    let wanted =
+        [Meter::Cycles, Meter::RefCycles, Meter::CpuTime, Meter::MemoryPeak, Meter::WasmOps];
+    let mut names: Vec<&str> = Vec::new();
+    for meter in wanted {
+        let source = cell.sources.get(meter).and_then(|it| it.source);
+        if let Some(source) = source
+            && !names.contains(&source.label())
+        {
+            names.push(source.label());
+        }
+    }
+    if names.is_empty() { "-".to_owned() } else { names.join(" ") }
+}

@@ -1,0 +1,279 @@
+//! What tests of screens have in common: models made of known figures, and the
+//! screen they give as text.
+
+use std::sync::Arc;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+
+use super::keymap::Keymap;
+use super::live::{Item, PlanView, Snapshot, View};
+use super::model::{Model, Settings};
+use super::screens::{Screen, live};
+use super::session::Wanted;
+use super::theme::{Palette, Theme};
+use super::update::{Message, update};
+use super::{action::Effect, frame};
+use crate::lane::{Job, LaneSpec, Outcome, StartKind, Status};
+use crate::meter::{Meter, Phases, Provenances, Source, Usage};
+use crate::pricing::{PriceCatalog, Terms};
+use crate::record::{Event, Starts};
+use crate::replay::Contract;
+use crate::units::{Bytes, Nanos};
+use crate::workload::Catalog;
+
+/// Both sizes that screens are made for, and the smallest there can be.
+pub const SIZES: [(u16, u16); 3] = [(80, 24), (200, 60), (1, 1)];
+
+const MS: u64 = 1_000_000;
+
+/// Now, in all models here.
+pub const NOW: Nanos = Nanos(100_000 * MS);
+
+/// A plan of three lanes.
+pub fn wanted() -> Wanted {
+    Wanted {
+        workloads: vec!["nop".to_owned(), "nbody".to_owned()],
+        lanes: LaneSpec::defaults(),
+        preset: "quick".to_owned(),
+        starts: Starts::Both,
+        runs: 10,
+        warmup: 1,
+        until_stopped: false,
+        race: false,
+        memory: None,
+        timeout: None,
+        sample_interval: Some(Nanos(10 * MS)),
+        label: None,
+    }
+}
+
+/// Nothing recorded, nothing asked, no colours.
+pub fn model(size: (u16, u16)) -> Model {
+    let models = vec!["aws-lambda-x86".to_owned(), "per-cycle".to_owned()];
+    Model {
+        settings: Arc::new(Settings {
+            database: "/nonexistent/c.db".into(),
+            prices: PriceCatalog::builtin(),
+            workloads: ["memory-burst", "nbody", "nop", "wait"].map(str::to_owned).to_vec(),
+            folder: std::env::temp_dir(),
+        }),
+        theme: Theme::new(Palette::Mono, false),
+        keymap: Keymap::new(&std::collections::BTreeMap::new()).expect("no conflicts"),
+        size,
+        mouse: true,
+        now: NOW,
+        screen: Screen::Live,
+        overlay: None,
+        notice: None,
+        snapshot: Arc::default(),
+        opened: None,
+        live: live::State::new(wanted(), models, false),
+        bills: Default::default(),
+        timeline: Default::default(),
+        history: Default::default(),
+        host: Default::default(),
+    }
+}
+
+/// The models of the live view, on their own terms.
+pub fn contracts() -> Arc<Vec<Contract>> {
+    let of = |id| {
+        let model = crate::pricing::find(id).expect("a shipped model");
+        (model.clone(), Terms::of(model))
+    };
+    Arc::new(vec![of("aws-lambda-x86"), of("per-cycle")])
+}
+
+/// Events of three lanes, one of which cannot run; every figure is a round one.
+pub struct Story {
+    view: View,
+    jobs: Vec<Arc<Job>>,
+    at: u64,
+}
+
+impl Story {
+    /// Lanes are open and cells are known: nothing ran yet.
+    pub fn new() -> Self {
+        let mut view = View::default();
+        view.take(Item::Models(contracts()));
+        let plan = PlanView {
+            workloads: vec!["nop".to_owned(), "nbody".to_owned()],
+            runs: Some(10),
+            race: false,
+            remarks: Vec::new(),
+        };
+        view.take(Item::Begin(plan));
+        view.take(Item::Recording(7));
+        let mut story = Self { view, jobs: Vec::new(), at: NOW.0 - 60_000 * MS };
+        story.lane("native", "Linux process", None);
+        story.lane("wasmtime", "wasmtime 48.0.2", None);
+        let reason =
+            "no Docker engine answers at /var/run/docker.sock; start one, or set DOCKER_HOST";
+        story.lane("docker", "", Some(reason));
+        story.cell("nop", "native", StartKind::Cold);
+        story.cell("nop", "wasmtime", StartKind::Cold);
+        story.cell("nop", "wasmtime", StartKind::Warm);
+        story.cell("nbody", "native", StartKind::Cold);
+        story.cell("nbody", "wasmtime", StartKind::Cold);
+        story.cell("nbody", "wasmtime", StartKind::Warm);
+        story
+    }
+
+    fn event(&mut self, event: Event) {
+        self.view.take(Item::Event(Box::new(event)));
+    }
+
+    fn lane(&mut self, name: &str, version: &str, unavailable: Option<&str>) {
+        self.event(Event::Lane {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            note: String::new(),
+            unavailable: unavailable.map(str::to_owned),
+        });
+    }
+
+    fn cell(&mut self, workload: &str, lane: &str, start: StartKind) {
+        let catalog = Catalog::builtin().expect("shipped workloads");
+        let workload = Arc::clone(catalog.get(workload).expect("shipped"));
+        let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
+        let limits = preset.limits;
+        let job = Job { cell: self.jobs.len(), workload, preset, start, limits, cpu: None };
+        let job = Arc::new(job);
+        self.jobs.push(Arc::clone(&job));
+        self.event(Event::Cell { lane: lane.to_owned(), job });
+    }
+
+    /// Invocation `sequence` of a cell: 2 ms of start, and a run of that many
+    /// milliseconds, half of them on a CPU.
+    pub fn ran(&mut self, cell: usize, sequence: u32, run_ms: u64) {
+        let outcome = self.outcome(cell, run_ms, Status::Ok, None);
+        self.finished(cell, sequence, outcome);
+    }
+
+    /// Invocation `sequence` of a cell failed.
+    pub fn failed(&mut self, cell: usize, sequence: u32, reason: &str) {
+        let outcome = self.outcome(cell, 5, Status::Failed, Some(reason.to_owned()));
+        self.finished(cell, sequence, outcome);
+    }
+
+    fn finished(&mut self, cell: usize, sequence: u32, outcome: Outcome) {
+        self.event(Event::Started { cell, sequence, count: 1 });
+        let outcome = Box::new(outcome);
+        self.event(Event::Finished { cell, sequence, outcome, samples: Vec::new() });
+    }
+
+    fn outcome(
+        &mut self,
+        cell: usize,
+        run: u64,
+        status: Status,
+        reason: Option<String>,
+    ) -> Outcome {
+        let job = &self.jobs[cell];
+        let mut usage = Usage::new(job.start == StartKind::Cold);
+        usage.phases = Phases {
+            create: Some(Nanos(MS)),
+            start: Some(Nanos(MS)),
+            run: Some(Nanos(run * MS)),
+            teardown: None,
+        };
+        usage.set(Meter::Wall, (run + 2) * MS);
+        usage.set(Meter::CpuTime, run * MS / 2);
+        usage.set(Meter::RefCycles, run * 1_000_000);
+        usage.set(Meter::MemoryPeak, 64 << 20);
+        usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        let mut sources = Provenances::default();
+        sources.set(Meter::Wall, Source::Clock, "");
+        sources.set(Meter::CpuTime, Source::Rusage, "");
+        sources.set(Meter::RefCycles, Source::PerfMsrTsc, "");
+        sources.set(Meter::MemoryPeak, Source::Procfs, "");
+        sources.missing(Meter::Cycles, "this machine shows no hardware counters");
+        sources.missing(Meter::WasmOps, "not a WebAssembly lane");
+        let requested = Nanos(self.at);
+        self.at += (run + 2) * MS;
+        Outcome {
+            status,
+            reason,
+            exit_code: Some(i32::from(status != Status::Ok)),
+            requested,
+            ended: Nanos(self.at),
+            usage,
+            provenances: Arc::new(sources),
+            output: None,
+        }
+    }
+
+    /// The recording ended.
+    pub fn ended(&mut self, status: Status) {
+        self.event(Event::Ended { status, sampler: None });
+    }
+
+    /// Something else happened.
+    pub fn take(&mut self, item: Item) {
+        self.view.take(item);
+    }
+
+    /// What is shown, with times that do not depend on when the test runs.
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        let mut snapshot = self.view.snapshot();
+        snapshot.began = Some(Nanos(NOW.0 - 60_000 * MS));
+        snapshot.ended = snapshot.ended.map(|_| NOW);
+        for lane in &mut snapshot.lanes {
+            if let Some(running) = &mut lane.running {
+                running.since = NOW;
+            }
+        }
+        Arc::new(snapshot)
+    }
+}
+
+/// A recording in which everything went well so far.
+pub fn full() -> Arc<Snapshot> {
+    let mut story = Story::new();
+    for sequence in 1..=10 {
+        for cell in 0..6 {
+            let run = if cell < 3 { 1 } else { 100 };
+            story.ran(cell, sequence, run + u64::from(sequence));
+        }
+    }
+    story.snapshot()
+}
+
+/// A key as people write it, pressed.
+pub fn press(model: &mut Model, key: &str) -> Vec<Effect> {
+    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+    let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
+    let event = match key {
+        "enter" => plain(KeyCode::Enter),
+        "esc" => plain(KeyCode::Esc),
+        "tab" => plain(KeyCode::Tab),
+        "space" => plain(KeyCode::Char(' ')),
+        "up" => plain(KeyCode::Up),
+        "down" => plain(KeyCode::Down),
+        "left" => plain(KeyCode::Left),
+        "right" => plain(KeyCode::Right),
+        "backspace" => plain(KeyCode::Backspace),
+        other => plain(KeyCode::Char(other.chars().next().expect("a key"))),
+    };
+    update(model, Message::Key(event))
+}
+
+/// The screen as it is drawn.
+pub fn buffer(model: &Model) -> Buffer {
+    let (width, height) = model.size;
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a buffer");
+    terminal.draw(|frame| frame::draw(frame, model)).expect("drawn");
+    terminal.backend().buffer().clone()
+}
+
+/// The screen as text.
+pub fn text(model: &Model) -> String {
+    let buffer = buffer(model);
+    let line = |y| {
+        let line: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
+        line.trim_end().to_owned()
+    };
+    (0..buffer.area.height).map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,6 @@
+//! What several panels are made of.
+
+pub mod bar;
+pub mod chart;
+pub mod grid;
+pub mod text;

@@ -1,0 +1,112 @@
+//! Text that fits.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// The text in at most `width` columns; what is cut is marked by `~`. Control
+/// characters, which a workload's output may hold, become `?`.
+#[must_use]
+pub fn fit(text: &str, width: usize) -> String {
+    let clean: String = text.chars().map(|it| if it.is_control() { '?' } else { it }).collect();
+    if clean.width() <= width {
+        return clean;
+    }
+    let mut result = String::new();
+    let mut used = 0;
+    for character in clean.chars() {
+        let wide = character.width().unwrap_or(0);
+        if used + wide + 1 > width {
+            break;
+        }
+        used += wide;
+        result.push(character);
+    }
+    if width > 0 {
+        result.push('~');
+    }
+    result
+}
+
+/// The text in exactly `width` columns, to the right if it is a number.
+#[must_use]
+pub fn pad(text: &str, width: usize, right: bool) -> String {
+    let text = fit(text, width);
+    let blank = " ".repeat(width.saturating_sub(text.width()));
+    if right { blank + &text } else { text + &blank }
+}
+
+/// Lines of at most `width` columns, broken between words where that is
+/// possible. Spaces at the start of a line stay.
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        wrap_line(line, width, &mut lines);
+    }
+    lines
+}
+
+fn wrap_line(line: &str, width: usize, lines: &mut Vec<String>) {
+    let mut rest: String = line.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
+    loop {
+        if rest.width() <= width {
+            lines.push(rest);
+            return;
+        }
+        let mut used = 0;
+        let mut cut = rest.len();
+        let mut space = None;
+        for (at, character) in rest.char_indices() {
+            let wide = character.width().unwrap_or(0);
+            if used + wide > width {
+                cut = at;
+                break;
+            }
+            if character == ' ' && used > 0 {
+                space = Some(at);
+            }
+            used += wide;
+        }
+        // A break after nothing but the indentation would never end.
+        let indent = rest.len() - rest.trim_start().len();
+        let at = space.filter(|at| *at > indent && !rest[cut..].starts_with(' ')).unwrap_or(cut);
+        let at = if at == 0 { rest.chars().next().map_or(1, char::len_utf8) } else { at };
+        let tail = rest.split_off(at);
+        lines.push(rest);
+        rest = tail.trim_start().to_owned();
+        if rest.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Columns that the text takes.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_by_columns_and_marked() {
+        assert_eq!(fit("native", 6), "native");
+        assert_eq!(fit("wasmtime", 6), "wasmt~");
+        assert_eq!(fit("日本語", 4), "日~");
+        assert_eq!(fit("a\u{1b}[2J", 10), "a?[2J");
+        assert_eq!(fit("abc", 0), "");
+        assert_eq!(pad("7", 3, true), "  7");
+        assert_eq!(pad("ab", 4, false), "ab  ");
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("  in dent", 6), ["  in", "dent"]);
+        assert_eq!(wrap("a\n\nb", 5), ["a", "", "b"]);
+        assert!(wrap("日本", 1).len() >= 2);
+    }
+}
