@@ -3,6 +3,8 @@
 mod doctor;
 mod history;
 mod lanes;
+mod live;
+mod manual;
 mod pricing;
 mod progress;
 mod query;
@@ -29,9 +31,9 @@ use crate::workload::Catalog;
 #[command(
     name = "cyclometer",
     version,
-    arg_required_else_help = true,
     after_help = "Examples:
-  cyclometer record                            compare all lanes that run here
+  cyclometer                                   the live view, recording at once
+  cyclometer record                            the same comparison without a terminal
   cyclometer record --workload nbody --runs 30 one workload, thirty runs a lane
   cyclometer replay latest                     what it costs, coarse beside fine
   cyclometer doctor                            what can be measured here, and fixes
@@ -43,7 +45,7 @@ struct Arguments {
     #[command(flatten)]
     common: Common,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 /// Options of every subcommand.
@@ -65,6 +67,8 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Compare lanes live in the terminal; what bare `cyclometer` does
+    Live(Box<live::Options>),
     /// Run workloads in lanes, meter and store every invocation, and compare
     Record(record::Options),
     /// Price a recording's invocations with every price model
@@ -81,6 +85,10 @@ enum Command {
     Workloads(workloads::Options),
     /// Show what can be measured here, with the fix for what cannot
     Doctor,
+    /// Print what a shell needs to complete commands
+    Completions(manual::CompletionOptions),
+    /// Print the manual page, or write one for each command
+    Man(manual::ManOptions),
 }
 
 /// Why a command ended badly; each has its exit status.
@@ -142,7 +150,9 @@ pub fn hidden(begun: Nanos) -> Option<ExitCode> {
 #[must_use]
 pub fn run() -> ExitCode {
     let Arguments { common, command } = Arguments::parse();
+    let command = command.unwrap_or_else(|| Command::Live(Box::default()));
     let result = match command {
+        Command::Live(options) => live::run(&common, &options),
         Command::Record(options) => record::run(&common, &options),
         Command::Replay(options) => replay::run(&common, &options),
         Command::Pricing(options) => pricing::run(&common, &options),
@@ -151,6 +161,8 @@ pub fn run() -> ExitCode {
         Command::Lanes => lanes::run(&common),
         Command::Workloads(options) => workloads::run(&common, &options),
         Command::Doctor => doctor::run(&common),
+        Command::Completions(options) => manual::completions(&options),
+        Command::Man(options) => manual::man(&options),
     };
     match result {
         Ok(code) => code,

@@ -8,6 +8,9 @@
 //! immutable snapshots ([`live`]), and questions go to desks ([`desk`]).
 
 mod action;
+mod app;
+mod capture;
+mod config;
 mod desk;
 mod export;
 mod frame;
@@ -23,3 +26,7 @@ mod testing;
 mod theme;
 mod update;
 mod widgets;
+
+pub use app::{Ending, Options, TuiError, run};
+pub use config::{Config, ConfigError, SAMPLING, Surroundings};
+pub use session::Wanted;

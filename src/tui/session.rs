@@ -1,9 +1,24 @@
 //! The recording behind the live screen: opened, run and stored on threads of
 //! its own. The screen only wishes.
 
-use crate::lane::LaneSpec;
-use crate::record::Starts;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread::JoinHandle;
+
+use super::app::Ending;
+use super::live::{Feed, Item, PlanView, StorageState};
+use super::model::Settings;
+use crate::lane::{Cancel, LaneSpec, now};
+use crate::meter::host::Fingerprint;
+use crate::meter::procfs::ProcessIdentity;
+use crate::pricing::Terms;
+use crate::record::{
+    Control, Event, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink, SinkError, Starts,
+    Tally, open_lanes,
+};
+use crate::store::{RecordingHeader, Store, Writer};
 use crate::units::{Bytes, Nanos};
+use crate::workload::Catalog;
 
 /// What is to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +61,34 @@ impl Wanted {
     pub const fn order(&self) -> &'static str {
         if self.race { "race" } else { "one lane at a time" }
     }
+
+    fn view(&self, remarks: Vec<String>) -> PlanView {
+        PlanView {
+            workloads: self.workloads.clone(),
+            runs: (!self.until_stopped).then_some(self.runs),
+            race: self.race,
+            remarks,
+        }
+    }
+
+    fn request(&self, catalog: &Catalog) -> Result<PlanRequest, String> {
+        let mut workloads = Vec::new();
+        for name in &self.workloads {
+            workloads.push(Arc::clone(catalog.get(name).map_err(|error| error.to_string())?));
+        }
+        Ok(PlanRequest {
+            workloads,
+            preset: self.preset.clone(),
+            starts: self.starts,
+            runs: self.runs,
+            warmup: self.warmup,
+            memory: self.memory,
+            timeout: self.timeout,
+            cpu: None,
+            until_stopped: self.until_stopped,
+            race: self.race,
+        })
+    }
 }
 
 /// What a person wants of the session.
@@ -57,4 +100,290 @@ pub enum Wish {
     Stop,
     /// Bill by these models.
     Models(Vec<String>),
+}
+
+/// Whoever steers recordings.
+pub struct Session {
+    settings: Arc<Settings>,
+    catalog: Arc<Catalog>,
+    feed: Feed,
+    active: Option<Active>,
+}
+
+/// A recording under way, or the last one.
+struct Active {
+    control: Control,
+    /// What the writer waits for is given up.
+    give_up: Cancel,
+    thread: JoinHandle<Result<Tally, String>>,
+    recording: Arc<AtomicI64>,
+    stopping: bool,
+}
+
+impl Session {
+    /// Nothing is recorded yet.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, catalog: Catalog, feed: Feed) -> Self {
+        Self { settings, catalog: Arc::new(catalog), feed, active: None }
+    }
+
+    /// Does what is wished.
+    ///
+    /// # Errors
+    /// Why it cannot be done, in words.
+    pub fn wish(&mut self, wish: Wish) -> Result<(), String> {
+        match wish {
+            Wish::Start(wanted) => self.start(*wanted),
+            Wish::Stop => {
+                self.stop();
+                Ok(())
+            }
+            Wish::Models(ids) => self.models(&ids),
+        }
+    }
+
+    fn models(&self, ids: &[String]) -> Result<(), String> {
+        let mut contracts = Vec::new();
+        for id in ids {
+            let model = self.settings.prices.find(id).map_err(|error| error.to_string())?;
+            contracts.push((model.clone(), Terms::of(model)));
+        }
+        self.feed.tell(Item::Models(Arc::new(contracts)));
+        Ok(())
+    }
+
+    fn start(&mut self, wanted: Wanted) -> Result<(), String> {
+        if self.active.as_ref().is_some_and(|active| !active.thread.is_finished()) {
+            return Err("a recording is under way: stop it first".to_owned());
+        }
+        let (control, give_up) = (Control::default(), Cancel::default());
+        let recording = Arc::new(AtomicI64::new(0));
+        let task = Task {
+            settings: Arc::clone(&self.settings),
+            catalog: Arc::clone(&self.catalog),
+            feed: self.feed.clone(),
+            control: control.clone(),
+            give_up: give_up.clone(),
+            recording: Arc::clone(&recording),
+            wanted,
+        };
+        let thread = std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || task.run())
+            .map_err(|error| format!("the system gives no thread: {error}"))?;
+        self.active = Some(Active { control, give_up, thread, recording, stopping: false });
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        let Some(active) = self.active.as_mut().filter(|it| !it.thread.is_finished()) else {
+            return;
+        };
+        if std::mem::replace(&mut active.stopping, true) {
+            active.control.stop();
+            active.give_up.cancel();
+        } else {
+            active.control.finish();
+        }
+        self.feed.tell(Item::Finishing);
+    }
+
+    /// This process is about to be stopped.
+    pub fn suspending(&self, from: Nanos) {
+        if let Some(active) = &self.active {
+            active.control.suspending(from);
+        }
+    }
+
+    /// This process was stopped in that span.
+    pub fn suspended(&self, from: Nanos, to: Nanos) {
+        if let Some(active) = &self.active {
+            active.control.suspended(from, to);
+        }
+    }
+
+    /// Ends what is under way at once, waits for what had finished to be
+    /// stored, and says what became of it. `told`: whether anyone reads what is
+    /// said meanwhile.
+    #[must_use]
+    pub fn end(self, told: bool) -> Ending {
+        let mut ending = Ending::default();
+        let Some(active) = self.active else { return ending };
+        let running = !active.thread.is_finished();
+        if running {
+            active.control.stop();
+            active.give_up.cancel();
+            if told {
+                use std::io::Write;
+                let _ = writeln!(std::io::stderr(), "stopping the recording ...");
+            }
+        }
+        let recording = active.recording.load(Ordering::SeqCst);
+        let path = self.settings.database.display();
+        match active.thread.join() {
+            Ok(Ok(tally)) => {
+                let how = if tally.interrupted { ", interrupted" } else { "" };
+                let done = tally.ok + tally.bad + tally.unprepared;
+                ending.lines.push(format!(
+                    "recording {recording}{how}: {done} invocations in {path}; \
+                     `cyclometer history show {recording}` tells more"
+                ));
+            }
+            Ok(Err(reason)) => {
+                ending.failed = true;
+                ending.lines.push(format!("error: {reason}"));
+                if recording > 0 {
+                    ending.lines.push(format!(
+                        "what recording {recording} had stored before is kept in {path}"
+                    ));
+                }
+            }
+            Err(_) => {
+                ending.failed = true;
+                ending.lines.push("error: the recorder panicked; please report this".to_owned());
+            }
+        }
+        ending
+    }
+}
+
+/// What the recorder's thread works with.
+struct Task {
+    settings: Arc<Settings>,
+    catalog: Arc<Catalog>,
+    feed: Feed,
+    control: Control,
+    give_up: Cancel,
+    recording: Arc<AtomicI64>,
+    wanted: Wanted,
+}
+
+/// Events go to the database, and from there to the screen; those that are not
+/// stored go there at once.
+struct Tee {
+    writer: Writer,
+    feed: Feed,
+}
+
+impl Sink for Tee {
+    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+        match event {
+            Event::Preparing { .. } | Event::Started { .. } => {
+                self.feed.event(Box::new(event));
+                Ok(())
+            }
+            stored => self.writer.send(stored),
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), SinkError> {
+        self.writer.settle()
+    }
+}
+
+/// Lanes are shown as soon as they are open, long before they are stored.
+struct Opened {
+    events: Vec<Event>,
+    feed: Feed,
+}
+
+impl Sink for Opened {
+    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+        self.feed.event(Box::new(event.clone()));
+        self.events.push(event);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+impl Task {
+    fn run(self) -> Result<Tally, String> {
+        self.feed.tell(Item::Begin(self.wanted.view(Vec::new())));
+        let result = self.record();
+        if let Err(reason) = &result {
+            self.feed.tell(Item::Failed(reason.clone()));
+        }
+        result
+    }
+
+    fn record(&self) -> Result<Tally, String> {
+        let say = |error: &dyn std::fmt::Display| error.to_string();
+        let request = self.wanted.request(&self.catalog)?;
+        let store = self.open()?;
+        let owner = ProcessIdentity::current().map_err(|error| say(&error))?;
+        let mut opened = Opened { events: Vec::new(), feed: self.feed.clone() };
+        let mut lanes =
+            open_lanes(&self.wanted.lanes, &owner, &mut opened).map_err(|error| say(&error))?;
+        if lanes.is_empty() {
+            return Err("none of the lanes can run here; nothing was recorded".to_owned());
+        }
+        let plan = Plan::new(&request, &lanes).map_err(|error| say(&error))?;
+        let left_out = plan.left_out.iter().map(|reason| format!("left out: {reason}"));
+        let remarks = left_out.chain(plan.remarks.iter().cloned()).collect();
+        self.feed.tell(Item::Plan(self.wanted.view(remarks)));
+        let mut tee = Tee { writer: self.writer(store, &request, &owner)?, feed: self.feed.clone() };
+        for event in opened.events {
+            tee.writer.send(event).map_err(|error| say(&error))?;
+        }
+        let names: Vec<String> = lanes.iter().map(|open| open.name.clone()).collect();
+        let sampling = self.wanted.sample_interval.map(|interval| {
+            Sampling::with(move |lane| {
+                let name = lane.and_then(|at| names.get(at)).map(String::as_str);
+                Sampler::tapped(interval, self.feed.tap(name))
+            })
+        });
+        let recorder = Recorder::new(&mut lanes, &plan, sampling, self.control.clone());
+        let recorded = recorder.run(&mut tee);
+        let finished = tee.writer.finish();
+        let tally = recorded.map_err(|error| say(&error))?;
+        finished.map_err(|error| say(&error))?;
+        Ok(tally)
+    }
+
+    /// Opens the database, and says what an earlier recording left behind.
+    fn open(&self) -> Result<Store, String> {
+        let mut notes = |note: String| self.feed.tell(Item::Note(note));
+        Store::open_recovered(&self.settings.database, &mut notes).map_err(|error| error.to_string())
+    }
+
+    fn writer(
+        &self,
+        store: Store,
+        request: &PlanRequest,
+        owner: &ProcessIdentity,
+    ) -> Result<Writer, String> {
+        let lanes: Vec<String> = self.wanted.lanes.iter().map(ToString::to_string).collect();
+        let header = RecordingHeader {
+            label: self.wanted.label.clone(),
+            owner: owner.to_string(),
+            plan: request.to_json(&lanes, self.wanted.sample_interval).to_string(),
+            host: serde_json::to_string(&Fingerprint::take()).map_err(|error| error.to_string())?,
+            sample_interval: self.wanted.sample_interval,
+        };
+        let (stored, waiting) = (self.feed.clone(), self.feed.clone());
+        let writer = Writer::patient(
+            store,
+            &header,
+            Box::new(move |event| match *event {
+                // Told when it was opened.
+                Event::Lane { .. } => {}
+                _ => stored.event(event),
+            }),
+            Box::new(move |reason| {
+                let state = reason.map_or(StorageState::Fine, |reason| StorageState::Waiting {
+                    reason,
+                    since: now(),
+                });
+                waiting.tell(Item::Storage(state));
+            }),
+            self.give_up.clone(),
+        )
+        .map_err(|error| error.to_string())?;
+        self.recording.store(writer.recording(), Ordering::SeqCst);
+        self.feed.tell(Item::Recording(writer.recording()));
+        Ok(writer)
+    }
 }

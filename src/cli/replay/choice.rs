@@ -53,7 +53,7 @@ impl Choice {
 }
 
 /// The models of the comparison that ends a recording: coarse beside fine.
-const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
+pub(in crate::cli) const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
 
 /// Those, on their own terms.
 pub(in crate::cli) fn headline() -> Result<Vec<Contract>, UnknownModel> {

@@ -13,7 +13,7 @@ use crate::replay::{Contract, Summary};
 use crate::report::{self, Format, footnotes, terminal_width};
 use crate::store::{Bills, ReplayPlan, Selection, Store};
 
-pub(super) use choice::headline;
+pub(super) use choice::{HEADLINE, headline};
 
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]

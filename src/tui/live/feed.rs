@@ -30,8 +30,8 @@ pub enum Item {
     Event(Box<Event>),
     /// A value of the invocation that a lane runs now.
     Sample {
-        /// The lane's name.
-        lane: Arc<str>,
+        /// The lane's name; `None`: the one that runs.
+        lane: Option<Arc<str>>,
         /// The value.
         sample: Sample,
     },
@@ -96,12 +96,12 @@ impl Feed {
         }
     }
 
-    /// What the sampler of a lane calls.
+    /// What the sampler of a lane calls, or the one of all lanes.
     #[must_use]
-    pub fn tap(&self, lane: &str) -> Tap {
-        let (feed, lane): (Self, Arc<str>) = (self.clone(), lane.into());
+    pub fn tap(&self, lane: Option<&str>) -> Tap {
+        let (feed, lane): (Self, Option<Arc<str>>) = (self.clone(), lane.map(Into::into));
         Box::new(move |sample| {
-            let item = Item::Sample { lane: Arc::clone(&lane), sample };
+            let item = Item::Sample { lane: lane.clone(), sample };
             if let Err(TrySendError::Full(_)) = feed.queue.try_send(item) {
                 feed.lost.samples.fetch_add(1, Ordering::Relaxed);
             }

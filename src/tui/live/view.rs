@@ -74,7 +74,7 @@ impl View {
             }
             Item::Recording(number) => self.shown.recording = Some(number),
             Item::Event(event) => self.event(*event),
-            Item::Sample { lane, sample } => self.sample(&lane, sample),
+            Item::Sample { lane, sample } => self.sample(lane.as_ref(), sample),
             Item::Storage(state) => self.shown.storage = state,
             Item::Finishing => {
                 if self.shown.phase.is_active() {
@@ -252,8 +252,12 @@ impl View {
         }
     }
 
-    fn sample(&mut self, lane: &str, sample: Sample) {
-        let Some(place) = self.lanes.get(lane).copied() else { return };
+    fn sample(&mut self, lane: Option<&Arc<str>>, sample: Sample) {
+        let place = match lane {
+            Some(name) => self.lanes.get(name).copied(),
+            None => self.shown.lanes.iter().position(|lane| lane.running.is_some()),
+        };
+        let Some(place) = place else { return };
         let lane = &mut self.shown.lanes[place];
         let Some(running) = &mut lane.running else { return };
         match sample.meter {

@@ -62,3 +62,8 @@ pub fn table(_model: &Model) -> Table {
 
 /// What help says of the figures.
 pub const LEGEND: &str = "";
+
+/// Whether the picture changes by itself: it plays.
+pub fn moves(_model: &Model) -> bool {
+    false
+}

@@ -1,0 +1,190 @@
+//! The observatory: what `cyclometer` does when nothing else is asked.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{Common, Failure, Outcome, config_folder, say};
+use crate::lane::LaneSpec;
+use crate::pricing::PriceCatalog;
+use crate::record::{DEMO, Starts, limits};
+use crate::tui::{self, Config, SAMPLING, Surroundings, TuiError, Wanted};
+use crate::units::{Bytes, Nanos};
+use crate::workload::Catalog;
+
+/// Options of `live`.
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer
+  cyclometer live --workload nbody --lane native,wasmtime --loop
+  cyclometer live --race --model aws-lambda-arm,per-cycle
+  cyclometer live --idle                 look at what there is, record nothing
+
+Keys are shown by `?`. Defaults, colours and keys are set in
+~/.config/cyclometer/config.toml; docs/observatory.md describes it. It needs a
+terminal; `cyclometer record` does not.")]
+pub(super) struct Options {
+    /// Workloads, by name [default: nop,nbody,wait,memory-burst]
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    workload: Vec<String>,
+    /// Lanes [default: native,wasmtime,docker, as far as they run here]
+    #[arg(long, value_delimiter = ',', value_name = "X,Y")]
+    lane: Vec<String>,
+    /// Preset of arguments and input [default: quick]
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// Which starts, in lanes that have them [default: both]
+    #[arg(long, value_enum)]
+    start: Option<Starts>,
+    /// Recorded runs of each workload in each lane [default: 10]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    runs: Option<u32>,
+    /// Go on until stopped
+    #[arg(long = "loop", conflicts_with = "runs")]
+    until_stopped: bool,
+    /// Run lanes at the same time, each on a CPU of its own
+    #[arg(long)]
+    race: bool,
+    /// Memory each function is given, and billed for [default: the workload's]
+    #[arg(long, value_parser = limits::memory, value_name = "SIZE")]
+    memory: Option<Bytes>,
+    /// Price models whose bills are shown [default: aws-lambda-x86,per-cycle]
+    #[arg(long, value_delimiter = ',', value_name = "ID,ID")]
+    model: Vec<String>,
+    /// Words to find the recording by
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// Record nothing until asked to
+    #[arg(long)]
+    idle: bool,
+    /// Another configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Failure::Usage(
+            "the live view needs a terminal, and this is none: `cyclometer record` makes the \
+             same comparison without one"
+                .to_owned(),
+        ));
+    }
+    let catalog = common.catalog()?;
+    let prices = common.price_catalog()?;
+    let config = config(options, &catalog, &prices)?;
+    let database = common.db_path();
+    let ending = tui::run(tui::Options { database, catalog, prices, config }).map_err(|error| {
+        match error {
+            TuiError::Name(_) => Failure::usage(error),
+            TuiError::Terminal(_) | TuiError::System(_) => Failure::failed(error),
+        }
+    })?;
+    for line in &ending.lines {
+        say(line);
+    }
+    let code = match (ending.signal, ending.failed) {
+        (Some(signal), _) => u8::try_from(128 + signal).unwrap_or(1),
+        (None, true) => 1,
+        (None, false) => 0,
+    };
+    let _ = std::io::stderr().flush();
+    Ok(ExitCode::from(code))
+}
+
+/// The configuration file, and what the command line says instead of it.
+fn config(
+    options: &Options,
+    catalog: &Catalog,
+    prices: &PriceCatalog,
+) -> Result<Config, Failure> {
+    let usual = config_folder().map(|folder| folder.join("config.toml"));
+    let path = options.config.clone().or(usual).unwrap_or_default();
+    let around = Surroundings::take();
+    let mut config = Config::read(&path, options.config.is_some(), around, demo())
+        .map_err(Failure::usage)?;
+    apply(options, &mut config.wanted)?;
+    config.begin &= !options.idle;
+    if !options.model.is_empty() {
+        config.models.clone_from(&options.model);
+    }
+    if config.models.is_empty() {
+        config.models = super::replay::HEADLINE.map(str::to_owned).to_vec();
+    }
+    // Wrong names are told before the terminal is taken.
+    for id in &config.models {
+        prices.find(id).map_err(Failure::usage)?;
+    }
+    for name in &config.wanted.workloads {
+        let workload = catalog.get(name).map_err(Failure::usage)?;
+        workload.preset(&config.wanted.preset).map_err(Failure::usage)?;
+    }
+    Ok(config)
+}
+
+/// What is recorded when nobody says anything.
+fn demo() -> Wanted {
+    Wanted {
+        workloads: DEMO.map(str::to_owned).to_vec(),
+        lanes: LaneSpec::defaults(),
+        preset: "quick".to_owned(),
+        starts: Starts::Both,
+        runs: 10,
+        warmup: 1,
+        until_stopped: false,
+        race: false,
+        memory: None,
+        timeout: None,
+        sample_interval: Some(SAMPLING),
+        label: None,
+    }
+}
+
+fn apply(options: &Options, wanted: &mut Wanted) -> Result<(), Failure> {
+    if !options.workload.is_empty() {
+        wanted.workloads.clone_from(&options.workload);
+    }
+    if !options.lane.is_empty() {
+        wanted.lanes = super::record::specs(&options.lane)?;
+    }
+    if let Some(preset) = &options.preset {
+        wanted.preset.clone_from(preset);
+    }
+    wanted.starts = options.start.unwrap_or(wanted.starts);
+    if let Some(runs) = options.runs {
+        (wanted.runs, wanted.until_stopped) = (runs, false);
+    }
+    wanted.until_stopped |= options.until_stopped;
+    wanted.race |= options.race;
+    wanted.memory = options.memory.or(wanted.memory);
+    wanted.label = options.label.clone().or_else(|| wanted.label.take());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_stronger_than_the_file() {
+        let options = Options {
+            workload: vec!["wait".to_owned()],
+            lane: vec!["native".to_owned(), "native".to_owned()],
+            runs: Some(3),
+            race: true,
+            memory: Some(Bytes(256 << 20)),
+            ..Options::default()
+        };
+        let mut wanted = Wanted { until_stopped: true, ..demo() };
+        apply(&options, &mut wanted).expect("valid");
+        assert_eq!(wanted.workloads, ["wait"]);
+        assert_eq!(wanted.lanes, [LaneSpec::Native]);
+        assert!(wanted.race && !wanted.until_stopped, "so many runs are not a loop");
+        assert_eq!((wanted.runs, wanted.memory), (3, Some(Bytes(256 << 20))));
+        let mut same = demo();
+        apply(&Options::default(), &mut same).expect("valid");
+        assert_eq!(same, demo());
+        assert_eq!(same.timeout, None::<Nanos>);
+    }
+}

@@ -1,0 +1,179 @@
+//! The screen as text and as a picture.
+
+use std::fmt::Write as _;
+
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::style::{Color, Modifier};
+
+/// Width and height of a character in the picture.
+const CELL: (usize, usize) = (9, 19);
+
+/// What the picture looks like where the terminal has its own colours.
+const TEXT: &str = "#d0d0d0";
+const PAPER: &str = "#16181d";
+
+/// The lines, without the blanks at their ends.
+#[must_use]
+pub fn text(buffer: &Buffer) -> String {
+    let area = buffer.area;
+    let mut text = String::new();
+    for y in area.top()..area.bottom() {
+        let line: String = (area.left()..area.right()).map(|x| buffer[(x, y)].symbol()).collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// How a cell looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    text: &'static str,
+    paper: Option<&'static str>,
+    bold: bool,
+    dim: bool,
+}
+
+impl Look {
+    fn of(cell: &Cell) -> Self {
+        let mut text = color(cell.fg).unwrap_or(TEXT);
+        let mut paper = color(cell.bg);
+        if cell.modifier.contains(Modifier::REVERSED) {
+            (text, paper) = (paper.unwrap_or(PAPER), Some(text));
+        }
+        Self {
+            text,
+            paper,
+            bold: cell.modifier.contains(Modifier::BOLD),
+            dim: cell.modifier.contains(Modifier::DIM),
+        }
+    }
+}
+
+/// A picture of the screen.
+#[must_use]
+pub fn svg(buffer: &Buffer) -> String {
+    let area = buffer.area;
+    let (wide, high) = CELL;
+    let (width, height) = (usize::from(area.width) * wide + 16, usize::from(area.height) * high + 16);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, \
+         Consolas, monospace\" font-size=\"15\">\n<rect width=\"100%\" height=\"100%\" rx=\"6\" \
+         fill=\"{PAPER}\"/>\n"
+    );
+    for y in area.top()..area.bottom() {
+        line(&mut svg, buffer, y);
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// Runs of cells that look alike are drawn at once.
+fn line(svg: &mut String, buffer: &Buffer, y: u16) {
+    let area = buffer.area;
+    let mut x = area.left();
+    while x < area.right() {
+        let look = Look::of(&buffer[(x, y)]);
+        let first = x;
+        let mut run = String::new();
+        while x < area.right() && Look::of(&buffer[(x, y)]) == look {
+            run.push_str(buffer[(x, y)].symbol());
+            x += 1;
+        }
+        draw(svg, look, &run, (first - area.left(), x - first, y - area.top()));
+    }
+}
+
+fn draw(svg: &mut String, look: Look, run: &str, (column, count, line): (u16, u16, u16)) {
+    let (wide, high) = CELL;
+    let (x, y) = (usize::from(column) * wide + 8, usize::from(line) * high + 8);
+    let width = usize::from(count) * wide;
+    if let Some(paper) = look.paper {
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{high}\" fill=\"{paper}\"/>"
+        );
+    }
+    if run.trim().is_empty() {
+        return;
+    }
+    let bold = if look.bold { " font-weight=\"bold\"" } else { "" };
+    let dim = if look.dim { " opacity=\"0.6\"" } else { "" };
+    // The length holds columns together whatever font there is.
+    let _ = writeln!(
+        svg,
+        "<text x=\"{x}\" y=\"{}\" fill=\"{}\" textLength=\"{width}\" \
+         lengthAdjust=\"spacingAndGlyphs\" xml:space=\"preserve\"{bold}{dim}>{}</text>",
+        y + 15,
+        look.text,
+        escaped(run)
+    );
+}
+
+fn escaped(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => result.push_str("&amp;"),
+            '<' => result.push_str("&lt;"),
+            '>' => result.push_str("&gt;"),
+            other => result.push(other),
+        }
+    }
+    result
+}
+
+const fn color(color: Color) -> Option<&'static str> {
+    Some(match color {
+        Color::Black => "#1b1d23",
+        Color::Red => "#e06c75",
+        Color::Green => "#98c379",
+        Color::Yellow => "#e5c07b",
+        Color::Blue => "#61afef",
+        Color::Magenta => "#c678dd",
+        Color::Cyan => "#56b6c2",
+        Color::Gray => "#abb2bf",
+        Color::DarkGray => "#7f848e",
+        Color::LightRed => "#ff7b86",
+        Color::LightGreen => "#b5e890",
+        Color::LightYellow => "#ffd68a",
+        Color::LightBlue => "#7cc4ff",
+        Color::LightMagenta => "#dd91f3",
+        Color::LightCyan => "#6fd3df",
+        Color::White => "#ffffff",
+        Color::Reset | Color::Rgb(..) | Color::Indexed(_) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ratatui::layout::Rect;
+    use ratatui::style::Style;
+
+    fn buffer() -> Buffer {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 8, 2));
+        buffer.set_string(0, 0, "a<b & c", Style::new());
+        buffer.set_string(0, 1, "run", Style::new().fg(Color::Green).add_modifier(Modifier::BOLD));
+        buffer.set_string(3, 1, "it", Style::new().add_modifier(Modifier::REVERSED));
+        buffer
+    }
+
+    #[test]
+    fn text_has_the_lines() {
+        assert_eq!(text(&buffer()), "a<b & c\nrunit\n");
+    }
+
+    #[test]
+    fn a_picture_has_colours_marks_and_no_raw_text() {
+        let svg = svg(&buffer());
+        assert!(svg.contains(">a&lt;b &amp; c <"), "{svg}");
+        assert!(svg.contains("fill=\"#98c379\" textLength=\"27\""), "{svg}");
+        assert!(svg.contains("font-weight=\"bold\""));
+        // Reversed: a box in the colour of the text, and text in that of the paper.
+        assert!(svg.contains("<rect x=\"35\" y=\"27\" width=\"18\" height=\"19\" fill=\"#d0d0d0\"/>"));
+        assert!(svg.contains(&format!("fill=\"{PAPER}\" textLength=\"18\"")));
+        assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
+    }
+}
