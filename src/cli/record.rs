@@ -1,6 +1,7 @@
 //! `record`: the main job, from plan to comparison.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +13,9 @@ use super::{Common, Failure, Outcome, say};
 use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
-use crate::record::{Event, Plan, PlanRequest, Recorder, Sampler, Sink, Starts, Tally, open_lanes};
+use crate::record::{
+    Control, Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, open_lanes,
+};
 use crate::report::{Format, comparison, terminal_width};
 use crate::store::{RecordingHeader, ReplayPlan, Store, Writer};
 use crate::units::{Bytes, Nanos};
@@ -53,6 +56,12 @@ pub(super) struct Options {
     /// Runs before them that are not recorded
     #[arg(long, default_value_t = 1, value_name = "N")]
     warmup: u32,
+    /// Go on and on; Ctrl-C once ends well, twice at once
+    #[arg(long, conflicts_with = "runs")]
+    until_stopped: bool,
+    /// Run all lanes at the same time, each on a CPU of its own
+    #[arg(long)]
+    race: bool,
     /// Time between two samples, at least 1ms; `off` for none
     #[arg(long, default_value = "10ms", value_parser = interval, value_name = "TIME")]
     sample_interval: Interval,
@@ -116,7 +125,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let request = request(&catalog, options)?;
     let specs = specs(&options.lane)?;
     let store = common.store()?;
-    let cancel = cancel_on_signals()?;
+    let control =
+        if options.until_stopped { finish_on_signals()? } else { cancel_on_signals()?.into() };
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
 
     let mut opened: Vec<Event> = Vec::new();
@@ -131,8 +141,10 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     for reason in &plan.left_out {
         say(&format!("left out: {reason}"));
     }
-    let total = plan.cells.len() as u64 * u64::from(plan.runs);
-    let mut progress = Progress::new(total);
+    for remark in &plan.remarks {
+        say(&format!("note: {remark}"));
+    }
+    let mut progress = Progress::new(plan.total());
     let header = header(options, &specs, &request, &owner)?;
     let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(&event)))
         .map_err(Failure::failed)?;
@@ -140,8 +152,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     for event in opened {
         writer.send(event).map_err(Failure::failed)?;
     }
-    let sampler = options.sample_interval.0.map(Sampler::start).transpose()?;
-    let recorded = Recorder::new(&mut lanes, &plan, sampler, cancel).run(&mut writer);
+    let sampling = options.sample_interval.0.map(Sampling::every);
+    let recorded = Recorder::new(&mut lanes, &plan, sampling, control)?.run(&mut writer);
     let finished = writer.finish();
     let tally = recorded
         .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
@@ -174,6 +186,8 @@ fn request(catalog: &Catalog, options: &Options) -> Result<PlanRequest, Failure>
         memory: options.memory,
         timeout: options.timeout,
         cpu: options.pin,
+        until_stopped: options.until_stopped,
+        race: options.race,
     })
 }
 
@@ -215,6 +229,31 @@ pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
     Ok(Cancel::watching(flag))
 }
 
+/// The first Ctrl-C ends well after the invocation in flight, the second stops
+/// cleanly, as do SIGTERM and SIGHUP, and the next at once.
+fn finish_on_signals() -> Result<Control, Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
+    }
+    for signal in [SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    let (mut interrupts, written) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(SIGINT, written)?;
+    let control = Control::from(Cancel::watching(flag));
+    let theirs = control.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        // One byte a signal; the thread ends with the program.
+        let mut byte = [0];
+        while interrupts.read_exact(&mut byte).is_ok() {
+            if theirs.is_over() { theirs.stop() } else { theirs.finish() }
+        }
+    })?;
+    Ok(control)
+}
+
 fn header(
     options: &Options,
     specs: &[LaneSpec],
@@ -231,6 +270,8 @@ fn header(
         "memory_bytes": request.memory.map(|size| size.0),
         "timeout_ns": request.timeout.map(|span| span.0),
         "pin": request.cpu,
+        "until_stopped": request.until_stopped,
+        "race": request.race,
         "sample_interval_ns": options.sample_interval.0.map(|span| span.0),
     });
     Ok(RecordingHeader {
