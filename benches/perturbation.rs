@@ -4,7 +4,7 @@
 mod common;
 
 use cyclometer::meter::Meter;
-use cyclometer::record::{Event, Sampler, Starts};
+use cyclometer::record::{Event, Sampling, Starts};
 use cyclometer::units::Nanos;
 
 const PAIRS: usize = 21;
@@ -14,7 +14,7 @@ fn once(owner: &cyclometer::meter::procfs::ProcessIdentity, interval: Option<Nan
     let mut lanes = common::lanes(owner, &["native"]);
     let mut plan = common::plan(&lanes, "nbody", "second", Starts::Cold, 1);
     plan.warmup = 0;
-    let sampler = interval.map(|interval| Sampler::start(interval).expect("a thread"));
+    let sampler = interval.map(Sampling::every);
     let mut events: Vec<Event> = Vec::new();
     common::record(&mut lanes, &plan, sampler, &mut events);
     let usage = events.iter().find_map(|event| match event {

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cyclometer::lane::{Cancel, LaneSpec};
+use cyclometer::lane::LaneSpec;
 use cyclometer::meter::procfs::ProcessIdentity;
 use cyclometer::record::{
-    Event, OpenLane, Plan, PlanRequest, Recorder, Sampler, Sink, Starts, open_lanes,
+    Control, Event, OpenLane, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, open_lanes,
 };
 use cyclometer::store::{RecordingHeader, Store, Writer};
 use cyclometer::workload::Catalog;
@@ -59,6 +59,8 @@ pub fn plan(lanes: &[OpenLane], workload: &str, preset: &str, starts: Starts, ru
         memory: None,
         timeout: None,
         cpu: None,
+        until_stopped: false,
+        race: false,
     };
     Plan::new(&request, lanes).expect("a plan")
 }
@@ -75,8 +77,14 @@ pub fn writer(path: &Path, owner: &ProcessIdentity) -> Writer {
     Writer::start(store, &header, Box::new(|_| {})).expect("a writer")
 }
 
-pub fn record(lanes: &mut [OpenLane], plan: &Plan, sampler: Option<Sampler>, sink: &mut dyn Sink) {
-    Recorder::new(lanes, plan, sampler, Cancel::default()).run(sink).expect("recorded");
+pub fn record(
+    lanes: &mut [OpenLane],
+    plan: &Plan,
+    sampling: Option<Sampling<'_>>,
+    sink: &mut dyn Sink,
+) {
+    let recorder = Recorder::new(lanes, plan, sampling, Control::default()).expect("threads");
+    recorder.run(sink).expect("recorded");
 }
 
 pub fn median(values: &mut [f64]) -> f64 {

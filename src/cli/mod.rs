@@ -218,25 +218,8 @@ impl Common {
     /// Opens the database, marks what was cut off, and removes what that left
     /// behind.
     fn store(&self) -> Result<Store, Failure> {
-        let store = Store::open(&self.db_path()).map_err(Failure::failed)?;
-        let recovered = store.recover().map_err(Failure::failed)?;
-        for cut in &recovered {
-            say(&format!(
-                "note: recording {} was cut off; its {} finished invocations are kept",
-                cut.recording, cut.invocations
-            ));
-        }
-        if !recovered.is_empty() {
-            let swept = crate::lane::docker::sweep_everything();
-            for (count, what) in
-                [(swept.containers, "container(s)"), (swept.groups, "control group(s)")]
-            {
-                if let Some(count) = count.filter(|count| *count > 0) {
-                    say(&format!("note: removed {count} {what} that it had left behind"));
-                }
-            }
-        }
-        Ok(store)
+        Store::open_recovered(&self.db_path(), &mut |note| say(&format!("note: {note}")))
+            .map_err(Failure::failed)
     }
 
     fn print(&self, table: &Table) -> Result<(), Failure> {

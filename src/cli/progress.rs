@@ -18,7 +18,8 @@ const FREE_LINES: u64 = 200;
 /// Tells of events that are safe in the database.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
-    total: u64,
+    /// `None`: nobody knows, it goes on until it is stopped.
+    total: Option<u64>,
     done: u64,
     cells: HashMap<usize, String>,
     last: Option<Instant>,
@@ -26,13 +27,14 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Progress of `total` invocations.
-    pub fn new(total: u64) -> Self {
+    pub fn new(total: Option<u64>) -> Self {
+        let template = match total {
+            Some(_) => "{bar:30} {pos}/{len} {elapsed} {wide_msg}",
+            None => "{pos} {elapsed} {wide_msg}",
+        };
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar =
-                ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
-            if let Ok(style) =
-                ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}")
-            {
+            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
+            if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
             bar
@@ -73,8 +75,8 @@ impl Progress {
                 }
                 let reason = outcome.reason.as_deref().unwrap_or("");
                 if outcome.status == Status::Ok {
-                    let line =
-                        format!("[{}/{}] {name} #{sequence}: ok {wall}", self.done, self.total);
+                    let total = self.total.map_or_else(String::new, |total| format!("/{total}"));
+                    let line = format!("[{}{total}] {name} #{sequence}: ok {wall}", self.done);
                     self.line(&line, false);
                 } else {
                     self.line(

@@ -1,29 +1,24 @@
 //! `record`: the main job, from plan to comparison.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-
-use serde_json::json;
 
 use super::progress::Progress;
 use super::{Common, Failure, Outcome, say};
 use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
-use crate::record::{Event, Plan, PlanRequest, Recorder, Sampler, Sink, Starts, Tally, open_lanes};
+use crate::record::{
+    Control, DEMO, Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, limits,
+    open_lanes,
+};
 use crate::report::{Format, comparison, terminal_width};
 use crate::store::{RecordingHeader, ReplayPlan, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
-
-/// Workloads of a recording that names none: a start, a computation, idle
-/// time and head-room.
-const DEMO: [&str; 4] = ["nop", "nbody", "wait", "memory-burst"];
-/// Docker's own minimum.
-const LEAST_MEMORY: Bytes = Bytes(6 << 20);
-const LEAST_INTERVAL: Nanos = Nanos(1_000_000);
 
 /// Options of `record`.
 #[derive(Debug, clap::Args)]
@@ -53,14 +48,20 @@ pub(super) struct Options {
     /// Runs before them that are not recorded
     #[arg(long, default_value_t = 1, value_name = "N")]
     warmup: u32,
+    /// Go on and on; Ctrl-C once ends well, twice at once
+    #[arg(long, conflicts_with = "runs")]
+    until_stopped: bool,
+    /// Run all lanes at the same time, each on a CPU of its own
+    #[arg(long)]
+    race: bool,
     /// Time between two samples, at least 1ms; `off` for none
     #[arg(long, default_value = "10ms", value_parser = interval, value_name = "TIME")]
     sample_interval: Interval,
     /// Memory each function is given, and billed for [default: the workload's]
-    #[arg(long, value_parser = memory, value_name = "SIZE")]
+    #[arg(long, value_parser = limits::memory, value_name = "SIZE")]
     memory: Option<Bytes>,
     /// Longest time of one invocation [default: the workload's]
-    #[arg(long, value_parser = timeout, value_name = "TIME")]
+    #[arg(long, value_parser = limits::timeout, value_name = "TIME")]
     timeout: Option<Nanos>,
     /// Run functions on this CPU only
     #[arg(long, value_parser = cpu, value_name = "CPU")]
@@ -75,30 +76,7 @@ pub(super) struct Options {
 struct Interval(Option<Nanos>);
 
 fn interval(text: &str) -> Result<Interval, String> {
-    if text == "off" {
-        return Ok(Interval(None));
-    }
-    let span: Nanos = text.parse().map_err(|error: crate::units::UnitError| error.to_string())?;
-    if span < LEAST_INTERVAL {
-        return Err(format!("{span} is less than {LEAST_INTERVAL}; or give `off`"));
-    }
-    Ok(Interval(Some(span)))
-}
-
-fn memory(text: &str) -> Result<Bytes, String> {
-    let size: Bytes = text.parse().map_err(|error: crate::units::UnitError| error.to_string())?;
-    if size < LEAST_MEMORY {
-        return Err(format!("{size} is less than {LEAST_MEMORY}, which containers need"));
-    }
-    Ok(size)
-}
-
-fn timeout(text: &str) -> Result<Nanos, String> {
-    match text.parse() {
-        Ok(Nanos(0)) => Err("a function needs some time".to_owned()),
-        Ok(span) => Ok(span),
-        Err(error) => Err(error.to_string()),
-    }
+    limits::interval(text).map(Interval)
 }
 
 fn cpu(text: &str) -> Result<u16, String> {
@@ -116,7 +94,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let request = request(&catalog, options)?;
     let specs = specs(&options.lane)?;
     let store = common.store()?;
-    let cancel = cancel_on_signals()?;
+    let control =
+        if options.until_stopped { finish_on_signals()? } else { cancel_on_signals()?.into() };
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
 
     let mut opened: Vec<Event> = Vec::new();
@@ -131,8 +110,10 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     for reason in &plan.left_out {
         say(&format!("left out: {reason}"));
     }
-    let total = plan.cells.len() as u64 * u64::from(plan.runs);
-    let mut progress = Progress::new(total);
+    for remark in &plan.remarks {
+        say(&format!("note: {remark}"));
+    }
+    let mut progress = Progress::new(plan.total());
     let header = header(options, &specs, &request, &owner)?;
     let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(&event)))
         .map_err(Failure::failed)?;
@@ -140,8 +121,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     for event in opened {
         writer.send(event).map_err(Failure::failed)?;
     }
-    let sampler = options.sample_interval.0.map(Sampler::start).transpose()?;
-    let recorded = Recorder::new(&mut lanes, &plan, sampler, cancel).run(&mut writer);
+    let sampling = options.sample_interval.0.map(Sampling::every);
+    let recorded = Recorder::new(&mut lanes, &plan, sampling, control)?.run(&mut writer);
     let finished = writer.finish();
     let tally = recorded
         .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
@@ -174,6 +155,8 @@ fn request(catalog: &Catalog, options: &Options) -> Result<PlanRequest, Failure>
         memory: options.memory,
         timeout: options.timeout,
         cpu: options.pin,
+        until_stopped: options.until_stopped,
+        race: options.race,
     })
 }
 
@@ -215,24 +198,39 @@ pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
     Ok(Cancel::watching(flag))
 }
 
+/// The first Ctrl-C ends well after the invocation in flight, the second stops
+/// cleanly, as do SIGTERM and SIGHUP, and the next at once.
+fn finish_on_signals() -> Result<Control, Failure> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
+    }
+    for signal in [SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    let (mut interrupts, written) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(SIGINT, written)?;
+    let control = Control::from(Cancel::watching(flag));
+    let theirs = control.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        // One byte a signal; the thread ends with the program.
+        let mut byte = [0];
+        while interrupts.read_exact(&mut byte).is_ok() {
+            if theirs.is_over() { theirs.stop() } else { theirs.finish() }
+        }
+    })?;
+    Ok(control)
+}
+
 fn header(
     options: &Options,
     specs: &[LaneSpec],
     request: &PlanRequest,
     owner: &ProcessIdentity,
 ) -> Result<RecordingHeader, Failure> {
-    let plan = json!({
-        "workloads": request.workloads.iter().map(|it| &it.name).collect::<Vec<_>>(),
-        "lanes": specs.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "preset": request.preset,
-        "start": format!("{:?}", request.starts).to_lowercase(),
-        "runs": request.runs,
-        "warmup": request.warmup,
-        "memory_bytes": request.memory.map(|size| size.0),
-        "timeout_ns": request.timeout.map(|span| span.0),
-        "pin": request.cpu,
-        "sample_interval_ns": options.sample_interval.0.map(|span| span.0),
-    });
+    let lanes: Vec<String> = specs.iter().map(ToString::to_string).collect();
+    let plan = request.to_json(&lanes, options.sample_interval.0);
     Ok(RecordingHeader {
         label: options.label.clone(),
         owner: owner.to_string(),

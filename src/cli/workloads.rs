@@ -114,6 +114,8 @@ fn check(common: &Common, options: &Check) -> Outcome {
         memory: None,
         timeout: None,
         cpu: None,
+        until_stopped: false,
+        race: false,
     };
     let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
     let mut table = Table::new(&[

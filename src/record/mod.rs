@@ -1,13 +1,19 @@
 //! Recording: a plan, who runs when, the sampler, and the events that come of it.
 
+mod control;
 mod event;
 pub mod limits;
 mod plan;
+mod race;
 mod recorder;
 mod sampler;
+#[cfg(test)]
+mod tests;
+mod track;
 
-pub use limits::DEMO;
+pub use control::Control;
 pub use event::{Event, Sink, SinkError};
-pub use plan::{Plan, PlanError, PlanRequest, Starts};
+pub use limits::DEMO;
+pub use plan::{Cell, Plan, PlanError, PlanRequest, Starts};
 pub use recorder::{OpenLane, Recorder, Tally, open_lanes};
-pub use sampler::{Sampler, SamplerReport};
+pub use sampler::{Sampler, SamplerReport, Sampling, Tap};

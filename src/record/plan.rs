@@ -1,7 +1,10 @@
 //! What is to be recorded: workloads x lanes x start kinds x runs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use thiserror::Error;
 
 use super::recorder::OpenLane;
@@ -49,6 +52,31 @@ pub struct PlanRequest {
     pub timeout: Option<Nanos>,
     /// The only CPU that functions run on.
     pub cpu: Option<u16>,
+    /// Rounds go on until they are stopped; `runs` is ignored.
+    pub until_stopped: bool,
+    /// Lanes run at the same time, each on a CPU of its own.
+    pub race: bool,
+}
+
+impl PlanRequest {
+    /// What a recording keeps of it, with the names of its lanes.
+    #[must_use]
+    pub fn to_json(&self, lanes: &[String], sample_interval: Option<Nanos>) -> serde_json::Value {
+        serde_json::json!({
+            "workloads": self.workloads.iter().map(|it| &it.name).collect::<Vec<_>>(),
+            "lanes": lanes,
+            "preset": self.preset,
+            "start": format!("{:?}", self.starts).to_lowercase(),
+            "runs": self.runs,
+            "warmup": self.warmup,
+            "memory_bytes": self.memory.map(|size| size.0),
+            "timeout_ns": self.timeout.map(|span| span.0),
+            "pin": self.cpu,
+            "until_stopped": self.until_stopped,
+            "race": self.race,
+            "sample_interval_ns": sample_interval.map(|span| span.0),
+        })
+    }
 }
 
 /// A cell: what runs, and in which of the open lanes.
@@ -69,8 +97,14 @@ pub struct Plan {
     pub runs: u32,
     /// Runs of each before those.
     pub warmup: u32,
+    /// Rounds go on until they are stopped; `runs` is ignored.
+    pub until_stopped: bool,
+    /// Lanes run at the same time.
+    pub race: bool,
     /// Combinations that were left out, with the reason.
     pub left_out: Vec<String>,
+    /// What else a person should know before it starts.
+    pub remarks: Vec<String>,
 }
 
 /// Why there is nothing to record.
@@ -82,19 +116,38 @@ pub enum PlanError {
     /// Nothing of what was asked can run.
     #[error("nothing to record: {}", .0.join("; "))]
     Nothing(Vec<String>),
+    /// One CPU for all, and one for each.
+    #[error("lanes that race have a CPU each: leave out the CPU they are to be pinned to")]
+    PinnedRace,
+    /// Nobody says where lanes may run.
+    #[error("cannot tell which CPUs may be used: {0}")]
+    Cpus(#[from] nix::Error),
 }
 
 impl Plan {
     /// Lays out the cells of `request` over the lanes that are open.
     ///
     /// # Errors
-    /// For a preset that a workload lacks, or when no cell is left.
+    /// For a preset that a workload lacks, when no cell is left, or for a race
+    /// that is pinned to one CPU.
     pub fn new(request: &PlanRequest, lanes: &[OpenLane]) -> Result<Self, PlanError> {
+        let cpus = if request.race { usable_cpus()? } else { Vec::new() };
+        Self::on(&cpus, request, lanes)
+    }
+
+    /// The same, with those CPUs for a race.
+    fn on(cpus: &[u16], request: &PlanRequest, lanes: &[OpenLane]) -> Result<Self, PlanError> {
+        if request.race && request.cpu.is_some() {
+            return Err(PlanError::PinnedRace);
+        }
         let mut plan = Self {
             cells: Vec::new(),
             runs: request.runs,
             warmup: request.warmup,
+            until_stopped: request.until_stopped,
+            race: request.race,
             left_out: Vec::new(),
+            remarks: Vec::new(),
         };
         for workload in &request.workloads {
             let preset = Arc::new(workload.preset(&request.preset)?.clone());
@@ -105,7 +158,43 @@ impl Plan {
         if plan.cells.is_empty() {
             return Err(PlanError::Nothing(plan.left_out));
         }
+        if plan.race {
+            plan.spread(cpus);
+        }
         Ok(plan)
+    }
+
+    /// How many invocations are to be recorded; `None`: until it is stopped.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        let total = self.cells.len() as u64 * u64::from(self.runs);
+        (!self.until_stopped).then_some(total)
+    }
+
+    /// The lanes that have cells, in their order.
+    pub(super) fn used_lanes(&self) -> Vec<usize> {
+        let mut lanes: Vec<usize> = self.cells.iter().map(|cell| cell.lane).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        lanes
+    }
+
+    /// Gives each lane a CPU, from the last one down: the first has most of the
+    /// interrupts, and whatever else runs here.
+    fn spread(&mut self, cpus: &[u16]) {
+        let lanes = self.used_lanes();
+        let of: HashMap<usize, u16> =
+            lanes.iter().copied().zip(cpus.iter().rev().copied().cycle()).collect();
+        for cell in &mut self.cells {
+            Arc::make_mut(&mut cell.job).cpu = of.get(&cell.lane).copied();
+        }
+        if lanes.len() > cpus.len() {
+            self.remarks.push(format!(
+                "{} lanes race on {} CPU(s): some share one and slow each other down",
+                lanes.len(),
+                cpus.len()
+            ));
+        }
     }
 
     fn add(
@@ -141,4 +230,11 @@ impl Plan {
             self.left_out.push(format!("{}: has no warm start", open.name));
         }
     }
+}
+
+/// The CPUs that this process may use, in order.
+fn usable_cpus() -> Result<Vec<u16>, PlanError> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    let cpus = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
+    Ok(cpus.filter_map(|cpu| u16::try_from(cpu).ok()).collect())
 }

@@ -1,23 +1,16 @@
 //! Who runs when. Runs are interleaved, A B C A B C, so that drift of the
-//! machine hits all lanes alike.
+//! machine hits all lanes alike; or lanes race, each on a CPU of its own.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::control::Control;
 use super::event::{Event, Sink, SinkError};
 use super::plan::{Cell, Plan};
-use super::sampler::Sampler;
-use crate::lane::{
-    self, Cancel, Lane, LaneError, LaneSpec, Outcome, Sample, Status, Unwatched, Watch,
-};
-use crate::meter::Meter;
+use super::race;
+use super::sampler::{Sampler, SamplerReport, Sampling};
+use super::track::{Track, Turn};
+use crate::lane::{self, Lane, LaneError, LaneSpec, Outcome, Status};
 use crate::meter::procfs::ProcessIdentity;
-use crate::units::Nanos;
-
-/// Longest time for which invocations are asked for at once; bounds what is
-/// lost when this process is killed.
-const BURST: Nanos = Nanos(10_000_000);
-const MAX_BURST: u32 = 256;
 
 /// A lane that runs here.
 pub struct OpenLane {
@@ -78,26 +71,35 @@ pub struct Tally {
 pub struct Recorder<'a> {
     lanes: &'a mut [OpenLane],
     plan: &'a Plan,
-    sampler: Option<Sampler>,
-    cancel: Cancel,
+    control: Control,
+    /// One, or in a race one for each lane that has cells.
+    samplers: Vec<Sampler>,
     tally: Tally,
-    /// Counted operators by cell.
-    ops: HashMap<usize, u64>,
 }
 
 impl<'a> Recorder<'a> {
-    /// A recorder of `plan` in `lanes`; without a sampler nothing is sampled.
-    #[must_use]
+    /// A recorder of `plan` in `lanes`; without `sampling` nothing is sampled.
+    ///
+    /// # Errors
+    /// When no sampler can be made.
     pub fn new(
         lanes: &'a mut [OpenLane],
         plan: &'a Plan,
-        sampler: Option<Sampler>,
-        cancel: Cancel,
-    ) -> Self {
-        Self { lanes, plan, sampler, cancel, tally: Tally::default(), ops: HashMap::new() }
+        sampling: Option<Sampling<'_>>,
+        control: impl Into<Control>,
+    ) -> std::io::Result<Self> {
+        let wanted: Vec<Option<usize>> =
+            if plan.race { plan.used_lanes().into_iter().map(Some).collect() } else { vec![None] };
+        let samplers = match sampling {
+            Some(mut sampling) => {
+                wanted.into_iter().map(|lane| sampling.make(lane)).collect::<Result<_, _>>()?
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { lanes, plan, control: control.into(), samplers, tally: Tally::default() })
     }
 
-    /// Runs the plan to its end, or until it is cancelled. Whatever happens,
+    /// Runs the plan to its end, or until it is stopped. Whatever happens,
     /// lanes are closed and the end is told.
     ///
     /// # Errors
@@ -107,8 +109,8 @@ impl<'a> Recorder<'a> {
         for open in self.lanes.iter_mut() {
             open.lane.close();
         }
-        let sampler = self.sampler.take().map(Sampler::finish);
-        self.tally.interrupted = self.cancel.is_cancelled();
+        let sampler = SamplerReport::sum(self.samplers.drain(..).map(Sampler::finish));
+        self.tally.interrupted = self.control.is_stopped();
         result?;
         let status = match self.tally {
             Tally { interrupted: true, .. } => Status::Interrupted,
@@ -121,176 +123,98 @@ impl<'a> Recorder<'a> {
     }
 
     fn all_cells(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
-        for cell in &self.plan.cells {
+        let plan = self.plan;
+        for cell in &plan.cells {
             let lane = self.lanes[cell.lane].name.clone();
             sink.send(Event::Cell { lane, job: Arc::clone(&cell.job) })?;
         }
         let mut ready = Vec::new();
-        for cell in &self.plan.cells {
-            if self.prepare(cell, sink)? {
-                ready.push(cell);
-            }
-            if self.cancel.is_cancelled() {
+        for cell in &plan.cells {
+            ready.extend(self.prepare(cell, sink)?);
+            if self.control.is_over() {
                 return Ok(());
             }
         }
-        self.rounds(&ready, self.plan.warmup, true, sink)?;
-        self.rounds(&ready, self.plan.runs, false, sink)
+        if plan.race { self.race(ready, sink) } else { self.in_turn(ready, sink) }
     }
 
-    fn prepare(&mut self, cell: &Cell, sink: &mut dyn Sink) -> Result<bool, SinkError> {
+    fn in_turn(&mut self, ready: Vec<Turn<'_>>, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let mut track = Track {
+            lanes: self.lanes,
+            first: 0,
+            turns: ready,
+            plan: self.plan,
+            control: &self.control,
+            sampler: self.samplers.first().cloned(),
+            tally: self.tally,
+        };
+        let result = track.run(sink);
+        self.tally = track.tally;
+        result
+    }
+
+    fn race(&mut self, ready: Vec<Turn<'_>>, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let used = self.plan.used_lanes();
+        let mut turns: Vec<Vec<Turn<'_>>> = Vec::new();
+        turns.resize_with(self.lanes.len(), Vec::new);
+        for turn in ready {
+            turns[turn.cell.lane].push(turn);
+        }
+        let each = self.lanes.iter_mut().zip(turns).enumerate();
+        let tracks = each.filter(|(_, (_, turns))| !turns.is_empty());
+        let tracks = tracks.map(|(at, (open, turns))| Track {
+            lanes: std::slice::from_mut(open),
+            first: at,
+            turns,
+            plan: self.plan,
+            control: &self.control,
+            sampler: used.binary_search(&at).ok().and_then(|at| self.samplers.get(at)).cloned(),
+            tally: Tally::default(),
+        });
+        let (tally, result) = race::run(tracks.collect(), &self.control, sink);
+        self.tally.add(tally);
+        result
+    }
+
+    /// Prepares a cell; `None` if it cannot run.
+    fn prepare<'b>(
+        &mut self,
+        cell: &'b Cell,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<Turn<'b>>, SinkError> {
         let job = &cell.job;
         sink.send(Event::Preparing { cell: job.cell })?;
-        let result = self.lanes[cell.lane].lane.prepare(job, &self.cancel);
+        let result = self.lanes[cell.lane].lane.prepare(job, self.control.cancel());
         if let Err(LaneError::Cancelled) = result {
-            return Ok(false);
-        }
-        if let Ok(prepared) = &result
-            && let Some(ops) = prepared.wasm_ops
-        {
-            self.ops.insert(job.cell, ops);
+            return Ok(None);
         }
         let result = result.map_err(|error| error.to_string());
+        let ops = result.as_ref().map_or(None, |prepared| prepared.wasm_ops);
         let failure = result.as_ref().err().cloned();
         sink.send(Event::Prepared { cell: job.cell, result })?;
-        let Some(reason) = failure else { return Ok(true) };
+        let Some(reason) = failure else { return Ok(Some(Turn::new(cell, ops))) };
         // So that the cell does not vanish from queries and bills.
         self.tally.unprepared += 1;
         let outcome = Box::new(Outcome::unstarted(job, lane::now(), reason));
         sink.send(Event::Finished { cell: job.cell, sequence: 1, outcome, samples: Vec::new() })?;
-        Ok(false)
-    }
-
-    fn rounds(
-        &mut self,
-        cells: &[&Cell],
-        runs: u32,
-        warmup: bool,
-        sink: &mut dyn Sink,
-    ) -> Result<(), SinkError> {
-        let mut done = 0;
-        let mut burst = 1;
-        while done < runs && !self.cancel.is_cancelled() {
-            let count = burst.min(runs - done);
-            let mut longest = Nanos(0);
-            for cell in cells {
-                let first = if warmup { None } else { Some(done + 1) };
-                longest = longest.max(self.visit(cell, count, first, sink)?);
-                if self.cancel.is_cancelled() {
-                    return Ok(());
-                }
-            }
-            done += count;
-            // Only runs of one short cell are bundled: others are interleaved.
-            if let [only] = cells
-                && only.job.start == lane::StartKind::Warm
-            {
-                let fit = BURST.0 / longest.0.max(1);
-                burst = u32::try_from(fit).unwrap_or(MAX_BURST).clamp(1, MAX_BURST);
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs a cell `count` times and passes on what comes of it; returns the
-    /// longest wall time. `first` is the sequence of the first, `None` in warm-ups.
-    fn visit(
-        &mut self,
-        cell: &Cell,
-        count: u32,
-        first: Option<u32>,
-        sink: &mut dyn Sink,
-    ) -> Result<Nanos, SinkError> {
-        let Self { lanes, sampler, cancel, tally, ops, .. } = self;
-        let job = &cell.job;
-        sink.send(Event::Started { cell: job.cell, sequence: first.unwrap_or(0), count })?;
-        let mut unwatched = Unwatched;
-        let mut watching = sampler.clone();
-        let watch: &mut dyn Watch = match &mut watching {
-            Some(sampler) => sampler,
-            None => &mut unwatched,
-        };
-        let (mut longest, mut next, mut failure) = (Nanos(0), first.unwrap_or(0), None);
-        let mut emit = |mut outcome: Outcome| {
-            longest = longest.max(outcome.ended.since(outcome.requested));
-            let samples = sampler.as_ref().map(Sampler::take);
-            if first.is_none() || failure.is_some() {
-                return;
-            }
-            complete(&mut outcome, samples.as_deref(), ops.get(&job.cell).copied());
-            tally.count(outcome.status);
-            let samples = samples.into_iter().flatten().collect();
-            let event = Event::Finished {
-                cell: job.cell,
-                sequence: next,
-                outcome: Box::new(outcome),
-                samples,
-            };
-            next += 1;
-            failure = sink.send(event).err();
-        };
-        lanes[cell.lane].lane.invoke(job, count, watch, cancel, &mut emit);
-        match failure {
-            Some(error) => Err(error),
-            None => sink.settle().map(|()| longest),
-        }
+        Ok(None)
     }
 }
 
 impl Tally {
-    fn count(&mut self, status: Status) {
+    /// Adds what another thread counted.
+    pub(super) const fn add(&mut self, other: Self) {
+        self.ok += other.ok;
+        self.bad += other.bad;
+        self.unprepared += other.unprepared;
+        self.interrupted |= other.interrupted;
+    }
+
+    pub(super) const fn count(&mut self, status: Status) {
         match status {
             Status::Ok => self.ok += 1,
             Status::Failed | Status::Timeout => self.bad += 1,
             Status::Interrupted => {}
         }
-    }
-}
-
-/// Enters what no lane can know: the operators of the counting run, and the
-/// memory integral of the samples.
-fn complete(outcome: &mut Outcome, samples: Option<&[Sample]>, ops: Option<u64>) {
-    let usage = &mut outcome.usage;
-    if outcome.status == Status::Ok && usage.get(Meter::WasmOps).is_none() {
-        usage.set(Meter::WasmOps, ops);
-    }
-    let integral =
-        samples.and_then(|samples| memory_time(samples, outcome.requested, outcome.ended));
-    usage.set(Meter::MemoryTime, integral);
-}
-
-/// Integral of resident memory in byte-milliseconds: each sample holds until
-/// the next, the first also before it. `None` without a sample inside.
-fn memory_time(samples: &[Sample], from: Nanos, to: Nanos) -> Option<u64> {
-    let mut inside = samples
-        .iter()
-        .filter(|sample| sample.meter == Meter::MemoryRss && (from..=to).contains(&sample.at))
-        .peekable();
-    inside.peek()?;
-    let (mut total, mut since) = (0_u128, from);
-    while let Some(sample) = inside.next() {
-        let until = inside.peek().map_or(to, |next| next.at);
-        total += u128::from(sample.value) * u128::from(until.since(since).0);
-        since = until;
-    }
-    u64::try_from(total / 1_000_000).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rss(at: u64, value: u64) -> Sample {
-        Sample { at: Nanos(at * 1_000_000), meter: Meter::MemoryRss, value }
-    }
-
-    #[test]
-    fn the_memory_integral_covers_the_whole_invocation() {
-        let ms = |at: u64| Nanos(at * 1_000_000);
-        // 10 ms at 100 (held back to the start), then 20 ms at 300.
-        let samples = [rss(5, 100), rss(10, 300)];
-        assert_eq!(memory_time(&samples, ms(0), ms(30)), Some(10 * 100 + 20 * 300));
-        assert_eq!(memory_time(&samples, ms(11), ms(30)), None, "no sample inside");
-        assert_eq!(memory_time(&[], ms(0), ms(30)), None);
     }
 }

@@ -23,6 +23,46 @@ pub struct SamplerReport {
     pub dropped: u64,
 }
 
+impl SamplerReport {
+    /// The report of several samplers with the same interval.
+    #[must_use]
+    pub fn sum(reports: impl IntoIterator<Item = Self>) -> Option<Self> {
+        reports.into_iter().reduce(|sum, one| Self {
+            interval: sum.interval,
+            ticks: sum.ticks + one.ticks,
+            cpu: Nanos(sum.cpu.0 + one.cpu.0),
+            dropped: sum.dropped + one.dropped,
+        })
+    }
+}
+
+/// Takes each value as it is read, on the sampler's thread.
+pub type Tap = Box<dyn FnMut(Sample) + Send>;
+
+/// How samplers are made: one for all lanes in turn, or one for each lane that
+/// races, since a sampler watches one invocation at a time.
+pub struct Sampling<'a> {
+    make: Box<dyn FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a>,
+}
+
+impl<'a> Sampling<'a> {
+    /// Samplers without a tap.
+    #[must_use]
+    pub fn every(interval: Nanos) -> Self {
+        Self::with(move |_| Sampler::start(interval))
+    }
+
+    /// Samplers that `make` makes; it is told the index of the lane, or `None`
+    /// for one that serves all lanes.
+    pub fn with(make: impl FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a) -> Self {
+        Self { make: Box::new(make) }
+    }
+
+    pub(super) fn make(&mut self, lane: Option<usize>) -> std::io::Result<Sampler> {
+        (self.make)(lane)
+    }
+}
+
 /// Samples running invocations; clones share one thread.
 #[derive(Clone)]
 pub struct Sampler {
@@ -49,6 +89,19 @@ impl Sampler {
     /// # Errors
     /// When the system gives none.
     pub fn start(interval: Nanos) -> std::io::Result<Self> {
+        Self::new(interval, None)
+    }
+
+    /// Starts the thread; `tap` is called on it for each value as it is read,
+    /// also for those that are too many to keep.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn tapped(interval: Nanos, tap: Tap) -> std::io::Result<Self> {
+        Self::new(interval, Some(tap))
+    }
+
+    fn new(interval: Nanos, tap: Option<Tap>) -> std::io::Result<Self> {
         let state = State {
             report: SamplerReport { interval, ..SamplerReport::default() },
             ..State::default()
@@ -61,7 +114,7 @@ impl Sampler {
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("sampler".to_owned())
-            .spawn(move || theirs.run(interval.into()))?;
+            .spawn(move || theirs.run(interval.into(), tap))?;
         *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(Self { shared })
     }
@@ -115,7 +168,7 @@ impl Shared {
         }
     }
 
-    fn run(&self, interval: Duration) {
+    fn run(&self, interval: Duration, mut tap: Option<Tap>) {
         let mut state = self.lock();
         while !state.stop {
             if state.probe.is_none() {
@@ -131,7 +184,13 @@ impl Shared {
                     state = self.wait(state, Some(due - moment));
                     continue;
                 }
-                state.tick();
+                let fresh = state.tick();
+                if let Some(tap) = &mut tap {
+                    // Without the lock: a slow tap must not hold up the lane.
+                    drop(state);
+                    fresh.into_iter().for_each(&mut *tap);
+                    state = self.lock();
+                }
                 due += interval;
                 if due < moment {
                     due = moment + interval;
@@ -144,18 +203,18 @@ impl Shared {
 }
 
 impl State {
-    fn tick(&mut self) {
-        let Some(probe) = &mut self.probe else { return };
+    /// Reads once; gives what was read.
+    fn tick(&mut self) -> Vec<Sample> {
+        let Some(probe) = &mut self.probe else { return Vec::new() };
         let at = now();
         let values = probe.read();
         self.report.ticks += 1;
-        for (meter, value) in values {
-            if self.samples.len() < MAX_SAMPLES {
-                self.samples.push(Sample { at, meter, value });
-            } else {
-                self.report.dropped += 1;
-            }
-        }
+        let fresh: Vec<Sample> =
+            values.into_iter().map(|(meter, value)| Sample { at, meter, value }).collect();
+        let kept = fresh.len().min(MAX_SAMPLES.saturating_sub(self.samples.len()));
+        self.samples.extend_from_slice(&fresh[..kept]);
+        self.report.dropped += (fresh.len() - kept) as u64;
+        fresh
     }
 }
 
@@ -196,6 +255,51 @@ mod tests {
         let report = sampler.finish();
         assert_eq!(report.ticks, taken.len() as u64);
         assert!(report.cpu > Nanos(0));
+    }
+
+    #[test]
+    fn the_tap_gets_each_value_as_it_is_read() {
+        let (told, heard) = std::sync::mpsc::channel();
+        let tap: Tap = Box::new(move |sample| told.send(sample).expect("heard"));
+        let mut sampler = Sampler::tapped(Nanos(2_000_000), tap).expect("a thread");
+        sampler.begin(Box::new(Counting(0)));
+        let first: Vec<Sample> = heard.iter().take(3).collect();
+        assert!(first.iter().map(|sample| sample.value).eq(1..=3), "while it runs");
+        sampler.end();
+        let taken = sampler.take();
+        let _ = sampler.finish();
+        // The thread is gone, and its end of the channel with it.
+        let all: Vec<Sample> = first.into_iter().chain(heard.iter()).collect();
+        assert_eq!(all, taken);
+    }
+
+    #[test]
+    fn a_tap_does_not_hold_up_who_runs() {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let tap: Tap = Box::new(move |_| wait.recv().unwrap_or(()));
+        let mut sampler = Sampler::tapped(Nanos(1_000_000), tap).expect("a thread");
+        sampler.begin(Box::new(Counting(0)));
+        let begun = Instant::now();
+        while sampler.take().is_empty() && begun.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The tap is stuck now, and nothing else is.
+        sampler.end();
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        drop(go);
+        assert!(sampler.finish().ticks >= 1);
+    }
+
+    #[test]
+    fn reports_of_several_samplers_add_up() {
+        let of =
+            |ticks, cpu| SamplerReport { interval: Nanos(5), ticks, cpu: Nanos(cpu), dropped: 1 };
+        let sum = SamplerReport::sum([of(1, 10), of(2, 20)]);
+        assert_eq!(
+            sum,
+            Some(SamplerReport { interval: Nanos(5), ticks: 3, cpu: Nanos(30), dropped: 2 })
+        );
+        assert_eq!(SamplerReport::sum([]), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod keep;
 mod open;
 mod query;
 mod reader;
+mod recover;
 mod saved;
 mod scan;
 mod simulation;

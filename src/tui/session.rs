@@ -335,7 +335,8 @@ impl Task {
                 Sampler::tapped(interval, self.feed.tap(name))
             })
         });
-        let recorder = Recorder::new(&mut lanes, &plan, sampling, self.control.clone());
+        let recorder = Recorder::new(&mut lanes, &plan, sampling, self.control.clone())
+            .map_err(|error| format!("the system gives no thread: {error}"))?;
         let recorded = recorder.run(&mut tee);
         let finished = tee.writer.finish();
         let tally = recorded.map_err(|error| say(&error))?;

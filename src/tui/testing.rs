@@ -20,7 +20,7 @@ use crate::meter::{Meter, Phases, Provenances, Source, Usage};
 use crate::pricing::{PriceCatalog, Terms};
 use crate::record::{Event, Starts};
 use crate::replay::Contract;
-use crate::units::{Bytes, Nanos};
+use crate::units::Nanos;
 use crate::workload::Catalog;
 
 /// Both sizes that screens are made for, and the smallest there can be.

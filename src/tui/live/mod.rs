@@ -11,10 +11,11 @@ mod snapshot;
 mod view;
 mod window;
 
-pub use chart::{Chart, Point, SPANS};
-pub use feed::{Feed, Item, LiveHandle, Tap, start};
+pub use chart::{Point, SPANS};
+pub use feed::{Feed, Item, LiveHandle, start};
 pub use snapshot::{
-    Bills, CellState, CellView, LaneView, Last, Phase, PlanView, Running, Snapshot, StorageState,
+    Bills, CellState, CellView, LaneView, Phase, PlanView, Snapshot, StorageState,
 };
+#[cfg(test)]
 pub use view::View;
-pub use window::{Quantiles, Window};
+pub use window::Quantiles;

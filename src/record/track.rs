@@ -1,0 +1,222 @@
+//! Rounds over cells: all cells of a plan in turn, or in a race those of one
+//! lane.
+
+use std::time::Duration;
+
+use super::control::Control;
+use super::event::{Event, Sink, SinkError};
+use super::plan::{Cell, Plan};
+use super::recorder::{OpenLane, Tally};
+use super::sampler::Sampler;
+use crate::lane::{Cancel, Outcome, Sample, StartKind, Status, Unwatched, Watch};
+use crate::meter::Meter;
+use crate::units::Nanos;
+
+/// Longest time for which invocations are asked for at once; bounds what is
+/// lost when this process is killed.
+const BURST: Nanos = Nanos(10_000_000);
+const MAX_BURST: u32 = 256;
+
+/// A cell that keeps failing rests for at most 2^6 - 1 rounds.
+const MAX_STREAK: u32 = 6;
+/// What a round takes in which every cell rests, in polls of [`Cancel`].
+const IDLE_POLLS: u32 = 2;
+
+/// Lanes that one thread drives, and the cells it visits in them.
+pub(super) struct Track<'a> {
+    pub lanes: &'a mut [OpenLane],
+    /// Index of the first of `lanes` among all of the plan.
+    pub first: usize,
+    pub turns: Vec<Turn<'a>>,
+    pub plan: &'a Plan,
+    pub control: &'a Control,
+    pub sampler: Option<Sampler>,
+    pub tally: Tally,
+}
+
+/// A cell that is ready, and how it has fared.
+pub(super) struct Turn<'a> {
+    pub cell: &'a Cell,
+    /// Its operators, from the counting run.
+    ops: Option<u64>,
+    /// Sequence of its next invocation.
+    next: u32,
+    /// Failures since it last ended well.
+    streak: u32,
+    /// Rounds that it leaves out yet.
+    rest: u32,
+}
+
+impl<'a> Turn<'a> {
+    pub fn new(cell: &'a Cell, ops: Option<u64>) -> Self {
+        Self { cell, ops, next: 1, streak: 0, rest: 0 }
+    }
+
+    /// Notes how an invocation ended: after k failures in a row, 2^k - 1 rounds
+    /// are left out.
+    fn note(&mut self, status: Status) {
+        self.streak = match status {
+            Status::Ok => 0,
+            Status::Failed | Status::Timeout => self.streak.saturating_add(1),
+            Status::Interrupted => self.streak,
+        };
+        self.rest = (1 << self.streak.min(MAX_STREAK)) - 1;
+    }
+
+    /// Whether it leaves this round out.
+    fn rests(&mut self) -> bool {
+        let rests = self.rest > 0;
+        self.rest = self.rest.saturating_sub(1);
+        rests
+    }
+}
+
+impl Track<'_> {
+    /// Warm-ups, then recorded rounds.
+    pub fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        self.rounds(self.plan.warmup, true, sink)?;
+        self.rounds(self.plan.runs, false, sink)
+    }
+
+    fn rounds(&mut self, runs: u32, warmup: bool, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let endless = self.plan.until_stopped && !warmup;
+        let runs = if endless { u32::MAX } else { runs };
+        let (mut done, mut burst) = (0, 1);
+        while done < runs && !self.turns.is_empty() && !self.control.is_over() {
+            let count = burst.min(runs - done);
+            let (mut longest, mut idle) = (Nanos(0), true);
+            for at in 0..self.turns.len() {
+                if endless && self.turns[at].rests() {
+                    continue;
+                }
+                idle = false;
+                longest = longest.max(self.visit(at, count, warmup, sink)?);
+                if self.control.is_over() {
+                    return Ok(());
+                }
+            }
+            if idle {
+                self.pause();
+            }
+            done += count;
+            burst = self.burst(longest);
+        }
+        Ok(())
+    }
+
+    /// How many invocations to ask for at once. Only those of one short cell
+    /// are bundled: others are interleaved.
+    fn burst(&self, longest: Nanos) -> u32 {
+        match &self.turns[..] {
+            [only] if only.cell.job.start == StartKind::Warm && only.streak == 0 => {
+                let fit = BURST.0 / longest.0.max(1);
+                u32::try_from(fit).unwrap_or(MAX_BURST).clamp(1, MAX_BURST)
+            }
+            _ => 1,
+        }
+    }
+
+    /// Passes the time of a round in which nothing ran: otherwise rests would
+    /// be over at once.
+    fn pause(&self) {
+        for _ in 0..IDLE_POLLS {
+            if !self.control.is_over() {
+                std::thread::sleep(Duration::from_millis(Cancel::POLL_MS.into()));
+            }
+        }
+    }
+
+    /// Runs a cell `count` times and passes on what comes of it; returns the
+    /// longest wall time.
+    fn visit(
+        &mut self,
+        at: usize,
+        count: u32,
+        warmup: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<Nanos, SinkError> {
+        let Self { lanes, first, turns, control, sampler, tally, .. } = self;
+        let turn = &mut turns[at];
+        let Cell { lane, job } = turn.cell;
+        let cell = job.cell;
+        let sequence = if warmup { 0 } else { turn.next };
+        sink.send(Event::Started { cell, sequence, count })?;
+        let mut unwatched = Unwatched;
+        let mut watching = sampler.clone();
+        let watch: &mut dyn Watch = match &mut watching {
+            Some(sampler) => sampler,
+            None => &mut unwatched,
+        };
+        let (mut longest, mut failure) = (Nanos(0), None);
+        let mut emit = |mut outcome: Outcome| {
+            longest = longest.max(outcome.ended.since(outcome.requested));
+            let samples = sampler.as_ref().map(Sampler::take);
+            if warmup || failure.is_some() {
+                return;
+            }
+            complete(&mut outcome, samples.as_deref(), turn.ops);
+            control.judge(&mut outcome);
+            tally.count(outcome.status);
+            turn.note(outcome.status);
+            let sequence = turn.next;
+            turn.next = turn.next.saturating_add(1);
+            let samples = samples.into_iter().flatten().collect();
+            let event = Event::Finished { cell, sequence, outcome: Box::new(outcome), samples };
+            failure = sink.send(event).err();
+        };
+        let lane = &mut lanes[*lane - *first].lane;
+        lane.invoke(job, count, watch, control.cancel(), &mut emit);
+        match failure {
+            Some(error) => Err(error),
+            None => sink.settle().map(|()| longest),
+        }
+    }
+}
+
+/// Enters what no lane can know: the operators of the counting run, and the
+/// memory integral of the samples.
+fn complete(outcome: &mut Outcome, samples: Option<&[Sample]>, ops: Option<u64>) {
+    let usage = &mut outcome.usage;
+    if outcome.status == Status::Ok && usage.get(Meter::WasmOps).is_none() {
+        usage.set(Meter::WasmOps, ops);
+    }
+    let integral =
+        samples.and_then(|samples| memory_time(samples, outcome.requested, outcome.ended));
+    usage.set(Meter::MemoryTime, integral);
+}
+
+/// Integral of resident memory in byte-milliseconds: each sample holds until
+/// the next, the first also before it. `None` without a sample inside.
+fn memory_time(samples: &[Sample], from: Nanos, to: Nanos) -> Option<u64> {
+    let mut inside = samples
+        .iter()
+        .filter(|sample| sample.meter == Meter::MemoryRss && (from..=to).contains(&sample.at))
+        .peekable();
+    inside.peek()?;
+    let (mut total, mut since) = (0_u128, from);
+    while let Some(sample) = inside.next() {
+        let until = inside.peek().map_or(to, |next| next.at);
+        total += u128::from(sample.value) * u128::from(until.since(since).0);
+        since = until;
+    }
+    u64::try_from(total / 1_000_000).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rss(at: u64, value: u64) -> Sample {
+        Sample { at: Nanos(at * 1_000_000), meter: Meter::MemoryRss, value }
+    }
+
+    #[test]
+    fn the_memory_integral_covers_the_whole_invocation() {
+        let ms = |at: u64| Nanos(at * 1_000_000);
+        // 10 ms at 100 (held back to the start), then 20 ms at 300.
+        let samples = [rss(5, 100), rss(10, 300)];
+        assert_eq!(memory_time(&samples, ms(0), ms(30)), Some(10 * 100 + 20 * 300));
+        assert_eq!(memory_time(&samples, ms(11), ms(30)), None, "no sample inside");
+        assert_eq!(memory_time(&[], ms(0), ms(30)), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! Opening a database for work: what an earlier recording left undone is put
+//! right first.
+
+use std::path::Path;
+
+use super::open::{Store, StoreError};
+use crate::lane::docker;
+
+impl Store {
+    /// Opens the database as [`Store::open`] does, marks recordings that were
+    /// cut off, and removes the containers and control groups that they left
+    /// behind; each of it is told in a line.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_recovered(path: &Path, tell: &mut dyn FnMut(String)) -> Result<Self, StoreError> {
+        let store = Self::open(path)?;
+        let recovered = store.recover()?;
+        for cut in &recovered {
+            tell(format!(
+                "recording {} was cut off; its {} finished invocations are kept",
+                cut.recording, cut.invocations
+            ));
+        }
+        if !recovered.is_empty() {
+            let swept = docker::sweep_everything();
+            for (count, what) in
+                [(swept.containers, "container(s)"), (swept.groups, "control group(s)")]
+            {
+                if let Some(count) = count.filter(|count| *count > 0) {
+                    tell(format!("removed {count} {what} that it had left behind"));
+                }
+            }
+        }
+        Ok(store)
+    }
+}
