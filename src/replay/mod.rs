@@ -217,27 +217,24 @@ impl Replayer {
     /// Runs what is left, and sums up.
     #[must_use]
     pub fn finish(mut self) -> Summary {
+        self.so_far()
+    }
+
+    /// The sums up to now; rows can be added afterwards. Instances that serve
+    /// a request yet count as if they ended now, and are not ended by that.
+    pub fn so_far(&mut self) -> Summary {
+        let mut summary = Summary::new(&self.contracts);
         for group in &mut self.groups {
             group.rows.finish(&mut self.requests);
-            if let Some(program) = &mut self.instances {
-                if let Some(done) = group.open.finish() {
-                    done.push(&mut group.stretches, program);
-                }
-                group.stretches.finish(program);
-            }
-        }
-        let mut summary = Summary::new(&self.contracts);
-        for group in self.groups {
             let mut models = group.rows.sums.models(&self.requests);
-            if let Some(program) = &self.instances {
-                for (mine, of_stretches) in
-                    models.iter_mut().zip(group.stretches.sums.models(program))
-                {
-                    mine.add_stretches(&of_stretches);
+            if let Some(program) = &mut self.instances {
+                let of_stretches = group.stretches_so_far(program).models(program);
+                for (mine, of_stretches) in models.iter_mut().zip(&of_stretches) {
+                    mine.add_stretches(of_stretches);
                 }
             }
             let rows = group.rows.sums.rows();
-            summary.enter(group.key, rows, &models, group.peak, group.beyond);
+            summary.enter(group.key.clone(), rows, &models, group.peak, group.beyond);
         }
         summary
     }
@@ -247,6 +244,19 @@ impl Replayer {
 pub type Values = [u64; Signal::COUNT];
 
 impl Gathering {
+    /// The sums of the stretches that are over, and of the open one as it is.
+    fn stretches_so_far(&mut self, program: &mut Program) -> Sums {
+        self.stretches.finish(program);
+        let mut sums = self.stretches.sums.clone();
+        if let Some(open) = self.open.open() {
+            let mut alone = Lot { batches: Vec::new(), sums };
+            open.push(&mut alone, program);
+            alone.finish(program);
+            sums = alone.sums;
+        }
+        sums
+    }
+
     /// Notes the largest peak, and rows that would not have fitted.
     fn watch(&mut self, present: Signals, values: &Values) {
         let peak = Signal::Meter(Meter::MemoryPeak);

@@ -74,6 +74,11 @@ impl Stretches {
         }
     }
 
+    /// The one that is not over yet.
+    pub(super) const fn open(&self) -> Option<&Stretch> {
+        self.open.as_ref()
+    }
+
     pub(super) fn finish(&mut self) -> Option<Stretch> {
         self.open.take()
     }

@@ -163,6 +163,31 @@ fn instances_of_another_recording_are_others() {
     assert_eq!(seconds.next().map(|(_, it)| it.quantity.clone()), Some(Exact::from(2)));
 }
 
+/// The open stretch counts as if it ended now, and goes on afterwards.
+#[test]
+fn sums_so_far_do_not_end_an_instance() {
+    let contracts = Arc::new(vec![contract(find("google-cloud-run").unwrap())]);
+    let mut replayer = Replayer::new(contracts, WhatIf::default());
+    let seconds = |summary: &Summary| {
+        let total = summary.overall();
+        let mut charges = summary.models()[0].charges.iter().zip(&total.models[0].charges);
+        charges.find(|((_, unit), _)| &**unit == "vCPU-s").map(|(_, it)| it.quantity.clone())
+    };
+    let half = |halves: u64| Exact::from(halves).over(&Exact::from(2));
+    let mut at = |offset_ms: u64, expected: u64| {
+        let mut row = row(1, "a", "warm", 1_000, None);
+        row.offset = Nanos(offset_ms * 1_000_000);
+        replayer.push_row(&row);
+        assert_eq!(seconds(&replayer.so_far()), half(expected), "after {offset_ms} ms");
+        assert_eq!(replayer.so_far(), replayer.so_far(), "it only looks");
+    };
+    // 0 to 1 s; with 0.5 to 1.5 s one stretch of 1.5 s; 5 to 6 s is another.
+    at(0, 2);
+    at(500, 3);
+    at(5_000, 5);
+    assert_eq!(seconds(&replayer.finish()), half(5));
+}
+
 #[test]
 fn what_if_replaces_what_was_measured() {
     let contracts = Arc::new(models().to_vec());
@@ -213,5 +238,37 @@ proptest! {
         let lanes = summary.by(|key| key.lane.clone());
         let total: Money = lanes.values().map(|group| &group.models[0].total).sum();
         prop_assert_eq!(&total, &overall.models[0].total);
+    }
+
+    #[test]
+    fn looking_at_the_sums_changes_nothing(
+        rows in proptest::collection::vec(
+            (0_usize..2, any::<bool>(), 0_u64..3_000, 0_u64..2_000, proptest::option::weighted(0.8, any::<u64>()), any::<bool>()),
+            0..40,
+        ),
+    ) {
+        // Charges by request and by instance, in coarse and in fine.
+        let mut contracts = models().to_vec();
+        contracts.push(contract(find("google-cloud-run").unwrap()));
+        let contracts = Arc::new(contracts);
+        let new = || Replayer::new(Arc::clone(&contracts), WhatIf::default());
+        let (mut watched, mut plain) = (new(), new());
+        let mut offset = 0;
+        for ((lane, cold, ms, later, cycles, look), invocation) in rows.into_iter().zip(1..) {
+            let start = if cold { "cold" } else { "warm" };
+            let mut row = row(invocation, ["native", "wasmtime"][lane], start, ms, cycles);
+            offset += later;
+            row.offset = Nanos(offset * 1_000_000);
+            watched.push_row(&row);
+            plain.push_row(&row);
+            if look {
+                // As if there had been no more rows.
+                let invocations = watched.so_far().overall().invocations;
+                prop_assert_eq!(invocations, u64::try_from(invocation).unwrap());
+            }
+        }
+        let last = watched.so_far();
+        prop_assert_eq!(&last, &watched.finish());
+        prop_assert_eq!(&last, &plain.finish());
     }
 }

@@ -125,6 +125,24 @@ impl Store {
         Ok(Self { connection, path: path.to_owned() })
     }
 
+    /// Opens the database for reading alone: it is not made, not brought up to
+    /// date, and no one who writes has to wait.
+    ///
+    /// # Errors
+    /// When there is none, it is not a cyclometer database, or it was made by a
+    /// newer or an older version of this program.
+    pub fn open_reading(path: &Path) -> Result<Self, StoreError> {
+        let (connection, version) = connect_reading(path)?;
+        if version < MIGRATIONS.len() {
+            return Err(StoreError::Open {
+                path: path.to_owned(),
+                cause: "it was made by an earlier version".to_owned(),
+                remedy: "any recording brings it up to date",
+            });
+        }
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
     /// Whether the file is a database that this program can use; changes
     /// nothing.
     ///
@@ -134,7 +152,7 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(path, flags).map_err(|error| explain(path, &error))?;
-        identify(&connection, path)
+        identify(&connection, path).map(drop)
     }
 
     pub(super) const fn from_parts(connection: Connection, path: PathBuf) -> Self {
@@ -184,8 +202,25 @@ impl Store {
     }
 }
 
-/// Whether the file is ours, and not newer than this program. Reads only.
-pub(super) fn identify(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+/// A connection that only reads, and the version of the schema.
+pub(super) fn connect_reading(path: &Path) -> Result<(Connection, usize), StoreError> {
+    if !path.exists() {
+        return Err(StoreError::NotFound(format!(
+            "there is no database {} yet: `cyclometer record` makes one, or name another \
+             with --db or CYCLOMETER_DB",
+            path.display()
+        )));
+    }
+    let wrong = |error: rusqlite::Error| explain(path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
+    connection.busy_timeout(BUSY).map_err(wrong)?;
+    let version = identify(&connection, path)?;
+    Ok((connection, version))
+}
+
+/// The version of the schema, if the file is ours and not newer than this program. Reads only.
+fn identify(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let wrong = |error: rusqlite::Error| explain(path, &error);
     let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
@@ -207,7 +242,7 @@ pub(super) fn identify(connection: &Connection, path: &Path) -> Result<(), Store
             "use a newer cyclometer, or another file with --db or CYCLOMETER_DB",
         ));
     }
-    Ok(())
+    Ok(version)
 }
 
 /// `SQLite`'s codes in words, with what to do.
@@ -279,6 +314,51 @@ mod tests {
         store.connection.pragma_update(None, "user_version", 999).expect("set");
         drop(store);
         assert!(refused(&newer).contains("version 999"));
+    }
+
+    #[test]
+    fn reading_alone_makes_changes_and_locks_nothing() {
+        let folder = folder();
+        let path = folder.path().join("c.db");
+        let missing = Store::open_reading(&path).expect_err("there is none");
+        assert!(matches!(missing, StoreError::NotFound(_)), "{missing}");
+        assert!(missing.to_string().contains("`cyclometer record` makes one"), "{missing}");
+        assert!(!path.exists(), "and none was made");
+
+        let store = Store::open(&path).expect("made");
+        store.connection.execute_batch("BEGIN IMMEDIATE").expect("locked by who writes");
+        let reading = Store::open_reading(&path).expect("all the same");
+        assert_eq!(reading.cells(1).expect("read"), []);
+        assert!(reading.connection.execute_batch("DELETE FROM recording").is_err());
+        store.connection.execute_batch("COMMIT").expect("nobody else holds a lock");
+    }
+
+    #[test]
+    fn reading_alone_refuses_foreign_newer_and_older_files() {
+        let folder = folder();
+        let refused = |name: &str, make: &dyn Fn(&Connection)| {
+            let path = folder.path().join(name);
+            let store = Store::open(&path).expect("made");
+            make(&store.connection);
+            drop(store);
+            let before = std::fs::read(&path).expect("readable");
+            let error = Store::open_reading(&path).expect_err("refused").to_string();
+            assert_eq!(std::fs::read(&path).expect("readable"), before, "it was changed");
+            error
+        };
+        let set = |name: &'static str, value: i32| {
+            move |connection: &Connection| {
+                connection.pragma_update(None, name, value).expect("set");
+            }
+        };
+        let known = i32::try_from(MIGRATIONS.len()).expect("few");
+        assert!(refused("foreign", &set("application_id", 7)).contains("another program"));
+        assert!(refused("newer", &set("user_version", known + 1)).contains("use a newer"));
+        let older = refused("older", &set("user_version", known - 1));
+        assert!(
+            older.ends_with("an earlier version; any recording brings it up to date"),
+            "{older}"
+        );
     }
 
     #[test]

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
-use rusqlite::{Connection, OpenFlags, Statement, types::ValueRef};
+use rusqlite::{Connection, Statement, types::ValueRef};
 use thiserror::Error;
 
 pub use rusqlite::types::Value as Datum;
 
-use super::open::{MIGRATIONS, StoreError, explain, identify};
+use super::open::{MIGRATIONS, StoreError, connect_reading, explain};
 use crate::lane::Cancel;
 use crate::pricing::Exact;
 use crate::suggest::nearest;
@@ -122,20 +122,8 @@ impl Reader {
     /// # Errors
     /// When there is none, or it cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        if !path.exists() {
-            return Err(StoreError::NotFound(format!(
-                "there is no database {} yet: `cyclometer record` makes one, or name another \
-                 with --db or CYCLOMETER_DB",
-                path.display()
-            )));
-        }
+        let (connection, version) = connect_reading(path)?;
         let wrong = |error: rusqlite::Error| explain(path, &error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
-        connection.busy_timeout(Duration::from_secs(3)).map_err(wrong)?;
-        identify(&connection, path)?;
-        let version: i64 =
-            connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(wrong)?;
         connection.execute_batch("PRAGMA query_only = ON").map_err(wrong)?;
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
         connection.create_aggregate_function("decimal_sum", 1, flags, DecimalSum).map_err(wrong)?;
@@ -152,7 +140,7 @@ impl Reader {
             connection,
             refused,
             stopped: Arc::new(Mutex::new(None)),
-            old: usize::try_from(version).is_ok_and(|version| version < MIGRATIONS.len()),
+            old: version < MIGRATIONS.len(),
         })
     }
 
