@@ -75,12 +75,13 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let prices = common.price_catalog()?;
     let config = config(options, &catalog, &prices)?;
     let database = common.db_path();
-    let ending = tui::run(tui::Options { database, catalog, prices, config }).map_err(|error| {
-        match error {
-            TuiError::Name(_) => Failure::usage(error),
-            TuiError::Terminal(_) | TuiError::System(_) => Failure::failed(error),
-        }
-    })?;
+    let ending =
+        tui::run(tui::Options { database, catalog, prices, config }).map_err(
+            |error| match error {
+                TuiError::Name(_) => Failure::usage(error),
+                TuiError::Terminal(_) | TuiError::System(_) => Failure::failed(error),
+            },
+        )?;
     for line in &ending.lines {
         say(line);
     }
@@ -94,16 +95,12 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 }
 
 /// The configuration file, and what the command line says instead of it.
-fn config(
-    options: &Options,
-    catalog: &Catalog,
-    prices: &PriceCatalog,
-) -> Result<Config, Failure> {
+fn config(options: &Options, catalog: &Catalog, prices: &PriceCatalog) -> Result<Config, Failure> {
     let usual = config_folder().map(|folder| folder.join("config.toml"));
     let path = options.config.clone().or(usual).unwrap_or_default();
     let around = Surroundings::take();
-    let mut config = Config::read(&path, options.config.is_some(), around, demo())
-        .map_err(Failure::usage)?;
+    let mut config =
+        Config::read(&path, options.config.is_some(), around, demo()).map_err(Failure::usage)?;
     apply(options, &mut config.wanted)?;
     config.begin &= !options.idle;
     if !options.model.is_empty() {

@@ -287,9 +287,3 @@ pub fn replay<E>(
     }
     Ok(replayer.finish())
 }
-impl Replayer {
-    /// STUB
-    pub fn so_far(&mut self) -> Summary {
-        Summary::new(&self.contracts)
-    }
-}

@@ -391,11 +391,3 @@ mod tests {
         assert_eq!(store.recover().expect("nothing more"), []);
     }
 }
-impl Store {
-    /// STUB
-    /// # Errors
-    /// stub
-    pub fn open_reading(path: &Path) -> Result<Self, StoreError> {
-        Self::open(path)
-    }
-}

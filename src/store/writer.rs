@@ -472,5 +472,13 @@ impl Writer {
     /// STUB
     /// # Errors
     /// stub
-    pub fn patient(store: Store, header: &RecordingHeader, stored: Stored, _waits: Box<dyn FnMut(Option<String>) + Send>, _give_up: crate::lane::Cancel) -> Result<Self, StoreError> { Self::start(store, header, stored) }
+    pub fn patient(
+        store: Store,
+        header: &RecordingHeader,
+        stored: Stored,
+        _waits: Box<dyn FnMut(Option<String>) + Send>,
+        _give_up: crate::lane::Cancel,
+    ) -> Result<Self, StoreError> {
+        Self::start(store, header, stored)
+    }
 }

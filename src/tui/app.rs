@@ -73,7 +73,7 @@ pub enum TuiError {
 enum Incoming {
     Terminal(TerminalEvent),
     /// The terminal is gone.
-    Gone(io::Error),
+    Gone,
     Signal(i32),
     Message(Message),
     /// There is a new snapshot.
@@ -144,8 +144,18 @@ impl App {
         let frame = Duration::from_secs(1) / config.frames.max(1);
         let begin = config.begin;
         let model = model(settings, config, first);
-        let mut app =
-            Self { model, session, desks, live, incoming, tell, pending, frame, quit: false, signal: None };
+        let mut app = Self {
+            model,
+            session,
+            desks,
+            live,
+            incoming,
+            tell,
+            pending,
+            frame,
+            quit: false,
+            signal: None,
+        };
         let models = app.model.live.models.clone();
         app.session.wish(Wish::Models(models)).map_err(TuiError::Name)?;
         if begin {
@@ -182,9 +192,9 @@ impl App {
 
     /// Whether the picture changes by itself.
     fn moves(&self) -> bool {
-        let recording =
-            self.model.snapshot.phase.is_active() && self.model.live.frozen.is_none();
-        recording || (self.model.screen == Screen::Timeline && screens::timeline::moves(&self.model))
+        let recording = self.model.snapshot.phase.is_active() && self.model.live.frozen.is_none();
+        recording
+            || (self.model.screen == Screen::Timeline && screens::timeline::moves(&self.model))
     }
 
     fn draw(&mut self, screen: &mut Terminal) -> io::Result<()> {
@@ -193,6 +203,7 @@ impl App {
         let effects = tick(&mut self.model, now());
         self.carry_out(effects, screen)?;
         screen.terminal.draw(|frame| frame::draw(frame, &self.model))?;
+        super::terminal::panic_for_tests("draw");
         Ok(())
     }
 
@@ -207,7 +218,7 @@ impl App {
                 return Ok(QUICK);
             }
             // As a hang-up, which may not come.
-            Incoming::Gone(_) => {
+            Incoming::Gone => {
                 self.quit = true;
                 self.signal = Some(SIGHUP);
                 return Ok(QUICK);
@@ -349,9 +360,9 @@ fn listen(tell: Sender<Incoming>) -> io::Result<()> {
             let incoming = match crossterm::event::read() {
                 Ok(event) => Incoming::Terminal(event),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Incoming::Gone(error),
+                Err(_) => Incoming::Gone,
             };
-            let last = matches!(incoming, Incoming::Gone(_));
+            let last = matches!(incoming, Incoming::Gone);
             if tell.send(incoming).is_err() || last {
                 return;
             }

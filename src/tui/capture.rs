@@ -55,7 +55,8 @@ impl Look {
 pub fn svg(buffer: &Buffer) -> String {
     let area = buffer.area;
     let (wide, high) = CELL;
-    let (width, height) = (usize::from(area.width) * wide + 16, usize::from(area.height) * high + 16);
+    let (width, height) =
+        (usize::from(area.width) * wide + 16, usize::from(area.height) * high + 16);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {width} {height}\" font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, \
@@ -172,7 +173,9 @@ mod tests {
         assert!(svg.contains("fill=\"#98c379\" textLength=\"27\""), "{svg}");
         assert!(svg.contains("font-weight=\"bold\""));
         // Reversed: a box in the colour of the text, and text in that of the paper.
-        assert!(svg.contains("<rect x=\"35\" y=\"27\" width=\"18\" height=\"19\" fill=\"#d0d0d0\"/>"));
+        assert!(
+            svg.contains("<rect x=\"35\" y=\"27\" width=\"18\" height=\"19\" fill=\"#d0d0d0\"/>")
+        );
         assert!(svg.contains(&format!("fill=\"{PAPER}\" textLength=\"18\"")));
         assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
     }

@@ -60,13 +60,7 @@ struct ViewSection {
 
 impl Default for ViewSection {
     fn default() -> Self {
-        Self {
-            theme: Palette::default(),
-            ascii: None,
-            mouse: true,
-            frames: 10,
-            models: Vec::new(),
-        }
+        Self { theme: Palette::default(), ascii: None, mouse: true, frames: 10, models: Vec::new() }
     }
 }
 

@@ -83,6 +83,7 @@ impl<Ask: Question> DeskHandle<Ask> {
         let (queue, incoming) = unbounded();
         std::thread::Builder::new().name(format!("desk-{name}")).spawn(move || {
             while let Some(asks) = next(&incoming) {
+                super::terminal::panic_for_tests("desk");
                 for ask in asks {
                     if desk.cancel.is_cancelled() || !tell(answer(&mut desk, ask)) {
                         return;

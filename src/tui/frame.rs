@@ -106,39 +106,42 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         spans.push(Span::styled(text, theme.style(role)));
     }
     let used: usize = spans.iter().map(Span::width).sum();
-    let (text, role) = state(model);
     let room = usize::from(area.width).saturating_sub(used + 2);
-    let text = fit(&text, room);
+    let (words, role) = state(model);
+    // What does not fit goes from the end, word by word.
+    let mut fitting = (0..words.len()).rev().map(|last| words[..=last].join(" "));
+    let text = fitting
+        .find(|text| width(text) <= room)
+        .unwrap_or_else(|| fit(words.first().map_or("", String::as_str), room));
     let blank = usize::from(area.width).saturating_sub(used + width(&text) + 1);
     spans.push(Span::raw(" ".repeat(blank)));
     spans.push(Span::styled(text, theme.style(role)));
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
-/// How far the recording is, in a few words.
-fn state(model: &Model) -> (String, Role) {
+/// How far the recording is, the most important word first.
+fn state(model: &Model) -> (Vec<String>, Role) {
     let snapshot = &model.snapshot;
-    let number = snapshot.recording.map_or_else(String::new, |it| format!("#{it} "));
-    let ran = match (snapshot.began, snapshot.ended) {
-        (Some(began), ended) => clock(ended.unwrap_or(model.now).since(began)),
-        _ => String::new(),
-    };
-    if let StorageState::Waiting { .. } = snapshot.storage {
-        return (format!("{number}waits for database"), Role::Bad);
-    }
     let done = match snapshot.planned() {
         Some(planned) if snapshot.phase.is_active() => format!("{}/{planned}", snapshot.done),
         _ => snapshot.done.to_string(),
     };
-    match &snapshot.phase {
-        Phase::Idle => ("idle".to_owned(), Role::Dim),
-        Phase::Opening => ("opening".to_owned(), Role::Warn),
-        Phase::Running => (format!("{number}rec {done} {ran}"), Role::Good),
-        Phase::Finishing => (format!("{number}stopping {ran}"), Role::Warn),
-        Phase::Ended { status: Status::Ok } => (format!("{number}done {done} {ran}"), Role::Text),
-        Phase::Ended { status } => (format!("{number}{} {done} {ran}", status.label()), Role::Warn),
-        Phase::Failed { .. } => (format!("{number}failed"), Role::Bad),
+    let (word, role) = match (&snapshot.storage, &snapshot.phase) {
+        (StorageState::Waiting { .. }, _) => ("database waits", Role::Bad),
+        (_, Phase::Idle) => return (vec!["idle".to_owned()], Role::Dim),
+        (_, Phase::Opening) => return (vec!["opening".to_owned()], Role::Warn),
+        (_, Phase::Running) => ("rec", Role::Good),
+        (_, Phase::Finishing) => ("stopping", Role::Warn),
+        (_, Phase::Ended { status: Status::Ok }) => ("done", Role::Text),
+        (_, Phase::Ended { status }) => (status.label(), Role::Warn),
+        (_, Phase::Failed { .. }) => ("failed", Role::Bad),
+    };
+    let mut words = vec![word.to_owned(), done];
+    if let Some(began) = snapshot.began {
+        words.push(clock(snapshot.ended.unwrap_or(model.now).since(began)));
     }
+    words.extend(snapshot.recording.map(|number| format!("#{number}")));
+    (words, role)
 }
 
 /// `0:12`, `1:02:03`.

@@ -13,8 +13,8 @@ use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::Terms;
 use crate::record::{
-    Control, Event, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink, SinkError, Starts,
-    Tally, open_lanes,
+    Control, Event, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink, SinkError, Starts, Tally,
+    open_lanes,
 };
 use crate::store::{RecordingHeader, Store, Writer};
 use crate::units::{Bytes, Nanos};
@@ -324,7 +324,8 @@ impl Task {
         let left_out = plan.left_out.iter().map(|reason| format!("left out: {reason}"));
         let remarks = left_out.chain(plan.remarks.iter().cloned()).collect();
         self.feed.tell(Item::Plan(self.wanted.view(remarks)));
-        let mut tee = Tee { writer: self.writer(store, &request, &owner)?, feed: self.feed.clone() };
+        let mut tee =
+            Tee { writer: self.writer(store, &request, &owner)?, feed: self.feed.clone() };
         for event in opened.events {
             tee.writer.send(event).map_err(|error| say(&error))?;
         }
@@ -347,7 +348,8 @@ impl Task {
     /// Opens the database, and says what an earlier recording left behind.
     fn open(&self) -> Result<Store, String> {
         let mut notes = |note: String| self.feed.tell(Item::Note(note));
-        Store::open_recovered(&self.settings.database, &mut notes).map_err(|error| error.to_string())
+        Store::open_recovered(&self.settings.database, &mut notes)
+            .map_err(|error| error.to_string())
     }
 
     fn writer(

@@ -106,7 +106,8 @@ impl Story {
         };
         view.take(Item::Begin(plan));
         view.take(Item::Recording(7));
-        let mut story = Self { view, jobs: Vec::new(), at: NOW.0 - 60_000 * MS };
+        view.began_at(Nanos(NOW.0 - 60_000 * MS));
+        let mut story = Self { view, jobs: Vec::new(), at: NOW.0 - 4_000 * MS };
         story.lane("native", "Linux process", None);
         story.lane("wasmtime", "wasmtime 48.0.2", None);
         let reason =
@@ -218,7 +219,6 @@ impl Story {
     /// What is shown, with times that do not depend on when the test runs.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         let mut snapshot = self.view.snapshot();
-        snapshot.began = Some(Nanos(NOW.0 - 60_000 * MS));
         snapshot.ended = snapshot.ended.map(|_| NOW);
         for lane in &mut snapshot.lanes {
             if let Some(running) = &mut lane.running {

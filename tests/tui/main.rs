@@ -142,8 +142,7 @@ fn a_termination_gives_the_terminal_back_and_loses_nothing() {
 #[test]
 fn a_panic_gives_the_terminal_back_before_it_is_told() {
     let home = Home::new();
-    let mut tty =
-        home.start_with(&LONG, (80, 24), &[("CYCLOMETER_PANIC", Path::new("draw"))]);
+    let mut tty = home.start_with(&LONG, (80, 24), &[("CYCLOMETER_PANIC", Path::new("draw"))]);
     let status = tty.ends();
     assert_eq!(status.code(), Some(101), "as panics end");
     tty.is_as_before();
@@ -153,8 +152,7 @@ fn a_panic_gives_the_terminal_back_before_it_is_told() {
 #[test]
 fn a_panic_elsewhere_is_told_and_the_screen_goes_on() {
     let home = Home::new();
-    let mut tty =
-        home.start_with(&LONG, (80, 24), &[("CYCLOMETER_PANIC", Path::new("desk"))]);
+    let mut tty = home.start_with(&LONG, (80, 24), &[("CYCLOMETER_PANIC", Path::new("desk"))]);
     tty.press("5");
     tty.shows("a defect in cyclometer: thread desk-host");
     tty.press("1");
@@ -185,9 +183,8 @@ fn it_stops_and_goes_on_like_any_program() {
         assert_eq!(tty.ends().code(), Some(0));
         tty.is_as_before();
         // What ran meanwhile is no measurement.
-        let wrong = home.query(
-            "SELECT COUNT(*) FROM v_invocation WHERE status NOT IN ('ok', 'interrupted')",
-        );
+        let wrong = home
+            .query("SELECT COUNT(*) FROM v_invocation WHERE status NOT IN ('ok', 'interrupted')");
         assert_eq!(wrong, "0");
     }
 }

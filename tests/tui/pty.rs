@@ -61,7 +61,7 @@ impl Tty {
             command.env(name, value);
         }
         let child = command.spawn().expect("started");
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(lines, columns, 0)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(sized(lines), sized(columns), 0)));
         let (mut reader, seen) = (master.try_clone().expect("a copy"), Arc::clone(&screen));
         std::thread::spawn(move || {
             let mut bytes = [0; 65_536];
@@ -121,6 +121,7 @@ impl Tty {
         let parser = self.screen.lock().expect("whole");
         let screen = parser.screen();
         let (lines, columns) = screen.size();
+        let (lines, columns) = (lines.get(), columns.get());
         let plain = vt100::Color::Default;
         let cells = (0..lines).flat_map(|line| (0..columns).map(move |column| (line, column)));
         cells
@@ -130,7 +131,7 @@ impl Tty {
 
     /// Makes the terminal larger or smaller, as a person does.
     pub fn resize(&mut self, columns: u16, lines: u16) {
-        self.screen.lock().expect("whole").screen_mut().set_size(lines, columns);
+        self.screen.lock().expect("whole").screen_mut().set_size(sized(lines), sized(columns));
         let status = Command::new("stty")
             .args(["rows", &lines.to_string(), "columns", &columns.to_string()])
             .stdin(self.slave.try_clone().expect("a copy"))
@@ -217,4 +218,8 @@ impl Drop for Tty {
 /// The exit code that stands for an end by that signal.
 pub fn code_of(signal: Signal) -> i32 {
     128 + signal as libc::c_int
+}
+
+fn sized(cells: u16) -> std::num::NonZero<u16> {
+    std::num::NonZero::new(cells).expect("not empty")
 }

@@ -95,6 +95,12 @@ impl View {
         self.shown.events += 1;
     }
 
+    /// Takes a moment for the start of the recording, whatever the clock says.
+    #[cfg(test)]
+    pub fn began_at(&mut self, at: Nanos) {
+        self.shown.began = Some(at);
+    }
+
     /// Notes what was left out.
     pub fn lost(&mut self, events: u64, samples: u64) {
         self.shown.dropped = events;

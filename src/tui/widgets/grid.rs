@@ -216,9 +216,9 @@ mod tests {
     #[test]
     fn the_selected_row_is_marked_and_in_sight() {
         let mut grid = grid(20);
-        assert_eq!(drawn(&grid, 14, 3), [" name        n", ">row 0       0", " row 1       1"]);
+        assert_eq!(drawn(&grid, 14, 3), [" name       n ", ">row 0      0 ", " row 1      1 "]);
         grid.selected = Some(19);
-        assert_eq!(drawn(&grid, 14, 3)[1..], [" row 18     18", ">row 19     19"]);
+        assert_eq!(drawn(&grid, 14, 3)[1..], [" row 18    18 ", ">row 19    19 "]);
     }
 
     #[test]

@@ -172,9 +172,8 @@ fn waste_rows(
         })
         .collect();
     let theme = &model.theme;
-    let label = format!("for, {}", summary.models()[at].id);
     let mut spans = vec![Span::styled(
-        format!(" {}", pad(&label, layout.label - 1, false)),
+        format!(" {}", pad("what it is for", layout.label - 1, false)),
         theme.style(Role::Dim),
     )];
     for shares in shares.iter().skip(layout.first).take(layout.count) {

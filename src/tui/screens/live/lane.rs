@@ -107,7 +107,7 @@ pub fn draw(
         }
         CellState::Waiting | CellState::Ready { .. } => {}
     }
-    use_of_machine(&mut column, frame, model, lane, cell, at);
+    use_of_machine(&mut column, frame, model, snapshot, lane, cell);
 }
 
 /// A heading and a reason, wrapped.
@@ -147,6 +147,11 @@ impl Column<'_> {
         if let Some(area) = self.take(1) {
             frame.render_widget(Paragraph::new(Line::from(spans)), area);
         }
+    }
+
+    fn dim(&mut self, frame: &mut Frame<'_>, text: &str) {
+        let text = fit(text, self.width());
+        self.line(frame, vec![Span::styled(text, self.theme.style(Role::Dim))]);
     }
 
     /// A label and a value.
@@ -191,15 +196,13 @@ fn state(model: &Model, snapshot: &Snapshot, lane: &LaneView, theme: &Theme) -> 
 /// Last, median and 95th percentile of start and run.
 fn times(column: &mut Column<'_>, frame: &mut Frame<'_>, cell: &CellView) {
     let theme = column.theme;
-    let wide = column.width();
-    let label = 6;
-    let value = (wide.saturating_sub(label)) / 2;
-    let runs =
-        if cell.bad > 0 { format!("{}+{}!", cell.ok, cell.bad) } else { cell.ok.to_string() };
+    let label = 8;
+    let value = column.width().saturating_sub(label) / 2;
+    let count = format!("{} {}", cell.start, Count(cell.ok));
     let heading = format!(
         "{}{}{}",
-        pad(cell.start.label(), label, false),
-        pad(&fit(&format!("start n={runs}"), value), value, true),
+        pad(&count, label, false),
+        pad("start", value, true),
         pad("run", value, true)
     );
     column.line(frame, vec![Span::styled(heading, theme.style(Role::Title))]);
@@ -231,40 +234,66 @@ fn use_of_machine(
     column: &mut Column<'_>,
     frame: &mut Frame<'_>,
     model: &Model,
+    snapshot: &Snapshot,
     lane: &LaneView,
     cell: &CellView,
-    at: usize,
 ) {
     let zoom = model.live.zoom.min(SPANS.len() - 1);
-    let span = SPANS[zoom];
-    let now = if model.snapshot.phase.is_active() {
-        model.live.frozen.as_ref().map_or(model.now, |_| model.now)
-    } else {
-        model.snapshot.ended.unwrap_or(model.now)
-    };
-    let points = lane.chart.last(zoom, now, column.width() + 1);
+    let points = lane.chart.last(zoom, moment(model, snapshot), column.width() + 1);
     // The newest point is still growing.
     let full = &points[..points.len().saturating_sub(1)];
     let newest = full.iter().rev().flatten().next().copied().unwrap_or_default();
-    let fixed = 5;
-    let spare = column.rest().height.saturating_sub(fixed);
-    // Memory has a gauge if there is room; the rest is for the two charts.
-    let gauge = u16::from(spare >= 3);
-    let high = ((spare - gauge) / 2).clamp(1, 12);
     let cpu: Vec<Option<u64>> = full.iter().map(|it| it.map(|it| it.cpu)).collect();
-    let cores = newest.cpu as f64 / span.0 as f64;
-    let label = format!("{cores:.2} CPU");
-    chart_of(column, frame, "CPU", label, &cpu, top(&cpu, span.0), (high, Role::Lane(at)));
     let cycles: Vec<Option<u64>> = full.iter().map(|it| it.map(|it| it.cycles)).collect();
-    let label = rate(newest, span, cell);
-    chart_of(column, frame, "cyc", label, &cycles, top(&cycles, 1), (high, Role::Lane(at)));
-    memory(column, frame, lane, cell, gauge > 0);
+    let in_use = format!("CPU {}", cores(newest.cpu, SPANS[zoom]));
+    let rate = format!("cyc {}", rate(newest, SPANS[zoom], cell));
+    let role = Role::Lane(cell.lane);
+    let tops = (top(&cpu, SPANS[zoom].0), top(&cycles, 1));
+    // Text of CPU, memory, operators and sources; what is left is for pictures.
+    let spare = column.rest().height.saturating_sub(4);
+    if spare < 5 {
+        column.dim(frame, &format!("{in_use} {rate}"));
+        chart_of(column, frame, &cpu, tops.0, (spare.clamp(1, 2), role));
+        memory(column, frame, lane, cell, spare > 2);
+    } else {
+        let high = ((spare - 2) / 2).clamp(1, 12);
+        column.dim(frame, &in_use);
+        chart_of(column, frame, &cpu, tops.0, (high, role));
+        column.dim(frame, &rate);
+        chart_of(column, frame, &cycles, tops.1, (high, role));
+        memory(column, frame, lane, cell, true);
+    }
     let (ops, role) = match cell.meter(Meter::WasmOps) {
         Ok(count) => (Count(count).to_string(), Role::Text),
         Err(_) => ("-".to_owned(), Role::Dim),
     };
     column.pair(frame, "ops", ops, role);
-    column.pair(frame, "from", sources(cell), Role::Dim);
+    let room = column.width().saturating_sub(5);
+    column.pair(frame, "from", sources(cell, room), Role::Dim);
+    failures(column, frame, cell);
+}
+
+/// The moment whose figures are shown.
+fn moment(model: &Model, snapshot: &Snapshot) -> Nanos {
+    let frozen = model.live.frozen.is_some();
+    let end = snapshot.ended;
+    end.unwrap_or(if frozen { model.live.frozen_at } else { model.now })
+}
+
+/// CPUs in use: CPU time over time, to two digits.
+fn cores(cpu: u64, span: Nanos) -> String {
+    let hundredths = u128::from(cpu) * 100 / u128::from(span.0.max(1));
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+/// How many did not end well, and why the newest did not.
+fn failures(column: &mut Column<'_>, frame: &mut Frame<'_>, cell: &CellView) {
+    if cell.bad == 0 {
+        return;
+    }
+    let reason = cell.reason.as_deref().unwrap_or_default();
+    let area = column.rest();
+    told(frame, area, column.theme, &format!("{} failed", cell.bad), reason, Role::Bad);
 }
 
 /// A full CPU, or the largest value.
@@ -275,11 +304,11 @@ fn top(values: &[Option<u64>], least: u64) -> u64 {
 /// Cycles a second while on a CPU in that span, with the mark of its source.
 fn rate(point: Point, span: Nanos, cell: &CellView) -> String {
     if point.cycles == 0 {
-        return "0 /s".to_owned();
+        return "0/s".to_owned();
     }
     let per_second = u128::from(point.cycles) * 1_000_000_000 / u128::from(span.0.max(1));
     let mark = mark(cell);
-    format!("{} /s{mark}", Count(u64::try_from(per_second).unwrap_or(u64::MAX)))
+    format!("{}/s{mark}", Count(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }
 
 /// Marks ticks and estimates, as `record` does.
@@ -298,33 +327,18 @@ pub fn mark(cell: &CellView) -> &'static str {
     }
 }
 
-/// A label, the newest value, and a chart beside or below them.
+/// The next lines as a chart.
 fn chart_of(
     column: &mut Column<'_>,
     frame: &mut Frame<'_>,
-    name: &str,
-    value: String,
     values: &[Option<u64>],
     top: u64,
     (high, role): (u16, Role),
 ) {
     let theme = column.theme;
-    let text = format!("{name} {value} ");
-    let room = column.room;
-    column.line(
-        frame,
-        vec![Span::styled(fit(&text, usize::from(room.width)), theme.style(Role::Dim))],
-    );
-    let area = if high > 1 {
-        let Some(area) = column.take(high - 1) else { return };
-        area
-    } else {
-        // Beside the text, in what is left of its line.
-        let used = 16.min(room.width);
-        let y = column.y.saturating_sub(1);
-        Rect { x: room.x + used, y, width: room.width - used, height: 1 }
-    };
-    chart::columns(frame.buffer_mut(), area, theme, role, values, top);
+    if let Some(area) = column.take(high) {
+        chart::columns(frame.buffer_mut(), area, theme, role, values, top);
+    }
 }
 
 fn memory(
@@ -347,8 +361,9 @@ fn memory(
     }
 }
 
-/// Where the figures come from, each source once.
-fn sources(cell: &CellView) -> String {
+/// Where the figures come from, each source once; perf's by their short names
+/// where there is little room.
+fn sources(cell: &CellView, room: usize) -> String {
     let wanted =
         [Meter::Cycles, Meter::RefCycles, Meter::CpuTime, Meter::MemoryPeak, Meter::WasmOps];
     let mut names: Vec<&str> = Vec::new();
@@ -360,5 +375,10 @@ fn sources(cell: &CellView) -> String {
             names.push(source.label());
         }
     }
-    if names.is_empty() { "-".to_owned() } else { names.join(" ") }
+    let text = names.join(" ");
+    match text.as_str() {
+        "" => "-".to_owned(),
+        long if long.len() > room => long.replace("perf:", ""),
+        short => short.to_owned(),
+    }
 }

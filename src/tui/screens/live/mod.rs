@@ -17,6 +17,8 @@ mod bills;
 mod detail;
 mod lane;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -33,18 +35,21 @@ use crate::tui::overlay::{Item, Overlay, Purpose};
 use crate::tui::session::{Wanted, Wish};
 use crate::tui::theme::Role;
 use crate::tui::widgets::text::fit;
+use crate::units::Nanos;
 
 pub use table::table;
 
 /// What help says of the figures.
 pub const LEGEND: &str = "A column a lane. start: from the request to the function's first \
     instruction; run: from there to the end; last, median and 95th percentile of the newest 4096 \
-    that ended well. CPU: CPUs in use, over the time in the title; cycles a second: r ticks of the \
+    that ended well. CPU: CPUs in use; cyc: cycles a second; r: ticks of the \
     time-stamp counter where no cycle counter is shown, e estimated from CPU time, u user mode \
     only. mem: the largest peak of what is allocated. ops: Wasm operators of a separate counting \
     run. Bills are at list prices. The bar is what the coarse bill is for. - is missing: enter on \
     the lane says why, and where every figure comes from.";
 
+/// The resolution of the charts at first: half a second a column.
+const ZOOM: usize = 1;
 /// Narrowest useful column.
 const LANE_WIDTH: u16 = 26;
 
@@ -57,6 +62,8 @@ pub struct State {
     pub models: Vec<String>,
     /// What is shown while frozen.
     pub frozen: Option<Arc<Snapshot>>,
+    /// Since when.
+    pub frozen_at: Nanos,
     /// The workload shown; `None`: what runs.
     pub workload: Option<String>,
     /// The start shown; `None`: what runs.
@@ -79,11 +86,12 @@ impl State {
             wanted,
             models,
             frozen: None,
+            frozen_at: Nanos(0),
             workload: None,
             start: None,
             lane: 0,
             per_million: false,
-            zoom: 0,
+            zoom: ZOOM,
             first,
         }
     }
@@ -118,7 +126,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Unit => model.live.per_million = !model.live.per_million,
         Action::ZoomIn => model.live.zoom = model.live.zoom.saturating_sub(1),
         Action::ZoomOut => model.live.zoom = (model.live.zoom + 1).min(SPANS.len() - 1),
-        Action::ZoomReset => model.live.zoom = 0,
+        Action::ZoomReset => model.live.zoom = ZOOM,
         Action::Right | Action::NextPanel | Action::Down => {
             model.live.lane = (model.live.lane + 1) % lanes;
         }
@@ -149,6 +157,7 @@ fn start(model: &mut Model) -> Vec<Effect> {
 }
 
 fn freeze(model: &mut Model) {
+    model.live.frozen_at = model.now;
     model.live.frozen = match model.live.frozen.take() {
         Some(_) => None,
         None => Some(Arc::clone(&model.snapshot)),
@@ -339,8 +348,7 @@ fn summary(model: &Model, snapshot: &Snapshot) -> (String, Role) {
         return (text, Role::Warn);
     }
     if model.live.first && snapshot.phase.is_active() {
-        let text = "First run: a short comparison of four functions in the lanes that run here. \
-                    ? explains, x stops it";
+        let text = "First run: four functions in every lane that runs here. ? explains, x stops";
         return (text.to_owned(), Role::Good);
     }
     (plan_line(model, snapshot), Role::Dim)
@@ -364,6 +372,7 @@ fn plan_line(model: &Model, snapshot: &Snapshot) -> String {
     let start = model.live.start.map_or_else(String::new, |start| format!(" {start}"));
     let shown = model.live.workload.as_deref().unwrap_or("what runs");
     parts.push(format!("shown: {shown}{start}"));
+    parts.push(format!("{} a column", SPANS[model.live.zoom.min(SPANS.len() - 1)]));
     if usize::from(model.size.1) < 42
         && let Some(newest) = snapshot.log.back()
     {

@@ -1,0 +1,212 @@
+//! The live screen as it is drawn, and what keys do to it.
+
+use insta::assert_snapshot;
+use ratatui::style::Color;
+
+use super::*;
+use crate::lane::Status;
+use crate::tui::live::Item as Fed;
+use crate::tui::testing::{self, SIZES, Story, press, text};
+use crate::tui::theme::{Palette, Theme};
+
+/// The screen at every size, named after its state.
+fn drawn(name: &str, change: impl Fn(&mut Model)) {
+    for (columns, lines) in SIZES {
+        let mut model = testing::model((columns, lines));
+        change(&mut model);
+        assert_snapshot!(format!("{name}_{columns}x{lines}"), text(&model));
+    }
+}
+
+#[test]
+fn empty() {
+    drawn("empty", |_| {});
+}
+
+#[test]
+fn opening() {
+    drawn("opening", |model| {
+        model.live.first = true;
+        let mut snapshot = Snapshot::clone(&Story::new().snapshot());
+        snapshot.phase = Phase::Opening;
+        snapshot.lanes.clear();
+        snapshot.cells.clear();
+        snapshot.bills = None;
+        model.snapshot = Arc::new(snapshot);
+    });
+}
+
+#[test]
+fn partial() {
+    drawn("partial", |model| {
+        let mut story = Story::new();
+        story.ran(0, 1, 1);
+        story.ran(1, 1, 3);
+        model.snapshot = story.snapshot();
+    });
+}
+
+#[test]
+fn full() {
+    drawn("full", |model| model.snapshot = testing::full());
+}
+
+#[test]
+fn failing() {
+    drawn("failing", |model| {
+        let mut story = Story::new();
+        story.ran(0, 1, 1);
+        story.failed(1, 1, "wrong output: expected 12 bytes, but it wrote 1 GiB and was stopped");
+        story.take(Fed::Storage(StorageState::Waiting {
+            reason: "another program holds its lock; wait for it to end".to_owned(),
+            since: crate::units::Nanos(testing::NOW.0 - 7_000_000_000),
+        }));
+        story.take(Fed::Event(Box::new(crate::record::Event::Prepared {
+            cell: 3,
+            result: Err("cannot prepare nbody: it is not a program for this machine".to_owned()),
+        })));
+        model.live.workload = Some("nbody".to_owned());
+        model.snapshot = story.snapshot();
+    });
+}
+
+#[test]
+fn over() {
+    drawn("over", |model| {
+        let mut story = Story::new();
+        (1..=10).for_each(|sequence| story.ran(0, sequence, 1));
+        story.ended(Status::Interrupted);
+        model.live.per_million = true;
+        model.snapshot = story.snapshot();
+    });
+}
+
+#[test]
+fn the_detail_of_a_lane_says_why_meters_are_missing() {
+    let mut model = testing::model((80, 24));
+    model.snapshot = testing::full();
+    press(&mut model, "enter");
+    let Some(Overlay::Text { title, text: shown, .. }) = &model.overlay else { panic!("a text") };
+    assert_eq!(title, "native");
+    assert!(
+        shown.contains("cycles                     -  this machine shows no hardware counters")
+    );
+    assert!(shown.contains("ref_cycles             110 M  perf:msr/tsc"), "{shown}");
+    assert_snapshot!("detail_80x24", text(&model));
+}
+
+#[test]
+fn bills_are_those_of_a_replay() {
+    let mut model = testing::model((80, 24));
+    model.snapshot = testing::full();
+    let bills = model.snapshot.bills.clone().expect("billed");
+    let native = bills.lanes[0].as_ref().expect("the native lane");
+    // Ten runs of 2 to 11 ms and ten of 101 to 110 ms; Lambda bills start and
+    // run, which is 1 ms more each: 3 to 12 and 102 to 111, together 1,140 ms
+    // of 128 MiB at $0.0000166667 a GB-second, and 20 requests at $0.0000002.
+    assert_eq!(native.invocations, 20);
+    assert_eq!(native.models[0].total.to_plain_string(), "0.00000637500475");
+    assert!(text(&model).contains("0.000006375"), "{}", text(&model));
+    // A million ticks for each millisecond of run.
+    let ticks: u64 = (2..=11).chain(101..=110).sum::<u64>() * 1_000_000;
+    assert_eq!(native.models[1].charges[0].quantity.to_plain_string(), ticks.to_string());
+}
+
+#[test]
+fn a_frozen_view_stays_while_events_go_on() {
+    let mut model = testing::model((80, 24));
+    let mut story = Story::new();
+    story.ran(0, 1, 1);
+    model.snapshot = story.snapshot();
+    press(&mut model, "space");
+    let frozen = model.snapshot.events;
+    story.ran(0, 2, 50);
+    model.snapshot = story.snapshot();
+    let shown = text(&model);
+    let behind = model.snapshot.events - frozen;
+    // Started and finished.
+    assert_eq!(behind, 2);
+    assert!(shown.contains("frozen, 2 events behind; space goes on"), "{shown}");
+    assert!(!shown.contains("50.0 ms"), "{shown}");
+    press(&mut model, "space");
+    assert!(text(&model).contains("50.0 ms"));
+}
+
+#[test]
+fn keys_choose_what_is_shown_and_recorded() {
+    let mut model = testing::model((80, 24));
+    model.snapshot = testing::full();
+    press(&mut model, "]");
+    assert_eq!(model.live.workload.as_deref(), Some("nop"));
+    press(&mut model, "[");
+    assert_eq!(model.live.workload, None, "before the first: what runs");
+    press(&mut model, "t");
+    assert_eq!(model.live.start, Some(StartKind::Cold));
+    press(&mut model, "right");
+    assert_eq!(model.live.lane, 1);
+    press(&mut model, "o");
+    press(&mut model, "c");
+    assert!(model.live.wanted.until_stopped && model.live.wanted.race);
+    assert!(text(&model).contains("next recording: until stopped, race"));
+    // A recording is under way.
+    assert!(press(&mut model, "r").is_empty());
+    assert!(text(&model).contains("stop it first"));
+    assert!(matches!(press(&mut model, "x")[..], [Effect::Session(Wish::Stop)]));
+    press(&mut model, "w");
+    press(&mut model, "space");
+    press(&mut model, "enter");
+    assert_eq!(model.live.wanted.workloads, ["memory-burst", "nbody", "nop"]);
+    let effects = press(&mut model, "esc");
+    assert!(effects.is_empty() && model.live.start.is_none());
+}
+
+#[test]
+fn a_recording_starts_when_none_runs() {
+    let mut model = testing::model((80, 24));
+    model.opened = Some(3);
+    let effects = press(&mut model, "r");
+    let [Effect::Session(Wish::Start(wanted))] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(**wanted, testing::wanted());
+    assert_eq!(model.opened, None, "bills and timeline follow the new one");
+}
+
+#[test]
+fn a_click_selects_a_lane() {
+    let mut model = testing::model((80, 24));
+    model.snapshot = testing::full();
+    click(&mut model, Rect::new(0, 1, 80, 22), Position::new(40, 8));
+    assert_eq!(model.live.lane, 1);
+    click(&mut model, Rect::new(0, 1, 80, 22), Position::new(40, 20));
+    assert_eq!(model.live.lane, 1, "bills are no lanes");
+}
+
+#[test]
+fn colours_mean_what_they_say() {
+    let mut model = testing::model((80, 24));
+    model.theme = Theme::new(Palette::Terminal, false);
+    model.snapshot = testing::full();
+    let buffer = testing::buffer(&model);
+    let find = |words: &str| {
+        let lines: Vec<String> = text(&model).lines().map(str::to_owned).collect();
+        let y = lines.iter().position(|line| line.contains(words)).expect("there");
+        let x = lines[y].split(words).next().expect("before").chars().count();
+        (u16::try_from(x).expect("narrow"), u16::try_from(y).expect("short"))
+    };
+    assert_eq!(buffer[find("0.000006375")].fg, Color::Magenta, "coarse");
+    assert_eq!(buffer[find("cannot run here")].fg, Color::Yellow);
+    assert_eq!(buffer[find("rec 60/60")].fg, Color::Green);
+}
+
+#[test]
+fn many_lanes_scroll() {
+    let mut model = testing::model((80, 24));
+    let names = ["native", "wasmtime", "wasmtime:fuel", "docker", "docker:runsc"];
+    model.live.wanted.lanes = names.iter().map(|name| name.parse().expect("a lane")).collect();
+    let first = text(&model);
+    assert!(first.contains("native (+2)") && !first.contains("runsc"), "{first}");
+    for _ in 0..4 {
+        model.live.lane += 1;
+    }
+    let last = text(&model);
+    assert!(last.contains("docker:runsc") && !last.contains(" native "), "{last}");
+}
