@@ -9,6 +9,8 @@
 
 mod action;
 mod app;
+#[doc(hidden)]
+pub mod bench;
 mod capture;
 mod config;
 mod desk;
@@ -21,7 +23,6 @@ mod overlay;
 mod screens;
 mod session;
 mod terminal;
-#[cfg(test)]
 mod testing;
 mod theme;
 mod update;

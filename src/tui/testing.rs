@@ -1,5 +1,6 @@
-//! What tests of screens have in common: models made of known figures, and the
-//! screen they give as text.
+//! What tests and benchmarks of screens have in common: models made of known
+//! figures, and the screen they give as text.
+#![cfg_attr(not(test), expect(dead_code, reason = "benchmarks use a part of it"))]
 
 use std::sync::Arc;
 
@@ -93,57 +94,82 @@ pub struct Story {
     at: u64,
 }
 
+/// Lanes, their versions, and why they cannot run.
+const LANES: [(&str, &str, Option<&str>); 3] = [
+    ("native", "Linux process", None),
+    ("wasmtime", "wasmtime 48.0.2", None),
+    (
+        "docker",
+        "",
+        Some("no Docker engine answers at /var/run/docker.sock; start one, or set DOCKER_HOST"),
+    ),
+];
+
+/// Cells, in the order of the plan.
+const CELLS: [(&str, &str, StartKind); 6] = [
+    ("nop", "native", StartKind::Cold),
+    ("nop", "wasmtime", StartKind::Cold),
+    ("nop", "wasmtime", StartKind::Warm),
+    ("nbody", "native", StartKind::Cold),
+    ("nbody", "wasmtime", StartKind::Cold),
+    ("nbody", "wasmtime", StartKind::Warm),
+];
+
 impl Story {
     /// Lanes are open and cells are known: nothing ran yet.
     pub fn new() -> Self {
-        let mut view = View::default();
-        view.take(Item::Models(contracts()));
+        let catalog = Catalog::builtin().expect("shipped workloads");
+        let job = |(cell, (workload, _, start)): (usize, &(&str, &str, StartKind))| {
+            let workload = Arc::clone(catalog.get(workload).expect("shipped"));
+            let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
+            let limits = preset.limits;
+            Arc::new(Job { cell, workload, preset, start: *start, limits, cpu: None })
+        };
+        let jobs = CELLS.iter().enumerate().map(job).collect();
+        let mut story = Self { view: View::default(), jobs, at: NOW.0 - 4_000 * MS };
+        story.view.take(Item::Models(contracts()));
+        for item in story.opening() {
+            story.view.take(item);
+        }
+        story.view.began_at(Nanos(NOW.0 - 60_000 * MS));
+        story
+    }
+
+    /// What is told before anything runs.
+    pub fn opening(&self) -> Vec<Item> {
         let plan = PlanView {
             workloads: vec!["nop".to_owned(), "nbody".to_owned()],
             runs: Some(10),
             race: false,
             remarks: Vec::new(),
         };
-        view.take(Item::Begin(plan));
-        view.take(Item::Recording(7));
-        view.began_at(Nanos(NOW.0 - 60_000 * MS));
-        let mut story = Self { view, jobs: Vec::new(), at: NOW.0 - 4_000 * MS };
-        story.lane("native", "Linux process", None);
-        story.lane("wasmtime", "wasmtime 48.0.2", None);
-        let reason =
-            "no Docker engine answers at /var/run/docker.sock; start one, or set DOCKER_HOST";
-        story.lane("docker", "", Some(reason));
-        story.cell("nop", "native", StartKind::Cold);
-        story.cell("nop", "wasmtime", StartKind::Cold);
-        story.cell("nop", "wasmtime", StartKind::Warm);
-        story.cell("nbody", "native", StartKind::Cold);
-        story.cell("nbody", "wasmtime", StartKind::Cold);
-        story.cell("nbody", "wasmtime", StartKind::Warm);
-        story
+        let mut items = vec![Item::Begin(plan), Item::Recording(7)];
+        for (name, version, unavailable) in LANES {
+            items.push(Item::Event(Box::new(Event::Lane {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                note: String::new(),
+                unavailable: unavailable.map(str::to_owned),
+            })));
+        }
+        for (job, (_, lane, _)) in self.jobs.iter().zip(CELLS) {
+            let (lane, job) = (lane.to_owned(), Arc::clone(job));
+            items.push(Item::Event(Box::new(Event::Cell { lane, job })));
+        }
+        items
     }
 
     fn event(&mut self, event: Event) {
         self.view.take(Item::Event(Box::new(event)));
     }
 
-    fn lane(&mut self, name: &str, version: &str, unavailable: Option<&str>) {
-        self.event(Event::Lane {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            note: String::new(),
-            unavailable: unavailable.map(str::to_owned),
-        });
-    }
-
-    fn cell(&mut self, workload: &str, lane: &str, start: StartKind) {
-        let catalog = Catalog::builtin().expect("shipped workloads");
-        let workload = Arc::clone(catalog.get(workload).expect("shipped"));
-        let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
-        let limits = preset.limits;
-        let job = Job { cell: self.jobs.len(), workload, preset, start, limits, cpu: None };
-        let job = Arc::new(job);
-        self.jobs.push(Arc::clone(&job));
-        self.event(Event::Cell { lane: lane.to_owned(), job });
+    /// The events of an invocation that ends well.
+    pub fn invocation(&mut self, cell: usize, sequence: u32, run_ms: u64) -> [Event; 2] {
+        let outcome = Box::new(self.outcome(cell, run_ms, Status::Ok, None));
+        [
+            Event::Started { cell, sequence, count: 1 },
+            Event::Finished { cell, sequence, outcome, samples: Vec::new() },
+        ]
     }
 
     /// Invocation `sequence` of a cell: 2 ms of start, and a run of that many

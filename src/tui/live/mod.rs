@@ -14,6 +14,5 @@ mod window;
 pub use chart::{Point, SPANS};
 pub use feed::{Feed, Item, LiveHandle, start};
 pub use snapshot::{Bills, CellState, CellView, LaneView, Phase, PlanView, Snapshot, StorageState};
-#[cfg(test)]
 pub use view::View;
 pub use window::Quantiles;

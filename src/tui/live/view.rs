@@ -96,7 +96,6 @@ impl View {
     }
 
     /// Takes a moment for the start of the recording, whatever the clock says.
-    #[cfg(test)]
     pub fn began_at(&mut self, at: Nanos) {
         self.shown.began = Some(at);
     }
