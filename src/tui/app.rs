@@ -268,10 +268,7 @@ impl App {
                 Effect::Quit => self.quit = true,
                 Effect::Suspend => self.suspend(screen)?,
                 Effect::Mouse(on) => terminal::set_mouse(on)?,
-                Effect::Redraw => {
-                    screen.terminal.autoresize()?;
-                    screen.terminal.clear()?;
-                }
+                Effect::Redraw => screen.forget()?,
                 Effect::Session(wish) => {
                     if let Err(complaint) = self.session.wish(wish) {
                         self.model.complain(complaint);

@@ -195,14 +195,12 @@ fn footer_keys(model: &Model, context: Context) -> Vec<(String, String)> {
     shown
         .filter_map(|(binding, keys)| {
             let key = keys.first()?.to_string();
-            match binding.short.rsplit_once(' ') {
-                // Two keys that belong together, as in the table.
-                Some((both, text)) if both.ends_with(&key) && keys.len() == binding.keys.len() => {
-                    Some((both.to_owned(), text.to_owned()))
-                }
-                Some((_, text)) => Some((key, text.to_owned())),
-                None => Some((key, binding.short.to_owned())),
-            }
+            Some(match binding.short.split_once(": ") {
+                // Two keys that belong together, as long as they are those of the table.
+                Some((both, text)) if both.ends_with(&key) => (both.to_owned(), text.to_owned()),
+                Some((_, text)) => (key, text.to_owned()),
+                None => (key, binding.short.to_owned()),
+            })
         })
         .collect()
 }

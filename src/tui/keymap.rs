@@ -41,7 +41,7 @@ pub struct Binding {
     pub keys: &'static [&'static str],
     /// What help says.
     pub help: &'static str,
-    /// What the footer says; empty: nothing.
+    /// What the footer says; empty: nothing. `a b: text` stands for two bindings.
     pub short: &'static str,
 }
 
@@ -120,16 +120,16 @@ pub const TABLE: &[Binding] = &[
     on(Bills, "reverse", Action::Reverse, &["S"], "turn the order round", ""),
     on(Bills, "filter", Action::Filter, &["/"], "only models with these words", "filter"),
     on(Bills, "less-memory", Action::LessMemory, &["["], "what if less memory", ""),
-    on(Bills, "more-memory", Action::MoreMemory, &["]"], "what if more memory", "[ ] memory"),
+    on(Bills, "more-memory", Action::MoreMemory, &["]"], "what if more memory", "[ ]: memory"),
     on(Bills, "less-volume", Action::LessVolume, &["{"], "fewer requests a month", ""),
-    on(Bills, "more-volume", Action::MoreVolume, &["}"], "more requests a month", "{ } month"),
+    on(Bills, "more-volume", Action::MoreVolume, &["}"], "more requests a month", "{ }: month"),
     on(Bills, "bills-workload", Action::NextWorkload, &["w"], "all workloads, or one", "workload"),
     on(Bills, "bills-start", Action::StartKind, &["t"], "cold, warm or both", "cold/warm"),
     on(Bills, "bills-models", Action::Models, &["p"], "all models, or those of the live view", ""),
     on(Timeline, "play", Action::Pause, &["space"], "play and pause", "play"),
     on(Timeline, "slower", Action::Slower, &["<", ","], "slower", ""),
-    on(Timeline, "faster", Action::Faster, &[">", "."], "faster", "< > speed"),
-    on(Timeline, "timeline-in", Action::ZoomIn, &["+", "="], "look closer", "+ - zoom"),
+    on(Timeline, "faster", Action::Faster, &[">", "."], "faster", "< >: speed"),
+    on(Timeline, "timeline-in", Action::ZoomIn, &["+", "="], "look closer", "+ -: zoom"),
     on(Timeline, "timeline-out", Action::ZoomOut, &["-"], "from further away", ""),
     on(Timeline, "timeline-reset", Action::ZoomReset, &["0"], "the whole recording", ""),
     on(Timeline, "mark", Action::Mark, &["a"], "mark this invocation", "mark"),
@@ -147,7 +147,7 @@ pub const TABLE: &[Binding] = &[
     on(History, "history-filter", Action::Filter, &["/"], "only those with these words", "filter"),
     on(History, "history-sort", Action::Sort, &["s"], "sort by the next column", "sort"),
     on(History, "history-reverse", Action::Reverse, &["S"], "turn the order round", ""),
-    on(History, "label", Action::Label, &["L"], "name it", "L label"),
+    on(History, "label", Action::Label, &["L"], "name it", "label"),
     on(History, "delete", Action::Delete, &["d", "delete"], "delete it; asked twice", "delete"),
     on(History, "history-mark", Action::Mark, &["a", "space"], "mark for a comparison", "mark"),
     on(

@@ -12,6 +12,7 @@ use crossterm::terminal::{
 use crossterm::{cursor, execute};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
 
 /// Whether the terminal is ours now: looked at by whoever gives it back.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -44,8 +45,18 @@ impl Screen {
     /// When it cannot be set.
     pub fn again(&mut self, mouse: bool) -> io::Result<()> {
         enter(mouse)?;
-        // Whatever was believed to be there is gone.
-        self.terminal.clear()
+        self.forget()
+    }
+
+    /// Forgets what the terminal is believed to show: the next frame is drawn
+    /// whole. Not by `Terminal::clear`, which asks the terminal where the
+    /// cursor is, and the thread that reads keys would swallow the answer.
+    ///
+    /// # Errors
+    /// When the terminal takes no more.
+    pub fn forget(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 }
 

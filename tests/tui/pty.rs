@@ -52,6 +52,7 @@ impl Tty {
             .args(args)
             .env("TERM", "xterm-256color")
             .env("LANG", "C.UTF-8")
+            .env("RUST_BACKTRACE", "0")
             .env_remove("LC_ALL")
             .env_remove("NO_COLOR")
             .stdin(stdio())
