@@ -5,6 +5,7 @@ mod bill;
 mod cell;
 mod figures;
 mod json;
+mod month;
 mod page;
 mod steps;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod text;
 
 pub use bill::{BillExplanation, explain_bill};
 pub use cell::CellExplanation;
+pub use month::month_text;
 
 use crate::pricing::{
     ChargeTrace, PriceModel, Refusal, Rounding, Settlement, Subtotal, Terms, UsageGroup,

@@ -216,7 +216,7 @@ impl Explanation<'_> {
     }
 
     /// Free quantities and packages.
-    fn allowance(page: &mut Page, position: &Position, pool: &Pool) {
+    pub(super) fn allowance(page: &mut Page, position: &Position, pool: &Pool) {
         let unit = pool.unit();
         if !position.free.is_zero() {
             let taken = amount(&position.free, unit);
@@ -236,7 +236,7 @@ impl Explanation<'_> {
         }
     }
 
-    fn price(&self, page: &mut Page, position: &Position, pool: &Pool) {
+    pub(super) fn price(&self, page: &mut Page, position: &Position, pool: &Pool) {
         let printed = self.printed(position);
         let money = |money: &Money| self.currency().exact(money.as_exact());
         let final_row = |page: &mut Page, indent, left: &str, amount: &Money| match &printed {
@@ -301,7 +301,7 @@ impl Explanation<'_> {
             .then(|| self.currency().printed(&position.rounded, rounding.digits))
     }
 
-    fn total(&self, page: &mut Page) {
+    pub(super) fn total(&self, page: &mut Page) {
         let rounding = self.settlement.rounding;
         let counted: Vec<&Position> = self
             .settlement
@@ -377,7 +377,7 @@ impl Explanation<'_> {
 }
 
 /// A name with its unit, unless that is understood.
-fn titled(name: &str, unit: &str, understood: &str) -> String {
+pub(super) fn titled(name: &str, unit: &str, understood: &str) -> String {
     if alike(unit, understood) || alike(unit, name) {
         return name.to_owned();
     }
@@ -385,7 +385,7 @@ fn titled(name: &str, unit: &str, understood: &str) -> String {
 }
 
 /// Whether two units are one, but for a plural.
-fn alike(one: &str, other: &str) -> bool {
+pub(super) fn alike(one: &str, other: &str) -> bool {
     one.trim_end_matches('s') == other.trim_end_matches('s')
 }
 

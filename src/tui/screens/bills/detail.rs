@@ -1,0 +1,292 @@
+//! What is told of the selected cell: made when the selection changes, so that
+//! drawing only puts text in its place.
+
+use super::Held;
+use super::figures::{Cell, Row, mean, shown};
+use super::order::{Sort, order};
+use super::request::VOLUMES;
+use crate::pricing::{Direction, Exact, Money};
+use crate::replay::{Group, ModelTotal, Summary};
+use crate::report::grouped;
+use crate::tui::widgets::bar;
+
+/// How many of the cheapest are listed.
+const CHEAPEST: usize = 5;
+
+/// What is told of a cell.
+#[derive(Debug, Default)]
+pub struct Detail {
+    /// Model and lane.
+    pub title: String,
+    /// Name, provider, days.
+    pub about: Vec<String>,
+    /// The amount and what it is of, or why there is none.
+    pub price: String,
+    /// Whether that is a reason.
+    pub missing: bool,
+    /// What it is of: invocations and memory.
+    pub of: String,
+    /// What of those is remarkable.
+    pub beyond: Option<String>,
+    /// How it compares, the most important first.
+    pub compared: Vec<String>,
+    /// What the parts are amounts of.
+    pub parts_of: String,
+    /// Parts of the bill, in parts per million.
+    pub shares: Option<[u64; 7]>,
+    /// Amount of each part.
+    pub parts: Vec<String>,
+    /// Charges: name, quantity with unit, amount, share.
+    pub charges: Vec<[String; 4]>,
+    /// Positions of the month: name, quantity with unit, free, billable, amount.
+    pub positions: Vec<[String; 5]>,
+    /// The model in each lane: lane, amount, what it is for.
+    pub lanes: Vec<(String, String, Option<[u64; 7]>)>,
+    /// The model by requests a month: requests, bill, of a million of them.
+    pub volumes: Vec<[String; 3]>,
+    /// The cheapest in this lane: id, amount, how many times that is.
+    pub cheapest: Vec<[String; 3]>,
+    /// The currency of all that.
+    pub currency: String,
+    /// Stand-ins and assumptions.
+    pub notes: Vec<String>,
+    /// What of the tariff is not certain.
+    pub uncertain: Option<String>,
+}
+
+/// Tells of the cell of the model at `row` and of a lane; `live` are the models
+/// of the live view.
+pub fn of(held: &Held, row: usize, lane: usize, live: &[String]) -> Detail {
+    let figures = &held.figures;
+    let (Some(model), Some(column)) = (figures.rows.get(row), figures.lanes.get(lane)) else {
+        return Detail::default();
+    };
+    let mut detail = Detail {
+        title: format!("{} in {}", model.id, column.name),
+        about: about(model),
+        currency: model.currency.clone(),
+        uncertain: model.uncertain.clone(),
+        lanes: lanes(held, model),
+        ..Detail::default()
+    };
+    let Some(cell) = model.cells.get(lane) else { return detail };
+    detail.missing = cell.price.is_err();
+    detail.price = match &cell.price {
+        Ok(price) => format!("{} {} {}", price.shown.trim(), model.currency, what(held)),
+        Err(reason) => format!("-: {reason}"),
+    };
+    detail.compared = compared(held, model, cell, lane, live);
+    detail.cheapest = cheapest(held, model, lane);
+    if let Ok(group) = &column.group {
+        detail.group(held, row, group);
+    }
+    detail
+}
+
+/// What an amount is of, in a word or two.
+fn what(held: &Held) -> String {
+    held.request.view.month.map_or_else(
+        || "a million, list prices".to_owned(),
+        |requests| format!("a month of {}", grouped(&Exact::from(requests))),
+    )
+}
+
+fn about(model: &Row) -> Vec<String> {
+    let provider = model.provider.as_deref().unwrap_or("nobody offers it");
+    let until = model.until.as_ref().map(|day| format!(", no longer since {day}"));
+    let until = until.unwrap_or_default();
+    let mut about = vec![
+        model.name.clone(),
+        format!("{provider}, {}, from {}{until}", model.granularity, model.from),
+    ];
+    if model.more {
+        about.push("+ there are monthly charges on top, which a month would have".to_owned());
+    }
+    about
+}
+
+impl Detail {
+    /// What follows from the sums.
+    fn group(&mut self, held: &Held, row: usize, group: &Group) {
+        let view = &held.request.view;
+        let peak = group.peak.map(|peak| format!(", largest peak {peak}")).unwrap_or_default();
+        self.of = format!(
+            "{}, {}: {} invocations{peak}",
+            view.workload_name(),
+            view.start_name(),
+            group.invocations
+        );
+        if group.beyond > 0 {
+            self.beyond = Some(format!(
+                "{} of {} touched more memory than they are billed for",
+                group.beyond, group.invocations
+            ));
+        }
+        let Some(total) = group.models.get(row) else { return };
+        self.notes =
+            total.notes.iter().map(|(note, count)| format!("{note} ({count} x)")).collect();
+        if !total.refused.is_empty() || total.billed == 0 {
+            return;
+        }
+        let summary = &held.known.summary;
+        self.parts_of = match view.month {
+            None => "what it is for".to_owned(),
+            Some(_) => "what it is for, at list prices".to_owned(),
+        };
+        self.shares = bar::shares(&total.waste);
+        let unit = view.unit();
+        let part = |(_, part): (&str, &Money)| shown(&scaled(part, unit, total.billed), false);
+        self.parts = total.waste.parts().into_iter().map(part).collect();
+        self.charges = charges(summary, row, total, unit);
+        self.volumes = volumes(summary, group, row);
+        if let Some(requests) = view.month {
+            self.positions = positions(summary, group, row, requests);
+        }
+    }
+}
+
+/// So much of `billed` invocations for `unit` of them.
+fn scaled(amount: &Money, unit: u64, billed: u64) -> Money {
+    let all = amount.times(unit);
+    Money::from(all.as_exact().over(&Exact::from(billed)).unwrap_or_default())
+}
+
+fn ppm(part: &Exact, whole: &Exact) -> Option<u64> {
+    let share = part.over(whole)?;
+    (&share * &Exact::from(1_000_000)).round(0, Direction::HalfUp).to_u64()
+}
+
+fn charges(summary: &Summary, row: usize, total: &ModelTotal, unit: u64) -> Vec<[String; 4]> {
+    let Some(info) = summary.models().get(row) else { return Vec::new() };
+    let charges = info.charges.iter().zip(&total.charges);
+    charges
+        .filter(|(_, charge)| !charge.quantity.is_zero())
+        .map(|((name, of), charge)| {
+            let quantity = scaled(&Money::from(charge.quantity.clone()), unit, total.billed);
+            let share = ppm(charge.amount.as_exact(), total.total.as_exact());
+            [
+                name.to_string(),
+                format!("{} {of}", number(quantity.as_exact())),
+                shown(&scaled(&charge.amount, unit, total.billed), false),
+                share.map_or_else(|| "-".to_owned(), bar::percent),
+            ]
+        })
+        .collect()
+}
+
+/// A quantity to four digits, its thousands apart.
+fn number(value: &Exact) -> String {
+    let text = value.significant(super::figures::DIGITS);
+    text.parse().map_or(text, |rounded: Exact| grouped(&rounded))
+}
+
+fn positions(summary: &Summary, group: &Group, row: usize, requests: u64) -> Vec<[String; 5]> {
+    let Ok(month) = summary.month(group, row, &Exact::from(requests)) else { return Vec::new() };
+    let there = month.positions.iter().filter(|position| !position.quantity.is_zero());
+    there
+        .map(|position| {
+            [
+                position.name.to_string(),
+                format!("{} {}", number(&position.quantity), position.unit),
+                number(&position.free),
+                number(&position.billable),
+                shown(&position.rounded, true),
+            ]
+        })
+        .collect()
+}
+
+fn lanes(held: &Held, model: &Row) -> Vec<(String, String, Option<[u64; 7]>)> {
+    let lanes = held.figures.lanes.iter().zip(&model.cells);
+    lanes
+        .map(|(lane, cell)| {
+            let amount = cell.price.as_ref().map_or("-", |price| price.shown.as_str());
+            (lane.name.clone(), amount.to_owned(), cell.shares)
+        })
+        .collect()
+}
+
+fn volumes(summary: &Summary, group: &Group, row: usize) -> Vec<[String; 3]> {
+    let bill = |requests: u64| {
+        let month = summary.month(group, row, &Exact::from(requests)).ok()?.total;
+        let million = Money::from(month.times(1_000_000).as_exact().over(&Exact::from(requests))?);
+        Some([grouped(&Exact::from(requests)), shown(&month, true), shown(&million, false)])
+    };
+    VOLUMES.iter().flatten().filter_map(|requests| bill(*requests)).collect()
+}
+
+/// Models with an amount in the same currency, cheapest first; those whose
+/// amount is not all there is to pay are left out.
+fn priced<'a>(held: &'a Held, model: &Row, lane: usize) -> Vec<(&'a Row, &'a Money)> {
+    let figures = &held.figures;
+    order(figures, "", (Sort::Price, false), lane)
+        .into_iter()
+        .map(|at| &figures.rows[at])
+        .filter(|row| row.currency == model.currency && !row.more)
+        .filter_map(|row| Some((row, row.amount(lane)?)))
+        .collect()
+}
+
+fn cheapest(held: &Held, model: &Row, lane: usize) -> Vec<[String; 3]> {
+    let priced = priced(held, model, lane);
+    let Some((_, least)) = priced.first().copied() else { return Vec::new() };
+    let month = held.request.view.month.is_some();
+    let line = |(row, amount): &(&Row, &Money)| {
+        let ratio = amount.ratio(least, 2);
+        [
+            format!("{}{}", row.id, row.marks),
+            shown(amount, month),
+            ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{}x", ratio.rounded(2))),
+        ]
+    };
+    priced.iter().take(CHEAPEST).map(line).collect()
+}
+
+/// The selected amount beside the cheapest, and the pair of the live view.
+fn compared(held: &Held, model: &Row, cell: &Cell, lane: usize, live: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Ok(price) = &cell.price {
+        let priced = priced(held, model, lane);
+        let offered = priced.iter().find(|(row, _)| row.provider.is_some() && row.until.is_none());
+        let kinds = [(priced.first(), "the cheapest"), (offered, "the cheapest on offer")];
+        for (found, what) in kinds {
+            let Some((row, least)) = found else { continue };
+            lines.push(beside(model, &price.amount, row, least, what));
+        }
+        // The cheapest of all may be one on offer.
+        if priced.first().map(|(row, _)| &row.id) == offered.map(|(row, _)| &row.id) {
+            lines.truncate(1);
+            if let Some(line) = lines.first_mut() {
+                *line = line.replace("the cheapest", "the cheapest on offer");
+            }
+        }
+    }
+    lines.extend(pair(held, lane, live));
+    lines
+}
+
+fn beside(model: &Row, amount: &Money, row: &Row, least: &Money, what: &str) -> String {
+    if row.id == model.id {
+        return format!("{what} in {}", model.currency);
+    }
+    match amount.ratio(least, 2) {
+        Some(ratio) => {
+            format!("{}x {}, {what} in {}", ratio.rounded(2), row.id, model.currency)
+        }
+        None => format!("{} costs nothing, {what} in {}", row.id, model.currency),
+    }
+}
+
+/// Coarse over fine, of the first pair of the live view.
+fn pair(held: &Held, lane: usize, live: &[String]) -> Option<String> {
+    let summary = &held.known.summary;
+    let group = held.figures.lanes.get(lane)?.group.as_ref().ok()?;
+    let chosen = |at: usize| live.contains(&summary.models()[at].id);
+    let (coarse, fine) = summary.pairs().find(|(coarse, fine)| chosen(*coarse) && chosen(*fine))?;
+    let name = |at: usize| &summary.models()[at].id;
+    let ratio = match summary.ratio(group, coarse, fine, 2) {
+        Ok(ratio) => format!("{}x", ratio.rounded(2)),
+        Err(why) => format!("-, {why}"),
+    };
+    Some(format!("coarse / fine, {} / {}: {ratio}", name(coarse), name(fine)))
+}

@@ -1,0 +1,396 @@
+//! Where the parts of the screen lie, and the table.
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::figures::{Figures, Row};
+use super::request::{SIZES, VOLUMES};
+use super::{Held, NOTICEABLE, State, panel};
+use crate::pricing::{Exact, Granularity};
+use crate::report::grouped;
+use crate::tui::action::Action;
+use crate::tui::frame;
+use crate::tui::model::Model;
+use crate::tui::theme::Role;
+use crate::tui::widgets::bar;
+use crate::tui::widgets::grid::{self, Cell, Column, Grid};
+use crate::tui::widgets::text::{fit, pad, width, wrap};
+
+/// From this width on the detail stands beside the table.
+const WIDE: u16 = 120;
+
+/// Width of granularity and currency with what is between them.
+const KIND: usize = 12;
+
+/// Where the parts lie.
+#[derive(Debug)]
+struct Layout {
+    /// What is shown, and the keys that change it.
+    state: Rect,
+    table: Rect,
+    detail: Rect,
+}
+
+/// A part of the line above the table.
+struct Segment {
+    keys: String,
+    text: String,
+    role: Role,
+}
+
+fn layout(model: &Model, area: Rect) -> Layout {
+    let lines = flow(&segments(model), usize::from(area.width));
+    let trouble = usize::from(model.bills.trouble.is_some());
+    let high = u16::try_from(lines.len() + trouble).unwrap_or(1).min(area.height / 4);
+    let state = Rect { height: high, ..area };
+    let rest = Rect { y: area.y + high, height: area.height - high, ..area };
+    if area.width >= WIDE {
+        let detail = (rest.width * 2 / 5).clamp(56, 92);
+        let table = Rect { width: rest.width - detail, ..rest };
+        let detail = Rect { x: table.right(), width: detail, ..rest };
+        return Layout { state, table, detail };
+    }
+    let detail = match rest.height {
+        0..=9 => 0,
+        10..=15 => 4,
+        16..=29 => 8,
+        high => high * 2 / 5,
+    };
+    let table = Rect { height: rest.height - detail, ..rest };
+    Layout { state, table, detail: Rect { y: table.bottom(), height: detail, ..rest } }
+}
+
+/// Widths of the columns, and which lanes there is room for.
+struct Columns {
+    /// Id and marks; granularity and currency follow in the same column.
+    id: usize,
+    lane: usize,
+    first: usize,
+    count: usize,
+    /// The bars; 0: there is no room.
+    bar: usize,
+}
+
+impl Columns {
+    fn of(figures: &Figures, state: &State, room: usize) -> Self {
+        let name = |row: &Row| width(&row.id) + width(&row.marks);
+        let longest = figures.rows.iter().map(name).max().unwrap_or(0).max(5);
+        let all = figures.lanes.len().max(1);
+        let lane = lane_width(figures);
+        let taken = |id: usize, lanes: usize| 2 + id + KIND + lanes * (lane + 1);
+        // Ids are cut before lanes are left out, but not to the bone.
+        let id = longest.min(room.saturating_sub(taken(0, all)).max(24));
+        let id = id.min(room.saturating_sub(2 + KIND)).max(1);
+        let count = (room.saturating_sub(taken(id, 0)) / (lane + 1)).clamp(1, all);
+        let left = room.saturating_sub(taken(id, count) + 1);
+        let bar = if left >= 10 { left.min(32) } else { 0 };
+        Self { id, lane, first: (state.lane + 1).saturating_sub(count), count, bar }
+    }
+
+    /// Width of the first column.
+    const fn model(&self) -> usize {
+        self.id + KIND
+    }
+
+    /// The lane whose column is `x` columns from the left.
+    fn lane_at(&self, x: usize) -> Option<usize> {
+        let from = x.checked_sub(1 + self.model())?;
+        let at = from / (self.lane + 1);
+        (at < self.count).then_some(self.first + at)
+    }
+}
+
+fn lane_width(figures: &Figures) -> usize {
+    let amounts = figures.rows.iter().flat_map(|row| &row.cells);
+    let amounts = amounts.filter_map(|cell| cell.price.as_ref().ok());
+    let amounts = amounts.map(|price| width(&price.shown));
+    let names = figures.lanes.iter().map(|lane| width(&lane.name).min(12));
+    amounts.chain(names).max().unwrap_or(0).clamp(6, 14)
+}
+
+/// Rows that fit the table.
+pub fn page(model: &Model) -> usize {
+    let body = frame::parts(Rect::new(0, 0, model.size.0, model.size.1)).body;
+    usize::from(layout(model, body).table.height.saturating_sub(3)).max(1)
+}
+
+fn inner(area: Rect) -> Rect {
+    Rect {
+        x: area.x + 1,
+        y: area.y + 1,
+        width: area.width.saturating_sub(2),
+        height: area.height.saturating_sub(2),
+    }
+}
+
+/// Row and lane at a place of the table.
+pub fn hit(model: &Model, area: Rect, at: Position) -> Option<(Option<usize>, Option<usize>)> {
+    let held = model.bills.held.as_ref()?;
+    let inside = inner(layout(model, area).table);
+    if !inside.contains(at) {
+        return None;
+    }
+    let columns = Columns::of(&held.figures, &model.bills, usize::from(inside.width));
+    let row = grid::row_at(inside, at.y, model.bills.row, model.bills.order.len());
+    let lane = columns.lane_at(usize::from(at.x - inside.x));
+    Some((row, lane.filter(|lane| *lane < held.figures.lanes.len())))
+}
+
+/// Draws the screen.
+pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let layout = layout(model, area);
+    state(frame, layout.state, model);
+    table(frame, layout.table, model);
+    panel::draw(frame, layout.detail, model);
+}
+
+/// Lines of segments, as many to a line as fit.
+fn flow(segments: &[Segment], room: usize) -> Vec<Vec<usize>> {
+    let mut lines: Vec<Vec<usize>> = vec![Vec::new()];
+    let mut used = 0;
+    for (at, segment) in segments.iter().enumerate() {
+        let takes = width(&segment.keys) + width(&segment.text) + 3;
+        if used > 0 && used + takes > room {
+            lines.push(Vec::new());
+            used = 0;
+        }
+        used += takes;
+        if let Some(line) = lines.last_mut() {
+            line.push(at);
+        }
+    }
+    lines
+}
+
+fn state(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let theme = &model.theme;
+    let room = usize::from(area.width);
+    let segments = segments(model);
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    if let Some(trouble) = &model.bills.trouble {
+        let text = fit(&format!(" {}", trouble.text), room);
+        lines.push(Line::from(Span::styled(text, theme.style(Role::Bad))));
+    }
+    for line in flow(&segments, room) {
+        let mut spans = Vec::new();
+        for segment in line.into_iter().map(|at| &segments[at]) {
+            let keys = if segment.keys.is_empty() {
+                " ".to_owned()
+            } else {
+                format!(" {} ", segment.keys)
+            };
+            spans.push(Span::styled(keys, theme.style(Role::Key)));
+            spans.push(Span::styled(format!("{} ", segment.text), theme.style(segment.role)));
+        }
+        lines.push(Line::from(spans));
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// All that decides what is shown.
+fn segments(model: &Model) -> Vec<Segment> {
+    let state = &model.bills;
+    let key = |action: Action| model.keymap.key_of(action, model.screen).unwrap_or_default();
+    let both = |less: Action, more: Action| format!("{} {}", key(less), key(more));
+    let plain = |keys: String, text: String| Segment { keys, text, role: Role::Text };
+    let workload = state.workload.as_deref().unwrap_or("all workloads");
+    let start = state.start.map_or("cold and warm", crate::lane::StartKind::label);
+    let models = if state.live_only { "models of the live view" } else { "all current models" };
+    let month = VOLUMES.get(state.volume).copied().flatten().map_or_else(
+        || "no month".to_owned(),
+        |requests| format!("{} a month", grouped(&Exact::from(requests))),
+    );
+    let lanes = state.held.as_ref().map(|held| &held.figures.lanes);
+    let lane = lanes.and_then(|lanes| lanes.get(state.lane)).map_or("a lane", |lane| &lane.name);
+    let mut segments = vec![
+        plain(String::new(), recording(model)),
+        plain(key(Action::NextWorkload), workload.to_owned()),
+        plain(key(Action::StartKind), start.to_owned()),
+        memory(model, both(Action::LessMemory, Action::MoreMemory)),
+        plain(both(Action::LessVolume, Action::MoreVolume), month),
+        plain(key(Action::Models), models.to_owned()),
+        plain(key(Action::Sort), state.sort.words(state.reverse, lane)),
+    ];
+    if !state.words.is_empty() {
+        segments.push(Segment {
+            keys: key(Action::Filter),
+            text: format!("only with: {}", state.words),
+            role: Role::Warn,
+        });
+    }
+    segments
+}
+
+fn recording(model: &Model) -> String {
+    let Some(number) = model.recording() else { return "no recording".to_owned() };
+    if model.snapshot.recording == Some(number) {
+        let held = model.bills.held.as_ref();
+        let done = held.map(|held| held.request.source.done).unwrap_or_default();
+        return format!("recording {number}, of {done} invocations");
+    }
+    format!("recording {number}")
+}
+
+/// Sizes below the largest peak are marked: the function would not have run.
+fn memory(model: &Model, keys: String) -> Segment {
+    let state = &model.bills;
+    let Some(size) = SIZES.get(state.memory).copied().flatten() else {
+        let text = "memory as measured".to_owned();
+        return Segment { keys, text, role: Role::Text };
+    };
+    let peak = state.held.as_ref().and_then(|held| held.figures.peak);
+    let size_text = mib(size.0);
+    match peak.filter(|peak| *peak > size) {
+        Some(peak) => {
+            let text = format!("memory {size_text} ! would not fit: peak {peak}");
+            Segment { keys, text, role: Role::Warn }
+        }
+        None => Segment { keys, text: format!("memory {size_text}"), role: Role::Good },
+    }
+}
+
+/// Providers write 1769 MB and 10 GB.
+fn mib(bytes: u64) -> String {
+    let mib = bytes >> 20;
+    if mib >= 1_024 && mib.is_multiple_of(1_024) {
+        format!("{} GiB", mib / 1_024)
+    } else {
+        format!("{mib} MiB")
+    }
+}
+
+/// What the figures are.
+fn heading(model: &Model, held: &Held, columns: &Columns) -> String {
+    let what = held.request.view.month.map_or_else(
+        || "mean bill of a million invocations at list prices".to_owned(),
+        |requests| format!("bill of a month of {} requests", grouped(&Exact::from(requests))),
+    );
+    let count = model.bills.order.len();
+    let all = held.figures.rows.len();
+    let models =
+        if count == all { format!("{all} models") } else { format!("{count} of {all} models") };
+    let hidden = held.figures.lanes.len().saturating_sub(columns.count);
+    let more = if hidden > 0 { format!(", {hidden} more lanes beside") } else { String::new() };
+    let again = if is_slow(model) { ", recomputing" } else { "" };
+    format!("{what}, {models}{more}{again}")
+}
+
+/// Whether an answer takes noticeably long.
+fn is_slow(model: &Model) -> bool {
+    let state = &model.bills;
+    let since = state.asked.as_ref().map(|(_, since)| *since);
+    let since = since.or(state.explaining.as_ref().map(|(_, since)| *since));
+    since.is_some_and(|since| model.now.since(since) > NOTICEABLE)
+}
+
+fn table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let theme = &model.theme;
+    let inside = inner(area);
+    let room = usize::from(inside.width);
+    let Some(held) = &model.bills.held else {
+        frame.render_widget(theme.panel("bills", true), area);
+        let lines: Vec<Line<'_>> = wrap(&nothing(model), room.saturating_sub(2))
+            .into_iter()
+            .map(|it| Line::from(format!(" {it}")))
+            .collect();
+        return frame.render_widget(Paragraph::new(lines), inside);
+    };
+    let columns = Columns::of(&held.figures, &model.bills, room);
+    let title = fit(&heading(model, held, &columns), usize::from(area.width).saturating_sub(6));
+    frame.render_widget(theme.panel(title, true), area);
+    let grid = grid(model, held, &columns);
+    if grid.rows.is_empty() {
+        let text = format!(" no model has all of: {}", model.bills.words);
+        return frame.render_widget(Paragraph::new(fit(&text, room)), inside);
+    }
+    grid.draw(frame, inside, theme);
+    if columns.bar > 0 {
+        bars(frame, inside, model, held, &columns);
+    }
+}
+
+/// Why there is no table.
+fn nothing(model: &Model) -> String {
+    let key = |action: Action| model.keymap.key_of(action, model.screen).unwrap_or_default();
+    let Some(recording) = model.recording() else {
+        use crate::tui::screens::Screen::{History, Live};
+        let (live, history) = (key(Action::Go(Live)), key(Action::Go(History)));
+        return format!(
+            "nothing is recorded yet: {live} goes to where that is done, {history} opens what was recorded before"
+        );
+    };
+    if is_slow(model) {
+        return format!("computing the bills of recording {recording}");
+    }
+    String::new()
+}
+
+fn grid(model: &Model, held: &Held, columns: &Columns) -> Grid {
+    let state = &model.bills;
+    let figures = &held.figures;
+    let shown = columns.first..(columns.first + columns.count).min(figures.lanes.len());
+    let title = format!("{} grain  cur", pad("model", columns.id, false));
+    let mut heads = vec![Column::text(title, columns.model())];
+    heads.extend(
+        shown
+            .clone()
+            .map(|lane| Column::number(fit(&figures.lanes[lane].name, columns.lane), columns.lane)),
+    );
+    if columns.bar > 0 {
+        let lane = figures.lanes.get(state.lane).map_or("", |lane| &lane.name);
+        heads.push(Column::text(fit(&format!("what {lane} is for"), columns.bar), columns.bar));
+    }
+    let line = |(place, at): (usize, &usize)| {
+        let row = &figures.rows[*at];
+        let mut cells = vec![model_cell(row, columns, place == state.row)];
+        cells.extend(shown.clone().map(|lane| match &row.cells[lane].price {
+            Ok(price) => Cell::new(price.shown.clone()),
+            Err(_) => Cell::of("-", Role::Dim),
+        }));
+        if columns.bar > 0 {
+            cells.push(Cell::new(""));
+        }
+        cells
+    };
+    Grid {
+        columns: heads,
+        rows: state.order.iter().enumerate().map(line).collect(),
+        selected: (!state.order.is_empty()).then_some(state.row),
+        column: Some(1 + state.lane - columns.first.min(state.lane)),
+        skip: 0,
+    }
+}
+
+fn model_cell(row: &Row, columns: &Columns, selected: bool) -> Cell {
+    let marks = width(&row.marks);
+    let id = fit(&row.id, columns.id.saturating_sub(marks));
+    let name = pad(&format!("{id}{}", row.marks), columns.id, false);
+    let role = match row.granularity {
+        _ if selected => Role::Title,
+        Granularity::Coarse => Role::Coarse,
+        Granularity::Hybrid => Role::Text,
+        Granularity::Fine => Role::Fine,
+    };
+    let grain = pad(row.granularity.name(), 6, false);
+    Cell::of(format!("{name} {grain} {}", fit(&row.currency, 4)), role)
+}
+
+/// The bar of every row in sight, for the selected lane.
+fn bars(frame: &mut Frame<'_>, area: Rect, model: &Model, held: &Held, columns: &Columns) {
+    let state = &model.bills;
+    let height = usize::from(area.height.saturating_sub(1));
+    let first = grid::offset(state.row, state.order.len(), height);
+    let skip = 2 + columns.model() + columns.count * (columns.lane + 1);
+    let x = area.x + u16::try_from(skip).unwrap_or(u16::MAX);
+    for (line, at) in state.order.iter().skip(first).take(height).enumerate() {
+        let cell = held.figures.rows[*at].cells.get(state.lane);
+        let Some(shares) = cell.and_then(|cell| cell.shares) else { continue };
+        let y = area.y + 1 + u16::try_from(line).unwrap_or(0);
+        let wide = u16::try_from(columns.bar).unwrap_or(0).min(area.right().saturating_sub(x));
+        let spans = bar::spans(&model.theme, &shares, usize::from(wide));
+        let place = Rect { x, y, width: wide, height: 1 };
+        frame.render_widget(Paragraph::new(Line::from(spans)), place);
+    }
+}

@@ -1,0 +1,253 @@
+//! The figures of the table, as text, made when bills were computed.
+
+use std::num::NonZeroU64;
+
+use super::request::View;
+use crate::pricing::{Basis, Exact, Granularity, Money};
+use crate::replay::{Group, ModelTotal, Summary};
+use crate::store::RecordedCell;
+use crate::tui::widgets::bar;
+use crate::units::Bytes;
+
+/// Significant digits that people see.
+pub const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
+
+/// All that the table shows.
+#[derive(Debug)]
+pub struct Figures {
+    /// A row a model, in the order of the catalogue.
+    pub rows: Vec<Row>,
+    /// The lanes, in the order of the recording.
+    pub lanes: Vec<Lane>,
+    /// The workloads, in the same order.
+    pub workloads: Vec<String>,
+    /// The largest peak of memory of what is shown.
+    pub peak: Option<Bytes>,
+}
+
+/// A column.
+#[derive(Debug)]
+pub struct Lane {
+    /// Its name.
+    pub name: String,
+    /// Its sums, or why it has none.
+    pub group: Result<Group, String>,
+}
+
+/// A price model.
+#[derive(Debug)]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// Whose tariff it is.
+    pub provider: Option<String>,
+    /// The first day it holds.
+    pub from: String,
+    /// The first day it no longer holds.
+    pub until: Option<String>,
+    /// What of it is not certain.
+    pub uncertain: Option<String>,
+    /// The currency of its amounts.
+    pub currency: String,
+    /// Coarse, fine or in between.
+    pub granularity: Granularity,
+    /// Whether there are monthly charges that its amounts are without.
+    pub more: bool,
+    /// What must be known of it, a sign each: `*+!?`.
+    pub marks: String,
+    /// Id, name and provider in lower case, to be searched.
+    pub words: String,
+    /// A cell a lane.
+    pub cells: Vec<Cell>,
+}
+
+/// A model in a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// The amount, or why there is none.
+    pub price: Result<Price, String>,
+    /// What the bill is for, in parts per million.
+    pub shares: Option<[u64; 7]>,
+}
+
+/// An amount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Price {
+    /// Exactly.
+    pub amount: Money,
+    /// As it is shown, decimal points below each other.
+    pub shown: String,
+}
+
+impl Row {
+    /// The amount in a lane.
+    #[must_use]
+    pub fn amount(&self, lane: usize) -> Option<&Money> {
+        self.cells.get(lane)?.price.as_ref().ok().map(|price| &price.amount)
+    }
+}
+
+impl Figures {
+    /// The figures of a view.
+    #[must_use]
+    pub fn of(summary: &Summary, cells: &[RecordedCell], view: &View) -> Self {
+        let lanes = lanes(summary, cells, view);
+        let mut rows: Vec<Row> =
+            (0..summary.models().len()).filter_map(|at| row(summary, &lanes, at, view)).collect();
+        for lane in 0..lanes.len() {
+            align(&mut rows, lane);
+        }
+        let mut workloads: Vec<String> = Vec::new();
+        for workload in cells.iter().filter_map(|cell| cell.workload.as_ref()) {
+            if !workloads.contains(workload) {
+                workloads.push(workload.clone());
+            }
+        }
+        let groups = lanes.iter().filter_map(|lane| lane.group.as_ref().ok());
+        let peak = groups.filter_map(|group| group.peak).max();
+        Self { rows, lanes, workloads, peak }
+    }
+}
+
+fn lanes(summary: &Summary, cells: &[RecordedCell], view: &View) -> Vec<Lane> {
+    let mut names: Vec<&str> = Vec::new();
+    for cell in cells {
+        if !names.contains(&cell.lane.as_str()) {
+            names.push(&cell.lane);
+        }
+    }
+    let mut sums = summary.by(|key| (key.lane.to_string(), view.has_key(key)));
+    names
+        .into_iter()
+        .map(|name| {
+            let found = sums.remove(&(name.to_owned(), true)).filter(|it| it.invocations > 0);
+            let group = found.ok_or_else(|| missing(cells, view, name));
+            Lane { name: name.to_owned(), group }
+        })
+        .collect()
+}
+
+/// Why a lane has nothing of a view.
+fn missing(cells: &[RecordedCell], view: &View, lane: &str) -> String {
+    let mut of_lane = cells.iter().filter(|cell| cell.lane == lane);
+    if let Some(reason) = of_lane.clone().find_map(|cell| cell.unavailable.as_ref()) {
+        return format!("the lane could not run: {reason}");
+    }
+    let shown = of_lane.find(|cell| {
+        let names = cell.workload.as_deref().zip(cell.start.as_deref());
+        names.is_some_and(|(workload, start)| view.has(workload, start))
+    });
+    let what = match (&view.workload, view.start) {
+        (None, None) => "nothing".to_owned(),
+        (None, Some(start)) => format!("no {start} start"),
+        (Some(workload), None) => format!("nothing of {workload}"),
+        (Some(workload), Some(start)) => format!("no {start} start of {workload}"),
+    };
+    match shown {
+        None => format!("{what} was recorded in {lane}"),
+        Some(cell) => {
+            let note = cell.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            format!("{what} has run to its end in {lane} yet{note}")
+        }
+    }
+}
+
+fn row(summary: &Summary, lanes: &[Lane], at: usize, view: &View) -> Option<Row> {
+    let (model, terms) = summary.contract(at)?;
+    let charges =
+        || model.charges().any(|it| it.basis() == Basis::Period && model.applies(it, terms));
+    let more = view.month.is_none() && charges();
+    let groups = || lanes.iter().filter_map(|lane| lane.group.as_ref().ok());
+    let noted = groups().any(|it| it.models.get(at).is_some_and(|it| !it.notes.is_empty()));
+    let marks = [
+        (model.effective_until().is_some(), '*'),
+        (more, '+'),
+        (noted, '!'),
+        (model.uncertain().is_some(), '?'),
+    ];
+    let provider = model.provider().map(str::to_owned);
+    let words = format!("{} {} {}", model.id(), model.name(), provider.as_deref().unwrap_or(""));
+    Some(Row {
+        id: model.id().to_owned(),
+        name: model.name().to_owned(),
+        provider,
+        from: model.effective_from().to_owned(),
+        until: model.effective_until().map(str::to_owned),
+        uncertain: model.uncertain().map(str::to_owned),
+        currency: model.currency().to_owned(),
+        granularity: model.granularity(),
+        more,
+        marks: marks.into_iter().filter(|(on, _)| *on).map(|(_, sign)| sign).collect(),
+        words: words.to_lowercase(),
+        cells: lanes.iter().map(|lane| cell(summary, lane, at, view)).collect(),
+    })
+}
+
+fn cell(summary: &Summary, lane: &Lane, at: usize, view: &View) -> Cell {
+    let group = match &lane.group {
+        Ok(group) => group,
+        Err(reason) => return Cell { price: Err(reason.clone()), shares: None },
+    };
+    let price = price(summary, group, at, view);
+    let shares = match group.models.get(at) {
+        Some(total) if total.refused.is_empty() => bar::shares(&total.waste),
+        _ => None,
+    };
+    let price = price.map(|amount| Price { shown: shown(&amount, view.month.is_some()), amount });
+    Cell { price, shares }
+}
+
+/// The bill of a month, or the mean of a million; or why there is none.
+fn price(summary: &Summary, group: &Group, at: usize, view: &View) -> Result<Money, String> {
+    let total = group.models.get(at).ok_or("there is no such model in this replay")?;
+    if let Some((refusal, count)) = total.refused.iter().next() {
+        return Err(format!("refused {count} of {}: {refusal}", group.invocations));
+    }
+    if let Some(requests) = view.month {
+        let month = summary.month(group, at, &Exact::from(requests));
+        return month.map(|month| month.total).map_err(|why| why.to_string());
+    }
+    if total.charges.is_empty() {
+        return Err("there are monthly charges only: choose the requests of a month".to_owned());
+    }
+    mean(total, view.unit()).ok_or_else(|| "no invocation was billed".to_owned())
+}
+
+/// What `count` invocations cost at list prices, if they are like these.
+#[must_use]
+pub fn mean(total: &ModelTotal, count: u64) -> Option<Money> {
+    total.total.times(count).as_exact().over(&Exact::from(total.billed)).map(Money::from)
+}
+
+/// A month's bill as an invoice has it, anything else to four digits.
+#[must_use]
+pub fn shown(amount: &Money, month: bool) -> String {
+    let cent = Exact::from(1).over(&Exact::from(100)).unwrap_or_default();
+    if month && (*amount.as_exact() >= cent || amount.is_zero()) {
+        amount.rounded(2)
+    } else {
+        amount.significant(DIGITS)
+    }
+}
+
+/// Puts the decimal points of a column below each other, currency by currency.
+fn align(rows: &mut [Row], lane: usize) {
+    let decimals = |text: &str| text.split_once('.').map_or(0, |(_, decimals)| decimals.len() + 1);
+    let mut most: Vec<(String, usize)> = Vec::new();
+    for row in rows.iter() {
+        let Ok(price) = &row.cells[lane].price else { continue };
+        let own = decimals(&price.shown);
+        match most.iter_mut().find(|(currency, _)| *currency == row.currency) {
+            Some((_, most)) => *most = own.max(*most),
+            None => most.push((row.currency.clone(), own)),
+        }
+    }
+    for row in rows.iter_mut() {
+        let Ok(price) = &mut row.cells[lane].price else { continue };
+        let most = most.iter().find(|(currency, _)| *currency == row.currency);
+        let blank = most.map_or(0, |(_, most)| most - decimals(&price.shown));
+        price.shown.push_str(&" ".repeat(blank));
+    }
+}
