@@ -73,10 +73,8 @@ fn simulations(
         let made = moment(&it.created_at);
         format!("{which}: simulation {} of recording {}, {made} UTC{label}", it.id, it.recordings)
     };
-    let names = [
-        name("first", &store.simulation(first)?),
-        name("second", &store.simulation(second)?),
-    ];
+    let names =
+        [name("first", &store.simulation(first)?), name("second", &store.simulation(second)?)];
     let warnings = difference::models(&store.used_models(first)?, &store.used_models(second)?);
     let difference = difference::simulations(&store.bills(first)?, &store.bills(second)?, sure);
     Ok((names, warnings, difference))

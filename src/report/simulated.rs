@@ -20,9 +20,9 @@ pub struct Simulated {
     /// Tables of amounts: title, key, rows.
     pub tables: [(&'static str, &'static str, Table); 4],
     /// Whether an amount has no finite decimal and is cut.
-    pub cut: bool,
+    cut: bool,
     /// Whether it has neither a month's bill nor a split into used and not used.
-    pub plain: bool,
+    plain: bool,
 }
 
 impl Simulated {
@@ -48,6 +48,22 @@ impl Simulated {
             cut: parts.iter().flatten().any(|it| it.cut),
             plain: parts[1].is_empty() && parts[2].is_empty(),
         })
+    }
+
+    /// What to know of sums, if an amount has no finite decimal.
+    #[must_use]
+    pub fn cut(&self) -> Option<&'static str> {
+        self.cut.then_some(
+            "an amount among these has no finite decimal: sums are cut, exact to 30 places",
+        )
+    }
+
+    /// What to know when it was made without more than list prices.
+    #[must_use]
+    pub fn plain(&self) -> Option<&'static str> {
+        self.plain.then_some(
+            "this simulation has neither a month's bill nor a split into used and not used",
+        )
     }
 
     /// What it is, and what it was asked for.

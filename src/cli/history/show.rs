@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::super::{Common, Failure, Outcome, record, say};
 use super::resolve;
-use crate::report::{Cell, Column, Format, Table};
 use crate::report::simulated::Simulated;
+use crate::report::{Cell, Column, Format, Table};
 use crate::store::{Item, Store};
 
 /// Options of `history show`.
@@ -103,13 +103,10 @@ fn numbers(recordings: &str) -> Vec<i64> {
 }
 
 fn tell(common: &Common, it: &Simulated) {
-    if it.cut {
-        say("an amount among these has no finite decimal: sums are cut, exact to 30 places");
-    }
-    if common.format == Format::Table {
-        say("mean / M: mean bill of a million; amounts to 6 digits, --format json has all of them");
-    }
-    if it.plain {
-        say("this simulation has neither a month's bill nor a split into used and not used");
+    let digits = (common.format == Format::Table).then_some(
+        "mean / M: mean bill of a million; amounts to 6 digits, --format json has all of them",
+    );
+    for note in [it.cut(), digits, it.plain()].into_iter().flatten() {
+        say(note);
     }
 }
