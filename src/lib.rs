@@ -16,6 +16,7 @@
 //! - [`pricing`]: price models and exact bills; pure functions over usage.
 //! - [`replay`]: usage x models -> bills and totals.
 //! - [`report`]: tables, CSV and JSON.
+//! - [`doctor`]: what can be measured here, and the fix for what cannot.
 //! - [`cli`]: one file a subcommand.
 //!
 //! A price model needs nothing but a usage:
@@ -37,6 +38,7 @@
 //! -> `lane`, `meter`, `pricing`, `workload`.
 
 pub mod cli;
+pub mod doctor;
 pub mod lane;
 pub mod meter;
 pub mod pricing;

@@ -34,6 +34,9 @@ const COLUMNS: &[Column] = &[
     Column::number("ratio", "coarse_over_fine"),
 ];
 
+/// The last columns of those, which are of bills.
+const BILLS: usize = 3;
+
 /// Columns that all tables of a narrow terminal begin with.
 pub const SHARED: usize = 3;
 
@@ -44,8 +47,26 @@ pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
     let groups: HashMap<&Key, &Group> =
         summary.map(|summary| summary.groups().collect()).unwrap_or_default();
     let pair = summary.and_then(|summary| summary.pairs().next());
+    rows(cells, COLUMNS, |stats| {
+        let key = Key {
+            lane: stats.lane.clone(),
+            workload: stats.workload.clone(),
+            preset: stats.preset.clone(),
+            start: stats.start.clone(),
+        };
+        billed(summary, groups.get(&key).copied(), pair).to_vec()
+    })
+}
+
+/// The same without bills.
+#[must_use]
+pub fn medians(cells: &[CellStats]) -> Table {
+    rows(cells, &COLUMNS[..COLUMNS.len() - BILLS], |_| Vec::new())
+}
+
+fn rows(cells: &[CellStats], columns: &[Column], bills: impl Fn(&CellStats) -> Vec<Cell>) -> Table {
     let all_well = cells.iter().all(|stats| stats.bad == 0);
-    let columns: Vec<Column> = COLUMNS
+    let columns: Vec<Column> = columns
         .iter()
         .map(|column| match column.key {
             // A column of zeroes tells people nothing.
@@ -58,15 +79,8 @@ pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
     // Lanes of a workload stand together, in the order of the plan.
     order.sort_by_key(|stats| cells.iter().position(|other| other.workload == stats.workload));
     for stats in order {
-        let key = Key {
-            lane: stats.lane.clone(),
-            workload: stats.workload.clone(),
-            preset: stats.preset.clone(),
-            start: stats.start.clone(),
-        };
         let mut row = measured(stats);
-        let group = groups.get(&key).copied();
-        row.extend(billed(summary, group, pair));
+        row.extend(bills(stats));
         table.push(row);
     }
     table
@@ -124,7 +138,7 @@ fn billed(
     summary: Option<&Summary>,
     group: Option<&Group>,
     pair: Option<(usize, usize)>,
-) -> [Cell; 3] {
+) -> [Cell; BILLS] {
     let none = || Cell::maybe::<Value>(None);
     let (Some(summary), Some(group), Some((coarse, fine))) = (summary, group, pair) else {
         return [none(), none(), none()];

@@ -1,13 +1,16 @@
 //! Output for people and for programs: one table, four forms.
 
+pub mod compared;
 pub mod comparison;
 pub mod difference;
 pub mod explain;
 mod prices;
 mod rows;
+pub mod simulated;
 mod table;
 mod totals;
 mod waste;
+mod words;
 
 pub use crate::stats::{half_spread, quantile};
 pub use prices::{extremes, grouped, price_matrix, prices};
@@ -15,3 +18,4 @@ pub use rows::RowWriter;
 pub use table::{Cell, Column, Format, Table, terminal_width};
 pub use totals::{footnotes, totals};
 pub use waste::waste;
+pub use words::{few, moment, what_goes};

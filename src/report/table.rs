@@ -184,7 +184,23 @@ impl Table {
     /// a line that says those: the names of a cell need no columns then.
     #[must_use]
     pub fn render_grouped(&self, keys: usize) -> String {
-        let text = self.render(&|index| index >= keys);
+        self.grouped(keys, None)
+    }
+
+    /// The same; if that is wider than `width`, what the last column says
+    /// stands below each row.
+    #[must_use]
+    pub fn render_grouped_within(&self, width: usize, keys: usize) -> String {
+        let whole = self.grouped(keys, None);
+        let last = self.columns.iter().rposition(|column| !column.title.is_empty());
+        match last.filter(|last| *last > keys && widest(&whole) > width) {
+            Some(last) => self.grouped(keys, Some(last)),
+            None => whole,
+        }
+    }
+
+    fn grouped(&self, keys: usize, below: Option<usize>) -> String {
+        let text = self.render(&|index| index >= keys && below != Some(index));
         let mut lines = text.lines();
         let mut result: Vec<String> = lines.next().map(ToOwned::to_owned).into_iter().collect();
         let mut last = String::new();
@@ -200,6 +216,7 @@ impl Table {
                 last = group;
             }
             result.push(line.to_owned());
+            result.extend(below.map(|index| format!("    {}", plain(&row[index].text))));
         }
         result.join("\n")
     }
@@ -341,6 +358,13 @@ mod tests {
             table.render_grouped(1),
             "    run  bill\n\nnative\n1.00 ms     -\n    2 s     7\n\nwasm\u{fffd}[2J\n    2 s     7"
         );
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_a_group_stands_below() {
+        let table = sample();
+        assert_eq!(table.render_grouped_within(80, 1), table.render_grouped(1));
+        assert_eq!(table.render_grouped_within(10, 1), "    run\n\nnative\n1.00 ms\n    -");
     }
 
     #[test]

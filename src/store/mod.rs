@@ -6,6 +6,7 @@ mod delete;
 mod history;
 mod keep;
 mod open;
+mod overview;
 mod query;
 mod reader;
 mod recorded;
@@ -19,6 +20,7 @@ pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedMode
 pub use delete::Extent;
 pub use history::{Filter, Item, RecordingInfo, Reference, SimulationInfo};
 pub use open::{Recovered, Store, StoreError, default_path};
+pub use overview::{RecordingAbout, RecordingHead, Size, Tally};
 pub use query::{CellStats, MeterSource, RecordingRef};
 pub use reader::{Datum, QueryError, Reader, Sink as RowSink, Stop, ViewColumn};
 pub use recorded::RecordedCell;

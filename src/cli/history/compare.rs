@@ -4,11 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::super::{Common, Failure, Outcome, say};
-use super::{moment, reference, resolve};
+use super::{reference, resolve};
 use crate::report::Format;
-use crate::report::difference::{self, Difference, NAMES};
-use crate::stats::{Confidence, LEAST_RUNS};
-use crate::store::{Circumstances, Filter, Item, Reference, Store};
+use crate::report::compared::{self, Compared};
+use crate::report::difference::NAMES;
+use crate::stats::Confidence;
+use crate::store::Reference;
 
 /// Options of `history compare`.
 #[derive(Debug, clap::Args)]
@@ -54,13 +55,17 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     }
     let store = common.store()?;
     let (first, second) = (resolve(&store, &options.first)?, resolve(&store, &options.second)?);
-    let difference = match (first, second) {
-        (Item::Recording(a), Item::Recording(b)) => recordings_of(common, &store, a, b, options)?,
-        (Item::Simulation(a), Item::Simulation(b)) => {
-            simulations_of(common, &store, a, b, options)?
-        }
-        _ => return Err(Failure::Usage("two of one kind can be compared".to_owned())),
-    };
+    let compared = compared::compare(&store, first, second, options.confidence)
+        .map_err(Failure::failed)?
+        .ok_or_else(|| Failure::Usage("two of one kind can be compared".to_owned()))?;
+    let Compared { names: [one, two], warnings, difference, conclusion } = compared;
+    if common.format == Format::Table {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{one}\n{two}\n")?;
+    }
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
+    }
     if first == second {
         say(&format!("note: both are {first}"));
     }
@@ -77,99 +82,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     }
     out.flush()?;
     drop(out);
-    for note in &difference.notes {
-        say(note);
+    for line in difference.notes.iter().chain(&conclusion) {
+        say(line);
     }
-    conclude(&difference, options.confidence);
     Ok(ExitCode::SUCCESS)
-}
-
-fn recordings_of(
-    common: &Common,
-    store: &Store,
-    first: i64,
-    second: i64,
-    options: &Options,
-) -> Result<Difference, Failure> {
-    let circumstances = |id| store.circumstances(id).map_err(Failure::failed);
-    let around = [circumstances(first)?, circumstances(second)?];
-    if common.format == Format::Table {
-        let name = |which: &str, id: i64, it: &Circumstances| {
-            let label = it.label.as_ref().map_or_else(String::new, |it| format!(", {it}"));
-            format!("{which}: recording {id}, {} UTC{label}", moment(&it.started_at))
-        };
-        introduce(&name("first", first, &around[0]), &name("second", second, &around[1]))?;
-    }
-    for warning in difference::warnings(&around[0], &around[1]) {
-        say(&format!("warning: {warning}"));
-    }
-    let runs = |id| store.runs(id).map_err(Failure::failed);
-    Ok(difference::recordings(&runs(first)?, &runs(second)?, options.confidence))
-}
-
-fn simulations_of(
-    common: &Common,
-    store: &Store,
-    first: i64,
-    second: i64,
-    options: &Options,
-) -> Result<Difference, Failure> {
-    if common.format == Format::Table {
-        let all = store.simulations(&Filter::default()).map_err(Failure::failed)?;
-        let name = |which: &str, id: i64| {
-            let info = all.iter().find(|info| info.id == id);
-            info.map_or_else(String::new, |it| {
-                let label = it.label.as_ref().map_or_else(String::new, |it| format!(", {it}"));
-                let made = moment(&it.created_at);
-                format!(
-                    "{which}: simulation {id} of recording {}, {made} UTC{label}",
-                    it.recordings
-                )
-            })
-        };
-        introduce(&name("first", first), &name("second", second))?;
-    }
-    let models = |id| store.used_models(id).map_err(Failure::failed);
-    for warning in difference::models(&models(first)?, &models(second)?) {
-        say(&format!("warning: {warning}"));
-    }
-    let bills = |id| store.bills(id).map_err(Failure::failed);
-    Ok(difference::simulations(&bills(first)?, &bills(second)?, options.confidence))
-}
-
-fn introduce(first: &str, second: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{first}\n{second}\n")?;
-    Ok(())
-}
-
-/// What all the verdicts together mean.
-fn conclude(difference: &Difference, sure: Confidence) {
-    let (shown, all) = difference.shown;
-    if all == 0 {
-        return;
-    }
-    let expected = (1.0 - sure.share()) * f64::from(u32::try_from(all).unwrap_or(u32::MAX));
-    say(&format!("{shown} of {all} comparisons show a difference"));
-    if shown > 0 {
-        let chance =
-            if expected < 0.5 { "hardly one".to_owned() } else { format!("about {expected:.0}") };
-        say(&format!(
-            "by chance {chance} of {all} would, were all runs independent; a machine that was \
-             busier during one of the two shows as well, in CPU time and cycles least"
-        ));
-    }
-    if difference.apart > 0 {
-        say(&format!(
-            "{} more differ without spread: either side has one value in all its runs, as of a \
-             worker that they share",
-            difference.apart
-        ));
-    }
-    let few = difference.few;
-    if few > 0 {
-        say(&format!(
-            "{few} have too few runs: `record --runs {LEAST_RUNS}` or more makes them comparable"
-        ));
-    }
 }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use super::super::{Common, Failure, Outcome, say};
 use super::{reference, resolve};
-use crate::store::{Extent, Item};
+use crate::report::what_goes;
+use crate::store::Item;
 use crate::units::Bytes;
 
 /// Free space in the file that is worth a word.
@@ -83,12 +84,12 @@ pub(super) fn delete(common: &Common, options: &DeleteOptions) -> Outcome {
             .map_err(Failure::failed)?;
     }
     let names: Vec<_> = items.iter().map(ToString::to_string).collect();
-    let (names, what) = (names.join(", "), told(&extent));
+    let (names, what) = (names.join(", "), what_goes(&extent));
     if !options.yes && !agreed(&format!("delete {names}: {what}?"))? {
         return Err(Failure::Failed("nothing was deleted".to_owned()));
     }
     let deleted = store.delete(&items).map_err(Failure::failed)?;
-    say(&format!("deleted {names}: {}", told(&deleted)));
+    say(&format!("deleted {names}: {}", what_goes(&deleted)));
     if options.compact {
         let before = size(common);
         if let Err(error) = store.compact() {
@@ -112,26 +113,6 @@ fn size(common: &Common) -> Bytes {
     Bytes(std::fs::metadata(common.db_path()).map_or(0, |file| file.len()))
 }
 
-/// `1 recording, 20 invocations and 2 simulations`.
-fn told(extent: &Extent) -> String {
-    let parts: Vec<String> = [
-        (extent.recordings, "recording"),
-        (extent.invocations, "invocation"),
-        (extent.samples, "sample"),
-        (extent.simulations, "simulation"),
-        (extent.bills, "bill"),
-    ]
-    .into_iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, name)| format!("{count} {name}{}", if count == 1 { "" } else { "s" }))
-    .collect();
-    match parts.split_last() {
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-        None => "nothing".to_owned(),
-    }
-}
-
 fn agreed(question: &str) -> Result<bool, Failure> {
     say(&format!("{question} [y/N]"));
     let mut answer = String::new();
@@ -140,18 +121,4 @@ fn agreed(question: &str) -> Result<bool, Failure> {
         .read_line(&mut answer)
         .map_err(|error| Failure::Failed(format!("cannot read the answer: {error}")))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_goes_is_said_in_words() {
-        let extent =
-            Extent { recordings: 1, invocations: 20, samples: 0, simulations: 2, bills: 40 };
-        assert_eq!(told(&extent), "1 recording, 20 invocations, 2 simulations and 40 bills");
-        assert_eq!(told(&Extent { bills: 1, ..Extent::default() }), "1 bill");
-        assert_eq!(told(&Extent::default()), "nothing");
-    }
 }

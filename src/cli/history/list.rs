@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::super::{Common, Failure, Outcome, say};
-use super::moment;
-use crate::report::{Cell, Column, Format, Table};
+use crate::report::{Cell, Column, Format, Table, few, moment};
 use crate::store::{Filter, Store};
 
 const STATUS: [&str; 4] = ["running", "done", "failed", "interrupted"];
@@ -232,25 +231,9 @@ fn simulations(store: &Store, filter: &Filter) -> Result<Table, Failure> {
     Ok(table)
 }
 
-/// The first of many names, and how many more there are.
-fn few(names: &str) -> String {
-    const SHOWN: usize = 3;
-    let all: Vec<&str> = names.split(' ').collect();
-    if all.len() <= SHOWN + 1 {
-        return names.to_owned();
-    }
-    format!("{} and {} more", all[..SHOWN].join(" "), all.len() - SHOWN)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn many_names_are_counted() {
-        assert_eq!(few("a b c d"), "a b c d");
-        assert_eq!(few("a b c d e"), "a b c and 2 more");
-    }
 
     #[test]
     fn moments_are_days_minutes_or_spans() {

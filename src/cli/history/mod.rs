@@ -86,8 +86,3 @@ fn reference(text: &str) -> Result<Reference, Failure> {
 fn resolve(store: &Store, text: &str) -> Result<Item, Failure> {
     store.resolve(reference(text)?).map_err(Failure::failed)
 }
-
-/// A moment as people read it: `2026-11-21 10:00:00`.
-fn moment(stamp: &str) -> String {
-    stamp.get(..19).unwrap_or(stamp).replace('T', " ")
-}

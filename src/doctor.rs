@@ -1,0 +1,423 @@
+//! What can be measured on this machine, the fix for what cannot, and which
+//! lanes run here: what `doctor` and `lanes` print, and the host screen shows.
+
+use std::path::Path;
+
+use procfs::process::Process;
+
+use crate::lane::wasmtime::engine;
+use crate::lane::{self, LaneSpec, StartKind, docker};
+use crate::meter::cgroup::Hierarchy;
+use crate::meter::host::{self, Fingerprint};
+use crate::meter::procfs::ProcessIdentity;
+use crate::report::{Cell, Column, Table};
+use crate::store::Store;
+use crate::units::Bytes;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It is there.
+    Ok,
+    /// It is there, but less than it could be.
+    Warning,
+    /// It is not there, and nothing is lost by that.
+    Absent,
+    /// It is not there.
+    Missing,
+    /// It is there and cannot be used.
+    Unusable,
+}
+
+impl State {
+    /// The word that is shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Absent => "none",
+            Self::Missing => "missing",
+            Self::Unusable => "unusable",
+        }
+    }
+}
+
+/// One line of `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: String,
+    /// How it ended.
+    pub state: State,
+    /// What there is.
+    pub found: String,
+    /// What to do; empty: nothing.
+    pub fix: String,
+}
+
+/// What a lane is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneFinding {
+    /// Its name.
+    pub name: String,
+    /// What it is, or why it cannot run and what to do.
+    pub about: Result<LaneAbout, String>,
+}
+
+/// A lane that runs here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneAbout {
+    /// Runtime and version.
+    pub version: String,
+    /// Its starts.
+    pub starts: Vec<StartKind>,
+    /// What else matters.
+    pub note: String,
+}
+
+impl Finding {
+    fn new(
+        check: impl Into<String>,
+        state: State,
+        found: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self { check: check.into(), state, found: found.into(), fix: fix.into() }
+    }
+
+    fn ok(check: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::new(check, State::Ok, found, "")
+    }
+}
+
+/// Everything that `doctor` looks at.
+#[must_use]
+pub fn examine(database: &Path) -> Vec<Finding> {
+    let print = Fingerprint::take();
+    let mut findings = machine(&print);
+    findings.extend(perf(print.perf_event_paranoid));
+    findings.push(cost());
+    findings.push(capabilities());
+    findings.push(cgroups());
+    findings.extend(containers().0);
+    findings.extend(storage(database));
+    findings
+}
+
+/// Findings as a table.
+#[must_use]
+pub fn table(findings: &[Finding]) -> Table {
+    let mut table = Table::new(&[
+        Column::text("check", "check"),
+        Column::text("state", "state"),
+        Column::text("found", "found"),
+        Column::text("fix", "fix"),
+    ]);
+    for it in findings {
+        let cells = [&*it.check, it.state.label(), &*it.found, &*it.fix];
+        table.push(cells.map(Cell::text).to_vec());
+    }
+    table
+}
+
+/// CPU, memory, kernel, clocks.
+#[must_use]
+pub fn machine(print: &Fingerprint) -> Vec<Finding> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+    let found = format!(
+        "{} x {}, {} of memory, {}, kernel {}",
+        print.cpus.map_or_else(|| "?".to_owned(), |cpus| cpus.to_string()),
+        text(&print.cpu),
+        print.memory_bytes.map_or_else(|| "?".to_owned(), |size| Bytes(size).to_string()),
+        text(&print.os),
+        text(&print.kernel),
+    );
+    let tsc = match print.tsc_hz {
+        Some(hz) => {
+            let mhz = format!("{}.{:03} MHz", hz / 1_000_000, hz / 1_000 % 1_000);
+            Finding::ok("TSC frequency", format!("{mhz}, calibrated against the raw clock"))
+        }
+        None => Finding::new("TSC frequency", State::Missing, "no time-stamp counter", ""),
+    };
+    let governor = "frequency governor";
+    let governor = match print.governor.as_deref() {
+        None => Finding::new(governor, State::Absent, "no cpufreq here (a virtual machine?)", ""),
+        Some("performance") => Finding::ok(governor, "performance"),
+        Some(other) => Finding::new(
+            governor,
+            State::Warning,
+            other,
+            "cpupower frequency-set -g performance, for steadier figures",
+        ),
+    };
+    vec![Finding::ok("machine", found), tsc, governor]
+}
+
+/// The counters of perf; a line a meter.
+#[must_use]
+pub fn perf(paranoid: Option<i32>) -> Vec<Finding> {
+    let mut findings = vec![permission(paranoid)];
+    for (meter, source, note) in host::perf_report() {
+        let check = format!("meter {meter}");
+        findings.push(if let Some(source) = source {
+            let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+            Finding::ok(check, format!("{source}{note}"))
+        } else {
+            let fix = host::perf_fix(meter, &note);
+            Finding::new(check, State::Missing, note, fix)
+        });
+    }
+    findings
+}
+
+fn permission(paranoid: Option<i32>) -> Finding {
+    let check = "perf_event_paranoid";
+    match paranoid {
+        None => Finding::new(
+            check,
+            State::Missing,
+            "no /proc/sys/kernel/perf_event_paranoid",
+            "a kernel with CONFIG_PERF_EVENTS",
+        ),
+        Some(level) if level <= 1 => Finding::ok(check, level.to_string()),
+        Some(level) if nix::unistd::geteuid().is_root() => {
+            Finding::ok(check, format!("{level}; root is not bound by it"))
+        }
+        Some(level) => {
+            let what = if level == 2 { "kernel mode is not counted" } else { "no counters" };
+            let fix = "sysctl kernel.perf_event_paranoid=1, or CAP_PERFMON";
+            Finding::new(check, State::Warning, format!("{level}: {what}"), fix)
+        }
+    }
+}
+
+/// What reading counters costs; takes some milliseconds of a CPU.
+#[must_use]
+pub fn cost() -> Finding {
+    let check = "cost of a counter read";
+    match host::read_cost() {
+        Some(cost) => {
+            let found = format!("{} for one counter, {} for all that open", cost.one, cost.all);
+            Finding::ok(check, found)
+        }
+        None => Finding::new(check, State::Missing, "no counter opens", ""),
+    }
+}
+
+/// Capabilities of this process that metering uses.
+#[must_use]
+pub fn capabilities() -> Finding {
+    // From linux/capability.h.
+    const NAMES: [(u32, &str); 3] =
+        [(21, "CAP_SYS_ADMIN"), (38, "CAP_PERFMON"), (19, "CAP_SYS_PTRACE")];
+    match Process::myself().and_then(|process| process.status()) {
+        Ok(status) => {
+            let has = |bit: u32| status.capeff >> bit & 1 == 1;
+            let found: Vec<_> =
+                NAMES.iter().filter(|(bit, _)| has(*bit)).map(|(_, name)| *name).collect();
+            let found =
+                if found.is_empty() { "none of interest".to_owned() } else { found.join(" ") };
+            Finding::ok("capabilities", found)
+        }
+        Err(error) => {
+            Finding::new("capabilities", State::Missing, error.to_string(), "mount /proc")
+        }
+    }
+}
+
+/// Whether control groups can be made.
+#[must_use]
+pub fn cgroups() -> Finding {
+    match Hierarchy::detect() {
+        Ok(hierarchy) => {
+            let version = hierarchy.version().label();
+            match hierarchy.probe() {
+                Ok(()) => Finding::ok("cgroups", format!("{version}, groups can be made")),
+                Err(error) => Finding::new(
+                    "cgroups",
+                    State::Warning,
+                    format!("{version}; {error}"),
+                    "run as root: containers are metered through a group made for each",
+                ),
+            }
+        }
+        Err(error) => {
+            let fix = "mount a cgroup file system";
+            Finding::new("cgroups", State::Missing, error.to_string(), fix)
+        }
+    }
+}
+
+/// The Docker engine, and a lane for each of its OCI runtimes.
+#[must_use]
+pub fn containers() -> (Vec<Finding>, Vec<LaneSpec>) {
+    let info = match docker::inspect() {
+        Ok(info) => info,
+        // The reason ends with what to do.
+        Err(error) => {
+            let finding = Finding::new("docker", State::Missing, error.to_string(), "");
+            return (vec![finding], Vec::new());
+        }
+    };
+    let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
+    let engine = format!(
+        "{} at {}, API {}, cgroup {} v{}, {}",
+        or(&info.version),
+        info.endpoint,
+        or(&info.api_version),
+        or(&info.cgroup_driver),
+        or(&info.cgroup_version),
+        or(&info.storage_driver),
+    );
+    let runtimes = format!("{}; default {}", info.runtimes.join(" "), or(&info.default_runtime));
+    // Short names only: the shims that containerd lists are the same runtimes.
+    let short = info.runtimes.into_iter().filter(|name| !name.starts_with("io.containerd."));
+    let lanes = short.map(|name| LaneSpec::Docker { runtime: Some(name) }).collect();
+    (vec![Finding::ok("docker", engine), Finding::ok("docker runtimes", runtimes)], lanes)
+}
+
+/// The database, compiled modules, and the engine that makes them.
+#[must_use]
+pub fn storage(database: &Path) -> Vec<Finding> {
+    let path = database.display();
+    let database = match std::fs::metadata(database).map(|data| Bytes(data.len())) {
+        Err(_) => Finding::ok("database", format!("{path}, not made yet")),
+        Ok(size) => match Store::examine(database) {
+            Ok(()) => Finding::ok("database", format!("{path}, {size}")),
+            Err(error) => Finding::new("database", State::Unusable, error.to_string(), ""),
+        },
+    };
+    let modules = match engine::cache_folder() {
+        Ok(folder) => Finding::ok("compiled modules", folder.display().to_string()),
+        Err(error) => Finding::new(
+            "compiled modules",
+            State::Missing,
+            error.to_string(),
+            "set XDG_CACHE_HOME to a folder of yours",
+        ),
+    };
+    vec![database, modules, Finding::ok("wasmtime", engine::VERSION)]
+}
+
+/// The named lanes and one for each OCI runtime that an engine offers.
+#[must_use]
+pub fn lanes() -> Vec<LaneSpec> {
+    let mut specs = LaneSpec::all();
+    specs.extend(containers().1);
+    specs
+}
+
+/// Opens a lane and closes it again.
+#[must_use]
+pub fn try_lane(spec: &LaneSpec, owner: &ProcessIdentity) -> LaneFinding {
+    let about = match lane::open(spec, owner) {
+        Ok(mut lane) => {
+            let about = lane.describe();
+            let starts = lane.starts().to_vec();
+            lane.close();
+            Ok(LaneAbout { version: about.version, starts, note: about.note })
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    LaneFinding { name: spec.to_string(), about }
+}
+
+/// Lanes as a table.
+#[must_use]
+pub fn lane_table(lanes: Vec<LaneFinding>) -> Table {
+    let mut table = Table::new(&[
+        Column::text("lane", "lane"),
+        Column::text("state", "state"),
+        Column::text("version", "version"),
+        Column::text("starts", "starts"),
+        Column::text("note", "note"),
+    ]);
+    for LaneFinding { name, about } in lanes {
+        table.push(match about {
+            Ok(about) => {
+                let starts = about.starts();
+                let cells = [name, "available".to_owned(), about.version, starts, about.note];
+                cells.map(Cell::text).to_vec()
+            }
+            Err(reason) => vec![
+                Cell::text(name),
+                Cell::text("unavailable"),
+                Cell::maybe::<String>(None),
+                Cell::maybe::<String>(None),
+                Cell::text(reason),
+            ],
+        });
+    }
+    table
+}
+
+impl LaneAbout {
+    /// Its starts in words.
+    #[must_use]
+    pub fn starts(&self) -> String {
+        let starts: Vec<_> = self.starts.iter().map(|start| start.label()).collect();
+        starts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print() -> Fingerprint {
+        Fingerprint {
+            hostname: None,
+            cpu: Some("Some CPU".to_owned()),
+            cpus: Some(2),
+            memory_bytes: Some(4 << 30),
+            kernel: Some("6.1".to_owned()),
+            os: None,
+            arch: "x86_64".to_owned(),
+            tsc_hz: Some(2_900_012_345),
+            cgroups: None,
+            perf_event_paranoid: None,
+            governor: Some("powersave".to_owned()),
+            cyclometer: "0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_machine_is_told_with_what_to_do() {
+        let told: Vec<_> = machine(&print())
+            .into_iter()
+            .map(|it| format!("{} {} {} {}", it.check, it.state.label(), it.found, it.fix))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "machine ok 2 x Some CPU, 4.00 GiB of memory, unknown, kernel 6.1 ",
+                "TSC frequency ok 2900.012 MHz, calibrated against the raw clock ",
+                "frequency governor warning powersave cpupower frequency-set -g performance, for \
+                 steadier figures",
+            ]
+        );
+        let bare = Fingerprint { tsc_hz: None, governor: None, ..print() };
+        let states: Vec<_> = machine(&bare).iter().map(|it| it.state).collect();
+        assert_eq!(states, [State::Ok, State::Missing, State::Absent]);
+    }
+
+    #[test]
+    fn a_kernel_without_perf_says_which_kernel_has_it() {
+        let finding = permission(None);
+        assert_eq!(finding.state, State::Missing);
+        assert!(finding.fix.contains("CONFIG_PERF_EVENTS"));
+        assert_eq!(permission(Some(1)), Finding::ok("perf_event_paranoid", "1"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_unusable_and_none_is_fine() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("c.db");
+        assert!(storage(&path)[0].found.ends_with("not made yet"));
+        std::fs::write(&path, "no database at all ".repeat(40)).expect("written");
+        let finding = &storage(&path)[0];
+        assert_eq!(finding.state, State::Unusable);
+        assert!(finding.found.contains("not an SQLite database"), "{}", finding.found);
+    }
+}
