@@ -419,6 +419,49 @@ mod tests {
         assert_eq!(message(with("quit", &[])), "`quit` needs a key");
     }
 
+    /// The table of `docs/observatory.md`.
+    fn documented() -> String {
+        let mut text = String::from("| on | keys | does | name |\n|---|---|---|---|\n");
+        for binding in TABLE {
+            let on = match binding.context {
+                Context::Everywhere => "everywhere",
+                Context::On(screen) => screen.name(),
+            };
+            let keys: Vec<String> = binding.keys.iter().map(|key| format!("`{key}`")).collect();
+            let (keys, name) = (keys.join(" "), binding.name);
+            text.push_str(&format!("| {on} | {keys} | {} | {name} |\n", binding.help));
+        }
+        text
+    }
+
+    #[test]
+    fn the_keys_in_the_documents_are_these() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/observatory.md");
+        let document = std::fs::read_to_string(path).expect("a document");
+        let table = documented();
+        assert!(document.contains(&table), "docs/observatory.md should hold\n{table}");
+    }
+
+    #[test]
+    fn the_configuration_in_the_documents_is_what_holds_without_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/observatory.md");
+        let document = std::fs::read_to_string(path).expect("a document");
+        let (_, rest) = document.split_once("```toml\n").expect("an example");
+        let (example, _) = rest.split_once("```").expect("its end");
+        let value: toml::Table = toml::from_str(example).expect("valid");
+        let keys = value["keys"]["quit"].as_array().expect("keys");
+        assert_eq!(keys.len(), 2);
+        let lanes = value["plan"]["lanes"].as_array().expect("lanes");
+        let defaults = crate::lane::LaneSpec::defaults();
+        assert_eq!(lanes.len(), defaults.len());
+        for (lane, default) in lanes.iter().zip(defaults) {
+            assert_eq!(lane.as_str(), Some(&*default.to_string()));
+        }
+        let workloads = value["plan"]["workloads"].as_array().expect("workloads");
+        let demo = crate::record::DEMO.map(toml::Value::from);
+        assert_eq!(workloads[..], demo);
+    }
+
     #[test]
     fn keys_survive_being_written() {
         for text in ["q", "G", "ctrl-c", "alt-x", "space", "pgup", "f12", "-", "ctrl--", "?"] {

@@ -107,6 +107,10 @@ pub fn draw(
         }
         CellState::Waiting | CellState::Ready { .. } => {}
     }
+    // Where there is little room, a failure matters more than charts.
+    if let (Some(reason), None, true) = (&lane.failing, lane.running, rest < 20) {
+        return told(frame, column.rest(), theme, "the newest failed", reason, Role::Bad);
+    }
     use_of_machine(&mut column, frame, model, snapshot, lane, cell);
 }
 
@@ -184,7 +188,7 @@ fn state(model: &Model, snapshot: &Snapshot, lane: &LaneView, theme: &Theme) -> 
                 if since.0 > 1_000_000_000 { format!(" {}", clock(since)) } else { String::new() };
             (theme.sign("● ", "* "), format!("{name} {start} {what}{since}"), Role::Good)
         }
-        (None, Some(reason)) => (theme.sign("✗ ", "! "), format!("failed: {reason}"), Role::Bad),
+        (None, Some(_)) => (theme.sign("✗ ", "! "), "failed".to_owned(), Role::Bad),
         (None, None) if snapshot.phase.is_active() => {
             (theme.sign("○ ", "o "), "waits for its turn".to_owned(), Role::Dim)
         }

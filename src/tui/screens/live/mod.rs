@@ -152,6 +152,7 @@ fn start(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     model.live.frozen = None;
+    model.live.first = false;
     model.opened = None;
     vec![Effect::Session(Wish::Start(Box::new(model.live.wanted.clone())))]
 }
