@@ -5,6 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use common::engine::Engine;
 use common::{Place, column, docker, numbers};
 
 /// Asks the engine through its own client; `None`, said aloud, without one.
@@ -137,83 +138,10 @@ fn gvisor_runs_the_same_function() {
     assert_eq!(source, ["cgroup"], "gVisor's sandbox is not in perf's hierarchy");
 }
 
-/// A private engine that a test may kill, if this machine can run one.
-struct Engine {
-    folder: tempfile::TempDir,
-    process: std::process::Child,
-}
-
-impl Engine {
-    fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let at = |name: &str| folder.path().join(name);
-        std::fs::write(at("daemon.json"), "{}").expect("written");
-        let process = Command::new("dockerd")
-            .args(["--iptables=false", "--bridge=none"])
-            .arg("--data-root")
-            .arg(at("data"))
-            .arg("--exec-root")
-            .arg(at("exec"))
-            .arg("-p")
-            .arg(at("pid"))
-            .arg("--config-file")
-            .arg(at("daemon.json"))
-            .arg("-H")
-            .arg(format!("unix://{}", at("docker.sock").display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let process = match process {
-            Ok(process) => process,
-            Err(error) => {
-                cyclometer::testing::skip(&format!("dockerd cannot be started: {error}"));
-                return None;
-            }
-        };
-        let engine = Self { folder, process };
-        for _ in 0..150 {
-            if std::os::unix::net::UnixStream::connect(engine.socket()).is_ok() {
-                return Some(engine);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        cyclometer::testing::skip("a second dockerd did not come up in 15 s");
-        None
-    }
-
-    fn socket(&self) -> std::path::PathBuf {
-        self.folder.path().join("docker.sock")
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let pid = i32::try_from(self.process.id()).expect("a pid");
-        let pid = nix::unistd::Pid::from_raw(pid);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.process.wait();
-        // Its containerd outlives a killed engine.
-        for pid in common::processes(&self.folder.path().display().to_string()) {
-            let pid = nix::unistd::Pid::from_raw(pid);
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-        }
-        let _ = Command::new("sh")
-            .arg("-c")
-            .arg(format!(
-                "umount $(mount | awk '{{print $3}}' | grep '^{}') 2>/dev/null",
-                self.folder.path().display()
-            ))
-            .status();
-    }
-}
-
 #[test]
 fn an_engine_that_dies_fails_its_invocations_and_the_rest_goes_on() {
     if !docker() {
         return;
-    }
-    if !nix::unistd::geteuid().is_root() {
-        return cyclometer::testing::skip("a private dockerd needs root");
     }
     let Some(mut engine) = Engine::start() else { return };
     let place = Place::new();
@@ -238,8 +166,7 @@ fn an_engine_that_dies_fails_its_invocations_and_the_rest_goes_on() {
     let done = lines
         .find(|line| line.as_ref().is_ok_and(|line| line.contains("wait in docker, cold #2: ok")));
     assert!(done.is_some(), "docker never ran");
-    engine.process.kill().expect("killed");
-    engine.process.wait().expect("reaped");
+    engine.kill();
     let rest: Vec<_> = lines.map_while(Result::ok).collect();
     assert_eq!(child.wait().expect("ended").code(), Some(3), "{rest:#?}");
     let connection = place.open();

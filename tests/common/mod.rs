@@ -1,6 +1,7 @@
 //! What the tests of the program share: running it, and reading what it stored.
 #![expect(dead_code, reason = "each test file uses a part of it")]
 
+pub mod engine;
 pub mod fixture;
 
 use std::path::{Path, PathBuf};

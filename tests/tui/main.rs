@@ -1,6 +1,9 @@
 //! The observatory in a real terminal: driven by keys and signals, with real
 //! lanes, and looked at as a person looks at it.
 
+#[path = "../common/mod.rs"]
+mod common;
+mod faults;
 mod pty;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +20,12 @@ impl Home {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     fn database(&self) -> PathBuf {
-        self.0.path().join("c.db")
+        self.path().join("c.db")
     }
 
     /// Starts the program on this folder, without a container engine.
