@@ -3,9 +3,11 @@
 
 mod compare;
 mod delete;
+mod entry;
 mod history;
 mod keep;
 mod open;
+mod patience;
 mod query;
 mod reader;
 mod saved;
@@ -17,6 +19,7 @@ pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedMode
 pub use delete::Extent;
 pub use history::{Filter, Item, RecordingInfo, Reference, SimulationInfo};
 pub use open::{Recovered, Store, StoreError, default_path};
+pub use patience::Waits;
 pub use query::{CellStats, MeterSource, RecordingRef};
 pub use reader::{Datum, QueryError, Reader, Sink as RowSink, Stop, ViewColumn};
 pub use saved::{Amounts, Part};
