@@ -1,9 +1,9 @@
 //! Lanes that run at the same time: a thread for each, whose events come
 //! together in the thread that owns the sink.
 
+// As in the store's writer: what is queued goes with the receiver.
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, ScopedJoinHandle, scope};
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::control::Control;
 use super::event::{Event, Sink, SinkError};
@@ -16,11 +16,11 @@ const QUEUE: usize = 1_024;
 enum Message {
     Event(Event),
     /// Asks for an answer once all events before it are safe.
-    Settle(Sender<()>),
+    Settle(SyncSender<()>),
 }
 
 /// The sink of a lane's thread.
-struct Relay(Sender<Message>);
+struct Relay(SyncSender<Message>);
 
 fn over<E>(_: E) -> SinkError {
     SinkError("nobody takes events any more".to_owned())
@@ -32,7 +32,7 @@ impl Sink for Relay {
     }
 
     fn settle(&mut self) -> Result<(), SinkError> {
-        let (done, wait) = bounded(1);
+        let (done, wait) = sync_channel(1);
         self.0.send(Message::Settle(done)).map_err(over)?;
         wait.recv().map_err(over)
     }
@@ -54,7 +54,7 @@ type Ended = (Tally, Result<(), SinkError>);
 
 /// Runs all `tracks` at once, to their end. An error of the sink ends them all.
 pub(super) fn run(tracks: Vec<Track<'_>>, control: &Control, sink: &mut dyn Sink) -> Ended {
-    let (queue, incoming) = bounded(QUEUE);
+    let (queue, incoming) = sync_channel(QUEUE);
     scope(|scope| {
         let mut threads = Vec::new();
         let mut result = Ok(());

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
+use super::entry::{integer, timestamp};
 use super::open::StoreError;
 use super::simulation::{ReplayError, ReplayPlan};
-use super::writer::{integer, timestamp};
 use crate::pricing::{Exact, Money};
 use crate::replay::{Group, Key, ModelTotal, Row, Summary};
 

@@ -3,10 +3,12 @@
 
 mod compare;
 mod delete;
+mod entry;
 mod history;
 mod keep;
 mod open;
 mod overview;
+mod patience;
 mod query;
 mod reader;
 mod recorded;
@@ -21,6 +23,7 @@ pub use delete::Extent;
 pub use history::{Filter, Item, RecordingInfo, Reference, SimulationInfo};
 pub use open::{Recovered, Store, StoreError, default_path};
 pub use overview::{RecordingAbout, RecordingHead, Size, Tally};
+pub use patience::Waits;
 pub use query::{CellStats, MeterSource, RecordingRef};
 pub use reader::{Datum, QueryError, Reader, Sink as RowSink, Stop, ViewColumn};
 pub use recorded::RecordedCell;

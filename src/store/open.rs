@@ -13,9 +13,6 @@ use crate::meter::procfs::ProcessIdentity;
 /// Marks a file as ours: "cycm".
 const APPLICATION_ID: i32 = 0x6379_636d;
 
-/// How long to wait for another process' lock.
-const BUSY: Duration = Duration::from_secs(3);
-
 /// All migrations in order; each file says why. Never edited once released.
 pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../db/migrations/20261121060000_first_schema.sql")),
@@ -44,6 +41,14 @@ pub enum StoreError {
         action: &'static str,
         /// The cause.
         source: rusqlite::Error,
+    },
+    /// A patient writer was told to give up.
+    #[error("{lost} finished invocation(s) could not be stored: {reason}")]
+    GaveUp {
+        /// How many.
+        lost: usize,
+        /// Why the last try failed.
+        reason: String,
     },
     /// No recording has that number or name.
     #[error("{0}")]
@@ -84,6 +89,9 @@ pub fn default_path() -> PathBuf {
 }
 
 impl Store {
+    /// How long to wait for another process' lock.
+    pub(super) const BUSY: Duration = Duration::from_secs(3);
+
     /// Opens the database for writing, made if it is not there.
     ///
     /// # Errors
@@ -102,7 +110,7 @@ impl Store {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let wrong = |error: rusqlite::Error| explain(path, &error);
         let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
-        connection.busy_timeout(BUSY).map_err(wrong)?;
+        connection.busy_timeout(Store::BUSY).map_err(wrong)?;
         identify(&connection, path)?;
         // Takes the write lock, so that a read-only or locked file shows now.
         connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK;").map_err(wrong)?;
@@ -214,7 +222,7 @@ pub(super) fn connect_reading(path: &Path) -> Result<(Connection, usize), StoreE
     let wrong = |error: rusqlite::Error| explain(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
-    connection.busy_timeout(BUSY).map_err(wrong)?;
+    connection.busy_timeout(Store::BUSY).map_err(wrong)?;
     let version = identify(&connection, path)?;
     Ok((connection, version))
 }

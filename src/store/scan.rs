@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params_from_iter};
 
+use super::entry::COLUMNS;
 use super::open::{Store, StoreError};
-use super::writer::COLUMNS;
 use crate::meter::{Phases, Usage};
 use crate::pricing::Phase;
 use crate::pricing::compile::{Signal, Signals};
