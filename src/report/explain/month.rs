@@ -98,3 +98,46 @@ impl Scale<'_> {
         page.row(indent, &left, "=", &all);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::{Meter, Usage};
+    use crate::pricing::find;
+    use crate::replay::{Key, Row, replay};
+    use crate::units::Nanos;
+
+    #[test]
+    fn a_month_can_be_followed_by_hand() {
+        let model = find("aws-lambda-x86").unwrap();
+        let terms = Terms::of(model);
+        let rows = [120, 240].map(|ms| {
+            let mut usage = Usage::new(true);
+            usage.phases.run = Some(Nanos(ms * 1_000_000));
+            usage.set(Meter::MemoryAllocated, 2 << 30);
+            let name = |text: &str| text.into();
+            let (lane, workload, preset, start) =
+                (name("native"), name("f"), name("small"), name("cold"));
+            let key = Key { lane, workload, preset, start };
+            Ok::<_, std::convert::Infallible>(Row { invocation: 1, key, offset: Nanos(0), usage })
+        });
+        let contract = (model.clone(), terms.clone());
+        let summary = replay(rows, &[contract]).unwrap();
+        let requests = Exact::from(3_000_000);
+        let month = summary.month(&summary.overall(), 0, &requests).unwrap();
+        let text = month_text((model, &terms), &month, &requests, 2);
+        // 2 GB x 0.36 s / 2 x 3,000,000 = 1,080,000; less 400,000 free ones.
+        for line in [
+            "    0.72 GB-s / 2 x 3,000,000       = 1,080,000 GB-s",
+            "    free                            - 400,000 GB-s",
+            "    to pay                          = 680,000 GB-s",
+            "    x $0.0000166667                 = $11.333356        -> $11.33",
+            "    2 requests / 2 x 3,000,000      = 3,000,000 requests",
+            "    x $0.20 / 1,000,000             = $0.40             -> $0.40",
+            "  total (line_half_up, 2 decimals)  = $11.73",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line} in\n{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}

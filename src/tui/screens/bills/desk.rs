@@ -159,13 +159,15 @@ fn explain(desk: &mut Desk, cell: &Cell) -> Result<String, String> {
         let of = gather(desk, cell, &mut explanation)?;
         let mut text = explanation.text(&of);
         let total = group.models.get(cell.model);
-        let same = total
-            .is_none_or(|it| it.billed != explanation.billed() || it.total == explanation.total());
-        if !same {
-            text.push_str(
-                "\n  The table has less: requests that overlap share the time of an instance,\n  \
-                 and here each has one to itself.\n",
+        let other =
+            total.filter(|it| it.billed == explanation.billed() && it.total != explanation.total());
+        if let Some(total) = other {
+            let table = total.total.to_plain_string();
+            let note = format!(
+                "\n  The table has {table}: there, requests that overlap share the time of an\n  \
+                 instance; here each has one to itself.\n"
             );
+            text.push_str(&note);
         }
         text
     };

@@ -2,7 +2,7 @@
 //! drawing only puts text in its place.
 
 use super::Held;
-use super::figures::{Cell, Row, mean, shown};
+use super::figures::{Cell, Row, aligned, shown};
 use super::order::{Sort, order};
 use super::request::VOLUMES;
 use crate::pricing::{Direction, Exact, Money};
@@ -36,6 +36,8 @@ pub struct Detail {
     pub shares: Option<[u64; 7]>,
     /// Amount of each part.
     pub parts: Vec<String>,
+    /// What the charges are of.
+    pub charged_of: String,
     /// Charges: name, quantity with unit, amount, share.
     pub charges: Vec<[String; 4]>,
     /// Positions of the month: name, quantity with unit, free, billable, amount.
@@ -84,11 +86,13 @@ pub fn of(held: &Held, row: usize, lane: usize, live: &[String]) -> Detail {
 }
 
 /// What an amount is of, in a word or two.
-fn what(held: &Held) -> String {
-    held.request.view.month.map_or_else(
-        || "a million, list prices".to_owned(),
-        |requests| format!("a month of {}", grouped(&Exact::from(requests))),
-    )
+const fn what(held: &Held) -> &'static str {
+    if held.request.view.month.is_some() { "a month" } else { "a million" }
+}
+
+/// So many invocations.
+fn unit(held: &Held) -> String {
+    held.request.view.month.map_or_else(|| "a million".to_owned(), |it| grouped(&Exact::from(it)))
 }
 
 fn about(model: &Row) -> Vec<String> {
@@ -118,7 +122,7 @@ impl Detail {
         );
         if group.beyond > 0 {
             self.beyond = Some(format!(
-                "{} of {} touched more memory than they are billed for",
+                "! {} of {} touched more memory than they are billed for",
                 group.beyond, group.invocations
             ));
         }
@@ -129,14 +133,12 @@ impl Detail {
             return;
         }
         let summary = &held.known.summary;
-        self.parts_of = match view.month {
-            None => "what it is for".to_owned(),
-            Some(_) => "what it is for, at list prices".to_owned(),
-        };
+        self.parts_of = format!("what {} cost at list prices, {}", unit(held), self.currency);
         self.shares = bar::shares(&total.waste);
         let unit = view.unit();
+        self.charged_of = format!("what is charged for {}", self::unit(held));
         let part = |(_, part): (&str, &Money)| shown(&scaled(part, unit, total.billed), false);
-        self.parts = total.waste.parts().into_iter().map(part).collect();
+        self.parts = aligned(&total.waste.parts().map(part));
         self.charges = charges(summary, row, total, unit);
         self.volumes = volumes(summary, group, row);
         if let Some(requests) = view.month {
@@ -197,20 +199,20 @@ fn positions(summary: &Summary, group: &Group, row: usize, requests: u64) -> Vec
 }
 
 fn lanes(held: &Held, model: &Row) -> Vec<(String, String, Option<[u64; 7]>)> {
-    let lanes = held.figures.lanes.iter().zip(&model.cells);
-    lanes
-        .map(|(lane, cell)| {
-            let amount = cell.price.as_ref().map_or("-", |price| price.shown.as_str());
-            (lane.name.clone(), amount.to_owned(), cell.shares)
-        })
-        .collect()
+    let amount = |cell: &Cell| {
+        let price = cell.price.as_ref().map_or("-", |price| price.shown.trim());
+        price.to_owned()
+    };
+    let amounts: Vec<String> = model.cells.iter().map(amount).collect();
+    let lanes = held.figures.lanes.iter().zip(aligned(&amounts)).zip(&model.cells);
+    lanes.map(|((lane, amount), cell)| (lane.name.clone(), amount, cell.shares)).collect()
 }
 
 fn volumes(summary: &Summary, group: &Group, row: usize) -> Vec<[String; 3]> {
     let bill = |requests: u64| {
         let month = summary.month(group, row, &Exact::from(requests)).ok()?.total;
-        let million = Money::from(month.times(1_000_000).as_exact().over(&Exact::from(requests))?);
-        Some([grouped(&Exact::from(requests)), shown(&month, true), shown(&million, false)])
+        let million = scaled(&month, 1_000_000, requests);
+        Some([grouped(&Exact::from(requests)), shown(&month, true), shown(&million, true)])
     };
     VOLUMES.iter().flatten().filter_map(|requests| bill(*requests)).collect()
 }
@@ -228,37 +230,33 @@ fn priced<'a>(held: &'a Held, model: &Row, lane: usize) -> Vec<(&'a Row, &'a Mon
 }
 
 fn cheapest(held: &Held, model: &Row, lane: usize) -> Vec<[String; 3]> {
-    let priced = priced(held, model, lane);
+    let mut priced = priced(held, model, lane);
+    priced.truncate(CHEAPEST);
     let Some((_, least)) = priced.first().copied() else { return Vec::new() };
     let month = held.request.view.month.is_some();
-    let line = |(row, amount): &(&Row, &Money)| {
+    let amounts: Vec<String> = priced.iter().map(|(_, amount)| shown(amount, month)).collect();
+    let line = |((row, amount), text): (&(&Row, &Money), String)| {
         let ratio = amount.ratio(least, 2);
-        [
-            format!("{}{}", row.id, row.marks),
-            shown(amount, month),
-            ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{}x", ratio.rounded(2))),
-        ]
+        let ratio = ratio.map_or_else(|| "-".to_owned(), |it| format!("{}x", it.rounded(2)));
+        [format!("{}{}", row.id, row.marks), text, ratio]
     };
-    priced.iter().take(CHEAPEST).map(line).collect()
+    priced.iter().zip(aligned(&amounts)).map(line).collect()
 }
 
 /// The selected amount beside the cheapest, and the pair of the live view.
 fn compared(held: &Held, model: &Row, cell: &Cell, lane: usize, live: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Ok(price) = &cell.price {
+    if let Ok(price) = &cell.price
+        && !model.more
+    {
         let priced = priced(held, model, lane);
         let offered = priced.iter().find(|(row, _)| row.provider.is_some() && row.until.is_none());
-        let kinds = [(priced.first(), "the cheapest"), (offered, "the cheapest on offer")];
-        for (found, what) in kinds {
-            let Some((row, least)) = found else { continue };
-            lines.push(beside(model, &price.amount, row, least, what));
+        let same = |(row, _): &(&Row, &Money)| offered.is_some_and(|(it, _)| it.id == row.id);
+        if let Some((row, least)) = offered {
+            lines.push(beside(model, &price.amount, row, least, "cheapest on offer"));
         }
-        // The cheapest of all may be one on offer.
-        if priced.first().map(|(row, _)| &row.id) == offered.map(|(row, _)| &row.id) {
-            lines.truncate(1);
-            if let Some(line) = lines.first_mut() {
-                *line = line.replace("the cheapest", "the cheapest on offer");
-            }
+        if let Some((row, least)) = priced.first().filter(|it| !same(it)) {
+            lines.push(beside(model, &price.amount, row, least, "cheapest of all here"));
         }
     }
     lines.extend(pair(held, lane, live));

@@ -199,7 +199,7 @@ fn segments(model: &Model) -> Vec<Segment> {
     let start = state.start.map_or("cold and warm", crate::lane::StartKind::label);
     let models = if state.live_only { "models of the live view" } else { "all current models" };
     let month = VOLUMES.get(state.volume).copied().flatten().map_or_else(
-        || "no month".to_owned(),
+        || "no monthly volume".to_owned(),
         |requests| format!("{} a month", grouped(&Exact::from(requests))),
     );
     let lanes = state.held.as_ref().map(|held| &held.figures.lanes);

@@ -232,22 +232,36 @@ pub fn shown(amount: &Money, month: bool) -> String {
     }
 }
 
+/// Amounts with their points below each other.
+#[must_use]
+pub fn aligned(amounts: &[String]) -> Vec<String> {
+    let split = |text: &str| {
+        let (whole, decimals) = text.split_once('.').map_or((text, ""), |it| it);
+        (whole.len(), decimals.len())
+    };
+    let whole = amounts.iter().map(|it| split(it).0).max().unwrap_or(0);
+    let decimals = amounts.iter().map(|it| split(it).1).max().unwrap_or(0);
+    let line = |text: &String| {
+        let own = split(text);
+        let point = usize::from(own.1 == 0 && decimals > 0);
+        let after = " ".repeat(decimals - own.1 + point);
+        format!("{}{text}{after}", " ".repeat(whole - own.0))
+    };
+    amounts.iter().map(line).collect()
+}
+
 /// Puts the decimal points of a column below each other, currency by currency.
 fn align(rows: &mut [Row], lane: usize) {
-    let decimals = |text: &str| text.split_once('.').map_or(0, |(_, decimals)| decimals.len() + 1);
-    let mut most: Vec<(String, usize)> = Vec::new();
-    for row in rows.iter() {
-        let Ok(price) = &row.cells[lane].price else { continue };
-        let own = decimals(&price.shown);
-        match most.iter_mut().find(|(currency, _)| *currency == row.currency) {
-            Some((_, most)) => *most = own.max(*most),
-            None => most.push((row.currency.clone(), own)),
+    let mut currencies: Vec<String> = rows.iter().map(|row| row.currency.clone()).collect();
+    currencies.sort_unstable();
+    currencies.dedup();
+    for currency in currencies {
+        let of_currency = rows.iter_mut().filter(|row| row.currency == currency);
+        let mut prices: Vec<&mut Price> =
+            of_currency.filter_map(|row| row.cells[lane].price.as_mut().ok()).collect();
+        let texts: Vec<String> = prices.iter().map(|price| price.shown.clone()).collect();
+        for (price, text) in prices.iter_mut().zip(aligned(&texts)) {
+            text.trim_start().clone_into(&mut price.shown);
         }
-    }
-    for row in rows.iter_mut() {
-        let Ok(price) = &mut row.cells[lane].price else { continue };
-        let most = most.iter().find(|(currency, _)| *currency == row.currency);
-        let blank = most.map_or(0, |(_, most)| most - decimals(&price.shown));
-        price.shown.push_str(&" ".repeat(blank));
     }
 }

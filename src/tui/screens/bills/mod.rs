@@ -117,6 +117,10 @@ struct Held {
 
 /// The screen comes into sight.
 pub fn entered(model: &mut Model) -> Vec<Effect> {
+    if model.bills.trouble.is_some() {
+        // Coming back is a way to ask again.
+        model.bills.last = None;
+    }
     follow(model)
 }
 

@@ -32,14 +32,12 @@ impl Sort {
     #[must_use]
     pub fn words(self, reverse: bool, lane: &str) -> String {
         match (self, reverse) {
-            (Self::Price, false) => format!("cheapest in {lane} first, USD before others"),
-            (Self::Price, true) => format!("dearest in {lane} first, USD before others"),
+            (Self::Price, false) => format!("by price in {lane}, USD first"),
+            (Self::Price, true) => format!("dearest in {lane} first, USD first"),
             (Self::Id, false) => "by id".to_owned(),
             (Self::Id, true) => "by id, from z to a".to_owned(),
-            (Self::Granularity, false) => {
-                "coarse first, each by price in USD, then others".to_owned()
-            }
-            (Self::Granularity, true) => "fine first, each by price in USD, then others".to_owned(),
+            (Self::Granularity, false) => "coarse first, then by price, USD first".to_owned(),
+            (Self::Granularity, true) => "fine first, then by price, USD first".to_owned(),
         }
     }
 }

@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::detail::Detail;
+use crate::tui::action::Action;
 use crate::tui::model::Model;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::bar;
@@ -23,7 +24,9 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let Some(detail) = &model.bills.detail else {
         return frame.render_widget(theme.panel("", false), area);
     };
-    let title = fit(&detail.title, usize::from(area.width).saturating_sub(6));
+    let key = model.keymap.key_of(Action::Enter, model.screen).unwrap_or_default();
+    let title = format!("{}, {key} explains", detail.title);
+    let title = fit(&title, usize::from(area.width).saturating_sub(6));
     let block = theme.panel(title, false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
@@ -68,7 +71,7 @@ impl Page<'_> {
     /// As much as a few lines hold.
     fn compact(&mut self, detail: &Detail) {
         match detail.compared.first().filter(|_| !detail.missing) {
-            Some(first) => self.cut(&format!("{}, {first}", detail.price), Role::Title),
+            Some(first) => self.cut(&format!("{}; {first}", detail.price), Role::Title),
             None => self.price(detail),
         }
         if let Some(shares) = &detail.shares {
@@ -94,7 +97,8 @@ impl Page<'_> {
         let mut spans: Vec<Span<'static>> = Vec::new();
         let mut used = 0;
         for (at, amount) in detail.parts.iter().enumerate().filter(|(at, _)| shares[*at] > 0) {
-            let text = format!("{} {amount} {}  ", bar::NAMES[at], bar::percent(shares[at]));
+            let share = bar::percent(shares[at]);
+            let text = format!("{} {} {share}  ", bar::NAMES[at], amount.trim());
             if used > 0 && used + width(&text) > self.room {
                 self.lines.push(Line::from(std::mem::take(&mut spans)));
                 used = 0;
@@ -114,9 +118,11 @@ impl Page<'_> {
         }
         self.lines.push(Line::default());
         self.price(detail);
-        self.cut(&detail.of, Role::Text);
+        if !detail.of.is_empty() {
+            self.cut(&detail.of, Role::Text);
+        }
         if let Some(beyond) = &detail.beyond {
-            self.cut(&format!("! {beyond}"), Role::Warn);
+            self.cut(beyond, Role::Warn);
         }
         for line in &detail.compared {
             self.cut(line, Role::Text);
@@ -137,10 +143,9 @@ impl Page<'_> {
 
     fn parts(&mut self, detail: &Detail) {
         let Some(shares) = &detail.shares else { return };
-        self.head(&format!("{}, {}", detail.parts_of, detail.currency));
+        self.head(&detail.parts_of);
         self.lines.push(Line::from(bar::spans(self.theme, shares, self.room)));
-        let amounts = aligned(&detail.parts);
-        for (at, amount) in amounts.iter().enumerate() {
+        for (at, amount) in detail.parts.iter().enumerate() {
             let style = self.theme.style(Role::Part(at));
             let name = pad(bar::NAMES[at], 12, false);
             let text = format!(" {name} {amount} {:>6}", bar::percent(shares[at]));
@@ -158,7 +163,7 @@ impl Page<'_> {
             self.head("the month, position by position");
             self.rows(["position", "quantity", "free", "billable", currency], &detail.positions);
         } else if !detail.charges.is_empty() {
-            self.head("what is charged");
+            self.head(&detail.charged_of);
             self.rows(["charge", "quantity", currency, "share"], &detail.charges);
         }
         if detail.lanes.len() > 1 {
@@ -171,7 +176,7 @@ impl Page<'_> {
         }
         if !detail.volumes.is_empty() {
             self.head("by requests a month");
-            self.rows(["requests", currency, "a million of them"], &detail.volumes);
+            self.rows(["requests", currency, "for a million"], &detail.volumes);
         }
     }
 
@@ -207,21 +212,4 @@ impl Page<'_> {
             self.lines.push(Line::from(spans));
         }
     }
-}
-
-/// Amounts with their points below each other.
-fn aligned(amounts: &[String]) -> Vec<String> {
-    let split = |text: &str| {
-        let (whole, decimals) = text.split_once('.').map_or((text, ""), |it| it);
-        (whole.len(), decimals.len())
-    };
-    let whole = amounts.iter().map(|it| split(it).0).max().unwrap_or(0);
-    let decimals = amounts.iter().map(|it| split(it).1).max().unwrap_or(0);
-    let line = |text: &String| {
-        let own = split(text);
-        let point = usize::from(own.1 == 0 && decimals > 0);
-        let after = " ".repeat(decimals - own.1 + point);
-        format!("{}{text}{after}", " ".repeat(whole - own.0))
-    };
-    amounts.iter().map(line).collect()
 }
