@@ -85,7 +85,8 @@ pub fn tick(model: &mut Model) -> Vec<Effect> {
         Screen::Bills => bills::tick(model),
         Screen::Timeline => timeline::tick(model),
         Screen::History => history::tick(model),
-        Screen::Live | Screen::Host => Vec::new(),
+        Screen::Host => host::tick(model),
+        Screen::Live => Vec::new(),
     }
 }
 
