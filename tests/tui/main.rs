@@ -75,9 +75,13 @@ fn a_comparison_is_recorded_looked_at_and_left() {
     tty.press("2");
     tty.shows("aws-lambda-x86");
     tty.press("3");
-    tty.until("a timeline of both lanes", |text| text.contains("native") && text.contains("0:0"));
-    tty.press(" ");
+    tty.until("a timeline of both lanes", |text| {
+        text.contains("native") && text.contains("wasmtime") && !text.contains("loading")
+    });
+    let end = tty.text();
     tty.press("\x1b[D\x1b[D");
+    tty.until("an earlier moment", |text| text != end);
+    tty.press(" ");
     tty.press("4");
     tty.shows("done");
     tty.press("/");
@@ -97,6 +101,8 @@ fn a_comparison_is_recorded_looked_at_and_left() {
     tty.press("?");
     tty.shows("everywhere");
     tty.press("\x1b");
+    // An escape right before a letter would be that letter with alt.
+    tty.until("the screen below", |text| !text.contains("everywhere"));
     tty.press("q");
     assert_eq!(tty.ends().code(), Some(0));
     tty.is_as_before();

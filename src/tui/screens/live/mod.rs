@@ -27,9 +27,9 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use crate::lane::{LaneSpec, StartKind};
+use crate::lane::{LaneSpec, StartKind, Status};
 use crate::tui::action::{Action, Effect};
-use crate::tui::live::{Phase, SPANS, Snapshot, StorageState};
+use crate::tui::live::{CellState, CellView, Phase, SPANS, Snapshot, StorageState};
 use crate::tui::model::Model;
 use crate::tui::overlay::{Item, Overlay, Purpose};
 use crate::tui::session::{Wanted, Wish};
@@ -348,11 +348,36 @@ fn summary(model: &Model, snapshot: &Snapshot) -> (String, Role) {
         );
         return (text, Role::Warn);
     }
+    if let Some(text) = failing(snapshot) {
+        return (text, Role::Bad);
+    }
     if model.live.first && snapshot.phase.is_active() {
         let text = "First run: four functions in every lane that runs here. ? explains, x stops";
         return (text.to_owned(), Role::Good);
     }
     (plan_line(model, snapshot), Role::Dim)
+}
+
+/// The cells whose newest invocation failed, and why the first of them did.
+fn failing(snapshot: &Snapshot) -> Option<String> {
+    let failed = |cell: &&CellView| {
+        let newest = cell.last.as_ref().map(|last| last.status);
+        matches!(cell.state, CellState::Failed(_))
+            || matches!(newest, Some(Status::Failed | Status::Timeout))
+    };
+    let mut cells = snapshot.cells.iter().filter(failed);
+    let first = cells.next()?;
+    let others = match cells.count() {
+        0 => String::new(),
+        1 => ", and another".to_owned(),
+        more => format!(", and {more} others"),
+    };
+    let lane = snapshot.lanes.get(first.lane).map_or("", |lane| &*lane.name);
+    let reason = match &first.state {
+        CellState::Failed(reason) => reason,
+        _ => first.reason.as_ref()?,
+    };
+    Some(format!("{} in {lane}, {} fails{others}: {reason}", first.workload, first.start))
 }
 
 fn plan_line(model: &Model, snapshot: &Snapshot) -> String {
