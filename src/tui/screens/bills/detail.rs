@@ -248,12 +248,12 @@ fn cheapest(held: &Held, model: &Row, lane: usize) -> Vec<[String; 3]> {
     priced.truncate(CHEAPEST);
     let Some((_, least)) = priced.first().copied() else { return Vec::new() };
     let month = held.request.view.month.is_some();
-    let line = |(row, amount): &(&Row, &Money)| {
+    let told = |(row, amount): &(&Row, &Money)| {
         let ratio = amount.ratio(least, 2);
         let ratio = ratio.map_or_else(|| "-".to_owned(), |it| format!("{}x", it.rounded(2)));
         [format!("{}{}", row.id, row.marks), shown(amount, month), ratio]
     };
-    let mut lines: Vec<_> = priced.iter().map(line).collect();
+    let mut lines: Vec<_> = priced.iter().map(told).collect();
     align(&mut lines, 1);
     lines
 }

@@ -17,6 +17,7 @@ use crate::tui::theme::Role;
 use crate::tui::widgets::bar;
 use crate::tui::widgets::grid::{self, Cell, Column, Grid};
 use crate::tui::widgets::text::{fit, pad, width, wrap};
+use crate::units::Nanos;
 
 /// From this width on the detail stands beside the table.
 const WIDE: u16 = 120;
@@ -201,10 +202,10 @@ fn segments(model: &Model) -> Vec<Segment> {
     let both = |less: Action, more: Action| format!("{} {}", key(less), key(more));
     let plain = |keys: String, text: String| Segment { keys, text, role: Role::Text };
     let workload = state.workload.as_deref().unwrap_or("all workloads");
-    let start = state.start.map_or("cold and warm", crate::lane::StartKind::label);
-    let models = if state.live_only { "models of the live view" } else { "all current models" };
+    let start = state.start.map_or("cold+warm", crate::lane::StartKind::label);
+    let models = if state.live_only { "live models" } else { "current models" };
     let month = VOLUMES.get(state.volume).copied().flatten().map_or_else(
-        || "no monthly volume".to_owned(),
+        || "no month".to_owned(),
         |requests| format!("{} a month", grouped(&Exact::from(requests))),
     );
     let lanes = state.held.as_ref().map(|held| &held.figures.lanes);
@@ -213,8 +214,8 @@ fn segments(model: &Model) -> Vec<Segment> {
         plain(String::new(), recording(model)),
         plain(key(Action::NextWorkload), workload.to_owned()),
         plain(key(Action::StartKind), start.to_owned()),
-        memory(model, both(Action::LessMemory, Action::MoreMemory)),
         plain(both(Action::LessVolume, Action::MoreVolume), month),
+        memory(model, both(Action::LessMemory, Action::MoreMemory)),
         plain(key(Action::Models), models.to_owned()),
         plain(key(Action::Sort), state.sort.words(state.reverse, lane)),
     ];
@@ -276,16 +277,22 @@ fn heading(model: &Model, held: &Held, columns: &Columns) -> String {
         if count == all { format!("{all} models") } else { format!("{count} of {all} models") };
     let hidden = held.figures.lanes.len().saturating_sub(columns.count);
     let more = if hidden > 0 { format!(", +{hidden} lanes") } else { String::new() };
-    let again = if is_slow(model) { "recomputing: " } else { "" };
+    let explaining = model.bills.explaining.as_ref().map(|(_, since)| *since);
+    let again = match () {
+        () if is_slow(model, asked(model)) => "recomputing: ",
+        () if is_slow(model, explaining) => "explaining: ",
+        () => "",
+    };
     format!("{again}{what}, {models}{more}")
 }
 
 /// Whether an answer takes noticeably long.
-fn is_slow(model: &Model) -> bool {
-    let state = &model.bills;
-    let since = state.asked.as_ref().map(|(_, since)| *since);
-    let since = since.or(state.explaining.as_ref().map(|(_, since)| *since));
+fn is_slow(model: &Model, since: Option<Nanos>) -> bool {
     since.is_some_and(|since| model.now.since(since) > NOTICEABLE)
+}
+
+fn asked(model: &Model) -> Option<Nanos> {
+    model.bills.asked.as_ref().map(|(_, since)| *since)
 }
 
 fn table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
@@ -329,7 +336,7 @@ fn nothing(model: &Model) -> String {
     if let Some(trouble) = &model.bills.trouble {
         return trouble.text.clone();
     }
-    if is_slow(model) {
+    if is_slow(model, asked(model)) {
         return format!("computing the bills of recording {recording}");
     }
     String::new()

@@ -139,9 +139,9 @@ pub(super) fn script() -> Script {
     for sequence in 1..=4 {
         script.ran(native, sequence, used);
     }
-    let wasm = Used { start_ms: 30, run_ms: 150, cpu_ms: 170, peak_mib: 201, ..used };
+    let longer = Used { start_ms: 30, run_ms: 150, cpu_ms: 170, peak_mib: 201, ..used };
     for sequence in 1..=2 {
-        script.ran(cold, sequence, Used { ops: Some(670_000_000), ..wasm });
+        script.ran(cold, sequence, Used { ops: Some(670_000_000), ..longer });
         let nop = Used { start_ms: 0, run_ms: 3, cpu_ms: 3, peak_mib: 16, ops: Some(15), ..used };
         script.ran(warm, sequence, nop);
     }
