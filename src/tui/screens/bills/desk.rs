@@ -1,6 +1,7 @@
 //! What the desk of bills does: it replays, sums, and explains. Nothing is
 //! stored, and nothing is kept but what the screen holds.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::figures::Figures;
@@ -172,11 +173,11 @@ fn explain(desk: &mut Desk, cell: &Cell) -> Result<String, String> {
         text
     };
     if let Some(size) = cell.request.source.memory {
-        text.push_str(&format!("\n  assumed: {size} of memory, whatever was given\n"));
+        let _ = writeln!(text, "\n  assumed: {size} of memory, whatever was given");
     }
     let notes = group.models.get(cell.model).map(|total| &total.notes);
     for (note, count) in notes.into_iter().flatten() {
-        text.push_str(&format!("\n  note: {note} ({count} times)\n"));
+        let _ = writeln!(text, "\n  note: {note} ({count} times)");
     }
     if let Some(requests) = view.month.map(Exact::from) {
         text.push('\n');
@@ -185,7 +186,9 @@ fn explain(desk: &mut Desk, cell: &Cell) -> Result<String, String> {
                 let billed = group.models.get(cell.model).map_or(0, |total| total.billed);
                 text.push_str(&month_text((model, terms), &month, &requests, billed));
             }
-            Err(why) => text.push_str(&format!("no bill of a month: {why}\n")),
+            Err(why) => {
+                let _ = writeln!(text, "no bill of a month: {why}");
+            }
         }
     }
     Ok(text)
@@ -242,13 +245,10 @@ fn sums_text(cell: &Cell, group: &Group) -> String {
         info.id, cell.lane, group.invocations
     );
     for ((name, unit), charge) in info.charges.iter().zip(&total.charges) {
-        text.push_str(&format!(
-            "  {name}: {} {unit} = {} {}\n",
-            charge.quantity.to_plain_string(),
-            charge.amount.to_plain_string(),
-            info.currency
-        ));
+        let quantity = charge.quantity.to_plain_string();
+        let amount = charge.amount.to_plain_string();
+        let _ = writeln!(text, "  {name}: {quantity} {unit} = {amount} {}", info.currency);
     }
-    text.push_str(&format!("\n  total {} {}\n", total.total.to_plain_string(), info.currency));
+    let _ = writeln!(text, "\n  total {} {}", total.total.to_plain_string(), info.currency);
     text
 }

@@ -2,7 +2,7 @@
 //! drawing only puts text in its place.
 
 use super::Held;
-use super::figures::{Cell, Row, aligned, shown};
+use super::figures::{Cell, Row, aligned, counted, shown};
 use super::order::{Sort, order};
 use super::request::VOLUMES;
 use crate::pricing::{Direction, Exact, Money};
@@ -92,20 +92,20 @@ const fn what(held: &Held) -> &'static str {
 
 /// So many invocations.
 fn unit(held: &Held) -> String {
-    held.request.view.month.map_or_else(|| "a million".to_owned(), |it| grouped(&Exact::from(it)))
+    held.request.view.month.map_or_else(
+        || "a million invocations".to_owned(),
+        |it| format!("{} requests", grouped(&Exact::from(it))),
+    )
 }
 
 fn about(model: &Row) -> Vec<String> {
     let provider = model.provider.as_deref().unwrap_or("nobody offers it");
     let until = model.until.as_ref().map(|day| format!(", no longer since {day}"));
     let until = until.unwrap_or_default();
-    let mut about = vec![
+    let about = vec![
         model.name.clone(),
         format!("{provider}, {}, from {}{until}", model.granularity, model.from),
     ];
-    if model.more {
-        about.push("+ there are monthly charges on top, which a month would have".to_owned());
-    }
     about
 }
 
@@ -115,10 +115,10 @@ impl Detail {
         let view = &held.request.view;
         let peak = group.peak.map(|peak| format!(", largest peak {peak}")).unwrap_or_default();
         self.of = format!(
-            "{}, {}: {} invocations{peak}",
+            "{}, {}: {}{peak}",
             view.workload_name(),
             view.start_name(),
-            group.invocations
+            counted(group.invocations)
         );
         if group.beyond > 0 {
             self.beyond = Some(format!(
@@ -161,7 +161,7 @@ fn ppm(part: &Exact, whole: &Exact) -> Option<u64> {
 fn charges(summary: &Summary, row: usize, total: &ModelTotal, unit: u64) -> Vec<[String; 4]> {
     let Some(info) = summary.models().get(row) else { return Vec::new() };
     let charges = info.charges.iter().zip(&total.charges);
-    charges
+    let mut lines: Vec<_> = charges
         .filter(|(_, charge)| !charge.quantity.is_zero())
         .map(|((name, of), charge)| {
             let quantity = scaled(&Money::from(charge.quantity.clone()), unit, total.billed);
@@ -173,7 +173,9 @@ fn charges(summary: &Summary, row: usize, total: &ModelTotal, unit: u64) -> Vec<
                 share.map_or_else(|| "-".to_owned(), bar::percent),
             ]
         })
-        .collect()
+        .collect();
+    align(&mut lines, 2);
+    lines
 }
 
 /// A quantity to four digits, its thousands apart.
@@ -214,7 +216,19 @@ fn volumes(summary: &Summary, group: &Group, row: usize) -> Vec<[String; 3]> {
         let million = scaled(&month, 1_000_000, requests);
         Some([grouped(&Exact::from(requests)), shown(&month, true), shown(&million, true)])
     };
-    VOLUMES.iter().flatten().filter_map(|requests| bill(*requests)).collect()
+    let mut bills: Vec<_> =
+        VOLUMES.iter().flatten().filter_map(|requests| bill(*requests)).collect();
+    align(&mut bills, 1);
+    align(&mut bills, 2);
+    bills
+}
+
+/// Puts the decimal points of a column below each other.
+fn align<const N: usize>(rows: &mut [[String; N]], column: usize) {
+    let texts: Vec<String> = rows.iter().map(|row| row[column].clone()).collect();
+    for (row, text) in rows.iter_mut().zip(aligned(&texts)) {
+        row[column] = text;
+    }
 }
 
 /// Models with an amount in the same currency, cheapest first; those whose
@@ -234,29 +248,30 @@ fn cheapest(held: &Held, model: &Row, lane: usize) -> Vec<[String; 3]> {
     priced.truncate(CHEAPEST);
     let Some((_, least)) = priced.first().copied() else { return Vec::new() };
     let month = held.request.view.month.is_some();
-    let amounts: Vec<String> = priced.iter().map(|(_, amount)| shown(amount, month)).collect();
-    let line = |((row, amount), text): (&(&Row, &Money), String)| {
+    let told = |(row, amount): &(&Row, &Money)| {
         let ratio = amount.ratio(least, 2);
         let ratio = ratio.map_or_else(|| "-".to_owned(), |it| format!("{}x", it.rounded(2)));
-        [format!("{}{}", row.id, row.marks), text, ratio]
+        [format!("{}{}", row.id, row.marks), shown(amount, month), ratio]
     };
-    priced.iter().zip(aligned(&amounts)).map(line).collect()
+    let mut lines: Vec<_> = priced.iter().map(told).collect();
+    align(&mut lines, 1);
+    lines
 }
 
 /// The selected amount beside the cheapest, and the pair of the live view.
 fn compared(held: &Held, model: &Row, cell: &Cell, lane: usize, live: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Ok(price) = &cell.price
-        && !model.more
-    {
+    if model.more {
+        lines.push("+ monthly charges come on top, which a month has".to_owned());
+    } else if let Ok(price) = &cell.price {
         let priced = priced(held, model, lane);
         let offered = priced.iter().find(|(row, _)| row.provider.is_some() && row.until.is_none());
         let same = |(row, _): &(&Row, &Money)| offered.is_some_and(|(it, _)| it.id == row.id);
         if let Some((row, least)) = offered {
-            lines.push(beside(model, &price.amount, row, least, "cheapest on offer"));
+            lines.push(beside(model, &price.amount, row, least, "cheapest offer"));
         }
         if let Some((row, least)) = priced.first().filter(|it| !same(it)) {
-            lines.push(beside(model, &price.amount, row, least, "cheapest of all here"));
+            lines.push(beside(model, &price.amount, row, least, "cheapest of all"));
         }
     }
     lines.extend(pair(held, lane, live));
@@ -271,7 +286,7 @@ fn beside(model: &Row, amount: &Money, row: &Row, least: &Money, what: &str) -> 
         Some(ratio) => {
             format!("{}x {}, {what} in {}", ratio.rounded(2), row.id, model.currency)
         }
-        None => format!("{} costs nothing, {what} in {}", row.id, model.currency),
+        None => format!("0 for {}, {what} in {}", row.id, model.currency),
     }
 }
 

@@ -5,7 +5,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::figures::{Figures, Row};
+use super::figures::{Figures, Row, counted};
 use super::request::{SIZES, VOLUMES};
 use super::{Held, NOTICEABLE, State, panel};
 use crate::pricing::{Exact, Granularity};
@@ -17,6 +17,7 @@ use crate::tui::theme::Role;
 use crate::tui::widgets::bar;
 use crate::tui::widgets::grid::{self, Cell, Column, Grid};
 use crate::tui::widgets::text::{fit, pad, width, wrap};
+use crate::units::Nanos;
 
 /// From this width on the detail stands beside the table.
 const WIDE: u16 = 120;
@@ -42,10 +43,15 @@ struct Segment {
 
 fn layout(model: &Model, area: Rect) -> Layout {
     let lines = flow(&segments(model), usize::from(area.width));
-    let trouble = usize::from(model.bills.trouble.is_some());
+    // Where there is no table there is room to say it all.
+    let figures = model.bills.held.is_some();
+    let trouble = usize::from(figures && model.bills.trouble.is_some());
     let high = u16::try_from(lines.len() + trouble).unwrap_or(1).min(area.height / 4);
     let state = Rect { height: high, ..area };
     let rest = Rect { y: area.y + high, height: area.height - high, ..area };
+    if !figures {
+        return Layout { state, table: rest, detail: Rect { height: 0, ..rest } };
+    }
     if area.width >= WIDE {
         let detail = (rest.width * 2 / 5).clamp(56, 92);
         let table = Rect { width: rest.width - detail, ..rest };
@@ -106,7 +112,7 @@ fn lane_width(figures: &Figures) -> usize {
     let amounts = figures.rows.iter().flat_map(|row| &row.cells);
     let amounts = amounts.filter_map(|cell| cell.price.as_ref().ok());
     let amounts = amounts.map(|price| width(&price.shown));
-    let names = figures.lanes.iter().map(|lane| width(&lane.name).min(12));
+    let names = figures.lanes.iter().map(|lane| width(&lane.name).min(14));
     amounts.chain(names).max().unwrap_or(0).clamp(6, 14)
 }
 
@@ -169,7 +175,7 @@ fn state(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let room = usize::from(area.width);
     let segments = segments(model);
     let mut lines: Vec<Line<'_>> = Vec::new();
-    if let Some(trouble) = &model.bills.trouble {
+    if let Some(trouble) = model.bills.trouble.as_ref().filter(|_| model.bills.held.is_some()) {
         let text = fit(&format!(" {}", trouble.text), room);
         lines.push(Line::from(Span::styled(text, theme.style(Role::Bad))));
     }
@@ -196,10 +202,10 @@ fn segments(model: &Model) -> Vec<Segment> {
     let both = |less: Action, more: Action| format!("{} {}", key(less), key(more));
     let plain = |keys: String, text: String| Segment { keys, text, role: Role::Text };
     let workload = state.workload.as_deref().unwrap_or("all workloads");
-    let start = state.start.map_or("cold and warm", crate::lane::StartKind::label);
-    let models = if state.live_only { "models of the live view" } else { "all current models" };
+    let start = state.start.map_or("cold+warm", crate::lane::StartKind::label);
+    let models = if state.live_only { "live models" } else { "current models" };
     let month = VOLUMES.get(state.volume).copied().flatten().map_or_else(
-        || "no monthly volume".to_owned(),
+        || "no month".to_owned(),
         |requests| format!("{} a month", grouped(&Exact::from(requests))),
     );
     let lanes = state.held.as_ref().map(|held| &held.figures.lanes);
@@ -208,8 +214,8 @@ fn segments(model: &Model) -> Vec<Segment> {
         plain(String::new(), recording(model)),
         plain(key(Action::NextWorkload), workload.to_owned()),
         plain(key(Action::StartKind), start.to_owned()),
-        memory(model, both(Action::LessMemory, Action::MoreMemory)),
         plain(both(Action::LessVolume, Action::MoreVolume), month),
+        memory(model, both(Action::LessMemory, Action::MoreMemory)),
         plain(key(Action::Models), models.to_owned()),
         plain(key(Action::Sort), state.sort.words(state.reverse, lane)),
     ];
@@ -225,12 +231,10 @@ fn segments(model: &Model) -> Vec<Segment> {
 
 fn recording(model: &Model) -> String {
     let Some(number) = model.recording() else { return "no recording".to_owned() };
-    if model.snapshot.recording == Some(number) {
-        let held = model.bills.held.as_ref();
-        let done = held.map(|held| held.request.source.done).unwrap_or_default();
-        return format!("recording {number}, of {done} invocations");
+    match &model.bills.held {
+        Some(held) => format!("recording {number}: {}", counted(held.figures.invocations)),
+        None => format!("recording {number}"),
     }
-    format!("recording {number}")
 }
 
 /// Sizes below the largest peak are marked: the function would not have run.
@@ -272,17 +276,23 @@ fn heading(model: &Model, held: &Held, columns: &Columns) -> String {
     let models =
         if count == all { format!("{all} models") } else { format!("{count} of {all} models") };
     let hidden = held.figures.lanes.len().saturating_sub(columns.count);
-    let more = if hidden > 0 { format!(", {hidden} more lanes beside") } else { String::new() };
-    let again = if is_slow(model) { ", recomputing" } else { "" };
-    format!("{what}, {models}{more}{again}")
+    let more = if hidden > 0 { format!(", +{hidden} lanes") } else { String::new() };
+    let explaining = model.bills.explaining.as_ref().map(|(_, since)| *since);
+    let again = match () {
+        () if is_slow(model, asked(model)) => "recomputing: ",
+        () if is_slow(model, explaining) => "explaining: ",
+        () => "",
+    };
+    format!("{again}{what}, {models}{more}")
 }
 
 /// Whether an answer takes noticeably long.
-fn is_slow(model: &Model) -> bool {
-    let state = &model.bills;
-    let since = state.asked.as_ref().map(|(_, since)| *since);
-    let since = since.or(state.explaining.as_ref().map(|(_, since)| *since));
+fn is_slow(model: &Model, since: Option<Nanos>) -> bool {
     since.is_some_and(|since| model.now.since(since) > NOTICEABLE)
+}
+
+fn asked(model: &Model) -> Option<Nanos> {
+    model.bills.asked.as_ref().map(|(_, since)| *since)
 }
 
 fn table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
@@ -300,14 +310,16 @@ fn table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let columns = Columns::of(&held.figures, &model.bills, room);
     let title = fit(&heading(model, held, &columns), usize::from(area.width).saturating_sub(6));
     frame.render_widget(theme.panel(title, true), area);
-    let grid = grid(model, held, &columns);
-    if grid.rows.is_empty() {
+    if model.bills.order.is_empty() {
         let text = format!(" no model has all of: {}", model.bills.words);
         return frame.render_widget(Paragraph::new(fit(&text, room)), inside);
     }
-    grid.draw(frame, inside, theme);
-    if columns.bar > 0 {
-        bars(frame, inside, model, held, &columns);
+    let height = usize::from(inside.height.saturating_sub(1));
+    let first = grid::offset(model.bills.row, model.bills.order.len(), height);
+    let seen = Seen { held, columns, first, height };
+    seen.grid(model).draw(frame, inside, theme);
+    if seen.columns.bar > 0 {
+        seen.bars(frame, inside, model);
     }
 }
 
@@ -321,45 +333,84 @@ fn nothing(model: &Model) -> String {
             "nothing is recorded yet: {live} goes to where that is done, {history} opens what was recorded before"
         );
     };
-    if is_slow(model) {
+    if let Some(trouble) = &model.bills.trouble {
+        return trouble.text.clone();
+    }
+    if is_slow(model, asked(model)) {
         return format!("computing the bills of recording {recording}");
     }
     String::new()
 }
 
-fn grid(model: &Model, held: &Held, columns: &Columns) -> Grid {
-    let state = &model.bills;
-    let figures = &held.figures;
-    let shown = columns.first..(columns.first + columns.count).min(figures.lanes.len());
-    let title = format!("{} grain  cur", pad("model", columns.id, false));
-    let mut heads = vec![Column::text(title, columns.model())];
-    heads.extend(
-        shown
-            .clone()
-            .map(|lane| Column::number(fit(&figures.lanes[lane].name, columns.lane), columns.lane)),
-    );
-    if columns.bar > 0 {
-        let lane = figures.lanes.get(state.lane).map_or("", |lane| &lane.name);
-        heads.push(Column::text(fit(&format!("what {lane} is for"), columns.bar), columns.bar));
+/// The rows in sight.
+struct Seen<'a> {
+    held: &'a Held,
+    columns: Columns,
+    first: usize,
+    height: usize,
+}
+
+impl Seen<'_> {
+    fn rows(&self, state: &State) -> impl Iterator<Item = &Row> {
+        let order: Vec<usize> =
+            state.order.iter().skip(self.first).take(self.height).copied().collect();
+        order.into_iter().filter_map(|at| self.held.figures.rows.get(at))
     }
-    let line = |(place, at): (usize, &usize)| {
-        let row = &figures.rows[*at];
-        let mut cells = vec![model_cell(row, columns, place == state.row)];
-        cells.extend(shown.clone().map(|lane| match &row.cells[lane].price {
-            Ok(price) => Cell::new(price.shown.clone()),
-            Err(_) => Cell::of("-", Role::Dim),
-        }));
-        if columns.bar > 0 {
-            cells.push(Cell::new(""));
+
+    fn lanes(&self) -> std::ops::Range<usize> {
+        let Columns { first, count, .. } = self.columns;
+        first..(first + count).min(self.held.figures.lanes.len())
+    }
+
+    fn heads(&self, state: &State) -> Vec<Column> {
+        let Columns { id, lane: wide, bar, .. } = self.columns;
+        let lanes = &self.held.figures.lanes;
+        let title = format!("{} grain  cur", pad("model", id, false));
+        let mut heads = vec![Column::text(title, self.columns.model())];
+        let names = self.lanes().map(|lane| fit(&lanes[lane].name, wide));
+        heads.extend(names.map(|name| Column::number(name, wide)));
+        if bar > 0 {
+            let lane = lanes.get(state.lane).map_or("", |lane| &lane.name);
+            heads.push(Column::text(fit(&format!("what {lane} is for"), bar), bar));
         }
-        cells
-    };
-    Grid {
-        columns: heads,
-        rows: state.order.iter().enumerate().map(line).collect(),
-        selected: (!state.order.is_empty()).then_some(state.row),
-        column: Some(1 + state.lane - columns.first.min(state.lane)),
-        skip: 0,
+        heads
+    }
+
+    fn grid(&self, model: &Model) -> Grid {
+        let state = &model.bills;
+        let selected = state.row - self.first.min(state.row);
+        let line = |(place, row): (usize, &Row)| {
+            let mut cells = vec![model_cell(row, &self.columns, place == selected)];
+            cells.extend(self.lanes().map(|lane| match &row.cells[lane].price {
+                Ok(price) => Cell::new(price.shown.clone()),
+                Err(_) => Cell::of("-", Role::Dim),
+            }));
+            if self.columns.bar > 0 {
+                cells.push(Cell::new(""));
+            }
+            cells
+        };
+        Grid {
+            columns: self.heads(state),
+            rows: self.rows(state).enumerate().map(line).collect(),
+            selected: Some(selected),
+            column: Some(1 + state.lane - self.columns.first.min(state.lane)),
+            skip: 0,
+        }
+    }
+
+    /// The bar of every row, for the selected lane.
+    fn bars(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
+        let Columns { lane, count, bar, .. } = self.columns;
+        let skip = 2 + self.columns.model() + count * (lane + 1);
+        let x = area.x + u16::try_from(skip).unwrap_or(u16::MAX);
+        let wide = u16::try_from(bar).unwrap_or(0).min(area.right().saturating_sub(x));
+        for (y, row) in (area.y + 1..area.bottom()).zip(self.rows(&model.bills)) {
+            let cell = row.cells.get(model.bills.lane);
+            let Some(shares) = cell.and_then(|cell| cell.shares) else { continue };
+            let line = Line::from(bar::spans(&model.theme, &shares, usize::from(wide)));
+            frame.buffer_mut().set_line(x, y, &line, wide);
+        }
     }
 }
 
@@ -375,22 +426,4 @@ fn model_cell(row: &Row, columns: &Columns, selected: bool) -> Cell {
     };
     let grain = pad(row.granularity.name(), 6, false);
     Cell::of(format!("{name} {grain} {}", fit(&row.currency, 4)), role)
-}
-
-/// The bar of every row in sight, for the selected lane.
-fn bars(frame: &mut Frame<'_>, area: Rect, model: &Model, held: &Held, columns: &Columns) {
-    let state = &model.bills;
-    let height = usize::from(area.height.saturating_sub(1));
-    let first = grid::offset(state.row, state.order.len(), height);
-    let skip = 2 + columns.model() + columns.count * (columns.lane + 1);
-    let x = area.x + u16::try_from(skip).unwrap_or(u16::MAX);
-    for (line, at) in state.order.iter().skip(first).take(height).enumerate() {
-        let cell = held.figures.rows[*at].cells.get(state.lane);
-        let Some(shares) = cell.and_then(|cell| cell.shares) else { continue };
-        let y = area.y + 1 + u16::try_from(line).unwrap_or(0);
-        let wide = u16::try_from(columns.bar).unwrap_or(0).min(area.right().saturating_sub(x));
-        let spans = bar::spans(&model.theme, &shares, usize::from(wide));
-        let place = Rect { x, y, width: wide, height: 1 };
-        frame.render_widget(Paragraph::new(Line::from(spans)), place);
-    }
 }

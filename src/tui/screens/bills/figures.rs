@@ -23,6 +23,8 @@ pub struct Figures {
     pub workloads: Vec<String>,
     /// The largest peak of memory of what is shown.
     pub peak: Option<Bytes>,
+    /// How many invocations are shown, over all lanes.
+    pub invocations: u64,
 }
 
 /// A column.
@@ -105,9 +107,10 @@ impl Figures {
                 workloads.push(workload.clone());
             }
         }
-        let groups = lanes.iter().filter_map(|lane| lane.group.as_ref().ok());
-        let peak = groups.filter_map(|group| group.peak).max();
-        Self { rows, lanes, workloads, peak }
+        let groups = || lanes.iter().filter_map(|lane| lane.group.as_ref().ok());
+        let peak = groups().filter_map(|group| group.peak).max();
+        let invocations = groups().map(|group| group.invocations).sum();
+        Self { rows, lanes, workloads, peak, invocations }
     }
 }
 
@@ -219,6 +222,12 @@ fn price(summary: &Summary, group: &Group, at: usize, view: &View) -> Result<Mon
 #[must_use]
 pub fn mean(total: &ModelTotal, count: u64) -> Option<Money> {
     total.total.times(count).as_exact().over(&Exact::from(total.billed)).map(Money::from)
+}
+
+/// So many invocations, in words.
+#[must_use]
+pub fn counted(invocations: u64) -> String {
+    if invocations == 1 { "1 invocation".to_owned() } else { format!("{invocations} invocations") }
 }
 
 /// A month's bill as an invoice has it, anything else to four digits.

@@ -12,7 +12,11 @@
 mod desk;
 mod detail;
 mod draw;
+#[cfg(test)]
+mod drawing_tests;
 mod figures;
+#[cfg(test)]
+mod fixture;
 mod order;
 mod panel;
 mod request;

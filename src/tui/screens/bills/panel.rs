@@ -21,6 +21,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         return;
     }
     let theme = &model.theme;
+    // A filter may leave nothing that could be selected.
     let Some(detail) = &model.bills.detail else {
         return frame.render_widget(theme.panel("", false), area);
     };
@@ -89,6 +90,23 @@ impl Page<'_> {
         }
         if let Some(what) = &detail.uncertain {
             self.say(&format!("uncertain: {what}"), Role::Dim);
+        }
+        self.charged(detail);
+    }
+
+    /// Positions of the month or charges, where a line is left for them.
+    fn charged(&mut self, detail: &Detail) {
+        let currency = &detail.currency;
+        for [name, quantity, _, billable, amount] in &detail.positions {
+            let amount = amount.trim();
+            let text = format!("{name}: {quantity}, billable {billable}, {amount} {currency}");
+            self.cut(&text, Role::Text);
+        }
+        if detail.positions.is_empty() {
+            for [name, quantity, amount, share] in &detail.charges {
+                let amount = amount.trim();
+                self.cut(&format!("{name}: {quantity}, {amount} {currency}, {share}"), Role::Text);
+            }
         }
     }
 
