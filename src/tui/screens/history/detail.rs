@@ -6,8 +6,8 @@ use crate::report::compared::Compared;
 use crate::report::comparison::{SHARED, footnotes, medians};
 use crate::report::difference::NAMES;
 use crate::report::simulated::Simulated;
-use crate::report::{Cell, Column, Table, moment};
-use crate::store::{CellStats, Item, MeterSource, RecordingAbout, Size, Store, StoreError};
+use crate::report::{Cell, Column, Table, counted, moment};
+use crate::store::{Item, MeterSource, RecordingAbout, Size, Store, StoreError};
 use crate::tui::theme::Role;
 use crate::tui::widgets::bar::percent;
 use crate::tui::widgets::text::wrap;
@@ -31,14 +31,16 @@ pub enum Shown {
     Simulation(Box<Simulated>),
 }
 
-/// A recording.
+/// A recording; of its runs only what they come to, since there may be millions.
 #[derive(Debug)]
 pub struct Recording {
     about: RecordingAbout,
     size: Size,
+    bad: u64,
     unavailable: Vec<(String, String)>,
-    cells: Vec<CellStats>,
-    sources: Vec<MeterSource>,
+    medians: Table,
+    notes: Vec<String>,
+    sources: Table,
 }
 
 impl Shown {
@@ -48,13 +50,18 @@ impl Shown {
     /// When it is not there, or the database cannot be read.
     pub fn read(store: &Store, item: Item) -> Result<Self, StoreError> {
         Ok(match item {
-            Item::Recording(id) => Self::Recording(Box::new(Recording {
-                about: store.about(id)?,
-                size: store.size_of(id)?,
-                unavailable: store.unavailable_lanes(id)?,
-                cells: store.cells(id)?,
-                sources: store.meter_sources(id)?,
-            })),
+            Item::Recording(id) => {
+                let cells = store.cells(id)?;
+                Self::Recording(Box::new(Recording {
+                    about: store.about(id)?,
+                    size: store.size_of(id)?,
+                    bad: cells.iter().map(|cell| cell.bad).sum(),
+                    unavailable: store.unavailable_lanes(id)?,
+                    medians: medians(&cells),
+                    notes: footnotes(&cells, None),
+                    sources: sources(&store.meter_sources(id)?),
+                }))
+            }
             Item::Simulation(id) => Self::Simulation(Box::new(Simulated::read(store, id)?)),
         })
     }
@@ -113,13 +120,13 @@ impl Page {
 
 fn recording(page: &mut Page, it: &Recording) {
     let about = &it.about;
-    page.say(Role::Title, &format!("recording {}, {}", about.id, about.status));
     let took = lasted(about).map_or_else(
         || "; when it ended is not known".to_owned(),
         |span| format!(", took {}", crate::tui::frame::clock(span)),
     );
     let took = if about.status == "running" { String::new() } else { took };
-    page.pair("begun", &format!("{} UTC{took}", moment(&about.started_at)));
+    let begun = moment(&about.started_at);
+    page.pair("status", &format!("{}; begun {begun} UTC{took}", about.status));
     if let Some(label) = &about.label {
         page.pair("label", label);
     }
@@ -130,18 +137,18 @@ fn recording(page: &mut Page, it: &Recording) {
     for (lane, reason) in &it.unavailable {
         page.say(Role::Warn, &format!("lane {lane} could not run: {reason}"));
     }
-    if it.cells.is_empty() {
+    if it.medians.is_empty() {
         page.say(Role::Dim, "it has no cells: nothing was run");
         return;
     }
     page.title("its cells: times and counts are medians of what ended well");
-    page.table(&medians(&it.cells), SHARED);
-    for note in footnotes(&it.cells, None) {
-        page.say(Role::Dim, &note);
+    page.table(&it.medians, SHARED);
+    for note in &it.notes {
+        page.say(Role::Dim, note);
     }
     if !it.sources.is_empty() {
         page.title("where its figures come from");
-        let text = sources(&it.sources).wrapped(page.width);
+        let text = it.sources.wrapped(page.width);
         for line in text.lines() {
             page.lines.push(Told { role: Role::Text, text: line.to_owned() });
         }
@@ -149,15 +156,14 @@ fn recording(page: &mut Page, it: &Recording) {
 }
 
 fn holds(it: &Recording) -> String {
-    let bad: u64 = it.cells.iter().map(|cell| cell.bad).sum();
-    let failed = if bad > 0 { format!(" ({bad} failed)") } else { String::new() };
+    let failed = if it.bad > 0 { format!(" ({} failed)", it.bad) } else { String::new() };
     let count =
         |count: i64, name: &str| format!("{count} {name}{}", if count == 1 { "" } else { "s" });
     format!(
         "{}{failed}, {}, {}",
-        count(it.size.invocations, "invocation"),
-        count(it.size.samples, "sample"),
-        count(it.size.simulations, "simulation")
+        counted(it.size.invocations, "invocation"),
+        counted(it.size.samples, "sample"),
+        counted(it.size.simulations, "simulation")
     )
 }
 

@@ -5,15 +5,17 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::list::{Lists, Row};
-use super::{State, Told};
-use crate::report::moment;
+use super::Told;
+use super::list::{Lists, Row, Widths};
+use crate::report::{counted, moment};
 use crate::store::Item;
+use crate::tui::action::Action;
 use crate::tui::frame::parts;
 use crate::tui::model::Model;
+use crate::tui::screens::Screen;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::grid::{Cell, Column, Grid, offset};
-use crate::tui::widgets::text::{fit, width, wrap};
+use crate::tui::widgets::text::{fit, wrap};
 
 /// Terminals so wide have the details beside the list.
 const WIDE: u16 = 140;
@@ -98,7 +100,7 @@ fn list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let Some(lists) = state.lists.as_ref().filter(|_| !state.visible.is_empty()) else {
-        let (text, role) = empty(state);
+        let (text, role) = empty(model);
         let lines = wrap(&text, usize::from(inner.width).saturating_sub(2));
         let style = model.theme.style(role);
         let lines: Vec<Line<'_>> = lines
@@ -130,29 +132,35 @@ fn title(model: &Model) -> String {
 }
 
 /// What stands where no rows do.
-fn empty(state: &State) -> (String, Role) {
+fn empty(model: &Model) -> (String, Role) {
+    let state = &model.history;
     match (&state.lists, &state.problem) {
         (None, None) => ("reading the database".to_owned(), Role::Dim),
         (None, Some(reason)) => (reason.clone(), Role::Bad),
         (Some(lists), _) if lists.rows.is_empty() => {
-            ("nothing has been recorded yet: r on screen 1 records".to_owned(), Role::Dim)
+            let key = model.keymap.key_of(Action::Start, Screen::Live).unwrap_or_default();
+            (format!("nothing has been recorded yet: {key} on the live screen records"), Role::Dim)
         }
-        (Some(_), _) => (format!("none has `{}`; esc shows all again", state.words), Role::Dim),
+        (Some(_), _) => {
+            let key = model.keymap.key_of(Action::Back, model.screen).unwrap_or_default();
+            (format!("none has `{}`; {key} shows all again", state.words), Role::Dim)
+        }
     }
 }
 
+/// Narrowest column of names.
+const NAMES: usize = 5;
+
 /// Widths of the columns that share what the others leave: label, lanes, and
-/// workloads or models.
-fn shares(lists: &Lists, rows: &[&Row], room: usize) -> [usize; 3] {
-    // Signs, number, time, status, runs, failed, and the gaps between all nine.
-    let rest = room.saturating_sub(2 + 5 + 16 + 11 + 6 + 6 + 10);
-    let widest = |of: fn(&Row) -> usize| rows.iter().map(|row| of(row)).max().unwrap_or(0);
-    let labelled = lists.rows.iter().any(|row| !row.label.is_empty());
-    let label = if labelled { widest(|row| width(&row.label)).clamp(5, 30) } else { 5 };
-    let lanes = widest(|row| width(&row.lanes)).clamp(5, 40);
-    let label = label.min(rest / 3);
-    let lanes = lanes.min((rest - label) / 2);
-    [label, lanes, rest.saturating_sub(label + lanes)]
+/// workloads or models. Where not all fits, the widest give way.
+fn shares(widths: &Widths, used: usize, room: usize) -> [usize; 3] {
+    let room = room.saturating_sub(used);
+    let mut shares = [widths.label, widths.lanes, widths.of].map(|it| it.max(NAMES));
+    while shares.iter().sum::<usize>() > room.max(3 * NAMES) {
+        let Some(widest) = shares.iter_mut().max() else { break };
+        *widest -= 1;
+    }
+    shares
 }
 
 fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
@@ -166,17 +174,22 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
         .take(height)
         .filter_map(|at| lists.rows.get(*at))
         .collect();
-    let [label, lanes, of] = shares(lists, &rows, usize::from(area.width));
+    let widths = &lists.widths;
+    let (number, status, runs) = (widths.number.max(3), widths.status.max(6), widths.runs.max(4));
+    // Signs, the moment, `failed`, and the gaps between all nine.
+    let used = 2 + number + 16 + status + runs + 6 + 10;
+    let [label, lanes, of] = shares(widths, used, usize::from(area.width));
+    let long = "workloads / models";
     let columns = vec![
         Column::text("", 2),
-        Column::number("no.", 5),
+        Column::number("no.", number),
         Column::text("begun (UTC)", 16),
-        Column::text("status", 11),
-        Column::number("runs", 6),
+        Column::text("status", status),
+        Column::number("runs", runs),
         Column::number("failed", 6),
         Column::text("label", label),
         Column::text("lanes", lanes),
-        Column::text("workloads / models", of).growing(),
+        Column::text(if of < long.len() { "workloads" } else { long }, of).growing(),
     ];
     let cells = |row: &&Row| {
         let status = Cell::of(row.status.clone(), role(&row.status));
@@ -246,7 +259,7 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         }
         Some((Ok(_), told)) => {
             let first = state.scroll.min(told.len().saturating_sub(height));
-            title = placed(title, first, height, told.len());
+            title = placed(model, title, first, height, told.len());
             let shown = told.iter().skip(first).take(height);
             lines.extend(
                 shown.map(|Told { role, text }| styled(&model.theme, *role, &fit(text, room))),
@@ -260,11 +273,15 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-fn placed(title: String, first: usize, height: usize, all: usize) -> String {
+/// What can be done with the item, and which of its lines are in sight.
+fn placed(model: &Model, title: String, first: usize, height: usize, all: usize) -> String {
+    let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
+    let title = format!("{title}, {} opens it", key(Action::Enter));
     if all <= height {
         return title;
     }
-    format!("{title} {}-{} of {all}, tab scrolls", first + 1, (first + height).min(all))
+    let last = (first + height).min(all);
+    format!("{title}; {}-{last} of {all}, {} scrolls", first + 1, key(Action::NextPanel))
 }
 
 fn styled(theme: &Theme, role: Role, text: &str) -> Line<'static> {

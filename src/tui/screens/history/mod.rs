@@ -282,9 +282,14 @@ fn open(model: &mut Model) -> Vec<Effect> {
         Item::Recording(id) => {
             model.opened = Some(id);
             let effects = go(model, Screen::Bills);
-            model.say(format!(
-                "recording {id} is open: 2 bills, 3 timeline; esc in history closes it"
-            ));
+            let key = |action| model.keymap.key_of(action, Screen::History).unwrap_or_default();
+            let text = format!(
+                "recording {id} is open: {} bills, {} timeline; {} in history closes it",
+                key(Action::Go(Screen::Bills)),
+                key(Action::Go(Screen::Timeline)),
+                key(Action::Back)
+            );
+            model.say(text);
             effects
         }
         Item::Simulation(_) => {

@@ -188,7 +188,7 @@ fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {
     assert_eq!(numbers(&model), ["1", "2", "s1"], "by label, those without one last");
     assert_eq!(model.history.cursor, 1, "the selection stays on recording 2");
     key(&mut model, &mut desk, "S");
-    assert_eq!(numbers(&model), ["s1", "2", "1"]);
+    assert_eq!(numbers(&model), ["2", "s1", "1"], "equals stay newest first");
     key(&mut model, &mut desk, "/");
     for letter in ["Q", "u", "i", "e", "t"] {
         key(&mut model, &mut desk, letter);
