@@ -100,7 +100,7 @@ impl Page {
 
     /// A label, and what it says beside it.
     fn pair(&mut self, label: &str, text: &str) {
-        const LABEL: usize = 9;
+        const LABEL: usize = 10;
         let room = self.width.saturating_sub(LABEL).max(1);
         for (at, line) in wrap(text, room).into_iter().enumerate() {
             let label = if at == 0 { label } else { "" };
@@ -211,7 +211,10 @@ fn plan(plan: &Value) -> String {
     };
     let parts = [
         match number("runs") {
-            Some(runs) => Some(format!("{runs} runs of each cell")),
+            Some(runs) => {
+                let runs = counted(i64::try_from(runs).unwrap_or(i64::MAX), "run");
+                Some(format!("{runs} of each cell"))
+            }
             None => plan.is_object().then(|| "until stopped".to_owned()),
         }
         .filter(|_| plan.get("runs").is_some()),
@@ -277,20 +280,73 @@ fn sources(all: &[MeterSource]) -> Table {
 }
 
 fn simulation(page: &mut Page, it: &Simulated) {
-    for (at, line) in it.heading().iter().enumerate() {
-        page.say(if at == 0 { Role::Title } else { Role::Text }, line);
+    let info = &it.info;
+    page.pair("made", &format!("{} UTC", moment(&info.created_at)));
+    if let Some(label) = &info.label {
+        page.pair("label", label);
     }
-    page.title("price models");
-    page.table(&it.models, 1);
-    for (title, _, table) in it.tables.iter().filter(|(_, _, table)| !table.is_empty()) {
-        page.title(title);
-        page.table(table, 2);
+    let recordings = &info.recordings;
+    page.pair(
+        "of",
+        &format!("recording {recordings}, {}", counted(info.invocations, "invocation")),
+    );
+    let options: Value = serde_json::from_str(&it.options).unwrap_or(Value::Null);
+    page.pair("asked for", &asked(&options));
+    for (at, (title, _, table)) in it.tables.iter().enumerate() {
+        if !table.is_empty() {
+            page.title(title);
+            // With the charge, position or part, where there is one.
+            page.table(table, if at == 0 { 2 } else { 3 });
+        }
     }
     page.lines.push(Told { role: Role::Text, text: String::new() });
     let digits = Some("mean / M: mean bill of a million; amounts to 6 digits");
     for note in [it.cut(), digits, it.plain()].into_iter().flatten() {
         page.say(Role::Dim, note);
     }
+    page.title("price models");
+    page.table(&it.models, 1);
+    let terms = options.get("terms").and_then(Value::as_object).into_iter().flatten();
+    for (at, (model, terms)) in terms.enumerate() {
+        if at == 0 {
+            page.title("their terms");
+        }
+        page.say(Role::Text, &format!("{model}: {}", terms.as_str().unwrap_or_default()));
+    }
+}
+
+/// What a simulation was asked for, other than all of it at list prices.
+fn asked(options: &Value) -> String {
+    let names = |key: &str| {
+        let names: Vec<&str> =
+            options.get(key)?.as_array()?.iter().filter_map(Value::as_str).collect();
+        (!names.is_empty()).then(|| format!("only {key} {}", names.join(" ")))
+    };
+    let what_if = options.get("what_if").and_then(Value::as_object);
+    let what_if = what_if.filter(|it| !it.is_empty()).map(|it| {
+        let set: Vec<String> =
+            it.iter().map(|(meter, value)| format!("{meter} = {value}")).collect();
+        format!("what if {}", set.join(", "))
+    });
+    let month = options.get("per_month").and_then(Value::as_str);
+    let parts = [
+        names("lanes"),
+        names("workloads"),
+        options.get("start").and_then(Value::as_str).map(|start| format!("only {start} starts")),
+        what_if,
+        month.map(|requests| format!("a month of {requests} requests")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "all of it, at list prices".to_owned() } else { parts.join(", ") }
+}
+
+/// An item as a text of that width.
+///
+/// # Errors
+/// As [`Shown::read`].
+pub fn text(store: &Store, item: Item, width: usize) -> Result<String, StoreError> {
+    let lines = Shown::read(store, item)?.lines(width);
+    Ok(lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n"))
 }
 
 /// A comparison as a text of that width.

@@ -155,7 +155,10 @@ const NAMES: usize = 5;
 /// workloads or models. Where not all fits, the widest give way.
 fn shares(widths: &Widths, used: usize, room: usize) -> [usize; 3] {
     let room = room.saturating_sub(used);
-    let mut shares = [widths.label, widths.lanes, widths.of].map(|it| it.max(NAMES));
+    let mut shares = [widths.label, widths.lanes.max(NAMES), widths.of.max(NAMES)];
+    if widths.label > 0 {
+        shares[0] = widths.label.max(NAMES);
+    }
     while shares.iter().sum::<usize>() > room.max(3 * NAMES) {
         let Some(widest) = shares.iter_mut().max() else { break };
         *widest -= 1;
@@ -180,7 +183,7 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
     let used = 2 + number + 16 + status + runs + 6 + 10;
     let [label, lanes, of] = shares(widths, used, usize::from(area.width));
     let long = "workloads / models";
-    let columns = vec![
+    let mut columns = vec![
         Column::text("", 2),
         Column::number("no.", number),
         Column::text("begun (UTC)", 16),
@@ -191,28 +194,33 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
         Column::text("lanes", lanes),
         Column::text(if of < long.len() { "workloads" } else { long }, of).growing(),
     ];
-    let cells = |row: &&Row| {
-        let status = Cell::of(row.status.clone(), role(&row.status));
-        let bad = row.bad.map_or_else(|| "-".to_owned(), |bad| bad.to_string());
-        let bad_role = if row.bad.is_some_and(|bad| bad > 0) { Role::Bad } else { Role::Dim };
-        vec![
-            Cell::of(signs(model, row.item), Role::Key),
-            Cell::new(row.number.clone()),
-            Cell::new(moment(&row.begun).chars().take(16).collect::<String>()),
-            status,
-            Cell::new(row.invocations.to_string()),
-            Cell::of(bad, bad_role),
-            Cell::new(fit(&row.label, label)),
-            Cell::new(fit(&row.lanes, lanes)),
-            Cell::new(fit(&row.short(), of)),
-        ]
-    };
-    Grid {
-        columns,
-        rows: rows.iter().map(cells).collect(),
-        selected: Some(state.cursor - first),
-        ..Grid::default()
+    let mut rows: Vec<Vec<Cell>> =
+        rows.iter().map(|row| cells(model, row, [label, lanes, of])).collect();
+    // A column of nothing tells nothing.
+    if widths.label == 0 {
+        columns.remove(LABEL);
+        rows.iter_mut().for_each(|row| drop(row.remove(LABEL)));
     }
+    Grid { columns, rows, selected: Some(state.cursor - first), ..Grid::default() }
+}
+
+/// The place of the label among the columns.
+const LABEL: usize = 6;
+
+fn cells(model: &Model, row: &Row, [label, lanes, of]: [usize; 3]) -> Vec<Cell> {
+    let bad = row.bad.map_or_else(|| "-".to_owned(), |bad| bad.to_string());
+    let bad_role = if row.bad.is_some_and(|bad| bad > 0) { Role::Bad } else { Role::Dim };
+    vec![
+        Cell::of(signs(model, row.item), Role::Key),
+        Cell::new(row.number.clone()),
+        Cell::new(moment(&row.begun).chars().take(16).collect::<String>()),
+        Cell::of(row.status.clone(), role(&row.status)),
+        Cell::new(row.invocations.to_string()),
+        Cell::of(bad, bad_role),
+        Cell::new(fit(&row.label, label)),
+        Cell::new(fit(&row.lanes, lanes)),
+        Cell::new(fit(&row.short(), of)),
+    ]
 }
 
 /// Whether it is open, and whether it is marked.
@@ -246,18 +254,18 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     }
     let height = usize::from(area.height.saturating_sub(2)).saturating_sub(lines.len());
     let selected = state.selected().map(|row| row.item);
-    let known = state.detail.as_ref().filter(|detail| Some(detail.item) == selected);
+    let known = state.detail.as_ref().filter(|detail| Some(detail.row.item) == selected);
     let mut title = selected.map_or_else(|| "details".to_owned(), |item| item.to_string());
-    match known.map(|detail| (&detail.result, &detail.lines)) {
+    match known.map(|detail| &detail.result) {
         None if selected.is_some() => {
             lines.push(Line::from(Span::styled(" reading", style(Role::Dim))));
         }
         None => {}
-        Some((Err(reason), _)) => {
+        Some(Err(reason)) => {
             let text = wrap(reason, room);
             lines.extend(text.iter().map(|line| styled(&model.theme, Role::Bad, line)));
         }
-        Some((Ok(_), told)) => {
+        Some(Ok(told)) => {
             let first = state.scroll.min(told.len().saturating_sub(height));
             title = placed(model, title, first, height, told.len());
             let shown = told.iter().skip(first).take(height);
@@ -296,7 +304,8 @@ fn database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let room = usize::from(inner.width).saturating_sub(2);
     let mut texts = vec![model.settings.database.display().to_string()];
     if let Some(lists) = &model.history.lists {
-        texts.push(format!("{} recordings, {} simulations", lists.recordings, lists.simulations));
+        let recordings = counted(lists.recordings, "recording");
+        texts.push(format!("{recordings}, {}", counted(lists.simulations, "simulation")));
         if let Some(size) = lists.size {
             let free = lists.free.filter(|free| free.0 > 0);
             let free = free.map_or_else(String::new, |free| {

@@ -196,13 +196,17 @@ const fn sign(theme: &Theme, mark: Mark) -> (&'static str, Role) {
 fn draw_selected(frame: &mut Frame<'_>, area: Rect, model: &Model, row: Option<&Row>) {
     let theme = &model.theme;
     let room = usize::from(area.width.saturating_sub(4));
-    let title = row.map_or_else(String::new, |row| format!("{}: {}", row.check, row.mark.word()));
+    let title = row
+        .map_or_else(|| "no line".to_owned(), |row| format!("{}: {}", row.check, row.mark.word()));
     let block = theme.panel(fit(&title, usize::from(area.width).saturating_sub(6)), false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let Some(row) = row else { return };
     let mut texts: Vec<(String, Role)> =
         wrap(&row.found, room).into_iter().map(|line| (line, Role::Text)).collect();
+    if row.mark == Mark::Looking {
+        texts.push(("it is being looked at".to_owned(), Role::Dim));
+    }
     if !row.fix.is_empty() {
         let fix = format!("what to do: {}", row.fix);
         texts.extend(wrap(&fix, room).into_iter().map(|line| (line, Role::Warn)));
