@@ -18,4 +18,4 @@ pub use rows::RowWriter;
 pub use table::{Cell, Column, Format, Table, terminal_width};
 pub use totals::{footnotes, totals};
 pub use waste::waste;
-pub use words::{few, moment, what_goes};
+pub use words::{counted, few, moment, what_goes};

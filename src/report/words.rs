@@ -19,6 +19,12 @@ pub fn few(names: &str) -> String {
     format!("{} and {} more", all[..SHOWN].join(" "), all.len() - SHOWN)
 }
 
+/// `1 simulation`, `2 simulations`.
+#[must_use]
+pub fn counted(count: i64, name: &str) -> String {
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
 /// What goes with a deletion: `1 recording, 20 invocations and 2 simulations`.
 #[must_use]
 pub fn what_goes(extent: &Extent) -> String {
@@ -31,7 +37,7 @@ pub fn what_goes(extent: &Extent) -> String {
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
-    .map(|(count, name)| format!("{count} {name}{}", if count == 1 { "" } else { "s" }))
+    .map(|(count, name)| counted(count, name))
     .collect();
     match parts.split_last() {
         Some((last, [])) => last.clone(),

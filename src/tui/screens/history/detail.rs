@@ -6,8 +6,8 @@ use crate::report::compared::Compared;
 use crate::report::comparison::{SHARED, footnotes, medians};
 use crate::report::difference::NAMES;
 use crate::report::simulated::Simulated;
-use crate::report::{Cell, Column, Table, moment};
-use crate::store::{CellStats, Item, MeterSource, RecordingAbout, Size, Store, StoreError};
+use crate::report::{Cell, Column, Table, counted, moment};
+use crate::store::{Item, MeterSource, RecordingAbout, Size, Store, StoreError};
 use crate::tui::theme::Role;
 use crate::tui::widgets::bar::percent;
 use crate::tui::widgets::text::wrap;
@@ -31,14 +31,16 @@ pub enum Shown {
     Simulation(Box<Simulated>),
 }
 
-/// A recording.
+/// A recording; of its runs only what they come to, since there may be millions.
 #[derive(Debug)]
 pub struct Recording {
     about: RecordingAbout,
     size: Size,
+    bad: u64,
     unavailable: Vec<(String, String)>,
-    cells: Vec<CellStats>,
-    sources: Vec<MeterSource>,
+    medians: Table,
+    notes: Vec<String>,
+    sources: Table,
 }
 
 impl Shown {
@@ -48,13 +50,18 @@ impl Shown {
     /// When it is not there, or the database cannot be read.
     pub fn read(store: &Store, item: Item) -> Result<Self, StoreError> {
         Ok(match item {
-            Item::Recording(id) => Self::Recording(Box::new(Recording {
-                about: store.about(id)?,
-                size: store.size_of(id)?,
-                unavailable: store.unavailable_lanes(id)?,
-                cells: store.cells(id)?,
-                sources: store.meter_sources(id)?,
-            })),
+            Item::Recording(id) => {
+                let cells = store.cells(id)?;
+                Self::Recording(Box::new(Recording {
+                    about: store.about(id)?,
+                    size: store.size_of(id)?,
+                    bad: cells.iter().map(|cell| cell.bad).sum(),
+                    unavailable: store.unavailable_lanes(id)?,
+                    medians: medians(&cells),
+                    notes: footnotes(&cells, None),
+                    sources: sources(&store.meter_sources(id)?),
+                }))
+            }
             Item::Simulation(id) => Self::Simulation(Box::new(Simulated::read(store, id)?)),
         })
     }
@@ -93,7 +100,7 @@ impl Page {
 
     /// A label, and what it says beside it.
     fn pair(&mut self, label: &str, text: &str) {
-        const LABEL: usize = 9;
+        const LABEL: usize = 10;
         let room = self.width.saturating_sub(LABEL).max(1);
         for (at, line) in wrap(text, room).into_iter().enumerate() {
             let label = if at == 0 { label } else { "" };
@@ -113,13 +120,13 @@ impl Page {
 
 fn recording(page: &mut Page, it: &Recording) {
     let about = &it.about;
-    page.say(Role::Title, &format!("recording {}, {}", about.id, about.status));
     let took = lasted(about).map_or_else(
         || "; when it ended is not known".to_owned(),
         |span| format!(", took {}", crate::tui::frame::clock(span)),
     );
     let took = if about.status == "running" { String::new() } else { took };
-    page.pair("begun", &format!("{} UTC{took}", moment(&about.started_at)));
+    let begun = moment(&about.started_at);
+    page.pair("status", &format!("{}; begun {begun} UTC{took}", about.status));
     if let Some(label) = &about.label {
         page.pair("label", label);
     }
@@ -130,18 +137,18 @@ fn recording(page: &mut Page, it: &Recording) {
     for (lane, reason) in &it.unavailable {
         page.say(Role::Warn, &format!("lane {lane} could not run: {reason}"));
     }
-    if it.cells.is_empty() {
+    if it.medians.is_empty() {
         page.say(Role::Dim, "it has no cells: nothing was run");
         return;
     }
     page.title("its cells: times and counts are medians of what ended well");
-    page.table(&medians(&it.cells), SHARED);
-    for note in footnotes(&it.cells, None) {
-        page.say(Role::Dim, &note);
+    page.table(&it.medians, SHARED);
+    for note in &it.notes {
+        page.say(Role::Dim, note);
     }
     if !it.sources.is_empty() {
         page.title("where its figures come from");
-        let text = sources(&it.sources).wrapped(page.width);
+        let text = it.sources.wrapped(page.width);
         for line in text.lines() {
             page.lines.push(Told { role: Role::Text, text: line.to_owned() });
         }
@@ -149,15 +156,14 @@ fn recording(page: &mut Page, it: &Recording) {
 }
 
 fn holds(it: &Recording) -> String {
-    let bad: u64 = it.cells.iter().map(|cell| cell.bad).sum();
-    let failed = if bad > 0 { format!(" ({bad} failed)") } else { String::new() };
+    let failed = if it.bad > 0 { format!(" ({} failed)", it.bad) } else { String::new() };
     let count =
         |count: i64, name: &str| format!("{count} {name}{}", if count == 1 { "" } else { "s" });
     format!(
         "{}{failed}, {}, {}",
-        count(it.size.invocations, "invocation"),
-        count(it.size.samples, "sample"),
-        count(it.size.simulations, "simulation")
+        counted(it.size.invocations, "invocation"),
+        counted(it.size.samples, "sample"),
+        counted(it.size.simulations, "simulation")
     )
 }
 
@@ -205,7 +211,10 @@ fn plan(plan: &Value) -> String {
     };
     let parts = [
         match number("runs") {
-            Some(runs) => Some(format!("{runs} runs of each cell")),
+            Some(runs) => {
+                let runs = counted(i64::try_from(runs).unwrap_or(i64::MAX), "run");
+                Some(format!("{runs} of each cell"))
+            }
             None => plan.is_object().then(|| "until stopped".to_owned()),
         }
         .filter(|_| plan.get("runs").is_some()),
@@ -271,20 +280,73 @@ fn sources(all: &[MeterSource]) -> Table {
 }
 
 fn simulation(page: &mut Page, it: &Simulated) {
-    for (at, line) in it.heading().iter().enumerate() {
-        page.say(if at == 0 { Role::Title } else { Role::Text }, line);
+    let info = &it.info;
+    page.pair("made", &format!("{} UTC", moment(&info.created_at)));
+    if let Some(label) = &info.label {
+        page.pair("label", label);
     }
-    page.title("price models");
-    page.table(&it.models, 1);
-    for (title, _, table) in it.tables.iter().filter(|(_, _, table)| !table.is_empty()) {
-        page.title(title);
-        page.table(table, 2);
+    let recordings = &info.recordings;
+    page.pair(
+        "of",
+        &format!("recording {recordings}, {}", counted(info.invocations, "invocation")),
+    );
+    let options: Value = serde_json::from_str(&it.options).unwrap_or(Value::Null);
+    page.pair("asked for", &asked(&options));
+    for (at, (title, _, table)) in it.tables.iter().enumerate() {
+        if !table.is_empty() {
+            page.title(title);
+            // With the charge, position or part, where there is one.
+            page.table(table, if at == 0 { 2 } else { 3 });
+        }
     }
     page.lines.push(Told { role: Role::Text, text: String::new() });
     let digits = Some("mean / M: mean bill of a million; amounts to 6 digits");
     for note in [it.cut(), digits, it.plain()].into_iter().flatten() {
         page.say(Role::Dim, note);
     }
+    page.title("price models");
+    page.table(&it.models, 1);
+    let terms = options.get("terms").and_then(Value::as_object).into_iter().flatten();
+    for (at, (model, terms)) in terms.enumerate() {
+        if at == 0 {
+            page.title("their terms");
+        }
+        page.say(Role::Text, &format!("{model}: {}", terms.as_str().unwrap_or_default()));
+    }
+}
+
+/// What a simulation was asked for, other than all of it at list prices.
+fn asked(options: &Value) -> String {
+    let names = |key: &str| {
+        let names: Vec<&str> =
+            options.get(key)?.as_array()?.iter().filter_map(Value::as_str).collect();
+        (!names.is_empty()).then(|| format!("only {key} {}", names.join(" ")))
+    };
+    let what_if = options.get("what_if").and_then(Value::as_object);
+    let what_if = what_if.filter(|it| !it.is_empty()).map(|it| {
+        let set: Vec<String> =
+            it.iter().map(|(meter, value)| format!("{meter} = {value}")).collect();
+        format!("what if {}", set.join(", "))
+    });
+    let month = options.get("per_month").and_then(Value::as_str);
+    let parts = [
+        names("lanes"),
+        names("workloads"),
+        options.get("start").and_then(Value::as_str).map(|start| format!("only {start} starts")),
+        what_if,
+        month.map(|requests| format!("a month of {requests} requests")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "all of it, at list prices".to_owned() } else { parts.join(", ") }
+}
+
+/// An item as a text of that width.
+///
+/// # Errors
+/// As [`Shown::read`].
+pub fn text(store: &Store, item: Item, width: usize) -> Result<String, StoreError> {
+    let lines = Shown::read(store, item)?.lines(width);
+    Ok(lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n"))
 }
 
 /// A comparison as a text of that width.

@@ -5,15 +5,17 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::list::{Lists, Row};
-use super::{State, Told};
-use crate::report::moment;
+use super::Told;
+use super::list::{Lists, Row, Widths};
+use crate::report::{counted, moment};
 use crate::store::Item;
+use crate::tui::action::Action;
 use crate::tui::frame::parts;
 use crate::tui::model::Model;
+use crate::tui::screens::Screen;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::grid::{Cell, Column, Grid, offset};
-use crate::tui::widgets::text::{fit, width, wrap};
+use crate::tui::widgets::text::{fit, wrap};
 
 /// Terminals so wide have the details beside the list.
 const WIDE: u16 = 140;
@@ -98,7 +100,7 @@ fn list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let Some(lists) = state.lists.as_ref().filter(|_| !state.visible.is_empty()) else {
-        let (text, role) = empty(state);
+        let (text, role) = empty(model);
         let lines = wrap(&text, usize::from(inner.width).saturating_sub(2));
         let style = model.theme.style(role);
         let lines: Vec<Line<'_>> = lines
@@ -130,29 +132,38 @@ fn title(model: &Model) -> String {
 }
 
 /// What stands where no rows do.
-fn empty(state: &State) -> (String, Role) {
+fn empty(model: &Model) -> (String, Role) {
+    let state = &model.history;
     match (&state.lists, &state.problem) {
         (None, None) => ("reading the database".to_owned(), Role::Dim),
         (None, Some(reason)) => (reason.clone(), Role::Bad),
         (Some(lists), _) if lists.rows.is_empty() => {
-            ("nothing has been recorded yet: r on screen 1 records".to_owned(), Role::Dim)
+            let key = model.keymap.key_of(Action::Start, Screen::Live).unwrap_or_default();
+            (format!("nothing has been recorded yet: {key} on the live screen records"), Role::Dim)
         }
-        (Some(_), _) => (format!("none has `{}`; esc shows all again", state.words), Role::Dim),
+        (Some(_), _) => {
+            let key = model.keymap.key_of(Action::Back, model.screen).unwrap_or_default();
+            (format!("none has `{}`; {key} shows all again", state.words), Role::Dim)
+        }
     }
 }
 
+/// Narrowest column of names.
+const NAMES: usize = 5;
+
 /// Widths of the columns that share what the others leave: label, lanes, and
-/// workloads or models.
-fn shares(lists: &Lists, rows: &[&Row], room: usize) -> [usize; 3] {
-    // Signs, number, time, status, runs, failed, and the gaps between all nine.
-    let rest = room.saturating_sub(2 + 5 + 16 + 11 + 6 + 6 + 10);
-    let widest = |of: fn(&Row) -> usize| rows.iter().map(|row| of(row)).max().unwrap_or(0);
-    let labelled = lists.rows.iter().any(|row| !row.label.is_empty());
-    let label = if labelled { widest(|row| width(&row.label)).clamp(5, 30) } else { 5 };
-    let lanes = widest(|row| width(&row.lanes)).clamp(5, 40);
-    let label = label.min(rest / 3);
-    let lanes = lanes.min((rest - label) / 2);
-    [label, lanes, rest.saturating_sub(label + lanes)]
+/// workloads or models. Where not all fits, the widest give way.
+fn shares(widths: &Widths, used: usize, room: usize) -> [usize; 3] {
+    let room = room.saturating_sub(used);
+    let mut shares = [widths.label, widths.lanes.max(NAMES), widths.of.max(NAMES)];
+    if widths.label > 0 {
+        shares[0] = widths.label.max(NAMES);
+    }
+    while shares.iter().sum::<usize>() > room.max(3 * NAMES) {
+        let Some(widest) = shares.iter_mut().max() else { break };
+        *widest -= 1;
+    }
+    shares
 }
 
 fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
@@ -166,40 +177,50 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
         .take(height)
         .filter_map(|at| lists.rows.get(*at))
         .collect();
-    let [label, lanes, of] = shares(lists, &rows, usize::from(area.width));
-    let columns = vec![
+    let widths = &lists.widths;
+    let (number, status, runs) = (widths.number.max(3), widths.status.max(6), widths.runs.max(4));
+    // Signs, the moment, `failed`, and the gaps between all nine.
+    let used = 2 + number + 16 + status + runs + 6 + 10;
+    let [label, lanes, of] = shares(widths, used, usize::from(area.width));
+    let long = "workloads / models";
+    let mut columns = vec![
         Column::text("", 2),
-        Column::number("no.", 5),
+        Column::number("no.", number),
         Column::text("begun (UTC)", 16),
-        Column::text("status", 11),
-        Column::number("runs", 6),
+        Column::text("status", status),
+        Column::number("runs", runs),
         Column::number("failed", 6),
         Column::text("label", label),
         Column::text("lanes", lanes),
-        Column::text("workloads / models", of).growing(),
+        Column::text(if of < long.len() { "workloads" } else { long }, of).growing(),
     ];
-    let cells = |row: &&Row| {
-        let status = Cell::of(row.status.clone(), role(&row.status));
-        let bad = row.bad.map_or_else(|| "-".to_owned(), |bad| bad.to_string());
-        let bad_role = if row.bad.is_some_and(|bad| bad > 0) { Role::Bad } else { Role::Dim };
-        vec![
-            Cell::of(signs(model, row.item), Role::Key),
-            Cell::new(row.number.clone()),
-            Cell::new(moment(&row.begun).chars().take(16).collect::<String>()),
-            status,
-            Cell::new(row.invocations.to_string()),
-            Cell::of(bad, bad_role),
-            Cell::new(fit(&row.label, label)),
-            Cell::new(fit(&row.lanes, lanes)),
-            Cell::new(fit(&row.short(), of)),
-        ]
-    };
-    Grid {
-        columns,
-        rows: rows.iter().map(cells).collect(),
-        selected: Some(state.cursor - first),
-        ..Grid::default()
+    let mut rows: Vec<Vec<Cell>> =
+        rows.iter().map(|row| cells(model, row, [label, lanes, of])).collect();
+    // A column of nothing tells nothing.
+    if widths.label == 0 {
+        columns.remove(LABEL);
+        rows.iter_mut().for_each(|row| drop(row.remove(LABEL)));
     }
+    Grid { columns, rows, selected: Some(state.cursor - first), ..Grid::default() }
+}
+
+/// The place of the label among the columns.
+const LABEL: usize = 6;
+
+fn cells(model: &Model, row: &Row, [label, lanes, of]: [usize; 3]) -> Vec<Cell> {
+    let bad = row.bad.map_or_else(|| "-".to_owned(), |bad| bad.to_string());
+    let bad_role = if row.bad.is_some_and(|bad| bad > 0) { Role::Bad } else { Role::Dim };
+    vec![
+        Cell::of(signs(model, row.item), Role::Key),
+        Cell::new(row.number.clone()),
+        Cell::new(moment(&row.begun).chars().take(16).collect::<String>()),
+        Cell::of(row.status.clone(), role(&row.status)),
+        Cell::new(row.invocations.to_string()),
+        Cell::of(bad, bad_role),
+        Cell::new(fit(&row.label, label)),
+        Cell::new(fit(&row.lanes, lanes)),
+        Cell::new(fit(&row.short(), of)),
+    ]
 }
 
 /// Whether it is open, and whether it is marked.
@@ -233,20 +254,20 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     }
     let height = usize::from(area.height.saturating_sub(2)).saturating_sub(lines.len());
     let selected = state.selected().map(|row| row.item);
-    let known = state.detail.as_ref().filter(|detail| Some(detail.item) == selected);
+    let known = state.detail.as_ref().filter(|detail| Some(detail.row.item) == selected);
     let mut title = selected.map_or_else(|| "details".to_owned(), |item| item.to_string());
-    match known.map(|detail| (&detail.result, &detail.lines)) {
+    match known.map(|detail| &detail.result) {
         None if selected.is_some() => {
             lines.push(Line::from(Span::styled(" reading", style(Role::Dim))));
         }
         None => {}
-        Some((Err(reason), _)) => {
+        Some(Err(reason)) => {
             let text = wrap(reason, room);
             lines.extend(text.iter().map(|line| styled(&model.theme, Role::Bad, line)));
         }
-        Some((Ok(_), told)) => {
+        Some(Ok(told)) => {
             let first = state.scroll.min(told.len().saturating_sub(height));
-            title = placed(title, first, height, told.len());
+            title = placed(model, title, first, height, told.len());
             let shown = told.iter().skip(first).take(height);
             lines.extend(
                 shown.map(|Told { role, text }| styled(&model.theme, *role, &fit(text, room))),
@@ -260,11 +281,15 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-fn placed(title: String, first: usize, height: usize, all: usize) -> String {
+/// What can be done with the item, and which of its lines are in sight.
+fn placed(model: &Model, title: String, first: usize, height: usize, all: usize) -> String {
+    let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
+    let title = format!("{title}, {} opens it", key(Action::Enter));
     if all <= height {
         return title;
     }
-    format!("{title} {}-{} of {all}, tab scrolls", first + 1, (first + height).min(all))
+    let last = (first + height).min(all);
+    format!("{title}; {}-{last} of {all}, {} scrolls", first + 1, key(Action::NextPanel))
 }
 
 fn styled(theme: &Theme, role: Role, text: &str) -> Line<'static> {
@@ -279,7 +304,8 @@ fn database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let room = usize::from(inner.width).saturating_sub(2);
     let mut texts = vec![model.settings.database.display().to_string()];
     if let Some(lists) = &model.history.lists {
-        texts.push(format!("{} recordings, {} simulations", lists.recordings, lists.simulations));
+        let recordings = counted(lists.recordings, "recording");
+        texts.push(format!("{recordings}, {}", counted(lists.simulations, "simulation")));
         if let Some(size) = lists.size {
             let free = lists.free.filter(|free| free.0 > 0);
             let free = free.map_or_else(String::new, |free| {

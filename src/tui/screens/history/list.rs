@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use crate::report::{Cell, Column, Table, few, moment};
 use crate::store::{Filter, Item, RecordingHead, SimulationInfo, Store, StoreError, Tally};
+use crate::tui::widgets::text::width;
 use crate::units::Bytes;
 
 /// Most items that are listed.
@@ -37,11 +38,30 @@ pub struct Row {
     words: String,
 }
 
+/// The widest texts of the columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Widths {
+    /// Of numbers.
+    pub number: usize,
+    /// Of states.
+    pub status: usize,
+    /// Of counts of invocations.
+    pub runs: usize,
+    /// Of labels.
+    pub label: usize,
+    /// Of lanes.
+    pub lanes: usize,
+    /// Of workloads and models.
+    pub of: usize,
+}
+
 /// What was read.
 #[derive(Debug, Clone, Default)]
 pub struct Lists {
     /// Newest first.
     pub rows: Vec<Row>,
+    /// How wide they are.
+    pub widths: Widths,
     /// All recordings there are.
     pub recordings: i64,
     /// All simulations there are.
@@ -185,6 +205,20 @@ impl Row {
     }
 }
 
+impl Widths {
+    fn of(rows: &[Row]) -> Self {
+        let widest = |text: fn(&Row) -> usize| rows.iter().map(text).max().unwrap_or(0);
+        Self {
+            number: widest(|row| row.number.len()),
+            status: widest(|row| row.status.len()),
+            runs: widest(|row| row.invocations.to_string().len()),
+            label: widest(|row| width(&row.label)),
+            lanes: widest(|row| width(&row.lanes)),
+            of: widest(|row| width(&row.short())),
+        }
+    }
+}
+
 impl Lists {
     /// Reads the newest of both. Counts of what is over are taken from `known`.
     ///
@@ -205,7 +239,8 @@ impl Lists {
         rows.truncate(LIMIT as usize);
         let size = std::fs::metadata(store.path()).ok().map(|file| Bytes(file.len()));
         let free = store.free_bytes().ok().map(Bytes);
-        Ok(Self { rows, recordings, simulations, size, free })
+        let widths = Widths::of(&rows);
+        Ok(Self { rows, widths, recordings, simulations, size, free })
     }
 
     /// What was counted of a recording that had ended by then.

@@ -32,7 +32,7 @@ use crate::tui::screens::Screen;
 use crate::tui::update::go;
 use crate::tui::widgets::grid;
 use crate::units::Nanos;
-use detail::{Shown, Told};
+use detail::Told;
 use list::{Lists, Row, Sort};
 
 /// What help says of the figures.
@@ -78,7 +78,7 @@ pub struct State {
     looking: Option<Item>,
     /// First line of the details in sight.
     scroll: usize,
-    /// The simulation to be shown above once it is read.
+    /// The simulation to be read above the screen.
     opening: Option<Item>,
     /// What is being compared.
     comparing: Option<(Item, Item)>,
@@ -103,11 +103,9 @@ struct Reading {
 /// What is known of one item.
 #[derive(Debug)]
 struct Detail {
-    item: Item,
     /// What its row said when it was asked for.
     row: Row,
-    result: Result<Arc<Shown>, String>,
-    lines: Vec<Told>,
+    result: Result<Vec<Told>, String>,
     /// The width that the lines are made for.
     width: usize,
     at: Nanos,
@@ -160,7 +158,6 @@ fn read(model: &mut Model) -> Vec<Effect> {
 
 /// Some time went by.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
-    arrange_details(model);
     let mut effects = if list_is_due(model) { read(model) } else { Vec::new() };
     effects.extend(look(model));
     effects
@@ -185,28 +182,18 @@ fn rested(now: Nanos, at: Nanos, took: Nanos) -> bool {
 
 /// Asks for what is told of the selected item, if that is not known.
 fn look(model: &mut Model) -> Vec<Effect> {
-    let now = model.now;
+    let (now, width) = (model.now, draw::detail_width(model));
     let state = &mut model.history;
     let Some(row) = state.selected() else { return Vec::new() };
-    let known = state.detail.as_ref().filter(|detail| detail.item == row.item);
+    let known =
+        state.detail.as_ref().filter(|detail| detail.row.item == row.item && detail.width == width);
     let due = known.is_none_or(|detail| detail.row != *row && rested(now, detail.at, detail.took));
     if !due || state.looking.is_some() {
         return Vec::new();
     }
     let row = row.clone();
     state.looking = Some(row.item);
-    vec![Effect::History(Ask::Show { row: Box::new(row) })]
-}
-
-/// Makes the lines of the details for the width that they have now.
-fn arrange_details(model: &mut Model) {
-    let width = draw::detail_width(model);
-    let Some(detail) = &mut model.history.detail else { return };
-    if detail.width == width {
-        return;
-    }
-    detail.width = width;
-    detail.lines = detail.result.as_ref().map(|shown| shown.lines(width)).unwrap_or_default();
+    vec![Effect::History(Ask::Show { row: Box::new(row), width })]
 }
 
 /// What an action does.
@@ -253,7 +240,8 @@ fn moved(model: &mut Model, action: Action) -> Vec<Effect> {
     let (list, details) = draw::heights(model);
     let state = &mut model.history;
     let (at, last, page) = if state.focus {
-        let lines = state.detail.as_ref().map_or(0, |detail| detail.lines.len());
+        let lines = state.detail.as_ref().and_then(|detail| detail.result.as_ref().ok());
+        let lines = lines.map_or(0, Vec::len);
         (&mut state.scroll, lines.saturating_sub(details), details)
     } else {
         (&mut state.cursor, state.visible.len().saturating_sub(1), list)
@@ -282,36 +270,26 @@ fn open(model: &mut Model) -> Vec<Effect> {
         Item::Recording(id) => {
             model.opened = Some(id);
             let effects = go(model, Screen::Bills);
-            model.say(format!(
-                "recording {id} is open: 2 bills, 3 timeline; esc in history closes it"
-            ));
+            let key = |action| model.keymap.key_of(action, Screen::History).unwrap_or_default();
+            let text = format!(
+                "recording {id} is open: {} bills, {} timeline; {} in history closes it",
+                key(Action::Go(Screen::Bills)),
+                key(Action::Go(Screen::Timeline)),
+                key(Action::Back)
+            );
+            model.say(text);
             effects
         }
         Item::Simulation(_) => {
             model.history.opening = Some(item);
-            show_opened(model);
-            look(model)
+            vec![Effect::History(Ask::Text { item, width: text_width(model) })]
         }
     }
 }
 
-/// Shows the simulation that was opened, if it is known.
-fn show_opened(model: &mut Model) {
-    let width = usize::from(model.size.0.saturating_sub(4));
-    let state = &mut model.history;
-    let Some(detail) = state.detail.as_ref().filter(|it| Some(it.item) == state.opening) else {
-        return;
-    };
-    let (item, result) = (detail.item, detail.result.clone());
-    state.opening = None;
-    let text = match result {
-        Ok(shown) => {
-            let lines = shown.lines(width);
-            lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n")
-        }
-        Err(reason) => reason,
-    };
-    text_above(model, item.to_string(), text);
+/// Columns of a text above the screen.
+fn text_width(model: &Model) -> usize {
+    usize::from(model.size.0.saturating_sub(4))
 }
 
 /// A text above the screen, if nothing else is there and the person is still here.
@@ -378,7 +356,7 @@ fn compare(model: &mut Model) -> Vec<Effect> {
         return Vec::new();
     }
     model.history.comparing = Some((first, second));
-    vec![Effect::History(Ask::Compare { first, second })]
+    vec![Effect::History(Ask::Compare { first, second, width: text_width(model) })]
 }
 
 fn label(model: &mut Model) -> Vec<Effect> {
@@ -445,7 +423,16 @@ pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
 pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
     match answer {
         Answer::List { result, took } => return listed(model, result, took),
-        Answer::Show { row, result, took } => return shown(model, *row, result, took),
+        Answer::Show { row, width, result, took } => {
+            let detail = Detail { row: *row, result, width, at: model.now, took };
+            return shown(model, detail);
+        }
+        Answer::Text { item, result } => {
+            if model.history.opening.take_if(|opening| *opening == item).is_some() {
+                let text = result.unwrap_or_else(|reason| reason);
+                text_above(model, item.to_string(), text);
+            }
+        }
         Answer::Extent { item, result } => confirm(model, item, result),
         Answer::Compare { first, second, result } => compared(model, first, second, result),
         Answer::Label { item, label, result } => {
@@ -485,23 +472,13 @@ fn listed(model: &mut Model, result: Result<Arc<Lists>, String>, took: Nanos) ->
     look(model)
 }
 
-fn shown(
-    model: &mut Model,
-    row: Row,
-    result: Result<Arc<Shown>, String>,
-    took: Nanos,
-) -> Vec<Effect> {
-    let (now, width) = (model.now, draw::detail_width(model));
+fn shown(model: &mut Model, detail: Detail) -> Vec<Effect> {
     let state = &mut model.history;
     state.looking = None;
-    if state.selected().map(|row| row.item) == Some(row.item) {
-        let lines = result.as_ref().map(|shown| shown.lines(width)).unwrap_or_default();
-        state.scroll = state.scroll.min(lines.len().saturating_sub(1));
-        let item = row.item;
-        state.detail = Some(Detail { item, row, result, lines, width, at: now, took });
-        show_opened(model);
+    if state.selected().map(|row| row.item) == Some(detail.row.item) {
+        state.detail = Some(detail);
     }
-    // The person went on meanwhile.
+    // The person went on meanwhile, or the terminal has another size.
     look(model)
 }
 
@@ -537,22 +514,15 @@ fn deleted(model: &mut Model, items: &[Item], result: Result<Extent, String>) {
     }
 }
 
-fn compared(
-    model: &mut Model,
-    first: Item,
-    second: Item,
-    result: Result<Box<crate::report::compared::Compared>, String>,
-) {
+fn compared(model: &mut Model, first: Item, second: Item, result: Result<String, String>) {
     if model.history.comparing != Some((first, second)) {
         return;
     }
     model.history.comparing = None;
-    let title = format!("{second} against {first}");
     match result {
-        Ok(compared) => {
-            let width = usize::from(model.size.0.saturating_sub(4));
-            let text = detail::comparison(&compared, width);
-            if !text_above(model, title, text) {
+        Ok(text) => {
+            model.notice = None;
+            if !text_above(model, format!("{second} against {first}"), text) {
                 model.say(format!("{second} is compared with {first}: ask again to see it"));
             }
         }

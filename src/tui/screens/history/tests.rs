@@ -188,7 +188,7 @@ fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {
     assert_eq!(numbers(&model), ["1", "2", "s1"], "by label, those without one last");
     assert_eq!(model.history.cursor, 1, "the selection stays on recording 2");
     key(&mut model, &mut desk, "S");
-    assert_eq!(numbers(&model), ["s1", "2", "1"]);
+    assert_eq!(numbers(&model), ["2", "s1", "1"], "equals stay newest first");
     key(&mut model, &mut desk, "/");
     for letter in ["Q", "u", "i", "e", "t"] {
         key(&mut model, &mut desk, letter);
@@ -245,9 +245,14 @@ fn enter_on_a_simulation_shows_its_amounts() {
 fn a_simulation_that_is_not_read_yet_is_shown_once_it_is() {
     let (_folder, mut model, mut desk) = full((80, 24));
     let moved = press(&mut model, "down");
-    assert_eq!(press(&mut model, "enter").len(), 0, "it is being read already");
-    assert_eq!(model.overlay, None);
+    let opened = press(&mut model, "enter");
     settle(&mut model, &mut desk, moved);
+    assert_eq!(model.overlay, None);
+    model.screen = Screen::Live;
+    settle(&mut model, &mut desk, opened);
+    assert_eq!(model.overlay, None, "the person is elsewhere");
+    model.screen = Screen::History;
+    key(&mut model, &mut desk, "enter");
     assert!(matches!(model.overlay, Some(Overlay::Text { .. })));
 }
 
@@ -400,7 +405,7 @@ fn an_answer_for_another_item_is_not_shown() {
     let Effect::History(ask) = first else { panic!("asked of the history") };
     let answer = answer(&mut desk, ask);
     let more = update(&mut model, Message::History(Box::new(answer)));
-    assert!(model.history.detail.as_ref().is_none_or(|it| it.item != Item::Simulation(1)));
+    assert!(model.history.detail.as_ref().is_none_or(|it| it.row.item != Item::Simulation(1)));
     assert_eq!(more.len(), 1, "what is selected now is asked for");
 }
 

@@ -3,10 +3,10 @@
 use std::mem::discriminant;
 use std::sync::Arc;
 
-use super::detail::Shown;
+use super::detail::{Shown, Told, comparison, text};
 use super::list::{Lists, Row};
 use crate::lane::now;
-use crate::report::compared::{Compared, compare};
+use crate::report::compared::compare;
 use crate::stats::Confidence;
 use crate::store::{Extent, Item, StoreError};
 use crate::tui::desk::{Desk, Question};
@@ -24,6 +24,15 @@ pub enum Ask {
     Show {
         /// Its row.
         row: Box<Row>,
+        /// In lines of that width.
+        width: usize,
+    },
+    /// The same, to be read above the screen.
+    Text {
+        /// Which.
+        item: Item,
+        /// In lines of that width.
+        width: usize,
     },
     /// What would go with it.
     Extent {
@@ -36,6 +45,8 @@ pub enum Ask {
         first: Item,
         /// The other.
         second: Item,
+        /// In lines of that width.
+        width: usize,
     },
     /// Name it.
     Label {
@@ -73,10 +84,19 @@ pub enum Answer {
     Show {
         /// Its row as it was then.
         row: Box<Row>,
+        /// The width that was asked for.
+        width: usize,
         /// Everything about it.
-        result: Result<Arc<Shown>, String>,
+        result: Result<Vec<Told>, String>,
         /// How long reading took.
         took: Nanos,
+    },
+    /// One item, to be read above the screen.
+    Text {
+        /// Which.
+        item: Item,
+        /// Everything about it.
+        result: Result<String, String>,
     },
     /// What would go.
     Extent {
@@ -91,8 +111,8 @@ pub enum Answer {
         first: Item,
         /// With which.
         second: Item,
-        /// What differs.
-        result: Result<Box<Compared>, String>,
+        /// What differs, and how sure that is.
+        result: Result<String, String>,
     },
     /// It was named.
     Label {
@@ -121,22 +141,26 @@ pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
             let result = told(desk, result);
             Answer::List { result, took: now().since(begun) }
         }
-        Ask::Show { row } => {
-            let result = desk.store().and_then(|store| Shown::read(store, row.item));
-            let result = told(desk, result.map(Arc::new));
-            Answer::Show { row, result, took: now().since(begun) }
+        Ask::Show { row, width } => {
+            let shown = desk.store().and_then(|store| Shown::read(store, row.item));
+            let result = told(desk, shown).map(|shown| shown.lines(width));
+            Answer::Show { row, width, result, took: now().since(begun) }
+        }
+        Ask::Text { item, width } => {
+            let text = desk.store().and_then(|store| text(store, item, width));
+            Answer::Text { item, result: told(desk, text) }
         }
         Ask::Extent { item } => {
             let result = extent(desk, item).map_err(|error| error.to_string());
             Answer::Extent { item, result }
         }
-        Ask::Compare { first, second } => {
+        Ask::Compare { first, second, width } => {
             let store = desk.store();
             let result =
                 store.and_then(|store| compare(store, first, second, Confidence::default()));
             let result = told(desk, result).and_then(|compared| {
                 compared
-                    .map(Box::new)
+                    .map(|compared| comparison(&compared, width))
                     .ok_or_else(|| "two recordings can be compared, or two simulations".to_owned())
             });
             Answer::Compare { first, second, result }

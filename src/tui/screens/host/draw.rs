@@ -7,6 +7,8 @@ use ratatui::widgets::Paragraph;
 
 use super::rows::{Mark, Row, Section, rows};
 use crate::doctor::State;
+use crate::report::counted;
+use crate::tui::action::Action;
 use crate::tui::frame::parts;
 use crate::tui::model::Model;
 use crate::tui::theme::{Role, Theme};
@@ -20,7 +22,9 @@ const STATE: usize = 10;
 
 /// The list, and the selected line in full.
 fn layout(area: Rect) -> (Rect, Rect) {
-    let below = (area.height / 3).clamp(area.height.min(3), 9).min(area.height);
+    // A wide line holds more of a text.
+    let most = if usize::from(area.width) >= WIDE { 6 } else { 9 };
+    let below = (area.height / 3).min(most);
     let list = area.height - below;
     (Rect { height: list, ..area }, Rect { y: area.y + list, height: below, ..area })
 }
@@ -111,8 +115,9 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, model: &Model, rows: &[Row], cur
         });
     }
     if rows.is_empty() {
-        let text = format!(" no line has `{}`; esc shows all again", model.host.words);
-        lines.push(Line::from(Span::styled(text, theme.style(Role::Dim))));
+        let key = model.keymap.key_of(Action::Back, model.screen).unwrap_or_default();
+        let text = format!(" no line has `{}`; {key} shows all again", model.host.words);
+        lines.push(Line::from(Span::styled(fit(&text, columns.room), theme.style(Role::Dim))));
     }
     frame.render_widget(Paragraph::new(lines), inner);
 }
@@ -121,13 +126,13 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, model: &Model, rows: &[Row], cur
 fn title(model: &Model, rows: &[Row]) -> String {
     let count = |wanted: fn(State) -> bool| {
         let known = |row: &&Row| matches!(row.mark, Mark::Known(state) if wanted(state));
-        rows.iter().filter(known).count()
+        i64::try_from(rows.iter().filter(known).count()).unwrap_or(i64::MAX)
     };
     let missing = count(|state| matches!(state, State::Missing | State::Unusable));
     let mut parts = vec![
         "this machine".to_owned(),
         format!("{} ok", count(|state| state == State::Ok)),
-        format!("{} warnings", count(|state| state == State::Warning)),
+        counted(count(|state| state == State::Warning), "warning"),
         format!("{missing} missing"),
     ];
     if !model.host.words.is_empty() {
@@ -191,13 +196,17 @@ const fn sign(theme: &Theme, mark: Mark) -> (&'static str, Role) {
 fn draw_selected(frame: &mut Frame<'_>, area: Rect, model: &Model, row: Option<&Row>) {
     let theme = &model.theme;
     let room = usize::from(area.width.saturating_sub(4));
-    let title = row.map_or_else(String::new, |row| format!("{}: {}", row.check, row.mark.word()));
+    let title = row
+        .map_or_else(|| "no line".to_owned(), |row| format!("{}: {}", row.check, row.mark.word()));
     let block = theme.panel(fit(&title, usize::from(area.width).saturating_sub(6)), false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let Some(row) = row else { return };
     let mut texts: Vec<(String, Role)> =
         wrap(&row.found, room).into_iter().map(|line| (line, Role::Text)).collect();
+    if row.mark == Mark::Looking {
+        texts.push(("it is being looked at".to_owned(), Role::Dim));
+    }
     if !row.fix.is_empty() {
         let fix = format!("what to do: {}", row.fix);
         texts.extend(wrap(&fix, room).into_iter().map(|line| (line, Role::Warn)));
@@ -205,7 +214,8 @@ fn draw_selected(frame: &mut Frame<'_>, area: Rect, model: &Model, row: Option<&
     let height = usize::from(inner.height);
     if texts.len() > height && height > 0 {
         texts.truncate(height - 1);
-        texts.push(("enter shows all of it".to_owned(), Role::Dim));
+        let key = model.keymap.key_of(Action::Enter, model.screen).unwrap_or_default();
+        texts.push((format!("{key} shows all of it"), Role::Dim));
     }
     let lines: Vec<Line<'_>> = texts
         .into_iter()

@@ -128,12 +128,17 @@ pub fn rows(model: &Model) -> Vec<Row> {
 fn part(model: &Model, part: Part, section: Section, rows: &mut Vec<Row>) {
     if let Some(findings) = model.host.found.get(&part) {
         rows.extend(findings.iter().map(|finding| Row::of(section, finding)));
+        // The lane has that name too.
+        if part == Part::Containers {
+            let engine = rows.iter_mut().filter(|row| row.section == section);
+            engine.for_each(|row| row.check = row.check.replace("docker", "engine"));
+        }
         return;
     }
     let name = match part {
         Part::Machine => "machine",
         Part::Meters => "meters",
-        Part::Containers => "docker",
+        Part::Containers => "engine",
         Part::Cost => "cost of a counter read",
         Part::Storage => "database",
         Part::Sampler => "sampler",
