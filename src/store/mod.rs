@@ -6,6 +6,7 @@ mod delete;
 mod history;
 mod keep;
 mod open;
+mod playback;
 mod query;
 mod reader;
 mod saved;
@@ -17,6 +18,9 @@ pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedMode
 pub use delete::Extent;
 pub use history::{Filter, Item, RecordingInfo, Reference, SimulationInfo};
 pub use open::{Recovered, Store, StoreError, default_path};
+pub use playback::{
+    PlayedCell, PlayedInvocation, PlayedLane, PlayedRecording, PlayedRow, RecordingPart, Tangle,
+};
 pub use query::{CellStats, MeterSource, RecordingRef};
 pub use reader::{Datum, QueryError, Reader, Sink as RowSink, Stop, ViewColumn};
 pub use saved::{Amounts, Part};
