@@ -9,6 +9,7 @@ mod keep;
 mod open;
 mod overview;
 mod patience;
+mod playback;
 mod query;
 mod reader;
 mod recorded;
@@ -24,6 +25,9 @@ pub use history::{Filter, Item, RecordingInfo, Reference, SimulationInfo};
 pub use open::{Recovered, Store, StoreError, default_path};
 pub use overview::{RecordingAbout, RecordingHead, Size, Tally};
 pub use patience::Waits;
+pub use playback::{
+    PlayedCell, PlayedInvocation, PlayedLane, PlayedRecording, PlayedRow, RecordingPart, Tangle,
+};
 pub use query::{CellStats, MeterSource, RecordingRef};
 pub use reader::{Datum, QueryError, Reader, Sink as RowSink, Stop, ViewColumn};
 pub use recorded::RecordedCell;

@@ -40,7 +40,7 @@ pub(super) const BILLABLE: &str =
     "(status = 'ok' OR status = 'failed' OR status = 'timeout') AND wall_ns IS NOT NULL";
 
 /// The signals of a set that the database has, with their columns.
-fn columns(wanted: Signals) -> Vec<(Signal, &'static str)> {
+pub(super) fn columns(wanted: Signals) -> Vec<(Signal, &'static str)> {
     let meters = COLUMNS.iter().map(|(meter, column)| (Signal::Meter(*meter), *column));
     let phases = PHASES.iter().map(|(phase, column)| (Signal::Phase(*phase), *column));
     meters.chain(phases).filter(|(signal, _)| wanted.has(*signal)).collect()

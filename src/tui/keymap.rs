@@ -144,6 +144,7 @@ pub const TABLE: &[Binding] = &[
         "previous invocation",
         "",
     ),
+    on(Timeline, "timeline-refresh", Action::Refresh, &["r"], "read anew", ""),
     on(History, "history-filter", Action::Filter, &["/"], "only those with these words", "filter"),
     on(History, "history-sort", Action::Sort, &["s"], "sort by the next column", "sort"),
     on(History, "history-reverse", Action::Reverse, &["S"], "turn the order round", ""),

@@ -3,4 +3,5 @@
 pub mod bar;
 pub mod chart;
 pub mod grid;
+pub mod plot;
 pub mod text;
