@@ -71,6 +71,46 @@ fn ctrl_c_ends_cleanly_and_keeps_what_was_done() {
     assert!(cut.len() <= 1 && cut.iter().all(|status| status == "interrupted"), "{cut:?}");
 }
 
+fn until_stopped(place: &Place, race: bool) -> Child {
+    let mut args = vec!["record", "--workload", "wait", "--lane", "native,wasmtime"];
+    args.extend(["--start", "cold", "--warmup", "0", "--until-stopped"]);
+    args.extend(race.then_some("--race"));
+    place.spawn(&args)
+}
+
+#[test]
+fn a_recording_until_stopped_ends_well_at_ctrl_c() {
+    for race in [false, true] {
+        let place = Place::new();
+        let mut child = until_stopped(&place, race);
+        read_until(&mut child, 3);
+        signal(&child, Signal::SIGINT);
+        let output = child.wait_with_output().expect("ended");
+        assert_eq!(output.status.code(), Some(0), "race: {race}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("native"), "the comparison");
+        let connection = place.open();
+        assert_eq!(column(&connection, "SELECT status FROM recording"), ["done"]);
+        // What was in flight went on to its end.
+        assert_eq!(column(&connection, "SELECT DISTINCT status FROM v_invocation"), ["ok"]);
+        let planned = "SELECT (plan ->> 'until_stopped') || (plan ->> 'race') FROM recording";
+        assert_eq!(column(&connection, planned), [if race { "11" } else { "10" }]);
+    }
+}
+
+#[test]
+fn ctrl_c_twice_stops_at_once() {
+    let place = Place::new();
+    let mut child = until_stopped(&place, true);
+    read_until(&mut child, 2);
+    signal(&child, Signal::SIGINT);
+    // Otherwise the two may be delivered as one.
+    std::thread::sleep(Duration::from_millis(20));
+    signal(&child, Signal::SIGINT);
+    let output = child.wait_with_output().expect("ended");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(column(&place.open(), "SELECT status FROM recording"), ["interrupted"]);
+}
+
 #[test]
 fn kill_9_loses_nothing_that_had_finished_twenty_times_over() {
     let place = Place::new();

@@ -80,6 +80,21 @@ fn runs_are_interleaved() {
 }
 
 #[test]
+fn lanes_that_race_overlap() {
+    let place = Place::new();
+    let args = ["record", "--workload", "wait", "--lane", "native,wasmtime", "--start", "cold"];
+    place.ok(&[&args[..], &["--runs", "3", "--race"]].concat());
+    let connection = place.open();
+    assert_eq!(numbers(&connection, "SELECT COUNT(*) FROM v_invocation"), [6]);
+    assert_eq!(column(&connection, "SELECT status FROM recording"), ["done"]);
+    // Each takes a quarter of a second: in turn, none would overlap another.
+    let pairs = "SELECT COUNT(*) FROM v_invocation a JOIN v_invocation b
+        ON a.lane = 'native' AND b.lane = 'wasmtime'
+        AND a.offset_ns < b.offset_ns + b.wall_ns AND b.offset_ns < a.offset_ns + a.wall_ns";
+    assert!(numbers(&connection, pairs)[0] >= 2);
+}
+
+#[test]
 fn a_replay_is_exact_repeatable_and_stored_once() {
     let place = Place::new();
     place.ok(&["record", "--workload", "nop,wait", "--lane", "wasmtime", "--runs", "3"]);
@@ -218,6 +233,11 @@ fn wrong_usage_is_exit_2_with_the_nearest_name() {
         (&["record", "--memory", "12"], "128MiB"),
         (&["record", "--memory", "1MiB"], "less than 6.00 MiB"),
         (&["record", "--pin", "9999"], "no CPU 9999"),
+        (
+            &["record", "--workload", "nop", "--lane", "native", "--race", "--pin", "0"],
+            "a CPU each",
+        ),
+        (&["record", "--until-stopped", "--runs", "3"], "--runs"),
         (&["record", "--workload", "nop", "--lane", "native", "--start", "warm"], "no warm start"),
         (&["record", "--workloads", "/no/such/folder"], "/no/such/folder"),
     ] {

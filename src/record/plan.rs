@@ -238,3 +238,66 @@ fn usable_cpus() -> Result<Vec<u16>, PlanError> {
     let cpus = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
     Ok(cpus.filter_map(|cpu| u16::try_from(cpu).ok()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::{lanes_that, request};
+
+    /// The CPUs that a race of so many lanes gets of `cpus`.
+    fn spread(lanes: u32, cpus: &[u16]) -> (Vec<Option<u16>>, Vec<String>) {
+        let request = PlanRequest { race: true, ..request(&["nop", "nbody"], 1) };
+        let plan = Plan::on(cpus, &request, &lanes_that(lanes, |_| {})).expect("a plan");
+        // The second workload's cells are in the same lanes.
+        let cpus: Vec<_> = plan.cells.iter().map(|cell| cell.job.cpu).collect();
+        let (first, second) = cpus.split_at(cpus.len() / 2);
+        assert_eq!(first, second);
+        (first.to_vec(), plan.remarks)
+    }
+
+    #[test]
+    fn lanes_that_race_get_cpus_from_the_last_down() {
+        let none: Vec<String> = Vec::new();
+        assert_eq!(spread(2, &[0, 1, 2, 3]), (vec![Some(3), Some(2)], none.clone()));
+        assert_eq!(spread(2, &[4, 7]), (vec![Some(7), Some(4)], none));
+        let (cpus, remarks) = spread(3, &[0, 1]);
+        assert_eq!(cpus, [Some(1), Some(0), Some(1)]);
+        let said = "3 lanes race on 2 CPU(s): some share one and slow each other down";
+        assert_eq!(remarks, [said]);
+    }
+
+    #[test]
+    fn without_a_race_nothing_is_spread() {
+        let plan = Plan::new(&request(&["nop"], 5), &lanes_that(2, |_| {})).expect("a plan");
+        assert!(plan.cells.iter().all(|cell| cell.job.cpu.is_none()) && plan.remarks.is_empty());
+        assert_eq!(plan.total(), Some(10));
+        let endless = PlanRequest { until_stopped: true, ..request(&["nop"], 5) };
+        assert_eq!(Plan::new(&endless, &lanes_that(2, |_| {})).expect("a plan").total(), None);
+    }
+
+    #[test]
+    fn one_cpu_for_all_is_no_race() {
+        let pinned = PlanRequest { race: true, cpu: Some(0), ..request(&["nop"], 1) };
+        let error = Plan::new(&pinned, &lanes_that(1, |_| {})).expect_err("refused");
+        assert!(error.to_string().contains("have a CPU each"), "{error}");
+    }
+
+    #[test]
+    fn usable_cpus_are_those_of_the_kernel() {
+        let cpus = usable_cpus().expect("known");
+        let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let count: u16 = list
+            .expect("there")
+            .trim()
+            .split(',')
+            .map(|range| {
+                let (from, to) = range.split_once('-').unwrap_or((range, range));
+                let number = |text: &str| text.parse::<u16>().expect("a number");
+                number(to) - number(from) + 1
+            })
+            .sum();
+        assert_eq!(cpus.len(), usize::from(count));
+        assert!(cpus.is_sorted());
+    }
+}

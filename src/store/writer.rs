@@ -216,6 +216,7 @@ struct Scribe {
 /// What goes into one transaction: kept until its commit.
 #[derive(Default)]
 struct Batch {
+    #[expect(clippy::vec_box, reason = "they come in boxes and go on in them")]
     events: Vec<Box<Event>>,
     /// Who waits for the commit.
     waiting: Vec<SyncSender<()>>,

@@ -191,7 +191,9 @@ fn one_last_try_may_work() {
     give_up.cancel();
     let store = Store::open(&folder.path().join("c.db")).expect("made");
     let (mut writer, _heard, kept) = patient(store, &give_up);
-    preamble().into_iter().for_each(|event| writer.send(event).expect("queued"));
+    for event in preamble() {
+        writer.send(event).expect("queued");
+    }
     writer.settle().expect("nothing is in the way");
     assert_eq!(kept.try_iter().count(), 2);
 }
