@@ -8,7 +8,7 @@ use super::figures::Figures;
 use super::request::{Request, Source};
 use crate::meter::Meter;
 use crate::pricing::{Exact, Terms};
-use crate::replay::{Contract, Group, Row, Summary, WhatIf};
+use crate::replay::{Contract, Group, ModelTotal, Row, Summary, WhatIf};
 use crate::report::explain::{CellExplanation, month_text};
 use crate::store::{RecordedCell, ReplayError, ReplayPlan, Selection, StoreError};
 use crate::tui::desk::{Desk, Question};
@@ -159,16 +159,8 @@ fn explain(desk: &mut Desk, cell: &Cell) -> Result<String, String> {
         let mut explanation = CellExplanation::new(model, terms);
         let of = gather(desk, cell, &mut explanation)?;
         let mut text = explanation.text(&of);
-        let total = group.models.get(cell.model);
-        let other =
-            total.filter(|it| it.billed == explanation.billed() && it.total != explanation.total());
-        if let Some(total) = other {
-            let table = total.total.to_plain_string();
-            let note = format!(
-                "\n  The table has {table}: there, requests that overlap share the time of an\n  \
-                 instance; here each has one to itself.\n"
-            );
-            text.push_str(&note);
+        if let Some(total) = group.models.get(cell.model) {
+            text.push_str(&apart(total, &explanation));
         }
         text
     };
@@ -192,6 +184,21 @@ fn explain(desk: &mut Desk, cell: &Cell) -> Result<String, String> {
         }
     }
     Ok(text)
+}
+
+/// Why the table has another sum than the invocations one by one.
+fn apart(total: &ModelTotal, explanation: &CellExplanation<'_>) -> String {
+    if total.billed != explanation.billed() {
+        return format!("\n  The recording went on: the table is of {} of these.\n", total.billed);
+    }
+    if total.total == explanation.total() {
+        return String::new();
+    }
+    format!(
+        "\n  The table has {} in all: there, requests that overlap share the\n  time of an \
+         instance; here each has one to itself.\n",
+        total.total.to_plain_string()
+    )
 }
 
 /// Hands the invocations of a cell over; returns what they are of.
@@ -232,7 +239,7 @@ fn gather(
 }
 
 /// The sums of a cell that has too many invocations to show each.
-fn sums_text(cell: &Cell, group: &Group) -> String {
+pub(super) fn sums_text(cell: &Cell, group: &Group) -> String {
     let summary = &cell.known.summary;
     let (Some(info), Some(total)) =
         (summary.models().get(cell.model), group.models.get(cell.model))

@@ -32,7 +32,7 @@ pub(super) struct Used {
 pub(super) struct Script {
     pub(super) events: Vec<Event>,
     jobs: Vec<Arc<Job>>,
-    at: u64,
+    pub(super) at: u64,
 }
 
 impl Script {

@@ -344,3 +344,61 @@ fn without_a_database_it_says_so_and_tries_again() {
     assert_eq!(asks(&tick(&mut model, at(4_999))), 0);
     assert_eq!(asks(&tick(&mut model, at(5_000))), 1);
 }
+
+/// The text that enter shows.
+fn explained_text(model: &mut Model, desk: &mut crate::tui::desk::Desk) -> String {
+    keys(model, desk, &["enter"]);
+    match model.overlay.take() {
+        Some(Overlay::Text { text, .. }) => text,
+        other => panic!("no text but {other:?}"),
+    }
+}
+
+#[test]
+fn requests_that_share_an_instance_are_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut script = Script::new();
+    script.lane("wasmtime", None);
+    let cell = script.cell("wasmtime", "nop", StartKind::Warm);
+    let used =
+        Used { start_ms: 0, run_ms: 150, cpu_ms: 10, peak_mib: 1, allocated_mib: 128, ops: None };
+    for sequence in 1..=2 {
+        // At nearly the same time, long after the beginning.
+        script.at = 60_000 * MS;
+        script.ran(cell, sequence, used);
+    }
+    let recording = script.write(&folder.path().join("c.db"));
+    let mut desk = desk_of(folder.path());
+    let mut model = opened((80, 24), recording);
+    go(&mut model, &mut desk);
+    select(&mut model, "google-cloud-run-instance");
+    let text = explained_text(&mut model, &mut desk);
+    // One of 200 ms, or two: 0.2 vCPU-s x 0.000018 + 0.025 GiB-s x 0.000002.
+    assert!(text.contains("$0.0000073"), "{text}");
+    assert!(
+        text.contains("The table has 0.00000365 in all: there, requests that overlap"),
+        "{text}"
+    );
+    select(&mut model, "aws-lambda-x86");
+    let text = explained_text(&mut model, &mut desk);
+    assert!(!text.contains("overlap"), "{text}");
+}
+
+#[test]
+fn too_many_invocations_are_summed() {
+    let (_folder, _desk, mut model) = full((80, 24));
+    select(&mut model, "aws-lambda-x86");
+    let Some(Effect::Bills(Ask::Explain(cell))) = press(&mut model, "enter").pop() else {
+        panic!("a question");
+    };
+    let held = model.bills.held.as_ref().expect("figures");
+    let group = held.figures.lanes[0].group.as_ref().expect("a group");
+    let text = desk::sums_text(&cell, group);
+    for line in [
+        "  duration: 0.48 GB-s = 0.000008000016 USD",
+        "  invocations: 4 request = 0.0000008 USD",
+        "  total 0.000008800016 USD",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} in\n{text}");
+    }
+}
