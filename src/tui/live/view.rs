@@ -37,6 +37,10 @@ pub struct View {
     billable: u64,
     rows: VecDeque<Row>,
     keys: Vec<Key>,
+    /// Events and samples that were left out: up to now, and before this
+    /// recording.
+    lost: [u64; 2],
+    lost_before: [u64; 2],
 }
 
 /// What a chart has of the running invocation.
@@ -60,7 +64,8 @@ impl View {
         match item {
             Item::Begin(plan) => {
                 let contracts = Arc::clone(&self.contracts);
-                *self = Self { contracts, ..Self::default() };
+                let lost = self.lost;
+                *self = Self { contracts, lost, lost_before: lost, ..Self::default() };
                 self.shown.plan = plan;
                 self.shown.phase = Phase::Opening;
                 self.shown.began = Some(now());
@@ -100,10 +105,11 @@ impl View {
         self.shown.began = Some(at);
     }
 
-    /// Notes what was left out.
+    /// Notes what was left out since the program began.
     pub fn lost(&mut self, events: u64, samples: u64) {
-        self.shown.dropped = events;
-        self.shown.samples_dropped = samples;
+        self.lost = [events, samples];
+        self.shown.dropped = events - self.lost_before[0];
+        self.shown.samples_dropped = samples - self.lost_before[1];
     }
 
     /// All of it as it is now.

@@ -33,7 +33,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapsho
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let lines = match &snapshot.bills {
-        Some(bills) => lines(model, snapshot, bills, usize::from(inner.width)),
+        Some(bills) => lines(model, snapshot, bills, inner),
         None => vec![Line::from(Span::styled(
             " nothing has been billed yet",
             model.theme.style(Role::Dim),
@@ -92,7 +92,8 @@ impl Layout {
     }
 }
 
-fn lines(model: &Model, snapshot: &Snapshot, bills: &Bills, width: usize) -> Vec<Line<'static>> {
+fn lines(model: &Model, snapshot: &Snapshot, bills: &Bills, area: Rect) -> Vec<Line<'static>> {
+    let width = usize::from(area.width);
     let summary = &bills.summary;
     let groups = groups(model, snapshot, bills);
     let layout = Layout::new(width, groups.len(), model.live.lane);
@@ -101,7 +102,11 @@ fn lines(model: &Model, snapshot: &Snapshot, bills: &Bills, width: usize) -> Vec
         let counts = groups.iter().map(|group| group.as_ref().map_or(0, |it| it.invocations));
         names.zip(counts).map(|((name, role), count)| (format!("{name} {count}"), role))
     })];
-    for (at, info) in summary.models().iter().enumerate() {
+    // Heading, ratio, bar and legend matter more than the last of many models.
+    let room = usize::from(area.height).saturating_sub(4).max(1);
+    let many = summary.models().len();
+    let shown = if many > room { room - 1 } else { many };
+    for (at, info) in summary.models().iter().enumerate().take(shown) {
         let role = role(info);
         let label = format!("{} {}", info.id, info.currency);
         let cells = groups.iter().map(|group| {
@@ -110,6 +115,10 @@ fn lines(model: &Model, snapshot: &Snapshot, bills: &Bills, width: usize) -> Vec
                 .map_or(("-".to_owned(), Role::Dim), |it| (it, role))
         });
         lines.push(layout.row(model, (&label, role), cells));
+    }
+    if many > shown {
+        let text = format!(" and {} more models: screen 2 has all", many - shown);
+        lines.push(Line::from(Span::styled(text, model.theme.style(Role::Dim))));
     }
     if let Some((coarse, fine)) = summary.pairs().next() {
         lines.push(ratio_row(model, summary, &layout, &groups, (coarse, fine)));

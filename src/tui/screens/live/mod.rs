@@ -253,6 +253,10 @@ pub fn chose_lanes(model: &mut Model, names: &[String]) -> Vec<Effect> {
 
 /// Models were chosen.
 pub fn chose_models(model: &mut Model, ids: &[String]) -> Vec<Effect> {
+    if ids.is_empty() {
+        model.complain("at least one model is needed; as before");
+        return Vec::new();
+    }
     model.live.models = ids.to_vec();
     vec![Effect::Session(Wish::Models(ids.to_vec()))]
 }

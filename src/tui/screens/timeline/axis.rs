@@ -149,7 +149,10 @@ mod tests {
     fn moments_and_columns_agree() {
         let axis = Axis { left: 10, span: 100, width: 20 };
         assert_eq!((axis.column(9), axis.column(10), axis.column(14)), (None, Some(0), Some(0)));
-        assert_eq!((axis.column(15), axis.column(110), axis.column(111)), (Some(1), Some(19), None));
+        assert_eq!(
+            (axis.column(15), axis.column(110), axis.column(111)),
+            (Some(1), Some(19), None)
+        );
         assert_eq!((axis.at(0), axis.at(1), axis.middle(1)), (10, 15, 17));
         for column in 0..20 {
             assert_eq!(axis.column(axis.middle(column)), Some(column));
@@ -164,7 +167,10 @@ mod tests {
         assert_eq!(texts(0, 60 * S, 60), ten.join(" | "));
         let columns: Vec<u16> = ticks(0, 60 * S, 60).into_iter().map(|it| it.0).collect();
         assert_eq!(columns, [0, 10, 20, 30, 40, 50]);
-        assert_eq!(texts(0, 600 * S, 60), "0:00 | 1:00 | 2:00 | 3:00 | 4:00 | 5:00 | 6:00 | 7:00 | 8:00 | 9:00");
+        assert_eq!(
+            texts(0, 600 * S, 60),
+            "0:00 | 1:00 | 2:00 | 3:00 | 4:00 | 5:00 | 6:00 | 7:00 | 8:00 | 9:00"
+        );
         assert_eq!(texts(0, 3 * 3_600 * S, 60), "0:00 | 0:30:00");
     }
 
@@ -180,7 +186,10 @@ mod tests {
         for width in 0..80 {
             for span in [0, 1, 7, 999, 12_345_678, 61 * S, 86_400 * S * 400, u64::MAX / 2] {
                 for (column, text) in ticks(3, span, width) {
-                    assert!(usize::from(column) + text.len() < usize::from(width), "{width} {span}");
+                    assert!(
+                        usize::from(column) + text.len() < usize::from(width),
+                        "{width} {span}"
+                    );
                 }
             }
         }

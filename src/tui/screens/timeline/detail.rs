@@ -96,10 +96,8 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played) {
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let Some(row) = under else {
-        return frame.render_widget(
-            Paragraph::new(idle(model, played, usize::from(inner.width))),
-            inner,
-        );
+        return frame
+            .render_widget(Paragraph::new(idle(model, played, usize::from(inner.width))), inner);
     };
     let beside = inner.width >= WITH_CHARTS && inner.height >= 3;
     let text = if beside { (inner.width / 2).clamp(40, 64).min(inner.width) } else { inner.width };
@@ -171,10 +169,9 @@ fn lines(
     let phases: Vec<String> =
         phases.iter().map(|(name, value)| format!("{name} {}", span(value.get()))).collect();
     say("phases", phases.join("  "));
-    let cycles = played.cycles(row).map_or_else(
-        || "-".to_owned(),
-        |(value, mark)| format!("{}{mark}", Count(value)),
-    );
+    let cycles = played
+        .cycles(row)
+        .map_or_else(|| "-".to_owned(), |(value, mark)| format!("{}{mark}", Count(value)));
     let ops = match detail {
         None => "...".to_owned(),
         Some(detail) => detail
@@ -230,7 +227,8 @@ fn charts(
         let place = Rect { y, height: high, x: area.x + gutter, width: axis.width };
         y += high;
         let top = values.iter().flatten().copied().max();
-        let text = top.map_or_else(|| format!("{name} -"), |it| format!("{name} {}", self::shown(meter, it)));
+        let text = top
+            .map_or_else(|| format!("{name} -"), |it| format!("{name} {}", self::shown(meter, it)));
         label(frame, model, Rect { x: area.x, width: gutter, ..place }, &text);
         let cut = values.iter().enumerate().map(|(at, value)| value.filter(|_| at < shown));
         let cut: Vec<Option<u64>> = cut.collect();
@@ -248,10 +246,9 @@ fn label(frame: &mut Frame<'_>, model: &Model, area: Rect, text: &str) {
 pub fn no_samples(played: &Played, length: u64) -> String {
     match played.about.sample_interval {
         None => "no samples: sampling was off in this recording".to_owned(),
-        Some(interval) => format!(
-            "no samples: it took {}, and a sample is taken every {interval}",
-            Nanos(length)
-        ),
+        Some(interval) => {
+            format!("no samples: it took {}, and a sample is taken every {interval}", Nanos(length))
+        }
     }
 }
 

@@ -31,7 +31,10 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Some(Over::Lanes { what, answer: Some(Ok(spread)) }) => {
             return spread::draw(frame, area, model, played, what, spread);
         }
-        Some(Over::Pair { answer: Some(Err(text)), .. } | Over::Lanes { answer: Some(Err(text)), .. }) => {
+        Some(
+            Over::Pair { answer: Some(Err(text)), .. }
+            | Over::Lanes { answer: Some(Err(text)), .. },
+        ) => {
             return sentence(frame, area, model, "overlay; esc closes", text, Role::Bad);
         }
         Some(_) => {
@@ -45,14 +48,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     bills::draw(frame, layout.bills, model, played);
 }
 
-fn sentence(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    model: &Model,
-    title: &str,
-    text: &str,
-    role: Role,
-) {
+fn sentence(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text: &str, role: Role) {
     let block = model.theme.panel(fit(title, usize::from(area.width).saturating_sub(6)), false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
@@ -146,11 +142,8 @@ fn timeline(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Play
     let position = model.timeline.player.position();
     let cursor = axis.column(position.0);
     for (track, place) in &layout.tracks {
-        let picture = Rect {
-            x: place.x + layout.gutter,
-            width: place.width - layout.gutter,
-            ..*place
-        };
+        let picture =
+            Rect { x: place.x + layout.gutter, width: place.width - layout.gutter, ..*place };
         let gutter = Rect { width: layout.gutter.saturating_sub(1), ..*place };
         let view = View { model, played, axis, cursor, picture, gutter };
         match track {
@@ -194,7 +187,9 @@ impl View<'_> {
             let left = self.axis.at(cursor);
             let narrow = Axis { left, span: self.axis.at(cursor + 1) - left, width: 1 };
             let newest = strip::columns(self.played, whose, narrow, until);
-            if let (Some(column), Some(newest)) = (columns.get_mut(usize::from(cursor)), newest.first()) {
+            if let (Some(column), Some(newest)) =
+                (columns.get_mut(usize::from(cursor)), newest.first())
+            {
                 *column = *newest;
             }
         }
@@ -269,7 +264,9 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
             cell.set_char(character).set_style(theme.style(role));
         }
     }
-    if let Some(reason) = view.played.about.lanes.get(whose.lane).and_then(|it| it.unavailable.as_ref()) {
+    if let Some(reason) =
+        view.played.about.lanes.get(whose.lane).and_then(|it| it.unavailable.as_ref())
+    {
         let text = fit(&format!("could not run: {reason}"), usize::from(view.picture.width));
         let text = Span::styled(text, theme.style(Role::Warn));
         frame.render_widget(Paragraph::new(text), view.picture);
@@ -307,9 +304,9 @@ fn cpu(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
         })
         .collect();
     // The top is that of all that is in sight: it does not jump while playing.
-    let all = (0_u16..).zip(&columns).filter_map(|(at, column)| {
-        strip::cpus(column, view.axis, at, Nanos(u64::MAX))
-    });
+    let all = (0_u16..)
+        .zip(&columns)
+        .filter_map(|(at, column)| strip::cpus(column, view.axis, at, Nanos(u64::MAX)));
     let top = all.max().unwrap_or(0).max(1_000);
     let now = shown.checked_sub(1).and_then(|at| values.get(at).copied().flatten());
     let now = now.map_or_else(|| "CPU -".to_owned(), |it| format!("{} CPU", hundredths(it)));

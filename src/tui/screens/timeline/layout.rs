@@ -69,7 +69,10 @@ impl Layout {
         let height = usize::from(inner.height);
         let tracks = tracks(height.saturating_sub(1), lanes, model.timeline.lane, played);
         self.hidden = lanes.saturating_sub(
-            tracks.iter().filter(|it| matches!(it.0, Track::Swim(whose) if whose.cell.is_none())).count(),
+            tracks
+                .iter()
+                .filter(|it| matches!(it.0, Track::Swim(whose) if whose.cell.is_none()))
+                .count(),
         );
         if tracks.iter().any(|it| matches!(it.0, Track::Swim(whose) if whose.cell.is_some())) {
             self.hidden = 0;
@@ -80,7 +83,11 @@ impl Layout {
             self.tracks.push((track, Rect { y, height: high, ..inner }));
             y += high;
         }
-        self.axis = Rect { y: inner.bottom().saturating_sub(1).max(inner.y), height: inner.height.min(1), ..inner };
+        self.axis = Rect {
+            y: inner.bottom().saturating_sub(1).max(inner.y),
+            height: inner.height.min(1),
+            ..inner
+        };
     }
 
     /// The axis of what is in sight.

@@ -419,11 +419,8 @@ fn turned(model: &mut Model, forward: bool) -> Vec<Effect> {
 fn neighbour(model: &mut Model, played: &Played, forward: bool) -> Vec<Effect> {
     let state = &mut model.timeline;
     let at = state.player.position();
-    let found = if forward {
-        played.next_end(state.lane, at)
-    } else {
-        played.previous_end(state.lane, at)
-    };
+    let found =
+        if forward { played.next_end(state.lane, at) } else { played.previous_end(state.lane, at) };
     match found {
         Some(end) => state.player.seek(end),
         None => {

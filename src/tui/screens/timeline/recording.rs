@@ -154,12 +154,7 @@ impl Played {
     }
 
     /// Puts rows in order.
-    pub fn of(
-        about: PlayedRecording,
-        key: RecordingPart,
-        part: usize,
-        rows: &[PlayedRow],
-    ) -> Self {
+    pub fn of(about: PlayedRecording, key: RecordingPart, part: usize, rows: &[PlayedRow]) -> Self {
         let place = |cell: i64| about.cells.iter().position(|it| it.id == cell);
         let mut known = (i64::MIN, None);
         let compact = rows.iter().filter_map(|row| {
@@ -230,12 +225,7 @@ impl Played {
     }
 
     /// Invocations of a lane that may touch a stretch of time.
-    pub fn around(
-        &self,
-        lane: usize,
-        from: Nanos,
-        to: Nanos,
-    ) -> impl Iterator<Item = &Invocation> {
+    pub fn around(&self, lane: usize, from: Nanos, to: Nanos) -> impl Iterator<Item = &Invocation> {
         let empty = Order::default();
         let order = self.lanes.get(lane);
         let longest = order.unwrap_or(&empty).longest;

@@ -138,7 +138,8 @@ mod tests {
         let played = testing::played(&[testing::row(1, 0, 5, 10, 20, Some(12))]);
         let axis = Axis { left: 0, span: 40 * MS, width: 4 };
         let columns = columns(&played, LANE, axis, Nanos(40 * MS));
-        let of = |pick: fn(&Column) -> u64| columns.iter().map(|it| pick(it) / MS).collect::<Vec<_>>();
+        let of =
+            |pick: fn(&Column) -> u64| columns.iter().map(|it| pick(it) / MS).collect::<Vec<_>>();
         assert_eq!(of(|it| it.startup), [5, 5, 0, 0]);
         assert_eq!(of(|it| it.run), [0, 5, 10, 5]);
         // 0.4 CPUs all the time.
