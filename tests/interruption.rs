@@ -71,8 +71,9 @@ fn ctrl_c_ends_cleanly_and_keeps_what_was_done() {
     assert!(cut.len() <= 1 && cut.iter().all(|status| status == "interrupted"), "{cut:?}");
 }
 
-fn until_stopped(place: &Place, race: bool) -> Child {
+fn until_stopped(place: &Place, preset: &str, race: bool) -> Child {
     let mut args = vec!["record", "--workload", "wait", "--lane", "native,wasmtime"];
+    args.extend(["--preset", preset]);
     args.extend(["--start", "cold", "--warmup", "0", "--until-stopped"]);
     args.extend(race.then_some("--race"));
     place.spawn(&args)
@@ -82,7 +83,7 @@ fn until_stopped(place: &Place, race: bool) -> Child {
 fn a_recording_until_stopped_ends_well_at_ctrl_c() {
     for race in [false, true] {
         let place = Place::new();
-        let mut child = until_stopped(&place, race);
+        let mut child = until_stopped(&place, "quick", race);
         read_until(&mut child, 3);
         signal(&child, Signal::SIGINT);
         let output = child.wait_with_output().expect("ended");
@@ -100,7 +101,8 @@ fn a_recording_until_stopped_ends_well_at_ctrl_c() {
 #[test]
 fn ctrl_c_twice_stops_at_once() {
     let place = Place::new();
-    let mut child = until_stopped(&place, true);
+    // Seconds long: what is in flight does not end between the two.
+    let mut child = until_stopped(&place, "paper", true);
     read_until(&mut child, 2);
     signal(&child, Signal::SIGINT);
     // Otherwise the two may be delivered as one.

@@ -162,7 +162,7 @@ impl<'a> Given<'a> {
             )));
         }
         let dimension = self.model.inputs()[input].dimension();
-        let plain = count(value).filter(|_| dimension == Dimension::Number);
+        let plain = plain_count(value).filter(|_| dimension == Dimension::Number);
         let text = plain.as_deref().unwrap_or(value);
         self.terms
             .set(self.model, name, text, self.model.gb())
@@ -190,7 +190,7 @@ impl<'a> Given<'a> {
 
     fn whole(&mut self, name: &str, dimension: Dimension, value: &str) -> Accepted<u64> {
         let counted = dimension.units().len() <= 1;
-        let plain = count(value).filter(|_| counted);
+        let plain = plain_count(value).filter(|_| counted);
         let text = plain.as_deref().unwrap_or(value);
         let whole = dimension.whole(text, self.model.gb());
         let whole = whole.map_err(|message| {
@@ -326,8 +326,15 @@ pub(super) fn complete(
     Ok(())
 }
 
-/// A count as people write it, in plain digits: `3_000_000`, `3,000,000`, `3M`.
-fn count(text: &str) -> Option<String> {
+/// A count as people write it, in plain digits.
+fn plain_count(text: &str) -> Option<String> {
+    count(text).map(|count| count.to_plain_string())
+}
+
+/// A count as people write it: `3_000_000`, `3,000,000`, `3M`. `None` for
+/// anything else.
+#[must_use]
+pub fn count(text: &str) -> Option<Exact> {
     const SUFFIXES: [(char, u64); 5] = [
         ('k', 1_000),
         ('M', 1_000_000),
@@ -356,7 +363,7 @@ fn count(text: &str) -> Option<String> {
         return None;
     }
     let value: Exact = plain.parse().ok()?;
-    Some((&value * &Exact::from(scale)).to_plain_string())
+    Some(&value * &Exact::from(scale))
 }
 
 #[cfg(test)]
@@ -377,7 +384,7 @@ mod tests {
             ("6B", "6000000000"),
             ("0.5", "0.5"),
         ] {
-            assert_eq!(count(text).as_deref(), Some(plain), "{text}");
+            assert_eq!(plain_count(text).as_deref(), Some(plain), "{text}");
         }
         for text in ["", "M", "1,5", "1000,000", ",000", "3e6", "_3", "3_", "1.", "-1", "5 GB"] {
             assert_eq!(count(text), None, "{text}");

@@ -40,7 +40,7 @@ pub use charge::{Charge, Free, Input, Pool, Tier};
 pub use error::{MAX_FILE_BYTES, PricingError, UnknownModel};
 pub use evaluate::{Bill, FactorTrace, LineItem, Missing, Refusal, Step};
 pub use example::{Difference, Example, ExampleFailure, Expected, Printed};
-pub use given::{Given, GivenError};
+pub use given::{Given, GivenError, count};
 pub use json_schema::json_schema;
 pub use model::PriceModel;
 pub use money::{Money, Policy, Rounding};

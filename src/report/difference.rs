@@ -263,6 +263,15 @@ pub fn warnings(first: &Circumstances, second: &Circumstances) -> Vec<String> {
         };
         notes.push(format!("the first is {}, the second {}", told(first), told(second)));
     }
+    let race = |it: &Circumstances| it.plan.get("race").and_then(Value::as_bool) == Some(true);
+    if race(first) != race(second) {
+        let told = |it| if race(it) { "at the same time" } else { "in turn" };
+        notes.push(format!(
+            "the lanes of the first ran {}, those of the second {}",
+            told(first),
+            told(second)
+        ));
+    }
     if first.sample_interval_ns != second.sample_interval_ns {
         let interval = |it: &Circumstances| match it.sample_interval_ns {
             Some(nanos) => format!("every {}", Nanos(nanos.unsigned_abs())),

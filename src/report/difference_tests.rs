@@ -142,7 +142,7 @@ fn what_else_differed_is_said() {
 
     let mut other = circumstances(json!({"cpu": "B", "tsc_hz": 2_100_000_000_u64}));
     other.sample_interval_ns = None;
-    other.plan = json!({"pin": 1});
+    other.plan = json!({"pin": 1, "race": true});
     other.lanes[0].1 = "docker 25, runc".to_owned();
     other.status = "interrupted".to_owned();
     other.sources.values_mut().for_each(|source| *source = " procfs".to_owned());
@@ -151,6 +151,7 @@ fn what_else_differed_is_said() {
         [
             "the machines differ: cpu A and B; tsc_hz 2000000000 and 2100000000",
             "the first is not pinned, the second pinned to CPU 1",
+            "the lanes of the first ran in turn, those of the second at the same time",
             "the first was sampled every 10.0 ms, the second not at all",
             "lane docker: docker 24, runc in the first, docker 25, runc in the second",
             "cpu_time of lane docker: from cgroup in the first, procfs in the second",

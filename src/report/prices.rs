@@ -263,18 +263,23 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
     lines
 }
 
-/// A whole number with separators between its thousands.
+/// A number with separators between its thousands.
 #[must_use]
 pub fn grouped(number: &Exact) -> String {
-    let text = number.to_plain_string();
-    let (whole, rest) =
-        text.split_once('.').map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
-    let mut shown = String::new();
-    for (at, digit) in whole.chars().enumerate() {
-        if at > 0 && (whole.len() - at) % 3 == 0 {
-            shown.push(',');
+    thousands(&number.to_plain_string())
+}
+
+/// The same of a number that is written already.
+pub(super) fn thousands(plain: &str) -> String {
+    let (sign, plain) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
+    let (whole, fraction) =
+        plain.split_once('.').map_or((plain, String::new()), |(w, f)| (w, format!(".{f}")));
+    let mut text = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            text.push(',');
         }
-        shown.push(digit);
+        text.push(digit);
     }
-    if rest.is_empty() { shown } else { format!("{shown}.{rest}") }
+    format!("{sign}{text}{fraction}")
 }

@@ -214,15 +214,8 @@ pub(in crate::cli) fn count(text: &str) -> Result<Exact, Failure> {
     let bad = || {
         Failure::usage(format!("`{text}` is no number of requests: write 3000000, 3_000_000 or 3M"))
     };
-    let plain: String = text.trim().chars().filter(|c| !matches!(c, '_' | ',')).collect();
-    let (digits, factor) = match plain.chars().last() {
-        Some('k') => (&plain[..plain.len() - 1], 1_000),
-        Some('M') => (&plain[..plain.len() - 1], 1_000_000),
-        Some('G' | 'B') => (&plain[..plain.len() - 1], 1_000_000_000),
-        _ => (&plain[..], 1),
-    };
-    let number: Exact = digits.parse().map_err(|_| bad())?;
-    let whole = (&number * &Exact::from(factor)).to_u64().filter(|count| *count > 0);
+    let count = crate::pricing::count(text).ok_or_else(bad)?;
+    let whole = count.to_u64().filter(|count| *count > 0);
     whole.map(Exact::from).ok_or_else(bad)
 }
 
@@ -235,7 +228,7 @@ mod tests {
         for text in ["3000000", "3_000_000", "3,000,000", "3M", "3000k", "0.003G"] {
             assert_eq!(count(text).ok(), Some(Exact::from(3_000_000)), "{text}");
         }
-        for text in ["", "M", "0", "-1", "1.5", "3 m", "3e6"] {
+        for text in ["", "M", "0", "-1", "1.5", "1,5", "3 m", "3e6"] {
             assert!(count(text).is_err(), "{text}");
         }
     }

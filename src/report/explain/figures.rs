@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 
+use super::super::prices::thousands;
 use crate::pricing::{Dimension, Exact, Money};
 
 /// Most significant digits that are shown.
@@ -15,9 +16,9 @@ pub(super) const TIED: char = '\u{a0}';
 pub(super) fn number(value: &Exact) -> String {
     let plain = value.to_plain_string();
     if value.fraction().is_none() && significant(&plain) <= 15 {
-        return grouped(&plain);
+        return thousands(&plain);
     }
-    format!("~{}", grouped(&value.significant(DIGITS)))
+    format!("~{}", thousands(&value.significant(DIGITS)))
 }
 
 /// The same, but a fraction as the fraction it is.
@@ -29,20 +30,6 @@ fn significant(plain: &str) -> usize {
     let digits: String = plain.chars().filter(char::is_ascii_digit).collect();
     let digits = digits.trim_start_matches('0');
     if plain.contains('.') { digits.len() } else { digits.trim_end_matches('0').len() }
-}
-
-fn grouped(plain: &str) -> String {
-    let (sign, plain) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
-    let (whole, fraction) =
-        plain.split_once('.').map_or((plain, String::new()), |(w, f)| (w, format!(".{f}")));
-    let mut text = String::new();
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    format!("{sign}{text}{fraction}")
 }
 
 /// A number and its unit, which stay on one line.
@@ -110,7 +97,7 @@ impl Currency<'_> {
 
     /// An amount that is printed with so many decimals.
     pub(super) fn printed(self, money: &Money, digits: u32) -> String {
-        self.signed(&grouped(&money.rounded(digits)))
+        self.signed(&thousands(&money.rounded(digits)))
     }
 
     /// `x $0.20 / 1,000,000`.
