@@ -157,8 +157,6 @@ fn recording(page: &mut Page, it: &Recording) {
 
 fn holds(it: &Recording) -> String {
     let failed = if it.bad > 0 { format!(" ({} failed)", it.bad) } else { String::new() };
-    let count =
-        |count: i64, name: &str| format!("{count} {name}{}", if count == 1 { "" } else { "s" });
     format!(
         "{}{failed}, {}, {}",
         counted(it.size.invocations, "invocation"),

@@ -199,7 +199,9 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
     // A column of nothing tells nothing.
     if widths.label == 0 {
         columns.remove(LABEL);
-        rows.iter_mut().for_each(|row| drop(row.remove(LABEL)));
+        for row in &mut rows {
+            row.remove(LABEL);
+        }
     }
     Grid { columns, rows, selected: Some(state.cursor - first), ..Grid::default() }
 }
@@ -249,7 +251,7 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     if let Some(reason) = state.problem.as_ref().filter(|_| state.lists.is_some()) {
         let text = format!("what is shown is what was read before: {reason}");
         lines.extend(
-            wrap(&text, room).into_iter().map(|line| styled(&model.theme, Role::Bad, &line)),
+            wrap(&text, room).into_iter().map(|line| styled(model.theme, Role::Bad, &line)),
         );
     }
     let height = usize::from(area.height.saturating_sub(2)).saturating_sub(lines.len());
@@ -263,14 +265,14 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         None => {}
         Some(Err(reason)) => {
             let text = wrap(reason, room);
-            lines.extend(text.iter().map(|line| styled(&model.theme, Role::Bad, line)));
+            lines.extend(text.iter().map(|line| styled(model.theme, Role::Bad, line)));
         }
         Some(Ok(told)) => {
             let first = state.scroll.min(told.len().saturating_sub(height));
-            title = placed(model, title, first, height, told.len());
+            title = placed(model, &title, first, height, told.len());
             let shown = told.iter().skip(first).take(height);
             lines.extend(
-                shown.map(|Told { role, text }| styled(&model.theme, *role, &fit(text, room))),
+                shown.map(|Told { role, text }| styled(model.theme, *role, &fit(text, room))),
             );
         }
     }
@@ -282,7 +284,7 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 }
 
 /// What can be done with the item, and which of its lines are in sight.
-fn placed(model: &Model, title: String, first: usize, height: usize, all: usize) -> String {
+fn placed(model: &Model, title: &str, first: usize, height: usize, all: usize) -> String {
     let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
     let title = format!("{title}, {} opens it", key(Action::Enter));
     if all <= height {
@@ -292,7 +294,7 @@ fn placed(model: &Model, title: String, first: usize, height: usize, all: usize)
     format!("{title}; {}-{last} of {all}, {} scrolls", first + 1, key(Action::NextPanel))
 }
 
-fn styled(theme: &Theme, role: Role, text: &str) -> Line<'static> {
+fn styled(theme: Theme, role: Role, text: &str) -> Line<'static> {
     Line::from(vec![Span::raw(" "), Span::styled(text.to_owned(), theme.style(role))])
 }
 
@@ -317,6 +319,6 @@ fn database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let signs = format!("{} open   * marked for a comparison", model.theme.sign("■", "#"));
     texts.push(signs);
     let lines: Vec<Line<'_>> =
-        texts.iter().map(|text| styled(&model.theme, Role::Text, &fit(text, room))).collect();
+        texts.iter().map(|text| styled(model.theme, Role::Text, &fit(text, room))).collect();
     frame.render_widget(Paragraph::new(lines), inner);
 }

@@ -111,7 +111,7 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, model: &Model, rows: &[Row], cur
                 fit(&format!(" {}", section.title()), columns.room),
                 theme.style(Role::Title),
             )),
-            Entry::Row(at) => columns.line(theme, &rows[*at], *at == cursor),
+            Entry::Row(at) => columns.line(*theme, &rows[*at], *at == cursor),
         });
     }
     if rows.is_empty() {
@@ -158,7 +158,7 @@ impl Columns {
         Self { room, check, found: rest.saturating_sub(fix), fix }
     }
 
-    fn line(&self, theme: &Theme, row: &Row, selected: bool) -> Line<'static> {
+    fn line(&self, theme: Theme, row: &Row, selected: bool) -> Line<'static> {
         let style = |role| {
             let style = theme.style(role);
             if selected { style.patch(theme.style(Role::Selected)) } else { style }
@@ -183,7 +183,7 @@ impl Columns {
 }
 
 /// The sign of a state, and what it means.
-const fn sign(theme: &Theme, mark: Mark) -> (&'static str, Role) {
+const fn sign(theme: Theme, mark: Mark) -> (&'static str, Role) {
     match mark {
         Mark::Known(State::Ok) => (theme.sign("✓", "+"), Role::Good),
         Mark::Known(State::Warning) => ("!", Role::Warn),
