@@ -182,12 +182,12 @@ impl Tty {
     }
 
     fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))
+        Pid::from_raw(i32::try_from(self.id()).expect("a pid"))
     }
 
     /// The state of the process, as `/proc` has it: `T` is stopped.
     pub fn state(&self) -> char {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()));
         let stat = stat.unwrap_or_default();
         stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?')
     }

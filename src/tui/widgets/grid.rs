@@ -131,13 +131,6 @@ impl Grid {
         shown
     }
 
-    /// How many columns after the first are left out on the right.
-    #[must_use]
-    pub fn hidden(&self, room: usize) -> usize {
-        let last = self.layout(room).last().map_or(0, |(at, _)| *at);
-        self.columns.len().saturating_sub(last + 1)
-    }
-
     /// Draws the table.
     pub fn draw(&self, frame: &mut Frame<'_>, area: Rect, theme: &Theme) {
         let room = usize::from(area.width);
@@ -225,7 +218,6 @@ mod tests {
     fn columns_that_do_not_fit_are_left_out_and_nothing_panics() {
         let grid = grid(3);
         assert_eq!(drawn(&grid, 6, 2)[0], " name ");
-        assert_eq!(grid.hidden(6), 1);
         for (width, height) in [(1, 1), (2, 1), (1, 2), (3, 3)] {
             drawn(&grid, width, height);
         }
