@@ -320,10 +320,10 @@ fn pictures_of_nothing_and_of_failure() {
     for size in testing::SIZES {
         let name = |what: &str| format!("{what}-{}x{}", size.0, size.1);
         let (mut model, mut desk) = model(&folder.path().join("none.db"), size);
+        model.settings = empty_settings();
         insta::assert_snapshot!(name("loading"), testing::text(&model));
         let effects = entered(&mut model);
         settle(&mut model, &mut desk, effects);
-        model.settings = empty_settings();
         insta::assert_snapshot!(name("empty"), testing::text(&model));
         let reason = "cannot open the database /nonexistent/c.db: it is not an SQLite database; \
                       name another file with --db or CYCLOMETER_DB";
