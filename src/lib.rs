@@ -17,6 +17,7 @@
 //! - [`replay`]: usage x models -> bills and totals.
 //! - [`report`]: tables, CSV and JSON.
 //! - [`doctor`]: what can be measured here, and the fix for what cannot.
+//! - [`tui`]: the observatory: what runs and what is stored, in a terminal.
 //! - [`cli`]: one file a subcommand.
 //!
 //! A price model needs nothing but a usage:
@@ -34,7 +35,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Dependencies point one way: `cli`, `report` -> `record`, `replay`, `store`
+//! Dependencies point one way: `cli`, `tui`, `report` -> `record`, `replay`, `store`
 //! -> `lane`, `meter`, `pricing`, `workload`.
 
 pub mod cli;

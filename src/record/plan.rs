@@ -67,7 +67,7 @@ impl PlanRequest {
             "lanes": lanes,
             "preset": self.preset,
             "start": format!("{:?}", self.starts).to_lowercase(),
-            "runs": self.runs,
+            "runs": (!self.until_stopped).then_some(self.runs),
             "warmup": self.warmup,
             "memory_bytes": self.memory.map(|size| size.0),
             "timeout_ns": self.timeout.map(|span| span.0),

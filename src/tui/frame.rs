@@ -197,7 +197,9 @@ fn footer_keys(model: &Model, context: Context) -> Vec<(String, String)> {
             let key = keys.first()?.to_string();
             Some(match binding.short.split_once(": ") {
                 // Two keys that belong together, as long as they are those of the table.
-                Some((both, text)) if both.ends_with(&key) => (both.to_owned(), text.to_owned()),
+                Some((both, text)) if both.split(' ').any(|it| it == key) => {
+                    (both.to_owned(), text.to_owned())
+                }
                 Some((_, text)) => (key, text.to_owned()),
                 None => (key, binding.short.to_owned()),
             })

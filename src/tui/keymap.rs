@@ -160,7 +160,7 @@ pub const TABLE: &[Binding] = &[
         "compare",
     ),
     on(History, "history-refresh", Action::Refresh, &["r"], "read anew", ""),
-    on(Host, "host-refresh", Action::Refresh, &["r"], "look again", "again"),
+    on(Host, "host-refresh", Action::Refresh, &["r"], "look again", "look again"),
     on(Host, "host-filter", Action::Filter, &["/"], "only lines with these words", "filter"),
 ];
 

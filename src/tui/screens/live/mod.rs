@@ -112,7 +112,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Loop => toggle(model, |wanted| wanted.until_stopped = !wanted.until_stopped),
         Action::Race => toggle(model, |wanted| wanted.race = !wanted.race),
         Action::Workloads => choose_workloads(model),
-        Action::Lanes => choose_lanes(model),
+        Action::Lanes => return choose_lanes(model),
         Action::Models => choose_models(model),
         Action::NextWorkload => model.live.workload = neighbour(model, true),
         Action::PreviousWorkload => model.live.workload = neighbour(model, false),
@@ -197,7 +197,7 @@ fn choose_workloads(model: &mut Model) {
     model.overlay = Some(choice("workloads of the next recording", items, Purpose::Workloads));
 }
 
-fn choose_lanes(model: &mut Model) {
+fn choose_lanes(model: &mut Model) -> Vec<Effect> {
     let mut specs = LaneSpec::all();
     specs.extend(model.host.runtimes());
     specs.extend(model.live.wanted.lanes.iter().cloned());
@@ -216,6 +216,8 @@ fn choose_lanes(model: &mut Model) {
         items.push(Item { name, note: note.unwrap_or_default(), on });
     }
     model.overlay = Some(choice("lanes of the next recording", items, Purpose::Lanes));
+    // The engine's runtimes are known the next time, if they are not yet.
+    crate::tui::screens::host::entered(model)
 }
 
 fn choose_models(model: &mut Model) {
