@@ -461,3 +461,7 @@ fn help(model: &Model) -> Vec<Line<'static>> {
     lines.extend(wrap(about, room).into_iter().map(Line::from));
     lines
 }
+
+#[cfg(test)]
+#[path = "overlay_tests.rs"]
+mod tests;
