@@ -59,7 +59,8 @@ pub fn draw(
             return;
         }
         if let Some(cell) = buffer.cell_mut((x, area.y + line)) {
-            let taken = meets && lines.iter().any(|it| it.sign != sign && cell.symbol() == it.sign.to_string());
+            let taken = meets
+                && lines.iter().any(|it| it.sign != sign && cell.symbol() == it.sign.to_string());
             let sign = if taken || cell.symbol() == "*" { BOTH } else { sign };
             cell.set_char(sign).set_style(theme.style(role));
         }
@@ -96,7 +97,13 @@ mod tests {
     use super::*;
     use crate::tui::theme::Palette;
 
-    fn drawn(width: u16, height: u16, bands: &[Band<'_>], lines: &[Line<'_>], top: u64) -> Vec<String> {
+    fn drawn(
+        width: u16,
+        height: u16,
+        bands: &[Band<'_>],
+        lines: &[Line<'_>],
+        top: u64,
+    ) -> Vec<String> {
         let theme = Theme::new(Palette::Mono, false);
         let area = Rect::new(0, 0, width, height);
         let mut buffer = Buffer::empty(area);

@@ -68,12 +68,12 @@ impl Axis {
             let column = self.column(at)?;
             let text = label(at, step, right);
             let long = u16::try_from(text.len()).unwrap_or(u16::MAX);
-            if !ticks.is_empty() && column < free {
-                return None;
-            }
-            free = column.saturating_add(long).saturating_add(2);
             // The last has no room for its text sometimes: then it is not there.
             if column.saturating_add(long) < self.width {
+                if !ticks.is_empty() && column < free {
+                    return None;
+                }
+                free = column.saturating_add(long).saturating_add(2);
                 ticks.push((column, text));
             }
             at = at.checked_add(step)?;
@@ -149,7 +149,10 @@ mod tests {
     fn moments_and_columns_agree() {
         let axis = Axis { left: 10, span: 100, width: 20 };
         assert_eq!((axis.column(9), axis.column(10), axis.column(14)), (None, Some(0), Some(0)));
-        assert_eq!((axis.column(15), axis.column(110), axis.column(111)), (Some(1), Some(19), None));
+        assert_eq!(
+            (axis.column(15), axis.column(110), axis.column(111)),
+            (Some(1), Some(19), None)
+        );
         assert_eq!((axis.at(0), axis.at(1), axis.middle(1)), (10, 15, 17));
         for column in 0..20 {
             assert_eq!(axis.column(axis.middle(column)), Some(column));
@@ -164,13 +167,22 @@ mod tests {
         assert_eq!(texts(0, 60 * S, 60), ten.join(" | "));
         let columns: Vec<u16> = ticks(0, 60 * S, 60).into_iter().map(|it| it.0).collect();
         assert_eq!(columns, [0, 10, 20, 30, 40, 50]);
-        assert_eq!(texts(0, 600 * S, 60), "0:00 | 1:00 | 2:00 | 3:00 | 4:00 | 5:00 | 6:00 | 7:00 | 8:00 | 9:00");
-        assert_eq!(texts(0, 3 * 3_600 * S, 60), "0:00 | 0:30:00");
+        assert_eq!(
+            texts(0, 600 * S, 60),
+            "0:00 | 1:00 | 2:00 | 3:00 | 4:00 | 5:00 | 6:00 | 7:00 | 8:00 | 9:00"
+        );
+        assert_eq!(
+            texts(0, 3 * 3_600 * S, 60),
+            "0:00 | 30:00 | 1:00:00 | 1:30:00 | 2:00:00 | 2:30:00"
+        );
     }
 
     #[test]
     fn closer_ticks_have_the_decimals_they_need() {
-        assert_eq!(texts(12_300_000_000, 20_000_000, 40), "12.30 s | 12.31 s");
+        assert_eq!(
+            texts(12_300_000_000, 20_000_000, 40),
+            "12.300 s | 12.305 s | 12.310 s | 12.315 s"
+        );
         assert_eq!(texts(0, 2_500_000, 50), "0.0 ms | 0.5 ms | 1.0 ms | 1.5 ms | 2.0 ms");
         assert_eq!(texts(0, 900, 40), "0 ns | 200 ns | 400 ns | 600 ns");
     }
@@ -180,7 +192,10 @@ mod tests {
         for width in 0..80 {
             for span in [0, 1, 7, 999, 12_345_678, 61 * S, 86_400 * S * 400, u64::MAX / 2] {
                 for (column, text) in ticks(3, span, width) {
-                    assert!(usize::from(column) + text.len() < usize::from(width), "{width} {span}");
+                    assert!(
+                        usize::from(column) + text.len() < usize::from(width),
+                        "{width} {span}"
+                    );
                 }
             }
         }

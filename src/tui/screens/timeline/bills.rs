@@ -202,16 +202,18 @@ fn lines(model: &Model, played: &Played, bills: &BillsAt, area: Rect) -> Vec<Lin
         Some(Ok(text)) => (text.clone(), role),
         _ => ("-".to_owned(), Role::Dim),
     };
-    let names = played.about.lanes.iter().zip(&bills.lanes).enumerate().map(|(at, (lane, bill))| {
-        let pointer = if at == selected { model.theme.pointer() } else { "" };
-        let count = bill.as_ref().map_or(0, |bill| bill.invocations);
-        (format!("{pointer}{} {count}", lane.name), Role::Title)
-    });
+    let names =
+        played.about.lanes.iter().zip(&bills.lanes).enumerate().map(|(at, (lane, bill))| {
+            let pointer = if at == selected { model.theme.pointer() } else { "" };
+            let count = bill.as_ref().map_or(0, |bill| bill.invocations);
+            (format!("{pointer}{} {count}", lane.name), Role::Title)
+        });
     let mut lines = vec![columns.line(model, ("lane, invocations", Role::Dim), names)];
     for (at, (name, role)) in bills.models.iter().enumerate() {
-        let cells = bills.lanes.iter().map(|bill| {
-            figure(bill.as_ref().and_then(|bill| bill.totals.get(at)), *role)
-        });
+        let cells = bills
+            .lanes
+            .iter()
+            .map(|bill| figure(bill.as_ref().and_then(|bill| bill.totals.get(at)), *role));
         lines.push(columns.line(model, (name, *role), cells));
     }
     if bills.pair.is_some() {

@@ -73,10 +73,10 @@ pub fn series(
         }
     };
     let last = points.last().map_or(0, |(at, _)| *at);
+    // The last column that something is known of shows the last of it.
+    let end = axis.column(last);
     let in_column = |column: u16| {
-        // The last column that something is known of shows the last of it.
-        let (from, to) = (axis.at(column), axis.at(column.saturating_add(1)));
-        if from <= last && last < to { value(last) } else { value(axis.middle(column)) }
+        if end == Some(column) { value(last) } else { value(axis.middle(column)) }
     };
     (0..axis.width).map(in_column).collect()
 }
@@ -96,13 +96,11 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played) {
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let Some(row) = under else {
-        return frame.render_widget(
-            Paragraph::new(idle(model, played, usize::from(inner.width))),
-            inner,
-        );
+        return frame
+            .render_widget(Paragraph::new(idle(model, played, usize::from(inner.width))), inner);
     };
     let beside = inner.width >= WITH_CHARTS && inner.height >= 3;
-    let text = if beside { (inner.width / 2).clamp(40, 64).min(inner.width) } else { inner.width };
+    let text = if beside { (inner.width / 2).clamp(46, 64).min(inner.width) } else { inner.width };
     let left = Rect { width: text, ..inner };
     let detail = state.detail.as_deref().filter(|it| it.row.invocation == row.id);
     let lines = lines(model, played, row, detail, usize::from(text));
@@ -143,7 +141,7 @@ fn lines(
     let position = model.timeline.player.position();
     let running = row.end > position;
     let (text, role) = match (running, row.status) {
-        (true, _) => (format!("runs, {} so far", Nanos(position.since(row.offset).0)), Role::Good),
+        (true, _) => ("runs".to_owned(), Role::Good),
         (false, Status::Ok) => ("ok".to_owned(), Role::Good),
         (false, status) => (status.label().to_owned(), Role::Bad),
     };
@@ -151,7 +149,12 @@ fn lines(
         Span::styled(format!(" {text}"), theme.style(role)),
         Span::styled(
             fit(
-                &format!(", {} to {}", moment(row.offset.0), moment(row.end.0)),
+                &format!(
+                    "{}{} to {}",
+                    if running { " from " } else { ", " },
+                    moment(row.offset.0),
+                    moment(row.end.0)
+                ),
                 room.saturating_sub(text.len() + 1),
             ),
             theme.style(Role::Dim),
@@ -168,13 +171,11 @@ fn lines(
         say("why", reason.clone());
     }
     let phases = [("create", row.create), ("start", row.start), ("run", row.run)];
-    let phases: Vec<String> =
-        phases.iter().map(|(name, value)| format!("{name} {}", span(value.get()))).collect();
-    say("phases", phases.join("  "));
-    let cycles = played.cycles(row).map_or_else(
-        || "-".to_owned(),
-        |(value, mark)| format!("{}{mark}", Count(value)),
-    );
+    let [create, start, run] = phases.map(|(name, value)| (name, span(value.get())));
+    say(create.0, format!("{}  {} {}  {} {}", create.1, start.0, start.1, run.0, run.1));
+    let cycles = played
+        .cycles(row)
+        .map_or_else(|| "-".to_owned(), |(value, mark)| format!("{}{mark}", Count(value)));
     let ops = match detail {
         None => "...".to_owned(),
         Some(detail) => detail
@@ -190,7 +191,34 @@ fn lines(
     if let Some(error) = &model.timeline.detail_error {
         say("!", error.clone());
     }
+    for (name, value) in detail.map(more).unwrap_or_default() {
+        say(name, value);
+    }
     lines
+}
+
+/// What else was measured, two a line, where there is room for it.
+fn more(detail: &PlayedInvocation) -> Vec<(&'static str, String)> {
+    let known = [
+        Meter::Wall,
+        Meter::CpuTime,
+        Meter::Cycles,
+        Meter::RefCycles,
+        Meter::WasmOps,
+        Meter::MemoryPeak,
+        Meter::MemoryRss,
+        Meter::MemoryAllocated,
+    ];
+    let rest = Meter::ALL.iter().filter(|meter| !known.contains(meter));
+    let usage = &detail.row.usage;
+    let values: Vec<(&'static str, String)> =
+        rest.filter_map(|meter| Some((meter.name(), shown(*meter, usage.get(*meter)?)))).collect();
+    let pair = |pair: &[(&'static str, String)]| match pair {
+        [(name, value), (other, and)] => (*name, format!("{value}  {other} {and}")),
+        [(name, value), ..] => (*name, value.clone()),
+        [] => ("", String::new()),
+    };
+    values.chunks(2).map(pair).collect()
 }
 
 /// The samples of the invocation, as far as they are before the moment.
@@ -211,7 +239,7 @@ fn charts(
         frame.render_widget(Paragraph::new(lines), area);
     };
     let Some(detail) = detail else { return told(frame, "its samples are being read") };
-    let gutter = 12.min(area.width);
+    let gutter = 13.min(area.width);
     let axis = Axis { left: 0, span: length, width: area.width - gutter };
     let whole = |meter| detail.row.usage.get(meter).map(|value| (length, value));
     let cpu = series(&detail.samples, Meter::CpuTime, whole(Meter::CpuTime), axis);
@@ -230,7 +258,8 @@ fn charts(
         let place = Rect { y, height: high, x: area.x + gutter, width: axis.width };
         y += high;
         let top = values.iter().flatten().copied().max();
-        let text = top.map_or_else(|| format!("{name} -"), |it| format!("{name} {}", self::shown(meter, it)));
+        let text = top
+            .map_or_else(|| format!("{name} -"), |it| format!("{name} {}", self::shown(meter, it)));
         label(frame, model, Rect { x: area.x, width: gutter, ..place }, &text);
         let cut = values.iter().enumerate().map(|(at, value)| value.filter(|_| at < shown));
         let cut: Vec<Option<u64>> = cut.collect();
@@ -248,10 +277,9 @@ fn label(frame: &mut Frame<'_>, model: &Model, area: Rect, text: &str) {
 pub fn no_samples(played: &Played, length: u64) -> String {
     match played.about.sample_interval {
         None => "no samples: sampling was off in this recording".to_owned(),
-        Some(interval) => format!(
-            "no samples: it took {}, and a sample is taken every {interval}",
-            Nanos(length)
-        ),
+        Some(interval) => {
+            format!("no samples: it took {}, and a sample is taken every {interval}", Nanos(length))
+        }
     }
 }
 
@@ -274,7 +302,8 @@ pub fn text(model: &Model, played: &Played) -> Option<Overlay> {
         ("teardown", phases.teardown),
     ];
     for (name, value) in phases {
-        let _ = writeln!(text, "{name:<17} {:>10}", span(value.map(|it| it.0)));
+        let why = if value.is_none() { "  there is no such phase here" } else { "" };
+        let _ = writeln!(text, "{name:<17} {:>10}{why}", span(value.map(|it| it.0)));
     }
     for meter in Meter::ALL.iter().filter(|it| **it != Meter::MemoryRss) {
         let _ = match detail.row.usage.get(*meter) {

@@ -31,7 +31,10 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Some(Over::Lanes { what, answer: Some(Ok(spread)) }) => {
             return spread::draw(frame, area, model, played, what, spread);
         }
-        Some(Over::Pair { answer: Some(Err(text)), .. } | Over::Lanes { answer: Some(Err(text)), .. }) => {
+        Some(
+            Over::Pair { answer: Some(Err(text)), .. }
+            | Over::Lanes { answer: Some(Err(text)), .. },
+        ) => {
             return sentence(frame, area, model, "overlay; esc closes", text, Role::Bad);
         }
         Some(_) => {
@@ -45,14 +48,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     bills::draw(frame, layout.bills, model, played);
 }
 
-fn sentence(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    model: &Model,
-    title: &str,
-    text: &str,
-    role: Role,
-) {
+fn sentence(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text: &str, role: Role) {
     let block = model.theme.panel(fit(title, usize::from(area.width).saturating_sub(6)), false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
@@ -117,7 +113,9 @@ fn title(model: &Model, played: &Played, hidden: usize) -> String {
         parts.push(format!("part {} of {}", played.part + 1, played.parts));
     }
     let (_, span) = player.sight();
-    parts.push(format!("{} in sight", Nanos(span)));
+    if span < played.end.since(played.begin).0 {
+        parts.push(format!("{} in sight", Nanos(span)));
+    }
     let label = about.label.as_ref().map_or_else(String::new, |it| format!(" {it}"));
     parts.push(format!("recording {}{label}", about.id));
     if about.status != "done" {
@@ -146,11 +144,8 @@ fn timeline(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Play
     let position = model.timeline.player.position();
     let cursor = axis.column(position.0);
     for (track, place) in &layout.tracks {
-        let picture = Rect {
-            x: place.x + layout.gutter,
-            width: place.width - layout.gutter,
-            ..*place
-        };
+        let picture =
+            Rect { x: place.x + layout.gutter, width: place.width - layout.gutter, ..*place };
         let gutter = Rect { width: layout.gutter.saturating_sub(1), ..*place };
         let view = View { model, played, axis, cursor, picture, gutter };
         match track {
@@ -165,7 +160,7 @@ fn timeline(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Play
     let text = fit(" time", usize::from(at.width));
     frame.render_widget(Paragraph::new(Span::styled(text, model.theme.style(Role::Dim))), at);
     if let Some(cursor) = cursor {
-        line(frame, layout, &model.theme, picture.x + cursor);
+        line(frame, layout, model, played, picture.x + cursor);
     }
 }
 
@@ -194,7 +189,9 @@ impl View<'_> {
             let left = self.axis.at(cursor);
             let narrow = Axis { left, span: self.axis.at(cursor + 1) - left, width: 1 };
             let newest = strip::columns(self.played, whose, narrow, until);
-            if let (Some(column), Some(newest)) = (columns.get_mut(usize::from(cursor)), newest.first()) {
+            if let (Some(column), Some(newest)) =
+                (columns.get_mut(usize::from(cursor)), newest.first())
+            {
                 *column = *newest;
             }
         }
@@ -261,7 +258,7 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
         let mut role = if bad { Role::Bad } else { Role::Lane(whose.lane) };
         if at >= shown {
             // What is still to come is only hinted at.
-            character = if theme.ascii() { '.' } else { '·' };
+            character = if theme.ascii() { ',' } else { '·' };
             role = Role::Dim;
         }
         let x = view.picture.x + u16::try_from(at).unwrap_or(u16::MAX);
@@ -269,7 +266,9 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
             cell.set_char(character).set_style(theme.style(role));
         }
     }
-    if let Some(reason) = view.played.about.lanes.get(whose.lane).and_then(|it| it.unavailable.as_ref()) {
+    if let Some(reason) =
+        view.played.about.lanes.get(whose.lane).and_then(|it| it.unavailable.as_ref())
+    {
         let text = fit(&format!("could not run: {reason}"), usize::from(view.picture.width));
         let text = Span::styled(text, theme.style(Role::Warn));
         frame.render_widget(Paragraph::new(text), view.picture);
@@ -279,13 +278,35 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
 /// A label, the value at the cursor and the top of the chart.
 fn gutter(frame: &mut Frame<'_>, view: &View<'_>, now: &str, top: &str) {
     if view.gutter.height > 1 {
-        view.label(frame, &format!("  {now}"), Role::Dim);
+        view.label(frame, &format!(" {now}"), Role::Dim);
         let below = Rect { y: view.gutter.y + 1, height: 1, ..view.gutter };
-        let text = fit(&format!("  top {top}"), usize::from(below.width));
+        let text = fit(&format!(" top {top}"), usize::from(below.width));
         let text = Span::styled(text, view.model.theme.style(Role::Dim));
         frame.render_widget(Paragraph::new(text), below);
     } else {
-        view.label(frame, &format!("  {now}"), Role::Dim);
+        view.label(frame, &format!(" {now}"), Role::Dim);
+    }
+}
+
+/// The value at the cursor, or before it where it has not entered its column.
+fn newest(values: &[Option<u64>]) -> Option<u64> {
+    let (last, before) = values.split_last()?;
+    last.or_else(|| before.last().copied().flatten())
+}
+
+/// The upper edge for so many thousandths of a CPU: a tenth, two, five, one,
+/// two, five, ten, and so on.
+fn ceiling(thousandths: u64) -> u64 {
+    let mut tens = 100;
+    loop {
+        let found = [tens, tens * 2, tens * 5].into_iter().find(|top| *top >= thousandths);
+        if let Some(top) = found {
+            return top;
+        }
+        if tens > u64::MAX / 100 {
+            return thousandths;
+        }
+        tens *= 10;
     }
 }
 
@@ -307,11 +328,11 @@ fn cpu(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
         })
         .collect();
     // The top is that of all that is in sight: it does not jump while playing.
-    let all = (0_u16..).zip(&columns).filter_map(|(at, column)| {
-        strip::cpus(column, view.axis, at, Nanos(u64::MAX))
-    });
-    let top = all.max().unwrap_or(0).max(1_000);
-    let now = shown.checked_sub(1).and_then(|at| values.get(at).copied().flatten());
+    let all = (0_u16..)
+        .zip(&columns)
+        .filter_map(|(at, column)| strip::cpus(column, view.axis, at, Nanos(u64::MAX)));
+    let top = ceiling(all.max().unwrap_or(0));
+    let now = newest(&values[..shown.min(values.len())]);
     let now = now.map_or_else(|| "CPU -".to_owned(), |it| format!("{} CPU", hundredths(it)));
     gutter(frame, view, &now, &hundredths(top));
     let theme = &view.model.theme;
@@ -323,10 +344,12 @@ fn memory(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
     let shown = view.shown();
     let peaks = columns.iter().enumerate().map(|(at, column)| column.peak.filter(|_| at < shown));
     let values: Vec<Option<u64>> = peaks.collect();
-    let top = columns.iter().filter_map(|column| column.peak).max().unwrap_or(0);
-    let now = shown.checked_sub(1).and_then(|at| values.get(at).copied().flatten());
+    let top = columns.iter().filter_map(|column| column.peak.max(column.allocated)).max();
+    let now = newest(&values[..shown.min(values.len())]);
     let now = now.map_or_else(|| "mem -".to_owned(), |it| format!("mem {}", Bytes(it)));
-    gutter(frame, view, &now, &Bytes(top).to_string());
+    let text = top.map_or_else(|| "-".to_owned(), |it| Bytes(it).to_string());
+    gutter(frame, view, &now, &text);
+    let top = top.unwrap_or(0);
     let theme = &view.model.theme;
     chart::columns(frame.buffer_mut(), view.picture, theme, Role::Lane(lane), &values, top);
 }
@@ -347,16 +370,24 @@ fn ticks(frame: &mut Frame<'_>, area: Rect, theme: &Theme, axis: Axis) {
 }
 
 /// The moment: a line through all tracks, and its foot on the axis.
-fn line(frame: &mut Frame<'_>, layout: &Layout, theme: &Theme, x: u16) {
+fn line(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Played, x: u16) {
+    let theme = &model.theme;
     let style = theme.style(Role::Key);
     let buffer = frame.buffer_mut();
-    let top = layout.tracks.first().map_or(layout.axis.y, |(_, place)| place.y);
-    for y in top..layout.axis.y {
-        if let Some(cell) = buffer.cell_mut((x, y)) {
-            cell.set_symbol(theme.sign("│", "|")).set_style(style);
+    for (track, place) in &layout.tracks {
+        // Why a lane could not run is to be read.
+        let reads = matches!(track, Track::Swim(whose)
+            if played.about.lanes.get(whose.lane).is_some_and(|it| it.unavailable.is_some()));
+        for y in (place.top()..place.bottom()).filter(|_| !reads) {
+            if let Some(cell) = buffer.cell_mut((x, y)) {
+                cell.set_symbol(theme.sign("│", "|")).set_style(style);
+            }
         }
     }
-    if let Some(cell) = buffer.cell_mut((x, layout.axis.y)) {
+    // The texts of the axis stay readable.
+    if let Some(cell) = buffer.cell_mut((x, layout.axis.y))
+        && cell.symbol() == theme.sign("─", "-")
+    {
         cell.set_symbol(theme.sign("▲", "^")).set_style(style);
     }
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use super::recording::Played;
 use crate::lane::Cancel;
-use crate::pricing::Terms;
 use crate::pricing::PriceCatalog;
+use crate::pricing::Terms;
 use crate::pricing::compile::{Signal, Signals};
 use crate::replay::{Contract, Key, Replayer, Summary, Values, WhatIf};
 use crate::store::{PlayedCell, RecordingPart, Store, StoreError};

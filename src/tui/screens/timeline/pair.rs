@@ -81,6 +81,7 @@ fn row(
     let value = |it: Option<u64>| it.map_or_else(dash, &text);
     let both = a.zip(b);
     let difference = both.map_or_else(dash, |(a, b)| match b.checked_sub(a) {
+        Some(0) => text(0),
         Some(more) => format!("+{}", text(more)),
         None => format!("-{}", text(a - b)),
     });
@@ -281,13 +282,14 @@ fn grid(pair: &Pair, selected: usize) -> Grid {
         Column::number("b - a", 11),
         Column::number("b / a", 8),
     ];
-    let rows = pair.rows.iter().map(|row| {
-        let mut cells = vec![Cell::new(row.name)];
-        cells.extend(row.cells.iter().map(|text| {
-            Cell::of(text.as_str(), if text == "-" { Role::Dim } else { Role::Text })
-        }));
-        cells
-    });
+    let rows =
+        pair.rows.iter().map(|row| {
+            let mut cells = vec![Cell::new(row.name)];
+            cells.extend(row.cells.iter().map(|text| {
+                Cell::of(text.as_str(), if text == "-" { Role::Dim } else { Role::Text })
+            }));
+            cells
+        });
     Grid { columns, rows: rows.collect(), selected: Some(selected), ..Grid::default() }
 }
 
@@ -303,8 +305,14 @@ mod tests {
         assert_eq!(cells(Some(4), Some(5)), "4 ns 5 ns +1 ns 1.25x");
         assert_eq!(cells(Some(3), Some(1)), "3 ns 1 ns -2 ns 0.33x");
         assert_eq!(cells(None, Some(1)), "- 1 ns - -");
-        assert_eq!(row("x", [None, Some(1)], text, &reason).reason.as_deref(), Some("a is missing"));
+        assert_eq!(
+            row("x", [None, Some(1)], text, &reason).reason.as_deref(),
+            Some("a is missing")
+        );
         let zero = row("x", [Some(0), Some(1)], text, &reason);
-        assert_eq!((zero.cells[3].as_str(), zero.reason.as_deref()), ("-", Some("no ratio: a is 0")));
+        assert_eq!(
+            (zero.cells[3].as_str(), zero.reason.as_deref()),
+            ("-", Some("no ratio: a is 0"))
+        );
     }
 }

@@ -113,7 +113,7 @@ fn curve(points: &[(Nanos, u64)], row: &Invocation, axis: Axis) -> Vec<u64> {
         let rise = u128::from(high.saturating_sub(low)) * u128::from(at - from);
         low + u64::try_from(rise / u128::from((to - from).max(1))).unwrap_or(0)
     };
-    (0..axis.width).map(|column| value(axis.middle(column))).collect()
+    (1..=axis.width).map(|column| value(axis.at(column))).collect()
 }
 
 impl Spread {
@@ -133,9 +133,8 @@ impl Spread {
         };
         let rows = what.lanes.map(|lane| {
             let cells = cells(lane);
-            let of = |row: &&Invocation| {
-                !row.bad() && cells.iter().any(|(cell, _)| *cell == row.cell())
-            };
+            let of =
+                |row: &&Invocation| !row.bad() && cells.iter().any(|(cell, _)| *cell == row.cell());
             played.of_lane(lane).filter(of).copied().collect::<Vec<_>>()
         });
         let lengths = |rows: &Vec<Invocation>| {
@@ -238,9 +237,8 @@ fn times(model: &Model, spread: &Spread, room: usize) -> Vec<Line<'static>> {
             let found = spread.lanes[side].times[at];
             let mut text = format!(" {sign} {}", pad(name, label - 3, false));
             text.push_str(&range(model, found, axis));
-            let figure = |at: usize| {
-                found.map_or_else(|| "-".to_owned(), |it| Nanos(it[at]).to_string())
-            };
+            let figure =
+                |at: usize| found.map_or_else(|| "-".to_owned(), |it| Nanos(it[at]).to_string());
             for at in 0..3 {
                 text.push_str(&pad(&figure(at), 9, true));
             }
@@ -312,7 +310,7 @@ fn curves(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played, spr
         return frame.render_widget(Paragraph::new(lines), below);
     };
     let title = format!(
-        "CPU time since the request, top {}: medians a b, p5 to p95 {} {}; samples of {} and {}",
+        "CPU time, top {}: a b medians, {} {} p5 to p95; sampled {} and {}",
         Nanos(top),
         BANDS[usize::from(theme.ascii())][0],
         BANDS[usize::from(theme.ascii())][1],
@@ -325,7 +323,9 @@ fn curves(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played, spr
     let axis = Axis { left: 0, span: spread.span, width: picture.width };
     let columns = spread.lanes.each_ref().map(|lane| {
         [0, 1, 2].map(|which: usize| {
-            let at = |column: u16| usize::from(column) * usize::from(POINTS) / usize::from(axis.width.max(1));
+            let at = |column: u16| {
+                usize::from(column) * usize::from(POINTS) / usize::from(axis.width.max(1))
+            };
             let value = |column: u16| lane.curve.get(at(column)).map(|it| it[which]);
             (0..axis.width).map(value).collect::<Vec<Option<u64>>>()
         })
