@@ -94,19 +94,17 @@ fn neighbour(model: &mut Model, played: &Played, forward: bool) -> Vec<Effect> {
     let at = state.player.position();
     let found =
         if forward { played.next_end(state.lane, at) } else { played.previous_end(state.lane, at) };
-    match found {
-        Some(end) => state.player.seek(end),
-        None => {
-            let effects = turn(model, forward);
-            if effects.is_empty() {
-                let lane = played.lane_name(model.timeline.lane);
-                let which = if forward { "later" } else { "earlier" };
-                model.say(format!("{lane} has no {which} invocation"));
-            }
-            return effects;
-        }
+    if let Some(end) = found {
+        state.player.seek(end);
+        return next(model);
     }
-    next(model)
+    let effects = turn(model, forward);
+    if effects.is_empty() {
+        let lane = played.lane_name(model.timeline.lane);
+        let which = if forward { "later" } else { "earlier" };
+        model.say(format!("{lane} has no {which} invocation"));
+    }
+    effects
 }
 
 fn mark(model: &mut Model, played: &Played) {

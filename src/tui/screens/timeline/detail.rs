@@ -213,10 +213,10 @@ fn more(detail: &PlayedInvocation) -> Vec<(&'static str, String)> {
     let usage = &detail.row.usage;
     let values: Vec<(&'static str, String)> =
         rest.filter_map(|meter| Some((meter.name(), shown(*meter, usage.get(*meter)?)))).collect();
-    let pair = |pair: &[(&'static str, String)]| match pair {
-        [(name, value), (other, and)] => (*name, format!("{value}  {other} {and}")),
-        [(name, value), ..] => (*name, value.clone()),
-        [] => ("", String::new()),
+    let pair = |pair: &[(&'static str, String)]| {
+        let [(name, value), rest @ ..] = pair else { return ("", String::new()) };
+        let rest = rest.iter().map(|(name, value)| format!("  {name} {value}"));
+        (*name, format!("{value}{}", rest.collect::<String>()))
     };
     values.chunks(2).map(pair).collect()
 }
@@ -306,13 +306,11 @@ pub fn text(model: &Model, played: &Played) -> Option<Overlay> {
         let _ = writeln!(text, "{name:<17} {:>10}{why}", span(value.map(|it| it.0)));
     }
     for meter in Meter::ALL.iter().filter(|it| **it != Meter::MemoryRss) {
-        let _ = match detail.row.usage.get(*meter) {
-            Some(value) => writeln!(text, "{:<17} {:>10}", meter.name(), shown(*meter, value)),
-            None => {
-                let reason = played.reason(&key.lane, &key.start, meter.name());
-                writeln!(text, "{:<17} {:>10}  {reason}", meter.name(), "-")
-            }
-        };
+        let value = detail.row.usage.get(*meter).map(|value| shown(*meter, value));
+        let reason = || format!("  {}", played.reason(&key.lane, &key.start, meter.name()));
+        let why = if value.is_none() { reason() } else { String::new() };
+        let value = value.unwrap_or_else(|| "-".to_owned());
+        let _ = writeln!(text, "{:<17} {value:>10}{why}", meter.name());
     }
     let count = detail.samples.len();
     if count == 0 {

@@ -1,5 +1,7 @@
 //! The picture: what ran when, the use of the machine, and the moment.
 
+use std::fmt::Write as _;
+
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -67,13 +69,12 @@ fn empty(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         (_, Some(number)) => (format!("recording {number} is being read"), Role::Dim),
         (_, None) => {
             let live = model.keymap.key_of(Action::Go(super::super::Screen::Live), model.screen);
-            let history =
-                model.keymap.key_of(Action::Go(super::super::Screen::History), model.screen);
+            let past = model.keymap.key_of(Action::Go(super::super::Screen::History), model.screen);
             let text = format!(
                 "No recording is open. Make one on the live screen ({}), or open one in the \
                  history ({}).",
                 live.unwrap_or_default(),
-                history.unwrap_or_default()
+                past.unwrap_or_default()
             );
             (text, Role::Text)
         }
@@ -88,7 +89,7 @@ fn nothing_ran(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played
     };
     for lane in &played.about.lanes {
         if let Some(reason) = &lane.unavailable {
-            text.push_str(&format!("\n{} could not run: {reason}", lane.name));
+            let _ = write!(text, "\n{} could not run: {reason}", lane.name);
         }
     }
     sentence(frame, area, model, &format!("recording {}", played.about.id), &text, Role::Text);
@@ -96,23 +97,23 @@ fn nothing_ran(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played
 
 /// What stands above the picture.
 fn title(model: &Model, played: &Played, hidden: usize) -> String {
-    let player = &model.timeline.player;
+    let at = &model.timeline.player;
     let theme = &model.theme;
     let about = &played.about;
     let dot = theme.sign(" · ", ", ");
-    let (sign, state) = if player.playing() {
+    let (sign, state) = if at.playing() {
         (theme.sign("▶", ">"), "plays")
     } else {
         (theme.sign("⏸", "="), "paused")
     };
     let mut parts = vec![
-        format!("{sign} {state} {}", player.speed()),
-        format!("{} of {}", moment(player.position().0), moment(about.end.0)),
+        format!("{sign} {state} {}", at.speed()),
+        format!("{} of {}", moment(at.position().0), moment(about.end.0)),
     ];
     if played.parts > 1 {
         parts.push(format!("part {} of {}", played.part + 1, played.parts));
     }
-    let (_, span) = player.sight();
+    let (_, span) = at.sight();
     if span < played.end.since(played.begin).0 {
         parts.push(format!("{} in sight", Nanos(span)));
     }
@@ -155,7 +156,7 @@ fn timeline(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Play
         }
     }
     let picture = Rect { x: layout.axis.x + layout.gutter, width: axis.width, ..layout.axis };
-    ticks(frame, picture, &model.theme, axis);
+    ticks(frame, picture, model.theme, axis);
     let at = Rect { width: layout.gutter.saturating_sub(1), ..layout.axis };
     let text = fit(" time", usize::from(at.width));
     frame.render_widget(Paragraph::new(Span::styled(text, model.theme.style(Role::Dim))), at);
@@ -216,7 +217,7 @@ impl View<'_> {
 }
 
 /// What a column of a lane looks like.
-fn sign(theme: &Theme, sign: Sign, most: u32) -> Option<(char, bool)> {
+fn sign(theme: Theme, sign: Sign, most: u32) -> Option<(char, bool)> {
     let pick = |sign: char, ascii: char| if theme.ascii() { ascii } else { sign };
     Some(match sign {
         Sign::Idle => return None,
@@ -254,7 +255,7 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
     let shown = view.shown();
     let buffer = frame.buffer_mut();
     for (at, column) in columns.iter().enumerate() {
-        let Some((mut character, bad)) = sign(theme, column.sign(), most) else { continue };
+        let Some((mut character, bad)) = sign(*theme, column.sign(), most) else { continue };
         let mut role = if bad { Role::Bad } else { Role::Lane(whose.lane) };
         if at >= shown {
             // What is still to come is only hinted at.
@@ -355,7 +356,7 @@ fn memory(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
 }
 
 /// The axis with its ticks.
-fn ticks(frame: &mut Frame<'_>, area: Rect, theme: &Theme, axis: Axis) {
+fn ticks(frame: &mut Frame<'_>, area: Rect, theme: Theme, axis: Axis) {
     let buffer = frame.buffer_mut();
     let rule = theme.sign("─", "-");
     for x in area.left()..area.right() {

@@ -100,8 +100,9 @@ pub struct State {
     over: Option<Over>,
     /// Where the parts before begin: end and number of the invocation before.
     afters: Vec<(i64, i64)>,
-    /// When the recording was read last, and how many invocations had ended.
-    read: Option<(Nanos, u64)>,
+    /// When the recording was read last, how many invocations had ended, and
+    /// whether it ran.
+    read: Option<(Nanos, (u64, bool))>,
     /// Invocations of a part; other than usual in tests.
     limit: Option<usize>,
 }

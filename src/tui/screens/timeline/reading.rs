@@ -47,10 +47,10 @@ pub(super) fn open(model: &mut Model, recording: Option<i64>) -> Vec<Effect> {
 
 /// Reads a part.
 fn load(model: &mut Model, loading: Loading) -> Vec<Effect> {
-    let done = model.snapshot.done;
+    let now = (model.snapshot.done, model.snapshot.phase.is_active());
     let state = &mut model.timeline;
     state.loading = Some(loading);
-    state.read = Some((model.now, done));
+    state.read = Some((model.now, now));
     let Loading { recording, part, .. } = loading;
     if state.afters.is_empty() {
         state.afters.push((-1, 0));
@@ -78,9 +78,8 @@ fn grown(model: &Model) -> bool {
     let state = &model.timeline;
     let Some(played) = &state.played else { return false };
     let here = model.snapshot.recording == Some(played.about.id);
-    let read = state.read.map_or(0, |(_, done)| done);
-    here && (model.snapshot.done != read
-        || (played.about.status == "running" && !model.snapshot.phase.is_active()))
+    let now = (model.snapshot.done, model.snapshot.phase.is_active());
+    here && state.read.is_none_or(|(_, read)| read != now)
 }
 
 /// Some time went by.
@@ -192,7 +191,7 @@ pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
             // Of another part or other models: they are asked for anew.
             let same = state.ledger.as_ref().is_some_and(|it| it.key == key);
             if same {
-                state.bills = Some(Arc::new(bills));
+                state.bills = Some(bills);
             }
             next(model)
         }
@@ -200,7 +199,7 @@ pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
             let state = &mut model.timeline;
             state.detail_pending = false;
             match result {
-                Ok(detail) if detail.row.invocation == id => state.detail = Some(Arc::new(detail)),
+                Ok(detail) if detail.row.invocation == id => state.detail = Some(detail),
                 Ok(_) => {}
                 Err(error) => state.detail_error = Some(error),
             }
@@ -210,7 +209,7 @@ pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
             if let Some(Over::Pair { of: wanted, answer, .. }) = &mut model.timeline.over
                 && *wanted == of
             {
-                *answer = Some(result.map(Arc::new));
+                *answer = Some(result);
             }
             Vec::new()
         }
@@ -218,14 +217,14 @@ pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
             if let Some(Over::Lanes { what: wanted, answer }) = &mut model.timeline.over
                 && *wanted == what
             {
-                *answer = Some(result.map(Arc::new));
+                *answer = Some(result);
             }
             Vec::new()
         }
     }
 }
 
-fn entered_bills(model: &mut Model, result: Result<(Ledger, Vec<Arc<Carry>>), String>) {
+fn entered_bills(model: &mut Model, result: Result<(Arc<Ledger>, Vec<Arc<Carry>>), String>) {
     let models = &model.live.models;
     let state = &mut model.timeline;
     match result {
@@ -235,7 +234,7 @@ fn entered_bills(model: &mut Model, result: Result<(Ledger, Vec<Arc<Carry>>), St
             let here = state.played.as_ref().is_some_and(|played| played.key == ledger.key);
             if here {
                 state.carries = carries;
-                state.ledger = Some(Arc::new(ledger));
+                state.ledger = Some(ledger);
             }
         }
         Err(error) => state.bills_error = Some(error),
@@ -246,7 +245,7 @@ fn loaded(
     model: &mut Model,
     recording: i64,
     part: usize,
-    result: Result<Played, String>,
+    result: Result<Arc<Played>, String>,
 ) -> Vec<Effect> {
     let state = &mut model.timeline;
     let Some(loading) = state.loading.filter(|it| (it.recording, it.part) == (recording, part))
@@ -255,7 +254,7 @@ fn loaded(
     };
     state.loading = None;
     let played = match result {
-        Ok(played) => Arc::new(played),
+        Ok(played) => played,
         Err(error) => {
             state.error = Some(error);
             state.player.pause();

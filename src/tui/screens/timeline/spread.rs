@@ -337,9 +337,9 @@ fn curves(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played, spr
         bands.push(plot::Band { low: &side[0], high: &side[2], sign, role });
         lines.push(plot::Line { values: &side[1], sign: letter, role });
     }
-    plot::draw(frame.buffer_mut(), picture, theme, &bands, &lines, top);
+    plot::draw(frame.buffer_mut(), picture, *theme, &bands, &lines, top);
     let foot = Rect { y: below.bottom() - 1, height: 1, ..below };
-    frame.render_widget(Paragraph::new(ticks(theme, axis, 0)), foot);
+    frame.render_widget(Paragraph::new(ticks(*theme, axis, 0)), foot);
 }
 
 /// What bands are made of, and in ASCII.

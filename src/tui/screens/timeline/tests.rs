@@ -307,7 +307,7 @@ fn parts_carry_bills_on_exactly() {
 /// The shipped models that bill by instance.
 fn by_instance() -> Vec<&'static str> {
     let all = crate::pricing::builtin().iter();
-    all.filter(|model| model.by_instance()).map(|model| model.id()).collect()
+    all.filter(|model| model.by_instance()).map(crate::pricing::PriceModel::id).collect()
 }
 
 #[test]
@@ -471,7 +471,8 @@ fn one_question_of_a_kind_at_a_time_and_old_answers_do_no_harm() {
     let effects = entered(&mut model);
     assert!(effects.is_empty() && model.timeline.played.is_none());
     let played = Played::read(&Store::open(&place.path()).expect("opened"), 1, 0, (-1, 0), 10);
-    let late = Answer::Loaded { recording: 1, part: 0, result: Ok(played.expect("read")) };
+    let late =
+        Answer::Loaded { recording: 1, part: 0, result: Ok(Arc::new(played.expect("read"))) };
     assert!(answered(&mut model, late).is_empty() && model.timeline.played.is_none());
 }
 
@@ -776,4 +777,39 @@ fn memory_and_ceilings_have_round_edges() {
     let text = common::text(&model);
     assert!(text.contains("mem 57.0 MiB"), "{text}");
     assert!(text.contains("top 128 MiB"), "of what is allocated: {text}");
+}
+
+#[test]
+fn the_smallest_terminal_has_all_three_panels() {
+    let place = story(Some(10));
+    let mut model = open(&place, (60, 16));
+    insta::assert_snapshot!("end_60", common::text(&model));
+    key(&mut model, "o");
+    insta::assert_snapshot!("lanes_60", common::text(&model));
+}
+
+#[test]
+fn what_came_late_into_an_earlier_part_is_not_lost() {
+    let place = story(None);
+    let mut model = place.model((80, 24));
+    model.timeline.limit = Some(5);
+    let effects = entered(&mut model);
+    settle(&mut model, effects);
+    let effects = press(&mut model, "right");
+    // Meanwhile one more was handed in that ended at 4 ms, in the first part.
+    let connection = Connection::open(place.path()).expect("opened");
+    let late = "INSERT INTO invocation (cell_id, sequence, status, offset_ns, wall_ns)
+                VALUES (1, 9, 'ok', 1000000, 3000000)";
+    connection.execute_batch(late).expect("inserted");
+    settle(&mut model, effects);
+    let played = model.timeline.played.clone().expect("read");
+    assert_eq!((played.part, played.rows[0].sequence), (0, 9), "from the start again");
+    key(&mut model, "G");
+    key(&mut model, "G");
+    key(&mut model, "G");
+    key(&mut model, "G");
+    key(&mut model, "G");
+    let bills = model.timeline.bills.clone().expect("known");
+    let all: u64 = bills.lanes.iter().flatten().map(|it| it.invocations).sum();
+    assert_eq!((all, position(&model)), (14, 640));
 }
