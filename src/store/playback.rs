@@ -143,6 +143,10 @@ pub struct PlayedInvocation {
     pub samples: Vec<Sample>,
 }
 
+/// The number of an invocation, and a meter of it: moments since the request,
+/// and values.
+pub type TimeSeries = (i64, Vec<(Nanos, u64)>);
+
 /// Warm invocations of a cell of which each overlaps another: per-instance time
 /// depends on all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -409,7 +413,8 @@ impl Store {
                 Ok(meter.zip(value).map(|(meter, value)| Sample { at, meter, value }))
             },
         )?;
-        let samples = thinned(samples.into_iter().flatten().collect());
+        let samples: Vec<Sample> = samples.into_iter().flatten().collect();
+        let samples = thinned(&samples);
         Ok(PlayedInvocation { row, sequence, status, reason, samples })
     }
 
@@ -423,7 +428,7 @@ impl Store {
         cell: i64,
         newest: i64,
         most: u32,
-    ) -> Result<Vec<(i64, Vec<(Nanos, u64)>)>, StoreError> {
+    ) -> Result<Vec<TimeSeries>, StoreError> {
         let rows = list(
             &self.connection,
             "read of samples",
@@ -435,7 +440,7 @@ impl Store {
             params![cell, newest, most],
             |row| Ok((row.get(0)?, time(row, 1)?, unsigned(row, 2)?.unwrap_or(0))),
         )?;
-        let mut series: Vec<(i64, Vec<(Nanos, u64)>)> = Vec::new();
+        let mut series: Vec<TimeSeries> = Vec::new();
         for (id, at, value) in rows {
             match series.last_mut() {
                 Some((last, points)) if *last == id => points.push((at, value)),
@@ -461,7 +466,7 @@ impl RecordingPart {
 }
 
 /// Every so many of them, and the last of each meter.
-fn thinned(samples: Vec<Sample>) -> Vec<Sample> {
+fn thinned(samples: &[Sample]) -> Vec<Sample> {
     let meters = [Meter::CpuTime, Meter::MemoryRss];
     let mut kept = Vec::new();
     for meter in meters {

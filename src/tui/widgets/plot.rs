@@ -44,7 +44,7 @@ fn line_of(value: u64, top: u64, height: u16) -> u16 {
 pub fn draw(
     buffer: &mut Buffer,
     area: Rect,
-    theme: &Theme,
+    theme: Theme,
     bands: &[Band<'_>],
     lines: &[Line<'_>],
     top: u64,
@@ -107,7 +107,7 @@ mod tests {
         let theme = Theme::new(Palette::Mono, false);
         let area = Rect::new(0, 0, width, height);
         let mut buffer = Buffer::empty(area);
-        draw(&mut buffer, area, &theme, bands, lines, top);
+        draw(&mut buffer, area, theme, bands, lines, top);
         (0..height).map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect()).collect()
     }
 

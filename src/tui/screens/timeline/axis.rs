@@ -68,12 +68,12 @@ impl Axis {
             let column = self.column(at)?;
             let text = label(at, step, right);
             let long = u16::try_from(text.len()).unwrap_or(u16::MAX);
-            if !ticks.is_empty() && column < free {
-                return None;
-            }
-            free = column.saturating_add(long).saturating_add(2);
             // The last has no room for its text sometimes: then it is not there.
             if column.saturating_add(long) < self.width {
+                if !ticks.is_empty() && column < free {
+                    return None;
+                }
+                free = column.saturating_add(long).saturating_add(2);
                 ticks.push((column, text));
             }
             at = at.checked_add(step)?;
@@ -171,12 +171,18 @@ mod tests {
             texts(0, 600 * S, 60),
             "0:00 | 1:00 | 2:00 | 3:00 | 4:00 | 5:00 | 6:00 | 7:00 | 8:00 | 9:00"
         );
-        assert_eq!(texts(0, 3 * 3_600 * S, 60), "0:00 | 0:30:00");
+        assert_eq!(
+            texts(0, 3 * 3_600 * S, 60),
+            "0:00 | 30:00 | 1:00:00 | 1:30:00 | 2:00:00 | 2:30:00"
+        );
     }
 
     #[test]
     fn closer_ticks_have_the_decimals_they_need() {
-        assert_eq!(texts(12_300_000_000, 20_000_000, 40), "12.30 s | 12.31 s");
+        assert_eq!(
+            texts(12_300_000_000, 20_000_000, 40),
+            "12.300 s | 12.305 s | 12.310 s | 12.315 s"
+        );
         assert_eq!(texts(0, 2_500_000, 50), "0.0 ms | 0.5 ms | 1.0 ms | 1.5 ms | 2.0 ms");
         assert_eq!(texts(0, 900, 40), "0 ns | 200 ns | 400 ns | 600 ns");
     }

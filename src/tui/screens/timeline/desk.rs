@@ -82,40 +82,40 @@ pub enum Answer {
         /// Which part was asked for.
         part: usize,
         /// The part, or why it cannot be read.
-        result: Result<Played, String>,
+        result: Result<Arc<Played>, String>,
     },
     /// Its bills, and what this and the parts before came to.
     Ledger {
         /// Or why there are none.
-        result: Result<(Ledger, Vec<Arc<Carry>>), String>,
+        result: Result<(Arc<Ledger>, Vec<Arc<Carry>>), String>,
     },
     /// Bills of a moment, which they name.
     Bills {
         /// The part.
         key: RecordingPart,
         /// The bills.
-        bills: BillsAt,
+        bills: Arc<BillsAt>,
     },
     /// One invocation.
     Detail {
         /// Its number.
         id: i64,
         /// What is known of it.
-        result: Result<PlayedInvocation, String>,
+        result: Result<Arc<PlayedInvocation>, String>,
     },
     /// Two of them.
     Pair {
         /// Their numbers.
         of: (i64, i64),
         /// What is known of them.
-        result: Result<Pair, String>,
+        result: Result<Arc<Pair>, String>,
     },
     /// Two lanes.
     Lanes {
         /// Which.
         what: What,
         /// What is known of them.
-        result: Result<Spread, String>,
+        result: Result<Arc<Spread>, String>,
     },
 }
 
@@ -124,27 +124,28 @@ pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
     match ask {
         Ask::Load { recording, part, after, limit, before } => {
             let result = load(desk, recording, part, after, limit, before);
-            Answer::Loaded { recording, part, result: told(desk, result) }
+            Answer::Loaded { recording, part, result: told(desk, result).map(Arc::new) }
         }
         Ask::Ledger { played, models, afters, carries } => {
             let result = ledger(desk, &played, &models, &afters, carries);
-            Answer::Ledger { result: told(desk, result) }
+            let result = told(desk, result).map(|(ledger, carries)| (Arc::new(ledger), carries));
+            Answer::Ledger { result }
         }
         Ask::Bills { ledger, played, ended, at } => {
             let bills = BillsAt::of(&ledger.at(ended), &played, ended, at);
-            Answer::Bills { key: ledger.key, bills }
+            Answer::Bills { key: ledger.key, bills: Arc::new(bills) }
         }
         Ask::Detail { id } => {
             let result = desk.store().and_then(|store| store.played_invocation(id));
-            Answer::Detail { id, result: told(desk, result) }
+            Answer::Detail { id, result: told(desk, result).map(Arc::new) }
         }
         Ask::Pair { of, played } => {
             let result = pair(desk, of, played.as_deref());
-            Answer::Pair { of, result: told(desk, result) }
+            Answer::Pair { of, result: told(desk, result).map(Arc::new) }
         }
         Ask::Lanes { what, played } => {
             let result = desk.store().and_then(|store| Spread::read(store, &played, &what));
-            Answer::Lanes { result: told(desk, result), what }
+            Answer::Lanes { result: told(desk, result).map(Arc::new), what }
         }
     }
 }
@@ -200,6 +201,7 @@ fn ledger(
     }
     let carry = &carries[played.part];
     let ledger = Ledger::read(store, played, played.key, models, &contracts, carry, &cancel)?;
+    carries.push(Arc::new(ledger.carry()));
     Ok((ledger, carries))
 }
 

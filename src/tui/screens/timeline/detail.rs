@@ -73,10 +73,10 @@ pub fn series(
         }
     };
     let last = points.last().map_or(0, |(at, _)| *at);
+    // The last column that something is known of shows the last of it.
+    let end = axis.column(last);
     let in_column = |column: u16| {
-        // The last column that something is known of shows the last of it.
-        let (from, to) = (axis.at(column), axis.at(column.saturating_add(1)));
-        if from <= last && last < to { value(last) } else { value(axis.middle(column)) }
+        if end == Some(column) { value(last) } else { value(axis.middle(column)) }
     };
     (0..axis.width).map(in_column).collect()
 }
@@ -100,7 +100,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played) {
             .render_widget(Paragraph::new(idle(model, played, usize::from(inner.width))), inner);
     };
     let beside = inner.width >= WITH_CHARTS && inner.height >= 3;
-    let text = if beside { (inner.width / 2).clamp(40, 64).min(inner.width) } else { inner.width };
+    let text = if beside { (inner.width / 2).clamp(46, 64).min(inner.width) } else { inner.width };
     let left = Rect { width: text, ..inner };
     let detail = state.detail.as_deref().filter(|it| it.row.invocation == row.id);
     let lines = lines(model, played, row, detail, usize::from(text));
@@ -141,7 +141,7 @@ fn lines(
     let position = model.timeline.player.position();
     let running = row.end > position;
     let (text, role) = match (running, row.status) {
-        (true, _) => (format!("runs, {} so far", Nanos(position.since(row.offset).0)), Role::Good),
+        (true, _) => ("runs".to_owned(), Role::Good),
         (false, Status::Ok) => ("ok".to_owned(), Role::Good),
         (false, status) => (status.label().to_owned(), Role::Bad),
     };
@@ -149,7 +149,12 @@ fn lines(
         Span::styled(format!(" {text}"), theme.style(role)),
         Span::styled(
             fit(
-                &format!(", {} to {}", moment(row.offset.0), moment(row.end.0)),
+                &format!(
+                    "{}{} to {}",
+                    if running { " from " } else { ", " },
+                    moment(row.offset.0),
+                    moment(row.end.0)
+                ),
                 room.saturating_sub(text.len() + 1),
             ),
             theme.style(Role::Dim),
@@ -166,9 +171,8 @@ fn lines(
         say("why", reason.clone());
     }
     let phases = [("create", row.create), ("start", row.start), ("run", row.run)];
-    let phases: Vec<String> =
-        phases.iter().map(|(name, value)| format!("{name} {}", span(value.get()))).collect();
-    say("phases", phases.join("  "));
+    let [create, start, run] = phases.map(|(name, value)| (name, span(value.get())));
+    say(create.0, format!("{}  {} {}  {} {}", create.1, start.0, start.1, run.0, run.1));
     let cycles = played
         .cycles(row)
         .map_or_else(|| "-".to_owned(), |(value, mark)| format!("{}{mark}", Count(value)));
@@ -187,7 +191,34 @@ fn lines(
     if let Some(error) = &model.timeline.detail_error {
         say("!", error.clone());
     }
+    for (name, value) in detail.map(more).unwrap_or_default() {
+        say(name, value);
+    }
     lines
+}
+
+/// What else was measured, two a line, where there is room for it.
+fn more(detail: &PlayedInvocation) -> Vec<(&'static str, String)> {
+    let known = [
+        Meter::Wall,
+        Meter::CpuTime,
+        Meter::Cycles,
+        Meter::RefCycles,
+        Meter::WasmOps,
+        Meter::MemoryPeak,
+        Meter::MemoryRss,
+        Meter::MemoryAllocated,
+    ];
+    let rest = Meter::ALL.iter().filter(|meter| !known.contains(meter));
+    let usage = &detail.row.usage;
+    let values: Vec<(&'static str, String)> =
+        rest.filter_map(|meter| Some((meter.name(), shown(*meter, usage.get(*meter)?)))).collect();
+    let pair = |pair: &[(&'static str, String)]| {
+        let [(name, value), rest @ ..] = pair else { return ("", String::new()) };
+        let rest = rest.iter().map(|(name, value)| format!("  {name} {value}"));
+        (*name, format!("{value}{}", rest.collect::<String>()))
+    };
+    values.chunks(2).map(pair).collect()
 }
 
 /// The samples of the invocation, as far as they are before the moment.
@@ -208,7 +239,7 @@ fn charts(
         frame.render_widget(Paragraph::new(lines), area);
     };
     let Some(detail) = detail else { return told(frame, "its samples are being read") };
-    let gutter = 12.min(area.width);
+    let gutter = 13.min(area.width);
     let axis = Axis { left: 0, span: length, width: area.width - gutter };
     let whole = |meter| detail.row.usage.get(meter).map(|value| (length, value));
     let cpu = series(&detail.samples, Meter::CpuTime, whole(Meter::CpuTime), axis);
@@ -271,16 +302,15 @@ pub fn text(model: &Model, played: &Played) -> Option<Overlay> {
         ("teardown", phases.teardown),
     ];
     for (name, value) in phases {
-        let _ = writeln!(text, "{name:<17} {:>10}", span(value.map(|it| it.0)));
+        let why = if value.is_none() { "  there is no such phase here" } else { "" };
+        let _ = writeln!(text, "{name:<17} {:>10}{why}", span(value.map(|it| it.0)));
     }
     for meter in Meter::ALL.iter().filter(|it| **it != Meter::MemoryRss) {
-        let _ = match detail.row.usage.get(*meter) {
-            Some(value) => writeln!(text, "{:<17} {:>10}", meter.name(), shown(*meter, value)),
-            None => {
-                let reason = played.reason(&key.lane, &key.start, meter.name());
-                writeln!(text, "{:<17} {:>10}  {reason}", meter.name(), "-")
-            }
-        };
+        let value = detail.row.usage.get(*meter).map(|value| shown(*meter, value));
+        let reason = || format!("  {}", played.reason(&key.lane, &key.start, meter.name()));
+        let why = if value.is_none() { reason() } else { String::new() };
+        let value = value.unwrap_or_else(|| "-".to_owned());
+        let _ = writeln!(text, "{:<17} {value:>10}{why}", meter.name());
     }
     let count = detail.samples.len();
     if count == 0 {

@@ -1,5 +1,7 @@
 //! The picture: what ran when, the use of the machine, and the moment.
 
+use std::fmt::Write as _;
+
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -67,13 +69,12 @@ fn empty(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         (_, Some(number)) => (format!("recording {number} is being read"), Role::Dim),
         (_, None) => {
             let live = model.keymap.key_of(Action::Go(super::super::Screen::Live), model.screen);
-            let history =
-                model.keymap.key_of(Action::Go(super::super::Screen::History), model.screen);
+            let past = model.keymap.key_of(Action::Go(super::super::Screen::History), model.screen);
             let text = format!(
                 "No recording is open. Make one on the live screen ({}), or open one in the \
                  history ({}).",
                 live.unwrap_or_default(),
-                history.unwrap_or_default()
+                past.unwrap_or_default()
             );
             (text, Role::Text)
         }
@@ -88,7 +89,7 @@ fn nothing_ran(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played
     };
     for lane in &played.about.lanes {
         if let Some(reason) = &lane.unavailable {
-            text.push_str(&format!("\n{} could not run: {reason}", lane.name));
+            let _ = write!(text, "\n{} could not run: {reason}", lane.name);
         }
     }
     sentence(frame, area, model, &format!("recording {}", played.about.id), &text, Role::Text);
@@ -96,24 +97,26 @@ fn nothing_ran(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played
 
 /// What stands above the picture.
 fn title(model: &Model, played: &Played, hidden: usize) -> String {
-    let player = &model.timeline.player;
+    let at = &model.timeline.player;
     let theme = &model.theme;
     let about = &played.about;
     let dot = theme.sign(" · ", ", ");
-    let (sign, state) = if player.playing() {
+    let (sign, state) = if at.playing() {
         (theme.sign("▶", ">"), "plays")
     } else {
         (theme.sign("⏸", "="), "paused")
     };
     let mut parts = vec![
-        format!("{sign} {state} {}", player.speed()),
-        format!("{} of {}", moment(player.position().0), moment(about.end.0)),
+        format!("{sign} {state} {}", at.speed()),
+        format!("{} of {}", moment(at.position().0), moment(about.end.0)),
     ];
     if played.parts > 1 {
         parts.push(format!("part {} of {}", played.part + 1, played.parts));
     }
-    let (_, span) = player.sight();
-    parts.push(format!("{} in sight", Nanos(span)));
+    let (_, span) = at.sight();
+    if span < played.end.since(played.begin).0 {
+        parts.push(format!("{} in sight", Nanos(span)));
+    }
     let label = about.label.as_ref().map_or_else(String::new, |it| format!(" {it}"));
     parts.push(format!("recording {}{label}", about.id));
     if about.status != "done" {
@@ -153,12 +156,12 @@ fn timeline(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Play
         }
     }
     let picture = Rect { x: layout.axis.x + layout.gutter, width: axis.width, ..layout.axis };
-    ticks(frame, picture, &model.theme, axis);
+    ticks(frame, picture, model.theme, axis);
     let at = Rect { width: layout.gutter.saturating_sub(1), ..layout.axis };
     let text = fit(" time", usize::from(at.width));
     frame.render_widget(Paragraph::new(Span::styled(text, model.theme.style(Role::Dim))), at);
     if let Some(cursor) = cursor {
-        line(frame, layout, &model.theme, picture.x + cursor);
+        line(frame, layout, model, played, picture.x + cursor);
     }
 }
 
@@ -214,7 +217,7 @@ impl View<'_> {
 }
 
 /// What a column of a lane looks like.
-fn sign(theme: &Theme, sign: Sign, most: u32) -> Option<(char, bool)> {
+fn sign(theme: Theme, sign: Sign, most: u32) -> Option<(char, bool)> {
     let pick = |sign: char, ascii: char| if theme.ascii() { ascii } else { sign };
     Some(match sign {
         Sign::Idle => return None,
@@ -252,11 +255,11 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
     let shown = view.shown();
     let buffer = frame.buffer_mut();
     for (at, column) in columns.iter().enumerate() {
-        let Some((mut character, bad)) = sign(theme, column.sign(), most) else { continue };
+        let Some((mut character, bad)) = sign(*theme, column.sign(), most) else { continue };
         let mut role = if bad { Role::Bad } else { Role::Lane(whose.lane) };
         if at >= shown {
             // What is still to come is only hinted at.
-            character = if theme.ascii() { '.' } else { '·' };
+            character = if theme.ascii() { ',' } else { '·' };
             role = Role::Dim;
         }
         let x = view.picture.x + u16::try_from(at).unwrap_or(u16::MAX);
@@ -276,13 +279,35 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
 /// A label, the value at the cursor and the top of the chart.
 fn gutter(frame: &mut Frame<'_>, view: &View<'_>, now: &str, top: &str) {
     if view.gutter.height > 1 {
-        view.label(frame, &format!("  {now}"), Role::Dim);
+        view.label(frame, &format!(" {now}"), Role::Dim);
         let below = Rect { y: view.gutter.y + 1, height: 1, ..view.gutter };
-        let text = fit(&format!("  top {top}"), usize::from(below.width));
+        let text = fit(&format!(" top {top}"), usize::from(below.width));
         let text = Span::styled(text, view.model.theme.style(Role::Dim));
         frame.render_widget(Paragraph::new(text), below);
     } else {
-        view.label(frame, &format!("  {now}"), Role::Dim);
+        view.label(frame, &format!(" {now}"), Role::Dim);
+    }
+}
+
+/// The value at the cursor, or before it where it has not entered its column.
+fn newest(values: &[Option<u64>]) -> Option<u64> {
+    let (last, before) = values.split_last()?;
+    last.or_else(|| before.last().copied().flatten())
+}
+
+/// The upper edge for so many thousandths of a CPU: a tenth, two, five, one,
+/// two, five, ten, and so on.
+fn ceiling(thousandths: u64) -> u64 {
+    let mut tens = 100;
+    loop {
+        let found = [tens, tens * 2, tens * 5].into_iter().find(|top| *top >= thousandths);
+        if let Some(top) = found {
+            return top;
+        }
+        if tens > u64::MAX / 100 {
+            return thousandths;
+        }
+        tens *= 10;
     }
 }
 
@@ -307,8 +332,8 @@ fn cpu(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
     let all = (0_u16..)
         .zip(&columns)
         .filter_map(|(at, column)| strip::cpus(column, view.axis, at, Nanos(u64::MAX)));
-    let top = all.max().unwrap_or(0).max(1_000);
-    let now = shown.checked_sub(1).and_then(|at| values.get(at).copied().flatten());
+    let top = ceiling(all.max().unwrap_or(0));
+    let now = newest(&values[..shown.min(values.len())]);
     let now = now.map_or_else(|| "CPU -".to_owned(), |it| format!("{} CPU", hundredths(it)));
     gutter(frame, view, &now, &hundredths(top));
     let theme = &view.model.theme;
@@ -320,16 +345,18 @@ fn memory(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
     let shown = view.shown();
     let peaks = columns.iter().enumerate().map(|(at, column)| column.peak.filter(|_| at < shown));
     let values: Vec<Option<u64>> = peaks.collect();
-    let top = columns.iter().filter_map(|column| column.peak).max().unwrap_or(0);
-    let now = shown.checked_sub(1).and_then(|at| values.get(at).copied().flatten());
+    let top = columns.iter().filter_map(|column| column.peak.max(column.allocated)).max();
+    let now = newest(&values[..shown.min(values.len())]);
     let now = now.map_or_else(|| "mem -".to_owned(), |it| format!("mem {}", Bytes(it)));
-    gutter(frame, view, &now, &Bytes(top).to_string());
+    let text = top.map_or_else(|| "-".to_owned(), |it| Bytes(it).to_string());
+    gutter(frame, view, &now, &text);
+    let top = top.unwrap_or(0);
     let theme = &view.model.theme;
     chart::columns(frame.buffer_mut(), view.picture, theme, Role::Lane(lane), &values, top);
 }
 
 /// The axis with its ticks.
-fn ticks(frame: &mut Frame<'_>, area: Rect, theme: &Theme, axis: Axis) {
+fn ticks(frame: &mut Frame<'_>, area: Rect, theme: Theme, axis: Axis) {
     let buffer = frame.buffer_mut();
     let rule = theme.sign("─", "-");
     for x in area.left()..area.right() {
@@ -344,16 +371,24 @@ fn ticks(frame: &mut Frame<'_>, area: Rect, theme: &Theme, axis: Axis) {
 }
 
 /// The moment: a line through all tracks, and its foot on the axis.
-fn line(frame: &mut Frame<'_>, layout: &Layout, theme: &Theme, x: u16) {
+fn line(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Played, x: u16) {
+    let theme = &model.theme;
     let style = theme.style(Role::Key);
     let buffer = frame.buffer_mut();
-    let top = layout.tracks.first().map_or(layout.axis.y, |(_, place)| place.y);
-    for y in top..layout.axis.y {
-        if let Some(cell) = buffer.cell_mut((x, y)) {
-            cell.set_symbol(theme.sign("│", "|")).set_style(style);
+    for (track, place) in &layout.tracks {
+        // Why a lane could not run is to be read.
+        let reads = matches!(track, Track::Swim(whose)
+            if played.about.lanes.get(whose.lane).is_some_and(|it| it.unavailable.is_some()));
+        for y in (place.top()..place.bottom()).filter(|_| !reads) {
+            if let Some(cell) = buffer.cell_mut((x, y)) {
+                cell.set_symbol(theme.sign("│", "|")).set_style(style);
+            }
         }
     }
-    if let Some(cell) = buffer.cell_mut((x, layout.axis.y)) {
+    // The texts of the axis stay readable.
+    if let Some(cell) = buffer.cell_mut((x, layout.axis.y))
+        && cell.symbol() == theme.sign("─", "-")
+    {
         cell.set_symbol(theme.sign("▲", "^")).set_style(style);
     }
 }

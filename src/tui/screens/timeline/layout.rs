@@ -42,9 +42,9 @@ impl Layout {
     pub fn new(area: Rect, model: &Model, played: &Played) -> Self {
         let models = u16::try_from(model.live.models.len()).unwrap_or(u16::MAX).clamp(1, 6);
         let roomy = area.height >= 36;
-        let bills = if roomy { models + 8 } else { models.min(3) + 5 };
+        let bills = if roomy { models + 7 } else { models.min(3) + 5 };
         let bills = bills.min(area.height / 3);
-        let invocation = if roomy { 12 } else { 7.min(area.height / 3) };
+        let invocation = if roomy { 13 } else { 7.min(area.height / 3) };
         let timeline = area.height.saturating_sub(bills + invocation);
         let part = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
         let mut layout = Self {
@@ -110,10 +110,12 @@ fn tracks(height: usize, lanes: usize, selected: usize, played: &Played) -> Vec<
         .collect();
     let split: usize = cells.iter().map(|it| it.len().max(1)).sum();
     // A line a cell where that leaves every lane its charts.
-    let by_cell = split + 4 * lanes <= height;
+    let by_cell = split + 4 * lanes.min(cells.iter().filter(|it| !it.is_empty()).count()) <= height;
     let swims = if by_cell { split } else { lanes.min(height) };
     let spare = height - swims;
-    let each = spare / lanes;
+    // Lanes that ran nothing need no charts.
+    let busy = cells.iter().filter(|it| !it.is_empty()).count().max(1);
+    let each = spare / busy;
     let mut tracks = Vec::new();
     let first = if by_cell { 0 } else { (selected + 1).saturating_sub(swims) };
     let last = if by_cell { lanes } else { first + swims };
@@ -125,7 +127,7 @@ fn tracks(height: usize, lanes: usize, selected: usize, played: &Played) -> Vec<
             }
             _ => tracks.push((Track::Swim(Whose { lane, cell: None }), 1)),
         }
-        if each >= 3 {
+        if each >= 3 && cells.get(lane).is_some_and(|it| !it.is_empty()) {
             charts(&mut tracks, lane, each);
         }
     }

@@ -81,6 +81,7 @@ fn row(
     let value = |it: Option<u64>| it.map_or_else(dash, &text);
     let both = a.zip(b);
     let difference = both.map_or_else(dash, |(a, b)| match b.checked_sub(a) {
+        Some(0) => text(0),
         Some(more) => format!("+{}", text(more)),
         None => format!("-{}", text(a - b)),
     });
@@ -123,7 +124,7 @@ pub fn draw(
         let y = (inner.y + y).min(inner.bottom());
         Rect { y, height: height.min(inner.bottom() - y), ..inner }
     };
-    phases(frame, part(0, 4), theme, pair);
+    phases(frame, part(0, 4), *theme, pair);
     charts(frame, part(4, high), model, played, pair);
     let table = part(4 + high, u16::MAX / 2);
     let (rows, foot) = if table.height > 3 { (table.height - 2, 2) } else { (table.height, 0) };
@@ -155,7 +156,7 @@ fn length(invocation: &PlayedInvocation) -> u64 {
 }
 
 /// What phases are drawn with.
-fn signs(theme: &Theme) -> [(&'static str, &'static str, Role); 3] {
+fn signs(theme: Theme) -> [(&'static str, &'static str, Role); 3] {
     [
         ("create", theme.sign("░", "."), Role::Part(2)),
         ("start", theme.sign("▒", ":"), Role::Part(3)),
@@ -163,7 +164,7 @@ fn signs(theme: &Theme) -> [(&'static str, &'static str, Role); 3] {
     ]
 }
 
-fn phases(frame: &mut Frame<'_>, area: Rect, theme: &Theme, pair: &Pair) {
+fn phases(frame: &mut Frame<'_>, area: Rect, theme: Theme, pair: &Pair) {
     let longest = pair.of.iter().map(length).max().unwrap_or(0).max(1);
     let axis = Axis { left: 0, span: longest, width: area.width.saturating_sub(3) };
     let mut lines = Vec::new();
@@ -195,7 +196,7 @@ fn phases(frame: &mut Frame<'_>, area: Rect, theme: &Theme, pair: &Pair) {
 }
 
 /// A line of ticks below a picture that begins after `gutter` columns.
-pub fn ticks(theme: &Theme, axis: Axis, gutter: usize) -> Line<'static> {
+pub fn ticks(theme: Theme, axis: Axis, gutter: usize) -> Line<'static> {
     let mut text = " ".repeat(gutter);
     for (column, label) in axis.ticks() {
         let at = gutter + usize::from(column);
@@ -266,10 +267,10 @@ fn chart(
         .zip(SIDES)
         .map(|(values, (sign, role))| plot::Line { values, sign, role })
         .collect();
-    plot::draw(frame.buffer_mut(), picture, theme, &[], &lines, top);
+    plot::draw(frame.buffer_mut(), picture, *theme, &[], &lines, top);
     if area.height > 1 {
         let foot = Rect { y: area.bottom() - 1, height: 1, ..area };
-        frame.render_widget(Paragraph::new(ticks(theme, axis, 0)), foot);
+        frame.render_widget(Paragraph::new(ticks(*theme, axis, 0)), foot);
     }
 }
 
@@ -280,15 +281,15 @@ fn grid(pair: &Pair, selected: usize) -> Grid {
         Column::number("b", 10),
         Column::number("b - a", 11),
         Column::number("b / a", 8),
+        Column::text("why something is missing", 40).growing(),
     ];
-    let rows =
-        pair.rows.iter().map(|row| {
-            let mut cells = vec![Cell::new(row.name)];
-            cells.extend(row.cells.iter().map(|text| {
-                Cell::of(text.as_str(), if text == "-" { Role::Dim } else { Role::Text })
-            }));
-            cells
-        });
+    let role = |text: &str| if text == "-" { Role::Dim } else { Role::Text };
+    let rows = pair.rows.iter().map(|row| {
+        let mut cells = vec![Cell::new(row.name)];
+        cells.extend(row.cells.iter().map(|text| Cell::of(text.as_str(), role(text))));
+        cells.push(Cell::of(row.reason.clone().unwrap_or_default(), Role::Dim));
+        cells
+    });
     Grid { columns, rows: rows.collect(), selected: Some(selected), ..Grid::default() }
 }
 

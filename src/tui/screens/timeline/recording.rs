@@ -106,8 +106,9 @@ impl Invocation {
 struct Order {
     by_end: Vec<u32>,
     by_offset: Vec<u32>,
-    /// The longest invocation: how far before a moment one may have begun.
-    longest: u64,
+    /// The earliest request of those that end here or later, by place in
+    /// `by_end`: when no later one can have begun.
+    earliest: Vec<Nanos>,
 }
 
 /// A part of a recording.
@@ -171,9 +172,15 @@ impl Played {
                 continue;
             };
             order.by_end.push(at);
-            order.longest = order.longest.max(row.end.since(row.offset).0);
         }
         for order in &mut lanes {
+            let mut least = Nanos(u64::MAX);
+            let offsets = order.by_end.iter().rev().map(|at| {
+                least = least.min(rows[*at as usize].offset);
+                least
+            });
+            order.earliest = offsets.collect();
+            order.earliest.reverse();
             order.by_offset = order.by_end.clone();
             order.by_offset.sort_by_key(|at| rows[*at as usize].offset);
         }
@@ -226,13 +233,10 @@ impl Played {
 
     /// Invocations of a lane that may touch a stretch of time.
     pub fn around(&self, lane: usize, from: Nanos, to: Nanos) -> impl Iterator<Item = &Invocation> {
-        let empty = Order::default();
-        let order = self.lanes.get(lane);
-        let longest = order.unwrap_or(&empty).longest;
-        let places: &[u32] = order.map_or(&[], |order| &order.by_end);
+        let (places, earliest): (&[u32], &[Nanos]) =
+            self.lanes.get(lane).map_or((&[], &[]), |order| (&order.by_end, &order.earliest));
         let first = places.partition_point(|it| self.row(*it).end < from);
-        let last = to.0.saturating_add(longest);
-        let last = places.partition_point(|it| self.row(*it).end.0 <= last);
+        let last = earliest.partition_point(|offset| *offset <= to);
         places[first..last.max(first)]
             .iter()
             .map(|it| self.row(*it))

@@ -113,7 +113,7 @@ fn curve(points: &[(Nanos, u64)], row: &Invocation, axis: Axis) -> Vec<u64> {
         let rise = u128::from(high.saturating_sub(low)) * u128::from(at - from);
         low + u64::try_from(rise / u128::from((to - from).max(1))).unwrap_or(0)
     };
-    (0..axis.width).map(|column| value(axis.middle(column))).collect()
+    (1..=axis.width).map(|column| value(axis.at(column))).collect()
 }
 
 impl Spread {
@@ -310,7 +310,7 @@ fn curves(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played, spr
         return frame.render_widget(Paragraph::new(lines), below);
     };
     let title = format!(
-        "CPU time since the request, top {}: medians a b, p5 to p95 {} {}; samples of {} and {}",
+        "CPU time, top {}: a b medians, {} {} p5 to p95; sampled {} and {}",
         Nanos(top),
         BANDS[usize::from(theme.ascii())][0],
         BANDS[usize::from(theme.ascii())][1],
@@ -337,9 +337,9 @@ fn curves(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played, spr
         bands.push(plot::Band { low: &side[0], high: &side[2], sign, role });
         lines.push(plot::Line { values: &side[1], sign: letter, role });
     }
-    plot::draw(frame.buffer_mut(), picture, theme, &bands, &lines, top);
+    plot::draw(frame.buffer_mut(), picture, *theme, &bands, &lines, top);
     let foot = Rect { y: below.bottom() - 1, height: 1, ..below };
-    frame.render_widget(Paragraph::new(ticks(theme, axis, 0)), foot);
+    frame.render_widget(Paragraph::new(ticks(*theme, axis, 0)), foot);
 }
 
 /// What bands are made of, and in ASCII.

@@ -1,6 +1,7 @@
 //! What a lane did, column by column of the time axis.
 
 use super::axis::Axis;
+use super::layout::{Layout, Track};
 use super::recording::{Invocation, Played};
 use crate::units::Nanos;
 
@@ -28,6 +29,8 @@ pub struct Column {
     pub cpu: Option<u64>,
     /// Largest peak of memory.
     pub peak: Option<u64>,
+    /// Most memory that one was given.
+    pub allocated: Option<u64>,
 }
 
 /// What is drawn for a column.
@@ -59,6 +62,49 @@ impl Column {
             many if many >= MANY => Sign::Many(many),
             _ if self.startup > self.run => Sign::Startup,
             _ => Sign::Run,
+        }
+    }
+}
+
+/// Columns of the tracks, kept while what is in sight is the same.
+#[derive(Debug, Default)]
+pub struct Strips {
+    of: Option<(usize, u64, Axis)>,
+    columns: Vec<(Whose, Vec<Column>)>,
+}
+
+impl Strips {
+    /// What a part is known by here.
+    fn identity(played: &Played) -> (usize, u64) {
+        (played.part, played.about.invocations ^ played.about.id.unsigned_abs().rotate_left(40))
+    }
+
+    /// The columns, if they are of this.
+    pub fn columns(&self, played: &Played, whose: Whose, axis: Axis) -> Option<&[Column]> {
+        let (part, state) = Self::identity(played);
+        if self.of != Some((part, state, axis)) {
+            return None;
+        }
+        let found = self.columns.iter().find(|(known, _)| *known == whose);
+        found.map(|(_, columns)| columns.as_slice())
+    }
+
+    /// Works out what is missing.
+    pub fn refresh(&mut self, played: &Played, layout: &Layout, axis: Axis) {
+        let (part, state) = Self::identity(played);
+        if self.of != Some((part, state, axis)) {
+            self.columns.clear();
+            self.of = Some((part, state, axis));
+        }
+        for (track, _) in &layout.tracks {
+            let whose = match track {
+                Track::Swim(whose) => *whose,
+                Track::Cpu(lane) | Track::Memory(lane) => Whose { lane: *lane, cell: None },
+            };
+            if !self.columns.iter().any(|(known, _)| *known == whose) {
+                let columns = columns(played, whose, axis, Nanos(u64::MAX));
+                self.columns.push((whose, columns));
+            }
         }
     }
 }
@@ -96,6 +142,7 @@ fn enter(columns: &mut [Column], row: &Invocation, axis: Axis, right: u64) {
             *column.cpu.get_or_insert(0) += part(cpu, end, from, to).saturating_sub(before);
         }
         column.peak = column.peak.max(row.peak.get());
+        column.allocated = column.allocated.max(row.allocated.get());
     }
     if row.bad()
         && to <= right
