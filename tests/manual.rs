@@ -12,7 +12,7 @@ fn every_shell_learns_every_command() {
         for command in ["record", "replay", "pricing", "history", "query", "doctor", "live"] {
             assert!(script.contains(command), "{shell} does not know {command}");
         }
-        assert!(script.contains("--until-stopped"), "{shell} does not know options");
+        assert!(script.contains("until-stopped"), "{shell} does not know options");
         assert!(!script.contains("__worker"), "{shell} knows what is hidden");
     }
     assert_eq!(place.run(&["completions", "csh"]).code, 2);

@@ -112,7 +112,14 @@ pub fn key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
         return Some(vec![Effect::Quit]);
     }
     let step = match &mut overlay {
-        Overlay::Help { scroll } | Overlay::Text { scroll, .. } => reading(model, scroll, event),
+        Overlay::Help { scroll } => {
+            let lines = help(model).len();
+            reading(model, scroll, lines, event)
+        }
+        Overlay::Text { scroll, text, .. } => {
+            let lines = wrap(text, usize::from(model.size.0.saturating_sub(4))).len();
+            reading(model, scroll, lines, event)
+        }
         Overlay::Prompt { text, purpose, .. } => {
             let purpose = purpose.clone();
             writing(model, text, &purpose, event)
@@ -132,18 +139,20 @@ pub fn key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
     })
 }
 
-fn reading(model: &Model, scroll: &mut usize, event: &KeyEvent) -> Step {
+fn reading(model: &Model, scroll: &mut usize, lines: usize, event: &KeyEvent) -> Step {
     let page = usize::from(model.size.1.saturating_sub(6)).max(1);
+    let last = lines.saturating_sub(usize::from(model.size.1.saturating_sub(2)));
     match model.keymap.action(event, model.screen) {
         Some(Action::Down | Action::NextPanel) => *scroll += 1,
         Some(Action::Up | Action::PreviousPanel) => *scroll = scroll.saturating_sub(1),
         Some(Action::PageDown | Action::Pause) => *scroll += page,
         Some(Action::PageUp) => *scroll = scroll.saturating_sub(page),
         Some(Action::First) => *scroll = 0,
-        Some(Action::Last) => *scroll = usize::MAX,
+        Some(Action::Last) => *scroll = last,
         Some(Action::Back | Action::Help | Action::Enter | Action::Quit) => return Step::Close,
         _ => {}
     }
+    *scroll = (*scroll).min(last);
     Step::Keep
 }
 
@@ -230,6 +239,13 @@ fn choosing(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent) -> Step 
     };
     let last = items.len().saturating_sub(1);
     let page = usize::from(model.size.1.saturating_sub(6)).max(1);
+    // Where one is chosen its first letter is enough, whatever else it means.
+    if let (true, KeyCode::Char(letter)) = (*single, event.code)
+        && let Some(item) = items.iter().find(|item| item.name.starts_with(letter))
+    {
+        let name = item.name.clone();
+        return Step::Effects(chose(model, purpose, &[name]));
+    }
     match model.keymap.action(event, model.screen) {
         Some(Action::Down | Action::NextPanel) => *cursor = (*cursor + 1).min(last),
         Some(Action::Up | Action::PreviousPanel) => *cursor = cursor.saturating_sub(1),
@@ -256,13 +272,6 @@ fn choosing(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent) -> Step 
             if let KeyCode::Char(letter) = event.code {
                 let found = items.iter().position(|item| item.name.starts_with(letter));
                 *cursor = found.unwrap_or(*cursor);
-                if *single
-                    && found.is_some()
-                    && let Some(item) = items.get(*cursor)
-                {
-                    let name = item.name.clone();
-                    return Step::Effects(chose(model, purpose, &[name]));
-                }
             }
         }
     }

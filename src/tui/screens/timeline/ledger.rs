@@ -265,6 +265,7 @@ impl Ledger {
     }
 
     /// How many invocations of the part there are.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len() - self.carried
     }
