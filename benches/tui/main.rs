@@ -80,10 +80,10 @@ fn soak() {
             base = now;
         }
         println!(
-            "soak {million:>2} M events: {} shown, {} dropped and counted, {:.1} MiB resident",
+            "soak {million:>2} M events: {} shown, {} dropped and counted, {} resident",
             counted.shown,
             counted.dropped,
-            now as f64 / 1_048_576.0
+            cyclometer::units::Bytes(now)
         );
         assert!(now < base + (4 << 20), "memory grew from {base} to {now} bytes");
     }

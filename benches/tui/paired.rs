@@ -40,6 +40,7 @@ fn watched(database: &Path) {
 fn medians(database: &Path, recording: i64) -> Cells {
     let store = Store::open(database).expect("a database");
     let cells = store.cells(recording).expect("cells");
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a second")]
     let middle = |values: Vec<u64>| values[values.len() / 2] as f64;
     cells
         .into_iter()
@@ -62,9 +63,9 @@ pub fn run() {
         // First the one, then the other: neither always has the warmer caches.
         for kind in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
             if kind == 0 {
-                headless(&database)
+                headless(&database);
             } else {
-                watched(&database)
+                watched(&database);
             }
             recording += 1;
             kinds[kind].push(medians(&database, recording));

@@ -80,6 +80,7 @@ pub fn usage() {
     let (begun, before) = (Instant::now(), ticks(tty.id()));
     std::thread::sleep(Duration::from_secs(20));
     let used = ticks(tty.id()) - before;
+    #[expect(clippy::cast_precision_loss, reason = "ticks of some seconds")]
     let share = used as f64 / begun.elapsed().as_secs_f64();
     println!("use while recording in {}: {share:.1} % of one CPU (bar: 5 %)", lanes());
     tty.press("q");

@@ -42,8 +42,7 @@ impl Form {
     #[must_use]
     pub const fn about(self) -> &'static str {
         match self {
-            Self::Csv => "the figures, in base units",
-            Self::Json => "the figures, in base units",
+            Self::Csv | Self::Json => "the figures, in base units",
             Self::Svg => "the screen as a picture",
             Self::Text => "the screen as text",
         }

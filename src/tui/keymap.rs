@@ -312,6 +312,12 @@ const NAMES: [(&str, KeyCode); 17] = [
     ("minus", KeyCode::Char('-')),
 ];
 
+/// `f1` to `f12`.
+fn function_key(text: &str) -> Option<KeyCode> {
+    let number = text.strip_prefix('f')?.parse().ok()?;
+    (1..=12).contains(&number).then_some(KeyCode::F(number))
+}
+
 impl FromStr for Key {
     type Err = KeyError;
 
@@ -330,14 +336,10 @@ impl FromStr for Key {
         let mut characters = rest.chars();
         let code = match (characters.next(), characters.next()) {
             (Some(only), None) if !only.is_control() => KeyCode::Char(only),
-            _ => match NAMES.iter().find(|(name, _)| *name == rest) {
-                Some((_, code)) => *code,
-                None => {
-                    let number = rest.strip_prefix('f').and_then(|it| it.parse::<u8>().ok());
-                    let number = number.filter(|number| (1..=12).contains(number));
-                    KeyCode::F(number.ok_or_else(unknown)?)
-                }
-            },
+            _ => {
+                let named = NAMES.iter().find(|(name, _)| *name == rest).map(|(_, code)| *code);
+                named.or_else(|| function_key(rest)).ok_or_else(unknown)?
+            }
         };
         Ok(Self { code, ctrl, alt })
     }
@@ -422,6 +424,7 @@ mod tests {
 
     /// The table of `docs/observatory.md`.
     fn documented() -> String {
+        use std::fmt::Write as _;
         let mut text = String::from("| on | keys | does | name |\n|---|---|---|---|\n");
         for binding in TABLE {
             let on = match binding.context {
@@ -430,7 +433,7 @@ mod tests {
             };
             let keys: Vec<String> = binding.keys.iter().map(|key| format!("`{key}`")).collect();
             let (keys, name) = (keys.join(" "), binding.name);
-            text.push_str(&format!("| {on} | {keys} | {} | {name} |\n", binding.help));
+            writeln!(text, "| {on} | {keys} | {} | {name} |", binding.help).expect("memory");
         }
         text
     }

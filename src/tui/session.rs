@@ -338,9 +338,9 @@ impl Task {
         });
         let recorder = Recorder::new(&mut lanes, &plan, sampling, self.control.clone())
             .map_err(|error| format!("the system gives no thread: {error}"))?;
-        let recorded = recorder.run(&mut tee);
+        let ran = recorder.run(&mut tee);
         let finished = tee.writer.finish();
-        let tally = recorded.map_err(|error| say(&error))?;
+        let tally = ran.map_err(|error| say(&error))?;
         finished.map_err(|error| say(&error))?;
         Ok(tally)
     }

@@ -11,7 +11,7 @@ use ratatui::buffer::Buffer;
 use super::keymap::Keymap;
 use super::live::{Item, PlanView, Snapshot, View};
 use super::model::{Model, Settings};
-use super::screens::{Screen, live};
+use super::screens::{Screen, bills, history, host, live, timeline};
 use super::session::Wanted;
 use super::theme::{Palette, Theme};
 use super::update::{Message, update};
@@ -71,10 +71,10 @@ pub fn model(size: (u16, u16)) -> Model {
         snapshot: Arc::default(),
         opened: None,
         live: live::State::new(wanted(), models, false),
-        bills: Default::default(),
-        timeline: Default::default(),
-        history: Default::default(),
-        host: Default::default(),
+        bills: bills::State::default(),
+        timeline: timeline::State::default(),
+        history: history::State::default(),
+        host: host::State::default(),
     }
 }
 

@@ -60,12 +60,17 @@ pub enum Role {
 pub struct Theme {
     palette: Palette,
     ascii: bool,
+    parts: [char; 7],
+    levels: [char; 9],
 }
 
 /// What stands for the parts of a bill without colour: used, idle, head-room,
 /// rounding, start-up, fees, unmeasured.
 const PARTS: [char; 7] = ['█', '·', '░', '▒', '▓', '=', '?'];
 const ASCII_PARTS: [char; 7] = ['#', '.', ':', '%', '@', '=', '?'];
+/// Columns of a chart from empty to full.
+const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const ASCII_LEVELS: [char; 9] = [' ', '.', '.', ':', ':', '|', '|', '#', '#'];
 const PART_COLORS: [Color; 7] = [
     Color::Green,
     Color::DarkGray,
@@ -82,7 +87,8 @@ impl Theme {
     /// A theme.
     #[must_use]
     pub const fn new(palette: Palette, ascii: bool) -> Self {
-        Self { palette, ascii }
+        let (parts, levels) = if ascii { (ASCII_PARTS, ASCII_LEVELS) } else { (PARTS, LEVELS) };
+        Self { palette, ascii, parts, levels }
     }
 
     /// Whether only ASCII signs are used.
@@ -108,13 +114,12 @@ impl Theme {
             Role::Text => plain,
             Role::Dim | Role::Border => plain.fg(self.shade(Color::DarkGray)),
             Role::Title => plain.add_modifier(Modifier::BOLD),
-            Role::Focus => plain.fg(self.shade(Color::Cyan)),
             Role::Selected => plain.add_modifier(Modifier::REVERSED),
             Role::Good => plain.fg(self.shade(Color::Green)),
             Role::Warn => plain.fg(self.shade(Color::Yellow)),
             Role::Bad => plain.fg(self.shade(Color::Red)).add_modifier(Modifier::BOLD),
             Role::Coarse => plain.fg(self.shade(Color::Magenta)),
-            Role::Fine => plain.fg(self.shade(Color::Cyan)),
+            Role::Focus | Role::Fine => plain.fg(self.shade(Color::Cyan)),
             Role::Key => plain.fg(self.shade(Color::Cyan)).add_modifier(Modifier::BOLD),
             Role::Part(at) => plain.fg(self.shade(PART_COLORS[at % PART_COLORS.len()])),
             Role::Lane(at) => plain.fg(self.shade(LANE_COLORS[at % LANE_COLORS.len()])),
@@ -152,17 +157,13 @@ impl Theme {
     /// What stands for a part of a bill.
     #[must_use]
     pub const fn part(&self, at: usize) -> char {
-        if self.ascii { ASCII_PARTS[at % 7] } else { PARTS[at % 7] }
+        self.parts[at % 7]
     }
 
     /// Columns of a chart from empty to full.
     #[must_use]
     pub const fn levels(&self) -> [char; 9] {
-        if self.ascii {
-            [' ', '.', '.', ':', ':', '|', '|', '#', '#']
-        } else {
-            [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
-        }
+        self.levels
     }
 
     /// A panel.

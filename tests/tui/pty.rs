@@ -16,7 +16,7 @@ use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 
 /// Longest wait for anything; a busy machine is no failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program in its terminal.
 pub struct Tty {
@@ -29,6 +29,7 @@ pub struct Tty {
 
 /// What a terminal can be left in.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a terminal has that many switches")]
 pub struct Modes {
     pub termios: Termios,
     pub alternate: bool,
@@ -65,7 +66,7 @@ impl Tty {
         let screen = Arc::new(Mutex::new(vt100::Parser::new(sized(lines), sized(columns), 0)));
         let (mut reader, seen) = (master.try_clone().expect("a copy"), Arc::clone(&screen));
         std::thread::spawn(move || {
-            let mut bytes = [0; 65_536];
+            let mut bytes = [0; 8_192];
             while let Ok(count) = reader.read(&mut bytes) {
                 if count == 0 {
                     return;

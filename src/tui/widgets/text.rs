@@ -72,8 +72,8 @@ fn wrap_line(line: &str, width: usize, lines: &mut Vec<String>) {
         let at = space.filter(|at| *at > indent && !rest[cut..].starts_with(' ')).unwrap_or(cut);
         let at = if at == 0 { rest.chars().next().map_or(1, char::len_utf8) } else { at };
         let tail = rest.split_off(at);
-        lines.push(rest);
-        rest = tail.trim_start().to_owned();
+        lines.push(std::mem::take(&mut rest));
+        rest.push_str(tail.trim_start());
         if rest.is_empty() {
             return;
         }

@@ -159,11 +159,11 @@ impl Column<'_> {
     }
 
     /// A label and a value.
-    fn pair(&mut self, frame: &mut Frame<'_>, label: &str, value: String, role: Role) {
+    fn pair(&mut self, frame: &mut Frame<'_>, label: &str, value: &str, role: Role) {
         let room = self.width().saturating_sub(label.len() + 1);
         let spans = vec![
             Span::styled(format!("{label} "), self.theme.style(Role::Dim)),
-            Span::styled(fit(&value, room), self.theme.style(role)),
+            Span::styled(fit(value, room), self.theme.style(role)),
         ];
         self.line(frame, spans);
     }
@@ -271,9 +271,9 @@ fn use_of_machine(
         Ok(count) => (Count(count).to_string(), Role::Text),
         Err(_) => ("-".to_owned(), Role::Dim),
     };
-    column.pair(frame, "ops", ops, role);
+    column.pair(frame, "ops", &ops, role);
     let room = column.width().saturating_sub(5);
-    column.pair(frame, "from", sources(cell, room), Role::Dim);
+    column.pair(frame, "from", &sources(cell, room), Role::Dim);
     failures(column, frame, cell);
 }
 
@@ -357,7 +357,7 @@ fn memory(
     let text = shown.map_or_else(|| "-".to_owned(), |bytes| Bytes(bytes).to_string());
     let over = shown.is_some_and(|bytes| bytes > cell.allocated.0);
     let role = if over { Role::Bad } else { Role::Text };
-    column.pair(frame, "mem", format!("{text} of {}", cell.allocated), role);
+    column.pair(frame, "mem", &format!("{text} of {}", cell.allocated), role);
     if gauge {
         let bar = chart::gauge(column.theme, shown.unwrap_or(0), cell.allocated.0, column.width());
         let style = column.theme.style(role);
