@@ -1,11 +1,11 @@
 //! The observatory: a terminal that shows what runs, what it used, and what it
 //! would cost.
 //!
-//! [`model`] is all that is shown, changed by [`update`] alone and read by
-//! drawing. Keys become actions by the one table in [`keymap`]. Nothing is
+//! `model` is all that is shown, changed by `update` alone and read by
+//! drawing. Keys become actions by the one table in `keymap`. Nothing is
 //! measured, read from the database or written on the thread that draws: the
-//! recorder has its threads ([`session`]), its events are gathered into
-//! immutable snapshots ([`live`]), and questions go to desks ([`desk`]).
+//! recorder has its threads (`session`), its events are gathered into
+//! immutable snapshots (`live`), and questions go to desks (`desk`).
 
 mod action;
 mod app;
