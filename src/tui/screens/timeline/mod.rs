@@ -17,14 +17,20 @@
 //! when its answer comes, that of where one is by then.
 
 mod axis;
+#[cfg(test)]
+mod bill_tests;
 mod bills;
 mod control;
 mod desk;
 mod detail;
 mod draw;
+#[cfg(test)]
+mod fixture;
 mod layout;
 mod ledger;
 mod pair;
+#[cfg(test)]
+mod pictures;
 mod player;
 mod reading;
 mod recording;
