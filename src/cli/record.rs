@@ -11,6 +11,7 @@ use super::{Common, Failure, Outcome, say};
 use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
+use crate::pricing::PriceCatalog;
 use crate::record::{
     Control, DEMO, Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, limits,
     open_lanes,
@@ -91,6 +92,8 @@ fn cpu(text: &str) -> Result<u16, String> {
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let catalog = common.catalog()?;
+    // A wrong price file is told now, not after the work.
+    let prices = common.price_catalog()?;
     let request = request(&catalog, options)?;
     let specs = specs(&options.lane)?;
     let store = common.store()?;
@@ -127,7 +130,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let tally = recorded
         .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
     let mut store = finished.map_err(Failure::failed)?;
-    conclude(common, &mut store, recording)?;
+    conclude(common, &prices, &mut store, recording)?;
     let incomplete = !options.lane.is_empty() && missing;
     Ok(exit_code(&tally, incomplete))
 }
@@ -241,8 +244,13 @@ fn header(
 }
 
 /// Prints the comparison, then what a reader must know about it.
-pub(super) fn conclude(common: &Common, store: &mut Store, recording: i64) -> Result<(), Failure> {
-    let contracts = super::replay::headline().map_err(Failure::failed)?;
+pub(super) fn conclude(
+    common: &Common,
+    prices: &PriceCatalog,
+    store: &mut Store,
+    recording: i64,
+) -> Result<(), Failure> {
+    let contracts = super::replay::headline(prices).map_err(Failure::failed)?;
     let cells = store.cells(recording).map_err(Failure::failed)?;
     let simulation = match store.replay(&ReplayPlan::of(vec![recording], contracts)) {
         Ok(simulation) => Some(simulation),

@@ -35,7 +35,7 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
     for (lane, reason) in store.unavailable_lanes(recording).map_err(Failure::failed)? {
         say(&format!("lane {lane} could not run: {reason}"));
     }
-    record::conclude(common, store, recording)?;
+    record::conclude(common, &common.price_catalog()?, store, recording)?;
     if common.format == Format::Table {
         let mut table = Table::new(&[
             Column::text("lane", "lane"),

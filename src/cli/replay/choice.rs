@@ -2,7 +2,7 @@
 
 use super::super::{Common, Failure, history};
 use crate::meter::Meter;
-use crate::pricing::{self, Dimension, Exact, Gigabyte, Terms, UnknownModel};
+use crate::pricing::{self, Dimension, Exact, Gigabyte, PriceCatalog, Terms, UnknownModel};
 use crate::replay::{Contract, WhatIf};
 use crate::store::{RecordingRef, Store};
 use crate::suggest::nearest;
@@ -55,11 +55,11 @@ impl Choice {
 /// The models of the comparison that ends a recording: coarse beside fine.
 pub(in crate::cli) const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
 
-/// Those, on their own terms.
-pub(in crate::cli) fn headline() -> Result<Vec<Contract>, UnknownModel> {
+/// Those, as the user's catalog has them, on their own terms.
+pub(in crate::cli) fn headline(catalog: &PriceCatalog) -> Result<Vec<Contract>, UnknownModel> {
     HEADLINE
         .iter()
-        .map(|id| pricing::find(id).map(|model| (model.clone(), Terms::of(model))))
+        .map(|id| catalog.find(id).map(|model| (model.clone(), Terms::of(model))))
         .collect()
 }
 
