@@ -107,7 +107,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     let lanes = shown(model).lanes.len().max(1);
     match action {
         Action::Start => return start(model),
-        Action::Stop => return vec![Effect::Session(Wish::Stop)],
+        Action::Stop => return stop(model),
         Action::Pause => freeze(model),
         Action::Loop => toggle(model, |wanted| wanted.until_stopped = !wanted.until_stopped),
         Action::Race => toggle(model, |wanted| wanted.race = !wanted.race),
@@ -155,6 +155,21 @@ fn start(model: &mut Model) -> Vec<Effect> {
     model.live.first = false;
     model.opened = None;
     vec![Effect::Session(Wish::Start(Box::new(model.live.wanted.clone())))]
+}
+
+fn stop(model: &mut Model) -> Vec<Effect> {
+    match model.snapshot.phase {
+        Phase::Opening | Phase::Running => {
+            let key = model.keymap.key_of(Action::Stop, model.screen).unwrap_or_default();
+            model.say(format!("stops after this invocation; {key} again stops at once"));
+        }
+        Phase::Finishing => model.say("stops at once"),
+        Phase::Idle | Phase::Ended { .. } | Phase::Failed { .. } => {
+            model.complain("nothing is being recorded");
+            return Vec::new();
+        }
+    }
+    vec![Effect::Session(Wish::Stop)]
 }
 
 fn freeze(model: &mut Model) {

@@ -164,6 +164,7 @@ fn keys_choose_what_is_shown_and_recorded() {
 fn a_recording_starts_when_none_runs() {
     let mut model = testing::model((80, 24));
     model.opened = Some(3);
+    assert!(press(&mut model, "x").is_empty(), "there is nothing to stop");
     let effects = press(&mut model, "r");
     let [Effect::Session(Wish::Start(wanted))] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!(**wanted, testing::wanted());
