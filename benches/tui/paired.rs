@@ -1,4 +1,8 @@
 //! The same recording with the observatory watching and without it, in turn.
+//!
+//! Compared are wall and CPU time. How the wall time of a native process of less
+//! than a millisecond is split into create and run depends on when its launcher
+//! is scheduled, which differs from machine to machine and hour to hour.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +17,7 @@ const PAIRS: usize = 12;
 const PLAN: [&str; 7] =
     ["--workload", "nop,nbody,memory-burst", "--lane", "native,wasmtime", "--runs", "5", "--label"];
 
-/// Medians of the cells of one recording: its name, run and CPU time.
+/// Medians of the cells of one recording: its name, wall and CPU time.
 type Cells = Vec<(String, [f64; 2])>;
 
 fn headless(database: &Path) {
@@ -46,9 +50,9 @@ fn medians(database: &Path, recording: i64) -> Cells {
         .into_iter()
         .map(|cell| {
             let name = format!("{} {} {}", cell.workload, cell.lane, cell.start);
-            let run = middle(cell.run.iter().map(|it| it.0).collect());
+            let wall = middle(cell.wall.iter().map(|it| it.0).collect());
             let cpu = middle(cell.cpu.iter().map(|it| it.0).collect());
-            (name, [run, cpu])
+            (name, [wall, cpu])
         })
         .collect()
 }
@@ -74,7 +78,7 @@ pub fn run() {
     let sure = Confidence::new(0.99).expect("a share");
     let mut ratios = [Vec::new(), Vec::new()];
     for cell in 0..kinds[0][0].len() {
-        for (meter, name) in ["run", "CPU"].into_iter().enumerate() {
+        for (meter, name) in ["wall", "CPU"].into_iter().enumerate() {
             let of = |kind: usize| -> Vec<f64> {
                 kinds[kind].iter().map(|cells| cells[cell].1[meter]).collect()
             };
@@ -85,7 +89,7 @@ pub fn run() {
             println!("paired {:<28} {name}: {verdict}", kinds[0][0][cell].0);
         }
     }
-    for (ratios, name) in ratios.iter_mut().zip(["run", "CPU"]) {
+    for (ratios, name) in ratios.iter_mut().zip(["wall", "CPU"]) {
         ratios.sort_by(f64::total_cmp);
         let median = (ratios[ratios.len() / 2] - 1.0) * 100.0;
         println!(
