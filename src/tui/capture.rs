@@ -59,8 +59,8 @@ pub fn svg(buffer: &Buffer) -> String {
         (usize::from(area.width) * wide + 16, usize::from(area.height) * high + 16);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {width} {height}\" font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, \
-         Consolas, monospace\" font-size=\"15\">\n<rect width=\"100%\" height=\"100%\" rx=\"6\" \
+         viewBox=\"0 0 {width} {height}\" font-family=\"'DejaVu Sans Mono', Menlo, Consolas, \
+         monospace\" font-size=\"15\">\n<rect width=\"100%\" height=\"100%\" rx=\"6\" \
          fill=\"{PAPER}\"/>\n"
     );
     for y in area.top()..area.bottom() {
@@ -77,39 +77,85 @@ fn line(svg: &mut String, buffer: &Buffer, y: u16) {
     while x < area.right() {
         let look = Look::of(&buffer[(x, y)]);
         let first = x;
-        let mut run = String::new();
+        let mut run = Vec::new();
         while x < area.right() && Look::of(&buffer[(x, y)]) == look {
-            run.push_str(buffer[(x, y)].symbol());
+            run.push(buffer[(x, y)].symbol());
             x += 1;
         }
-        draw(svg, look, &run, (first - area.left(), x - first, y - area.top()));
+        draw(svg, look, &run, (first - area.left(), y - area.top()));
     }
 }
 
-fn draw(svg: &mut String, look: Look, run: &str, (column, count, line): (u16, u16, u16)) {
+fn draw(svg: &mut String, look: Look, run: &[&str], (column, line): (u16, u16)) {
     let (wide, high) = CELL;
     let (x, y) = (usize::from(column) * wide + 8, usize::from(line) * high + 8);
-    let width = usize::from(count) * wide;
     if let Some(paper) = look.paper {
-        let _ = writeln!(
-            svg,
-            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{high}\" fill=\"{paper}\"/>"
-        );
+        rect(svg, (x, y, run.len() * wide, high), paper, "");
     }
-    if run.trim().is_empty() {
+    // A place for each letter: columns hold together whatever font there is.
+    let (mut places, mut letters) = (String::new(), String::new());
+    for (at, symbol) in run.iter().enumerate() {
+        let left = x + at * wide;
+        if symbol.trim().is_empty() || shape(svg, symbol, (left, y), look.text) {
+            continue;
+        }
+        let _ = write!(places, "{}{left}", if places.is_empty() { "" } else { " " });
+        letters.push_str(symbol);
+    }
+    if letters.is_empty() {
         return;
     }
     let bold = if look.bold { " font-weight=\"bold\"" } else { "" };
     let dim = if look.dim { " opacity=\"0.6\"" } else { "" };
-    // The length holds columns together whatever font there is.
     let _ = writeln!(
         svg,
-        "<text x=\"{x}\" y=\"{}\" fill=\"{}\" textLength=\"{width}\" \
-         lengthAdjust=\"spacingAndGlyphs\" xml:space=\"preserve\"{bold}{dim}>{}</text>",
+        "<text x=\"{places}\" y=\"{}\" fill=\"{}\"{bold}{dim}>{}</text>",
         y + 15,
         look.text,
-        escaped(run)
+        escaped(&letters)
     );
+}
+
+fn rect(
+    svg: &mut String,
+    (x, y, width, height): (usize, usize, usize, usize),
+    fill: &str,
+    more: &str,
+) {
+    let _ = writeln!(
+        svg,
+        "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\"{more}/>"
+    );
+}
+
+/// Draws a sign that is a shape rather than a letter, so that shapes of
+/// neighbouring cells meet; says whether it is one.
+fn shape(svg: &mut String, symbol: &str, (x, y): (usize, usize), color: &str) -> bool {
+    const EIGHTHS: &str = "▁▂▃▄▅▆▇█";
+    const SHADES: [(&str, &str); 3] = [("░", "0.3"), ("▒", "0.5"), ("▓", "0.75")];
+    let (wide, high) = CELL;
+    if let Some(level) = EIGHTHS.chars().position(|it| symbol.starts_with(it)) {
+        let filled = (high * (level + 1)).div_ceil(8);
+        rect(svg, (x, y + high - filled, wide, filled), color, "");
+        return true;
+    }
+    if let Some((_, opacity)) = SHADES.iter().find(|(shade, _)| *shade == symbol) {
+        rect(svg, (x, y, wide, high), color, &format!(" opacity=\"{opacity}\""));
+        return true;
+    }
+    let (middle, half) = (x + wide / 2, y + high / 2);
+    let (right, bottom) = (x + wide, y + high);
+    let path = match symbol {
+        "─" => format!("M{x} {half}H{right}"),
+        "│" => format!("M{middle} {y}V{bottom}"),
+        "┌" => format!("M{right} {half}H{middle}V{bottom}"),
+        "┐" => format!("M{x} {half}H{middle}V{bottom}"),
+        "└" => format!("M{right} {half}H{middle}V{y}"),
+        "┘" => format!("M{x} {half}H{middle}V{y}"),
+        _ => return false,
+    };
+    let _ = writeln!(svg, "<path d=\"{path}\" stroke=\"{color}\" fill=\"none\"/>");
+    true
 }
 
 fn escaped(text: &str) -> String {
@@ -169,14 +215,29 @@ mod tests {
     #[test]
     fn a_picture_has_colours_marks_and_no_raw_text() {
         let svg = svg(&buffer());
-        assert!(svg.contains(">a&lt;b &amp; c <"), "{svg}");
-        assert!(svg.contains("fill=\"#98c379\" textLength=\"27\""), "{svg}");
-        assert!(svg.contains("font-weight=\"bold\""));
+        // A letter a place: the blanks are left out.
+        assert!(svg.contains("<text x=\"8 17 26 44 62\" y=\"23\""), "{svg}");
+        assert!(svg.contains(">a&lt;b&amp;c</text>"), "{svg}");
+        assert!(svg.contains("fill=\"#98c379\" font-weight=\"bold\">run<"), "{svg}");
         // Reversed: a box in the colour of the text, and text in that of the paper.
-        assert!(
-            svg.contains("<rect x=\"35\" y=\"27\" width=\"18\" height=\"19\" fill=\"#d0d0d0\"/>")
-        );
-        assert!(svg.contains(&format!("fill=\"{PAPER}\" textLength=\"18\"")));
+        let paper = "<rect x=\"35\" y=\"27\" width=\"18\" height=\"19\" fill=\"#d0d0d0\"/>";
+        assert!(svg.contains(paper));
+        assert!(svg.contains(&format!("fill=\"{PAPER}\">it<")));
         assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
+    }
+
+    #[test]
+    fn bars_and_frames_are_shapes_that_meet() {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, 4, 1));
+        buffer.set_string(0, 0, "█▄░─", Style::new());
+        let svg = svg(&buffer);
+        assert!(svg.contains("<rect x=\"8\" y=\"8\" width=\"9\" height=\"19\""), "{svg}");
+        // Half of 19 lines, rounded up, from the bottom.
+        assert!(svg.contains("<rect x=\"17\" y=\"17\" width=\"9\" height=\"10\""), "{svg}");
+        assert!(svg.contains(
+            "<rect x=\"26\" y=\"8\" width=\"9\" height=\"19\" fill=\"#d0d0d0\" opacity=\"0.3\"/>"
+        ));
+        assert!(svg.contains("<path d=\"M35 17H44\""), "{svg}");
+        assert!(!svg.contains("<text"), "{svg}");
     }
 }

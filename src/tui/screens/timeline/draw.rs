@@ -104,7 +104,7 @@ fn title(model: &Model, played: &Played, hidden: usize) -> String {
     let (sign, state) = if at.playing() {
         (theme.sign("▶", ">"), "plays")
     } else {
-        (theme.sign("⏸", "="), "paused")
+        (theme.sign("■", "="), "paused")
     };
     let mut parts = vec![
         format!("{sign} {state} {}", at.speed()),
