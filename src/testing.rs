@@ -20,6 +20,16 @@ pub fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {test}: {reason}");
 }
 
+/// CPU time of this thread: for limits that a busy machine must not break.
+///
+/// # Panics
+/// Never on Linux, which has this clock.
+#[must_use]
+pub fn cpu_time() -> std::time::Duration {
+    let clock = nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID;
+    nix::time::clock_gettime(clock).expect("a clock of this thread").into()
+}
+
 /// Puts a text through everything that reads, bills and prints a price model:
 /// what fuzzing and the mutated files of the tests have in common.
 ///

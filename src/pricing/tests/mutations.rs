@@ -2,10 +2,10 @@
 //! is a model or a complaint with a place, and never a panic or a long wait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::shipped;
-use crate::testing::price_model_survives;
+use crate::testing::{cpu_time, price_model_survives};
 
 /// Mutants of each file.
 const MUTANTS: usize = 220;
@@ -226,9 +226,9 @@ fn a_broken_file_is_a_model_or_a_complaint_with_a_place() {
     let mut slowest = (Duration::ZERO, String::new());
     for (origin, text) in shipped() {
         for (round, (what, mutant)) in mutants(origin, text).take(MUTANTS).enumerate() {
-            let begun = Instant::now();
+            let begun = cpu_time();
             let outcome = catch_unwind(AssertUnwindSafe(|| price_model_survives(&mutant)));
-            let took = begun.elapsed();
+            let took = cpu_time() - begun;
             let which = format!("{origin}, mutant {round}: {what}");
             assert!(outcome.is_ok(), "{which}");
             assert!(took < PATIENCE, "{which}: took {took:?}");
