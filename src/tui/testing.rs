@@ -185,6 +185,13 @@ impl Story {
         self.finished(cell, sequence, outcome);
     }
 
+    /// Invocation `sequence` of a cell was cut off.
+    pub fn cut(&mut self, cell: usize, sequence: u32) {
+        let reason = Some("the recording was stopped".to_owned());
+        let outcome = self.outcome(cell, 5, Status::Interrupted, reason);
+        self.finished(cell, sequence, outcome);
+    }
+
     fn finished(&mut self, cell: usize, sequence: u32, outcome: Outcome) {
         self.event(Event::Started { cell, sequence, count: 1 });
         let outcome = Box::new(outcome);

@@ -113,6 +113,21 @@ fn bills_are_those_of_a_replay() {
 }
 
 #[test]
+fn failures_are_billed_and_what_was_cut_off_is_not() {
+    let mut story = Story::new();
+    story.ran(0, 1, 2);
+    story.failed(0, 2, "exit code 7");
+    story.cut(0, 3);
+    let snapshot = story.snapshot();
+    let bills = snapshot.bills.clone().expect("billed");
+    let native = bills.lanes[0].as_ref().expect("the native lane");
+    assert_eq!((snapshot.done, native.invocations), (3, 2), "as providers do, and replays");
+    let cell = &snapshot.cells[0];
+    assert_eq!((cell.ok, cell.bad, cell.cut), (1, 1, 1));
+    assert_eq!(cell.run.map(|run| run.seen), Some(1), "times are of what ended well");
+}
+
+#[test]
 fn a_frozen_view_stays_while_events_go_on() {
     let mut model = testing::model((80, 24));
     let mut story = Story::new();
