@@ -228,7 +228,7 @@ fn a_broken_file_is_a_model_or_a_complaint_with_a_place() {
         for (round, (what, mutant)) in mutants(origin, text).take(MUTANTS).enumerate() {
             let begun = cpu_time();
             let outcome = catch_unwind(AssertUnwindSafe(|| price_model_survives(&mutant)));
-            let took = cpu_time() - begun;
+            let took = cpu_time().saturating_sub(begun);
             let which = format!("{origin}, mutant {round}: {what}");
             assert!(outcome.is_ok(), "{which}");
             assert!(took < PATIENCE, "{which}: took {took:?}");
