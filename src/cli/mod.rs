@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::lane::wasmtime::settings::Settings;
 use crate::lane::wasmtime::{engine, worker};
 use crate::pricing::PriceCatalog;
 use crate::report::{Format, Table};
@@ -133,7 +134,11 @@ pub fn hidden(begun: Nanos) -> Option<ExitCode> {
         "__worker" => worker::run(begun, &args.next()?),
         "__compile" => {
             let path = args.next()?;
-            engine::compile(Path::new(&path), args.next()? == "fuel")
+            let variant = args.next()?;
+            match Settings::named(&variant) {
+                Some(settings) => engine::compile(Path::new(&path), settings),
+                None => Err(format!("no variant `{variant}`")),
+            }
         }
         _ => return None,
     };

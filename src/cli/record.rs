@@ -33,7 +33,7 @@ pub(super) struct Options {
     /// Workloads, by name [default: nop,nbody,wait,memory-burst]
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     workload: Vec<String>,
-    /// Lanes: native, wasmtime, wasmtime:fuel, docker, docker:RUNTIME
+    /// Lanes, as `cyclometer lanes` lists them; docker:RUNTIME, wasmtime:winch+fuel
     /// [default: native,wasmtime,docker, as far as they run here]
     #[arg(long, value_delimiter = ',', value_name = "X,Y")]
     lane: Vec<String>,

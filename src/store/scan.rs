@@ -154,12 +154,13 @@ pub(super) fn scan(
     Ok(())
 }
 
-/// All columns of a usage, after number, cell, offset and the phases.
+/// All columns of a usage, after number, cell, offset and the phases; the
+/// parts of phases are last.
 fn usage_columns() -> String {
     let names: Vec<&str> = COLUMNS.iter().map(|(_, column)| *column).collect();
     format!(
         "id, cell_id, offset_ns, create_ns, start_ns, run_ns, teardown_ns,
-         counter_coverage_ppm, {}",
+         counter_coverage_ppm, {}, deserialize_ns, instantiate_ns, release_ns",
         names.join(", ")
     )
 }
@@ -171,7 +172,16 @@ fn read_row(row: &SqlRow<'_>, key: &Key) -> rusqlite::Result<Row> {
     };
     let time = |at: usize| unsigned(at).map(|value| value.map(Nanos));
     let mut usage = Usage::new(&*key.start == "cold");
-    usage.phases = Phases { create: time(3)?, start: time(4)?, run: time(5)?, teardown: time(6)? };
+    let parts = 8 + COLUMNS.len();
+    usage.phases = Phases {
+        create: time(3)?,
+        start: time(4)?,
+        run: time(5)?,
+        teardown: time(6)?,
+        deserialize: time(parts)?,
+        instantiate: time(parts + 1)?,
+        release: time(parts + 2)?,
+    };
     usage.counter_coverage_ppm = row.get(7)?;
     for (index, (meter, _)) in COLUMNS.iter().enumerate() {
         usage.set(*meter, unsigned(8 + index)?);

@@ -211,7 +211,7 @@ impl Story {
             create: Some(Nanos(MS)),
             start: Some(Nanos(MS)),
             run: Some(Nanos(run * MS)),
-            teardown: None,
+            ..Phases::default()
         };
         usage.set(Meter::Wall, (run + 2) * MS);
         usage.set(Meter::CpuTime, run * MS / 2);
