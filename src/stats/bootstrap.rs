@@ -1,36 +1,77 @@
-//! Seeded percentile bootstrap intervals for ratios.
+//! Seeded bootstrap intervals for ratios.
 
 use super::order::median;
 use super::random::Random;
+use super::ratio::{Quantum, Refusal};
+use super::resample::{
+    RESAMPLES, SEED, ascending, ends, expanded_tail, float, mean, mean_of_resample,
+    median_of_resample, part_of, resamples, tail,
+};
 use super::verdict::{Change, Confidence, LEAST_RUNS, Verdict};
 
-/// Any number: the same in every run, so that a comparison can be repeated.
-const SEED: u64 = 0x6379_636c_6f6d_6574;
-
-/// Resamples of an interval: at 99 %, twenty of them lie beyond each end.
-const RESAMPLES: usize = 4_000;
-
-/// Most values that are drawn for one interval of means; more would take
-/// seconds, and large samples need fewer resamples.
-const DRAWS: usize = 20_000_000;
+/// So few pairs have so few halves (4,095) that all of them are taken.
+pub(super) const ALL_HALVES: usize = 12;
 
 /// Compares by the medians. The values may come in any order; those that are
 /// not finite must not be among them.
 #[must_use]
 pub fn compare_medians(first: &[f64], second: &[f64], confidence: Confidence) -> Verdict {
-    if let Some(verdict) = without_interval(first, second) {
-        return verdict;
+    without_interval(first, second)
+        .unwrap_or_else(|| Verdict::of(median_ratio(first, second, confidence)))
+}
+
+/// The same of times in nanoseconds, which are refused where the first side's
+/// are too close to the quantum of their clock to divide by.
+#[must_use]
+pub fn compare_times(
+    first: &[f64],
+    second: &[f64],
+    quantum: Option<Quantum>,
+    confidence: Confidence,
+) -> Verdict {
+    match quantum.and_then(|quantum| quantum.refuses(first)) {
+        Some(refusal) if !second.is_empty() => Verdict::Refused(refusal),
+        _ => compare_medians(first, second, confidence),
     }
+}
+
+/// The median of `values` as a multiple of that of `base`, with its interval:
+/// times in nanoseconds, or with no quantum anything.
+///
+/// # Errors
+/// [`Refusal`], with the figures, where the base is too close to the quantum of
+/// its clock, or where there are too few values on either side.
+pub fn ratio(
+    values: &[f64],
+    base: &[f64],
+    quantum: Option<Quantum>,
+    confidence: Confidence,
+) -> Result<Change, Refusal> {
+    let have = values.len().min(base.len());
+    if have < LEAST_RUNS {
+        return Err(Refusal::TooFew { have, need: LEAST_RUNS });
+    }
+    match quantum.and_then(|quantum| quantum.refuses(base)) {
+        Some(refusal) => Err(refusal),
+        None => Ok(median_ratio(base, values, confidence)),
+    }
+}
+
+fn median_ratio(first: &[f64], second: &[f64], confidence: Confidence) -> Change {
     let (first, second) = (ascending(first), ascending(second));
     let ratio = divide(median(&second).unwrap_or(0.0), median(&first).unwrap_or(0.0));
+    let mut ratios: Vec<f64> = median_ratios(&first, &second).take(RESAMPLES).collect();
+    let (low, high) = ends(&mut ratios, tail(confidence));
+    Change { ratio, low, high, confidence }
+}
+
+/// Ratios of the medians of resamples of ascending values, without end.
+pub(super) fn median_ratios(first: &[f64], second: &[f64]) -> impl Iterator<Item = f64> {
     let mut random = Random::seeded(SEED);
-    let ratios = (0..RESAMPLES)
-        .map(|_| {
-            let base = median_of_resample(&first, &mut random);
-            divide(median_of_resample(&second, &mut random), base)
-        })
-        .collect();
-    interval(ratio, ratios, tail(confidence), confidence)
+    std::iter::repeat_with(move || {
+        let base = median_of_resample(first, &mut random);
+        divide(median_of_resample(second, &mut random), base)
+    })
 }
 
 /// Compares by the means.
@@ -40,42 +81,89 @@ pub fn compare_means(first: &[f64], second: &[f64], confidence: Confidence) -> V
         return verdict;
     }
     let ratio = divide(mean(second), mean(first));
-    let mut random = Random::seeded(SEED);
-    let ratios = (0..resamples(first.len() + second.len()))
-        .map(|_| {
-            let base = mean_of_resample(first, &mut random);
-            divide(mean_of_resample(second, &mut random), base)
-        })
-        .collect();
+    let count = resamples(first.len() + second.len());
+    let mut ratios: Vec<f64> = mean_ratios(first, second).take(count).collect();
     let smaller = first.len().min(second.len());
-    interval(ratio, ratios, expanded_tail(confidence, smaller), confidence)
+    let (low, high) = ends(&mut ratios, expanded_tail(confidence, smaller));
+    Verdict::of(Change { ratio, low, high, confidence })
+}
+
+/// Ratios of the means of resamples, without end.
+pub(super) fn mean_ratios(first: &[f64], second: &[f64]) -> impl Iterator<Item = f64> {
+    let mut random = Random::seeded(SEED);
+    std::iter::repeat_with(move || {
+        let base = mean_of_resample(first, &mut random);
+        divide(mean_of_resample(second, &mut random), base)
+    })
 }
 
 /// Compares the means of pairs: two figures of one and the same run, such as
 /// its bills under two versions of a price model.
+///
+/// The interval is of the ratios of random halves of the pairs (Hartigan 1969,
+/// "typical values"): where nothing differs, it leaves out 1 exactly as often as
+/// it may, however few pairs there are. A bootstrap of six pairs does four times
+/// as often at 99 %.
 #[must_use]
 pub fn compare_pairs(pairs: &[(f64, f64)], confidence: Confidence) -> Verdict {
     let (first, second): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
     if !pairs.is_empty() && first == second {
         return Verdict::Identical { runs: pairs.len() };
     }
-    if let Some(verdict) = without_interval(&first, &second) {
-        return verdict;
+    let (have, need) = (pairs.len(), least_pairs(confidence));
+    match without_interval(&first, &second) {
+        Some(Verdict::TooFew { .. }) => return Verdict::TooFew { have, need },
+        Some(verdict) => return verdict,
+        None if have < need => return Verdict::TooFew { have, need },
+        None => {}
     }
     let ratio = divide(mean(&second), mean(&first));
+    let mut ratios: Vec<f64> = ratios_of_halves(pairs).take(resamples(have)).collect();
+    ratios.sort_unstable_by(f64::total_cmp);
+    // So many of the intervals between neighbours lie beyond each end.
+    let beyond = part_of(tail(confidence), ratios.len() + 1).max(1);
+    let (low, high) = (ratios[beyond - 1], ratios[ratios.len() - beyond]);
+    Verdict::of(Change { ratio, low, high, confidence })
+}
+
+/// Fewest pairs whose halves are enough for the tails of an interval: each of
+/// the `2^n` intervals between them is as likely as the next.
+fn least_pairs(confidence: Confidence) -> usize {
+    let enough = |pairs: &usize| float(1 << pairs) * tail(confidence) >= 1.0;
+    (LEAST_RUNS..63).find(enough).unwrap_or(63)
+}
+
+/// Ratios of the sums of halves of the pairs, in which each is or is not by the
+/// toss of a coin: of all of them where they are few, else of random ones.
+pub(super) fn ratios_of_halves(pairs: &[(f64, f64)]) -> impl Iterator<Item = f64> {
     let mut random = Random::seeded(SEED);
-    let ratios = (0..resamples(pairs.len()))
-        .map(|_| {
-            let (mut base, mut other) = (0.0, 0.0);
-            for _ in 0..pairs.len() {
-                let (one, two) = pairs[random.below(pairs.len())];
-                base += one;
-                other += two;
+    let mut every = 1..1_u64 << pairs.len().min(ALL_HALVES);
+    let few = pairs.len() <= ALL_HALVES;
+    std::iter::from_fn(move || {
+        loop {
+            let next = if few { Some(every.next()?) } else { None };
+            let half = of_half(pairs, || next.unwrap_or_else(|| random.bits()));
+            if half.is_some() {
+                return half;
             }
-            divide(other, base)
-        })
-        .collect();
-    interval(ratio, ratios, expanded_tail(confidence, pairs.len()), confidence)
+        }
+    })
+}
+
+/// The ratio of one half; `coins` are tossed for 64 pairs at once. `None` of
+/// the empty one.
+fn of_half(pairs: &[(f64, f64)], mut coins: impl FnMut() -> u64) -> Option<f64> {
+    let (mut base, mut other, mut any) = (0.0, 0.0, false);
+    for chunk in pairs.chunks(64) {
+        let mut coins = coins();
+        for (one, two) in chunk {
+            if coins & 1 == 1 {
+                (base, other, any) = (base + one, other + two, true);
+            }
+            coins >>= 1;
+        }
+    }
+    any.then(|| divide(other, base))
 }
 
 /// What needs no interval: too few values, and values that are all the same.
@@ -108,119 +196,6 @@ fn divide(value: f64, base: f64) -> f64 {
     } else {
         1.0
     }
-}
-
-fn ascending(values: &[f64]) -> Vec<f64> {
-    let mut values = values.to_vec();
-    values.sort_unstable_by(f64::total_cmp);
-    values
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of runs are far below 2^53")]
-const fn float(count: usize) -> f64 {
-    count as f64
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / float(values.len())
-}
-
-fn mean_of_resample(values: &[f64], random: &mut Random) -> f64 {
-    let count = values.len();
-    (0..count).map(|_| values[random.below(count)]).sum::<f64>() / float(count)
-}
-
-fn resamples(values: usize) -> usize {
-    (DRAWS / values.max(1)).clamp(1_000, RESAMPLES)
-}
-
-/// The median of a resample with replacement, without drawing it: the order
-/// statistics of `n` even numbers from 0 to 1 are sums of exponential gaps, and
-/// where they fall says which values they drew.
-fn median_of_resample(ascending: &[f64], random: &mut Random) -> f64 {
-    let count = ascending.len();
-    let odd = count % 2 == 1;
-    let middle = if odd { count / 2 + 1 } else { count / 2 };
-    let below = random.gamma(float(middle));
-    let gap = random.exponential();
-    let above = random.gamma(float(count - middle));
-    let at = |place: f64| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a place between 0 and the number of values"
-        )]
-        let index = (place / (below + gap + above) * float(count)) as usize;
-        ascending[index.min(count - 1)]
-    };
-    if odd { at(below) } else { f64::midpoint(at(below), at(below + gap)) }
-}
-
-/// The verdict from the ratios of resamples, `tail` of them beyond each end.
-fn interval(ratio: f64, mut ratios: Vec<f64>, tail: f64, confidence: Confidence) -> Verdict {
-    ratios.sort_unstable_by(f64::total_cmp);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a share of the number of ratios"
-    )]
-    let beyond = (tail * float(ratios.len())) as usize;
-    let (low, high) = (ratios[beyond], ratios[ratios.len() - 1 - beyond]);
-    Verdict::of(Change { ratio, low, high, confidence })
-}
-
-fn tail(confidence: Confidence) -> f64 {
-    (1.0 - confidence.share()) / 2.0
-}
-
-/// The tail of the expanded percentile interval (Hesterberg 2015): the plain
-/// one is too narrow for means of few values, as a normal interval is where
-/// Student's is right. At 99 % and six values, 4 of 100 comparisons without a
-/// difference would show one; so, it is 1. Medians do not need it.
-fn expanded_tail(confidence: Confidence, count: usize) -> f64 {
-    let z = -normal_quantile(tail(confidence));
-    let freedom = float(count - 1);
-    let student = z
-        + (z.powi(3) + z) / (4.0 * freedom)
-        + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * freedom.powi(2))
-        + (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z)
-            / (384.0 * freedom.powi(3));
-    normal_share_below(-student * (float(count) / freedom).sqrt())
-}
-
-/// The share of the standard normal distribution below `x`, to seven digits
-/// (Numerical Recipes' Chebyshev fit of erfc).
-fn normal_share_below(x: f64) -> f64 {
-    const FIT: [f64; 10] = [
-        0.170_872_77,
-        -0.822_152_23,
-        1.488_515_87,
-        -1.135_203_98,
-        0.278_868_07,
-        -0.186_288_06,
-        0.096_784_18,
-        0.374_091_96,
-        1.000_023_68,
-        -1.265_512_23,
-    ];
-    let z = x.abs() / std::f64::consts::SQRT_2;
-    let t = 1.0 / (1.0 + 0.5 * z);
-    let polynomial = FIT.iter().fold(0.0, |sum, factor| sum * t + factor);
-    let beyond = t * (polynomial - z * z).exp() / 2.0;
-    if x < 0.0 { beyond } else { 1.0 - beyond }
-}
-
-fn normal_quantile(share: f64) -> f64 {
-    let (mut low, mut high) = (-10.0, 10.0);
-    for _ in 0..60 {
-        let middle = f64::midpoint(low, high);
-        if normal_share_below(middle) < share {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! How often the comparison is wrong, and how often it sees what is there.
 
+use super::super::normal::{normal_quantile, normal_share_below};
+use super::super::resample::*;
 use super::*;
 use crate::testing::cpu_time;
 
@@ -93,6 +95,7 @@ fn few_runs_say_nothing() {
             assert_eq!(verdict, expected);
         }
         let pairs: Vec<_> = few.iter().map(|value| (*value, value * 2.0)).collect();
+        let expected = Verdict::TooFew { have: count, need: 8 };
         assert_eq!(compare_pairs(&pairs, confidence()), expected);
     }
     let six = times(&mut Random::seeded(4), 6, 1.0);

@@ -35,6 +35,14 @@ impl Random {
         usize::try_from(product >> 64).unwrap_or(0)
     }
 
+    /// Puts `items` into random order, each order as likely as any other (Fisher
+    /// and Yates, by Durstenfeld).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for end in (1..items.len()).rev() {
+            items.swap(end, self.below(end + 1));
+        }
+    }
+
     /// From the standard normal distribution, by Marsaglia's polar method.
     pub fn normal(&mut self) -> f64 {
         loop {

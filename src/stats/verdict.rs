@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::ratio::Refusal;
+
 /// Fewest runs on either side of which anything is said: with five against
 /// five, all of one side above all of the other happens by chance in almost one
 /// of a hundred comparisons.
@@ -75,6 +77,8 @@ pub enum Verdict {
     /// The interval contains 1: there may be no difference, or one that is
     /// smaller than the interval.
     NoDifferenceShown(Change),
+    /// The first side is too small to be divided by.
+    Refused(Refusal),
     /// Too few runs to say anything.
     TooFew {
         /// Runs of the smaller side.
@@ -106,6 +110,7 @@ impl Verdict {
             Self::Lower(_) => "lower",
             Self::Apart { .. } | Self::Higher(_) => "higher",
             Self::NoDifferenceShown(_) => "no difference shown",
+            Self::Refused(_) => "refused",
             Self::TooFew { .. } => "too few",
         }
     }
@@ -127,7 +132,10 @@ impl Verdict {
             Self::Lower(change) | Self::Higher(change) | Self::NoDifferenceShown(change) => {
                 Some(change)
             }
-            Self::Identical { .. } | Self::Apart { .. } | Self::TooFew { .. } => None,
+            Self::Identical { .. }
+            | Self::Apart { .. }
+            | Self::Refused(_)
+            | Self::TooFew { .. } => None,
         }
     }
 
@@ -139,7 +147,7 @@ impl Verdict {
 }
 
 /// `12.3`, with more digits the smaller it is; without a sign.
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let percent = (share * 100.0).abs();
     match percent {
         _ if percent < 0.0005 => "0".to_owned(),
@@ -182,11 +190,24 @@ fn worded(ratio: f64) -> String {
     format!("{} % {word}", percent(ratio - 1.0))
 }
 
+impl fmt::Display for Change {
+    /// `1.043x [1.021x, 1.066x]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = |ratio: f64| match ratio {
+            _ if ratio.is_infinite() => "no bound".to_owned(),
+            _ if ratio < 10.0 => format!("{ratio:.3}x"),
+            _ => format!("{ratio:.1}x"),
+        };
+        f.pad(&format!("{} [{}, {}]", told(self.ratio), told(self.low), told(self.high)))
+    }
+}
+
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Identical { runs } => write!(f, "identical in all {runs} runs"),
             Self::Apart { ratio } => write!(f, "{}, without spread", worded(*ratio)),
+            Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::TooFew { have: 0, .. } => f.write_str("not measured on both sides"),
             Self::TooFew { have, need } => {
                 write!(f, "too few runs to say: {have}, and {need} are needed")

@@ -1,0 +1,229 @@
+//! All there is to say of one series of measurements.
+
+use std::fmt;
+
+use super::interval::Interval;
+use super::order::median;
+use super::outliers::{Groups, Outliers, percentile};
+use super::resample::{ascending, float, mean};
+use super::steady::warm_up;
+use super::trend::Trend;
+use super::verdict::{Confidence, LEAST_RUNS};
+
+/// A drift is told where values in random order would show as much in one of
+/// 200 series.
+const DRIFT_BY_CHANCE: f64 = 0.005;
+
+/// What moves times by less than this share is not worth a warning, however
+/// sure it is.
+const WORTH_TELLING: f64 = 0.01;
+
+/// Outliers are told of where at least this share of the runs is far out, and
+/// two at least: single ones come with any machine, and move no median.
+const MANY_OUT: f64 = 0.1;
+
+/// What a series of values comes to. Every value counts in every figure:
+/// outliers and warm-up are told of, never dropped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// How many values there are.
+    pub count: usize,
+    /// The middle value.
+    pub median: f64,
+    /// Its interval; `None` with too few values.
+    pub interval: Option<Interval>,
+    /// The arithmetic mean.
+    pub mean: f64,
+    /// The standard deviation of the sample (divided by n - 1); `None` of one.
+    pub deviation: Option<f64>,
+    /// The least value.
+    pub min: f64,
+    /// The largest value.
+    pub max: f64,
+    /// The 95th percentile, by linear interpolation.
+    pub p95: f64,
+    /// How many leading values are slower than the rest; `None` where too few
+    /// values are there to tell.
+    pub warm_up: Option<usize>,
+    /// Values that are far from the others, after the warm-up; `None` where that
+    /// cannot be said.
+    pub outliers: Option<Outliers>,
+    /// Whether values rise or fall all along, after the warm-up.
+    pub trend: Option<Trend>,
+    /// Two groups that the values after the warm-up fall into, if they do.
+    pub groups: Option<Groups>,
+    /// The median of the warm-up as a multiple of that of the rest.
+    slower: Option<f64>,
+}
+
+impl Summary {
+    /// Of values in the order of time, which must be finite; `None` of none.
+    #[must_use]
+    pub fn of(values: &[f64], confidence: Confidence) -> Option<Self> {
+        let sorted = ascending(values);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        let middle = median(&sorted)?;
+        let mean = mean(values);
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let warm_up = warm_up(values);
+        let (first, rest) = values.split_at(warm_up.unwrap_or(0));
+        let steady = ascending(rest);
+        let slower = median(&ascending(first))
+            .zip(median(&steady))
+            .map(|(first, rest)| first / rest)
+            .filter(|slower| slower.is_finite());
+        Some(Self {
+            count: values.len(),
+            median: middle,
+            interval: Interval::of_sorted_median(&sorted, confidence),
+            mean,
+            deviation: (values.len() > 1).then(|| (squares / float(values.len() - 1)).sqrt()),
+            min,
+            max,
+            p95: percentile(&sorted, 0.95)?,
+            warm_up,
+            outliers: Outliers::of(&steady),
+            trend: Trend::of(rest),
+            groups: Groups::of(&steady),
+            slower,
+        })
+    }
+
+    /// How far the interval reaches from the median, as a share of it.
+    #[must_use]
+    pub fn reach(&self) -> Option<f64> {
+        self.interval.map(|interval| interval.reach(self.median))
+    }
+
+    /// What a reader should know before believing the figures.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut all = Vec::new();
+        if self.count < LEAST_RUNS {
+            all.push(Warning::FewRuns { runs: self.count });
+        }
+        if let (Some(runs @ 1..), Some(slower)) = (self.warm_up, self.slower)
+            && slower > 1.0 + WORTH_TELLING
+        {
+            all.push(Warning::WarmUp { runs, slower });
+        }
+        if let Some(Trend { p, change, .. }) = self.trend
+            && p < DRIFT_BY_CHANCE
+            && change.abs() >= WORTH_TELLING
+        {
+            all.push(Warning::Drift { change });
+        }
+        if let Some(Groups { upper, apart }) = self.groups
+            && apart >= WORTH_TELLING
+        {
+            all.push(Warning::TwoGroups { upper, apart });
+        }
+        if let Some(Outliers { far, .. }) = self.outliers
+            && far >= 2
+            && float(far) >= MANY_OUT * float(self.count)
+        {
+            let most = self.max / self.median;
+            all.push(Warning::Outliers { far, runs: self.count, most });
+        }
+        all
+    }
+}
+
+/// What a series of runs suffers from, and the next step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Warning {
+    /// Too few runs for an interval.
+    FewRuns {
+        /// How many there are.
+        runs: usize,
+    },
+    /// The first runs are slower than the rest.
+    WarmUp {
+        /// How many.
+        runs: usize,
+        /// Their median as a multiple of that of the rest.
+        slower: f64,
+    },
+    /// Runs got slower or faster all along.
+    Drift {
+        /// From the first to the last, as a share of the median.
+        change: f64,
+    },
+    /// Runs fall into two groups.
+    TwoGroups {
+        /// The share in the slower one.
+        upper: f64,
+        /// How much slower that is.
+        apart: f64,
+    },
+    /// Many runs are far from the others.
+    Outliers {
+        /// How many.
+        far: usize,
+        /// Of how many.
+        runs: usize,
+        /// The longest as a multiple of the median.
+        most: f64,
+    },
+}
+
+impl Warning {
+    /// One word or two, for programs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::FewRuns { .. } => "few runs",
+            Self::WarmUp { .. } => "warm-up",
+            Self::Drift { .. } => "drift",
+            Self::TwoGroups { .. } => "two groups",
+            Self::Outliers { .. } => "outliers",
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    /// What it is, and after a colon the next step.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |share: f64| super::verdict::percent(share);
+        match self {
+            Self::FewRuns { runs } => write!(
+                f,
+                "{runs} run(s) are too few to say how well the median is known: use --runs \
+                 {LEAST_RUNS} or more"
+            ),
+            Self::WarmUp { runs: 1, slower } => write!(
+                f,
+                "the first run took {slower:.2} times the median of the rest: raise --warmup by 1"
+            ),
+            Self::WarmUp { runs, slower } => write!(
+                f,
+                "the first {runs} runs are slower than the rest, by {} % in the median: raise \
+                 --warmup by {runs}",
+                percent(slower - 1.0)
+            ),
+            Self::Drift { change } => write!(
+                f,
+                "times {} by {} % over the recording: look for what else runs here, let the \
+                 machine cool down or --pin, and record again",
+                if *change > 0.0 { "rise" } else { "fall" },
+                percent(*change)
+            ),
+            Self::TwoGroups { upper, apart } => write!(
+                f,
+                "runs fall into two groups, {} % of them {} % slower than the rest, and the \
+                 median is of one of them: --pin keeps runs on one CPU",
+                percent(*upper),
+                percent(*apart)
+            ),
+            Self::Outliers { far, runs, most } => write!(
+                f,
+                "{far} of {runs} runs are outliers, up to {most:.2} times the median: close other \
+                 programs or raise --runs; `query outliers` lists them"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;
