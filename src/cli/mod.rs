@@ -5,6 +5,7 @@ mod history;
 mod lanes;
 mod live;
 mod manual;
+mod paper;
 mod pricing;
 mod progress;
 mod query;
@@ -80,6 +81,8 @@ enum Command {
     History(history::Options),
     /// Query the database by SQL, or run a saved query
     Query(query::Options),
+    /// Make the paper's tables again here, and check its claims
+    Paper(paper::Options),
     /// Show which lanes run here, and why others do not
     Lanes,
     /// List, check or rebuild workloads
@@ -163,6 +166,7 @@ pub fn run() -> ExitCode {
         Command::Pricing(options) => pricing::run(&common, &options),
         Command::History(options) => history::run(&common, &options),
         Command::Query(options) => query::run(&common, &options),
+        Command::Paper(options) => paper::run(&common, &options),
         Command::Lanes => lanes::run(&common),
         Command::Workloads(options) => workloads::run(&common, &options),
         Command::Doctor => doctor::run(&common),

@@ -165,6 +165,8 @@ pub struct Prepared {
     pub footprint_of: &'static str,
     /// Operators counted in a separate run, for lanes that can count.
     pub wasm_ops: Option<u64>,
+    /// How long each compilation took that was made only to be measured.
+    pub compiles: Vec<Nanos>,
     /// Remarks for the person who started the recording.
     pub notes: Vec<String>,
 }
@@ -275,6 +277,15 @@ pub trait Lane: Send {
     /// # Errors
     /// When the cell cannot run; the other cells go on.
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError>;
+
+    /// Compiles what `job` needs anew, whatever is cached, and forgets the
+    /// result: how long that took. `None`: there is nothing to compile.
+    ///
+    /// # Errors
+    /// When it does not compile, or the lane was stopped.
+    fn time_compile(&mut self, _job: &Job, _cancel: &Cancel) -> Option<Result<Nanos, LaneError>> {
+        None
+    }
 
     /// Runs `job` `count` times, handing each outcome to `emit` as soon as it
     /// is known. A failure of the function, or of the lane while it runs, is

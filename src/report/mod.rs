@@ -4,6 +4,7 @@ pub mod compared;
 pub mod comparison;
 pub mod difference;
 pub mod explain;
+pub mod paper;
 mod prices;
 mod rows;
 pub mod simulated;

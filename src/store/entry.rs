@@ -156,6 +156,12 @@ impl Ids {
                         (!notes.is_empty()).then_some(notes),
                     ],
                 )?;
+                for (index, took) in prepared.compiles.iter().enumerate() {
+                    transaction.execute(
+                        "INSERT INTO compile (cell_id, sequence, duration_ns) VALUES (?1, ?2, ?3)",
+                        params![ids.id, integer(index as u64 + 1), integer(took.0)],
+                    )?;
+                }
                 if let Some(took) = prepared.took {
                     transaction.execute(
                         "INSERT INTO phase (cell_id, name, duration_ns) VALUES (?1, 'prepare', ?2)",

@@ -16,6 +16,7 @@ mod recorded;
 mod recover;
 mod saved;
 mod scan;
+mod series;
 mod simulation;
 mod writer;
 
@@ -33,5 +34,6 @@ pub use reader::{Datum, QueryError, Reader, Sink as RowSink, Stop, ViewColumn};
 pub use recorded::RecordedCell;
 pub use saved::{Amounts, Part};
 pub use scan::Selection;
+pub use series::{Planned, Run, Series, StoredLane};
 pub use simulation::{Bills, ReplayError, ReplayPlan, SavedSimulation};
 pub use writer::{RecordingHeader, Stored, Writer};

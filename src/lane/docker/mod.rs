@@ -335,7 +335,13 @@ impl Lane for DockerLane {
         let (image, took) = self.ensure_image(&job.workload, cancel)?;
         let footprint = image.size;
         self.images.insert(job.cell, image);
-        Ok(Prepared { took, footprint, footprint_of: "image", wasm_ops: None, notes: self.notes() })
+        Ok(Prepared {
+            took,
+            footprint,
+            footprint_of: "image",
+            notes: self.notes(),
+            ..Prepared::default()
+        })
     }
 
     fn invoke(

@@ -182,6 +182,18 @@ impl Lane for WasmtimeLane {
         if cancel.is_cancelled() { Err(LaneError::Cancelled) } else { Ok(prepared) }
     }
 
+    fn time_compile(&mut self, job: &Job, cancel: &Cancel) -> Option<Result<Nanos, LaneError>> {
+        let module = job.workload.wasm.clone()?;
+        let failed =
+            |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
+        let path = self.cache.join(format!("{}.timed.cwasm", std::process::id()));
+        let begun = now();
+        let result = self.compile_to(&path, &module, self.settings, cancel);
+        let took = now().since(begun);
+        let _ = std::fs::remove_file(&path);
+        Some(result.map(|()| took).map_err(failed))
+    }
+
     fn invoke(
         &mut self,
         job: &Job,
