@@ -9,7 +9,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 
 use super::keymap::Keymap;
-use super::live::{Item, PlanView, Snapshot, View};
+use super::live::{Item, Known, PlanView, Snapshot, View};
 use super::model::{Model, Settings};
 use super::screens::{Screen, bills, history, host, live, timeline};
 use super::session::Wanted;
@@ -130,8 +130,9 @@ impl Story {
         story.view.take(Item::Models(contracts()));
         for item in story.opening() {
             story.view.take(item);
+            // Before the lanes, whose charts begin there.
+            story.view.began_at(Nanos(NOW.0 - 60_000 * MS));
         }
-        story.view.began_at(Nanos(NOW.0 - 60_000 * MS));
         story
     }
 
@@ -176,6 +177,15 @@ impl Story {
     /// milliseconds, half of them on a CPU.
     pub fn ran(&mut self, cell: usize, sequence: u32, run_ms: u64) {
         let outcome = self.outcome(cell, run_ms, Status::Ok, None);
+        self.finished(cell, sequence, outcome);
+    }
+
+    /// The same, of which that meter was not measured.
+    pub fn ran_without(&mut self, cell: usize, sequence: u32, run_ms: u64, meters: &[Meter]) {
+        let mut outcome = self.outcome(cell, run_ms, Status::Ok, None);
+        for meter in meters {
+            outcome.usage.set(*meter, None);
+        }
         self.finished(cell, sequence, outcome);
     }
 
@@ -255,6 +265,9 @@ impl Story {
         snapshot.ended = snapshot.ended.map(|_| NOW);
         for lane in &mut snapshot.lanes {
             if let Some(running) = &mut lane.running {
+                let fixed = |at| if at == running.since { NOW } else { at };
+                let Known { cpu, cycles } = running.known;
+                running.known = Known { cpu: fixed(cpu), cycles: fixed(cycles) };
                 running.since = NOW;
             }
         }

@@ -4,10 +4,13 @@ use insta::assert_snapshot;
 use ratatui::style::Color;
 
 use super::*;
-use crate::lane::Status;
+use crate::lane::{Sample, Status};
+use crate::meter::Meter;
+use crate::record::Event;
 use crate::tui::live::Item as Fed;
 use crate::tui::testing::{self, SIZES, Story, press, text};
 use crate::tui::theme::{Palette, Theme};
+use crate::units::Nanos;
 
 /// The screen at every size, named after its state.
 fn drawn(name: &str, change: impl Fn(&mut Model)) {
@@ -125,6 +128,73 @@ fn failures_are_billed_and_what_was_cut_off_is_not() {
     let cell = &snapshot.cells[0];
     assert_eq!((cell.ok, cell.bad, cell.cut), (1, 1, 1));
     assert_eq!(cell.run.map(|run| run.seen), Some(1), "times are of what ended well");
+}
+
+#[test]
+fn what_was_cut_off_did_not_fail() {
+    let mut story = Story::new();
+    let failing = |story: &mut Story| story.snapshot().lanes[0].failing.clone();
+    story.ran(0, 1, 2);
+    story.cut(0, 2);
+    assert_eq!(failing(&mut story), None);
+    story.failed(0, 3, "exit code 7");
+    story.cut(0, 4);
+    assert_eq!(failing(&mut story).as_deref(), Some("exit code 7"), "nor does it end a failure");
+    story.ran(0, 5, 2);
+    assert_eq!(failing(&mut story), None);
+}
+
+#[test]
+fn a_meter_nobody_read_is_a_dash_and_never_0() {
+    let mut story = Story::new();
+    // Four seconds, up to now.
+    for sequence in 1..=16 {
+        let missing = [Meter::CpuTime, Meter::RefCycles, Meter::MemoryPeak];
+        story.ran_without(0, sequence, 250, &missing);
+    }
+    for size in [(80, 24), (200, 60)] {
+        let mut model = testing::model(size);
+        model.snapshot = story.snapshot();
+        let shown = text(&model);
+        assert!(shown.contains("CPU -"), "{shown}");
+        assert!(shown.contains("cyc -"), "{shown}");
+        assert!(shown.contains("mem - of"), "{shown}");
+        assert!(!shown.contains('░'), "{shown}");
+    }
+}
+
+#[test]
+fn what_runs_without_samples_is_not_idle() {
+    let mut story = Story::new();
+    story.ran(0, 1, 1);
+    story.take(Fed::Event(Box::new(Event::Started { cell: 0, sequence: 2, count: 1 })));
+    let sampled = |ago: u64| Fed::Sample {
+        lane: Some("native".into()),
+        sample: Sample {
+            at: Nanos(testing::NOW.0 - ago * 1_000_000),
+            meter: Meter::CpuTime,
+            value: 5,
+        },
+    };
+    let mut model = testing::model((80, 24));
+    story.take(sampled(2_000));
+    model.snapshot = story.snapshot();
+    let shown = text(&model);
+    assert!(shown.contains("CPU - "), "two seconds without a sample: {shown}");
+    story.take(sampled(0));
+    model.snapshot = story.snapshot();
+    assert!(!text(&model).contains("CPU - "), "{}", text(&model));
+}
+
+#[test]
+fn preparing_is_not_idle_either() {
+    let mut story = Story::new();
+    story.take(Fed::Event(Box::new(Event::Preparing { cell: 0 })));
+    let result = Ok(crate::lane::Prepared::default());
+    story.take(Fed::Event(Box::new(Event::Prepared { cell: 0, result })));
+    let snapshot = story.snapshot();
+    let points = snapshot.lanes[0].chart.last(0, crate::lane::now(), 20, None);
+    assert!(points.iter().flatten().any(|point| point.cpu.is_none()), "nobody measured it");
 }
 
 #[test]
