@@ -262,6 +262,11 @@ impl Story {
         self.view.take(item);
     }
 
+    /// So many events and samples were left out since the program began.
+    pub fn lost(&mut self, events: u64, samples: u64) {
+        self.view.lost(events, samples);
+    }
+
     /// What is shown, with times that do not depend on when the test runs.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         let mut snapshot = self.view.snapshot();

@@ -145,6 +145,51 @@ fn what_was_cut_off_did_not_fail() {
 }
 
 #[test]
+fn sources_are_those_of_what_ended_well() {
+    let mut story = Story::new();
+    story.ran(0, 1, 2);
+    let before = std::sync::Arc::clone(&story.snapshot().cells[0].sources);
+    story.failed(0, 2, "exit code 7");
+    assert!(std::sync::Arc::ptr_eq(&before, &story.snapshot().cells[0].sources));
+    story.ran(0, 3, 2);
+    assert!(!std::sync::Arc::ptr_eq(&before, &story.snapshot().cells[0].sources), "the newest");
+}
+
+#[test]
+fn what_was_left_out_is_of_this_recording() {
+    let mut story = Story::new();
+    let dropped = |story: &mut Story, events, samples| {
+        story.lost(events, samples);
+        let snapshot = story.snapshot();
+        (snapshot.dropped, snapshot.samples_dropped)
+    };
+    assert_eq!(dropped(&mut story, 3, 40), (3, 40));
+    for item in story.opening() {
+        story.take(item);
+    }
+    assert_eq!(dropped(&mut story, 3, 40), (0, 0), "that was the one before");
+    assert_eq!(dropped(&mut story, 5, 41), (2, 1));
+}
+
+#[test]
+fn other_models_say_when_they_bill_the_newest_only() {
+    let mut story = Story::new();
+    let note = |story: &mut Story| {
+        story.take(Fed::Models(testing::contracts()));
+        let snapshot = story.snapshot();
+        let bills = snapshot.bills.clone().expect("billed");
+        let native = bills.lanes[0].as_ref().expect("the native lane").invocations;
+        (native, snapshot.bills_note.clone())
+    };
+    (1..=4_096).for_each(|sequence| story.ran(0, sequence, 1));
+    assert_eq!(note(&mut story), (4_096, None));
+    story.ran(0, 4_097, 1);
+    let (native, said) = note(&mut story);
+    assert_eq!(native, 4_096);
+    assert!(said.is_some_and(|it| it.starts_with("bills of the newest")));
+}
+
+#[test]
 fn a_meter_nobody_read_is_a_dash_and_never_0() {
     let mut story = Story::new();
     // Four seconds, up to now.
