@@ -226,7 +226,7 @@ impl Store {
         // has no cell here yet, but never a cell no lane.
         let cells = self.played_cells(recording)?;
         let (ids, lanes) = self.played_lanes(recording)?;
-        let placed =
+        let in_lanes =
             cells.into_iter().map(|(lane, cell)| match ids.iter().position(|id| *id == lane) {
                 Some(lane) => Ok(PlayedCell { lane, ..cell }),
                 None => Err(StoreError::NotFound(format!(
@@ -235,7 +235,7 @@ impl Store {
                     cell.id
                 ))),
             });
-        played.cells = placed.collect::<Result<_, _>>()?;
+        played.cells = in_lanes.collect::<Result<_, _>>()?;
         played.lanes = lanes;
         played.sources = self.meter_sources(recording)?;
         Ok(played)
