@@ -1,7 +1,9 @@
 //! The same C source as an ordinary process: the floor under every lane.
 //!
-//! Phases: `create` is fork and exec, `run` everything after. There is no
-//! `start`: what the C library does before `main` cannot be seen from outside.
+//! Phases: `create` is fork and the child's set-up until it calls exec, `run`
+//! everything from exec to the end. There is no `start`: exec's own work in the
+//! kernel and what the C library does before `main` cannot be told from the
+//! program's from outside.
 
 use std::collections::HashMap;
 use std::fs::File;

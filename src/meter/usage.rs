@@ -9,7 +9,7 @@ use crate::units::Nanos;
 /// single invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Phases {
-    /// Making the sandbox: fork and exec, worker process, container.
+    /// Making the sandbox: fork up to the call of exec, worker process, container.
     pub create: Option<Nanos>,
     /// Bringing the function to its first instruction inside it.
     pub start: Option<Nanos>,

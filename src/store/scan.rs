@@ -264,3 +264,38 @@ impl Store {
         Ok((recording, row))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn billed_is_what_ran_and_was_not_cut_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("c.db")).expect("made");
+        store
+            .connection
+            .execute_batch(
+                "INSERT INTO recording (id, started_at, status, owner, plan, host)
+                    VALUES (1, '', 'done', '', '{}', '{}');
+                 INSERT INTO lane (id, recording_id, name) VALUES (1, 1, 'native');
+                 INSERT INTO cell (id, recording_id, lane_id, workload, preset, start)
+                    VALUES (1, 1, 1, 'nop', 'quick', 'cold');
+                 INSERT INTO invocation (id, cell_id, sequence, status, offset_ns, wall_ns)
+                    VALUES (1, 1, 1, 'ok', 0, 9), (2, 1, 2, 'interrupted', 1, 9),
+                        (3, 1, 3, 'failed', 2, 9), (4, 1, 4, 'failed', 3, NULL),
+                        (5, 1, 5, 'timeout', 4, 9), (6, 1, 6, 'interrupted', 5, NULL);",
+            )
+            .expect("filled");
+        let recordings = vec![1];
+        let selection = Selection { recordings, lanes: vec![], workloads: vec![], start: None };
+        let mut billed = Vec::new();
+        store
+            .each_invocation(&selection, |row| {
+                billed.push(row.invocation);
+                Ok::<_, StoreError>(())
+            })
+            .expect("read");
+        assert_eq!(billed, [1, 3, 5]);
+    }
+}
