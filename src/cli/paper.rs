@@ -37,6 +37,9 @@ pub(super) struct Options {
     /// Lanes [default: every runtime that `cyclometer lanes` lists]
     #[arg(long, value_delimiter = ',', value_name = "X,Y")]
     lane: Vec<String>,
+    /// Runs of each cell [default: the preset's]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    runs: Option<u32>,
     /// A folder for the report as Markdown and JSON, with charts as SVG
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -50,6 +53,12 @@ pub(super) struct Options {
 
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    if common.format == Format::Csv {
+        return Err(Failure::Usage(
+            "the report has several tables: take --format json, or `cyclometer query` for CSV"
+                .to_owned(),
+        ));
+    }
     let catalog = common.catalog()?;
     let contracts = super::replay::headline(&common.price_catalog()?).map_err(Failure::failed)?;
     let asked = specs(&options.lane)?;
@@ -106,6 +115,7 @@ fn choose(
     if let Some(last) = known.pop().filter(|_| !options.fresh)
         && last.is_of(host)
         && named.as_ref().is_none_or(|named| *named == last.lanes)
+        && options.runs.is_none_or(|runs| last.runs == Some(runs))
         && !last.unfinished(store).map_err(Failure::failed)?.is_empty()
     {
         say(&format!("goes on with the run that was begun at {}; --fresh begins anew", last.id));
@@ -116,8 +126,8 @@ fn choose(
         let engine = all.iter().any(|spec| matches!(spec, LaneSpec::Docker { runtime: Some(_) }));
         all.iter().filter(|spec| is_of_interest(spec, engine)).map(ToString::to_string).collect()
     });
-    let begun = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
-    Ok(Run::new(begun.to_string(), options.preset, lanes))
+    let begun = humantime::format_rfc3339_millis(std::time::SystemTime::now());
+    Ok(Run { runs: options.runs, ..Run::new(begun.to_string(), options.preset, lanes) })
 }
 
 /// Not those that show what metering costs, and no runtime of the engine twice.
@@ -155,7 +165,7 @@ fn record(
     });
     let names = part.lanes(&run.lanes);
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
-    let request = part.request(run.preset, catalog, done).map_err(Failure::failed)?;
+    let request = run.request(part, catalog, done).map_err(Failure::failed)?;
     let mut opened: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs(&names)?, &owner, &mut opened).map_err(Failure::failed)?;
     let mut plan = Plan::new(&request, &lanes).map_err(Failure::failed)?;
@@ -253,12 +263,8 @@ fn print(format: Format, report: &Report) -> Result<(), Failure> {
         Format::Table => write!(out, "{}", paper::text(report, terminal_width()))?,
         Format::Json => writeln!(out, "{:#}", paper::json(report))?,
         Format::Jsonl => writeln!(out, "{}", paper::json(report))?,
-        Format::Csv => {
-            return Err(Failure::Usage(
-                "the report has several tables: take --format json, or `cyclometer query` for CSV"
-                    .to_owned(),
-            ));
-        }
+        // Refused before anything was measured.
+        Format::Csv => {}
     }
     out.flush()?;
     Ok(())

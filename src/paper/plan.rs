@@ -115,26 +115,6 @@ impl Part {
             _ => asked.to_vec(),
         }
     }
-
-    /// What to record, `done` rounds of it being there already.
-    ///
-    /// # Errors
-    /// When the catalog lacks a workload.
-    pub fn request(
-        self,
-        preset: Preset,
-        catalog: &Catalog,
-        done: u32,
-    ) -> Result<PlanRequest, CatalogError> {
-        let workloads: Result<Vec<_>, _> =
-            self.workloads().iter().map(|name| catalog.get(name).map(Arc::clone)).collect();
-        let starts = if self == Self::Counting { Starts::Cold } else { Starts::Both };
-        Ok(PlanRequest {
-            starts,
-            runs: preset.runs(self).saturating_sub(done).max(1),
-            ..PlanRequest::of(workloads?, preset.name())
-        })
-    }
 }
 
 /// A run of all parts, as the database has it.
@@ -146,6 +126,8 @@ pub struct Run {
     pub preset: Preset,
     /// The lanes that were asked for.
     pub lanes: Vec<String>,
+    /// Runs of each cell, where that is not the preset's number.
+    pub runs: Option<u32>,
     /// Its recordings, oldest first, with how they ended.
     pub recordings: Vec<(Part, i64, String)>,
     /// The machine it was made on.
@@ -165,7 +147,28 @@ impl Run {
     /// One that has nothing yet.
     #[must_use]
     pub fn new(id: String, preset: Preset, lanes: Vec<String>) -> Self {
-        Self { id, preset, lanes, recordings: Vec::new(), host: Value::Null }
+        Self { id, preset, lanes, runs: None, recordings: Vec::new(), host: Value::Null }
+    }
+
+    /// What to record, `done` rounds of it being there already.
+    ///
+    /// # Errors
+    /// When the catalog lacks a workload.
+    pub fn request(
+        &self,
+        part: Part,
+        catalog: &Catalog,
+        done: u32,
+    ) -> Result<PlanRequest, CatalogError> {
+        let workloads: Result<Vec<_>, _> =
+            part.workloads().iter().map(|name| catalog.get(name).map(Arc::clone)).collect();
+        let runs = self.runs.unwrap_or(self.preset.runs(part));
+        let starts = if part == Part::Counting { Starts::Cold } else { Starts::Both };
+        Ok(PlanRequest {
+            starts,
+            runs: runs.saturating_sub(done).max(1),
+            ..PlanRequest::of(workloads?, self.preset.name())
+        })
     }
 
     /// The mark in the plan of one of its recordings.
@@ -176,6 +179,7 @@ impl Run {
             "preset": self.preset.name(),
             "part": part.key(),
             "lanes": self.lanes,
+            "runs": self.runs,
         })
     }
 
@@ -211,7 +215,9 @@ impl Run {
             lanes.iter().map(|lane| lane.as_str().map(str::to_owned)).collect::<Option<_>>();
         let part = Part::named(mark.get("part")?.as_str()?)?;
         let id = mark.get("run")?.as_str()?.to_owned();
-        Some((Self { host: planned.host.clone(), ..Self::new(id, preset, lanes?) }, part))
+        let runs = mark.get("runs").and_then(Value::as_u64);
+        let runs = runs.and_then(|runs| u32::try_from(runs).ok());
+        Some((Self { runs, host: planned.host.clone(), ..Self::new(id, preset, lanes?) }, part))
     }
 
     /// The numbers of its recordings.
