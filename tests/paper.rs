@@ -60,7 +60,7 @@ fn told(place: &Place) {
         assert_eq!(row["time"]["runs"], 6, "{row}");
         let time = |key: &str| row["time"][key].as_f64().expect("a time");
         assert!(time("low_ns") <= time("median_ns") && time("median_ns") <= time("high_ns"));
-        assert!(row["coarse_usd_per_million"].is_string(), "billed: {row}");
+        assert!(row["usd_per_million"]["aws-lambda-x86"].is_string(), "billed: {row}");
     }
     // The median is that of the database, by another way.
     let row = rows.iter().find(|row| row["lane"] == "native" && row["workload"] == "nbody");

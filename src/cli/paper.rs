@@ -13,8 +13,10 @@ use crate::doctor;
 use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
-use crate::paper::{LaneAbout, MARK, Material, Part, Preset, Report, Run, Unfinished};
+use crate::paper::{BILLED, LaneAbout, MARK, Material, Part, Preset, Report, Run, Unfinished};
+use crate::pricing::Terms;
 use crate::record::{Event, Plan, Recorder, Sink, Tally, open_lanes};
+use crate::replay::Contract;
 use crate::report::{Format, paper, terminal_width};
 use crate::stats::Confidence;
 use crate::store::{RecordingHeader, ReplayPlan, Series, Store, Writer};
@@ -60,7 +62,12 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         ));
     }
     let catalog = common.catalog()?;
-    let contracts = super::replay::headline(&common.price_catalog()?).map_err(Failure::failed)?;
+    let prices = common.price_catalog()?;
+    let contracts: Result<Vec<Contract>, _> = BILLED
+        .iter()
+        .map(|id| prices.find(id).map(|model| (model.clone(), Terms::of(model))))
+        .collect();
+    let contracts = contracts.map_err(Failure::failed)?;
     let asked = specs(&options.lane)?;
     let mut store = common.store()?;
     let host = serde_json::to_value(Fingerprint::take()).map_err(Failure::failed)?;
@@ -196,7 +203,7 @@ fn record(
 fn report(
     store: &mut Store,
     run: &Run,
-    contracts: Vec<crate::replay::Contract>,
+    contracts: Vec<Contract>,
     host: Value,
 ) -> Result<Report, Failure> {
     let numbers = run.numbers();

@@ -21,4 +21,4 @@ pub use claims::{Claim, Finding, Holds, times};
 pub use footprint::Footprint;
 pub use plan::{MARK, Part, Preset, Run, Unfinished};
 pub use published::{Published, PublishedValue};
-pub use report::{CompileRow, Figure, LaneAbout, Material, Report, Row, Table, Usd};
+pub use report::{BILLED, CompileRow, Figure, LaneAbout, Material, Report, Row, Table, Usd};

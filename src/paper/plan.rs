@@ -192,12 +192,12 @@ impl Run {
         for planned in store.planned(MARK)? {
             let Some((mut run, part)) = Self::from_plan(&planned) else { continue };
             let recording = (part, planned.recording, planned.status);
-            match all.iter_mut().find(|other| other.id == run.id && other.preset == run.preset) {
-                Some(known) => known.recordings.push(recording),
-                None => {
-                    run.recordings.push(recording);
-                    all.push(run);
-                }
+            let same = |other: &Self| other.id == run.id && other.preset == run.preset;
+            if let Some(known) = all.iter_mut().find(|other| same(other)) {
+                known.recordings.push(recording);
+            } else {
+                run.recordings.push(recording);
+                all.push(run);
             }
         }
         Ok(all)

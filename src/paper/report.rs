@@ -39,14 +39,13 @@ pub struct LaneAbout {
 /// A time: median, interval and all else that is known of it, in nanoseconds.
 pub type Figure = Summary;
 
-/// Mean bills of a million invocations, in USD.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Usd {
-    /// By allocated memory and rounded time.
-    pub coarse: Option<Exact>,
-    /// By cycles.
-    pub fine: Option<Exact>,
-}
+/// The models that rows are billed by: allocated memory and rounded time;
+/// cycles; WebAssembly operators.
+pub const BILLED: [&str; 3] = ["aws-lambda-x86", "per-cycle", "per-wasm-op"];
+
+/// Mean bills of a million invocations by the models of [`BILLED`], in USD;
+/// `None` where a model refuses them, such as native programs by operators.
+pub type Usd = [Option<Exact>; 3];
 
 /// One function in one lane, from one kind of start.
 #[derive(Debug, Clone, PartialEq)]
@@ -189,11 +188,8 @@ impl Material<'_> {
         let mut rows: Vec<Row> = Vec::new();
         for workload in part.workloads() {
             let of_it: Vec<&Series> = series.iter().filter(|it| it.workload == *workload).collect();
-            let base = Base {
-                native: times(part, find(&of_it, NATIVE, &["cold"])),
-                docker: docker,
-                all: &of_it,
-            };
+            let base =
+                Base { native: times(part, find(&of_it, NATIVE, &["cold"])), docker, all: &of_it };
             rows.extend(of_it.iter().map(|series| self.row(part, series, &base, &measured)));
             rows.extend(self.absent(part, workload, &of_it));
         }
@@ -267,7 +263,7 @@ impl Material<'_> {
                     docker_over: None,
                     runtime: None,
                     published: Vec::new(),
-                    usd: Usd { coarse: None, fine: None },
+                    usd: Usd::default(),
                 }
             })
             .collect()
@@ -280,12 +276,12 @@ impl Material<'_> {
             preset: series.preset.as_str().into(),
             start: series.start.as_str().into(),
         };
-        let mean = |model: Option<usize>| {
-            let group = self.bills?.groups().find(|(other, _)| **other == key)?.1;
-            group.models.get(model?)?.mean_per_million()
-        };
-        let pair = self.bills.and_then(|bills| bills.pairs().next());
-        Usd { coarse: mean(pair.map(|it| it.0)), fine: mean(pair.map(|it| it.1)) }
+        BILLED.map(|id| {
+            let bills = self.bills?;
+            let model = bills.models().iter().position(|model| model.id == id)?;
+            let (_, group) = bills.groups().find(|(other, _)| **other == key)?;
+            group.models.get(model)?.mean_per_million()
+        })
     }
 
     fn compile(&self) -> Vec<CompileRow> {

@@ -207,7 +207,7 @@ impl FromStr for Settings {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        text.split('+').try_fold(Self::default(), |settings, word| settings.with(word)).ok_or(())
+        text.split('+').try_fold(Self::default(), Self::with).ok_or(())
     }
 }
 

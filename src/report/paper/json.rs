@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::paper::{Claim, Report, Row};
+use crate::paper::{BILLED, Claim, Report, Row};
+use crate::pricing::Exact;
 use crate::stats::{Change, Refusal, Summary};
 
 /// The report.
@@ -89,8 +90,9 @@ fn row(row: &Row) -> Value {
         "docker_over": ratio(row.docker_over.as_ref()),
         "runtime_2020": row.runtime,
         "published": row.published,
-        "coarse_usd_per_million": row.usd.coarse.as_ref().map(|usd| usd.to_plain_string()),
-        "fine_usd_per_million": row.usd.fine.as_ref().map(|usd| usd.to_plain_string()),
+        "usd_per_million": BILLED.iter().zip(&row.usd).map(|(model, usd)| {
+            ((*model).to_owned(), json!(usd.as_ref().map(Exact::to_plain_string)))
+        }).collect::<serde_json::Map<_, _>>(),
     })
 }
 

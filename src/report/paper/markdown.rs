@@ -159,6 +159,7 @@ fn rows(out: &mut String, rows: &[Row]) {
         "2020 AWS",
         "coarse $/M",
         "cycle $/M",
+        "op $/M",
     ];
     head(out, &titles, 3);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
@@ -183,9 +184,8 @@ fn rows(out: &mut String, rows: &[Row]) {
             change(&row.docker_over),
             or_dash(published(&row.published, "Azure")),
             or_dash(published(&row.published, "AWS")),
-            or_dash(row.usd.coarse.as_ref().map(|usd| usd.rounded(4))),
-            or_dash(row.usd.fine.as_ref().map(|usd| usd.rounded(4))),
         ]);
+        cells.extend(row.usd.iter().map(|usd| or_dash(usd.as_ref().map(|usd| usd.rounded(4)))));
         line(out, &cells);
     }
     let _ = writeln!(out);

@@ -70,4 +70,5 @@ fn machine(report: &Report) -> String {
 const ABOUT: &str = "Times are medians; ± is how far the farther end of the interval is from it. \
 Cold: a new process, worker or container; warm: a fresh instance, or a new process, in one that \
 runs. / native: a multiple of the native lane's time; Docker /: Docker's time as a multiple of \
-this lane's.";
+this lane's. $/M: mean bills of a million in USD, by aws-lambda-x86 (memory that was allocated, \
+time rounded), per-cycle and per-wasm-op.";

@@ -102,13 +102,13 @@ impl Axis {
             let (low, high) = bar.ends.unwrap_or((bar.median, bar.median));
             let published = bar.published.iter().map(|(_, seconds)| *seconds);
             for value in published.chain([bar.median, low, high]).filter(|it| *it > 0.0) {
-                let (least, most) = ends.unwrap_or((value, value));
-                ends = Some((least.min(value), most.max(value)));
+                let (from, to) = ends.unwrap_or((value, value));
+                ends = Some((from.min(value), to.max(value)));
             }
         }
-        let (least, most) = ends?;
+        let (from, to) = ends?;
         #[expect(clippy::cast_possible_truncation, reason = "the decades of a time in seconds")]
-        let (first, last) = (least.log10().floor() as i32, most.log10().ceil() as i32);
+        let (first, last) = (from.log10().floor() as i32, to.log10().ceil() as i32);
         Some(Self { first, last: last.max(first + 1) })
     }
 

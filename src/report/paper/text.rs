@@ -75,7 +75,8 @@ fn rows(table: &crate::paper::Table) -> Table {
         Column::number("2020 Azure", "published_azure"),
         Column::number("2020 AWS", "published_aws"),
         Column::number("coarse $/M", "coarse_usd_per_million"),
-        Column::number("cycle $/M", "fine_usd_per_million"),
+        Column::number("cycle $/M", "cycle_usd_per_million"),
+        Column::number("op $/M", "op_usd_per_million"),
     ];
     if of_many {
         columns.insert(0, workload);
@@ -98,6 +99,7 @@ fn cells(row: &Row) -> Vec<Cell> {
         let change = ratio.as_ref().and_then(|it| it.as_ref().ok());
         Cell::maybe(change.map(|change| (multiple(Some(change)), change.ratio)))
     };
+    let usd = |at: usize| text(row.usd[at].as_ref().map(|usd| usd.rounded(4)));
     vec![
         Cell::text(&*row.lane),
         Cell::text(&*row.start),
@@ -109,8 +111,9 @@ fn cells(row: &Row) -> Vec<Cell> {
         ratio(&row.docker_over),
         text(published(&row.published, "Azure")),
         text(published(&row.published, "AWS")),
-        text(row.usd.coarse.as_ref().map(|usd| usd.rounded(4))),
-        text(row.usd.fine.as_ref().map(|usd| usd.rounded(4))),
+        usd(0),
+        usd(1),
+        usd(2),
     ]
 }
 
