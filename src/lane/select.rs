@@ -29,6 +29,8 @@ pub enum LaneSpec {
     Docker {
         /// An OCI runtime of the daemon; `None`: its default.
         runtime: Option<String>,
+        /// An image that the daemon has, under the program; `None`: nothing.
+        base: Option<String>,
     },
 }
 
@@ -44,7 +46,23 @@ impl LaneSpec {
     /// The lanes of a recording that names none.
     #[must_use]
     pub fn defaults() -> Vec<Self> {
-        vec![Self::Native, Self::Wasmtime { fuel: false }, Self::Docker { runtime: None }]
+        vec![Self::Native, Self::Wasmtime { fuel: false }, Self::docker()]
+    }
+
+    /// Containers of the daemon's default runtime.
+    const fn docker() -> Self {
+        Self::Docker { runtime: None, base: None }
+    }
+
+    /// Puts containers that have no base image yet on this one.
+    #[must_use]
+    pub fn with_base(self, image: &str) -> Self {
+        match self {
+            Self::Docker { runtime, base: None } => {
+                Self::Docker { runtime, base: Some(image.to_owned()) }
+            }
+            other => other,
+        }
     }
 
     /// Every lane that `lanes` shows, without runtimes that only the daemon knows.
@@ -62,18 +80,38 @@ impl FromStr for LaneSpec {
             ("native", _) => Ok(Self::Native),
             ("wasmtime", _) => Ok(Self::Wasmtime { fuel: false }),
             ("wasmtime:fuel", _) => Ok(Self::Wasmtime { fuel: true }),
-            ("docker", _) => Ok(Self::Docker { runtime: None }),
-            (_, Some(("docker", runtime))) if is_runtime_name(runtime) => {
-                Ok(Self::Docker { runtime: Some(runtime.to_owned()) })
-            }
+            _ if let Some(docker) = docker(text) => Ok(docker),
             _ => Err(SpecError { given: text.to_owned(), hint: suggestion(text, NAMES) }),
         }
     }
 }
 
+/// `docker[:RUNTIME][@IMAGE]`.
+fn docker(text: &str) -> Option<LaneSpec> {
+    let rest = text.strip_prefix("docker")?;
+    // A digest has an `@` of its own.
+    let (runtime, base) = match rest.split_once('@') {
+        Some((runtime, base)) => (runtime, Some(base)),
+        None => (rest, None),
+    };
+    let runtime = if runtime.is_empty() { None } else { Some(runtime.strip_prefix(':')?) };
+    let fits = runtime.is_none_or(is_runtime_name) && base.is_none_or(is_image_name);
+    let [runtime, base] = [runtime, base].map(|name| name.map(str::to_owned));
+    fits.then_some(LaneSpec::Docker { runtime, base })
+}
+
 fn is_runtime_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+    // With slashes, the path of a containerd shim.
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
+    !text.is_empty() && text.chars().all(fits)
+}
+
+/// Whether a text can be a reference to an image; what it means is the
+/// daemon's business.
+fn is_image_name(text: &str) -> bool {
+    let fits =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':' | '@');
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits)
 }
 
 impl fmt::Display for LaneSpec {
@@ -82,8 +120,12 @@ impl fmt::Display for LaneSpec {
             Self::Native => f.pad("native"),
             Self::Wasmtime { fuel: false } => f.pad("wasmtime"),
             Self::Wasmtime { fuel: true } => f.pad("wasmtime:fuel"),
-            Self::Docker { runtime: None } => f.pad("docker"),
-            Self::Docker { runtime: Some(runtime) } => f.pad(&format!("docker:{runtime}")),
+            Self::Docker { runtime, base } => {
+                let with = |sign, name: &Option<String>| {
+                    name.as_ref().map_or_else(String::new, |name| format!("{sign}{name}"))
+                };
+                f.pad(&format!("docker{}{}", with(':', runtime), with('@', base)))
+            }
         }
     }
 }
@@ -96,8 +138,8 @@ pub fn open(spec: &LaneSpec, owner: &ProcessIdentity) -> Result<Box<dyn Lane>, L
     Ok(match spec {
         LaneSpec::Native => Box::new(NativeLane::open()?),
         LaneSpec::Wasmtime { fuel } => Box::new(WasmtimeLane::open(*fuel)?),
-        LaneSpec::Docker { runtime } => {
-            Box::new(DockerLane::open(runtime.as_deref(), owner, host::tsc_hz())?)
+        LaneSpec::Docker { runtime, base } => {
+            Box::new(DockerLane::open(runtime.as_deref(), base.as_deref(), owner, host::tsc_hz())?)
         }
     })
 }
@@ -108,7 +150,19 @@ mod tests {
 
     #[test]
     fn names_survive_parsing() {
-        for name in ["native", "wasmtime", "wasmtime:fuel", "docker", "docker:runsc"] {
+        let digest = format!("docker@debian@sha256:{}", "0a".repeat(32));
+        for name in [
+            "native",
+            "wasmtime",
+            "wasmtime:fuel",
+            "docker",
+            "docker:runsc",
+            "docker:io.containerd.wasmtime.v1",
+            "docker:/opt/kata/containerd-shim-kata-v2",
+            "docker@debian:12",
+            "docker:runc@localhost:5000/team/debian:12-slim",
+            &digest,
+        ] {
             assert_eq!(name.parse::<LaneSpec>().map(|lane| lane.to_string()), Ok(name.to_owned()));
         }
     }
@@ -117,7 +171,19 @@ mod tests {
     fn typos_get_the_nearest() {
         let error = "wasmtme".parse::<LaneSpec>().expect_err("unknown");
         assert_eq!(error.to_string(), "unknown lane `wasmtme`; did you mean `wasmtime`?");
-        assert!("docker:".parse::<LaneSpec>().is_err());
-        assert!("docker:a b".parse::<LaneSpec>().is_err());
+        for bad in ["docker:", "docker:a b", "docker@", "docker:@debian", "docker@-x", "dockerrunc"]
+        {
+            assert!(bad.parse::<LaneSpec>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_base_image_for_all_spares_those_that_have_one() {
+        let with = |name: &str| {
+            name.parse::<LaneSpec>().map(|lane| lane.with_base("debian:12").to_string())
+        };
+        assert_eq!(with("docker:runsc"), Ok("docker:runsc@debian:12".to_owned()));
+        assert_eq!(with("docker@alpine"), Ok("docker@alpine".to_owned()));
+        assert_eq!(with("native"), Ok("native".to_owned()));
     }
 }
