@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../db/migrations/20261121060100_simulations.sql")),
     M::up(include_str!("../../db/migrations/20261121060200_public_views.sql")),
     M::up(include_str!("../../db/migrations/20261121100000_months_and_waste.sql")),
+    M::up(include_str!("../../db/migrations/20261121180000_footprint_parts.sql")),
 ];
 
 /// Why the database cannot be used.

@@ -42,6 +42,13 @@ impl Heard {
         timed(&run.asked, &said)
     }
 
+    /// Whether all of the function's output can be there.
+    pub fn is_whole(&self, result: &Result<i64, EngineError>, run: &Run) -> bool {
+        let cut = |report: &Report| report.status & 0x7f == libc::SIGXFSZ;
+        let is_cut = matches!(&self.report, Ok(Some(report)) if cut(report));
+        result.is_ok() && run.is_whole() && self.report.is_ok() && !is_cut
+    }
+
     /// Status, reason and exit code. `peak` is the most memory that was held.
     pub fn verdict(
         &self,
@@ -119,7 +126,7 @@ impl DockerLane {
         let (status, reason, exit_code) = heard.verdict(job, &result, &run, peak, stderr);
         let (teardown, remark) = self.tear_down(&name, result.as_ref().err());
         usage.phases.teardown = teardown;
-        let whole = result.is_ok() && run.is_whole();
+        let whole = heard.is_whole(&result, &run);
         let (output, lost) = output(files.as_mut(), &mut run, whole);
         Outcome {
             status: if lost.is_some() { Status::Failed } else { status },
@@ -154,7 +161,8 @@ impl DockerLane {
     ) -> ContainerCreateBody {
         let labels = self.labels();
         let runtime = self.runtime.as_deref();
-        Spec { job, image, role, labels, runtime, cgroup_parent: parent }.body()
+        let runtime_name = self.runtime_name();
+        Spec { job, image, role, labels, runtime, runtime_name, cgroup_parent: parent }.body()
     }
 
     /// Gathers what the engine and the starter say of an invocation.

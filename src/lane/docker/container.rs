@@ -60,7 +60,6 @@ impl Run {
 /// What the engine states of a container; `None` is what it did not tell.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stated {
-    pub running: Option<bool>,
     /// The kernel killed something in it for memory.
     pub out_of_memory: Option<bool>,
     /// On its wall clock.
@@ -263,7 +262,6 @@ pub(super) async fn state(engine: &Engine, name: &str) -> Stated {
     let answer = engine.ask("inspect the container", REQUEST / 2, None, request).await;
     let Some(state) = answer.ok().and_then(|it| it.state) else { return Stated::default() };
     Stated {
-        running: state.running,
         out_of_memory: state.oom_killed,
         started: state.started_at.as_deref().and_then(wall),
         finished: state.finished_at.as_deref().and_then(wall),

@@ -97,6 +97,11 @@ impl Metered {
         }
     }
 
+    /// Memory that the group holds now, in bytes.
+    pub fn level(&self) -> Option<u64> {
+        self.group.memory_current().map(|level| level.0)
+    }
+
     /// CPU time of the group since then, by its own accounting.
     fn accounted(&self) -> Option<u64> {
         let before = lock(&self.baseline).cpu;

@@ -13,6 +13,8 @@
 //! Where that cannot be (an engine on another machine, an OCI runtime that runs
 //! WebAssembly), its streams go through the engine instead.
 
+#[cfg(test)]
+mod base_tests;
 mod cold;
 mod connect;
 mod container;
@@ -31,7 +33,11 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod timeline;
+#[cfg(test)]
+mod truth_tests;
 mod warm;
+#[cfg(test)]
+mod warm_tests;
 
 pub use connect::{Endpoint, EndpointError, Origin, endpoint};
 pub use engine::{EngineInfo, inspect};

@@ -47,7 +47,8 @@ impl Basis {
                  holds both"
             }
             Self::Answers => {
-                "create + start + run as answered by the engine: it sent no events that can be used"
+                "create + start + run as answered by the engine, which told nothing better; where \
+                 there is no start, run holds both"
             }
         }
     }
@@ -62,6 +63,9 @@ pub(super) struct Asked {
     pub started: Option<Nanos>,
     /// When the engine said that it had ended.
     pub ended: Option<Nanos>,
+    /// Whether it is a command in a container that runs already: the engine
+    /// answers, and notes its start, before it starts it.
+    pub command: bool,
 }
 
 /// What others say about it.
@@ -133,6 +137,11 @@ pub(super) fn timed(asked: &Asked, said: &Said<'_>) -> Timed {
 /// Start and run by the engine's account, or by its answers.
 fn by_engine(asked: &Asked, said: &Said<'_>, start: Nanos, timed: &mut Timed) {
     let within = |at: &Nanos| *at >= start && asked.ended.is_none_or(|ended| *at <= ended);
+    if asked.command {
+        timed.ended = asked.ended;
+        timed.phases.run = asked.ended.map(|ended| ended.since(start));
+        return;
+    }
     let stated = said.at(said.started).filter(within);
     let event = said.event([What::Start, What::ExecStart]).filter(within);
     let began = [stated, event].into_iter().flatten().min();
@@ -168,6 +177,7 @@ mod tests {
             start: at(300),
             started: at(420),
             ended: at(900),
+            command: false,
         }
     }
 
@@ -241,6 +251,15 @@ mod tests {
         let said = Said { finished: Some(Nanos(1_350)), ..said(None) };
         let phases = timed(&asked(), &said).phases;
         assert_eq!((phases.start, phases.run), (None, Some(Nanos(50))));
+    }
+
+    #[test]
+    fn the_start_of_a_command_is_known_to_the_starter_alone() {
+        let asked = Asked { command: true, ..asked() };
+        let killed = timed(&asked, &said(None)).phases;
+        assert_eq!((killed.start, killed.run), (None, Some(Nanos(600))));
+        let report = report(380, 1_380);
+        assert_eq!(spans(&timed(&asked, &said(Some(&report)))), [90, 80, 250]);
     }
 
     #[test]

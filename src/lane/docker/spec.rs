@@ -18,6 +18,11 @@ pub(super) const HOST_LABEL: &str = "cyclometer.host";
 /// A user and a group that own nothing.
 pub(super) const NOBODY: &str = "65534:65534";
 const MOST_PROCESSES: i64 = 64;
+/// Where a sandbox's own kernel runs in the container's control group, its
+/// threads count, too: gVisor alone has about 80.
+const MOST_WITH_KERNEL: i64 = 1024;
+/// OCI runtimes whose containers share this machine's kernel.
+const SHARED_KERNEL: [&str; 4] = ["runc", "crun", "youki", "railcar"];
 
 /// What a container is for, and how its function gets its standard files.
 #[derive(Clone, Copy)]
@@ -38,6 +43,8 @@ pub(super) struct Spec<'a> {
     pub labels: HashMap<String, String>,
     /// The OCI runtime; `None`: the engine's default.
     pub runtime: Option<&'a str>,
+    /// Its name, also where it is the default.
+    pub runtime_name: &'a str,
     /// The control group to put it under.
     pub cgroup_parent: Option<&'a str>,
 }
@@ -92,7 +99,7 @@ impl Spec<'_> {
             memory: Some(memory),
             // Memory and swap together: as much as memory alone, so no swap.
             memory_swap: Some(memory),
-            pids_limit: Some(MOST_PROCESSES),
+            pids_limit: Some(most_processes(self.runtime_name)),
             cpuset_cpus: self.job.cpu.map(|cpu| cpu.to_string()),
             network_mode: Some("none".to_owned()),
             cap_drop: Some(vec!["ALL".to_owned()]),
@@ -103,6 +110,11 @@ impl Spec<'_> {
             ..HostConfig::default()
         }
     }
+}
+
+fn most_processes(runtime: &str) -> i64 {
+    let shares = SHARED_KERNEL.contains(&runtime) || runtime.starts_with("io.containerd.runc.");
+    if shares { MOST_PROCESSES } else { MOST_WITH_KERNEL }
 }
 
 fn starter() -> String {
@@ -117,4 +129,22 @@ pub(super) fn starter_command(job: &Job, image: &Image, files: &Files) -> Vec<St
 
 fn clamped(bytes: Bytes) -> i64 {
     i64::try_from(bytes.0).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sandboxes_have_room_for_their_own_threads() {
+        for (runtime, most) in [
+            ("runc", 64),
+            ("crun", 64),
+            ("io.containerd.runc.v2", 64),
+            ("runsc", 1024),
+            ("kata", 1024),
+        ] {
+            assert_eq!(most_processes(runtime), most, "{runtime}");
+        }
+    }
 }

@@ -2,7 +2,9 @@
 //! container that waits for them.
 //!
 //! After a function that was ended by a signal, for its time or for its
-//! memory, the container is replaced: who knows what is left of it.
+//! memory, the container is replaced: who knows what is left of it. So it is
+//! when it holds much more memory than after its first function: a sandbox
+//! (gVisor) keeps a little of each.
 
 use std::sync::Arc;
 
@@ -36,6 +38,26 @@ pub(super) struct WarmContainer {
     files: Files,
     /// Its control group, or why there is none.
     metered: Result<Arc<Metered>, String>,
+    /// Memory that it held after its first function.
+    at_first: Option<u64>,
+}
+
+impl WarmContainer {
+    /// Whether it holds an eighth of its limit more than after its first
+    /// function.
+    fn has_grown(&mut self, job: &Job) -> bool {
+        let Some(level) = self.metered.as_ref().ok().and_then(|metered| metered.level()) else {
+            return false;
+        };
+        let first = *self.at_first.get_or_insert(level);
+        level > first.saturating_add(job.limits.memory.0 / 8)
+    }
+
+    /// Its name.
+    #[cfg(test)]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl DockerLane {
@@ -63,7 +85,7 @@ impl DockerLane {
             }
         };
         let (outcome, is_sound) = self.run_in(&mut warm, job, watch, cancel);
-        if is_sound {
+        if is_sound && !warm.has_grown(job) {
             self.warm.insert(job.cell, warm);
         } else {
             self.retire(warm);
@@ -90,7 +112,7 @@ impl DockerLane {
             let request = docker.start_container(&name, None);
             self.engine.ask("start the warm container", REQUEST, Some(cancel), request).await
         });
-        let warm = WarmContainer { name, files, metered };
+        let warm = WarmContainer { name, files, metered, at_first: None };
         match started {
             Ok(()) => Ok(warm),
             Err(error) => {
@@ -126,6 +148,7 @@ impl DockerLane {
         }
         let mut run = Run::default();
         run.asked.requested = now();
+        run.asked.command = true;
         let name = &warm.name;
         let container = Container { engine: &self.engine, name, job, cancel, streams: false };
         let group = warm.metered.as_ref().ok();
@@ -140,8 +163,9 @@ impl DockerLane {
         let peak = usage.get(Meter::MemoryPeak);
         let stderr = warm.files.tail();
         let (status, reason, exit_code) = heard.verdict(job, &result, &run, peak, stderr);
-        let reason = refused(&run, &heard).or(reason);
-        let whole = result.is_ok() && run.is_whole() && matches!(heard.report, Ok(Some(_)));
+        let refused = if run.stop.is_none() { refused(&run, &heard) } else { None };
+        let reason = refused.or(reason);
+        let whole = heard.is_whole(&result, &run) && matches!(heard.report, Ok(Some(_)));
         let (output, lost) = output(Some(&mut warm.files), &mut run, whole);
         let outcome = Outcome {
             status: if lost.is_some() { Status::Failed } else { status },
