@@ -130,7 +130,8 @@ fn choose(
     }
     let lanes = named.unwrap_or_else(|| {
         let all = doctor::lanes();
-        let engine = all.iter().any(|spec| matches!(spec, LaneSpec::Docker { runtime: Some(_) }));
+        let engine =
+            all.iter().any(|spec| matches!(spec, LaneSpec::Docker { runtime: Some(_), .. }));
         all.iter().filter(|spec| is_of_interest(spec, engine)).map(ToString::to_string).collect()
     });
     let begun = humantime::format_rfc3339_millis(std::time::SystemTime::now());
@@ -143,7 +144,7 @@ fn is_of_interest(spec: &LaneSpec, engine: bool) -> bool {
         LaneSpec::Wasmtime(settings) => {
             matches!(settings.words().as_slice(), [] | ["winch"])
         }
-        LaneSpec::Docker { runtime: None } => !engine,
+        LaneSpec::Docker { runtime: None, .. } => !engine,
         _ => true,
     }
 }

@@ -163,12 +163,23 @@ pub struct Prepared {
     pub footprint: Option<Bytes>,
     /// What `footprint` is the size of.
     pub footprint_of: &'static str,
+    /// What that consists of and what runs it, each apart; may be empty.
+    pub parts: Vec<FootprintPart>,
     /// Operators counted in a separate run, for lanes that can count.
     pub wasm_ops: Option<u64>,
     /// How long each compilation took that was made only to be measured.
     pub compiles: Vec<Nanos>,
     /// Remarks for the person who started the recording.
     pub notes: Vec<String>,
+}
+
+/// A part of what must be there to run a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FootprintPart {
+    /// What it is, such as a layer or a program with its path.
+    pub name: String,
+    /// Its size.
+    pub bytes: Bytes,
 }
 
 /// Reads live values of a running invocation, called by the sampler's thread.

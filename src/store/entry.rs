@@ -162,6 +162,13 @@ impl Ids {
                         params![ids.id, integer(index as u64 + 1), integer(took.0)],
                     )?;
                 }
+                for (position, part) in prepared.parts.iter().enumerate() {
+                    transaction.execute(
+                        "INSERT INTO footprint (cell_id, position, name, bytes)
+                         VALUES (?1, ?2, ?3, ?4)",
+                        params![ids.id, integer(position as u64), part.name, integer(part.bytes.0)],
+                    )?;
+                }
                 if let Some(took) = prepared.took {
                     transaction.execute(
                         "INSERT INTO phase (cell_id, name, duration_ns) VALUES (?1, 'prepare', ?2)",

@@ -4,6 +4,7 @@
 mod compare;
 mod delete;
 mod entry;
+mod footprint;
 mod history;
 mod keep;
 mod open;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
 pub use delete::Extent;
+pub use footprint::StoredPart;
 pub use history::{Filter, Item, RecordingInfo, Reference, SimulationInfo};
 pub use open::{Recovered, Store, StoreError, default_path};
 pub use overview::{RecordingAbout, RecordingHead, Size, Tally};

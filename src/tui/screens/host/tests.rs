@@ -122,7 +122,7 @@ fn quick_parts_come_first_one_at_a_time_and_an_engine_that_hangs_last() {
 fn runtimes_of_the_engine_are_opened_too_and_known_to_the_live_screen() {
     let mut model = model((80, 24));
     let _ = entered(&mut model);
-    let runsc = LaneSpec::Docker { runtime: Some("runsc".to_owned()) };
+    let runsc = LaneSpec::Docker { runtime: Some("runsc".to_owned()), base: None };
     model.host.queue.clear();
     model.host.pending = Some(Ask::Look(Part::Containers));
     let engine = vec![finding("docker", Found::Ok, "29.0 at /var/run/docker.sock", "")];
