@@ -14,7 +14,7 @@ mod flags;
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
-    for path in ["workloads", "pricing", "src/workload/flags.rs", "src/lane/launcher.c", "build.rs"]
+    for path in ["workloads", "pricing", "runtimes", "src/workload/flags.rs", "src/lane/launcher.c", "src/lane/command/init.c", "build.rs"]
     {
         println!("cargo::rerun-if-changed={path}");
     }
@@ -27,6 +27,8 @@ fn main() {
     println!("cargo::rustc-env=WASMTIME_VERSION={}", wasmtime_version(&root));
     let launcher = root.join("src/lane/launcher.c");
     compile(&["-std=c11", "-Os", "-Wall"], &launcher, &out.join("launcher"));
+    let init = root.join("src/lane/command/init.c");
+    compile(&["-std=c11", "-Os", "-Wall"], &init, &out.join("init"));
 
     let mut table = String::from("static EMBEDDED: &[Embedded] = &[\n");
     for folder in folders(&root.join("workloads")) {
@@ -44,6 +46,7 @@ fn main() {
     table.push_str("];\n");
     fs::write(out.join("workloads.rs"), table).expect("OUT_DIR is writable");
     fs::write(out.join("pricing.rs"), price_models(&root)).expect("OUT_DIR is writable");
+    fs::write(out.join("runtimes.rs"), runtimes(&root, &out)).expect("OUT_DIR is writable");
 }
 
 /// Name and text of every price file.
@@ -56,6 +59,21 @@ fn price_models(root: &Path) -> String {
             let included = included("include_str", root, &file);
             writeln!(table, "({name:?}, {included}),").expect("memory");
         }
+    }
+    table.push_str("];\n");
+    table
+}
+
+/// Name and content of every profile and of the scripts beside them, and the
+/// native form of the program that tests runtimes.
+fn runtimes(root: &Path, out: &Path) -> String {
+    let native = out.join("native-contract");
+    compile(flags::COMMON, &root.join("runtimes/contract/contract.c"), &native);
+    let mut table = String::from("static SHIPPED_RUNTIMES: &[(&str, &[u8])] = &[\n");
+    for file in files(&root.join("runtimes")) {
+        let base = file.file_name().expect("a file").to_string_lossy().into_owned();
+        let included = included("include_bytes", root, &file);
+        writeln!(table, "({base:?}, {included}),").expect("memory");
     }
     table.push_str("];\n");
     table

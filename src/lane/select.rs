@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::command::CommandLane;
 use super::docker::DockerLane;
 use super::wasmtime::WasmtimeLane;
 use super::{Lane, LaneError, NativeLane};
 use crate::meter::host;
 use crate::meter::procfs::ProcessIdentity;
+use crate::profile::{self, Profile};
 use crate::suggest::suggestion;
 
 /// Lanes that can be named without an argument.
@@ -29,6 +32,11 @@ pub enum LaneSpec {
     Docker {
         /// An OCI runtime of the daemon; `None`: its default.
         runtime: Option<String>,
+    },
+    /// A runtime that a profile describes.
+    Command {
+        /// Its name, and after a colon the variant's.
+        profile: String,
     },
 }
 
@@ -50,7 +58,9 @@ impl LaneSpec {
     /// Every lane that `lanes` shows, without runtimes that only the daemon knows.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        NAMES.iter().filter_map(|name| name.parse().ok()).collect()
+        let own = NAMES.iter().filter_map(|name| name.parse().ok());
+        let profile = |it: &Arc<Profile>| Self::Command { profile: it.name.clone() };
+        own.chain(profile::catalog().iter().map(profile)).collect()
     }
 }
 
@@ -66,9 +76,19 @@ impl FromStr for LaneSpec {
             (_, Some(("docker", runtime))) if is_runtime_name(runtime) => {
                 Ok(Self::Docker { runtime: Some(runtime.to_owned()) })
             }
-            _ => Err(SpecError { given: text.to_owned(), hint: suggestion(text, NAMES) }),
+            _ => by_profile(text),
         }
     }
+}
+
+/// The lane of a profile; without one, what may have been meant.
+fn by_profile(text: &str) -> Result<LaneSpec, SpecError> {
+    let catalog = profile::catalog();
+    if catalog.get(text).is_some() {
+        return Ok(LaneSpec::Command { profile: text.to_owned() });
+    }
+    let known = NAMES.into_iter().chain(catalog.iter().map(|it| &*it.name));
+    Err(SpecError { given: text.to_owned(), hint: suggestion(text, known) })
 }
 
 fn is_runtime_name(text: &str) -> bool {
@@ -84,6 +104,7 @@ impl fmt::Display for LaneSpec {
             Self::Wasmtime { fuel: true } => f.pad("wasmtime:fuel"),
             Self::Docker { runtime: None } => f.pad("docker"),
             Self::Docker { runtime: Some(runtime) } => f.pad(&format!("docker:{runtime}")),
+            Self::Command { profile } => f.pad(profile),
         }
     }
 }
@@ -98,6 +119,13 @@ pub fn open(spec: &LaneSpec, owner: &ProcessIdentity) -> Result<Box<dyn Lane>, L
         LaneSpec::Wasmtime { fuel } => Box::new(WasmtimeLane::open(*fuel)?),
         LaneSpec::Docker { runtime } => {
             Box::new(DockerLane::open(runtime.as_deref(), owner, host::tsc_hz())?)
+        }
+        LaneSpec::Command { profile } => {
+            let catalog = profile::catalog();
+            let known = catalog.get(profile).ok_or_else(|| LaneError::Unavailable {
+                reason: format!("there is no profile `{profile}` any more"),
+            })?;
+            Box::new(CommandLane::open(known)?)
         }
     })
 }

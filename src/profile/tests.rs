@@ -1,0 +1,1 @@
+//! Profiles as anyone may write them.
