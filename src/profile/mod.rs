@@ -116,6 +116,8 @@ pub struct Profile {
     pub environment: Vec<(String, String)>,
     /// A file that comes with the profile, such as a script for an engine.
     pub script: Option<Script>,
+    /// A file that is written for each cell, such as a machine's settings.
+    pub config: Option<CommandLine>,
     /// Who holds functions to their memory limit.
     pub memory: MemoryLimit,
     /// What functions see of the host.

@@ -27,8 +27,8 @@ const MAX_VARIANTS: usize = 16;
 const COMPILE_TIMEOUT: Nanos = Nanos(120_000_000_000);
 
 /// Placeholders of every command line.
-const COMMON: [&str; 6] =
-    ["name", "script", "scratch", "memory_bytes", "memory_mib", "memory_pages"];
+const COMMON: [&str; 7] =
+    ["name", "script", "config", "scratch", "memory_bytes", "memory_mib", "memory_pages"];
 
 /// Reads the file beside the profile that it names.
 pub(super) type ReadScript<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
@@ -105,6 +105,7 @@ impl Resolver<'_> {
             program: program(&file.program)?,
             environment: self.environment()?,
             script: file.script.as_ref().map(|name| self.script(name)).transpose()?,
+            config: None,
             memory: *file.memory.get_ref(),
             sees: Sees {
                 files: file.sees.files,
@@ -120,6 +121,10 @@ impl Resolver<'_> {
             trap: file.trap.as_ref().map(trap).transpose()?,
             known_failures: known_failures(&file.known_failure)?,
         };
+        if let Some(config) = &file.config {
+            let text = Spanned::new(config.span(), vec![config.clone()]);
+            profile.config = Some(self.line(&profile, &text, &[])?);
+        }
         if let Some(cleanup) = &file.cleanup {
             profile.cleanup = Some(self.line(&profile, &cleanup.args, &[])?);
         }
@@ -194,11 +199,12 @@ impl Resolver<'_> {
 
     fn check_cold(&self, profile: &Profile, given: &Texts, cold: &CommandLine) -> Resolved<()> {
         let wrong = |message: &str| Err(Problem::new(given.span(), message));
-        // A bundle has its arguments in its config.json, a machine in its archive.
+        // A bundle has its arguments in its config.json, where a command line may
+        // repeat them; a machine has them in its archive.
         let inside = matches!(profile.takes, Takes::Bundle | Takes::Machine);
         match (inside, cold.count(ARGS)) {
             (false, 0) => return wrong("the function's arguments are missing: `{args...}`"),
-            (true, 1..) => {
+            (true, 1..) if profile.takes == Takes::Machine => {
                 return wrong("the function's arguments are inside: no `{args...}` here");
             }
             (_, 2..) => return wrong("`{args...}` is there twice"),
@@ -210,9 +216,14 @@ impl Resolver<'_> {
             Takes::Bundle => &["bundle"],
             Takes::Machine => &["initramfs"],
         };
-        if !subjects.iter().any(|name| cold.uses(name)) {
+        let config = profile.config.as_ref().filter(|_| cold.uses("config"));
+        let used = |name: &&str| cold.uses(name) || config.is_some_and(|it| it.uses(name));
+        if !subjects.iter().any(|name| used(name)) {
             let names: Vec<String> = subjects.iter().map(|name| format!("`{{{name}}}`")).collect();
             return wrong(&format!("what is to be run is missing: {}", names.join(" or ")));
+        }
+        if cold.uses("config") && profile.config.is_none() {
+            return wrong("`{config}` is the file that `config` holds, and there is none");
         }
         if cold.uses("script") && self.file.script.is_none() {
             return wrong("`{script}` is the file that `script` names, and it names none");

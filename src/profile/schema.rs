@@ -27,6 +27,7 @@ pub(super) struct ProfileFile {
     #[serde(default)]
     pub environment: BTreeMap<Text, Text>,
     pub script: Option<Text>,
+    pub config: Option<Text>,
     pub memory: Spanned<MemoryLimit>,
     #[serde(default)]
     pub sees: SeesFile,

@@ -62,7 +62,11 @@ fn config(job: &Job, user: u32, group: u32) -> Value {
                 "bounding": none, "effective": none, "permitted": none,
                 "inheritable": none, "ambient": none,
             },
-            "rlimits": [{ "type": "RLIMIT_CORE", "hard": 0, "soft": 0 }],
+            // The runtime's own files may be larger than the output may become.
+            "rlimits": [
+                { "type": "RLIMIT_CORE", "hard": 0, "soft": 0 },
+                { "type": "RLIMIT_FSIZE", "hard": job.limits.output.0, "soft": job.limits.output.0 },
+            ],
         },
         "root": { "path": "rootfs", "readonly": true },
         "mounts": none,

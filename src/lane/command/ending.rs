@@ -12,7 +12,7 @@ pub(super) type Verdict = (Status, Option<String>, Option<i32>);
 /// Judges an end.
 pub(super) fn judge(profile: &Profile, job: &Job, ended: &Ended, stderr: &str) -> Verdict {
     let (status, mut reason, mut code) = verdict(job, ended, stderr);
-    if status == Status::Failed {
+    if matches!(status, Status::Failed | Status::Timeout) {
         if is_trap(profile, ended, stderr) {
             // The status is the runtime's word for it, not the function's.
             code = None;

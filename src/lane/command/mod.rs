@@ -7,6 +7,7 @@
 //! outside. A warm invocation has the phases that its worker tells.
 
 mod bundle;
+pub mod contract;
 mod detect;
 mod ending;
 mod footprint;
@@ -106,7 +107,7 @@ impl CommandLane {
     fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
         let requested = now();
         match self.execute(job, watch, cancel) {
-            Ok((run, files)) => self.outcome(job, &run, files),
+            Ok((run, mut files)) => self.outcome(job, &run, &mut files),
             Err(reason) => Outcome::unstarted(job, requested, reason),
         }
     }
@@ -133,6 +134,8 @@ impl CommandLane {
         let args: Vec<&str> =
             std::iter::once(&*name).chain(args.iter().map(String::as_str)).collect();
         let by_kernel = self.profile.memory == MemoryLimit::Process;
+        // A sandbox keeps its function's memory in files that may be large.
+        let sandboxed = matches!(self.profile.takes, Takes::Bundle | Takes::Machine);
         let spawn = Spawn {
             program: Program::Path(&program),
             args: &args,
@@ -143,7 +146,7 @@ impl CommandLane {
             extra: None,
             timeout: Some(job.limits.timeout),
             data_limit: by_kernel.then_some(job.limits.memory),
-            file_limit: Some(job.limits.output),
+            file_limit: (!sandboxed).then_some(job.limits.output),
             cpu: job.cpu,
         };
         let run = self.runner().and_then(|runner| runner.run(&spawn, watch, cancel));
@@ -179,6 +182,15 @@ impl CommandLane {
         values.extend(files);
         values.extend(self.runtime.needs.iter().map(|(name, path)| (name.clone(), text(path))));
         values.extend(self.script.iter().map(|path| ("script".to_owned(), text(path))));
+        if let Some(config) = &self.profile.config {
+            let path = self.scratch.path().join(format!("cell-{}.config", job.cell));
+            let content = config
+                .expand(&|name| values.get(name).cloned(), &[])
+                .map_err(|name| format!("no value for {{{name}}}"))?;
+            std::fs::write(&path, content.concat())
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            values.insert("config".to_owned(), text(&path));
+        }
         Ok(values)
     }
 
@@ -211,7 +223,7 @@ impl CommandLane {
         }
     }
 
-    fn outcome(&self, job: &Job, run: &Run, mut files: Stdio3) -> Outcome {
+    fn outcome(&self, job: &Job, run: &Run, files: &mut Stdio3) -> Outcome {
         let mut usage = Usage::new(true);
         let mut provenances = Arc::clone(&self.provenances);
         if let Some(runner) = &self.runner {
@@ -231,7 +243,7 @@ impl CommandLane {
                 usage.set(*meter, None);
             }
         }
-        let (status, reason, exit_code) = self.verdict(job, run, &mut files);
+        let (status, reason, exit_code) = self.verdict(job, run, files);
         let mut outcome = Outcome {
             status,
             reason,
@@ -252,6 +264,12 @@ impl CommandLane {
 
     /// How it ended; a machine's output is taken apart for that.
     fn verdict(&self, job: &Job, run: &Run, files: &mut Stdio3) -> ending::Verdict {
+        let written = files.stdout.metadata().map_or(0, |data| data.len());
+        if run.ended.why == Why::Itself && written > job.limits.output.0 {
+            let limit = job.limits.output;
+            let reason = format!("wrote more than the output limit of {limit}");
+            return (Status::Failed, Some(reason), None);
+        }
         let told = (self.profile.takes == Takes::Machine).then(|| machine::unpack(files));
         let stderr = tail(&mut files.stderr);
         let outer = ending::judge(&self.profile, job, &run.ended, &stderr);
