@@ -203,10 +203,10 @@ pub struct Compile {
 /// How a trap shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trap {
-    /// The runtime's exit status, or 128 and its signal.
-    pub status: i32,
+    /// The runtime's exit status, or 128 and its signal; `None`: any.
+    pub status: Option<i32>,
     /// What it then writes to standard error, where the status alone could be
-    /// the function's own.
+    /// the function's own; `None`: anything.
     pub stderr: Option<String>,
 }
 

@@ -384,11 +384,21 @@ fn is_word(text: &str) -> bool {
     (1..=16).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
-fn trap(file: &TrapFile) -> Resolved<Trap> {
-    let status = i32::try_from(*file.status.get_ref()).ok().filter(|it| (1..=255).contains(it));
-    let status = status
-        .ok_or_else(|| Problem::new(file.status.span(), "an exit status is from 1 to 255"))?;
-    Ok(Trap { status, stderr: file.stderr.as_ref().map(plain).transpose()? })
+fn trap(given: &Spanned<TrapFile>) -> Resolved<Trap> {
+    let file = given.get_ref();
+    let status = |status: &Spanned<i64>| {
+        let value = i32::try_from(*status.get_ref()).ok().filter(|it| (1..=255).contains(it));
+        value.ok_or_else(|| Problem::new(status.span(), "an exit status is from 1 to 255"))
+    };
+    let trap = Trap {
+        status: file.status.as_ref().map(status).transpose()?,
+        stderr: file.stderr.as_ref().map(plain).transpose()?,
+    };
+    if trap.status.is_none() && trap.stderr.as_deref().is_none_or(str::is_empty) {
+        let message = "say by which `status` or which text on `stderr` a trap shows";
+        return Err(Problem::new(given.span(), message));
+    }
+    Ok(trap)
 }
 
 fn known_failures(files: &[KnownFailureFile]) -> Resolved<Vec<KnownFailure>> {

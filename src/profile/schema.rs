@@ -40,7 +40,7 @@ pub(super) struct ProfileFile {
     pub cold: CommandFile,
     pub warm: Option<CommandFile>,
     pub cleanup: Option<CommandFile>,
-    pub trap: Option<TrapFile>,
+    pub trap: Option<Spanned<TrapFile>>,
     #[serde(default)]
     pub known_failure: Vec<KnownFailureFile>,
     #[serde(default)]
@@ -106,7 +106,7 @@ pub(super) struct CommandFile {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TrapFile {
-    pub status: Spanned<i64>,
+    pub status: Option<Spanned<i64>>,
     pub stderr: Option<Text>,
 }
 

@@ -31,7 +31,7 @@ pub(super) fn judge(profile: &Profile, job: &Job, ended: &Ended, stderr: &str) -
 pub(super) fn is_trap(profile: &Profile, ended: &Ended, stderr: &str) -> bool {
     profile.trap.as_ref().is_some_and(|trap| {
         ended.why == Why::Itself
-            && observed(ended) == trap.status
+            && trap.status.is_none_or(|status| observed(ended) == status)
             && trap.stderr.as_deref().is_none_or(|text| stderr.contains(text))
     })
 }

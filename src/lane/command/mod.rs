@@ -272,10 +272,13 @@ impl CommandLane {
         }
         let told = (self.profile.takes == Takes::Machine).then(|| machine::unpack(files));
         let stderr = tail(&mut files.stderr);
-        let outer = ending::judge(&self.profile, job, &run.ended, &stderr);
+        // Helpers of a sandbox may end a moment later than what started them.
+        let helpers = self.profile.outside.is_some();
+        let outside = Ended { stray: if helpers { 0 } else { run.ended.stray }, ..run.ended };
+        let outer = ending::judge(&self.profile, job, &outside, &stderr);
         match told {
             Some(Ok(status)) if outer.0 == Status::Ok => {
-                let inner = Ended { status, ..run.ended };
+                let inner = Ended { status, ..outside };
                 ending::judge(&self.profile, job, &inner, &stderr)
             }
             Some(Err(reason)) if outer.0 == Status::Ok => {
