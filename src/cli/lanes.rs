@@ -82,7 +82,7 @@ fn check(common: &Common, options: &Check) -> Outcome {
 fn profiles(given: &Path) -> Result<Vec<Arc<Profile>>, Failure> {
     let named = given.to_str().and_then(|name| profile::catalog().get(name).cloned());
     match named {
-        Some(profile) if !given.exists() => Ok(vec![profile]),
+        Some(profile) if given.extension().is_none() => Ok(vec![profile]),
         _ => {
             let profiles = profile::load(given).map_err(Failure::failed)?;
             Ok(profiles.into_iter().map(Arc::new).collect())

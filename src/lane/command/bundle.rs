@@ -15,7 +15,7 @@ const PIDS: u64 = 64;
 /// Writes the bundle of `job` into `folder`.
 pub(super) fn write(folder: &Path, job: &Job, program: &[u8]) -> io::Result<()> {
     let root = folder.join("rootfs");
-    fs::create_dir_all(&root)?;
+    fs::create_dir_all(root.join("proc"))?;
     let path = root.join("function");
     // A running container may still hold the one from before.
     let _ = fs::remove_file(&path);
@@ -34,6 +34,8 @@ fn config(job: &Job, user: u32, group: u32) -> Value {
     let mut namespaces: Vec<Value> =
         ["pid", "ipc", "uts", "mount", "network"].map(|kind| json!({ "type": kind })).to_vec();
     let mut linux = json!({
+        "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug"],
+        "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         "resources": {
             "memory": { "limit": job.limits.memory.0 },
             "pids": { "limit": PIDS },
@@ -69,7 +71,11 @@ fn config(job: &Job, user: u32, group: u32) -> Value {
             ],
         },
         "root": { "path": "rootfs", "readonly": true },
-        "mounts": none,
+        // runc looks at its own open files there before it starts the function.
+        "mounts": [{
+            "destination": "/proc", "type": "proc", "source": "proc",
+            "options": ["nosuid", "noexec", "nodev"],
+        }],
         "linux": linux,
     })
 }
