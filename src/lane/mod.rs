@@ -1,5 +1,7 @@
 //! Lanes: the ways to run a workload, each behind the same contract.
 
+mod cache;
+pub mod command;
 pub mod docker;
 mod launcher;
 mod native;
@@ -7,6 +9,7 @@ mod process;
 mod select;
 pub mod wasmtime;
 
+pub use command::CommandLane;
 pub use native::NativeLane;
 pub use select::{LaneSpec, SpecError, open};
 

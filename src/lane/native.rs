@@ -97,6 +97,7 @@ impl NativeLane {
         let spawn = Spawn {
             program,
             args: &args,
+            env: &[],
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
