@@ -171,7 +171,8 @@ impl Faulty {
             return None;
         };
         let place = Place::new();
-        let program = place.write("bin/cyclometer-test-runtime", include_bytes!("data/profiles/runtime"));
+        let program =
+            place.write("bin/cyclometer-test-runtime", include_bytes!("data/profiles/runtime"));
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("set");
         symlink(real, place.path().join("bin/real")).expect("linked");
         let old = std::env::var_os("PATH").unwrap_or_default();
@@ -218,8 +219,16 @@ const BROKEN: [(&str, &str, &str); 16] = [
     ("show-files", "files", "it sees /"),
     ("ignore-limit", "memory", "exit status 0"),
     ("compile-nothing", "prepare", "the compile step ended well but made no file"),
-    ("version", "runtime", "does not tell its version as the profile says, by a number after \"version \"; it said: runtime 1.0"),
-    ("too-old", "runtime", "is version 1.0, and the profile is for 2.1 and later; it comes with the tests"),
+    (
+        "version",
+        "runtime",
+        "does not tell its version as the profile says, by a number after \"version \"; it said: runtime 1.0",
+    ),
+    (
+        "too-old",
+        "runtime",
+        "is version 1.0, and the profile is for 2.1 and later; it comes with the tests",
+    ),
 ];
 
 #[test]
@@ -232,7 +241,8 @@ fn each_broken_profile_fails_the_check_that_it_breaks_and_no_other() {
         let run = faulty.check(&format!("broken-{name}.toml"));
         assert_eq!(run.code, 1, "{name}: {}", run.stdout);
         let rows = rows(&run);
-        let failed: Vec<&Value> = rows.iter().filter(|row| text(row, "state") == "failed").collect();
+        let failed: Vec<&Value> =
+            rows.iter().filter(|row| text(row, "state") == "failed").collect();
         let [row] = &failed[..] else { panic!("{name}: {failed:?}") };
         assert_eq!(text(row, "check"), check, "{name}: {row}");
         assert!(text(row, "came").contains(told), "{name}: {row}");
@@ -249,12 +259,17 @@ fn a_profile_that_cannot_be_read_says_where() {
     };
     let run = check("broken-placeholder.toml");
     assert_eq!(run.code, 1);
-    let told = "broken-placeholder.toml:12:17: unknown placeholder `{modul}`; did you mean `module`?";
+    let told =
+        "broken-placeholder.toml:12:17: unknown placeholder `{modul}`; did you mean `module`?";
     assert!(run.stderr.contains(told), "{}", run.stderr);
     let run = check("broken-not-there.toml");
     assert_eq!(run.code, 1);
     let told = "no cyclometer-no-such-runtime on PATH; it comes with the tests";
-    assert!(run.stdout.split_whitespace().collect::<Vec<_>>().join(" ").contains(told), "{}", run.stdout);
+    assert!(
+        run.stdout.split_whitespace().collect::<Vec<_>>().join(" ").contains(told),
+        "{}",
+        run.stdout
+    );
     let run = check("no-such-file.toml");
     assert!(run.code == 1 && run.stderr.contains("No such file"), "{}", run.stderr);
 }
@@ -273,13 +288,18 @@ fn a_dropped_file_is_a_lane_and_a_broken_one_does_not_stop_the_others() {
     };
     let recorded = run(&["record", "--workload", "nop", "--lane", "mine", "--runs", "2"]);
     assert_eq!(recorded.code, 0, "{}", recorded.stderr);
-    let told = "broken.toml:1:9: invalid type: integer `3`, expected a string (this runtime is left out)";
+    let told =
+        "broken.toml:1:9: invalid type: integer `3`, expected a string (this runtime is left out)";
     assert!(recorded.stderr.contains(told), "{}", recorded.stderr);
     let connection = faulty.place.open();
     assert_eq!(column(&connection, "SELECT DISTINCT lane FROM v_invocation"), ["mine"]);
     let mistyped = run(&["record", "--lane", "mien"]);
     assert_eq!(mistyped.code, 2);
-    assert!(mistyped.stderr.contains("unknown lane `mien`; did you mean `mine`?"), "{}", mistyped.stderr);
+    assert!(
+        mistyped.stderr.contains("unknown lane `mien`; did you mean `mine`?"),
+        "{}",
+        mistyped.stderr
+    );
     let wrong = faulty.place.run(&["lanes", "--runtimes", "/no/such/folder"]);
     assert_eq!(wrong.code, 2, "{}", wrong.stderr);
     let shipped = faulty.place.run(&["record", "--lane", "wasmtim-cli"]);
@@ -291,11 +311,28 @@ fn a_runtime_that_hangs_is_ended_and_leaves_nothing_behind() {
     let Some(faulty) = Faulty::new() else { return };
     let word = format!("3{}", std::process::id());
     let text = std::fs::read_to_string(profiles().join("sound.toml")).expect("there");
-    let text = text.replace("\"none\", \"{module}\", \"{args...}\"", &format!("\"-c\", \"setsid sleep {word} & sleep {word}\", \"{{module}}\", \"{{args...}}\""));
-    let text = text.replace("cyclometer-test-runtime", "/bin/sh").replace("[\"--version\"]", "[\"-c\", \"echo runtime 1\"]");
+    let text = text.replace(
+        "\"none\", \"{module}\", \"{args...}\"",
+        &format!("\"-c\", \"setsid sleep {word} & sleep {word}\", \"{{module}}\", \"{{args...}}\""),
+    );
+    let text = text
+        .replace("cyclometer-test-runtime", "/bin/sh")
+        .replace("[\"--version\"]", "[\"-c\", \"echo runtime 1\"]");
     let file = faulty.place.write("hangs.toml", text);
     let file = file.to_str().expect("UTF-8");
-    let args = ["record", "--runtimes", file, "--lane", "hangs", "--workload", "nop", "--runs", "1", "--timeout", "300ms"];
+    let args = [
+        "record",
+        "--runtimes",
+        file,
+        "--lane",
+        "hangs",
+        "--workload",
+        "nop",
+        "--runs",
+        "1",
+        "--timeout",
+        "300ms",
+    ];
     let run = Run::of(&faulty.command(&args).output().expect("it starts"));
     assert_eq!(run.code, 1, "{}", run.stderr);
     assert_eq!(column(&faulty.place.open(), "SELECT status FROM v_invocation"), ["timeout"]);

@@ -262,9 +262,9 @@ impl Resolver<'_> {
             }
         };
         let timeout = file.timeout.as_ref().map_or(Ok(COMPILE_TIMEOUT), |text| {
-            text.get_ref()
-                .parse()
-                .map_err(|error: crate::units::UnitError| Problem::new(text.span(), error.to_string()))
+            text.get_ref().parse().map_err(|error: crate::units::UnitError| {
+                Problem::new(text.span(), error.to_string())
+            })
         })?;
         let names = file.names.as_ref().map(program_names).transpose()?;
         Ok(Compile { names, args, extension, timeout })
@@ -326,7 +326,10 @@ fn absolute(text: &Text) -> Resolved<PathBuf> {
     if path.is_absolute() {
         return Ok(path);
     }
-    Err(Problem::new(text.span(), "an absolute path is needed: functions run in no folder of yours"))
+    Err(Problem::new(
+        text.span(),
+        "an absolute path is needed: functions run in no folder of yours",
+    ))
 }
 
 fn program(file: &ProgramFile) -> Resolved<Program> {
@@ -354,7 +357,8 @@ fn program_names(given: &Texts) -> Resolved<Vec<String>> {
         let text = plain(name)?;
         let relative = text.contains('/') && !text.starts_with('/');
         if text.is_empty() || relative || text == "." || text == ".." {
-            let message = "a program is a plain name that is looked for on PATH, or an absolute path";
+            let message =
+                "a program is a plain name that is looked for on PATH, or an absolute path";
             return Err(Problem::new(name.span(), message));
         }
         Ok(text)

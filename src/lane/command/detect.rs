@@ -103,7 +103,8 @@ fn on_path(names: &[String]) -> Option<PathBuf> {
 }
 
 fn is_executable(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    std::fs::metadata(path)
+        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
 fn ask_version(
@@ -146,8 +147,7 @@ fn run_captured(
     let mut files = Stdio3::open(&Input::default()).map_err(|error| error.to_string())?;
     let environment = environment(profile);
     let name = program.display().to_string();
-    let args: Vec<&str> =
-        std::iter::once(&*name).chain(args.iter().map(String::as_str)).collect();
+    let args: Vec<&str> = std::iter::once(&*name).chain(args.iter().map(String::as_str)).collect();
     let spawn = Spawn {
         program: Program::Path(program),
         args: &args,
@@ -225,7 +225,10 @@ mod tests {
         assert_eq!(version_in("v20.20.2\n", "v"), Some("20.20.2".to_owned()));
         assert_eq!(version_in("version vx v1", "v"), Some("1".to_owned()));
         assert_eq!(version_in("1.4.5\n", ""), Some("1.4.5".to_owned()));
-        assert_eq!(version_in("runsc version 0.0~20221219.0", "version "), Some("0.0~20221219.0".to_owned()));
+        assert_eq!(
+            version_in("runsc version 0.0~20221219.0", "version "),
+            Some("0.0~20221219.0".to_owned())
+        );
         assert_eq!(version_in("wasmtime", "wasmtime "), None);
         assert_eq!(version_in("", "v"), None);
     }

@@ -67,9 +67,7 @@ impl CommandLane {
 
     fn try_open(profile: &Arc<Profile>) -> Result<Self, String> {
         let cache = super::cache::folder("runtimes").map_err(|error| {
-            format!(
-                "no folder for modules: {error}; set XDG_CACHE_HOME to a folder of yours"
-            )
+            format!("no folder for modules: {error}; set XDG_CACHE_HOME to a folder of yours")
         })?;
         let runner = Runner::start().map_err(|error| error.to_string())?;
         let script = match &profile.script {
@@ -311,15 +309,17 @@ fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
     let limit = format!("the memory limit; {}", profile.memory.about());
     all.set(Meter::MemoryAllocated, Source::Plan, limit);
     if let Some(why) = &profile.outside {
-        for meter in
-            [Meter::CpuUser, Meter::CpuSystem, Meter::MemoryPeak, Meter::MemoryRss, Meter::MemoryTime]
-        {
+        for meter in [
+            Meter::CpuUser,
+            Meter::CpuSystem,
+            Meter::MemoryPeak,
+            Meter::MemoryRss,
+            Meter::MemoryTime,
+        ] {
             all.missing(meter, why);
         }
         // Counters follow every child; the kernel's account of one process does not.
-        for meter in
-            [Meter::CpuTime, Meter::RefCycles, Meter::PageFaults, Meter::ContextSwitches]
-        {
+        for meter in [Meter::CpuTime, Meter::RefCycles, Meter::PageFaults, Meter::ContextSwitches] {
             let source = all.get(meter).and_then(|it| it.source);
             if matches!(source, Some(Source::Rusage | Source::Estimate)) {
                 all.missing(meter, why);
@@ -374,9 +374,8 @@ impl Lane for CommandLane {
         let runner = self.runner().map_err(failed)?;
         let subject = subject::make(&profile, &runtime, job, &places, runner, cancel)?;
         let script = self.script.as_deref();
-        let footprint = self
-            .footprint
-            .get_or_insert_with(|| footprint::of(&profile, &runtime.program, script));
+        let footprint =
+            self.footprint.get_or_insert_with(|| footprint::of(&profile, &runtime.program, script));
         let prepared = Prepared {
             took: subject.took,
             footprint: Some(Bytes(footprint.size.0 + subject.size.0)),

@@ -62,8 +62,9 @@ pub(super) fn make(
             subject.values.insert("module", utf8(&path).map_err(failed)?);
             if let Some(compile) = &profile.compile {
                 let compiler = Compiler { profile, runtime, compile, runner };
-                let (artifact, took) =
-                    compiler.artifact(&path, module, places.cache, cancel).map_err(|it| match it {
+                let (artifact, took) = compiler
+                    .artifact(&path, module, places.cache, cancel)
+                    .map_err(|it| match it {
                         Failed::Stopped => LaneError::Cancelled,
                         Failed::Reason(reason) => {
                             failed(ending::with_known(profile, &workload.name, reason))
@@ -75,8 +76,7 @@ pub(super) fn make(
             }
         }
         Takes::Program | Takes::Bundle | Takes::Machine => {
-            let native =
-                workload.native.as_ref().ok_or_else(|| failed("no program".to_owned()))?;
+            let native = workload.native.as_ref().ok_or_else(|| failed("no program".to_owned()))?;
             let program = native.bytes().map_err(text)?;
             subject.size = Bytes(program.len() as u64);
             match profile.takes {
@@ -165,13 +165,14 @@ impl Compiler<'_> {
         cache: &Path,
         cancel: &Cancel,
     ) -> Result<(PathBuf, Option<Nanos>), Failed> {
-        let place = |name: &str| (name == "artifact" || name == "module").then(|| format!("<{name}>"));
+        let place =
+            |name: &str| (name == "artifact" || name == "module").then(|| format!("<{name}>"));
         let value = |name: &str| place(name).or_else(|| self.value(name));
         let args = self.compile.args.expand(&value, &[]).map_err(|name| no_value(&name))?;
         let program = &self.runtime.compiler;
-        let path = self.path(content, program, &args, cache).map_err(|error| {
-            format!("cannot read the compiler {}: {error}", program.display())
-        })?;
+        let path = self
+            .path(content, program, &args, cache)
+            .map_err(|error| format!("cannot read the compiler {}: {error}", program.display()))?;
         if path.exists() {
             return Ok((path, None));
         }
@@ -198,7 +199,8 @@ impl Compiler<'_> {
         use std::os::unix::fs::MetadataExt;
         let data = fs::metadata(program)?;
         let mut key = Sha256::new();
-        for part in [&self.runtime.version, &program.display().to_string()].into_iter().chain(args) {
+        for part in [&self.runtime.version, &program.display().to_string()].into_iter().chain(args)
+        {
             key.update(part.as_bytes());
             key.update([0]);
         }
