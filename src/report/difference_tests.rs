@@ -12,7 +12,14 @@ fn cell(lane: &str, cycles: &[f64], ticks: &[f64], run: &[f64]) -> RunsOfCell {
         values[at] = of.to_vec();
     }
     let names = ["nop", "quick", lane, "cold"].map(ToOwned::to_owned);
-    RunsOfCell { names, ok: run.len() as u64, bad: 0, memory_allocated: Some(1 << 27), values }
+    RunsOfCell {
+        names,
+        ok: run.len() as u64,
+        bad: 0,
+        memory_allocated: Some(1 << 27),
+        values,
+        quanta: Vec::new(),
+    }
 }
 
 fn rows(difference: &Difference) -> Vec<Value> {

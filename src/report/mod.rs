@@ -7,6 +7,7 @@ pub mod explain;
 mod prices;
 mod rows;
 pub mod simulated;
+pub mod steadiness;
 mod table;
 mod totals;
 mod waste;

@@ -48,9 +48,8 @@ impl Interval {
             return None;
         }
         let mut random = Random::seeded(SEED);
-        let mut means: Vec<f64> = (0..resamples(values.len()))
-            .map(|_| mean_of_resample(values, &mut random))
-            .collect();
+        let mut means: Vec<f64> =
+            (0..resamples(values.len())).map(|_| mean_of_resample(values, &mut random)).collect();
         let (low, high) = ends(&mut means, expanded_tail(confidence, values.len()));
         Some(Self { low, high, confidence })
     }

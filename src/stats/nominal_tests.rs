@@ -59,9 +59,7 @@ fn levels() -> [Confidence; 2] {
 
 /// How many of 1,000 pairs without a difference `differs` takes for different,
 /// at 99 and at 95 %, by shape and count.
-fn wrong(
-    mut differs: impl FnMut(&[f64], &[f64]) -> [bool; 2],
-) -> Vec<(Shape, usize, [usize; 2])> {
+fn wrong(mut differs: impl FnMut(&[f64], &[f64]) -> [bool; 2]) -> Vec<(Shape, usize, [usize; 2])> {
     let mut all = Vec::new();
     for shape in SHAPES {
         for count in COUNTS {
@@ -93,7 +91,10 @@ fn check(all: &[(Shape, usize, [usize; 2])], tied: bool) {
         let counted = all.iter().filter(|(shape, ..)| !(tied && *shape == Shape::Quantised));
         let counted: Vec<usize> = counted.map(|(_, _, wrong)| wrong[level]).collect();
         let (sum, expected) = (counted.iter().sum::<usize>(), counted.len() * allowed);
-        assert!(sum * 3 > expected, "{sum} of {expected} that are allowed: it hardly says anything");
+        assert!(
+            sum * 3 > expected,
+            "{sum} of {expected} that are allowed: it hardly says anything"
+        );
     }
 }
 

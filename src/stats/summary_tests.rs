@@ -115,9 +115,8 @@ fn drift_is_told_with_its_size_and_not_without_one() {
     // A tenth, give or take three standard errors of a slope over sixty runs.
     assert!((size - 10.0).abs() < 3.0, "{told:?}");
 
-    let alarms = (0..2_000).filter(|_| {
-        Trend::of(&noise(&mut random, 12)).is_some_and(|it| it.p < DRIFT_BY_CHANCE)
-    });
+    let alarms = (0..2_000)
+        .filter(|_| Trend::of(&noise(&mut random, 12)).is_some_and(|it| it.p < DRIFT_BY_CHANCE));
     // 10 are expected at 0.005; 24 come with a probability of 0.0001.
     let alarms = alarms.count();
     assert!(alarms < 24, "{alarms} of 2000");
@@ -150,8 +149,8 @@ fn two_groups_are_told_of_and_one_is_not() {
     let told = words(&values);
     assert!(told.iter().any(|it| it.starts_with("runs fall into two groups, ")), "{told:?}");
     for count in [20, 50] {
-        let alarms = (0..2_000)
-            .filter(|_| Groups::of(&ascending(&noise(&mut random, count))).is_some());
+        let alarms =
+            (0..2_000).filter(|_| Groups::of(&ascending(&noise(&mut random, count))).is_some());
         let alarms = alarms.count();
         assert!(alarms < 24, "{alarms} of 2000 with {count}");
     }

@@ -14,7 +14,7 @@ use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::Terms;
 use crate::record::{
     Control, Event, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink, SinkError, Starts, Tally,
-    open_lanes,
+    fresh_seed, open_lanes,
 };
 use crate::store::{RecordingHeader, Store, Writer};
 use crate::units::{Bytes, Nanos};
@@ -87,6 +87,8 @@ impl Wanted {
             cpu: None,
             until_stopped: self.until_stopped,
             race: self.race,
+            until: None,
+            seed: fresh_seed(),
         })
     }
 }
