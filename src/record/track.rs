@@ -205,9 +205,8 @@ impl Track<'_> {
 
     /// Cells that were to be run until their medians are known, and are not.
     fn wide(&self) -> u64 {
-        let wide =
-            self.turns.iter().filter(|it| it.narrowing.as_ref().is_some_and(|it| !it.enough));
-        wide.count() as u64
+        let cells = self.turns.iter().filter_map(|turn| turn.narrowing.as_ref());
+        cells.filter(|cell| cell.is_wide()).count() as u64
     }
 }
 

@@ -90,6 +90,12 @@ impl Narrowing {
         self.walls.push(wall.0 as f64);
     }
 
+    /// Whether its median is not known, now that nothing more is run.
+    pub fn is_wide(&self) -> bool {
+        let reach = median_reach(&self.walls, self.until.confidence);
+        !self.enough && reach.is_none_or(|(_, reach)| reach > self.until.share)
+    }
+
     /// Looks at it, if it is time to.
     pub fn look(&mut self) -> Option<Width> {
         let runs = self.walls.len();
