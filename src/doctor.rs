@@ -379,6 +379,7 @@ mod tests {
             perf_event_paranoid: None,
             governor: Some("powersave".to_owned()),
             cyclometer: "0".to_owned(),
+            clock: None,
         }
     }
 

@@ -72,11 +72,59 @@ fn every_workload_gives_its_expected_output_in_both_process_lanes() {
 #[test]
 fn runs_are_interleaved() {
     let place = Place::new();
-    place.ok(&["record", "--workload", "nop", "--lane", "native,wasmtime", "--runs", "3"]);
-    let order =
-        column(&place.open(), "SELECT lane || ' ' || start FROM v_invocation ORDER BY offset_ns");
-    let round = ["native cold", "wasmtime cold", "wasmtime warm"];
-    assert_eq!(order, [round, round, round].concat());
+    let args = ["record", "--workload", "nop", "--lane", "native,wasmtime", "--runs", "3"];
+    place.ok(&[&args[..], &["--seed", "5"]].concat());
+    let order = |recording: u32| {
+        let sql = format!(
+            "SELECT lane || ' ' || start FROM v_invocation WHERE recording = {recording}
+             ORDER BY offset_ns"
+        );
+        column(&place.open(), &sql)
+    };
+    let first = order(1);
+    assert_eq!(first.len(), 9);
+    for round in first.chunks(3) {
+        let mut round = round.to_vec();
+        round.sort_unstable();
+        assert_eq!(round, ["native cold", "wasmtime cold", "wasmtime warm"]);
+    }
+    // The seed is kept, told, and repeats the order; another draws another.
+    let seed = numbers(&place.open(), "SELECT plan ->> 'seed' FROM recording");
+    assert_eq!(seed, [5]);
+    place.ok(&[&args[..], &["--seed", "5"]].concat());
+    assert_eq!(order(2), first);
+    let run = place.ok(&args);
+    let told = run.stderr.lines().find(|line| line.starts_with("the order of runs is random"));
+    let seed =
+        told.and_then(|line| line.split("--seed ").nth(1)).and_then(|it| it.split(' ').next());
+    let stored = column(&place.open(), "SELECT plan ->> 'seed' FROM recording WHERE id = 3");
+    assert_eq!(seed, stored.first().map(String::as_str));
+}
+
+#[test]
+fn medians_are_recorded_until_they_are_known() {
+    let place = Place::new();
+    // Anything is known to 50 % after the fewest runs there are.
+    let args = ["record", "--workload", "wait", "--lane", "native", "--until", "50%"];
+    let run = place.ok(&[&args[..], &["--format", "json"]].concat());
+    let rows = run.json();
+    assert_eq!(rows[0]["runs"], 12);
+    let figure = |key: &str| rows[0][key].as_f64().expect(key);
+    assert!(figure("wall_p50_reach") < 0.5 && figure("confidence") > 0.98);
+    for what in ["run", "wall"] {
+        let at = |which: &str| figure(&format!("{what}_p50{which}_ns"));
+        assert!(at("_low") <= at("") && at("") <= at("_high"), "{rows}");
+    }
+    assert!(run.stderr.contains("wait in native, cold: median wall 25"), "{}", run.stderr);
+
+    // Nothing is to a ten-thousandth after twelve: it says so, and how it ends.
+    let few =
+        ["record", "--workload", "nop", "--lane", "native", "--until", "0.01%", "--runs", "12"];
+    let run = place.run(&few);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stderr.contains(", not ±0.01 %: give it more --runs"), "{}", run.stderr);
+    let shown = place.ok(&["history", "show", "2"]);
+    assert!(shown.stderr.contains(", not ±0.01 %: give it more --runs"), "{}", shown.stderr);
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub fn plan(lanes: &[OpenLane], workload: &str, preset: &str, starts: Starts, ru
         cpu: None,
         until_stopped: false,
         race: false,
+        until: None,
+        seed: 0,
     };
     Plan::new(&request, lanes).expect("a plan")
 }

@@ -11,6 +11,7 @@ use super::record::{cancel_on_signals, specs};
 use super::{Common, Failure, Outcome, say};
 use crate::doctor;
 use crate::lane::{Cancel, LaneSpec};
+use crate::meter::clock::Clock;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::paper::{BILLED, LaneAbout, MARK, Material, Part, Preset, Report, Run, Unfinished};
@@ -18,7 +19,7 @@ use crate::pricing::Terms;
 use crate::record::{Event, Plan, Recorder, Sink, Tally, open_lanes};
 use crate::replay::Contract;
 use crate::report::{Format, paper, terminal_width};
-use crate::stats::Confidence;
+use crate::stats::{Confidence, Quantum};
 use crate::store::{RecordingHeader, ReplayPlan, Series, Store, Writer};
 use crate::workload::Catalog;
 
@@ -230,10 +231,16 @@ fn report(
         lanes: lanes.into_iter().map(about).collect(),
         series: &series,
         bills: bills.as_ref(),
-        quantum: None,
+        quantum: quantum(run),
         confidence: Confidence::default(),
         unfinished: unfinished.into_iter().map(|it| it.part).collect(),
     }))
+}
+
+/// What the clock could tell apart when the run began.
+fn quantum(run: &Run) -> Option<Quantum> {
+    let clock = serde_json::from_value::<Clock>(run.host.get("clock")?.clone()).ok()?;
+    Some(Quantum { span: clock.quantum(), of: "clock" })
 }
 
 fn about(lane: crate::store::StoredLane) -> LaneAbout {

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::lane::Status;
 use crate::record::Event;
+use crate::report::steadiness;
 use crate::units::Nanos;
 
 /// Plain lines come no faster than this, once there were many.
@@ -86,6 +87,13 @@ impl Progress {
                 }
             }
             Event::Lane { .. } | Event::Preparing { .. } | Event::Started { .. } => {}
+            Event::Looked { cell, width } => {
+                let state = if width.enough { ", known" } else { "" };
+                let reach = steadiness::within(width.reach);
+                let text =
+                    format!("{}: {reach} after {} runs{state}", self.name(*cell), width.runs);
+                self.line(&text, width.enough);
+            }
             Event::Ended { .. } => {
                 if let Some(bar) = &self.bar {
                     bar.finish_and_clear();

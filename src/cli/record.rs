@@ -13,13 +13,16 @@ use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::PriceCatalog;
 use crate::record::{
-    Control, DEMO, Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, limits,
-    open_lanes,
+    Control, DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally,
+    Until, fresh_seed, limits, open_lanes,
 };
-use crate::report::{Format, comparison, terminal_width};
+use crate::report::{Format, comparison, steadiness, terminal_width};
 use crate::store::{RecordingHeader, ReplayPlan, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
+
+/// Runs that are recorded when nobody says how many.
+const RUNS: u32 = 10;
 
 /// Options of `record`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +32,12 @@ use crate::workload::Catalog;
   cyclometer record --workload nbody,mandelbrot --lane native,wasmtime,wasmtime:fuel
   cyclometer record --workloads ./my-function --preset quick --lane native
   cyclometer record --workload nop --lane docker,docker@debian:12,docker:runsc --start warm
-  cyclometer record --workload wait --sample-interval off --format json")]
+  cyclometer record --workload wait --sample-interval off --format json
+  cyclometer record --workload nbody --until 1% --for 5m
+
+Each round runs every workload once in every lane, in a random order of its own.
+With --until, what is known well enough is left out of further rounds; if some
+never is, the exit status is 3.")]
 pub(super) struct Options {
     /// Workloads, by name [default: nop,nbody,wait,memory-burst]
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
@@ -48,10 +56,22 @@ pub(super) struct Options {
     /// Which starts, in lanes that have them
     #[arg(long, value_enum, default_value_t = Starts::Both)]
     start: Starts,
-    /// Recorded runs of each workload in each lane
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
-    runs: u32,
-    /// Runs before them that are not recorded
+    /// Recorded runs of each workload in each lane; with --until, the most
+    /// [default: 10; with --until 1000]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    runs: Option<u32>,
+    /// Run each until its median wall time is known to so much, such as 1%: the
+    /// 99 % interval reaches no farther, twice in a row; ten runs at least
+    #[arg(long, value_name = "PERCENT", conflicts_with = "until_stopped")]
+    until: Option<Until>,
+    /// With --until, begin no run after so much time
+    #[arg(long = "for", requires = "until", value_parser = limits::timeout, value_name = "TIME")]
+    within: Option<Nanos>,
+    /// Draws the order of runs; the same seed, the same order [default: another
+    /// each time, which is told]
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
+    /// Runs before them that are not recorded; all others are, outliers too
     #[arg(long, default_value_t = 1, value_name = "N")]
     warmup: u32,
     /// Go on and on; Ctrl-C once ends well, twice at once
@@ -114,8 +134,11 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         specs.dedup();
     }
     let store = common.store()?;
-    let control =
-        if options.until_stopped { finish_on_signals()? } else { cancel_on_signals()?.into() };
+    let control = if options.until_stopped || options.until.is_some() {
+        finish_on_signals()?
+    } else {
+        cancel_on_signals()?.into()
+    };
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
 
     let mut opened: Vec<Event> = Vec::new();
@@ -133,6 +156,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     for remark in &plan.remarks {
         say(&format!("note: {remark}"));
     }
+    say(&format!("the order of runs is random; --seed {} repeats it", plan.seed));
     let mut progress = Progress::new(plan.total());
     let header = header(options, &specs, &request, &owner)?;
     let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(&event)))
@@ -170,13 +194,15 @@ fn request(catalog: &Catalog, options: &Options) -> Result<PlanRequest, Failure>
         workloads,
         preset: options.preset.clone(),
         starts: options.start,
-        runs: options.runs,
+        runs: options.runs.unwrap_or(if options.until.is_some() { MOST_RUNS } else { RUNS }),
         warmup: options.warmup,
         memory: options.memory,
         timeout: options.timeout,
         cpu: options.pin,
         until_stopped: options.until_stopped,
         race: options.race,
+        until: options.until.map(|until| Until { within: options.within, ..until }),
+        seed: options.seed.map_or_else(fresh_seed, u64::from),
     })
 }
 
@@ -269,6 +295,7 @@ pub(super) fn conclude(
 ) -> Result<(), Failure> {
     let contracts = super::replay::headline(prices).map_err(Failure::failed)?;
     let cells = store.cells(recording).map_err(Failure::failed)?;
+    let around = store.circumstances(recording).map_err(Failure::failed)?;
     let simulation = match store.replay(&ReplayPlan::of(vec![recording], contracts)) {
         Ok(simulation) => Some(simulation),
         Err(error) => {
@@ -289,6 +316,11 @@ pub(super) fn conclude(
     for note in comparison::footnotes(&cells, summary) {
         say(&note);
     }
+    if let Some(share) = around.plan.get("until").and_then(serde_json::Value::as_f64) {
+        for line in steadiness::reached(&cells, share) {
+            say(&line);
+        }
+    }
     let simulated = simulation.map_or_else(String::new, |it| format!(", simulation {}", it.id));
     say(&format!("recording {recording}{simulated} in {}", store.path().display()));
     Ok(())
@@ -297,7 +329,7 @@ pub(super) fn conclude(
 fn exit_code(tally: &Tally, incomplete: bool) -> ExitCode {
     match tally {
         Tally { interrupted: true, .. } => ExitCode::from(130),
-        Tally { bad: 0, unprepared: 0, .. } if !incomplete => ExitCode::SUCCESS,
+        Tally { bad: 0, unprepared: 0, wide: 0, .. } if !incomplete => ExitCode::SUCCESS,
         Tally { ok: 0, .. } => ExitCode::from(1),
         _ => ExitCode::from(3),
     }

@@ -116,6 +116,8 @@ fn check(common: &Common, options: &Check) -> Outcome {
         cpu: None,
         until_stopped: false,
         race: false,
+        until: None,
+        seed: 0,
     };
     let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
     let mut table = Table::new(&[

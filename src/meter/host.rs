@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use super::cgroup::Hierarchy;
+use super::clock::Clock;
 use super::perf::{Counters, DENIED, Target, paranoid};
 use super::{Meter, Source};
 use crate::units::Nanos;
@@ -38,6 +39,9 @@ pub struct Fingerprint {
     pub governor: Option<String>,
     /// Version of this program.
     pub cyclometer: String,
+    /// How fine its clock is.
+    #[serde(default)]
+    pub clock: Option<Clock>,
 }
 
 impl Fingerprint {
@@ -65,6 +69,7 @@ impl Fingerprint {
             perf_event_paranoid: paranoid(),
             governor: std::fs::read_to_string(governor).ok().map(|text| text.trim().to_owned()),
             cyclometer: env!("CARGO_PKG_VERSION").to_owned(),
+            clock: Clock::measure(),
         }
     }
 }

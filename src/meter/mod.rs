@@ -2,6 +2,7 @@
 //! the readers for perf counters, cgroups and procfs.
 
 pub mod cgroup;
+pub mod clock;
 pub mod host;
 pub mod perf;
 pub mod procfs;

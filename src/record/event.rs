@@ -5,6 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::sampler::SamplerReport;
+use super::until::Width;
 use crate::lane::{Job, Outcome, Prepared, Sample, Status};
 
 /// Something that happened while recording.
@@ -59,6 +60,14 @@ pub enum Event {
         outcome: Box<Outcome>,
         /// Its time series.
         samples: Vec<Sample>,
+    },
+    /// A cell was looked at that is recorded until its median is known. Never
+    /// stored: it follows from the runs.
+    Looked {
+        /// The cell.
+        cell: usize,
+        /// What was seen.
+        width: Width,
     },
     /// The recording ended.
     Ended {

@@ -10,10 +10,12 @@ mod sampler;
 #[cfg(test)]
 mod tests;
 mod track;
+mod until;
 
 pub use control::Control;
 pub use event::{Event, Sink, SinkError};
 pub use limits::DEMO;
-pub use plan::{Cell, Plan, PlanError, PlanRequest, Starts};
+pub use plan::{Cell, Plan, PlanError, PlanRequest, Starts, fresh_seed};
 pub use recorder::{OpenLane, Recorder, Tally, open_lanes};
 pub use sampler::{Sampler, SamplerReport, Sampling, Tap};
+pub use until::{MOST_RUNS, Until, Width};

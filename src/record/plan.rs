@@ -8,7 +8,9 @@ use nix::unistd::Pid;
 use thiserror::Error;
 
 use super::recorder::OpenLane;
+use super::until::Until;
 use crate::lane::{Job, StartKind};
+use crate::stats::Random;
 use crate::units::{Bytes, Nanos};
 use crate::workload::{CatalogError, Limits, Preset, Workload};
 
@@ -56,6 +58,18 @@ pub struct PlanRequest {
     pub until_stopped: bool,
     /// Lanes run at the same time, each on a CPU of its own.
     pub race: bool,
+    /// Rounds go on until medians are known so well, or `runs` are over.
+    pub until: Option<Until>,
+    /// Draws the order of each round: the same for the same seed.
+    pub seed: u64,
+}
+
+/// A seed that no other recording is likely to have.
+#[must_use]
+pub fn fresh_seed() -> u64 {
+    let now = crate::lane::now().0 ^ u64::from(std::process::id()).rotate_left(32);
+    // Short enough to be typed again, and for JSON.
+    Random::seeded(now).bits() >> 32
 }
 
 impl PlanRequest {
@@ -73,6 +87,8 @@ impl PlanRequest {
             cpu: None,
             until_stopped: false,
             race: false,
+            until: None,
+            seed: fresh_seed(),
         }
     }
 
@@ -91,6 +107,9 @@ impl PlanRequest {
             "pin": self.cpu,
             "until_stopped": self.until_stopped,
             "race": self.race,
+            "until": self.until.map(|until| until.share),
+            "within_ns": self.until.and_then(|until| until.within).map(|span| span.0),
+            "seed": self.seed,
             "sample_interval_ns": sample_interval.map(|span| span.0),
         })
     }
@@ -120,6 +139,10 @@ pub struct Plan {
     pub until_stopped: bool,
     /// Lanes run at the same time.
     pub race: bool,
+    /// Rounds go on until medians are known so well, or `runs` are over.
+    pub until: Option<Until>,
+    /// Draws the order of each round.
+    pub seed: u64,
     /// Combinations that were left out, with the reason.
     pub left_out: Vec<String>,
     /// What else a person should know before it starts.
@@ -166,6 +189,8 @@ impl Plan {
             warmup: request.warmup,
             until_stopped: request.until_stopped,
             race: request.race,
+            until: request.until,
+            seed: request.seed,
             left_out: Vec::new(),
             remarks: Vec::new(),
         };
@@ -184,11 +209,12 @@ impl Plan {
         Ok(plan)
     }
 
-    /// How many invocations are to be recorded; `None`: until it is stopped.
+    /// How many invocations are to be recorded; `None`: nobody knows, it goes on
+    /// until it is stopped or its medians are known.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
         let total = self.cells.len() as u64 * u64::from(self.runs);
-        (!self.until_stopped).then_some(total)
+        (!self.until_stopped && self.until.is_none()).then_some(total)
     }
 
     /// The lanes that have cells, in their order.

@@ -1,5 +1,10 @@
-//! Who runs when. Runs are interleaved, A B C A B C, so that drift of the
-//! machine hits all lanes alike; or lanes race, each on a CPU of its own.
+//! Who runs when. Runs are interleaved in rounds, each in a random order of its
+//! own, A B C, C A B, so that drift of the machine hits all lanes alike and none
+//! always runs after the same other; or lanes race, each on a CPU of its own.
+//!
+//! All that is measured is kept: only the runs of `warmup`, which are run before,
+//! are not recorded. Outliers, and runs in which a lane was still warming up, are
+//! told of in reports and never taken out.
 
 use std::sync::Arc;
 
@@ -11,6 +16,7 @@ use super::sampler::{Sampler, SamplerReport, Sampling};
 use super::track::{Track, Turn};
 use crate::lane::{self, Lane, LaneError, LaneSpec, Outcome, Prepared, Status};
 use crate::meter::procfs::ProcessIdentity;
+use crate::stats::Random;
 
 /// A lane that runs here.
 pub struct OpenLane {
@@ -63,6 +69,8 @@ pub struct Tally {
     pub bad: u64,
     /// Cells that could not be prepared.
     pub unprepared: u64,
+    /// Cells whose median is not known as well as was asked.
+    pub wide: u64,
     /// The recording was stopped.
     pub interrupted: bool,
 }
@@ -147,6 +155,7 @@ impl<'a> Recorder<'a> {
             control: &self.control,
             sampler: self.samplers.first().cloned(),
             tally: self.tally,
+            random: Random::seeded(self.plan.seed),
         };
         let result = track.run(sink);
         self.tally = track.tally;
@@ -170,6 +179,7 @@ impl<'a> Recorder<'a> {
             control: &self.control,
             sampler: used.binary_search(&at).ok().and_then(|at| self.samplers.get(at)).cloned(),
             tally: Tally::default(),
+            random: Random::seeded(self.plan.seed ^ at as u64),
         });
         let (tally, result) = race::run(tracks.collect(), &self.control, sink);
         self.tally.add(tally);
@@ -217,7 +227,7 @@ impl<'a> Recorder<'a> {
         let ops = result.as_ref().map_or(None, |prepared| prepared.wasm_ops);
         let failure = result.as_ref().err().cloned();
         sink.send(Event::Prepared { cell: job.cell, result })?;
-        let Some(reason) = failure else { return Ok(Some(Turn::new(cell, ops))) };
+        let Some(reason) = failure else { return Ok(Some(Turn::new(cell, ops, self.plan))) };
         // So that the cell does not vanish from queries and bills.
         self.tally.unprepared += 1;
         let outcome = Box::new(Outcome::unstarted(job, lane::now(), reason));
@@ -232,6 +242,7 @@ impl Tally {
         self.ok += other.ok;
         self.bad += other.bad;
         self.unprepared += other.unprepared;
+        self.wide += other.wide;
         self.interrupted |= other.interrupted;
     }
 

@@ -8,8 +8,10 @@ use super::event::{Event, Sink, SinkError};
 use super::plan::{Cell, Plan};
 use super::recorder::{OpenLane, Tally};
 use super::sampler::Sampler;
-use crate::lane::{Cancel, Outcome, Sample, StartKind, Status, Unwatched, Watch};
+use super::until::{HOPELESS, Narrowing};
+use crate::lane::{Cancel, Outcome, Sample, StartKind, Status, Unwatched, Watch, now};
 use crate::meter::Meter;
+use crate::stats::Random;
 use crate::units::Nanos;
 
 /// Longest time for which invocations are asked for at once; bounds what is
@@ -32,6 +34,8 @@ pub(super) struct Track<'a> {
     pub control: &'a Control,
     pub sampler: Option<Sampler>,
     pub tally: Tally,
+    /// Draws the order of each round.
+    pub random: Random,
 }
 
 /// A cell that is ready, and how it has fared.
@@ -45,11 +49,20 @@ pub(super) struct Turn<'a> {
     streak: u32,
     /// Rounds that it leaves out yet.
     rest: u32,
+    /// How well its median is known, if that is what it is run for.
+    narrowing: Option<Narrowing>,
 }
 
 impl<'a> Turn<'a> {
-    pub fn new(cell: &'a Cell, ops: Option<u64>) -> Self {
-        Self { cell, ops, next: 1, streak: 0, rest: 0 }
+    pub fn new(cell: &'a Cell, ops: Option<u64>, plan: &Plan) -> Self {
+        let narrowing = plan.until.map(Narrowing::new);
+        Self { cell, ops, next: 1, streak: 0, rest: 0, narrowing }
+    }
+
+    /// Whether there is nothing to be learned from running it again: its median
+    /// is known, or it only ever failed.
+    fn is_done(&self) -> bool {
+        self.narrowing.as_ref().is_some_and(|it| it.enough || self.streak >= HOPELESS)
     }
 
     /// Notes how an invocation ended: after k failures in a row, 2^k - 1 rounds
@@ -75,26 +88,37 @@ impl Track<'_> {
     /// Warm-ups, then recorded rounds.
     pub fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
         self.rounds(self.plan.warmup, true, sink)?;
-        self.rounds(self.plan.runs, false, sink)
+        self.rounds(self.plan.runs, false, sink)?;
+        self.tally.wide += self.wide();
+        Ok(())
     }
 
+    /// Each cell once in a round, in random order: what changes while a round
+    /// lasts, or from one to the next, hits all alike.
     fn rounds(&mut self, runs: u32, warmup: bool, sink: &mut dyn Sink) -> Result<(), SinkError> {
         let endless = self.plan.until_stopped && !warmup;
+        let open = endless || (self.plan.until.is_some() && !warmup);
         let runs = if endless { u32::MAX } else { runs };
+        let within = self.plan.until.and_then(|until| until.within).filter(|_| !warmup);
+        let begun = now();
+        let is_late = || within.is_some_and(|span| now().since(begun) >= span);
+        let mut order: Vec<usize> = (0..self.turns.len()).collect();
         let (mut done, mut burst) = (0, 1);
-        while done < runs && !self.turns.is_empty() && !self.control.is_over() {
+        while done < runs && !order.is_empty() && !self.control.is_over() {
             let count = burst.min(runs - done);
             let (mut longest, mut idle) = (Nanos(0), true);
-            for at in 0..self.turns.len() {
-                if endless && self.turns[at].rests() {
+            self.random.shuffle(&mut order);
+            for at in order.iter().copied() {
+                if open && self.turns[at].rests() {
                     continue;
                 }
                 idle = false;
                 longest = longest.max(self.visit(at, count, warmup, sink)?);
-                if self.control.is_over() {
+                if self.control.is_over() || is_late() {
                     return Ok(());
                 }
             }
+            order.retain(|at| warmup || !self.turns[*at].is_done());
             if idle {
                 self.pause();
             }
@@ -110,7 +134,8 @@ impl Track<'_> {
         match &self.turns[..] {
             [only] if only.cell.job.start == StartKind::Warm && only.streak == 0 => {
                 let fit = BURST.0 / longest.0.max(1);
-                u32::try_from(fit).unwrap_or(MAX_BURST).clamp(1, MAX_BURST)
+                let fit = u32::try_from(fit).unwrap_or(MAX_BURST).clamp(1, MAX_BURST);
+                only.narrowing.as_ref().map_or(fit, |it| fit.min(it.missing()))
             }
             _ => 1,
         }
@@ -158,6 +183,9 @@ impl Track<'_> {
             control.judge(&mut outcome);
             tally.count(outcome.status);
             turn.note(outcome.status);
+            if let (Status::Ok, Some(cell)) = (outcome.status, &mut turn.narrowing) {
+                cell.take(outcome.usage.get(Meter::Wall).map_or(longest, Nanos));
+            }
             let sequence = turn.next;
             turn.next = turn.next.saturating_add(1);
             let samples = samples.into_iter().flatten().collect();
@@ -166,10 +194,19 @@ impl Track<'_> {
         };
         let lane = &mut lanes[*lane - *first].lane;
         lane.invoke(job, count, watch, control.cancel(), &mut emit);
-        match failure {
-            Some(error) => Err(error),
-            None => sink.settle().map(|()| longest),
+        if let Some(error) = failure {
+            return Err(error);
         }
+        if let Some(width) = turns[at].narrowing.as_mut().and_then(Narrowing::look) {
+            sink.send(Event::Looked { cell, width })?;
+        }
+        sink.settle().map(|()| longest)
+    }
+
+    /// Cells that were to be run until their medians are known, and are not.
+    fn wide(&self) -> u64 {
+        let cells = self.turns.iter().filter_map(|turn| turn.narrowing.as_ref());
+        cells.filter(|cell| cell.is_wide()).count() as u64
     }
 }
 
@@ -222,10 +259,25 @@ mod tests {
         Cell { lane: 0, job: Arc::new(job) }
     }
 
+    fn plan() -> Plan {
+        Plan {
+            compiles: 0,
+            cells: Vec::new(),
+            runs: 1,
+            warmup: 0,
+            until_stopped: false,
+            race: false,
+            until: None,
+            seed: 0,
+            left_out: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+
     #[test]
     fn rests_grow_with_failures_in_a_row_and_cuts_are_none() {
         let cell = warm_cell();
-        let mut turn = Turn::new(&cell, None);
+        let mut turn = Turn::new(&cell, None, &plan());
         let mut after = |status| {
             turn.note(status);
             turn.rest
@@ -242,24 +294,16 @@ mod tests {
     #[test]
     fn only_short_warm_runs_that_go_well_are_bundled() {
         let cell = warm_cell();
-        let plan = Plan {
-            compiles: 0,
-            cells: Vec::new(),
-            runs: 1,
-            warmup: 0,
-            until_stopped: false,
-            race: false,
-            left_out: Vec::new(),
-            remarks: Vec::new(),
-        };
+        let plan = plan();
         let control = Control::default();
         let mut track = Track {
             lanes: &mut [],
             first: 0,
-            turns: vec![Turn::new(&cell, None)],
+            turns: vec![Turn::new(&cell, None, &plan)],
             plan: &plan,
             control: &control,
             sampler: None,
+            random: Random::seeded(0),
             tally: Tally::default(),
         };
         let bursts = [0, 1_000, 4_000_000, 11_000_000].map(|wall| track.burst(Nanos(wall)));
@@ -267,7 +311,7 @@ mod tests {
         track.turns[0].note(Status::Failed);
         assert_eq!(track.burst(Nanos(1_000)), 1, "what fails is asked for one by one");
         track.turns[0].note(Status::Ok);
-        track.turns.push(Turn::new(&cell, None));
+        track.turns.push(Turn::new(&cell, None, &plan));
         assert_eq!(track.burst(Nanos(1_000)), 1, "others are interleaved");
     }
 

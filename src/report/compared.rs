@@ -3,7 +3,7 @@
 
 use super::difference::{self, Difference};
 use super::words::moment;
-use crate::stats::{Confidence, LEAST_RUNS};
+use crate::stats::{Confidence, QUANTA};
 use crate::store::{Circumstances, Item, SimulationInfo, Store, StoreError};
 
 /// A comparison, and what is said around its table.
@@ -84,7 +84,7 @@ fn simulations(
 #[must_use]
 pub fn conclusion(difference: &Difference, sure: Confidence) -> Vec<String> {
     let (shown, all) = difference.shown;
-    if all == 0 {
+    if all + difference.refused == 0 {
         return Vec::new();
     }
     let expected = (1.0 - sure.share()) * f64::from(u32::try_from(all).unwrap_or(u32::MAX));
@@ -104,10 +104,17 @@ pub fn conclusion(difference: &Difference, sure: Confidence) -> Vec<String> {
             difference.apart
         ));
     }
-    let few = difference.few;
+    let (few, need) = (difference.few, difference.need);
     if few > 0 {
         lines.push(format!(
-            "{few} have too few runs: `record --runs {LEAST_RUNS}` or more makes them comparable"
+            "{few} have too few runs: `record --runs {need}` or more makes them comparable"
+        ));
+    }
+    if difference.refused > 0 {
+        lines.push(format!(
+            "{} have no ratio: the first side is below {QUANTA} times what its clock tells apart, \
+             or what measuring nothing takes; a workload that runs longer has one",
+            difference.refused
         ));
     }
     lines

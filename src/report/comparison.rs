@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::steadiness;
 use super::table::{Cell, Column, Table};
 use crate::replay::{Group, Key, Summary};
 use crate::stats::{half_spread, quantile};
 use crate::store::CellStats;
 use crate::units::{Bytes, Count, Nanos};
 
-const COLUMNS: &[Column] = &[
+/// What is measured, up to the median run.
+const FIRST: &[Column] = &[
     Column::text("workload", "workload"),
     Column::text("lane", "lane"),
     Column::text("start", "start"),
@@ -20,6 +22,10 @@ const COLUMNS: &[Column] = &[
     Column::number("start p50", "start_p50_ns"),
     Column::number("p95", "start_p95_ns"),
     Column::number("run p50", "run_p50_ns"),
+];
+
+/// What is measured besides.
+const FURTHER: &[Column] = &[
     Column::number("spread", "run_half_iqr_ns"),
     Column::number("cycles", "cycles_p50"),
     Column::hidden("cycles_meter"),
@@ -28,12 +34,15 @@ const COLUMNS: &[Column] = &[
     Column::number("footprint", "footprint_bytes"),
     Column::hidden("footprint_of"),
     Column::hidden("memory_allocated_bytes"),
+];
+
+const BILLED: [Column; BILLS] = [
     Column::number("coarse $/M", "coarse_usd_per_million"),
     Column::number("cycle $/M", "fine_usd_per_million"),
     Column::number("ratio", "coarse_over_fine"),
 ];
 
-/// The last columns of those, which are of bills.
+/// How many of them are of bills.
 const BILLS: usize = 3;
 
 /// Columns that all tables of a narrow terminal begin with.
@@ -46,7 +55,7 @@ pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
     let groups: HashMap<&Key, &Group> =
         summary.map(|summary| summary.groups().collect()).unwrap_or_default();
     let pair = summary.and_then(|summary| summary.pairs().next());
-    rows(cells, COLUMNS, |stats| {
+    rows(cells, &BILLED, |stats| {
         let key = Key {
             lane: stats.lane.clone(),
             workload: stats.workload.clone(),
@@ -60,13 +69,13 @@ pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
 /// The same without bills.
 #[must_use]
 pub fn medians(cells: &[CellStats]) -> Table {
-    rows(cells, &COLUMNS[..COLUMNS.len() - BILLS], |_| Vec::new())
+    rows(cells, &[], |_| Vec::new())
 }
 
-fn rows(cells: &[CellStats], columns: &[Column], bills: impl Fn(&CellStats) -> Vec<Cell>) -> Table {
+fn rows(cells: &[CellStats], last: &[Column], bills: impl Fn(&CellStats) -> Vec<Cell>) -> Table {
     let all_well = cells.iter().all(|stats| stats.bad == 0);
+    let columns = FIRST.iter().chain(&steadiness::COLUMNS).chain(FURTHER).chain(last);
     let columns: Vec<Column> = columns
-        .iter()
         .map(|column| match column.key {
             // A column of zeroes tells people nothing.
             "failed" if all_well => Column::hidden("failed"),
@@ -78,7 +87,9 @@ fn rows(cells: &[CellStats], columns: &[Column], bills: impl Fn(&CellStats) -> V
     // Lanes of a workload stand together, in the order of the plan.
     order.sort_by_key(|stats| cells.iter().position(|other| other.workload == stats.workload));
     for stats in order {
-        let mut row = measured(stats);
+        let [mut row, further] = measured(stats);
+        row.extend(steadiness::cells(stats));
+        row.extend(further);
         row.extend(bills(stats));
         table.push(row);
     }
@@ -97,7 +108,8 @@ fn size(value: Option<Bytes>) -> Cell {
     Cell::maybe(value.map(|size| (size.to_string(), size.0)))
 }
 
-fn measured(stats: &CellStats) -> Vec<Cell> {
+/// Cells for [`FIRST`] and for [`FURTHER`].
+fn measured(stats: &CellStats) -> [Vec<Cell>; 2] {
     let (startup, run) = (nanos(&stats.startup), nanos(&stats.run));
     let spread = half_spread(&run);
     let (cycles, meter) = match quantile(&stats.cycles, 1, 2) {
@@ -112,7 +124,7 @@ fn measured(stats: &CellStats) -> Vec<Cell> {
         _ => "",
     };
     let ops = quantile(&stats.wasm_ops, 1, 2);
-    vec![
+    let first = vec![
         Cell::text(&*stats.workload),
         Cell::text(&*stats.lane),
         Cell::text(&*stats.start),
@@ -122,6 +134,8 @@ fn measured(stats: &CellStats) -> Vec<Cell> {
         span(quantile(&startup, 1, 2)),
         span(quantile(&startup, 95, 100)),
         span(quantile(&run, 1, 2)),
+    ];
+    let further = vec![
         Cell::maybe(spread.map(|half| (format!("±{}", Nanos(half)), half))),
         Cell::maybe(cycles.map(|count| (format!("{}{mark}", Count(count)), count))),
         Cell::maybe(cycles.map(|_| (meter.to_owned(), meter))),
@@ -130,7 +144,8 @@ fn measured(stats: &CellStats) -> Vec<Cell> {
         size(stats.footprint),
         Cell::maybe(stats.footprint_of.clone().map(|of| (of.clone(), of))),
         size(stats.memory_allocated),
-    ]
+    ];
+    [first, further]
 }
 
 fn billed(
@@ -154,7 +169,7 @@ fn billed(
 /// What a reader must know about the figures: failures, labels, remarks.
 #[must_use]
 pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> {
-    let mut notes = Vec::new();
+    let mut notes = steadiness::warnings(cells);
     let ticks = |estimated: bool| {
         cells.iter().any(|stats| {
             stats.cycles.is_empty()

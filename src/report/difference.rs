@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::table::{Cell, Column, Table};
 use crate::pricing::Exact;
-use crate::stats::{Confidence, Verdict, compare_means, compare_medians, compare_pairs, median};
+use crate::stats::{Confidence, Verdict, compare_means, compare_pairs, compare_times, median};
 use crate::store::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
 use crate::units::{Bytes, Count, Nanos};
 
@@ -38,6 +38,11 @@ pub struct Difference {
     pub shown: (usize, usize),
     /// Verdicts that say nothing, for want of runs.
     pub few: usize,
+    /// How many runs those need.
+    pub need: usize,
+    /// Comparisons that are refused, since the first side is too close to the
+    /// quantum of its clock.
+    pub refused: usize,
     /// Verdicts without spread: each side has one value.
     pub apart: usize,
 }
@@ -60,6 +65,8 @@ pub fn recordings(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confidence)
         notes: Vec::new(),
         shown: (0, 0),
         few: 0,
+        need: 0,
+        refused: 0,
         apart: 0,
     };
     for (one, two) in matched(first, second, |cell| &cell.names) {
@@ -93,6 +100,8 @@ pub fn simulations(first: &[PricedCell], second: &[PricedCell], sure: Confidence
         notes: Vec::new(),
         shown: (0, 0),
         few: 0,
+        need: 0,
+        refused: 0,
         apart: 0,
     };
     for (one, two) in matched(first, second, |cell| &cell.names) {
@@ -144,7 +153,8 @@ impl Difference {
             if left_out || (first.is_empty() && second.is_empty()) {
                 continue;
             }
-            let verdict = compare_medians(first, second, sure);
+            let quantum = one.quanta.get(at).copied().flatten();
+            let verdict = compare_times(first, second, quantum, sure);
             let mut row: Vec<Cell> = one.names.iter().map(Cell::text).collect();
             row.push(Cell::new(meter.title, meter.key));
             row.extend([middle(first, meter.key), middle(second, meter.key)]);
@@ -201,7 +211,12 @@ impl Difference {
         ]);
         self.table.push(row);
         self.shown.0 += usize::from(verdict.differs());
-        self.shown.1 += 1;
+        let refused = matches!(verdict, Verdict::Refused(_));
+        self.shown.1 += usize::from(!refused);
+        self.refused += usize::from(refused);
+        if let Verdict::TooFew { need, .. } = verdict {
+            self.need = self.need.max(*need);
+        }
         self.apart += usize::from(matches!(verdict, Verdict::Apart { .. }));
         self.few += usize::from(matches!(verdict, Verdict::TooFew { have: 1.., .. }));
     }
@@ -323,6 +338,8 @@ fn unlike(first: &Value, second: &Value) -> Vec<String> {
         _ => false,
     };
     keys.into_iter()
+        // What the clock was found to be is never the same twice.
+        .filter(|key| *key != "clock")
         .filter(|key| match (a.get(*key), b.get(*key)) {
             (Some(one), Some(two)) => one != two && !(*key == "tsc_hz" && near(one, two)),
             _ => true,

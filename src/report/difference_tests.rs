@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::report::Format;
+use crate::stats::Quantum;
 
 fn cell(lane: &str, cycles: &[f64], ticks: &[f64], run: &[f64]) -> RunsOfCell {
     let mut values = vec![Vec::new(); ComparedMeter::ALL.len()];
@@ -12,7 +13,14 @@ fn cell(lane: &str, cycles: &[f64], ticks: &[f64], run: &[f64]) -> RunsOfCell {
         values[at] = of.to_vec();
     }
     let names = ["nop", "quick", lane, "cold"].map(ToOwned::to_owned);
-    RunsOfCell { names, ok: run.len() as u64, bad: 0, memory_allocated: Some(1 << 27), values }
+    RunsOfCell {
+        names,
+        ok: run.len() as u64,
+        bad: 0,
+        memory_allocated: Some(1 << 27),
+        values,
+        quanta: Vec::new(),
+    }
 }
 
 fn rows(difference: &Difference) -> Vec<Value> {
@@ -56,6 +64,57 @@ fn cells_are_matched_by_their_names() {
             "nop, quick, native, cold: had 128 MiB in the first, 256 MiB in the second"
         ]
     );
+}
+
+#[test]
+fn what_is_too_short_for_its_clock_has_no_ratio() {
+    let quantum = Quantum { span: Nanos(50), of: "clock" };
+    let at = ComparedMeter::ALL.iter().position(|meter| meter.key == "run_ns").expect("known");
+    let with = |middle: u32| {
+        let times: Vec<f64> = (middle..middle + 10).map(f64::from).collect();
+        let mut cell = cell("native", &[], &[], &times);
+        cell.quanta = vec![None; ComparedMeter::ALL.len()];
+        cell.quanta[at] = Some(quantum);
+        [cell]
+    };
+    let told = |first: u32, second: u32| {
+        let difference = recordings(&with(first), &with(second), Confidence::default());
+        (rows(&difference).remove(0), difference.shown, difference.refused)
+    };
+    let (row, shown, refused) = told(490, 4_900);
+    assert_eq!((&row["verdict"], &row["ratio"]), (&json!("refused"), &Value::Null));
+    assert_eq!(row["told"], "no ratio: 494 ns < 10 x 50 ns (clock)");
+    assert_eq!((shown, refused), ((0, 0), 1));
+    let (row, shown, refused) = told(4_900, 490);
+    assert_eq!(row["verdict"], "lower");
+    assert_eq!((shown, refused), ((1, 1), 0));
+}
+
+fn host(clock: Value) -> Circumstances {
+    let mut around = circumstances(json!({ "clock": clock }));
+    for (lane, source) in [("a", " perf:sw"), ("b", " rusage"), ("c", " procfs"), ("d", " none")] {
+        let key = [lane, "cold", "cpu_time"].map(str::to_owned);
+        around.sources.insert(key.into(), source.to_owned());
+    }
+    around
+}
+
+#[test]
+fn every_time_has_the_quantum_of_its_source() {
+    let clock = json!({"resolution_ns": 1, "step_ns": 20, "read_ns": 40, "counters_ns": 700});
+    let (around, old) = (host(clock), host(Value::Null));
+    let quantum = |around: &Circumstances, key: &str, lane: &str| {
+        let meter = ComparedMeter::ALL.iter().find(|meter| meter.key == key).expect("known");
+        around.quantum(meter, lane, "cold").map(|quantum| quantum.span.0)
+    };
+    for key in ["startup_ns", "run_ns", "wall_ns"] {
+        assert_eq!(quantum(&around, key, "a"), Some(40), "{key}");
+        assert_eq!(quantum(&old, key, "a"), None, "{key}");
+    }
+    let cpu = |around: &Circumstances| ["a", "b", "c", "d"].map(|it| quantum(around, "cpu_ns", it));
+    assert_eq!(cpu(&around), [Some(700), Some(1_000), Some(10_000_000), None]);
+    assert_eq!(cpu(&old), [None, Some(1_000), Some(10_000_000), None]);
+    assert_eq!(quantum(&around, "cycles", "a"), None);
 }
 
 #[test]

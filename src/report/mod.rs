@@ -8,6 +8,7 @@ pub mod paper;
 mod prices;
 mod rows;
 pub mod simulated;
+pub mod steadiness;
 mod table;
 mod totals;
 mod waste;

@@ -16,7 +16,7 @@ pub const QUANTA: u64 = 10;
 pub struct Quantum {
     /// As time.
     pub span: Nanos,
-    /// What it is of, in words that follow "the quantum of": `the clock`.
+    /// What it is of, in a word or two: `clock`.
     pub of: &'static str,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BelowQuanta { base, quantum: Quantum { span, of } } => {
-                write!(f, "no ratio: {base} is below {QUANTA} x {span}, the quantum of {of}")
+                write!(f, "no ratio: {base} < {QUANTA} x {span} ({of})")
             }
             Self::TooFew { have: 0, .. } => f.write_str("not measured on both sides"),
             Self::TooFew { have, need } => {
@@ -75,7 +75,7 @@ mod tests {
     use super::super::{Confidence, Verdict, compare_times, ratio};
     use super::*;
 
-    const CLOCK: Quantum = Quantum { span: Nanos(40), of: "the clock" };
+    const CLOCK: Quantum = Quantum { span: Nanos(40), of: "clock" };
 
     #[test]
     fn what_is_below_ten_quanta_is_no_denominator() {
@@ -87,10 +87,7 @@ mod tests {
         let refusal = Refusal::BelowQuanta { base: Nanos(399), quantum: CLOCK };
         assert_eq!(ratio(&long, &short, Some(CLOCK), sure), Err(refusal));
         assert_eq!(compare_times(&short, &long, Some(CLOCK), sure), Verdict::Refused(refusal));
-        assert_eq!(
-            refusal.to_string(),
-            "no ratio: 399 ns is below 10 x 40 ns, the quantum of the clock"
-        );
+        assert_eq!(refusal.to_string(), "no ratio: 399 ns < 10 x 40 ns (clock)");
         // It is the denominator that counts.
         let change = ratio(&short, &long, Some(CLOCK), sure).expect("a ratio");
         assert!((change.ratio - 399.0 / 4_000.0).abs() < 1e-12);

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use rusqlite::OptionalExtension;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::open::{Store, StoreError};
 use super::query::list;
 use super::saved::money;
+use crate::meter::clock::{ACCOUNTS, Clock, TICKS};
 use crate::pricing::Money;
+use crate::stats::Quantum;
+use crate::units::Nanos;
 
 /// What is compared of an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +67,11 @@ pub struct RunsOfCell {
     pub bad: u64,
     /// Memory that the function was given.
     pub memory_allocated: Option<i64>,
-    /// The values of each of [`ComparedMeter::ALL`], of runs that ended well.
+    /// The values of each of [`ComparedMeter::ALL`], of runs that ended well, in
+    /// the order of time.
     pub values: Vec<Vec<f64>>,
+    /// The least that means anything of each of them, where that is known.
+    pub quanta: Vec<Option<Quantum>>,
 }
 
 /// What may make recordings differ though the functions do not.
@@ -112,6 +119,34 @@ pub struct UsedModel {
     pub granularity: String,
     /// The currency.
     pub currency: String,
+}
+
+impl Circumstances {
+    /// The least that means anything of a meter in a lane: of times read from
+    /// the clock, what that was found to be when the recording began; of CPU
+    /// time, what its source is told in. `None` for counts, and in recordings
+    /// that were made before this was kept.
+    #[must_use]
+    pub fn quantum(&self, meter: &ComparedMeter, lane: &str, start: &str) -> Option<Quantum> {
+        let clock = || Clock::deserialize(self.host.get("clock")?).ok();
+        if meter.key != "cpu_ns" {
+            let timed = meter.key.ends_with("_ns");
+            return clock()
+                .filter(|_| timed)
+                .map(|clock| Quantum { span: clock.quantum(), of: "clock" });
+        }
+        let key = (lane.to_owned(), start.to_owned(), meter.source.to_owned());
+        let source = self.sources.get(&key)?.trim();
+        match source {
+            "rusage" | "cgroup" => Some(Quantum { span: ACCOUNTS, of: "kernel's accounts" }),
+            "procfs" => Some(Quantum { span: TICKS, of: "kernel's ticks" }),
+            _ if source.starts_with("perf") => {
+                let span = Nanos(clock()?.counters_ns?);
+                Some(Quantum { span, of: "counters" })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Store {
@@ -179,7 +214,14 @@ impl Store {
         while let Some(row) = rows.next().map_err(failed("read of the runs"))? {
             add_run(&mut cells, row).map_err(failed("read of a run"))?;
         }
-        Ok(cells.into_iter().map(|(_, cell)| cell).collect())
+        let around = self.circumstances(recording)?;
+        let mut cells: Vec<RunsOfCell> = cells.into_iter().map(|(_, cell)| cell).collect();
+        for cell in &mut cells {
+            let [_, _, lane, start] = &cell.names;
+            let quantum = |meter: &ComparedMeter| around.quantum(meter, lane, start);
+            cell.quanta = ComparedMeter::ALL.iter().map(quantum).collect();
+        }
+        Ok(cells)
     }
 
     /// The bills of a simulation, by cell and model.
@@ -248,7 +290,9 @@ fn add_run(cells: &mut Vec<(i64, RunsOfCell)>, row: &rusqlite::Row<'_>) -> rusql
     if cells.last().is_none_or(|(last, _)| *last != id) {
         let names = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
         let values = vec![Vec::new(); ComparedMeter::ALL.len()];
-        cells.push((id, RunsOfCell { names, ok: 0, bad: 0, memory_allocated: None, values }));
+        let quanta = Vec::new();
+        let cell = RunsOfCell { names, ok: 0, bad: 0, memory_allocated: None, values, quanta };
+        cells.push((id, cell));
     }
     let Some((_, cell)) = cells.last_mut() else { return Ok(()) };
     cell.memory_allocated = cell.memory_allocated.max(row.get(6)?);

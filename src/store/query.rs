@@ -66,6 +66,10 @@ pub struct CellStats {
     pub wall: Vec<Nanos>,
     /// CPU time, ascending.
     pub cpu: Vec<Nanos>,
+    /// Run, in the order of time.
+    pub run_series: Vec<Nanos>,
+    /// Wall, in the order of time.
+    pub wall_series: Vec<Nanos>,
     /// Cycles, ascending.
     pub cycles: Vec<u64>,
     /// Whether those leave out kernel mode.
@@ -216,6 +220,8 @@ impl Store {
         while let Some(row) = rows.next().map_err(failed("read of a cell"))? {
             stats.add(row).map_err(failed("read of a cell"))?;
         }
+        stats.run_series.clone_from(&stats.run);
+        stats.wall_series.clone_from(&stats.wall);
         stats.startup.sort_unstable();
         stats.run.sort_unstable();
         stats.wall.sort_unstable();
@@ -254,6 +260,8 @@ impl CellStats {
             run: Vec::new(),
             wall: Vec::new(),
             cpu: Vec::new(),
+            run_series: Vec::new(),
+            wall_series: Vec::new(),
             cycles: Vec::new(),
             cycles_user_only: row.get(9)?,
             ref_cycles: Vec::new(),

@@ -15,7 +15,7 @@ use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::Terms;
 use crate::record::{
     Control, DEMO, Event, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink, SinkError, Starts,
-    Tally, open_lanes,
+    Tally, fresh_seed, open_lanes,
 };
 use crate::store::{RecordingHeader, Store, Writer};
 use crate::units::{Bytes, Nanos};
@@ -107,6 +107,8 @@ impl Wanted {
             cpu: None,
             until_stopped: self.until_stopped,
             race: self.race,
+            until: None,
+            seed: fresh_seed(),
         })
     }
 }

@@ -92,6 +92,7 @@ impl Feed {
             | Event::Cell { .. }
             | Event::Preparing { .. }
             | Event::Prepared { .. }
+            | Event::Looked { .. }
             | Event::Ended { .. } => self.tell(Item::Event(event)),
         }
     }

@@ -172,6 +172,8 @@ impl View {
             Event::Finished { cell, sequence, outcome, .. } => {
                 self.finished(cell, sequence, &outcome);
             }
+            // Recordings from here go on for so many runs, or until stopped.
+            Event::Looked { .. } => {}
             Event::Ended { status, sampler } => {
                 self.shown.phase = Phase::Ended { status };
                 self.shown.sampler = sampler;
