@@ -16,6 +16,7 @@ use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::paper::{BILLED, LaneAbout, MARK, Material, Part, Preset, Report, Run, Unfinished};
 use crate::pricing::Terms;
+use crate::profile::{self, Takes};
 use crate::record::{Event, Plan, Recorder, Sink, Tally, open_lanes};
 use crate::replay::Contract;
 use crate::report::{Format, paper, terminal_width};
@@ -246,7 +247,14 @@ fn quantum(run: &Run) -> Option<Quantum> {
 fn about(lane: crate::store::StoredLane) -> LaneAbout {
     let spec = lane.name.parse::<LaneSpec>().ok();
     LaneAbout {
-        wasm: matches!(spec, Some(LaneSpec::Wasmtime(_))),
+        wasm: match &spec {
+            Some(LaneSpec::Wasmtime(_)) => true,
+            Some(LaneSpec::Command { profile }) => {
+                let known = profile::catalog();
+                known.get(profile).is_some_and(|known| known.takes == Takes::Module)
+            }
+            _ => false,
+        },
         docker: matches!(spec, Some(LaneSpec::Docker { .. })),
         name: lane.name,
         version: lane.version,

@@ -28,8 +28,8 @@ use self::subject::{Places, Subject};
 use super::launcher::{Ended, LauncherError, Program, Spawn, Stdio3, Why};
 use super::process::{Run, Runner, digest, tail};
 use super::{
-    Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Status, Unwatched,
-    Watch, now,
+    Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
+    StartKind, Status, Unwatched, Watch, now,
 };
 use crate::meter::{Meter, Provenances, Source, Usage};
 use crate::profile::{MemoryLimit, Profile, Takes};
@@ -329,6 +329,14 @@ fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
     all
 }
 
+/// An empty folder, as a cache that holds nothing yet.
+fn fresh_folder(scratch: &Path) -> std::io::Result<PathBuf> {
+    let folder = scratch.join("fresh-cache");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
 impl Lane for CommandLane {
     fn describe(&self) -> Description {
         let profile = &self.profile;
@@ -380,11 +388,45 @@ impl Lane for CommandLane {
             took: subject.took,
             footprint: Some(Bytes(footprint.size.0 + subject.size.0)),
             footprint_of: footprint::COUNTED,
+            parts: vec![
+                FootprintPart {
+                    name: "what it runs".to_owned(),
+                    kind: PartKind::Function,
+                    bytes: subject.size,
+                },
+                FootprintPart {
+                    name: "runtime, with the libraries it links".to_owned(),
+                    kind: PartKind::Runtime,
+                    bytes: footprint.size,
+                },
+            ],
             notes: footprint.remarks.clone(),
             ..Prepared::default()
         };
         self.subjects.insert(job.cell, subject);
         if cancel.is_cancelled() { Err(LaneError::Cancelled) } else { Ok(prepared) }
+    }
+
+    fn time_compile(&mut self, job: &Job, cancel: &Cancel) -> Option<Result<Nanos, LaneError>> {
+        self.profile.compile.as_ref()?;
+        let failed =
+            |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
+        let (profile, runtime) = (Arc::clone(&self.profile), self.runtime.clone());
+        let scratch = self.scratch.path().to_owned();
+        let fresh = match fresh_folder(&scratch) {
+            Ok(fresh) => fresh,
+            Err(error) => return Some(Err(failed(error.to_string()))),
+        };
+        let places = Places { cache: &fresh, scratch: &scratch };
+        let result = match self.runner() {
+            Ok(runner) => subject::make(&profile, &runtime, job, &places, runner, cancel),
+            Err(error) => Err(failed(error.to_string())),
+        };
+        let _ = std::fs::remove_dir_all(&fresh);
+        Some(
+            result
+                .and_then(|subject| subject.took.ok_or_else(|| failed("not compiled".to_owned()))),
+        )
     }
 
     fn invoke(
