@@ -59,13 +59,12 @@ fn layers(engine: &Engine, image: &Image) -> Vec<Bytes> {
 /// The programs between a request and a function.
 fn programs(info: &EngineInfo, runtime: &str) -> Vec<(&'static str, String)> {
     let mut programs = vec![("engine", "dockerd".to_owned()), ("engine", "containerd".to_owned())];
-    match shim(runtime) {
-        Some(shim) => programs.push(("shim", shim)),
-        None => {
-            programs.push(("shim", "containerd-shim-runc-v2".to_owned()));
-            let path = info.paths.get(runtime).filter(|path| !path.is_empty());
-            programs.push(("runtime", path.map_or(runtime, String::as_str).to_owned()));
-        }
+    if let Some(shim) = shim(runtime) {
+        programs.push(("shim", shim));
+    } else {
+        programs.push(("shim", "containerd-shim-runc-v2".to_owned()));
+        let path = info.paths.get(runtime).filter(|path| !path.is_empty());
+        programs.push(("runtime", path.map_or(runtime, String::as_str).to_owned()));
     }
     programs
 }
