@@ -62,7 +62,13 @@ struct Common {
     #[arg(long, global = true, value_name = "DIR")]
     pricing: Vec<PathBuf>,
     /// A folder with profiles of runtimes of your own, or one file; may be repeated
-    #[arg(long, global = true, env = "CYCLOMETER_RUNTIMES", value_name = "DIR", value_delimiter = ':')]
+    #[arg(
+        long,
+        global = true,
+        env = "CYCLOMETER_RUNTIMES",
+        value_name = "DIR",
+        value_delimiter = ':'
+    )]
     runtimes: Vec<PathBuf>,
     /// How tables are printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]

@@ -97,14 +97,30 @@ fn variants_take_the_rest_from_their_runtime() {
 fn mistakes_in_one_line_are_placed_and_told() {
     for (from, to, expected) in [
         ("title", "titel", "some.toml:2:1: unknown field `titel`: did you mean `title`?"),
-        ("\"module\"", "\"modul\"", "some.toml:3:9: unknown variant `modul`: did you mean `module`?"),
+        (
+            "\"module\"",
+            "\"modul\"",
+            "some.toml:3:9: unknown variant `modul`: did you mean `module`?",
+        ),
         ("\"none\"", "\"nobody\"", "some.toml:5:10: unknown variant `nobody`"),
-        ("{module}", "{modul}", "some.toml:13:16: unknown placeholder `{modul}`; did you mean `module`?"),
+        (
+            "{module}",
+            "{modul}",
+            "some.toml:13:16: unknown placeholder `{modul}`; did you mean `module`?",
+        ),
         ("{module}", "{file}", "unknown placeholder `{file}`"),
         ("{module}", "{artifact}", "`{artifact}` is what [compile] makes, and there is none"),
         ("{module}", "{script}", "what is to be run is missing: `{module}` or `{artifact}`"),
-        ("\"{module}\"", "\"{module}\", \"{script}\"", "`{script}` is the file that `script` names"),
-        ("\"{module}\"", "\"{module}\", \"{config}\"", "`{config}` is the file that `config` holds"),
+        (
+            "\"{module}\"",
+            "\"{module}\", \"{script}\"",
+            "`{script}` is the file that `script` names",
+        ),
+        (
+            "\"{module}\"",
+            "\"{module}\", \"{config}\"",
+            "`{config}` is the file that `config` holds",
+        ),
         (", \"{args...}\"", "", "the function's arguments are missing: `{args...}`"),
         ("{args...}\"", "{args...}\", \"{args...}\"", "`{args...}` is there twice"),
         ("\"{args...}\"", "\"--args={args...}\"", "an argument of its own"),
@@ -118,14 +134,26 @@ fn mistakes_in_one_line_are_placed_and_told() {
         ("after", "least = \"x\"\nafter", "a version starts with a digit"),
         ("[program]", "script = \"../secret\"\n[program]", "the name of a file beside the profile"),
         ("[program]", "script = \".hidden\"\n[program]", "the name of a file beside the profile"),
-        ("[program]", "script = \"none.mjs\"\n[program]", "cannot read `none.mjs` beside the profile"),
+        (
+            "[program]",
+            "script = \"none.mjs\"\n[program]",
+            "cannot read `none.mjs` beside the profile",
+        ),
         ("[cold]", "[footprint]\nfiles = [\"a\"]\n[cold]", "an absolute path is needed"),
         ("[cold]", "[environment]\n\"A=B\" = \"x\"\n[cold]", "a variable's name is letters"),
         ("[cold]", "[trap]\nstatus = 0\n[cold]", "an exit status is from 1 to 255"),
         ("[cold]", "[trap]\n[cold]", "say by which `status` or which text"),
-        ("[cold]", "[compile]\nargs = [\"{module}\", \"{artifact}\"]\n[cold]", "no command line uses `{artifact}`"),
+        (
+            "[cold]",
+            "[compile]\nargs = [\"{module}\", \"{artifact}\"]\n[cold]",
+            "no command line uses `{artifact}`",
+        ),
         ("[cold]", "[variant.\"A b\"]\n[cold]", "cannot be a lane's name"),
-        ("[cold]", "[[need]]\nname = \"module\"\nwhat = \"x\"\ninstall = \"x\"\n[cold]", "not one that there is"),
+        (
+            "[cold]",
+            "[[need]]\nname = \"module\"\nwhat = \"x\"\ninstall = \"x\"\n[cold]",
+            "not one that there is",
+        ),
     ] {
         assert!(LEAST.contains(from), "{from:?} is not in the profile");
         let message = refused(&LEAST.replacen(from, to, 1));
@@ -148,10 +176,7 @@ fn what_takes_what_has_its_own_placeholders() {
     let needs = "[[need]]\nname = \"kernel\"\nwhat = \"a kernel\"\ninstall = \"x\"\n[cold]";
     let needs = machine.replace("[cold]", needs).replace("\"run\"", "\"{kernel}\"");
     let profiles = parse(&needs).expect("valid");
-    assert_eq!(
-        profiles[0].need_variable(&profiles[0].needs[0]),
-        "CYCLOMETER_RUNTIME_SOME_KERNEL"
-    );
+    assert_eq!(profiles[0].need_variable(&profiles[0].needs[0]), "CYCLOMETER_RUNTIME_SOME_KERNEL");
 }
 
 #[test]
@@ -206,6 +231,61 @@ fn garbage_is_refused_and_never_more_than_that() {
     }
     let long = LEAST.replace("install it", &"y".repeat(5000));
     assert!(refused(&long).contains("longer than 4096 bytes"));
-    let many: String = (0..20).map(|n| format!("[variant.v{n}]\n")).collect();
-    assert!(refused(&format!("{LEAST}\n{many}")).contains("more than 16 variants"));
+    let many: Vec<String> = (0..20).map(|n| format!("[variant.v{n}]\n")).collect();
+    assert!(refused(&format!("{LEAST}\n{}", many.concat())).contains("more than 16 variants"));
+}
+
+#[test]
+fn every_example_of_the_documentation_is_a_profile() {
+    let text = include_str!("../../docs/runtimes.md");
+    let examples: Vec<&str> =
+        text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 2);
+    for example in examples {
+        if let Err(message) = parse(example) {
+            panic!("{message}\n{example}");
+        }
+    }
+    // Every key that there is, is told of.
+    for key in [
+        "title",
+        "homepage",
+        "note",
+        "takes",
+        "install",
+        "memory",
+        "names",
+        "version",
+        "after",
+        "least",
+        "environment",
+        "script",
+        "config",
+        "sees",
+        "outside",
+        "footprint",
+        "need",
+        "what",
+        "path",
+        "compile",
+        "args",
+        "extension",
+        "timeout",
+        "cold",
+        "warm",
+        "cleanup",
+        "trap",
+        "status",
+        "stderr",
+        "known_failure",
+        "workload",
+        "contains",
+        "reason",
+        "variant",
+    ] {
+        assert!(text.contains(key), "{key} is not documented");
+    }
+    for profile in ProfileCatalog::builtin().iter() {
+        assert!(text.contains(&format!("`{}`", profile.base())), "{} is not listed", profile.name);
+    }
 }

@@ -28,9 +28,8 @@ pub(super) fn write(folder: &Path, job: &Job, program: &[u8]) -> io::Result<()> 
 /// No network, no capabilities, no new privileges, a root that cannot be
 /// written, few processes, and the memory that is billed.
 fn config(job: &Job, user: u32, group: u32) -> Value {
-    let args: Vec<&str> = std::iter::once("/function")
-        .chain(job.preset.args.iter().map(String::as_str))
-        .collect();
+    let args: Vec<&str> =
+        std::iter::once("/function").chain(job.preset.args.iter().map(String::as_str)).collect();
     let mut namespaces: Vec<Value> =
         ["pid", "ipc", "uts", "mount", "network"].map(|kind| json!({ "type": kind })).to_vec();
     let mut linux = json!({

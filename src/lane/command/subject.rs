@@ -3,16 +3,16 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::super::launcher::{Program, Spawn, Stdio3};
+use super::super::launcher::Stdio3;
 use super::super::process::{Runner, tail};
 use super::super::{Cancel, Job, LaneError, Unwatched, now};
-use super::detect::{Runtime, environment};
+use super::call::Call;
+use super::detect::Runtime;
 use super::{bundle, ending};
 use crate::profile::{Compile, Profile, Takes};
 use crate::units::{Bytes, Nanos};
@@ -62,8 +62,9 @@ pub(super) fn make(
             subject.values.insert("module", utf8(&path).map_err(failed)?);
             if let Some(compile) = &profile.compile {
                 let compiler = Compiler { profile, runtime, compile, runner };
-                let (artifact, took) =
-                    compiler.artifact(&path, module, places.cache, cancel).map_err(|it| match it {
+                let (artifact, took) = compiler
+                    .artifact(&path, module, places.cache, cancel)
+                    .map_err(|it| match it {
                         Failed::Stopped => LaneError::Cancelled,
                         Failed::Reason(reason) => {
                             failed(ending::with_known(profile, &workload.name, reason))
@@ -75,8 +76,7 @@ pub(super) fn make(
             }
         }
         Takes::Program | Takes::Bundle | Takes::Machine => {
-            let native =
-                workload.native.as_ref().ok_or_else(|| failed("no program".to_owned()))?;
+            let native = workload.native.as_ref().ok_or_else(|| failed("no program".to_owned()))?;
             let program = native.bytes().map_err(text)?;
             subject.size = Bytes(program.len() as u64);
             match profile.takes {
@@ -165,13 +165,14 @@ impl Compiler<'_> {
         cache: &Path,
         cancel: &Cancel,
     ) -> Result<(PathBuf, Option<Nanos>), Failed> {
-        let place = |name: &str| (name == "artifact" || name == "module").then(|| format!("<{name}>"));
+        let place =
+            |name: &str| (name == "artifact" || name == "module").then(|| format!("<{name}>"));
         let value = |name: &str| place(name).or_else(|| self.value(name));
         let args = self.compile.args.expand(&value, &[]).map_err(|name| no_value(&name))?;
         let program = &self.runtime.compiler;
-        let path = self.path(content, program, &args, cache).map_err(|error| {
-            format!("cannot read the compiler {}: {error}", program.display())
-        })?;
+        let path = self
+            .path(content, program, &args, cache)
+            .map_err(|error| format!("cannot read the compiler {}: {error}", program.display()))?;
         if path.exists() {
             return Ok((path, None));
         }
@@ -198,7 +199,8 @@ impl Compiler<'_> {
         use std::os::unix::fs::MetadataExt;
         let data = fs::metadata(program)?;
         let mut key = Sha256::new();
-        for part in [&self.runtime.version, &program.display().to_string()].into_iter().chain(args) {
+        for part in [&self.runtime.version, &program.display().to_string()].into_iter().chain(args)
+        {
             key.update(part.as_bytes());
             key.update([0]);
         }
@@ -232,25 +234,12 @@ impl Compiler<'_> {
         let args = self.compile.args.expand(&value, &[]).map_err(|name| no_value(&name))?;
         let program = self.runtime.compiler.display().to_string();
         let mut files = Stdio3::open(&Input::default()).map_err(|error| error.to_string())?;
-        let environment = environment(self.profile);
-        let line: Vec<&str> =
-            std::iter::once(&*program).chain(args.iter().map(String::as_str)).collect();
-        let spawn = Spawn {
-            program: Program::Path(&self.runtime.compiler),
-            args: &line,
-            env: &environment.iter().map(String::as_str).collect::<Vec<_>>(),
-            stdin: files.stdin.as_fd(),
-            stdout: files.stdout.as_fd(),
-            stderr: files.stderr.as_fd(),
-            extra: None,
-            timeout: Some(self.compile.timeout),
+        let call = Call {
             data_limit: Some(COMPILE_MEMORY),
-            file_limit: None,
-            cpu: None,
+            ..Call::new(self.profile, &self.runtime.compiler, &args, &files, self.compile.timeout)
         };
-        let run = self
-            .runner
-            .run(&spawn, &mut Unwatched, cancel)
+        let run = call
+            .with(|spawn| self.runner.run(spawn, &mut Unwatched, cancel))
             .map_err(|error| format!("the compile step cannot start: {error}"))?;
         if cancel.is_cancelled() {
             return Err(Failed::Stopped);

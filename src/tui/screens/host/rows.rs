@@ -29,14 +29,8 @@ pub enum Section {
 
 impl Section {
     /// All of them, in order.
-    pub const ALL: [Self; 6] = [
-        Self::Machine,
-        Self::Meters,
-        Self::Lanes,
-        Self::Sampler,
-        Self::Storage,
-        Self::Runtimes,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Machine, Self::Meters, Self::Lanes, Self::Sampler, Self::Storage, Self::Runtimes];
 
     /// Its heading.
     #[must_use]
