@@ -79,7 +79,8 @@ fn runtimes(root: &Path, out: &Path) -> String {
     let native = out.join("native-contract");
     compile(flags::COMMON, &root.join("runtimes/contract/contract.c"), &native);
     let mut table = String::from("static SHIPPED_RUNTIMES: &[(&str, &[u8])] = &[\n");
-    for file in files(&root.join("runtimes")) {
+    let wanted = |file: &PathBuf| file.extension().is_some_and(|it| it == "toml" || it == "mjs");
+    for file in files(&root.join("runtimes")).into_iter().filter(wanted) {
         let base = file.file_name().expect("a file").to_string_lossy().into_owned();
         let included = included("include_bytes", root, &file);
         writeln!(table, "({base:?}, {included}),").expect("memory");

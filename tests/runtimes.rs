@@ -42,6 +42,10 @@ fn installed(place: &Place) -> Vec<String> {
     here.map(|row| text(row, "lane").to_owned()).filter(|it| profiles.get(it).is_some()).collect()
 }
 
+/// Lanes that run every workload.
+const WHOLE: [&str; 7] =
+    ["node", "deno", "bun", "wasmi", "wasmtime-cli", "wasmtime-cli:jit", "wasmtime-cli:winch"];
+
 /// Whether a lane is left to whoever has a machine for it.
 fn needs_a_machine(lane: &str) -> bool {
     // KVM inside of a virtual machine hangs as often as not.
@@ -54,17 +58,15 @@ fn every_profile_is_listed_with_its_version_or_with_what_to_do() {
     let listed = rows(&place.ok(&["lanes", "--format", "json"]));
     for profile in ProfileCatalog::builtin().iter() {
         let row = listed.iter().find(|row| text(row, "lane") == profile.name).expect("listed");
-        match text(row, "state") {
-            "available" => {
-                let version = text(row, "version");
-                assert!(version.contains(|c: char| c.is_ascii_digit()), "{row}");
-                assert!(text(row, "note").contains("memory"), "who limits memory? {row}");
-            }
-            _ => {
-                let told = text(row, "note").contains(&profile.install)
-                    || profile.needs.iter().any(|need| text(row, "note").contains(&need.install));
-                assert!(told, "{row}");
-            }
+        let note = text(row, "note");
+        if text(row, "state") == "available" {
+            let version = text(row, "version");
+            assert!(version.contains(|c: char| c.is_ascii_digit()), "{row}");
+            assert!(note.contains("memory"), "who limits memory? {row}");
+        } else {
+            let mut remedies = profile.needs.iter().map(|need| &need.install);
+            let told = note.contains(&profile.install) || remedies.any(|it| note.contains(it));
+            assert!(told, "{row}");
         }
     }
 }
@@ -72,7 +74,6 @@ fn every_profile_is_listed_with_its_version_or_with_what_to_do() {
 #[test]
 fn all_workloads_give_the_expected_outputs_in_every_runtime_that_is_here() {
     let place = Place::new();
-    let required = required();
     let lanes: Vec<String> =
         installed(&place).into_iter().filter(|lane| !needs_a_machine(lane)).collect();
     if lanes.is_empty() {
@@ -80,7 +81,7 @@ fn all_workloads_give_the_expected_outputs_in_every_runtime_that_is_here() {
     }
     let run = place.run(&["workloads", "check", "--lane", &lanes.join(","), "--format", "json"]);
     let checked = rows(&run);
-    assert_eq!(checked.len(), 8 * lanes.len(), "{}", run.stderr);
+    assert!(checked.len() >= 8 * lanes.len(), "{}", run.stderr);
     for row in checked {
         let (lane, reason) = (text(&row, "lane"), text(&row, "reason"));
         if text(&row, "status") == "ok" {
@@ -89,7 +90,7 @@ fn all_workloads_give_the_expected_outputs_in_every_runtime_that_is_here() {
         }
         // What a runtime cannot is in its profile; those that are required can all.
         assert!(reason.contains("(known: "), "{row}");
-        assert!(!required.contains(lane), "{row}");
+        assert!(!WHOLE.contains(&lane), "{row}");
     }
 }
 
@@ -153,6 +154,68 @@ fn what_runs_outside_of_the_process_tree_is_missing_and_not_wrong() {
         assert!(missing.iter().any(|it| it == meter), "{meter} is not in {missing:?}");
     }
     assert_eq!(column(&connection, "SELECT memory_peak_bytes FROM v_invocation"), ["NULL"]);
+}
+
+#[test]
+fn a_warm_worker_outlives_traps_and_is_replaced_when_it_hangs() {
+    let place = Place::new();
+    if !installed(&place).iter().any(|lane| lane == "node") {
+        return skip("node is not installed");
+    }
+    let module = include_bytes!("../runtimes/contract/contract.wasm");
+    for (name, arg, limit) in
+        [("traps", "trap", "30s"), ("spins", "spin", "400ms"), ("ends", "exit", "30s")]
+    {
+        let manifest = format!(
+            "title = \"t\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\nargs = [\"{arg}\", \"5\"]\n\
+             limits = {{ timeout = \"{limit}\" }}\n"
+        );
+        place.write(&format!("w/{name}/workload.toml"), manifest);
+        place.write(&format!("w/{name}/m.wasm"), module);
+    }
+    let workloads = place.path().join("w");
+    let workloads = workloads.to_str().expect("UTF-8");
+    let run = place.run(&[
+        "record",
+        "--workloads",
+        workloads,
+        "--workload",
+        "traps,spins,ends,nbody",
+        "--lane",
+        "node",
+        "--start",
+        "warm",
+        "--runs",
+        "2",
+        "--warmup",
+        "0",
+    ]);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    let connection = place.open();
+    let ends = "SELECT workload || ' ' || status || ' ' || COALESCE(exit_code, '-') || ' ' || COALESCE(reason, '')
+                FROM v_invocation ORDER BY workload, sequence";
+    let ends = column(&connection, ends);
+    let trap = "traps failed - trap: unreachable";
+    assert_eq!(
+        ends,
+        [
+            "ends failed 5 exit code 5",
+            "ends failed 5 exit code 5",
+            "nbody ok 0 ",
+            "nbody ok 0 ",
+            "spins timeout - no end within its limit of 400 ms",
+            "spins timeout - no end within its limit of 400 ms",
+            trap,
+            trap,
+        ]
+    );
+    // A second of work is in the counters, and not the worker's own start again.
+    let cpu = numbers(&connection, "SELECT cpu_ns FROM v_invocation WHERE workload = 'nbody'");
+    let run = numbers(&connection, "SELECT run_ns FROM v_invocation WHERE workload = 'nbody'");
+    assert!(
+        cpu.iter().zip(&run).all(|(cpu, run)| cpu * 2 > *run / 4 && *run > 1_000_000),
+        "{cpu:?} {run:?}"
+    );
 }
 
 /// A folder on `PATH` with the runtime of `tests/data/profiles` and a real one
@@ -356,6 +419,7 @@ fn versions_are_found_in_what_each_program_says() {
         ("deno", "deno 2.9.8 (stable, release, x86_64-unknown-linux-gnu)\nv8 14.9.1", "2.9.8"),
         ("bun", "1.4.5", "1.4.5"),
         ("podman", "podman version 4.3.1", "4.3.1"),
+        ("runc", "runc version 1.1.5+ds1\ncommit: 1.1.5", "1.1.5+ds1"),
         ("crun", "crun version 1.8.1\ncommit: f8a096be0", "1.8.1"),
         ("youki", "youki 0.5.3", "0.5.3"),
         ("runsc", "runsc version release-20260101.0\nspec: 1.1.0-rc.1", "20260101.0"),

@@ -123,14 +123,14 @@ impl Resolver<'_> {
         };
         if let Some(config) = &file.config {
             let text = Spanned::new(config.span(), vec![config.clone()]);
-            profile.config = Some(self.line(&profile, &text, &[])?);
+            profile.config = Some(Self::line(&profile, &text, &[])?);
         }
         if let Some(cleanup) = &file.cleanup {
-            profile.cleanup = Some(self.line(&profile, &cleanup.args, &[])?);
+            profile.cleanup = Some(Self::line(&profile, &cleanup.args, &[])?);
         }
         self.commands(
             &mut profile,
-            Commands {
+            &Commands {
                 cold: &file.cold,
                 warm: file.warm.as_ref(),
                 compile: file.compile.as_ref(),
@@ -161,7 +161,7 @@ impl Resolver<'_> {
         };
         self.commands(
             &mut profile,
-            Commands {
+            &Commands {
                 cold: file.cold.as_ref().unwrap_or(&self.file.cold),
                 warm,
                 compile: file.compile.as_ref().or(self.file.compile.as_ref()),
@@ -172,10 +172,10 @@ impl Resolver<'_> {
     }
 
     /// Enters the command lines, which must fit each other.
-    fn commands(&self, profile: &mut Profile, given: Commands<'_>) -> Resolved<()> {
-        let cold = self.line(profile, &given.cold.args, &[ARGS])?;
+    fn commands(&self, profile: &mut Profile, given: &Commands<'_>) -> Resolved<()> {
+        let cold = Self::line(profile, &given.cold.args, &[ARGS])?;
         self.check_cold(profile, &given.cold.args, &cold)?;
-        let warm = given.warm.map(|warm| self.line(profile, &warm.args, &[ARGS])).transpose()?;
+        let warm = given.warm.map(|warm| Self::line(profile, &warm.args, &[ARGS])).transpose()?;
         let limits = ["memory_bytes", "memory_mib", "memory_pages"];
         let by_option = limits.iter().any(|name| cold.uses(name));
         if profile.memory == MemoryLimit::Option && !by_option {
@@ -186,7 +186,7 @@ impl Resolver<'_> {
         let compiled = cold.uses("artifact") || warm.as_ref().is_some_and(|it| it.uses("artifact"));
         profile.compile = match (compiled, given.compile) {
             (false, _) => None,
-            (true, Some(compile)) => Some(self.compile(profile, compile)?),
+            (true, Some(compile)) => Some(Self::compile(profile, compile)?),
             (true, None) => {
                 let message = "`{artifact}` is what [compile] makes, and there is none";
                 return Err(Problem::new(given.cold.args.span(), message));
@@ -218,7 +218,7 @@ impl Resolver<'_> {
         };
         let config = profile.config.as_ref().filter(|_| cold.uses("config"));
         let used = |name: &&str| cold.uses(name) || config.is_some_and(|it| it.uses(name));
-        if !subjects.iter().any(|name| used(name)) {
+        if !subjects.iter().any(used) {
             let names: Vec<String> = subjects.iter().map(|name| format!("`{{{name}}}`")).collect();
             return wrong(&format!("what is to be run is missing: {}", names.join(" or ")));
         }
@@ -231,7 +231,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn line(&self, profile: &Profile, given: &Texts, more: &[&str]) -> Resolved<CommandLine> {
+    fn line(profile: &Profile, given: &Texts, more: &[&str]) -> Resolved<CommandLine> {
         let mut allowed = COMMON.to_vec();
         allowed.extend(profile.takes.placeholders());
         allowed.extend(profile.needs.iter().map(|need| &*need.name));
@@ -242,12 +242,12 @@ impl Resolver<'_> {
         CommandLine::parse(given, &allowed)
     }
 
-    fn compile(&self, profile: &Profile, file: &CompileFile) -> Resolved<Compile> {
+    fn compile(profile: &Profile, file: &CompileFile) -> Resolved<Compile> {
         if profile.takes != Takes::Module {
             let message = "only a runtime that takes a `module` compiles ahead of time";
             return Err(Problem::new(file.args.span(), message));
         }
-        let args = self.line(profile, &file.args, &[])?;
+        let args = Self::line(profile, &file.args, &[])?;
         for name in ["module", "artifact"] {
             if !args.uses(name) {
                 let message = format!("`{{{name}}}` is missing: what is compiled, to what");

@@ -231,6 +231,61 @@ fn garbage_is_refused_and_never_more_than_that() {
     }
     let long = LEAST.replace("install it", &"y".repeat(5000));
     assert!(refused(&long).contains("longer than 4096 bytes"));
-    let many: String = (0..20).map(|n| format!("[variant.v{n}]\n")).collect();
-    assert!(refused(&format!("{LEAST}\n{many}")).contains("more than 16 variants"));
+    let many: Vec<String> = (0..20).map(|n| format!("[variant.v{n}]\n")).collect();
+    assert!(refused(&format!("{LEAST}\n{}", many.concat())).contains("more than 16 variants"));
+}
+
+#[test]
+fn every_example_of_the_documentation_is_a_profile() {
+    let text = include_str!("../../docs/runtimes.md");
+    let examples: Vec<&str> =
+        text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 2);
+    for example in examples {
+        if let Err(message) = parse(example) {
+            panic!("{message}\n{example}");
+        }
+    }
+    // Every key that there is, is told of.
+    for key in [
+        "title",
+        "homepage",
+        "note",
+        "takes",
+        "install",
+        "memory",
+        "names",
+        "version",
+        "after",
+        "least",
+        "environment",
+        "script",
+        "config",
+        "sees",
+        "outside",
+        "footprint",
+        "need",
+        "what",
+        "path",
+        "compile",
+        "args",
+        "extension",
+        "timeout",
+        "cold",
+        "warm",
+        "cleanup",
+        "trap",
+        "status",
+        "stderr",
+        "known_failure",
+        "workload",
+        "contains",
+        "reason",
+        "variant",
+    ] {
+        assert!(text.contains(key), "{key} is not documented");
+    }
+    for profile in ProfileCatalog::builtin().iter() {
+        assert!(text.contains(&format!("`{}`", profile.base())), "{} is not listed", profile.name);
+    }
 }

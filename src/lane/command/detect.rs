@@ -1,12 +1,12 @@
 //! Whether a profile's runtime is here: its program, version and needs.
 
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::super::launcher::{Program, Spawn, Stdio3};
+use super::super::launcher::Stdio3;
 use super::super::process::{Runner, one_line, tail};
 use super::super::{Cancel, Unwatched};
+use super::call::Call;
 use crate::profile::Profile;
 use crate::units::{Bytes, Nanos};
 use crate::workload::Input;
@@ -145,25 +145,12 @@ fn run_captured(
 ) -> Result<String, String> {
     use std::io::{Read, Seek};
     let mut files = Stdio3::open(&Input::default()).map_err(|error| error.to_string())?;
-    let environment = environment(profile);
-    let name = program.display().to_string();
-    let args: Vec<&str> = std::iter::once(&*name).chain(args.iter().map(String::as_str)).collect();
-    let spawn = Spawn {
-        program: Program::Path(program),
-        args: &args,
-        env: &environment.iter().map(String::as_str).collect::<Vec<_>>(),
-        stdin: files.stdin.as_fd(),
-        stdout: files.stdout.as_fd(),
-        stderr: files.stderr.as_fd(),
-        extra: None,
-        timeout: Some(VERSION_TIMEOUT),
-        data_limit: None,
+    let call = Call {
         file_limit: Some(VERSION_OUTPUT),
-        cpu: None,
+        ..Call::new(profile, program, args, &files, VERSION_TIMEOUT)
     };
-    let run = runner
-        .run(&spawn, &mut Unwatched, &Cancel::default())
-        .map_err(|error| error.to_string())?;
+    let run = call.with(|spawn| runner.run(spawn, &mut Unwatched, &Cancel::default()));
+    let run = run.map_err(|error| error.to_string())?;
     if run.ended.status != 0 {
         let said = tail(&mut files.stderr);
         return Err(format!("{}; {said}", super::ending::how(&run.ended)));
@@ -174,11 +161,6 @@ fn run_captured(
         said.push(b'\n');
     }
     Ok(String::from_utf8_lossy(&said).into_owned())
-}
-
-/// The profile's environment as the launcher takes it.
-pub(super) fn environment(profile: &Profile) -> Vec<String> {
-    profile.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// The version behind `after`: it starts with a digit and ends at a space.

@@ -64,7 +64,7 @@ fn entry(
     }
     archive.write_all(name.as_bytes())?;
     // The header has 110 bytes; name and content end at multiples of four.
-    archive.write_all(&[0; 4][..padding(110 + name.len() + 1) + 1])?;
+    archive.write_all(&[0; 4][..=padding(110 + name.len() + 1)])?;
     archive.write_all(content)?;
     archive.write_all(&[0; 4][..padding(content.len())])
 }

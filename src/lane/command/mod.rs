@@ -7,6 +7,7 @@
 //! outside. A warm invocation has the phases that its worker tells.
 
 mod bundle;
+mod call;
 pub mod contract;
 mod detect;
 mod ending;
@@ -14,18 +15,20 @@ mod footprint;
 mod machine;
 mod scratch;
 mod subject;
+mod warm;
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use self::detect::{Runtime, detect, environment};
+use self::call::Call;
+use self::detect::{Runtime, detect};
 use self::footprint::Footprint;
 use self::scratch::Scratch;
 use self::subject::{Places, Subject};
-use super::launcher::{Ended, LauncherError, Program, Spawn, Stdio3, Why};
+use self::warm::Worker;
+use super::launcher::{Ended, LauncherError, Stdio3, Why};
 use super::process::{Run, Runner, digest, tail};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
@@ -53,6 +56,7 @@ pub struct CommandLane {
     provenances: Arc<Provenances>,
     /// By the number of the plan's cell.
     subjects: HashMap<usize, Subject>,
+    workers: HashMap<usize, Worker>,
     footprint: Option<Footprint>,
 }
 
@@ -90,6 +94,7 @@ impl CommandLane {
             runner: Some(runner),
             provenances,
             subjects: HashMap::new(),
+            workers: HashMap::new(),
             footprint: None,
         })
     }
@@ -127,27 +132,18 @@ impl CommandLane {
             .expand(&value, &job.preset.args)
             .map_err(|name| format!("no value for {{{name}}}"))?;
         let program = self.runtime.program.clone();
-        let name = program.display().to_string();
-        let environment = environment(&self.profile);
-        let args: Vec<&str> =
-            std::iter::once(&*name).chain(args.iter().map(String::as_str)).collect();
         let by_kernel = self.profile.memory == MemoryLimit::Process;
         // A sandbox keeps its function's memory in files that may be large.
         let sandboxed = matches!(self.profile.takes, Takes::Bundle | Takes::Machine);
-        let spawn = Spawn {
-            program: Program::Path(&program),
-            args: &args,
-            env: &environment.iter().map(String::as_str).collect::<Vec<_>>(),
-            stdin: files.stdin.as_fd(),
-            stdout: files.stdout.as_fd(),
-            stderr: files.stderr.as_fd(),
-            extra: None,
-            timeout: Some(job.limits.timeout),
+        let profile = Arc::clone(&self.profile);
+        let call = Call {
             data_limit: by_kernel.then_some(job.limits.memory),
             file_limit: (!sandboxed).then_some(job.limits.output),
             cpu: job.cpu,
+            ..Call::new(&profile, &program, &args, &files, job.limits.timeout)
         };
-        let run = self.runner().and_then(|runner| runner.run(&spawn, watch, cancel));
+        let run =
+            self.runner().and_then(|runner| call.with(|spawn| runner.run(spawn, watch, cancel)));
         let run = run.map_err(|error| {
             if matches!(error, LauncherError::Process { .. }) {
                 self.runner = None;
@@ -158,6 +154,29 @@ impl CommandLane {
             self.clean_up(&values);
         }
         Ok((run, files))
+    }
+
+    /// One invocation in the cell's worker, which is started if need be.
+    fn warm(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
+        let requested = now();
+        let mut worker = match self.workers.remove(&job.cell).map_or_else(|| self.worker(job), Ok) {
+            Ok(worker) => worker,
+            Err(reason) => return Outcome::unstarted(job, requested, reason),
+        };
+        let (outcome, good) = worker.invoke(&self.profile, job, watch, cancel);
+        if good {
+            self.workers.insert(job.cell, worker);
+        }
+        outcome
+    }
+
+    fn worker(&self, job: &Job) -> Result<Worker, String> {
+        let line = self.profile.warm.as_ref().ok_or("this runtime has no warm start")?;
+        let values = self.values(job, &next_id())?;
+        let args = line
+            .expand(&|name| values.get(name).cloned(), &job.preset.args)
+            .map_err(|name| format!("no value for {{{name}}}"))?;
+        Worker::start(&self.profile, &self.runtime, job, &args)
     }
 
     /// What the placeholders stand for in one invocation.
@@ -197,27 +216,15 @@ impl CommandLane {
         let Some(line) = &self.profile.cleanup else { return };
         let Ok(args) = line.expand(&|name| values.get(name).cloned(), &[]) else { return };
         let program = self.runtime.program.clone();
-        let name = program.display().to_string();
-        let environment = environment(&self.profile);
-        let args: Vec<&str> =
-            std::iter::once(&*name).chain(args.iter().map(String::as_str)).collect();
         let Ok(files) = Stdio3::open(&Input::default()) else { return };
-        let spawn = Spawn {
-            program: Program::Path(&program),
-            args: &args,
-            env: &environment.iter().map(String::as_str).collect::<Vec<_>>(),
-            stdin: files.stdin.as_fd(),
-            stdout: files.stdout.as_fd(),
-            stderr: files.stderr.as_fd(),
-            extra: None,
-            timeout: Some(CLEANUP_TIMEOUT),
-            data_limit: None,
+        let profile = Arc::clone(&self.profile);
+        let call = Call {
             file_limit: Some(Bytes(1 << 20)),
-            cpu: None,
+            ..Call::new(&profile, &program, &args, &files, CLEANUP_TIMEOUT)
         };
         // The state is in the lane's folder, which goes with the lane.
         if let Ok(runner) = self.runner() {
-            let _ = runner.run(&spawn, &mut Unwatched, &Cancel::default());
+            let _ = call.with(|spawn| runner.run(spawn, &mut Unwatched, &Cancel::default()));
         }
     }
 
@@ -441,16 +448,18 @@ impl Lane for CommandLane {
             if cancel.is_cancelled() {
                 return;
             }
-            emit(if self.profile.outside.is_some() {
-                // The memory of the process that is watched is not the function's.
-                self.cold(job, &mut Unwatched, cancel)
-            } else {
-                self.cold(job, watch, cancel)
+            // Where the function runs outside, the process' memory is not its own.
+            let mut nobody = Unwatched;
+            let watch = if self.profile.outside.is_some() { &mut nobody } else { &mut *watch };
+            emit(match job.start {
+                StartKind::Cold => self.cold(job, watch, cancel),
+                StartKind::Warm => self.warm(job, watch, cancel),
             });
         }
     }
 
     fn close(&mut self) {
+        self.workers.clear();
         self.runner = None;
     }
 }

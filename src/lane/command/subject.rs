@@ -3,16 +3,16 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::super::launcher::{Program, Spawn, Stdio3};
+use super::super::launcher::Stdio3;
 use super::super::process::{Runner, tail};
 use super::super::{Cancel, Job, LaneError, Unwatched, now};
-use super::detect::{Runtime, environment};
+use super::call::Call;
+use super::detect::Runtime;
 use super::{bundle, ending};
 use crate::profile::{Compile, Profile, Takes};
 use crate::units::{Bytes, Nanos};
@@ -234,25 +234,12 @@ impl Compiler<'_> {
         let args = self.compile.args.expand(&value, &[]).map_err(|name| no_value(&name))?;
         let program = self.runtime.compiler.display().to_string();
         let mut files = Stdio3::open(&Input::default()).map_err(|error| error.to_string())?;
-        let environment = environment(self.profile);
-        let line: Vec<&str> =
-            std::iter::once(&*program).chain(args.iter().map(String::as_str)).collect();
-        let spawn = Spawn {
-            program: Program::Path(&self.runtime.compiler),
-            args: &line,
-            env: &environment.iter().map(String::as_str).collect::<Vec<_>>(),
-            stdin: files.stdin.as_fd(),
-            stdout: files.stdout.as_fd(),
-            stderr: files.stderr.as_fd(),
-            extra: None,
-            timeout: Some(self.compile.timeout),
+        let call = Call {
             data_limit: Some(COMPILE_MEMORY),
-            file_limit: None,
-            cpu: None,
+            ..Call::new(self.profile, &self.runtime.compiler, &args, &files, self.compile.timeout)
         };
-        let run = self
-            .runner
-            .run(&spawn, &mut Unwatched, cancel)
+        let run = call
+            .with(|spawn| self.runner.run(spawn, &mut Unwatched, cancel))
             .map_err(|error| format!("the compile step cannot start: {error}"))?;
         if cancel.is_cancelled() {
             return Err(Failed::Stopped);
