@@ -17,7 +17,7 @@ use std::time::Instant;
 use cyclometer::lane::{LaneSpec, Status, docker};
 use cyclometer::meter::Meter;
 use cyclometer::meter::procfs::ProcessIdentity;
-use cyclometer::record::{Event, Plan, PlanRequest};
+use cyclometer::record::{Event, Plan, PlanRequest, Starts};
 use cyclometer::units::Bytes;
 use cyclometer::workload::{Limits, Native, Preset, Workload};
 
@@ -74,11 +74,8 @@ fn plan(lanes: &[cyclometer::record::OpenLane], program: &Path) -> Plan {
         presets: BTreeMap::from([("bench".to_owned(), preset)]),
         folder: None,
     };
-    let request = PlanRequest {
-        runs: RUNS,
-        warmup: 2,
-        ..PlanRequest::of(vec![Arc::new(workload)], "bench")
-    };
+    let request =
+        PlanRequest { runs: RUNS, warmup: 2, ..PlanRequest::of(vec![Arc::new(workload)], "bench") };
     Plan::new(&request, lanes).expect("a plan")
 }
 
@@ -162,7 +159,7 @@ fn starts(owner: &ProcessIdentity) {
     let names: Vec<&str> =
         names.iter().map(String::as_str).filter(|name| name.parse::<LaneSpec>().is_ok()).collect();
     let mut lanes = common::lanes(owner, &names);
-    let plan = common::plan(&lanes, "nop", "quick"::Both, RUNS);
+    let plan = common::plan(&lanes, "nop", "quick", Starts::Both, RUNS);
     let mut events: Vec<Event> = Vec::new();
     common::record(&mut lanes, &plan, None, &mut events);
     let mut phases: HashMap<usize, [Vec<f64>; 4]> = HashMap::new();
