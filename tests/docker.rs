@@ -30,7 +30,7 @@ fn dead_owners() -> Option<Vec<String>> {
     Some(owners.lines().filter(dead).map(str::to_owned).collect())
 }
 
-/// Control groups of owners that are dead.
+/// Control groups, and folders of files in memory, of owners that are dead.
 fn dead_groups() -> Vec<String> {
     let mut found = Vec::new();
     let roots = [
@@ -38,10 +38,14 @@ fn dead_groups() -> Vec<String> {
         "/sys/fs/cgroup/unified",
         "/sys/fs/cgroup/memory",
         "/sys/fs/cgroup/cpuacct",
+        "/dev/shm",
     ];
     for entry in roots.iter().filter_map(|root| std::fs::read_dir(root).ok()).flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.strip_prefix("cyclometer-").and_then(|rest| rest.split('-').next());
+        let rest = name.strip_prefix("cyclometer-");
+        // Process, start, boot and tag; others have groups of such a name, too.
+        let owner = rest.filter(|rest| rest.split('-').count() == 4);
+        let owner = owner.and_then(|rest| rest.split('-').next());
         if let Some(pid) = owner
             && !std::path::Path::new("/proc").join(pid).exists()
         {

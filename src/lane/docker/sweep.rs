@@ -9,6 +9,7 @@ use bollard::query_parameters::ListContainersOptionsBuilder;
 use super::container::remove;
 use super::engine::{Engine, EngineError, REQUEST};
 use super::spec::{HOST_LABEL, OWNER_LABEL};
+use super::stdio;
 use crate::meter::cgroup::Hierarchy;
 use crate::meter::procfs::ProcessIdentity;
 
@@ -26,6 +27,7 @@ pub struct Swept {
 #[must_use]
 pub fn sweep_everything() -> Swept {
     let engine = Engine::connect().ok().map(|(engine, _)| engine);
+    stdio::sweep();
     Swept { containers: engine.and_then(|engine| containers(&engine).ok()), groups: groups() }
 }
 
