@@ -14,8 +14,14 @@ mod flags;
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
-    for path in ["workloads", "pricing", "src/workload/flags.rs", "src/lane/launcher.c", "build.rs"]
-    {
+    for path in [
+        "workloads",
+        "pricing",
+        "src/workload/flags.rs",
+        "src/lane/launcher.c",
+        "src/lane/docker/starter.c",
+        "build.rs",
+    ] {
         println!("cargo::rerun-if-changed={path}");
     }
     println!("cargo::rerun-if-env-changed=CC");
@@ -27,6 +33,7 @@ fn main() {
     println!("cargo::rustc-env=WASMTIME_VERSION={}", wasmtime_version(&root));
     let launcher = root.join("src/lane/launcher.c");
     compile(&["-std=c11", "-Os", "-Wall"], &launcher, &out.join("launcher"));
+    freestanding(&root.join("src/lane/docker/starter.c"), &out.join("starter"));
 
     let mut table = String::from("static EMBEDDED: &[Embedded] = &[\n");
     for folder in folders(&root.join("workloads")) {
@@ -127,6 +134,27 @@ fn compile(options: &[&str], source: &Path, output: &Path) {
         source.display()
     );
     let result = run(&[]).expect("the compiler ran a moment ago");
+    if !result.status.success() {
+        let message = String::from_utf8_lossy(&result.stderr).replace('\n', " ");
+        println!("cargo::error=cannot compile {}: {message}", source.display());
+        std::process::exit(1);
+    }
+}
+
+/// Compiles a program that needs no C library: it runs in any image.
+fn freestanding(source: &Path, output: &Path) {
+    let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let mut command = Command::new(&compiler);
+    command.args(["-std=c11", "-Os", "-Wall", "-static", "-nostdlib", "-ffreestanding"]);
+    command.args(["-fno-stack-protector", "-fno-pie", "-no-pie"]);
+    command.args(["-fno-asynchronous-unwind-tables", "-Wl,--build-id=none", "-s"]);
+    // One page in memory, and a file of 2 kB.
+    command.arg("-Wl,-z,noseparate-code");
+    if env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64") {
+        command.arg("-mno-red-zone");
+    }
+    let result = command.arg(source).arg("-o").arg(output).output();
+    let result = result.expect("the compiler ran a moment ago");
     if !result.status.success() {
         let message = String::from_utf8_lossy(&result.stderr).replace('\n', " ");
         println!("cargo::error=cannot compile {}: {message}", source.display());

@@ -273,7 +273,7 @@ pub fn containers() -> (Vec<Finding>, Vec<LaneSpec>) {
     let runtimes = format!("{}; default {}", info.runtimes.join(" "), or(&info.default_runtime));
     // Short names only: the shims that containerd lists are the same runtimes.
     let short = info.runtimes.into_iter().filter(|name| !name.starts_with("io.containerd."));
-    let lanes = short.map(|name| LaneSpec::Docker { runtime: Some(name) }).collect();
+    let lanes = short.map(|name| LaneSpec::Docker { runtime: Some(name), base: None }).collect();
     (vec![Finding::ok("docker", engine), Finding::ok("docker runtimes", runtimes)], lanes)
 }
 

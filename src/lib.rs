@@ -42,6 +42,7 @@ pub mod cli;
 pub mod doctor;
 pub mod lane;
 pub mod meter;
+pub mod paper;
 pub mod pricing;
 pub mod record;
 pub mod replay;

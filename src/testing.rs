@@ -98,7 +98,8 @@ fn usages() -> [Usage; 3] {
             usage.set(*meter, value);
         }
         let span = Some(Nanos(value));
-        usage.phases = Phases { create: span, start: span, run: span, teardown: span };
+        usage.phases =
+            Phases { create: span, start: span, run: span, teardown: span, ..Phases::default() };
         usage
     };
     let mut run = Usage::new(false);

@@ -60,8 +60,8 @@ fn all_outputs_are_equal_in_all_lanes() {
     let run = place.ok(&["workloads", "check", "--format", "json"]);
     let rows = run.json();
     let rows = rows.as_array().expect("rows");
-    // Eight workloads: native, wasmtime cold and warm, docker.
-    assert_eq!(rows.len(), 32, "{}", run.stdout);
+    // Eight workloads: native, wasmtime and docker cold and warm.
+    assert_eq!(rows.len(), 40, "{}", run.stdout);
     for row in rows {
         assert_eq!(row["status"], "ok", "{row}");
         assert_eq!(row["sha256"], row["expected_sha256"], "{row}");
@@ -74,7 +74,17 @@ fn a_container_is_charged_with_its_runtimes_start() {
         return;
     }
     let place = Place::new();
-    place.ok(&["record", "--workload", "nop", "--lane", "docker", "--runs", "3"]);
+    place.ok(&[
+        "record",
+        "--workload",
+        "nop",
+        "--lane",
+        "docker",
+        "--start",
+        "cold",
+        "--runs",
+        "3",
+    ]);
     let connection = place.open();
     let cpu = numbers(&connection, "SELECT cpu_ns FROM v_invocation");
     assert_eq!(cpu.len(), 3);
@@ -82,6 +92,65 @@ fn a_container_is_charged_with_its_runtimes_start() {
     let phases = "SELECT COUNT(*) FROM v_invocation WHERE create_ns > 0 AND start_ns > 0
                   AND run_ns > 0 AND teardown_ns > 0";
     assert_eq!(numbers(&connection, phases), [3]);
+    // A function that does nothing is not billed for what the engine does.
+    let run = numbers(&connection, "SELECT run_ns FROM v_invocation ORDER BY run_ns");
+    let start = numbers(&connection, "SELECT start_ns FROM v_invocation ORDER BY start_ns");
+    assert!(run[0] < start[0] / 4, "run {run:?}, start {start:?}");
+    let parts = column(&connection, "SELECT name FROM v_footprint ORDER BY position");
+    assert!(parts.iter().any(|part| part == "program layer"), "{parts:?}");
+    assert!(parts.iter().any(|part| part.starts_with("runtime /")), "{parts:?}");
+    let shown = place.ok(&["history", "show"]).stdout;
+    assert!(shown.contains("program layer") && shown.contains("containerd-shim"), "{shown}");
+}
+
+#[test]
+fn gvisor_gives_the_outputs_of_all_workloads() {
+    if !docker() || !has_gvisor() {
+        return;
+    }
+    let place = Place::new();
+    let run =
+        place.ok(&["workloads", "check", "--lane", "docker:runsc", "--format", "json"]).json();
+    let rows = run.as_array().expect("rows");
+    assert_eq!(rows.len(), 16, "eight workloads, cold and warm");
+    for row in rows {
+        assert_eq!((&row["status"], &row["sha256"]), (&"ok".into(), &row["expected_sha256"]));
+    }
+}
+
+fn has_gvisor() -> bool {
+    let info = cyclometer::lane::docker::inspect().expect("it answered a moment ago");
+    let has = info.runtimes.iter().any(|name| name == "runsc");
+    if !has {
+        // An engine may be required; gVisor is not.
+        eprintln!("skipped: the engine has no runtime runsc (gVisor)");
+    }
+    has
+}
+
+#[test]
+fn a_base_image_that_is_not_there_is_one_line() {
+    if !docker() {
+        return;
+    }
+    let place = Place::new();
+    let run = place.run(&[
+        "record",
+        "--workload",
+        "nop",
+        "--lane",
+        "native,docker",
+        "--base-image",
+        "cyclometer-test/none:1",
+        "--runs",
+        "1",
+    ]);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    let lines: Vec<_> = run.stderr.lines().filter(|line| line.contains("never fetched")).collect();
+    assert_eq!(lines.len(), 1, "{}", run.stderr);
+    assert!(lines[0].contains("docker@cyclometer-test/none:1"), "{}", lines[0]);
+    let bad = place.run(&["record", "--base-image", "no image", "--lane", "docker"]);
+    assert_eq!(bad.code, 2, "{}", bad.stderr);
 }
 
 #[test]
@@ -97,6 +166,9 @@ fn kill_9_leaves_no_container_and_no_group_after_the_next_start() {
             "wait",
             "--lane",
             "docker",
+            "--start",
+            // A warm container is there between invocations, too.
+            if round % 2 == 0 { "cold" } else { "warm" },
             "--runs",
             "100",
             "--warmup",
@@ -124,9 +196,8 @@ fn gvisor_runs_the_same_function() {
     if !docker() {
         return;
     }
-    let info = cyclometer::lane::docker::inspect().expect("it answered a moment ago");
-    if !info.runtimes.iter().any(|name| name == "runsc") {
-        return cyclometer::testing::skip("the engine has no runsc (gVisor)");
+    if !has_gvisor() {
+        return;
     }
     let place = Place::new();
     place.ok(&["record", "--workload", "nop,nbody", "--lane", "docker:runsc", "--runs", "2"]);
@@ -140,6 +211,15 @@ fn gvisor_runs_the_same_function() {
 
 #[test]
 fn an_engine_that_dies_fails_its_invocations_and_the_rest_goes_on() {
+    engine_dies("cold");
+}
+
+#[test]
+fn an_engine_that_dies_fails_its_warm_invocations_and_the_rest_goes_on() {
+    engine_dies("warm");
+}
+
+fn engine_dies(start: &str) {
     if !docker() {
         return;
     }
@@ -152,6 +232,8 @@ fn an_engine_that_dies_fails_its_invocations_and_the_rest_goes_on() {
             "wait",
             "--lane",
             "native,docker",
+            "--start",
+            if start == "warm" { "both" } else { start },
             "--runs",
             "6",
             "--warmup",
@@ -163,8 +245,9 @@ fn an_engine_that_dies_fails_its_invocations_and_the_rest_goes_on() {
         .spawn()
         .expect("started");
     let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let done = lines
-        .find(|line| line.as_ref().is_ok_and(|line| line.contains("wait in docker, cold #2: ok")));
+    let done = lines.find(|line| {
+        line.as_ref().is_ok_and(|line| line.contains(&format!("wait in docker, {start} #2: ok")))
+    });
     assert!(done.is_some(), "docker never ran");
     engine.kill();
     let rest: Vec<_> = lines.map_while(Result::ok).collect();
@@ -174,7 +257,10 @@ fn an_engine_that_dies_fails_its_invocations_and_the_rest_goes_on() {
     assert_eq!(numbers(&connection, native), [6]);
     let failed = column(
         &connection,
-        "SELECT reason FROM v_invocation WHERE lane = 'docker' AND status = 'failed'",
+        &format!(
+            "SELECT reason FROM v_invocation
+             WHERE lane = 'docker' AND start = '{start}' AND status = 'failed'"
+        ),
     );
     assert!(!failed.is_empty() && failed.iter().all(|reason| reason != "NULL"), "{failed:?}");
 }

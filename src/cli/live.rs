@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{Common, Failure, Outcome, config_folder, say};
-use crate::lane::LaneSpec;
 use crate::pricing::PriceCatalog;
-use crate::record::{DEMO, Starts, limits};
-use crate::tui::{self, Config, SAMPLING, Surroundings, TuiError, Wanted};
+use crate::record::{Starts, limits};
+use crate::tui::{self, Config, Surroundings, TuiError, Wanted};
 use crate::units::Bytes;
 use crate::workload::Catalog;
 
@@ -99,8 +98,8 @@ fn config(options: &Options, catalog: &Catalog, prices: &PriceCatalog) -> Result
     let usual = config_folder().map(|folder| folder.join("config.toml"));
     let path = options.config.clone().or(usual).unwrap_or_default();
     let around = Surroundings::take();
-    let mut config =
-        Config::read(&path, options.config.is_some(), around, demo()).map_err(Failure::usage)?;
+    let mut config = Config::read(&path, options.config.is_some(), around, Wanted::demo())
+        .map_err(Failure::usage)?;
     apply(options, &mut config.wanted)?;
     config.begin &= !options.idle;
     if !options.model.is_empty() {
@@ -118,24 +117,6 @@ fn config(options: &Options, catalog: &Catalog, prices: &PriceCatalog) -> Result
         workload.preset(&config.wanted.preset).map_err(Failure::usage)?;
     }
     Ok(config)
-}
-
-/// What is recorded when nobody says anything.
-fn demo() -> Wanted {
-    Wanted {
-        workloads: DEMO.map(str::to_owned).to_vec(),
-        lanes: LaneSpec::defaults(),
-        preset: "quick".to_owned(),
-        starts: Starts::Both,
-        runs: 10,
-        warmup: 1,
-        until_stopped: false,
-        race: false,
-        memory: None,
-        timeout: None,
-        sample_interval: Some(SAMPLING),
-        label: None,
-    }
 }
 
 fn apply(options: &Options, wanted: &mut Wanted) -> Result<(), Failure> {
@@ -162,6 +143,7 @@ fn apply(options: &Options, wanted: &mut Wanted) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lane::LaneSpec;
 
     #[test]
     fn the_command_line_is_stronger_than_the_file() {
@@ -173,14 +155,14 @@ mod tests {
             memory: Some(Bytes(256 << 20)),
             ..Options::default()
         };
-        let mut wanted = Wanted { until_stopped: true, ..demo() };
+        let mut wanted = Wanted { until_stopped: true, ..Wanted::demo() };
         apply(&options, &mut wanted).expect("valid");
         assert_eq!(wanted.workloads, ["wait"]);
         assert_eq!(wanted.lanes, [LaneSpec::Native]);
         assert!(wanted.race && !wanted.until_stopped, "so many runs are not a loop");
         assert_eq!((wanted.runs, wanted.memory), (3, Some(Bytes(256 << 20))));
-        let mut same = demo();
+        let mut same = Wanted::demo();
         apply(&Options::default(), &mut same).expect("valid");
-        assert_eq!(same, demo());
+        assert_eq!(same, Wanted::demo());
     }
 }

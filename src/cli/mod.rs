@@ -5,11 +5,13 @@ mod history;
 mod lanes;
 mod live;
 mod manual;
+mod paper;
 mod pricing;
 mod progress;
 mod query;
 mod record;
 mod replay;
+mod tax;
 mod workloads;
 
 use std::io::{self, Write};
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::lane::wasmtime::settings::Settings;
 use crate::lane::wasmtime::{engine, worker};
 use crate::pricing::PriceCatalog;
 use crate::report::{Format, Table};
@@ -79,6 +82,10 @@ enum Command {
     History(history::Options),
     /// Query the database by SQL, or run a saved query
     Query(query::Options),
+    /// Measure what metering itself costs: counters, samples, fuel, epochs
+    Tax(tax::Options),
+    /// Make the paper's tables again here, and check its claims
+    Paper(paper::Options),
     /// Show which lanes run here, and why others do not
     Lanes,
     /// List, check or rebuild workloads
@@ -133,7 +140,11 @@ pub fn hidden(begun: Nanos) -> Option<ExitCode> {
         "__worker" => worker::run(begun, &args.next()?),
         "__compile" => {
             let path = args.next()?;
-            engine::compile(Path::new(&path), args.next()? == "fuel")
+            let variant = args.next()?;
+            match Settings::named(&variant) {
+                Some(settings) => engine::compile(Path::new(&path), settings),
+                None => Err(format!("no variant `{variant}`")),
+            }
         }
         _ => return None,
     };
@@ -158,6 +169,8 @@ pub fn run() -> ExitCode {
         Command::Pricing(options) => pricing::run(&common, &options),
         Command::History(options) => history::run(&common, &options),
         Command::Query(options) => query::run(&common, &options),
+        Command::Tax(options) => tax::run(&common, &options),
+        Command::Paper(options) => paper::run(&common, &options),
         Command::Lanes => lanes::run(&common),
         Command::Workloads(options) => workloads::run(&common, &options),
         Command::Doctor => doctor::run(&common),

@@ -31,6 +31,7 @@ const RUNS: u32 = 10;
   cyclometer record --workload nop --lane wasmtime --start warm --runs 100000
   cyclometer record --workload nbody,mandelbrot --lane native,wasmtime,wasmtime:fuel
   cyclometer record --workloads ./my-function --preset quick --lane native
+  cyclometer record --workload nop --lane docker,docker@debian:12,docker:runsc --start warm
   cyclometer record --workload wait --sample-interval off --format json
   cyclometer record --workload nbody --until 1% --for 5m
 
@@ -41,10 +42,14 @@ pub(super) struct Options {
     /// Workloads, by name [default: nop,nbody,wait,memory-burst]
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     workload: Vec<String>,
-    /// Lanes: native, wasmtime, wasmtime:fuel, docker, docker:RUNTIME
+    /// Lanes, as `cyclometer lanes` lists them; wasmtime:winch+fuel, docker[:RUNTIME][@IMAGE]
     /// [default: native,wasmtime,docker, as far as they run here]
     #[arg(long, value_delimiter = ',', value_name = "X,Y")]
     lane: Vec<String>,
+    /// Image under the program in docker lanes that name none; one that the
+    /// engine has
+    #[arg(long, value_parser = base_image, value_name = "IMAGE")]
+    base_image: Option<String>,
     /// Preset of arguments and input
     #[arg(long, default_value = "quick", value_name = "NAME")]
     preset: String,
@@ -100,6 +105,14 @@ fn interval(text: &str) -> Result<Interval, String> {
     limits::interval(text).map(Interval)
 }
 
+/// As in a lane's name.
+fn base_image(text: &str) -> Result<String, String> {
+    match format!("docker@{text}").parse::<LaneSpec>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!("`{text}` is not the name of an image, such as debian:12")),
+    }
+}
+
 fn cpu(text: &str) -> Result<u16, String> {
     let cpu: u16 = text.parse().map_err(|_| format!("`{text}` is not the number of a CPU"))?;
     let path = format!("/sys/devices/system/cpu/cpu{cpu}");
@@ -115,7 +128,11 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     // A wrong price file is told now, not after the work.
     let prices = common.price_catalog()?;
     let request = request(&catalog, options)?;
-    let specs = specs(&options.lane)?;
+    let mut specs = specs(&options.lane)?;
+    if let Some(image) = &options.base_image {
+        specs = specs.into_iter().map(|spec| spec.with_base(image)).collect();
+        specs.dedup();
+    }
     let store = common.store()?;
     let control = if options.until_stopped || options.until.is_some() {
         finish_on_signals()?

@@ -69,7 +69,8 @@ pub(super) struct Spawn<'a> {
 pub(super) struct Started {
     pub pid: u32,
     pub requested: Nanos,
-    /// When exec was done.
+    /// When exec was called, by the new process itself: whenever the launcher
+    /// gets its turn again says nothing about that.
     pub executed: Nanos,
 }
 
@@ -349,6 +350,53 @@ mod tests {
     }
 
     const LONG: Nanos = Nanos(20_000_000_000);
+
+    /// A launcher that is held up between vfork and its answer, as on a busy
+    /// machine, does not move the moment of exec.
+    #[test]
+    fn the_moment_of_exec_is_not_that_of_the_launchers_next_turn() {
+        use nix::sys::signal::{Signal, kill};
+        use std::time::{Duration, Instant};
+        let launcher = Launcher::start().expect("the launcher starts");
+        let pid = launcher.pid();
+        let files = Stdio3::open(&Input::default()).expect("memory files");
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        for round in 0..5 {
+            let children = children.clone();
+            // Stops the launcher as soon as there is a child; says when it
+            // lets it go on.
+            let holder = std::thread::spawn(move || {
+                let wait = Instant::now() + Duration::from_secs(10);
+                while std::fs::read_to_string(&children).expect("procfs").is_empty() {
+                    assert!(Instant::now() < wait, "no child");
+                }
+                let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid"));
+                kill(pid, Signal::SIGSTOP).expect("stopped");
+                std::thread::sleep(Duration::from_millis(60));
+                let until = crate::lane::now();
+                kill(pid, Signal::SIGCONT).expect("goes on");
+                until
+            });
+            let spawn = Spawn {
+                program: Program::Path(Path::new("/bin/sleep")),
+                args: &["sleep", "0.1"],
+                stdin: files.stdin.as_fd(),
+                stdout: files.stdout.as_fd(),
+                stderr: files.stderr.as_fd(),
+                extra: None,
+                timeout: Some(LONG),
+                data_limit: None,
+                file_limit: None,
+                cpu: None,
+            };
+            let started = launcher.spawn(&spawn).expect("started");
+            let ended = launcher.wait(&Cancel::default()).expect("ended");
+            let until = holder.join().expect("the thread that held it");
+            assert_eq!(ended.status, 0);
+            assert!(started.requested <= started.executed, "round {round}");
+            assert!(started.executed < until, "round {round}: the launcher's turn, not exec");
+        }
+    }
 
     #[test]
     fn a_program_runs_and_its_memory_is_its_own() {

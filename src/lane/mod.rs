@@ -163,10 +163,23 @@ pub struct Prepared {
     pub footprint: Option<Bytes>,
     /// What `footprint` is the size of.
     pub footprint_of: &'static str,
+    /// What that consists of and what runs it, each apart; may be empty.
+    pub parts: Vec<FootprintPart>,
     /// Operators counted in a separate run, for lanes that can count.
     pub wasm_ops: Option<u64>,
+    /// How long each compilation took that was made only to be measured.
+    pub compiles: Vec<Nanos>,
     /// Remarks for the person who started the recording.
     pub notes: Vec<String>,
+}
+
+/// A part of what must be there to run a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FootprintPart {
+    /// What it is, such as a layer or a program with its path.
+    pub name: String,
+    /// Its size.
+    pub bytes: Bytes,
 }
 
 /// Reads live values of a running invocation, called by the sampler's thread.
@@ -270,11 +283,33 @@ pub trait Lane: Send {
     /// [`LaneError::Unsupported`], with the reason.
     fn supports(&self, workload: &Workload) -> Result<(), LaneError>;
 
+    /// Switches the perf counters of cold runs on or off, before any is
+    /// prepared. They are on unless somebody asks what they cost.
+    ///
+    /// # Errors
+    /// [`LaneError::Unsupported`] where they belong to the lane, and whatever
+    /// keeps it from starting anew.
+    fn count(&mut self, on: bool) -> Result<(), LaneError> {
+        if on {
+            return Ok(());
+        }
+        Err(LaneError::Unsupported { reason: "its counters cannot be switched off".to_owned() })
+    }
+
     /// Compiles, imports or counts what `job` needs, once per cell.
     ///
     /// # Errors
     /// When the cell cannot run; the other cells go on.
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError>;
+
+    /// Compiles what `job` needs anew, whatever is cached, and forgets the
+    /// result: how long that took. `None`: there is nothing to compile.
+    ///
+    /// # Errors
+    /// When it does not compile, or the lane was stopped.
+    fn time_compile(&mut self, _job: &Job, _cancel: &Cancel) -> Option<Result<Nanos, LaneError>> {
+        None
+    }
 
     /// Runs `job` `count` times, handing each outcome to `emit` as soon as it
     /// is known. A failure of the function, or of the lane while it runs, is

@@ -7,13 +7,11 @@ use thiserror::Error;
 
 use super::docker::DockerLane;
 use super::wasmtime::WasmtimeLane;
+use super::wasmtime::settings::Settings;
 use super::{Lane, LaneError, NativeLane};
 use crate::meter::host;
 use crate::meter::procfs::ProcessIdentity;
 use crate::suggest::suggestion;
-
-/// Lanes that can be named without an argument.
-const NAMES: [&str; 4] = ["native", "wasmtime", "wasmtime:fuel", "docker"];
 
 /// A lane as the command line names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,14 +19,13 @@ pub enum LaneSpec {
     /// A plain process.
     Native,
     /// WebAssembly by wasmtime.
-    Wasmtime {
-        /// The variant that counts fuel in every run.
-        fuel: bool,
-    },
+    Wasmtime(Settings),
     /// A container.
     Docker {
         /// An OCI runtime of the daemon; `None`: its default.
         runtime: Option<String>,
+        /// An image that the daemon has, under the program; `None`: nothing.
+        base: Option<String>,
     },
 }
 
@@ -40,17 +37,42 @@ pub struct SpecError {
     hint: String,
 }
 
+impl SpecError {
+    fn of(text: &str) -> Self {
+        let names: Vec<String> = LaneSpec::all().iter().map(ToString::to_string).collect();
+        let hint = suggestion(text, names.iter().map(String::as_str));
+        Self { given: text.to_owned(), hint }
+    }
+}
+
 impl LaneSpec {
     /// The lanes of a recording that names none.
     #[must_use]
     pub fn defaults() -> Vec<Self> {
-        vec![Self::Native, Self::Wasmtime { fuel: false }, Self::Docker { runtime: None }]
+        vec![Self::Native, Self::Wasmtime(Settings::default()), Self::docker()]
+    }
+
+    /// Containers of the daemon's default runtime.
+    const fn docker() -> Self {
+        Self::Docker { runtime: None, base: None }
+    }
+
+    /// Puts containers that have no base image yet on this one.
+    #[must_use]
+    pub fn with_base(self, image: &str) -> Self {
+        match self {
+            Self::Docker { runtime, base: None } => {
+                Self::Docker { runtime, base: Some(image.to_owned()) }
+            }
+            other => other,
+        }
     }
 
     /// Every lane that `lanes` shows, without runtimes that only the daemon knows.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        NAMES.iter().filter_map(|name| name.parse().ok()).collect()
+        let wasmtime = Settings::all().map(Self::Wasmtime);
+        std::iter::once(Self::Native).chain(wasmtime).chain([Self::docker()]).collect()
     }
 }
 
@@ -60,30 +82,57 @@ impl FromStr for LaneSpec {
     fn from_str(text: &str) -> Result<Self, SpecError> {
         match (text, text.split_once(':')) {
             ("native", _) => Ok(Self::Native),
-            ("wasmtime", _) => Ok(Self::Wasmtime { fuel: false }),
-            ("wasmtime:fuel", _) => Ok(Self::Wasmtime { fuel: true }),
-            ("docker", _) => Ok(Self::Docker { runtime: None }),
-            (_, Some(("docker", runtime))) if is_runtime_name(runtime) => {
-                Ok(Self::Docker { runtime: Some(runtime.to_owned()) })
-            }
-            _ => Err(SpecError { given: text.to_owned(), hint: suggestion(text, NAMES) }),
+            ("wasmtime", _) => Ok(Self::Wasmtime(Settings::default())),
+            (_, Some(("wasmtime", variant))) => match variant.parse() {
+                Ok(settings) => Ok(Self::Wasmtime(settings)),
+                Err(()) => Err(SpecError::of(text)),
+            },
+            _ if let Some(docker) = docker(text) => Ok(docker),
+            _ => Err(SpecError::of(text)),
         }
     }
 }
 
+/// `docker[:RUNTIME][@IMAGE]`.
+fn docker(text: &str) -> Option<LaneSpec> {
+    let rest = text.strip_prefix("docker")?;
+    // A digest has an `@` of its own.
+    let (runtime, base) = match rest.split_once('@') {
+        Some((runtime, base)) => (runtime, Some(base)),
+        None => (rest, None),
+    };
+    let runtime = if runtime.is_empty() { None } else { Some(runtime.strip_prefix(':')?) };
+    let fits = runtime.is_none_or(is_runtime_name) && base.is_none_or(is_image_name);
+    let [runtime, base] = [runtime, base].map(|name| name.map(str::to_owned));
+    fits.then_some(LaneSpec::Docker { runtime, base })
+}
+
 fn is_runtime_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+    // With slashes, the path of a containerd shim.
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
+    !text.is_empty() && text.chars().all(fits)
+}
+
+/// Whether a text can be a reference to an image; what it means is the
+/// daemon's business.
+fn is_image_name(text: &str) -> bool {
+    let fits =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':' | '@');
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits)
 }
 
 impl fmt::Display for LaneSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Native => f.pad("native"),
-            Self::Wasmtime { fuel: false } => f.pad("wasmtime"),
-            Self::Wasmtime { fuel: true } => f.pad("wasmtime:fuel"),
-            Self::Docker { runtime: None } => f.pad("docker"),
-            Self::Docker { runtime: Some(runtime) } => f.pad(&format!("docker:{runtime}")),
+            Self::Wasmtime(settings) if settings.words().is_empty() => f.pad("wasmtime"),
+            Self::Wasmtime(settings) => f.pad(&format!("wasmtime:{settings}")),
+            Self::Docker { runtime, base } => {
+                let with = |sign, name: &Option<String>| {
+                    name.as_ref().map_or_else(String::new, |name| format!("{sign}{name}"))
+                };
+                f.pad(&format!("docker{}{}", with(':', runtime), with('@', base)))
+            }
         }
     }
 }
@@ -95,9 +144,9 @@ impl fmt::Display for LaneSpec {
 pub fn open(spec: &LaneSpec, owner: &ProcessIdentity) -> Result<Box<dyn Lane>, LaneError> {
     Ok(match spec {
         LaneSpec::Native => Box::new(NativeLane::open()?),
-        LaneSpec::Wasmtime { fuel } => Box::new(WasmtimeLane::open(*fuel)?),
-        LaneSpec::Docker { runtime } => {
-            Box::new(DockerLane::open(runtime.as_deref(), owner, host::tsc_hz())?)
+        LaneSpec::Wasmtime(settings) => Box::new(WasmtimeLane::open(*settings)?),
+        LaneSpec::Docker { runtime, base } => {
+            Box::new(DockerLane::open(runtime.as_deref(), base.as_deref(), owner, host::tsc_hz())?)
         }
     })
 }
@@ -108,7 +157,19 @@ mod tests {
 
     #[test]
     fn names_survive_parsing() {
-        for name in ["native", "wasmtime", "wasmtime:fuel", "docker", "docker:runsc"] {
+        let digest = format!("docker@debian@sha256:{}", "0a".repeat(32));
+        for name in [
+            "native",
+            "wasmtime",
+            "wasmtime:winch+fuel",
+            "docker",
+            "docker:runsc",
+            "docker:io.containerd.wasmtime.v1",
+            "docker:/opt/kata/containerd-shim-kata-v2",
+            "docker@debian:12",
+            "docker:runc@localhost:5000/team/debian:12-slim",
+            &digest,
+        ] {
             assert_eq!(name.parse::<LaneSpec>().map(|lane| lane.to_string()), Ok(name.to_owned()));
         }
     }
@@ -117,7 +178,21 @@ mod tests {
     fn typos_get_the_nearest() {
         let error = "wasmtme".parse::<LaneSpec>().expect_err("unknown");
         assert_eq!(error.to_string(), "unknown lane `wasmtme`; did you mean `wasmtime`?");
-        assert!("docker:".parse::<LaneSpec>().is_err());
-        assert!("docker:a b".parse::<LaneSpec>().is_err());
+        let error = "wasmtime:feul".parse::<LaneSpec>().expect_err("unknown").to_string();
+        assert_eq!(error, "unknown lane `wasmtime:feul`; did you mean `wasmtime:fuel`?");
+        for bad in ["docker:", "docker:a b", "docker@", "docker:@debian", "docker@-x", "dockerrunc"]
+        {
+            assert!(bad.parse::<LaneSpec>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_base_image_for_all_spares_those_that_have_one() {
+        let with = |name: &str| {
+            name.parse::<LaneSpec>().map(|lane| lane.with_base("debian:12").to_string())
+        };
+        assert_eq!(with("docker:runsc"), Ok("docker:runsc@debian:12".to_owned()));
+        assert_eq!(with("docker@alpine"), Ok("docker@alpine".to_owned()));
+        assert_eq!(with("native"), Ok("native".to_owned()));
     }
 }

@@ -7,8 +7,10 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use procfs::process::Process;
@@ -179,6 +181,8 @@ pub struct Group {
     relative: PathBuf,
     parent_name: String,
     driver: Driver,
+    /// A v2 peak that was reset, which only its own file tells.
+    peak: Mutex<Option<File>>,
 }
 
 impl Group {
@@ -193,7 +197,13 @@ impl Group {
         driver: Driver,
     ) -> Result<Self, CgroupError> {
         let (relative, parent_name) = names(owner, tag, driver);
-        let group = Self { hierarchy: hierarchy.clone(), relative, parent_name, driver };
+        let group = Self {
+            hierarchy: hierarchy.clone(),
+            relative,
+            parent_name,
+            driver,
+            peak: Mutex::default(),
+        };
         if let Some(root) = &hierarchy.unified {
             // A v2 group has `memory.peak` and full `cpu.stat` only when its
             // parent hands the controllers down. Fails harmlessly on hybrid.
@@ -260,10 +270,46 @@ impl Group {
         line.trim().parse::<u64>().ok().map(|micros| Nanos(micros * 1_000))
     }
 
-    /// Most memory in use at one time, page cache and kernel memory included.
+    /// Most memory in use at one time since the group was made or the peak was
+    /// reset, page cache and kernel memory included.
     #[must_use]
     pub fn memory_peak(&self) -> Option<Bytes> {
+        let own = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*own {
+            let mut text = [0; 32];
+            let size = file.read_at(&mut text, 0).ok()?;
+            let text = std::str::from_utf8(text.get(..size)?).ok()?;
+            return text.trim().parse().ok().map(Bytes);
+        }
         self.memory("memory.max_usage_in_bytes", "memory.peak")
+    }
+
+    /// Forgets the peak of memory, down to what is in use now.
+    ///
+    /// # Errors
+    /// Where the kernel cannot, with the reason.
+    pub fn reset_memory_peak(&self) -> Result<(), String> {
+        if let Some(root) = &self.hierarchy.memory {
+            let path = root.join(&self.relative).join("memory.max_usage_in_bytes");
+            return fs::write(&path, "0").map_err(|error| {
+                format!("the peak of earlier invocations cannot be reset: {error}")
+            });
+        }
+        let Some(root) = &self.hierarchy.unified else { return Ok(()) };
+        let mut own = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = root.join(&self.relative).join("memory.peak");
+        let reset = || {
+            let file = match own.take() {
+                Some(file) => file,
+                None => File::options().read(true).write(true).open(path)?,
+            };
+            // Any text will do; it holds for this open file alone.
+            file.write_at(b"0", 0).map(|_| file)
+        };
+        *own = Some(reset().map_err(|error| {
+            format!("the peak of earlier invocations cannot be reset (before Linux 6.12): {error}")
+        })?);
+        Ok(())
     }
 
     /// Memory in use now.

@@ -9,7 +9,7 @@ use crate::units::Nanos;
 /// single invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Phases {
-    /// Making the sandbox: fork and exec, worker process, container.
+    /// Making the sandbox: fork up to the call of exec, worker process, container.
     pub create: Option<Nanos>,
     /// Bringing the function to its first instruction inside it.
     pub start: Option<Nanos>,
@@ -17,6 +17,12 @@ pub struct Phases {
     pub run: Option<Nanos>,
     /// Taking the sandbox down; not part of the wall time.
     pub teardown: Option<Nanos>,
+    /// Part of `start`: loading code that was compiled before.
+    pub deserialize: Option<Nanos>,
+    /// Part of `start`: making the instance from loaded code.
+    pub instantiate: Option<Nanos>,
+    /// Part of `teardown`: dropping the instance and its memory.
+    pub release: Option<Nanos>,
 }
 
 impl Phases {
@@ -52,7 +58,15 @@ impl Usage {
     pub const fn new(cold: bool) -> Self {
         Self {
             values: [None; Meter::COUNT],
-            phases: Phases { create: None, start: None, run: None, teardown: None },
+            phases: Phases {
+                create: None,
+                start: None,
+                run: None,
+                teardown: None,
+                deserialize: None,
+                instantiate: None,
+                release: None,
+            },
             cold,
             counter_coverage_ppm: None,
         }

@@ -66,6 +66,12 @@ impl Money {
         self.0.significant(digits)
     }
 
+    /// Rounded to a double, for statistics; `None` beyond what one can hold.
+    #[must_use]
+    pub fn to_f64(&self) -> Option<f64> {
+        self.0.to_f64()
+    }
+
     /// How many times `other` this is, half up to `digits` decimals (at most
     /// 100); `None` if `other` is nothing.
     #[must_use]

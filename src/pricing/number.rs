@@ -8,7 +8,7 @@ use std::str::FromStr;
 use num_bigint::{BigInt, Sign};
 use num_integer::Integer;
 use num_rational::BigRational;
-use num_traits::{One, Pow, Signed, Zero};
+use num_traits::{One, Pow, Signed, ToPrimitive, Zero};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
@@ -222,6 +222,12 @@ impl Exact {
             return None;
         }
         u64::try_from(self.0.numer()).ok()
+    }
+
+    /// Rounded to a double; `None` beyond what one can hold.
+    #[must_use]
+    pub fn to_f64(&self) -> Option<f64> {
+        self.0.to_f64().filter(|value| value.is_finite())
     }
 
     /// Numerator and denominator, in lowest terms.

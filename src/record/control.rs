@@ -159,7 +159,15 @@ mod tests {
             other.suspended(Nanos(at * 10), Nanos(at * 10 + 5));
         }
         assert_eq!(control.lock().len(), MOST);
-        assert_eq!(judged(&control, Status::Ok, 9_990, 9_995).0, Status::Interrupted);
+        // Those from 744 on: the newest 256.
+        for (from, status) in [
+            (0, Status::Ok),
+            (7_430, Status::Ok),
+            (7_440, Status::Interrupted),
+            (9_990, Status::Interrupted),
+        ] {
+            assert_eq!(judged(&control, Status::Ok, from, from + 5).0, status, "{from}");
+        }
         assert!(!control.is_over());
         other.finish();
         assert!(control.is_over() && !control.is_stopped());

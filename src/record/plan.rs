@@ -73,6 +73,25 @@ pub fn fresh_seed() -> u64 {
 }
 
 impl PlanRequest {
+    /// Of those workloads with that preset, all else as usual.
+    #[must_use]
+    pub fn of(workloads: Vec<Arc<Workload>>, preset: &str) -> Self {
+        Self {
+            workloads,
+            preset: preset.to_owned(),
+            starts: Starts::Both,
+            runs: 10,
+            warmup: 1,
+            memory: None,
+            timeout: None,
+            cpu: None,
+            until_stopped: false,
+            race: false,
+            until: None,
+            seed: fresh_seed(),
+        }
+    }
+
     /// What a recording keeps of it, with the names of its lanes.
     #[must_use]
     pub fn to_json(&self, lanes: &[String], sample_interval: Option<Nanos>) -> serde_json::Value {
@@ -108,6 +127,8 @@ pub struct Cell {
 /// Cells in the order in which a round visits them.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// How often to compile what each lane compiles, to measure that.
+    pub compiles: u32,
     /// The cells.
     pub cells: Vec<Cell>,
     /// Recorded runs of each.
@@ -163,6 +184,7 @@ impl Plan {
         }
         let mut plan = Self {
             cells: Vec::new(),
+            compiles: 0,
             runs: request.runs,
             warmup: request.warmup,
             until_stopped: request.until_stopped,

@@ -32,7 +32,8 @@ pub(super) struct Track<'a> {
     pub turns: Vec<Turn<'a>>,
     pub plan: &'a Plan,
     pub control: &'a Control,
-    pub sampler: Option<Sampler>,
+    /// What samples the runs of each of `lanes`.
+    pub samplers: &'a [Option<Sampler>],
     pub tally: Tally,
     /// Draws the order of each round.
     pub random: Random,
@@ -160,13 +161,14 @@ impl Track<'_> {
         warmup: bool,
         sink: &mut dyn Sink,
     ) -> Result<Nanos, SinkError> {
-        let Self { lanes, first, turns, control, sampler, tally, .. } = self;
+        let Self { lanes, first, turns, control, samplers, tally, .. } = self;
         let turn = &mut turns[at];
         let Cell { lane, job } = turn.cell;
         let cell = job.cell;
         let sequence = if warmup { 0 } else { turn.next };
         sink.send(Event::Started { cell, sequence, count })?;
         let mut unwatched = Unwatched;
+        let sampler = samplers.get(*lane - *first).cloned().flatten();
         let mut watching = sampler.clone();
         let watch: &mut dyn Watch = match &mut watching {
             Some(sampler) => sampler,
@@ -241,10 +243,93 @@ fn memory_time(samples: &[Sample], from: Nanos, to: Nanos) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::lane::Job;
 
     fn rss(at: u64, value: u64) -> Sample {
         Sample { at: Nanos(at * 1_000_000), meter: Meter::MemoryRss, value }
+    }
+
+    fn warm_cell() -> Cell {
+        let request = crate::record::tests::request(&["nop"], 1);
+        let workload = Arc::clone(&request.workloads[0]);
+        let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
+        let (start, limits) = (StartKind::Warm, preset.limits);
+        let job = Job { cell: 0, workload, preset, start, limits, cpu: None };
+        Cell { lane: 0, job: Arc::new(job) }
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            compiles: 0,
+            cells: Vec::new(),
+            runs: 1,
+            warmup: 0,
+            until_stopped: false,
+            race: false,
+            until: None,
+            seed: 1,
+            left_out: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn rests_grow_with_failures_in_a_row_and_cuts_are_none() {
+        let cell = warm_cell();
+        let mut turn = Turn::new(&cell, None, &plan());
+        let mut after = |status| {
+            turn.note(status);
+            turn.rest
+        };
+        assert_eq!([after(Status::Failed), after(Status::Timeout)], [1, 3]);
+        assert_eq!(after(Status::Interrupted), 3, "says nothing of the function");
+        assert_eq!([after(Status::Failed), after(Status::Ok)], [7, 0]);
+        for _ in 0..20 {
+            after(Status::Failed);
+        }
+        assert_eq!(after(Status::Failed), 63, "at most");
+    }
+
+    #[test]
+    fn only_short_warm_runs_that_go_well_are_bundled() {
+        let cell = warm_cell();
+        let plan = plan();
+        let control = Control::default();
+        let mut track = Track {
+            lanes: &mut [],
+            first: 0,
+            turns: vec![Turn::new(&cell, None, &plan)],
+            plan: &plan,
+            control: &control,
+            samplers: &[],
+            tally: Tally::default(),
+            random: Random::seeded(1),
+        };
+        let bursts = [0, 1_000, 4_000_000, 11_000_000].map(|wall| track.burst(Nanos(wall)));
+        assert_eq!(bursts, [256, 256, 2, 1], "as many as fit into 10 ms, at most 256");
+        track.turns[0].note(Status::Failed);
+        assert_eq!(track.burst(Nanos(1_000)), 1, "what fails is asked for one by one");
+        track.turns[0].note(Status::Ok);
+        track.turns.push(Turn::new(&cell, None, &plan));
+        assert_eq!(track.burst(Nanos(1_000)), 1, "others are interleaved");
+    }
+
+    #[test]
+    fn operators_of_the_counting_run_are_of_runs_that_ended_well() {
+        let ops = |status, own| {
+            let mut outcome = crate::record::tests::outcome(status, Nanos(0), Nanos(1));
+            outcome.usage.set(Meter::WasmOps, own);
+            complete(&mut outcome, None, Some(9));
+            outcome.usage.get(Meter::WasmOps)
+        };
+        assert_eq!(ops(Status::Ok, None), Some(9));
+        assert_eq!(ops(Status::Ok, Some(7)), Some(7), "counted in this very run");
+        for status in [Status::Failed, Status::Timeout, Status::Interrupted] {
+            assert_eq!(ops(status, None), None, "nobody knows how far it came");
+        }
     }
 
     #[test]

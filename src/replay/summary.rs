@@ -180,6 +180,17 @@ impl ModelTotal {
         }
     }
 
+    /// The mean bill of the group's invocations times a million, to 12 digits
+    /// after the point, since a mean need not be a finite decimal; `None` where
+    /// one was refused, or none was billed.
+    #[must_use]
+    pub fn mean_per_million(&self) -> Option<Exact> {
+        if self.billed == 0 || self.refusals() > 0 {
+            return None;
+        }
+        self.total.times(1_000_000).as_exact().ratio(&Exact::from(self.billed), 12)
+    }
+
     /// How many invocations were refused, for whatever reason.
     #[must_use]
     pub fn refusals(&self) -> u64 {

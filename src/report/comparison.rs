@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::steadiness;
 use super::table::{Cell, Column, Table};
-use crate::pricing::{Exact, Money};
 use crate::replay::{Group, Key, Summary};
 use crate::stats::{half_spread, quantile};
 use crate::store::CellStats;
@@ -159,23 +158,12 @@ fn billed(
         return [none(), none(), none()];
     };
     let mean = |model: usize| {
-        let total = &group.models[model];
-        if total.billed == 0 || total.refusals() > 0 {
-            return none();
-        }
-        Cell::maybe(
-            per_million(&total.total, total.billed).map(|it| (it.rounded(4), it.to_plain_string())),
-        )
+        let mean = group.models[model].mean_per_million();
+        Cell::maybe(mean.map(|it| (it.rounded(4), it.to_plain_string())))
     };
     let ratio = summary.ratio(group, coarse, fine, 2).ok();
     let ratio = ratio.map(|it| (format!("{}x", it.rounded(2)), it.to_plain_string()));
     [mean(coarse), mean(fine), Cell::maybe(ratio)]
-}
-
-/// The mean of `count` bills, times a million; to 12 digits after the point,
-/// since a mean need not be a finite decimal.
-fn per_million(total: &Money, count: u64) -> Option<Exact> {
-    total.times(1_000_000).as_exact().ratio(&Exact::from(count), 12)
 }
 
 /// What a reader must know about the figures: failures, labels, remarks.

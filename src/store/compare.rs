@@ -248,9 +248,13 @@ impl Store {
                 let (bills, total) = (Vec::new(), Money::default());
                 PricedCell { names, currency, bills, total }
             });
-            cell.total += &money(&amount)?;
-            // Rounded to a double for the bootstrap; the sum above is exact.
-            cell.bills.push((invocation, amount.parse().unwrap_or(0.0)));
+            let exact = money(&amount)?;
+            // Rounded to a double for the bootstrap; the sum below is exact.
+            let rounded = exact.to_f64().ok_or_else(|| {
+                StoreError::NotFound(format!("a bill of {amount} is too large to be compared"))
+            })?;
+            cell.total += &exact;
+            cell.bills.push((invocation, rounded));
         }
         for cell in cells.values_mut() {
             cell.bills.sort_unstable_by_key(|(invocation, _)| *invocation);
@@ -302,4 +306,51 @@ fn add_run(cells: &mut Vec<(i64, RunsOfCell)>, row: &rusqlite::Row<'_>) -> rusql
         values.extend(row.get::<_, Option<f64>>(7 + at)?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A simulation of one bill of that amount.
+    fn priced(amount: &str) -> Result<Vec<PricedCell>, StoreError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("c.db")).expect("made");
+        store
+            .connection
+            .execute_batch(&format!(
+                "INSERT INTO recording (id, started_at, status, owner, plan, host)
+                    VALUES (1, '', 'done', '', '{{}}', '{{}}');
+                 INSERT INTO lane (id, recording_id, name) VALUES (1, 1, 'native');
+                 INSERT INTO cell (id, recording_id, lane_id, workload, preset, start)
+                    VALUES (1, 1, 1, 'nop', 'quick', 'cold');
+                 INSERT INTO invocation (id, cell_id, sequence, status, offset_ns)
+                    VALUES (5, 1, 1, 'ok', 0);
+                 INSERT INTO simulation (id, recording_id, created_at, inputs, invocations)
+                    VALUES (1, 1, '', '', 1);
+                 INSERT INTO simulation_model
+                    (simulation_id, model, digest, granularity, currency, text)
+                    VALUES (1, 'm', '', 'coarse', 'USD', '');
+                 INSERT INTO bill (simulation_id, model, invocation_id, amount)
+                    VALUES (1, 'm', 5, '{amount}');"
+            ))
+            .expect("filled");
+        store.bills(1)
+    }
+
+    #[test]
+    fn an_amount_is_never_0_for_want_of_a_better_reading() {
+        let bills = |amount| priced(amount).expect("read").remove(0).bills;
+        assert_eq!(bills("0.0000002"), [(5, 0.000_000_2)]);
+        assert_eq!(bills("0"), [(5, 0.0)]);
+        // What money can be, a double's parser does not read.
+        assert_eq!(bills("1/4"), [(5, 0.25)]);
+        for wrong in ["", "free", "1e-7", "-1"] {
+            let error = priced(wrong).expect_err(wrong).to_string();
+            assert!(error.contains("an amount that is none"), "{error}");
+        }
+        let huge = format!("1{}", "0".repeat(400));
+        let error = priced(&huge).expect_err("beyond a double").to_string();
+        assert!(error.ends_with("is too large to be compared"), "{error}");
+    }
 }

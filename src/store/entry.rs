@@ -38,11 +38,11 @@ const INSERT_INVOCATION: &str = "INSERT INTO invocation (
     wall_ns, cpu_ns, cpu_user_ns, cpu_system_ns, cycles, ref_cycles, instructions,
     branch_misses, cache_misses, wasm_ops, page_faults, context_switches, migrations,
     memory_peak_bytes, linear_memory_bytes, memory_allocated_bytes, memory_time_byte_ms,
-    io_read_bytes, io_write_bytes)
+    io_read_bytes, io_write_bytes, deserialize_ns, instantiate_ns, release_ns)
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-    ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
+    ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)";
 
-/// Meters in the order of the last columns of [`INSERT_INVOCATION`].
+/// Meters in the order of their columns in [`INSERT_INVOCATION`].
 pub(super) const COLUMNS: [(Meter, &str); 19] = [
     (Meter::Wall, "wall_ns"),
     (Meter::CpuTime, "cpu_ns"),
@@ -156,6 +156,19 @@ impl Ids {
                         (!notes.is_empty()).then_some(notes),
                     ],
                 )?;
+                for (index, took) in prepared.compiles.iter().enumerate() {
+                    transaction.execute(
+                        "INSERT INTO compile (cell_id, sequence, duration_ns) VALUES (?1, ?2, ?3)",
+                        params![ids.id, integer(index as u64 + 1), integer(took.0)],
+                    )?;
+                }
+                for (position, part) in prepared.parts.iter().enumerate() {
+                    transaction.execute(
+                        "INSERT INTO footprint (cell_id, position, name, bytes)
+                         VALUES (?1, ?2, ?3, ?4)",
+                        params![ids.id, integer(position as u64), part.name, integer(part.bytes.0)],
+                    )?;
+                }
                 if let Some(took) = prepared.took {
                     transaction.execute(
                         "INSERT INTO phase (cell_id, name, duration_ns) VALUES (?1, 'prepare', ?2)",
@@ -198,6 +211,10 @@ impl Ids {
         statement.raw_bind_parameter(12, outcome.usage.counter_coverage_ppm)?;
         for (index, (meter, _)) in COLUMNS.iter().enumerate() {
             statement.raw_bind_parameter(13 + index, outcome.usage.get(*meter).map(integer))?;
+        }
+        let parts = [phases.deserialize, phases.instantiate, phases.release];
+        for (index, part) in parts.into_iter().enumerate() {
+            statement.raw_bind_parameter(13 + COLUMNS.len() + index, nanos(part))?;
         }
         statement.raw_execute()?;
         let invocation = transaction.last_insert_rowid();

@@ -121,6 +121,29 @@ pub struct SimulationInfo {
     pub invocations: i64,
 }
 
+impl SimulationInfo {
+    /// What [`Self::of`] reads, of a `simulation s`.
+    pub(super) const COLUMNS: &str = "s.id, s.label, s.recording_id,
+        COALESCE((SELECT group_concat(recording_id, ' ') FROM simulation_recording r
+            WHERE r.simulation_id = s.id), s.recording_id || ''),
+        s.created_at,
+        COALESCE((SELECT group_concat(model, ' ') FROM simulation_model m
+            WHERE m.simulation_id = s.id), ''),
+        s.invocations";
+
+    pub(super) fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            label: row.get(1)?,
+            recording: row.get(2)?,
+            recordings: row.get(3)?,
+            created_at: row.get(4)?,
+            models: row.get(5)?,
+            invocations: row.get(6)?,
+        })
+    }
+}
+
 impl Store {
     /// What a reference means.
     ///
@@ -206,17 +229,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn simulations(&self, filter: &Filter) -> Result<Vec<SimulationInfo>, StoreError> {
-        list(
-            &self.connection,
-            "list of simulations",
-            "SELECT s.id, s.label, s.recording_id,
-                COALESCE((SELECT group_concat(recording_id, ' ') FROM simulation_recording r
-                    WHERE r.simulation_id = s.id), s.recording_id || ''),
-                s.created_at,
-                COALESCE((SELECT group_concat(model, ' ') FROM simulation_model m
-                    WHERE m.simulation_id = s.id), ''),
-                s.invocations
-             FROM simulation s
+        let sql = format!(
+            "SELECT {} FROM simulation s
              WHERE (?1 IS NULL AND ?2 IS NULL OR EXISTS (
                     SELECT 1 FROM cell c JOIN lane l ON l.id = c.lane_id
                     WHERE (c.recording_id = s.recording_id OR c.recording_id IN (
@@ -227,6 +241,12 @@ impl Store {
                AND (?4 IS NULL OR s.created_at >= ?4)
                AND (?5 IS NULL OR s.created_at < ?5)
              ORDER BY s.id DESC LIMIT ?6",
+            SimulationInfo::COLUMNS
+        );
+        list(
+            &self.connection,
+            "list of simulations",
+            &sql,
             params![
                 filter.lane,
                 filter.workload,
@@ -235,17 +255,7 @@ impl Store {
                 filter.until,
                 filter.limit()
             ],
-            |row| {
-                Ok(SimulationInfo {
-                    id: row.get(0)?,
-                    label: row.get(1)?,
-                    recording: row.get(2)?,
-                    recordings: row.get(3)?,
-                    created_at: row.get(4)?,
-                    models: row.get(5)?,
-                    invocations: row.get(6)?,
-                })
-            },
+            SimulationInfo::of,
         )
     }
 

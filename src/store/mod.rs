@@ -4,6 +4,7 @@
 mod compare;
 mod delete;
 mod entry;
+mod footprint;
 mod history;
 mod keep;
 mod open;
@@ -16,11 +17,13 @@ mod recorded;
 mod recover;
 mod saved;
 mod scan;
+mod series;
 mod simulation;
 mod writer;
 
 pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
 pub use delete::Extent;
+pub use footprint::StoredPart;
 pub use history::{Filter, Item, RecordingInfo, Reference, SimulationInfo};
 pub use open::{Recovered, Store, StoreError, default_path};
 pub use overview::{RecordingAbout, RecordingHead, Size, Tally};
@@ -33,5 +36,6 @@ pub use reader::{Datum, QueryError, Reader, Sink as RowSink, Stop, ViewColumn};
 pub use recorded::RecordedCell;
 pub use saved::{Amounts, Part};
 pub use scan::Selection;
+pub use series::{Planned, Run, Series, StoredLane};
 pub use simulation::{Bills, ReplayError, ReplayPlan, SavedSimulation};
 pub use writer::{RecordingHeader, Stored, Writer};

@@ -19,6 +19,9 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../db/migrations/20261121060100_simulations.sql")),
     M::up(include_str!("../../db/migrations/20261121060200_public_views.sql")),
     M::up(include_str!("../../db/migrations/20261121100000_months_and_waste.sql")),
+    M::up(include_str!("../../db/migrations/20261121160000_parts_of_phases.sql")),
+    M::up(include_str!("../../db/migrations/20261121170000_compile_times.sql")),
+    M::up(include_str!("../../db/migrations/20261121180000_footprint_parts.sql")),
 ];
 
 /// Why the database cannot be used.

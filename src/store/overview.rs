@@ -1,7 +1,7 @@
 //! What lists and panels show of recordings and simulations, read in steps: the
 //! counts of a recording that is over never change, and are read once.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::OptionalExtension;
 use serde_json::Value;
 
 use super::history::SimulationInfo;
@@ -138,29 +138,9 @@ impl Store {
     /// # Errors
     /// When there is none of that number, or the database cannot be read.
     pub fn simulation(&self, id: i64) -> Result<SimulationInfo, StoreError> {
+        let sql = format!("SELECT {} FROM simulation s WHERE s.id = ?1", SimulationInfo::COLUMNS);
         self.connection
-            .query_row(
-                "SELECT s.id, s.label, s.recording_id,
-                    COALESCE((SELECT group_concat(recording_id, ' ') FROM simulation_recording r
-                        WHERE r.simulation_id = s.id), s.recording_id || ''),
-                    s.created_at,
-                    COALESCE((SELECT group_concat(model, ' ') FROM simulation_model m
-                        WHERE m.simulation_id = s.id), ''),
-                    s.invocations
-                 FROM simulation s WHERE s.id = ?1",
-                params![id],
-                |row| {
-                    Ok(SimulationInfo {
-                        id: row.get(0)?,
-                        label: row.get(1)?,
-                        recording: row.get(2)?,
-                        recordings: row.get(3)?,
-                        created_at: row.get(4)?,
-                        models: row.get(5)?,
-                        invocations: row.get(6)?,
-                    })
-                },
-            )
+            .query_row(&sql, [id], SimulationInfo::of)
             .optional()
             .map_err(StoreError::sql("read of the simulation"))?
             .ok_or_else(|| StoreError::NotFound(format!("there is no simulation {id}")))

@@ -222,8 +222,20 @@ impl Store {
                 Ok((unsigned(row, 0)?.unwrap_or(0), newest.unwrap_or(0), time(row, 2)?))
             })
             .map_err(StoreError::sql("count of invocations"))?;
+        // Before the lanes: while it is recorded, a lane that comes in between
+        // has no cell here yet, but never a cell no lane.
+        let cells = self.played_cells(recording)?;
         let (ids, lanes) = self.played_lanes(recording)?;
-        played.cells = self.played_cells(recording, &ids)?;
+        let in_lanes =
+            cells.into_iter().map(|(lane, cell)| match ids.iter().position(|id| *id == lane) {
+                Some(lane) => Ok(PlayedCell { lane, ..cell }),
+                None => Err(StoreError::NotFound(format!(
+                    "cell {} of recording {recording} is in a lane of another recording; \
+                 was the database edited by hand?",
+                    cell.id
+                ))),
+            });
+        played.cells = in_lanes.collect::<Result<_, _>>()?;
         played.lanes = lanes;
         played.sources = self.meter_sources(recording)?;
         Ok(played)
@@ -245,7 +257,8 @@ impl Store {
         Ok(lanes.into_iter().unzip())
     }
 
-    fn played_cells(&self, recording: i64, lanes: &[i64]) -> Result<Vec<PlayedCell>, StoreError> {
+    /// Cells, each after the number of its lane, which has no place yet.
+    fn played_cells(&self, recording: i64) -> Result<Vec<(i64, PlayedCell)>, StoreError> {
         list(
             &self.connection,
             "list of cells",
@@ -257,16 +270,16 @@ impl Store {
              FROM cell c WHERE c.recording_id = ?1 ORDER BY c.id",
             params![recording, USER_ONLY],
             |row| {
-                let lane: i64 = row.get(1)?;
-                Ok(PlayedCell {
+                let cell = PlayedCell {
                     id: row.get(0)?,
-                    lane: lanes.iter().position(|id| *id == lane).unwrap_or(0),
+                    lane: usize::MAX,
                     workload: text(row, 2)?,
                     preset: text(row, 3)?,
                     start: text(row, 4)?,
                     user_only: row.get(5)?,
                     estimated: row.get(6)?,
-                })
+                };
+                Ok((row.get(1)?, cell))
             },
         )
     }
@@ -478,3 +491,7 @@ fn thinned(samples: &[Sample]) -> Vec<Sample> {
     }
     kept
 }
+
+#[cfg(test)]
+#[path = "playback_tests.rs"]
+mod tests;

@@ -154,12 +154,13 @@ pub(super) fn scan(
     Ok(())
 }
 
-/// All columns of a usage, after number, cell, offset and the phases.
+/// All columns of a usage, after number, cell, offset and the phases; the
+/// parts of phases are last.
 fn usage_columns() -> String {
     let names: Vec<&str> = COLUMNS.iter().map(|(_, column)| *column).collect();
     format!(
         "id, cell_id, offset_ns, create_ns, start_ns, run_ns, teardown_ns,
-         counter_coverage_ppm, {}",
+         counter_coverage_ppm, {}, deserialize_ns, instantiate_ns, release_ns",
         names.join(", ")
     )
 }
@@ -171,7 +172,16 @@ fn read_row(row: &SqlRow<'_>, key: &Key) -> rusqlite::Result<Row> {
     };
     let time = |at: usize| unsigned(at).map(|value| value.map(Nanos));
     let mut usage = Usage::new(&*key.start == "cold");
-    usage.phases = Phases { create: time(3)?, start: time(4)?, run: time(5)?, teardown: time(6)? };
+    let parts = 8 + COLUMNS.len();
+    usage.phases = Phases {
+        create: time(3)?,
+        start: time(4)?,
+        run: time(5)?,
+        teardown: time(6)?,
+        deserialize: time(parts)?,
+        instantiate: time(parts + 1)?,
+        release: time(parts + 2)?,
+    };
     usage.counter_coverage_ppm = row.get(7)?;
     for (index, (meter, _)) in COLUMNS.iter().enumerate() {
         usage.set(*meter, unsigned(8 + index)?);
@@ -252,5 +262,40 @@ impl Store {
             })
             .map_err(StoreError::sql(action))?;
         Ok((recording, row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn billed_is_what_ran_and_was_not_cut_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("c.db")).expect("made");
+        store
+            .connection
+            .execute_batch(
+                "INSERT INTO recording (id, started_at, status, owner, plan, host)
+                    VALUES (1, '', 'done', '', '{}', '{}');
+                 INSERT INTO lane (id, recording_id, name) VALUES (1, 1, 'native');
+                 INSERT INTO cell (id, recording_id, lane_id, workload, preset, start)
+                    VALUES (1, 1, 1, 'nop', 'quick', 'cold');
+                 INSERT INTO invocation (id, cell_id, sequence, status, offset_ns, wall_ns)
+                    VALUES (1, 1, 1, 'ok', 0, 9), (2, 1, 2, 'interrupted', 1, 9),
+                        (3, 1, 3, 'failed', 2, 9), (4, 1, 4, 'failed', 3, NULL),
+                        (5, 1, 5, 'timeout', 4, 9), (6, 1, 6, 'interrupted', 5, NULL);",
+            )
+            .expect("filled");
+        let recordings = vec![1];
+        let selection = Selection { recordings, lanes: vec![], workloads: vec![], start: None };
+        let mut billed = Vec::new();
+        store
+            .each_invocation(&selection, |row| {
+                billed.push(row.invocation);
+                Ok::<_, StoreError>(())
+            })
+            .expect("read");
+        assert_eq!(billed, [1, 3, 5]);
     }
 }

@@ -124,6 +124,24 @@ mod tests {
 
     impl Question for Ask {}
 
+    #[derive(Debug, PartialEq, Eq)]
+    struct Delete(u32);
+
+    impl Question for Delete {
+        fn replaces(&self, older: &Self) -> bool {
+            self == older
+        }
+    }
+
+    #[test]
+    fn what_changes_something_is_always_done_and_in_order() {
+        let (queue, incoming) = unbounded();
+        for number in [1, 2, 1, 3] {
+            queue.send(Delete(number)).expect("open");
+        }
+        assert_eq!(next(&incoming), Some(vec![Delete(1), Delete(2), Delete(3)]));
+    }
+
     #[test]
     fn only_the_newest_of_a_kind_is_answered() {
         let (queue, incoming) = unbounded();

@@ -416,6 +416,11 @@ mod tests {
             message(with("sort", &["q"])),
             "`q` is bound to both `quit` and `sort`, which hold at the same time"
         );
+        assert_eq!(
+            message(with("slower", &["a"])),
+            "`a` is bound to both `slower` and `mark`, which hold at the same time",
+            "on the same screen"
+        );
         assert!(with("sort", &["d"]).is_ok(), "`d` deletes on another screen only");
         assert_eq!(message(with("qit", &["q"])), "there is no action `qit`; did you mean `quit`?");
         assert!(message(with("quit", &["hyper-q"])).starts_with("`hyper-q` is not a key"));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use super::app::Ending;
+use super::config::SAMPLING;
 use super::live::{Feed, Item, PlanView, StorageState};
 use super::model::Settings;
 use crate::lane::{Cancel, LaneSpec, now};
@@ -13,8 +14,8 @@ use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::Terms;
 use crate::record::{
-    Control, Event, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink, SinkError, Starts, Tally,
-    fresh_seed, open_lanes,
+    Control, DEMO, Event, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink, SinkError, Starts,
+    Tally, fresh_seed, open_lanes,
 };
 use crate::store::{RecordingHeader, Store, Writer};
 use crate::units::{Bytes, Nanos};
@@ -50,6 +51,25 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// What is recorded when nobody says anything.
+    #[must_use]
+    pub fn demo() -> Self {
+        Self {
+            workloads: DEMO.map(str::to_owned).to_vec(),
+            lanes: LaneSpec::defaults(),
+            preset: "quick".to_owned(),
+            starts: Starts::Both,
+            runs: 10,
+            warmup: 1,
+            until_stopped: false,
+            race: false,
+            memory: None,
+            timeout: None,
+            sample_interval: Some(SAMPLING),
+            label: None,
+        }
+    }
+
     /// How long it goes on, in words.
     #[must_use]
     pub fn length(&self) -> String {

@@ -9,17 +9,17 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 
 use super::keymap::Keymap;
-use super::live::{Item, PlanView, Snapshot, View};
+use super::live::{Item, Known, PlanView, Snapshot, View};
 use super::model::{Model, Settings};
 use super::screens::{Screen, bills, history, host, live, timeline};
 use super::session::Wanted;
 use super::theme::{Palette, Theme};
 use super::update::{Message, update};
 use super::{action::Effect, frame};
-use crate::lane::{Job, LaneSpec, Outcome, StartKind, Status};
+use crate::lane::{Job, Outcome, StartKind, Status};
 use crate::meter::{Meter, Phases, Provenances, Source, Usage};
 use crate::pricing::{PriceCatalog, Terms};
-use crate::record::{Event, Starts};
+use crate::record::Event;
 use crate::replay::Contract;
 use crate::units::Nanos;
 use crate::workload::Catalog;
@@ -32,22 +32,58 @@ const MS: u64 = 1_000_000;
 /// Now, in all models here.
 pub const NOW: Nanos = Nanos(100_000 * MS);
 
-/// A plan of three lanes.
+/// A plan of two workloads in three lanes.
 pub fn wanted() -> Wanted {
-    Wanted {
-        workloads: vec!["nop".to_owned(), "nbody".to_owned()],
-        lanes: LaneSpec::defaults(),
-        preset: "quick".to_owned(),
-        starts: Starts::Both,
-        runs: 10,
-        warmup: 1,
-        until_stopped: false,
-        race: false,
-        memory: None,
-        timeout: None,
-        sample_interval: Some(Nanos(10 * MS)),
-        label: None,
+    let workloads = vec!["nop".to_owned(), "nbody".to_owned()];
+    Wanted { workloads, ..Wanted::demo() }
+}
+
+/// An invocation requested then: 1 ms to create, 1 ms to start, and a run of
+/// that many milliseconds, half of them on a CPU.
+pub fn outcome(
+    job: &Job,
+    requested: Nanos,
+    run_ms: u64,
+    status: Status,
+    reason: Option<String>,
+) -> Outcome {
+    let mut usage = Usage::new(job.start == StartKind::Cold);
+    usage.phases = Phases {
+        create: Some(Nanos(MS)),
+        start: Some(Nanos(MS)),
+        run: Some(Nanos(run_ms * MS)),
+        ..Phases::default()
+    };
+    usage.set(Meter::Wall, (run_ms + 2) * MS);
+    usage.set(Meter::CpuTime, run_ms * MS / 2);
+    usage.set(Meter::RefCycles, run_ms * 1_000_000);
+    usage.set(Meter::MemoryPeak, 64 << 20);
+    usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+    let mut sources = Provenances::default();
+    sources.set(Meter::Wall, Source::Clock, "");
+    sources.set(Meter::CpuTime, Source::Rusage, "");
+    sources.set(Meter::RefCycles, Source::PerfMsrTsc, "");
+    sources.set(Meter::MemoryPeak, Source::Procfs, "");
+    sources.missing(Meter::Cycles, "this machine shows no hardware counters");
+    sources.missing(Meter::WasmOps, "not a WebAssembly lane");
+    Outcome {
+        status,
+        reason,
+        exit_code: Some(i32::from(status != Status::Ok)),
+        requested,
+        ended: Nanos(requested.0 + (run_ms + 2) * MS),
+        usage,
+        provenances: Arc::new(sources),
+        output: None,
     }
+}
+
+/// A cell of a shipped workload.
+pub fn job(catalog: &Catalog, cell: usize, workload: &str, start: StartKind) -> Arc<Job> {
+    let workload = Arc::clone(catalog.get(workload).expect("shipped"));
+    let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
+    let limits = preset.limits;
+    Arc::new(Job { cell, workload, preset, start, limits, cpu: None })
 }
 
 /// Nothing recorded, nothing asked, no colours.
@@ -119,19 +155,16 @@ impl Story {
     /// Lanes are open and cells are known: nothing ran yet.
     pub fn new() -> Self {
         let catalog = Catalog::builtin().expect("shipped workloads");
-        let job = |(cell, (workload, _, start)): (usize, &(&str, &str, StartKind))| {
-            let workload = Arc::clone(catalog.get(workload).expect("shipped"));
-            let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
-            let limits = preset.limits;
-            Arc::new(Job { cell, workload, preset, start: *start, limits, cpu: None })
-        };
-        let jobs = CELLS.iter().enumerate().map(job).collect();
+        let cells = CELLS.iter().enumerate();
+        let jobs = cells.map(|(cell, (name, _, start))| job(&catalog, cell, name, *start));
+        let jobs = jobs.collect();
         let mut story = Self { view: View::default(), jobs, at: NOW.0 - 4_000 * MS };
         story.view.take(Item::Models(contracts()));
         for item in story.opening() {
             story.view.take(item);
+            // Before the lanes, whose charts begin there.
+            story.view.began_at(Nanos(NOW.0 - 60_000 * MS));
         }
-        story.view.began_at(Nanos(NOW.0 - 60_000 * MS));
         story
     }
 
@@ -179,6 +212,15 @@ impl Story {
         self.finished(cell, sequence, outcome);
     }
 
+    /// The same, of which that meter was not measured.
+    pub fn ran_without(&mut self, cell: usize, sequence: u32, run_ms: u64, meters: &[Meter]) {
+        let mut outcome = self.outcome(cell, run_ms, Status::Ok, None);
+        for meter in meters {
+            outcome.usage.set(*meter, None);
+        }
+        self.finished(cell, sequence, outcome);
+    }
+
     /// Invocation `sequence` of a cell failed.
     pub fn failed(&mut self, cell: usize, sequence: u32, reason: &str) {
         let outcome = self.outcome(cell, 5, Status::Failed, Some(reason.to_owned()));
@@ -205,38 +247,9 @@ impl Story {
         status: Status,
         reason: Option<String>,
     ) -> Outcome {
-        let job = &self.jobs[cell];
-        let mut usage = Usage::new(job.start == StartKind::Cold);
-        usage.phases = Phases {
-            create: Some(Nanos(MS)),
-            start: Some(Nanos(MS)),
-            run: Some(Nanos(run * MS)),
-            teardown: None,
-        };
-        usage.set(Meter::Wall, (run + 2) * MS);
-        usage.set(Meter::CpuTime, run * MS / 2);
-        usage.set(Meter::RefCycles, run * 1_000_000);
-        usage.set(Meter::MemoryPeak, 64 << 20);
-        usage.set(Meter::MemoryAllocated, job.limits.memory.0);
-        let mut sources = Provenances::default();
-        sources.set(Meter::Wall, Source::Clock, "");
-        sources.set(Meter::CpuTime, Source::Rusage, "");
-        sources.set(Meter::RefCycles, Source::PerfMsrTsc, "");
-        sources.set(Meter::MemoryPeak, Source::Procfs, "");
-        sources.missing(Meter::Cycles, "this machine shows no hardware counters");
-        sources.missing(Meter::WasmOps, "not a WebAssembly lane");
         let requested = Nanos(self.at);
         self.at += (run + 2) * MS;
-        Outcome {
-            status,
-            reason,
-            exit_code: Some(i32::from(status != Status::Ok)),
-            requested,
-            ended: Nanos(self.at),
-            usage,
-            provenances: Arc::new(sources),
-            output: None,
-        }
+        outcome(&self.jobs[cell], requested, run, status, reason)
     }
 
     /// The recording ended.
@@ -249,12 +262,20 @@ impl Story {
         self.view.take(item);
     }
 
+    /// So many events and samples were left out since the program began.
+    pub fn lost(&mut self, events: u64, samples: u64) {
+        self.view.lost(events, samples);
+    }
+
     /// What is shown, with times that do not depend on when the test runs.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         let mut snapshot = self.view.snapshot();
         snapshot.ended = snapshot.ended.map(|_| NOW);
         for lane in &mut snapshot.lanes {
             if let Some(running) = &mut lane.running {
+                let fixed = |at| if at == running.since { NOW } else { at };
+                let Known { cpu, cycles } = running.known;
+                running.known = Known { cpu: fixed(cpu), cycles: fixed(cycles) };
                 running.since = NOW;
             }
         }

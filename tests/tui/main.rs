@@ -112,6 +112,22 @@ fn a_comparison_is_recorded_looked_at_and_left() {
 }
 
 #[test]
+fn a_key_right_behind_a_resize_is_not_lost() {
+    let home = Home::new();
+    let mut tty = home.start(&["live", "--idle"], (80, 24));
+    tty.shows("r record");
+    for turn in 0..20 {
+        tty.resize(80 + turn % 2, 24);
+        tty.press(if turn % 2 == 0 { "?" } else { "\x1b" });
+        let wanted = turn % 2 == 0;
+        tty.until("help, or none", |text| text.contains("everywhere") == wanted);
+    }
+    tty.press("q");
+    assert_eq!(tty.ends().code(), Some(0));
+    tty.is_as_before();
+}
+
+#[test]
 fn leaving_while_it_records_keeps_what_had_finished() {
     let home = Home::new();
     let mut tty = home.start(&LONG, (80, 24));

@@ -55,8 +55,34 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
         }
         writeln!(std::io::stdout())?;
         common.print(&table)?;
+        show_footprints(common, store, recording)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the footprints consist of, and what runs them.
+fn show_footprints(common: &Common, store: &Store, recording: i64) -> Result<(), Failure> {
+    let parts = store.footprints(recording).map_err(Failure::failed)?;
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        Column::text("lane", "lane"),
+        Column::text("footprint of", "name"),
+        Column::number("size", "bytes"),
+        Column::text("workloads", "workloads"),
+    ]);
+    for part in parts {
+        table.push(vec![
+            Cell::text(part.lane),
+            Cell::text(part.name),
+            Cell::maybe(Some((part.bytes.to_string(), part.bytes.0))),
+            Cell::text(part.workloads),
+        ]);
+    }
+    writeln!(std::io::stdout())?;
+    common.print(&table)?;
+    Ok(())
 }
 
 /// What a simulation was asked for, and what came out.

@@ -17,12 +17,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::ending::Stop;
 use super::engine::{Engine, EngineError, POLL, REQUEST};
 use super::output::Output;
+use super::phases::Asked;
 use crate::lane::{Cancel, Job, now};
-use crate::meter::Phases;
-use crate::units::Nanos;
+use crate::units::{Bytes, Nanos};
 use crate::workload::Input;
 
-type Pieces = Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>;
+/// What a starter may say; more is not its own.
+const MOST_REPORT: Bytes = Bytes(4 << 10);
+
+pub(super) type Pieces = Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>;
 
 /// A container of this lane, known by a name given to it: an engine that does
 /// not answer a request may still have done what it was asked.
@@ -31,14 +34,15 @@ pub(super) struct Container<'a> {
     pub name: &'a str,
     pub job: &'a Job,
     pub cancel: &'a Cancel,
+    /// Whether the function's own streams come through the engine, and not
+    /// only its starter's report.
+    pub streams: bool,
 }
 
 /// What is known of a run, complete or not.
 #[derive(Default)]
 pub(super) struct Run {
-    pub phases: Phases,
-    /// When the engine said that it had ended.
-    pub ended: Option<Nanos>,
+    pub asked: Asked,
     /// Why it was ended, if it did not end by itself.
     pub stop: Option<Stop>,
     pub output: Output,
@@ -53,6 +57,23 @@ impl Run {
     }
 }
 
+/// What the engine states of a container; `None` is what it did not tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stated {
+    /// The kernel killed something in it for memory.
+    pub out_of_memory: Option<bool>,
+    /// On its wall clock.
+    pub started: Option<Nanos>,
+    pub finished: Option<Nanos>,
+}
+
+/// A moment as the engine writes it; `None` for its zero time, too.
+fn wall(text: &str) -> Option<Nanos> {
+    let time = humantime::parse_rfc3339(text).ok()?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_nanos()).ok().map(Nanos)
+}
+
 /// The streams of a container that is not started yet.
 pub(super) struct Streams {
     output: Pieces,
@@ -64,13 +85,17 @@ impl Container<'_> {
     pub async fn create(
         &self,
         body: ContainerCreateBody,
+        platform: Option<&str>,
         run: &mut Run,
     ) -> Result<(), EngineError> {
-        let options = CreateContainerOptionsBuilder::new().name(self.name).build();
-        let asked = now();
-        let request = self.engine.docker.create_container(Some(options), body);
+        let mut options = CreateContainerOptionsBuilder::new().name(self.name);
+        if let Some(platform) = platform {
+            options = options.platform(platform);
+        }
+        run.asked.requested = now();
+        let request = self.engine.docker.create_container(Some(options.build()), body);
         self.ask("create the container", request).await?;
-        run.phases.create = Some(now().since(asked));
+        run.asked.created = Some(now());
         self.unless_cancelled()
     }
 
@@ -79,7 +104,7 @@ impl Container<'_> {
     pub async fn attach(&self) -> Result<Streams, EngineError> {
         let options = AttachContainerOptionsBuilder::new()
             .stream(true)
-            .stdin(!self.job.preset.stdin.is_empty())
+            .stdin(self.streams && !self.job.preset.stdin.is_empty())
             .stdout(true)
             .stderr(true)
             .build();
@@ -90,28 +115,22 @@ impl Container<'_> {
         Ok(Streams { output, input })
     }
 
-    /// Starts it. The answer's moment is where its run begins.
-    pub async fn start(&self, run: &mut Run) -> Result<Nanos, EngineError> {
-        let asked = now();
+    /// Starts it.
+    pub async fn start(&self, run: &mut Run) -> Result<(), EngineError> {
+        run.asked.start = Some(now());
         let request = self.engine.docker.start_container(self.name, None);
         self.ask("start the container", request).await?;
-        let started = now();
-        run.phases.start = Some(started.since(asked));
-        Ok(started)
+        run.asked.started = Some(now());
+        Ok(())
     }
 
     /// Feeds it, collects what it writes, ends it when it must be ended, and
     /// waits for its end. The time runs from the answer to the start. Returns
     /// its exit code.
-    pub async fn supervise(
-        &self,
-        streams: Streams,
-        started: Nanos,
-        run: &mut Run,
-    ) -> Result<i64, EngineError> {
+    pub async fn supervise(&self, streams: Streams, run: &mut Run) -> Result<i64, EngineError> {
         let mut output = Some(streams.output);
         let mut feed = std::pin::pin!(feed(streams.input, &self.job.preset.stdin));
-        let mut is_fed = false;
+        let mut is_fed = !self.streams;
         let mut wait = std::pin::pin!(self.wait());
         let mut kill = std::pin::pin!(self.kill());
         let mut is_killing = false;
@@ -121,11 +140,8 @@ impl Container<'_> {
         let code = loop {
             let stop = tokio::select! {
                 code = &mut wait => {
-                    let ended = now();
-                    let code = code?;
-                    run.ended = Some(ended);
-                    run.phases.run = Some(ended.since(started));
-                    break code;
+                    run.asked.ended = Some(now());
+                    break code?;
                 }
                 piece = next(&mut output) => self.take(piece, &mut output, run),
                 () = &mut feed, if !is_fed => { is_fed = true; None }
@@ -150,7 +166,7 @@ impl Container<'_> {
     }
 
     /// Takes one piece of output, or its end.
-    fn take(
+    pub fn take(
         &self,
         piece: Option<Result<LogOutput, ApiError>>,
         output: &mut Option<Pieces>,
@@ -164,7 +180,8 @@ impl Container<'_> {
             }
             None => *output = None,
         }
-        if !run.output.exceeds(self.job.limits.output) {
+        let most = if self.streams { self.job.limits.output } else { MOST_REPORT };
+        if !run.output.exceeds(most) {
             return None;
         }
         run.output.discard();
@@ -209,7 +226,7 @@ impl Container<'_> {
         }
     }
 
-    async fn kill(&self) -> Result<(), EngineError> {
+    pub async fn kill(&self) -> Result<(), EngineError> {
         let request = self.engine.docker.kill_container(self.name, None);
         match self.engine.ask("kill the container", REQUEST / 2, None, request).await {
             // It ended by itself in the meantime.
@@ -218,7 +235,7 @@ impl Container<'_> {
         }
     }
 
-    fn no_end(&self) -> EngineError {
+    pub fn no_end(&self) -> EngineError {
         EngineError::Silent {
             host: self.engine.host.clone(),
             action: "report the end of the container that it killed",
@@ -226,14 +243,7 @@ impl Container<'_> {
         }
     }
 
-    /// Whether the engine says that it ran out of memory.
-    pub async fn ran_out_of_memory(&self) -> Option<bool> {
-        let request = self.engine.docker.inspect_container(self.name, None);
-        let answer = self.engine.ask("inspect the container", REQUEST / 2, None, request).await;
-        answer.ok()?.state?.oom_killed
-    }
-
-    async fn ask<T>(
+    pub async fn ask<T>(
         &self,
         action: &'static str,
         request: impl Future<Output = Result<T, ApiError>>,
@@ -243,6 +253,18 @@ impl Container<'_> {
 
     fn unless_cancelled(&self) -> Result<(), EngineError> {
         if self.cancel.is_cancelled() { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// What the engine states of a container.
+pub(super) async fn state(engine: &Engine, name: &str) -> Stated {
+    let request = engine.docker.inspect_container(name, None);
+    let answer = engine.ask("inspect the container", REQUEST / 2, None, request).await;
+    let Some(state) = answer.ok().and_then(|it| it.state) else { return Stated::default() };
+    Stated {
+        out_of_memory: state.oom_killed,
+        started: state.started_at.as_deref().and_then(wall),
+        finished: state.finished_at.as_deref().and_then(wall),
     }
 }
 
@@ -264,7 +286,7 @@ pub(super) async fn remove(
 }
 
 /// The next piece; never, after the end.
-async fn next(output: &mut Option<Pieces>) -> Option<Result<LogOutput, ApiError>> {
+pub(super) async fn next(output: &mut Option<Pieces>) -> Option<Result<LogOutput, ApiError>> {
     match output {
         Some(pieces) => pieces.next().await,
         None => std::future::pending().await,
@@ -279,5 +301,18 @@ async fn feed(mut stream: Pin<Box<dyn AsyncWrite + Send>>, input: &Input) {
     }
     if stream.write_all(&input.content()).await.is_ok() {
         let _ = stream.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_of_the_engine_are_read_to_the_nanosecond() {
+        // date -u -d '2026-11-21 15:24:13' +%s gives 1795274653.
+        assert_eq!(wall("2026-11-21T15:24:13.455688535Z"), Some(Nanos(1_795_274_653_455_688_535)));
+        assert_eq!(wall("2026-11-21T15:24:13.4Z"), Some(Nanos(1_795_274_653_400_000_000)));
+        assert_eq!(wall("0001-01-01T00:00:00Z"), None, "it has not ended");
     }
 }

@@ -2,13 +2,14 @@
 
 use nix::sys::signal::Signal;
 
+use super::engine::EngineError;
+use super::report::Report;
 use crate::lane::Status;
 use crate::units::Bytes;
 use crate::workload::Limits;
 
 /// Docker reports a program that signal n ended as exit code 128 + n.
 const SIGNALLED: i64 = 128;
-const KILLED: i64 = SIGNALLED + Signal::SIGKILL as i64;
 
 /// Why the lane ended a container itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +35,36 @@ impl Stop {
     }
 }
 
-/// What is known of a container that ended by itself.
+/// The exit code of a container that ended by itself, or status and reason of
+/// the invocation.
+pub(super) fn cut_short(
+    result: &Result<i64, EngineError>,
+    stop: Option<Stop>,
+    limits: &Limits,
+) -> Result<i64, (Status, String)> {
+    let stopped = stop.map(|stop| stop.verdict(limits));
+    match (result, stopped) {
+        (Ok(code), None) => Ok(*code),
+        (Ok(_), Some(verdict)) => Err(verdict),
+        (Err(EngineError::Cancelled), _) => Err(Stop::Cancelled.verdict(limits)),
+        (Err(error), None) => Err((Status::Failed, error.to_string())),
+        (Err(error), Some((Status::Interrupted, reason))) => {
+            Err((Status::Interrupted, format!("{reason}; {error}")))
+        }
+        // Whether it ended in time, nobody knows.
+        (Err(error), Some((_, reason))) => Err((Status::Failed, format!("{reason}; {error}"))),
+    }
+}
+
+/// What is known of a function that was not ended by the lane.
 #[derive(Debug, Default)]
 pub(super) struct Exit {
+    /// The engine's exit code, of the starter or of the function itself.
     pub code: i64,
-    /// The engine says that the kernel killed something in it for memory;
-    /// `None` if it could not be asked.
+    /// What the starter said; `None`: there was none, or it was killed.
+    pub report: Option<Report>,
+    /// The engine says that the kernel killed something in the container for
+    /// memory; `None` if it could not be asked.
     pub out_of_memory: Option<bool>,
     /// Most memory that its control group held.
     pub peak: Option<u64>,
@@ -50,33 +75,64 @@ pub(super) struct Exit {
 impl Exit {
     /// Status, reason and the function's exit code.
     pub fn verdict(&self, limits: &Limits) -> (Status, Option<String>, Option<i32>) {
-        let code = i32::try_from(self.code).ok();
-        if self.code == 0 {
-            return (Status::Ok, None, code);
+        if let Some(failure) = self.report.as_ref().and_then(|report| report.failure) {
+            return (Status::Failed, Some(failure.to_string()), None);
         }
-        let (reason, code) = if self.ran_out_of_memory(limits.memory) {
-            (format!("out of memory: killed at its limit of {}", limits.memory), None)
-        } else {
-            (self.named_code(), code)
+        let (ended, code) = self.ended(limits);
+        let stray = self.report.as_ref().map_or(0, |report| report.stray);
+        let Some(ended) = ended else {
+            let remark =
+                (stray > 0).then(|| format!("left {stray} process(es) behind, which were killed"));
+            return (Status::Ok, remark, code);
+        };
+        let stray = match stray {
+            0 => String::new(),
+            stray => format!("; left {stray} process(es) behind"),
         };
         let stderr = self.stderr.as_deref().map_or_else(String::new, |text| format!(": {text}"));
-        (Status::Failed, Some(format!("{reason}{stderr}")), code)
+        (Status::Failed, Some(format!("{ended}{stderr}{stray}")), code)
+    }
+
+    /// How it ended, if not well, and its exit code.
+    fn ended(&self, limits: &Limits) -> (Option<String>, Option<i32>) {
+        let status = self.report.as_ref().map(|report| report.status);
+        let signal = status.map_or_else(|| self.signal_of_code(), |status| status & 0x7f);
+        let code = match status {
+            Some(status) => (signal == 0).then_some((status >> 8) & 0xff),
+            None => i32::try_from(self.code).ok(),
+        };
+        if signal == Signal::SIGXFSZ as i32 && self.report.is_some() {
+            let reason = format!("wrote more than the output limit of {}", limits.output);
+            return (Some(reason), None);
+        }
+        if code == Some(0) {
+            return (None, code);
+        }
+        if self.ran_out_of_memory(signal, limits.memory) {
+            let reason = format!("out of memory: killed at its limit of {}", limits.memory);
+            return (Some(reason), None);
+        }
+        let name = Signal::try_from(signal).ok();
+        let reason = match (code, name) {
+            (Some(code), Some(name)) => format!("exit code {code} (ended by {name})"),
+            (Some(code), None) => format!("exit code {code}"),
+            (None, Some(name)) => format!("killed by {name}"),
+            (None, None) => format!("killed by signal {signal}"),
+        };
+        (Some(reason), code)
+    }
+
+    /// The signal that an engine's exit code stands for, or 0.
+    fn signal_of_code(&self) -> i32 {
+        let signal = i32::try_from(self.code - SIGNALLED).unwrap_or(0);
+        Signal::try_from(signal).map_or(0, |signal| signal as i32)
     }
 
     /// Not every runtime tells the engine about it: gVisor's sandbox is killed
     /// as a whole. A peak at the limit then tells.
-    fn ran_out_of_memory(&self, limit: Bytes) -> bool {
+    fn ran_out_of_memory(&self, signal: i32, limit: Bytes) -> bool {
         let at_limit = self.peak.is_none_or(|peak| peak >= limit.0 - limit.0 / 64);
-        self.out_of_memory == Some(true) || (self.code == KILLED && at_limit)
-    }
-
-    fn named_code(&self) -> String {
-        let code = self.code;
-        let signal = i32::try_from(code - SIGNALLED).ok().and_then(|n| Signal::try_from(n).ok());
-        match signal {
-            Some(signal) => format!("exit code {code} (ended by {signal})"),
-            None => format!("exit code {code}"),
-        }
+        self.out_of_memory == Some(true) || (signal == Signal::SIGKILL as i32 && at_limit)
     }
 }
 
@@ -100,7 +156,8 @@ mod tests {
     #[test]
     fn exit_codes_are_told_apart() {
         let end = |code, out_of_memory, peak| {
-            let exit = Exit { code, out_of_memory, peak, stderr: Some("bad".to_owned()) };
+            let stderr = Some("bad".to_owned());
+            let exit = Exit { code, report: None, out_of_memory, peak, stderr };
             let (status, reason, code) = exit.verdict(&limits());
             (status, reason.unwrap_or_else(|| "fine".to_owned()), code)
         };
@@ -115,5 +172,24 @@ mod tests {
         assert_eq!(end(137, Some(false), Some(1 << 20)).1, killed);
         assert_eq!(end(139, Some(false), None).1, "exit code 139 (ended by SIGSEGV): bad");
         assert_eq!(end(255, Some(false), None).1, "exit code 255: bad");
+    }
+
+    #[test]
+    fn the_starter_knows_more_than_an_exit_code() {
+        let end = |status, stray, out_of_memory| {
+            let report = Report::test(status, stray);
+            let exit =
+                Exit { report: Some(report), out_of_memory, peak: Some(5), ..Exit::default() };
+            let (status, reason, code) = exit.verdict(&limits());
+            (status, reason.unwrap_or_else(|| "fine".to_owned()), code)
+        };
+        let (xfsz, kill, segv) = (25, 9, 11 | 0x80);
+        assert_eq!(end(0, 0, None), (Status::Ok, "fine".to_owned(), Some(0)));
+        assert_eq!(end(0, 2, None).1, "left 2 process(es) behind, which were killed");
+        assert_eq!(end(139 << 8, 0, None).1, "exit code 139", "it exited, no signal ended it");
+        assert_eq!(end(segv, 0, None), (Status::Failed, "killed by SIGSEGV".to_owned(), None));
+        assert_eq!(end(xfsz, 0, None).1, "wrote more than the output limit of 1.00 MiB");
+        assert!(end(kill, 0, Some(true)).1.starts_with("out of memory"));
+        assert_eq!(end(kill, 0, Some(false)).1, "killed by SIGKILL");
     }
 }

@@ -1,6 +1,7 @@
 //! The connection to the engine: every request bounded in time, every failure
 //! told with what was tried, the cause and the remedy.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
@@ -56,6 +57,13 @@ impl EngineError {
         matches!(self, Self::Refused { status: Some(404), .. })
     }
 
+    /// Whether the engine did not find a file that it was to mount.
+    pub fn is_about_mounts(&self) -> bool {
+        matches!(self, Self::Refused { message, .. }
+            if message.contains("bind source path does not exist")
+                || message.contains("invalid mount config"))
+    }
+
     /// Whether nobody knows what the engine made of the request.
     pub const fn is_unanswered(&self) -> bool {
         matches!(self, Self::Silent { .. } | Self::Cancelled)
@@ -96,12 +104,19 @@ pub struct EngineInfo {
     pub limits_swap: Option<bool>,
     /// The driver, where control groups can be made for it.
     pub(super) driver: Option<Driver>,
+    /// The programs of its OCI runtimes, by name.
+    pub(super) paths: HashMap<String, String>,
 }
 
 impl EngineInfo {
     fn new(endpoint: Endpoint, api_version: Option<String>, info: SystemInfo) -> Self {
-        let mut runtimes: Vec<_> =
-            info.runtimes.map(|runtimes| runtimes.into_keys().collect()).unwrap_or_default();
+        let paths: HashMap<String, String> = info
+            .runtimes
+            .into_iter()
+            .flatten()
+            .map(|(name, runtime)| (name, runtime.path.unwrap_or_default()))
+            .collect();
+        let mut runtimes: Vec<_> = paths.keys().cloned().collect();
         runtimes.sort_unstable();
         let driver = match info.cgroup_driver {
             Some(SystemInfoCgroupDriverEnum::CGROUPFS) => Some(Driver::Cgroupfs),
@@ -122,6 +137,7 @@ impl EngineInfo {
             kernel: info.kernel_version,
             limits_swap: info.swap_limit,
             driver,
+            paths,
         }
     }
 
@@ -180,6 +196,14 @@ impl Engine {
         in_time(endpoint, CONNECT, negotiated).await?;
         let version = in_time(endpoint, REQUEST, self.docker.version()).await?;
         Ok((version.api_version, in_time(endpoint, REQUEST, self.docker.info()).await?))
+    }
+
+    /// Runs a future whenever this connection waits for another.
+    pub fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.runtime.spawn(future)
     }
 
     /// Runs a future to its end.

@@ -1,5 +1,6 @@
 //! The meters of one container: counters and accounting of a control group
-//! made before it, as its parent.
+//! made before it, as its parent. Of a warm container, which stays, what is
+//! metered is the difference between before and after an invocation.
 //!
 //! What to know before believing them: the group also holds what the OCI
 //! runtime does inside the container's control group before the function
@@ -10,7 +11,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::lane::{Job, Probe};
+use super::phases::Timed;
+use crate::lane::{Job, Probe, StartKind};
 use crate::meter::cgroup::Group;
 use crate::meter::perf::{Counters, Counts, Snapshot, Target};
 use crate::meter::{Meter, Phases, Provenances, Source, Usage};
@@ -31,10 +33,22 @@ const COUNTED: [Meter; 8] = [
 const ACCOUNTED: [Meter; 5] =
     [Meter::CpuTime, Meter::CpuUser, Meter::CpuSystem, Meter::MemoryPeak, Meter::MemoryRss];
 
+const NO_MEMORY: &str =
+    "the control group has no memory accounting (kernel too old, or its controller is off)";
 const OUTSIDE: &str = "the runtime runs outside the measured hierarchy";
 const START_UP: &str = "with the OCI runtime's start-up inside the container's control group";
 
-/// Counters on the group, and where they stood before the container.
+/// Where the group's own accounting stood before an invocation.
+#[derive(Debug, Clone, Default)]
+struct Baseline {
+    cpu: u64,
+    user: u64,
+    system: u64,
+    /// Why the peak of memory is that of earlier invocations, too.
+    stale_peak: Option<String>,
+}
+
+/// Counters on the group, and where they stood before an invocation.
 struct Counting {
     counters: Counters,
     baseline: Snapshot,
@@ -47,6 +61,7 @@ pub(super) struct Metered {
     group: Group,
     /// The reason where perf cannot watch the group.
     counting: Result<Mutex<Counting>, String>,
+    baseline: Mutex<Baseline>,
     /// Ticks of the time-stamp counter a second, if known.
     tsc_hz: Option<u64>,
 }
@@ -63,7 +78,34 @@ impl Metered {
                 counters,
             })
         });
-        Self { group, counting, tsc_hz }
+        Self { group, counting, baseline: Mutex::default(), tsc_hz }
+    }
+
+    /// Counts from now on.
+    pub fn begin_anew(&self) {
+        let (user, system) = self.group.cpu_split().unwrap_or_default();
+        *lock(&self.baseline) = Baseline {
+            cpu: self.group.cpu_time().map_or(0, |time| time.0),
+            user: user.0,
+            system: system.0,
+            stale_peak: self.group.reset_memory_peak().err(),
+        };
+        if let Some(mut counting) = self.counting() {
+            counting.baseline = counting.counters.read();
+            counting.cpu_before = counting.counters.read_one(Meter::CpuTime);
+            counting.ticks_before = counting.counters.read_one(Meter::RefCycles);
+        }
+    }
+
+    /// Memory that the group holds now, in bytes.
+    pub fn level(&self) -> Option<u64> {
+        self.group.memory_current().map(|level| level.0)
+    }
+
+    /// CPU time of the group since then, by its own accounting.
+    fn accounted(&self) -> Option<u64> {
+        let before = lock(&self.baseline).cpu;
+        self.group.cpu_time().map(|time| time.0.saturating_sub(before))
     }
 
     /// What the engine is told to put the container under.
@@ -77,13 +119,13 @@ impl Metered {
     }
 
     fn counting(&self) -> Option<MutexGuard<'_, Counting>> {
-        let lock = self.counting.as_ref().ok()?.lock();
-        Some(lock.unwrap_or_else(PoisonError::into_inner))
+        Some(lock(self.counting.as_ref().ok()?))
     }
 
     /// Everything counted until now, with its sources.
     fn read(&self) -> (Values, Provenances) {
-        let accounted = self.group.cpu_time().map(|time| time.0);
+        let accounted = self.accounted();
+        let baseline = lock(&self.baseline).clone();
         let mut sources = Provenances::default();
         let counts = match &self.counting {
             Ok(_) => self.counting().map(|mut counting| {
@@ -101,12 +143,23 @@ impl Metered {
         let values = Values {
             counts,
             accounted,
-            split: self.group.cpu_split(),
-            peak: self.group.memory_peak().map(|peak| peak.0),
+            split: self.group.cpu_split().map(|(user, system)| {
+                let since = |now: Nanos, before| Nanos(now.0.saturating_sub(before));
+                (since(user, baseline.user), since(system, baseline.system))
+            }),
+            peak: match baseline.stale_peak {
+                None => self.group.memory_peak().map(|peak| peak.0).ok_or_else(|| NO_MEMORY.into()),
+                Some(reason) => Err(reason),
+            },
+            has_level: self.group.memory_current().is_some(),
             tsc_hz: self.tsc_hz,
         };
         (values, sources)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The sampler's view. Weak, so that the group goes away with its invocation
@@ -122,7 +175,7 @@ impl Probe for Live {
             let ticks = counting.counters.read_one(Meter::RefCycles);
             (since(cpu, counting.cpu_before), since(ticks, counting.ticks_before))
         });
-        let accounted = metered.group.cpu_time().map(|time| time.0);
+        let accounted = metered.accounted();
         let outside = is_outside(cpu, accounted);
         let cpu = if outside { accounted } else { cpu.or(accounted) };
         let ticks = ticks.filter(|_| !outside).or_else(|| estimate(cpu?, metered.tsc_hz?));
@@ -156,7 +209,9 @@ struct Values {
     /// CPU time by the control group's own accounting, in nanoseconds.
     accounted: Option<u64>,
     split: Option<(Nanos, Nanos)>,
-    peak: Option<u64>,
+    /// The reason where there is none.
+    peak: Result<u64, String>,
+    has_level: bool,
     tsc_hz: Option<u64>,
 }
 
@@ -165,10 +220,11 @@ struct Values {
 pub(super) fn account(
     metered: Result<&Metered, &str>,
     job: &Job,
-    phases: Phases,
+    start: StartKind,
+    times: &Timed,
 ) -> (Usage, Provenances) {
-    let mut usage = Usage::new(true);
-    usage.phases = phases;
+    let mut usage = Usage::new(start == StartKind::Cold);
+    usage.phases = times.phases;
     let mut sources = match metered.map(Metered::read) {
         Ok((values, sources)) => values.into_usage(&mut usage, sources),
         Err(reason) => missing(reason),
@@ -176,13 +232,8 @@ pub(super) fn account(
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
     sources.set(Meter::MemoryAllocated, Source::Plan, "the container's memory limit");
     sources.missing(Meter::VcpuAllocated, crate::lane::WHOLE_CPU);
-    usage.set(Meter::Wall, wall(&phases));
-    sources.set(
-        Meter::Wall,
-        Source::Clock,
-        "create + start + run, as answered by the engine; attaching to the streams between \
-         create and start is left out",
-    );
+    usage.set(Meter::Wall, wall(&times.phases));
+    sources.set(Meter::Wall, Source::Clock, times.basis.note());
     for meter in [Meter::WasmOps, Meter::LinearMemory] {
         sources.missing(meter, "not WebAssembly");
     }
@@ -201,9 +252,10 @@ fn missing(reason: &str) -> Provenances {
     sources
 }
 
-/// The time of an invocation that got to its end.
+/// The time of an invocation that got to its end. A start that cannot be told
+/// from the run is in the run.
 fn wall(phases: &Phases) -> Option<u64> {
-    Some(phases.create?.0 + phases.start?.0 + phases.run?.0)
+    Some(phases.create?.0 + phases.start.map_or(0, |span| span.0) + phases.run?.0)
 }
 
 impl Values {
@@ -290,16 +342,19 @@ impl Values {
                 sources.missing(meter, "the control group does not tell user from kernel mode");
             }
         }
-        usage.set(Meter::MemoryPeak, self.peak);
-        if self.peak.is_some() {
-            let note = format!("page cache and kernel memory included; {START_UP}");
-            sources.set(Meter::MemoryPeak, Source::Cgroup, note);
+        usage.set(Meter::MemoryPeak, self.peak.as_ref().ok().copied());
+        match &self.peak {
+            Ok(_) => {
+                let note = format!("page cache and kernel memory included; {START_UP}");
+                sources.set(Meter::MemoryPeak, Source::Cgroup, note);
+            }
+            Err(reason) => sources.missing(Meter::MemoryPeak, reason),
+        }
+        if self.has_level {
             let note = "in samples only; page cache and kernel memory included";
             sources.set(Meter::MemoryRss, Source::Cgroup, note);
         } else {
-            for meter in [Meter::MemoryPeak, Meter::MemoryRss] {
-                sources.missing(meter, "the control group has no memory accounting (kernel too old, or its controller is off)");
-            }
+            sources.missing(Meter::MemoryRss, NO_MEMORY);
         }
     }
 }
@@ -312,7 +367,7 @@ mod tests {
 
     fn values(accounted: Option<u64>, tsc_hz: Option<u64>) -> Values {
         let split = Some((Nanos(3 * MS), Nanos(MS)));
-        Values { counts: None, accounted, split, peak: Some(4096), tsc_hz }
+        Values { counts: None, accounted, split, peak: Ok(4096), has_level: true, tsc_hz }
     }
 
     fn uncounted() -> Provenances {

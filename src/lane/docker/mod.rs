@@ -1,24 +1,43 @@
-//! The docker lane: every invocation is a container of its own, from its
-//! creation to its removal, metered through a control group made around it.
+//! The docker lane: containers of a Docker engine, metered through control
+//! groups made around them.
 //!
 //! ```text
-//!  prepare: program ─▶ image (once)
-//!  invoke:  group ─▶ create ─▶ attach ─▶ start ─▶ run ─▶ read the group ─▶ teardown
-//!                    └timed┘             └timed┘  └timed┘                  └timed┘
+//!  prepare: program + starter ─▶ image (once)
+//!  cold:    group ─▶ create ─▶ attach ─▶ start ─▶ run ─▶ read the group ─▶ teardown
+//!  warm:    group ─▶ container that waits (once)
+//!           read the group ─▶ create and start a command in it ─▶ run ─▶ read the group
 //! ```
+//!
+//! The function is run by a small program of ours, the starter, which connects
+//! it to files of this host and says when it began and ended: see `starter.c`.
+//! Where that cannot be (an engine on another machine, an OCI runtime that runs
+//! WebAssembly), its streams go through the engine instead.
 
+#[cfg(test)]
+mod base_tests;
+mod cold;
 mod connect;
 mod container;
 mod elf;
 mod ending;
 mod engine;
+mod footprint;
 mod image;
 mod metering;
 mod output;
+mod phases;
+mod report;
 mod spec;
+mod stdio;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod timeline;
+#[cfg(test)]
+mod truth_tests;
+mod warm;
+#[cfg(test)]
+mod warm_tests;
 
 pub use connect::{Endpoint, EndpointError, Origin, endpoint};
 pub use engine::{EngineInfo, inspect};
@@ -28,22 +47,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bollard::models::ContainerCreateBody;
-
-use super::{
-    Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Status, Watch, now,
-};
+use super::{Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Watch};
+use crate::meter::Provenances;
 use crate::meter::cgroup::{Driver, Group, Hierarchy};
 use crate::meter::procfs::ProcessIdentity;
-use crate::meter::{Meter, Provenances};
-use crate::units::Nanos;
-use crate::workload::{Limits, Workload};
-use container::{Container, Run, remove};
-use ending::{Exit, Stop};
-use engine::{BRIEF, Engine, EngineError, REQUEST};
-use image::Image;
-use metering::{Metered, account};
-use spec::{HOST_LABEL, OWNER_LABEL, Spec};
+use crate::workload::Workload;
+use container::remove;
+use engine::{BRIEF, Engine, EngineError};
+use image::{Image, Payload, Recipe};
+use metering::Metered;
+use spec::{HOST_LABEL, OWNER_LABEL, Role};
+use timeline::Timeline;
+use warm::WarmContainer;
+
+/// Containerd's shims that run WebAssembly, as far as they are known; what has
+/// `wasm` in its name is taken for one, too.
+const WASM_SHIMS: [&str; 4] = ["spin", "slight", "wws", "lunatic"];
 
 /// Runs functions as containers of a Docker engine.
 pub struct DockerLane {
@@ -51,12 +70,21 @@ pub struct DockerLane {
     info: EngineInfo,
     /// The OCI runtime asked for; `None`: the engine's default.
     runtime: Option<String>,
+    /// The image under the program; `None`: nothing.
+    base: Option<Image>,
     owner: ProcessIdentity,
     /// Where control groups are made, or why they cannot be.
     groups: Result<(Hierarchy, Driver), String>,
     tsc_hz: Option<u64>,
+    /// Whether functions get files of this host, or why not.
+    files: Result<(), String>,
+    /// Whether the engine was seen to reach those files.
+    files_seen: bool,
+    timeline: Option<Timeline>,
     /// By the number of the plan's cell.
     images: HashMap<usize, Image>,
+    /// By the number of the plan's cell.
+    warm: HashMap<usize, WarmContainer>,
     leftovers: Vec<Leftover>,
     /// Those of the latest invocation: most have the same.
     provenances: Arc<Provenances>,
@@ -71,48 +99,71 @@ struct Leftover {
     _metered: Option<Arc<Metered>>,
 }
 
+impl Leftover {
+    fn new(name: String, metered: Option<Arc<Metered>>) -> Self {
+        Self { name, may_appear: false, _metered: metered }
+    }
+}
+
 impl DockerLane {
     /// Connects to the engine and removes what dead owners left there.
-    /// `runtime` is one of its OCI runtimes, `tsc_hz` the frequency of this
-    /// machine's time-stamp counter.
+    /// `runtime` is one of its OCI runtimes, `base` an image that it has, and
+    /// `tsc_hz` the frequency of this machine's time-stamp counter.
     ///
     /// # Errors
     /// [`LaneError::Unavailable`] when there is no engine, or it has no such
-    /// runtime.
+    /// runtime or image.
     pub fn open(
         runtime: Option<&str>,
+        base: Option<&str>,
         owner: &ProcessIdentity,
         tsc_hz: Option<u64>,
     ) -> Result<Self, LaneError> {
         let (engine, info) = Engine::connect()?;
-        if let Some(name) = runtime.filter(|name| !info.runtimes.iter().any(|has| has == name)) {
-            let has = info.runtimes.join(", ");
-            return Err(LaneError::Unavailable {
-                reason: format!(
-                    "the Docker engine at {} has no OCI runtime `{name}`; it has {has}; install \
-                     it and name it under `runtimes` in /etc/docker/daemon.json",
-                    info.endpoint
-                ),
-            });
+        if let Some(name) = runtime {
+            check_runtime(&info, name)?;
         }
-        let lane = Self {
+        let is_wasm = runtime.is_some_and(runs_wasm);
+        let base = base.map(|name| base_image(&engine, name, is_wasm)).transpose()?;
+        let mut lane = Self {
             groups: place(&info),
+            files: match info.elsewhere() {
+                Some(reason) => Err(reason),
+                None if is_wasm => Err("this OCI runtime runs no starter".to_owned()),
+                None => Ok(()),
+            },
+            files_seen: false,
             engine,
             info,
             runtime: runtime.map(str::to_owned),
+            base,
             owner: owner.clone(),
             tsc_hz,
+            timeline: None,
             images: HashMap::new(),
+            warm: HashMap::new(),
             leftovers: Vec::new(),
             provenances: Arc::default(),
         };
         lane.sweep();
+        lane.follow();
         Ok(lane)
+    }
+
+    /// Subscribes to the engine's events, again if it was restarted.
+    fn follow(&mut self) {
+        if self.timeline.as_ref().is_none_or(Timeline::is_over) {
+            self.timeline = Some(Timeline::follow(&self.engine, &self.owner));
+        }
+        if let Some(timeline) = &mut self.timeline {
+            timeline.clear();
+        }
     }
 
     /// Removes containers and control groups whose owner no longer runs.
     pub fn sweep(&self) -> Swept {
         let containers = sweep::containers(&self.engine).ok();
+        stdio::sweep();
         Swept { containers, groups: sweep::groups() }
     }
 
@@ -127,38 +178,75 @@ impl DockerLane {
         self.runtime.as_deref().or(default).unwrap_or("its default runtime")
     }
 
+    fn runs_wasm(&self) -> bool {
+        self.runtime.as_deref().is_some_and(runs_wasm)
+    }
+
+    fn payload(&self, workload: &Workload) -> Result<Payload, LaneError> {
+        if self.runs_wasm() {
+            return Payload::module(workload);
+        }
+        Payload::program(workload, self.base.is_some())
+    }
+
     fn ensure_image(
         &self,
         workload: &Workload,
         cancel: &Cancel,
-    ) -> Result<(Image, Option<Nanos>), LaneError> {
-        let failed = |error: EngineError| match error {
-            EngineError::Cancelled => LaneError::Cancelled,
-            error => {
-                LaneError::Prepare { workload: workload.name.clone(), reason: error.to_string() }
-            }
+    ) -> Result<(Image, Option<crate::units::Nanos>), LaneError> {
+        let payload = self.payload(workload)?;
+        let recipe = Recipe {
+            workload: &workload.name,
+            payload: &payload,
+            base: self.base.as_ref(),
+            labels: self.labels(),
+            scratch: &self.container_name(&next_tag()),
         };
-        let program = image::program(workload)?;
-        let name = image::reference(&workload.name, &program);
-        let reference = format!("{}:{}", name.0, name.1);
-        self.engine.block_on(async {
-            if let Some(image) =
-                image::find(&self.engine, &reference, cancel).await.map_err(failed)?
-            {
-                return Ok((image, None));
+        let made = self.engine.block_on(recipe.ensure(&self.engine, cancel));
+        made.map_err(|error| unprepared(workload, &error))
+    }
+
+    /// Whether the engine reaches files of this machine: it may run in a
+    /// virtual machine, or see other folders.
+    fn look_for_files(
+        &mut self,
+        job: &Job,
+        image: &Image,
+        cancel: &Cancel,
+    ) -> Result<(), LaneError> {
+        let tag = next_tag();
+        let failed = |reason| LaneError::Prepare { workload: job.workload.name.clone(), reason };
+        let Some(files) = self.files(job, &tag).map_err(failed)? else { return Ok(()) };
+        if self.files_seen {
+            return Ok(());
+        }
+        let name = self.container_name(&tag);
+        let body = self.body(job, image, Role::Wait(&files), None);
+        let options =
+            bollard::query_parameters::CreateContainerOptionsBuilder::new().name(&name).build();
+        let request = self.engine.docker.create_container(Some(options), body);
+        let asked = self.engine.ask("create a container", engine::REQUEST, Some(cancel), request);
+        let made = self.engine.block_on(asked);
+        self.leftovers.push(Leftover::new(name, None));
+        self.clear_leftovers();
+        match made {
+            Ok(_) => self.files_seen = true,
+            Err(error) if error.is_about_mounts() => {
+                self.files = Err("the engine does not reach files of this machine".to_owned());
             }
-            let begun = now();
-            image::import(&self.engine, &name, &program, cancel).await.map_err(failed)?;
-            let took = Some(now().since(begun));
-            let found = image::find(&self.engine, &reference, cancel).await.map_err(failed)?;
-            let image = found.ok_or_else(|| LaneError::Prepare {
-                workload: workload.name.clone(),
-                reason: format!(
-                    "Docker imported {reference} and does not have it; is its disk full?"
-                ),
-            })?;
-            Ok((image, took))
-        })
+            Err(error) => return Err(unprepared(&job.workload, &error)),
+        }
+        Ok(())
+    }
+
+    fn labels(&self) -> HashMap<String, String> {
+        let owner = (OWNER_LABEL.to_owned(), self.owner.to_string());
+        let host = sweep::host_name().map(|name| (HOST_LABEL.to_owned(), name));
+        [Some(owner), host].into_iter().flatten().collect()
+    }
+
+    fn container_name(&self, tag: &str) -> String {
+        format!("cyclometer-{}-{tag}", self.owner)
     }
 
     /// A control group with its counters, or why there is none.
@@ -167,100 +255,6 @@ impl DockerLane {
         let group = Group::create(hierarchy, &self.owner, tag, *driver);
         let group = group.map_err(|error| error.to_string())?;
         Ok(Arc::new(Metered::open(group, self.tsc_hz)))
-    }
-
-    fn body(&self, job: &Job, image: &str, parent: Option<&str>) -> ContainerCreateBody {
-        let owner = (OWNER_LABEL.to_owned(), self.owner.to_string());
-        let host = sweep::host_name().map(|name| (HOST_LABEL.to_owned(), name));
-        Spec {
-            job,
-            image,
-            labels: [Some(owner), host].into_iter().flatten().collect(),
-            runtime: self.runtime.as_deref(),
-            cgroup_parent: parent,
-        }
-        .body()
-    }
-
-    /// One invocation, whatever comes of it.
-    fn invoke_once(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
-        self.clear_leftovers();
-        let Some(image) = self.images.get(&job.cell).map(|image| image.reference.clone()) else {
-            return Outcome::unstarted(
-                job,
-                now(),
-                "the docker lane has not prepared this workload",
-            );
-        };
-        let tag = next_tag();
-        let name = format!("cyclometer-{}-{tag}", self.owner);
-        let metered = self.meter(&tag);
-        let group = metered.as_ref().ok();
-        let body = self.body(job, &image, group.map(|metered| metered.parent()));
-        // Made on first use, which must not be inside the time of a phase.
-        drop(job.preset.stdin.content());
-        let metered_by = group.cloned();
-        self.leftovers.push(Leftover {
-            name: name.clone(),
-            may_appear: false,
-            _metered: metered_by,
-        });
-
-        let requested = now();
-        let mut run = Run::default();
-        let container = Container { engine: &self.engine, name: &name, job, cancel };
-        let result = self.engine.block_on(execute(&container, body, group, watch, &mut run));
-        watch.end();
-        let ended = run.ended.unwrap_or_else(now);
-        let metered = metered.as_deref().map_err(String::as_str);
-        let (mut usage, sources) = account(metered, job, run.phases);
-        let peak = usage.get(Meter::MemoryPeak);
-        let verdict = self.engine.block_on(verdict(&container, &result, &run, peak));
-        let (teardown, remark) = self.tear_down(&name, result.as_ref().err());
-        usage.phases.teardown = teardown;
-        let (status, reason, exit_code) = verdict;
-        Outcome {
-            status,
-            reason: joined(reason, remark),
-            exit_code,
-            requested,
-            ended,
-            usage,
-            provenances: self.shared(sources),
-            output: (result.is_ok() && run.is_whole()).then(|| run.output.digest()),
-        }
-        .checked(&job.preset)
-    }
-
-    /// Removes the container of an invocation: how long that took, or why it
-    /// is still there.
-    fn tear_down(
-        &mut self,
-        name: &str,
-        error: Option<&EngineError>,
-    ) -> (Option<Nanos>, Option<String>) {
-        // An engine that did not answer before hardly will now.
-        let unanswered = error.is_some_and(EngineError::is_unanswered);
-        let limit = if unanswered { BRIEF } else { REQUEST };
-        let asked = now();
-        match self.engine.block_on(remove(&self.engine, name, limit)) {
-            Ok(true) => {
-                let took = now().since(asked);
-                self.leftovers.retain(|leftover| leftover.name != name);
-                (Some(took), None)
-            }
-            Ok(false) => {
-                // A request to create it may still be waiting in the engine.
-                self.leftovers.retain_mut(|leftover| {
-                    leftover.may_appear |= leftover.name == name && unanswered;
-                    leftover.name != name || unanswered
-                });
-                (None, None)
-            }
-            // The error of the invocation says as much.
-            Err(_) if error.is_some() => (None, None),
-            Err(error) => (None, Some(error.to_string())),
-        }
     }
 
     /// Removes containers that could not be removed when it was their time.
@@ -298,7 +292,13 @@ impl DockerLane {
         };
         let group =
             group.map(|reason| format!("CPU and memory of containers are not metered: {reason}"));
-        [swap, group].into_iter().flatten().collect()
+        let files = self.files.as_ref().err().map(|reason| {
+            format!(
+                "input and output go through the engine, whose work is in the time of the run: \
+                 {reason}"
+            )
+        });
+        [swap, group, files].into_iter().flatten().collect()
     }
 }
 
@@ -310,8 +310,10 @@ impl Lane for DockerLane {
             Ok((hierarchy, _)) => format!("control groups {}", hierarchy.version().label()),
             Err(reason) => reason.clone(),
         };
+        let base =
+            self.base.as_ref().map_or_else(String::new, |base| format!(" on {}", base.reference));
         Description {
-            version: format!("docker {version}, {}", self.runtime_name()),
+            version: format!("docker {version}, {}{base}", self.runtime_name()),
             note: format!(
                 "{cgroups}; CPU and memory include what the OCI runtime does inside the \
                  container's control group, and not the engine's own work"
@@ -320,11 +322,12 @@ impl Lane for DockerLane {
     }
 
     fn starts(&self) -> &'static [StartKind] {
-        &[StartKind::Cold]
+        // Without the starter, nobody would say when a command began and ended.
+        if self.files.is_ok() { &[StartKind::Cold, StartKind::Warm] } else { &[StartKind::Cold] }
     }
 
     fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
-        image::program(workload).map(drop)
+        self.payload(workload).map(drop)
     }
 
     /// Images stay when the lane closes: the next recording finds them.
@@ -333,9 +336,28 @@ impl Lane for DockerLane {
             return Err(LaneError::Cancelled);
         }
         let (image, took) = self.ensure_image(&job.workload, cancel)?;
+        self.look_for_files(job, &image, cancel)?;
+        if let (StartKind::Warm, Err(reason)) = (job.start, &self.files) {
+            let reason = format!("warm functions need files of this machine: {reason}");
+            return Err(LaneError::Unsupported { reason });
+        }
+        let parts = footprint::parts(
+            &self.engine,
+            &self.info,
+            self.runtime_name(),
+            &image,
+            self.base.as_ref(),
+        );
         let footprint = image.size;
         self.images.insert(job.cell, image);
-        Ok(Prepared { took, footprint, footprint_of: "image", wasm_ops: None, notes: self.notes() })
+        Ok(Prepared {
+            took,
+            footprint,
+            footprint_of: "image",
+            parts,
+            notes: self.notes(),
+            ..Prepared::default()
+        })
     }
 
     fn invoke(
@@ -351,15 +373,14 @@ impl Lane for DockerLane {
                 return;
             }
             emit(match job.start {
-                StartKind::Cold => self.invoke_once(job, watch, cancel),
-                StartKind::Warm => {
-                    Outcome::unstarted(job, now(), "the docker lane has cold starts only")
-                }
+                StartKind::Cold => self.invoke_cold(job, watch, cancel),
+                StartKind::Warm => self.invoke_warm(job, watch, cancel),
             });
         }
     }
 
     fn close(&mut self) {
+        self.retire_all();
         self.clear_leftovers();
         self.images.clear();
     }
@@ -367,8 +388,54 @@ impl Lane for DockerLane {
 
 impl Drop for DockerLane {
     fn drop(&mut self) {
+        self.retire_all();
         self.clear_leftovers();
     }
+}
+
+fn unprepared(workload: &Workload, error: &EngineError) -> LaneError {
+    match error {
+        EngineError::Cancelled => LaneError::Cancelled,
+        error => LaneError::Prepare { workload: workload.name.clone(), reason: error.to_string() },
+    }
+}
+
+/// Refuses an OCI runtime that the engine does not have. Newer engines find
+/// containerd's shims by themselves and do not list them.
+fn check_runtime(info: &EngineInfo, name: &str) -> Result<(), LaneError> {
+    let is_shim = name.starts_with("io.containerd.") || name.starts_with('/');
+    if is_shim || info.runtimes.iter().any(|has| has == name) {
+        return Ok(());
+    }
+    let has = info.runtimes.join(", ");
+    Err(LaneError::Unavailable {
+        reason: format!(
+            "the Docker engine at {} has no OCI runtime `{name}`; it has {has}; install it and \
+             name it under `runtimes` in /etc/docker/daemon.json",
+            info.endpoint
+        ),
+    })
+}
+
+/// Whether an OCI runtime of that name runs WebAssembly modules.
+fn runs_wasm(name: &str) -> bool {
+    let is_shim = |shim: &&str| name.starts_with(&format!("io.containerd.{shim}."));
+    name.contains("wasm") || WASM_SHIMS.iter().any(|shim| is_shim(&shim))
+}
+
+fn base_image(engine: &Engine, name: &str, is_wasm: bool) -> Result<Image, LaneError> {
+    let unavailable = |reason: String| LaneError::Unavailable { reason };
+    if is_wasm {
+        let reason = "an OCI runtime that runs WebAssembly takes no base image";
+        return Err(unavailable(reason.to_owned()));
+    }
+    let found = engine.block_on(image::find(engine, name, &Cancel::default()));
+    found.map_err(|error| unavailable(error.to_string()))?.ok_or_else(|| {
+        unavailable(format!(
+            "the Docker engine has no image `{name}`, and images are never fetched: `docker pull` \
+             it, or make one with runtimes/base-image"
+        ))
+    })
 }
 
 /// Where the control groups of this engine's containers can be made.
@@ -386,72 +453,4 @@ fn place(info: &EngineInfo) -> Result<(Hierarchy, Driver), String> {
 fn next_tag() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("d{}", NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Creates, attaches to and starts a container, and waits for its end.
-async fn execute(
-    container: &Container<'_>,
-    body: ContainerCreateBody,
-    metered: Option<&Arc<Metered>>,
-    watch: &mut dyn Watch,
-    run: &mut Run,
-) -> Result<i64, EngineError> {
-    container.create(body, run).await?;
-    let streams = container.attach().await?;
-    let started = container.start(run).await?;
-    if let Some(metered) = metered {
-        watch.begin(metered.probe());
-    }
-    container.supervise(streams, started, run).await
-}
-
-/// Status, reason and exit code of an invocation. `peak` is the most memory
-/// that it held, if that was metered.
-async fn verdict(
-    container: &Container<'_>,
-    result: &Result<i64, EngineError>,
-    run: &Run,
-    peak: Option<u64>,
-) -> (Status, Option<String>, Option<i32>) {
-    let limits = &container.job.limits;
-    let code = match cut_short(result, run.stop, limits) {
-        Ok(code) => code,
-        Err((status, reason)) => return (status, Some(reason), None),
-    };
-    let out_of_memory = if code == 0 { None } else { container.ran_out_of_memory().await };
-    let exit = Exit { code, out_of_memory, peak, stderr: run.output.tail() };
-    match (exit.verdict(limits), &run.output_lost) {
-        ((Status::Ok, _, code), Some(why)) => {
-            (Status::Failed, Some(format!("its output is not complete: {why}")), code)
-        }
-        (verdict, _) => verdict,
-    }
-}
-
-/// The exit code of a container that ended by itself, or status and reason of
-/// the invocation.
-fn cut_short(
-    result: &Result<i64, EngineError>,
-    stop: Option<Stop>,
-    limits: &Limits,
-) -> Result<i64, (Status, String)> {
-    let stopped = stop.map(|stop| stop.verdict(limits));
-    match (result, stopped) {
-        (Ok(code), None) => Ok(*code),
-        (Ok(_), Some(verdict)) => Err(verdict),
-        (Err(EngineError::Cancelled), _) => Err(Stop::Cancelled.verdict(limits)),
-        (Err(error), None) => Err((Status::Failed, error.to_string())),
-        (Err(error), Some((Status::Interrupted, reason))) => {
-            Err((Status::Interrupted, format!("{reason}; {error}")))
-        }
-        // Whether it ended in time, nobody knows.
-        (Err(error), Some((_, reason))) => Err((Status::Failed, format!("{reason}; {error}"))),
-    }
-}
-
-fn joined(reason: Option<String>, remark: Option<String>) -> Option<String> {
-    match (reason, remark) {
-        (Some(reason), Some(remark)) => Some(format!("{reason}; {remark}")),
-        (reason, remark) => reason.or(remark),
-    }
 }

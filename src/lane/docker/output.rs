@@ -62,6 +62,11 @@ impl Output {
         self.tail.drain(..excess);
     }
 
+    /// What was written to standard output, as long as it is short.
+    pub fn content(&self) -> Vec<u8> {
+        self.pending.concat()
+    }
+
     /// Whether standard output is longer than allowed.
     pub fn exceeds(&self, limit: Bytes) -> bool {
         self.written > limit.0

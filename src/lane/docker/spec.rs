@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
 
-use super::image::PROGRAM;
+use super::image::{FOLDER, Image};
+use super::stdio::Files;
 use crate::lane::Job;
 use crate::units::Bytes;
 
@@ -15,16 +16,35 @@ pub(super) const OWNER_LABEL: &str = "cyclometer.owner";
 pub(super) const HOST_LABEL: &str = "cyclometer.host";
 
 /// A user and a group that own nothing.
-const NOBODY: &str = "65534:65534";
+pub(super) const NOBODY: &str = "65534:65534";
 const MOST_PROCESSES: i64 = 64;
+/// Where a sandbox's own kernel runs in the container's control group, its
+/// threads count, too: gVisor alone has about 80.
+const MOST_WITH_KERNEL: i64 = 1024;
+/// OCI runtimes whose containers share this machine's kernel.
+const SHARED_KERNEL: [&str; 4] = ["runc", "crun", "youki", "railcar"];
 
-/// A container for one invocation.
+/// What a container is for, and how its function gets its standard files.
+#[derive(Clone, Copy)]
+pub(super) enum Role<'a> {
+    /// One function, by the starter, with files of this host.
+    Files(&'a Files),
+    /// One function by itself, with streams through the engine.
+    Streams,
+    /// Functions that come later, with files of this host.
+    Wait(&'a Files),
+}
+
+/// A container to make.
 pub(super) struct Spec<'a> {
     pub job: &'a Job,
-    pub image: &'a str,
+    pub image: &'a Image,
+    pub role: Role<'a>,
     pub labels: HashMap<String, String>,
     /// The OCI runtime; `None`: the engine's default.
     pub runtime: Option<&'a str>,
+    /// Its name, also where it is the default.
+    pub runtime_name: &'a str,
     /// The control group to put it under.
     pub cgroup_parent: Option<&'a str>,
 }
@@ -32,20 +52,35 @@ pub(super) struct Spec<'a> {
 impl Spec<'_> {
     /// As the engine's interface wants it.
     pub fn body(&self) -> ContainerCreateBody {
-        let stdin = !self.job.preset.stdin.is_empty();
+        let (entrypoint, command) = match self.role {
+            Role::Files(files) => {
+                let mut command = starter_command(self.job, self.image, files);
+                (command.remove(0), command)
+            }
+            Role::Wait(_) => (starter(), vec!["wait".to_owned()]),
+            Role::Streams => (self.image.program.clone(), self.job.preset.args.clone()),
+        };
+        let stdin = matches!(self.role, Role::Streams) && !self.job.preset.stdin.is_empty();
+        let attached = !matches!(self.role, Role::Wait(_));
         ContainerCreateBody {
-            image: Some(self.image.to_owned()),
-            entrypoint: Some(vec![format!("/{PROGRAM}")]),
-            cmd: Some(self.job.preset.args.clone()),
+            image: Some(self.image.reference.clone()),
+            entrypoint: Some(vec![entrypoint]),
+            cmd: Some(command),
             user: Some(NOBODY.to_owned()),
+            working_dir: Some("/".to_owned()),
             attach_stdin: Some(stdin),
             open_stdin: Some(stdin),
             // The function sees the end of its input when ours is written.
             stdin_once: Some(stdin),
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
+            attach_stdout: Some(attached),
+            attach_stderr: Some(attached),
             tty: Some(false),
             labels: Some(self.labels.clone()),
+            // A base image's own would run beside the function.
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".to_owned()]),
+                ..HealthConfig::default()
+            }),
             host_config: Some(self.host_config()),
             ..ContainerCreateBody::default()
         }
@@ -53,26 +88,63 @@ impl Spec<'_> {
 
     fn host_config(&self) -> HostConfig {
         let memory = clamped(self.job.limits.memory);
+        let mounts = match self.role {
+            Role::Files(files) | Role::Wait(files) => Some(files.mounts()),
+            Role::Streams => None,
+        };
         HostConfig {
+            mounts,
             cgroup_parent: self.cgroup_parent.map(str::to_owned),
             runtime: self.runtime.map(str::to_owned),
             memory: Some(memory),
             // Memory and swap together: as much as memory alone, so no swap.
             memory_swap: Some(memory),
-            pids_limit: Some(MOST_PROCESSES),
+            pids_limit: Some(most_processes(self.runtime_name)),
             cpuset_cpus: self.job.cpu.map(|cpu| cpu.to_string()),
             network_mode: Some("none".to_owned()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             readonly_rootfs: Some(true),
-            // Output goes to the attached streams only: writing it to a log as
-            // well would be paid for by the function's time.
+            // Writing to a log as well would be paid for by the function's time.
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
             ..HostConfig::default()
         }
     }
 }
 
+fn most_processes(runtime: &str) -> i64 {
+    let shares = SHARED_KERNEL.contains(&runtime) || runtime.starts_with("io.containerd.runc.");
+    if shares { MOST_PROCESSES } else { MOST_WITH_KERNEL }
+}
+
+fn starter() -> String {
+    format!("/{FOLDER}/starter")
+}
+
+/// The command that runs a function of `image` with its files.
+pub(super) fn starter_command(job: &Job, image: &Image, files: &Files) -> Vec<String> {
+    let own = [starter(), "run".to_owned(), files.limit.0.to_string(), image.program.clone()];
+    own.into_iter().chain(job.preset.args.iter().cloned()).collect()
+}
+
 fn clamped(bytes: Bytes) -> i64 {
     i64::try_from(bytes.0).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sandboxes_have_room_for_their_own_threads() {
+        for (runtime, most) in [
+            ("runc", 64),
+            ("crun", 64),
+            ("io.containerd.runc.v2", 64),
+            ("runsc", 1024),
+            ("kata", 1024),
+        ] {
+            assert_eq!(most_processes(runtime), most, "{runtime}");
+        }
+    }
 }

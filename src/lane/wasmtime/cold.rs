@@ -10,7 +10,8 @@ use super::super::launcher::{LauncherError, Program, Spawn, Stdio3};
 use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict};
 use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
-use super::{WasmtimeLane, verdict};
+use super::settings::Settings;
+use super::{WasmtimeLane, set_parts, verdict};
 use crate::meter::{Meter, Usage};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Input;
@@ -23,7 +24,7 @@ impl WasmtimeLane {
     /// One cold invocation, whatever comes of it.
     pub(super) fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
         let requested = now();
-        let Some(config) = self.worker_config(job, self.fuel) else {
+        let Some(config) = self.worker_config(job, self.settings) else {
             return Outcome::unstarted(job, requested, "the module was not compiled");
         };
         match self.cold_run(job, &config, watch, cancel) {
@@ -58,7 +59,7 @@ impl WasmtimeLane {
             cpu: job.cpu,
         };
         if self.runner.is_none() {
-            self.runner = Some(Runner::start().map_err(|error| text(&error))?);
+            self.runner = Some(Runner::counting(self.counted).map_err(|error| text(&error))?);
         }
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let run = match runner.run(&spawn, watch, cancel) {
@@ -98,6 +99,7 @@ impl WasmtimeLane {
                 usage.phases.create = Some(report.begun.since(requested));
                 usage.phases.start = Some(report.started.since(report.begun));
                 usage.phases.run = Some(report.ended.since(report.started));
+                set_parts(&mut usage.phases, report);
                 usage.phases.teardown = Some(run.ended.at.since(report.ended));
                 usage.set(Meter::LinearMemory, report.linear_memory);
                 usage.set(Meter::WasmOps, report.fuel);
@@ -128,16 +130,16 @@ impl WasmtimeLane {
         &mut self,
         path: &Path,
         module: &[u8],
-        fuel: bool,
+        settings: Settings,
         cancel: &Cancel,
     ) -> Result<(), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let mut files = Stdio3::open(&Input::given(module)).map_err(|error| text(&error))?;
         let path = path.to_str().ok_or("the cache folder's name is not UTF-8")?;
-        let variant = if fuel { "fuel" } else { "plain" };
+        let variant = settings.to_string();
         let spawn = Spawn {
             program: Program::File(self.executable.as_fd()),
-            args: &["cyclometer-compile", "__compile", path, variant],
+            args: &["cyclometer-compile", "__compile", path, &variant],
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),

@@ -8,8 +8,9 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Engine, PoolingAllocationConfig};
 
+use super::settings::Settings;
 use crate::workload::hex;
 
 /// Version of the engine, as locked when this program was built.
@@ -37,23 +38,8 @@ pub enum Purpose {
     Warm,
 }
 
-/// The settings of a variant.
-#[must_use]
-pub fn config(fuel: bool, purpose: Purpose) -> Config {
-    let mut config = Config::new();
-    config
-        .memory_init_cow(true)
-        .consume_fuel(fuel)
-        .wasm_backtrace_max_frames(None)
-        .enable_compiler(purpose == Purpose::Compile);
-    if purpose == Purpose::Warm {
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
-    }
-    config
-}
-
 /// Room for one instance of any module.
-fn pool() -> PoolingAllocationConfig {
+pub(super) fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(1)
         .total_component_instances(1)
@@ -72,17 +58,14 @@ fn pool() -> PoolingAllocationConfig {
 ///
 /// # Errors
 /// When the engine cannot be made.
-pub fn compiled_path(cache: &Path, module: &[u8], fuel: bool) -> wasmtime::Result<PathBuf> {
-    let engine = Engine::new(&config(fuel, Purpose::Compile))?;
-    let mut settings = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut settings);
+pub fn compiled_path(cache: &Path, module: &[u8], settings: Settings) -> wasmtime::Result<PathBuf> {
+    let engine = Engine::new(&settings.config(Purpose::Compile))?;
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
     let digest = hex(&Sha256::digest(module));
-    let variant = if fuel { "fuel" } else { "plain" };
-    Ok(cache.join(format!(
-        "{}-{VERSION}-{variant}-{:016x}.cwasm",
-        &digest[..32],
-        settings.finish()
-    )))
+    let words = settings.compiled().words();
+    let variant = if words.is_empty() { "plain".to_owned() } else { words.join("+") };
+    Ok(cache.join(format!("{}-{VERSION}-{variant}-{:016x}.cwasm", &digest[..32], hasher.finish())))
 }
 
 /// The folder for compiled modules, readable by its owner only.
@@ -110,11 +93,11 @@ pub fn cache_folder() -> std::io::Result<PathBuf> {
 ///
 /// # Errors
 /// What the compiler, or the file system, says.
-pub fn compile(output: &Path, fuel: bool) -> Result<(), String> {
+pub fn compile(output: &Path, settings: Settings) -> Result<(), String> {
     let mut module = Vec::new();
     std::io::stdin().lock().read_to_end(&mut module).map_err(|error| error.to_string())?;
     let engine =
-        Engine::new(&config(fuel, Purpose::Compile)).map_err(|error| format!("{error:#}"))?;
+        Engine::new(&settings.config(Purpose::Compile)).map_err(|error| format!("{error:#}"))?;
     let compiled = engine.precompile_module(&module).map_err(|error| format!("{error:#}"))?;
     let partial = output.with_extension(format!("{}.partial", std::process::id()));
     let store = || {

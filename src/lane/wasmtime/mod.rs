@@ -6,14 +6,18 @@
 //! *Warm*: a worker that has the module loaded instantiates and runs it anew.
 //! `create` makes the store with its host state, `start` is the instantiation.
 //!
+//! Both have the parts of their phases apart: loading the compiled module, the
+//! instantiation itself, and dropping the instance.
+//!
 //! The plain lane is timed without fuel. Operators are counted once in a
 //! separate run, since counting disturbs timing; `wasmtime:fuel` counts in
-//! every run and shows what that costs.
+//! every run and shows what that costs. [`settings`] has the other variants.
 
 mod cold;
 mod counting;
 pub mod engine;
 mod protocol;
+pub mod settings;
 mod warm;
 pub mod worker;
 
@@ -23,33 +27,36 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use self::protocol::{End, Report, WorkerConfig};
+use self::settings::Settings;
 use self::warm::WarmWorker;
 use super::process::Runner;
 use super::{
     Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Status, Watch, now,
 };
-use crate::meter::{Meter, Provenances, Source};
+use crate::meter::{Meter, Phases, Provenances, Source};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Workload;
 
 /// Runs WebAssembly modules.
 pub struct WasmtimeLane {
-    fuel: bool,
+    settings: Settings,
     executable: File,
     cache: PathBuf,
     runner: Option<Runner>,
     provenances: Arc<Provenances>,
-    /// Compiled modules by workload and whether they count fuel.
-    compiled: HashMap<(String, bool), PathBuf>,
+    /// Whether cold runs are counted by perf.
+    counted: bool,
+    /// Compiled modules by workload and what they depend on.
+    compiled: HashMap<(String, Settings), PathBuf>,
     warm: HashMap<usize, WarmWorker>,
 }
 
 impl WasmtimeLane {
-    /// Opens the lane; `fuel` is its counting variant.
+    /// Opens the lane in one of its variants.
     ///
     /// # Errors
     /// When there is no place for compiled modules, or no process can start.
-    pub fn open(fuel: bool) -> Result<Self, LaneError> {
+    pub fn open(settings: Settings) -> Result<Self, LaneError> {
         let unavailable = |reason: String| LaneError::Unavailable { reason };
         let cache = engine::cache_folder().map_err(|error| {
             unavailable(format!(
@@ -58,18 +65,18 @@ impl WasmtimeLane {
         })?;
         let executable = executable()
             .map_err(|error| unavailable(format!("cannot open its own program: {error}")))?;
-        let runner = Runner::start().map_err(|error| unavailable(error.to_string()))?;
-        let mut provenances = (**runner.provenances()).clone();
-        set_common(&mut provenances, fuel);
-        Ok(Self {
-            fuel,
+        let mut lane = Self {
+            settings,
             executable,
             cache,
-            runner: Some(runner),
-            provenances: Arc::new(provenances),
+            runner: None,
+            provenances: Arc::default(),
+            counted: true,
             compiled: HashMap::new(),
             warm: HashMap::new(),
-        })
+        };
+        lane.count(true)?;
+        Ok(lane)
     }
 
     /// The compiled form of the workload's module, made if need be; how long
@@ -77,37 +84,38 @@ impl WasmtimeLane {
     fn compile(
         &mut self,
         workload: &Workload,
-        fuel: bool,
+        settings: Settings,
         cancel: &Cancel,
     ) -> Result<(PathBuf, Option<Nanos>), LaneError> {
-        let key = (workload.name.clone(), fuel);
+        let settings = settings.compiled();
+        let key = (workload.name.clone(), settings);
         if let Some(path) = self.compiled.get(&key) {
             return Ok((path.clone(), None));
         }
         let failed =
             |reason: String| LaneError::Prepare { workload: workload.name.clone(), reason };
         let module = workload.wasm.as_deref().ok_or_else(|| failed("no module".to_owned()))?;
-        let path = engine::compiled_path(&self.cache, module, fuel)
+        let path = engine::compiled_path(&self.cache, module, settings)
             .map_err(|error| failed(format!("{error:#}")))?;
         let mut took = None;
         if !path.exists() {
             let begun = now();
-            self.compile_to(&path, module, fuel, cancel).map_err(failed)?;
+            self.compile_to(&path, module, settings, cancel).map_err(failed)?;
             took = Some(now().since(begun));
         }
         self.compiled.insert(key, path.clone());
         Ok((path, took))
     }
 
-    fn worker_config(&self, job: &Job, fuel: bool) -> Option<WorkerConfig> {
-        let module = self.compiled.get(&(job.workload.name.clone(), fuel))?.clone();
+    fn worker_config(&self, job: &Job, settings: Settings) -> Option<WorkerConfig> {
+        let module = self.compiled.get(&(job.workload.name.clone(), settings.compiled()))?.clone();
         let args =
             std::iter::once(job.workload.name.clone()).chain(job.preset.args.iter().cloned());
         Some(WorkerConfig {
             module,
             args: args.collect(),
             memory: job.limits.memory.0,
-            fuel,
+            settings,
             warm: job.start == StartKind::Warm,
         })
     }
@@ -119,11 +127,12 @@ impl WasmtimeLane {
         if let Some(ops) = counting::recall(&self.cache, &key) {
             return Ok(ops);
         }
-        self.compile(&job.workload, true, cancel).map_err(|error| error.to_string())?;
+        let counting = Settings::counting();
+        self.compile(&job.workload, counting, cancel).map_err(|error| error.to_string())?;
         let mut slow = job.clone();
         slow.start = StartKind::Cold;
         slow.limits.timeout = Nanos(job.limits.timeout.0.saturating_mul(4));
-        let config = self.worker_config(&slow, true).ok_or("no compiled module")?;
+        let config = self.worker_config(&slow, counting).ok_or("no compiled module")?;
         let (outcome, report) = self.cold_run(&slow, &config, &mut super::Unwatched, cancel)?;
         match (outcome.status, report.and_then(|report| report.fuel)) {
             (Status::Ok, Some(ops)) => {
@@ -140,18 +149,21 @@ impl WasmtimeLane {
 
 impl Lane for WasmtimeLane {
     fn describe(&self) -> Description {
-        Description {
-            version: format!("wasmtime {}", engine::VERSION),
-            note: if self.fuel {
-                "counts fuel in every run: its times show what counting costs".to_owned()
-            } else {
-                "timed without fuel; operators come from a separate counting run".to_owned()
-            },
-        }
+        Description { version: format!("wasmtime {}", engine::VERSION), note: self.settings.note() }
     }
 
     fn starts(&self) -> &'static [StartKind] {
         &[StartKind::Cold, StartKind::Warm]
+    }
+
+    fn count(&mut self, on: bool) -> Result<(), LaneError> {
+        let runner = Runner::counting(on)
+            .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
+        let mut provenances = (**runner.provenances()).clone();
+        set_common(&mut provenances, self.settings);
+        (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
+        self.counted = on;
+        Ok(())
     }
 
     fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
@@ -164,14 +176,14 @@ impl Lane for WasmtimeLane {
     }
 
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
-        let (_, took) = self.compile(&job.workload, self.fuel, cancel)?;
+        let (_, took) = self.compile(&job.workload, self.settings, cancel)?;
         let mut prepared = Prepared {
             took,
             footprint: job.workload.wasm.as_ref().map(|module| Bytes(module.len() as u64)),
             footprint_of: "module",
             ..Prepared::default()
         };
-        if !self.fuel {
+        if !self.settings.fuel {
             match self.count_ops(job, cancel) {
                 Ok(ops) => prepared.wasm_ops = Some(ops),
                 Err(reason) => {
@@ -180,6 +192,18 @@ impl Lane for WasmtimeLane {
             }
         }
         if cancel.is_cancelled() { Err(LaneError::Cancelled) } else { Ok(prepared) }
+    }
+
+    fn time_compile(&mut self, job: &Job, cancel: &Cancel) -> Option<Result<Nanos, LaneError>> {
+        let module = job.workload.wasm.clone()?;
+        let failed =
+            |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
+        let path = self.cache.join(format!("{}.timed.cwasm", std::process::id()));
+        let begun = now();
+        let result = self.compile_to(&path, &module, self.settings, cancel);
+        let took = now().since(begun);
+        let _ = std::fs::remove_file(&path);
+        Some(result.map(|()| took).map_err(failed))
     }
 
     fn invoke(
@@ -223,9 +247,9 @@ fn executable() -> std::io::Result<File> {
 }
 
 /// Sources that cold and warm runs share.
-fn set_common(all: &mut Provenances, fuel: bool) {
+fn set_common(all: &mut Provenances, settings: Settings) {
     let version = engine::VERSION;
-    if fuel {
+    if settings.fuel {
         all.set(
             Meter::WasmOps,
             Source::Fuel,
@@ -241,6 +265,17 @@ fn set_common(all: &mut Provenances, fuel: bool) {
     all.set(Meter::LinearMemory, Source::Limiter, "linear memories at the end; they never shrink");
     all.set(Meter::MemoryAllocated, Source::Plan, "the limit of the linear memories");
     all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
+}
+
+/// The parts of phases that a worker tells apart.
+fn set_parts(phases: &mut Phases, report: &Report) {
+    // What never began to run was not instantiated either.
+    if report.instantiated == report.ended {
+        return;
+    }
+    phases.deserialize = report.deserialize.map(Nanos);
+    phases.instantiate = Some(report.instantiated.since(report.created));
+    phases.release = Some(report.dropped.since(report.ended));
 }
 
 /// How a reported call ended, in the words of the store.

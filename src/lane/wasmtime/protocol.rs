@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::settings::Settings;
 use crate::meter::Meter;
 use crate::units::Nanos;
 use crate::workload::OutputDigest;
@@ -15,8 +16,8 @@ pub struct WorkerConfig {
     pub args: Vec<String>,
     /// Limit of all linear memories together, in bytes.
     pub memory: u64,
-    /// Whether the module counts fuel.
-    pub fuel: bool,
+    /// The variant, in words.
+    pub settings: Settings,
     /// Whether to stay and run on request.
     pub warm: bool,
 }
@@ -37,8 +38,12 @@ pub struct Report {
     pub end: End,
     /// When the worker, or for a warm one the request, began.
     pub begun: Nanos,
+    /// How long loading the compiled module took, for a worker that did.
+    pub deserialize: Option<u64>,
     /// When its host state, the store, was made.
     pub created: Nanos,
+    /// When its instance was made.
+    pub instantiated: Nanos,
     /// When the function's first instruction was due.
     pub started: Nanos,
     /// When it ended.
@@ -65,7 +70,7 @@ pub struct Report {
 const MAX_TEXT: usize = 2048;
 
 /// Largest message: fixed part and text.
-pub const MAX_MESSAGE: usize = 8 * (16 + 2 * Meter::COUNT + 8) + MAX_TEXT;
+pub const MAX_MESSAGE: usize = 8 * (20 + 2 * Meter::COUNT + 8) + MAX_TEXT;
 
 impl Report {
     /// As bytes. An option is two words: present, value.
@@ -76,11 +81,12 @@ impl Report {
             End::Exit(code) => words.extend([0, u64::from(code.cast_unsigned())]),
             End::Trap => words.extend([1, 0]),
         }
-        words.extend([self.begun.0, self.created.0, self.started.0]);
+        words.extend([self.begun.0, self.created.0, self.instantiated.0, self.started.0]);
         words.extend([self.ended.0, self.dropped.0]);
         words.push(self.linear_memory);
         let mut option =
             |value: Option<u64>| words.extend([u64::from(value.is_some()), value.unwrap_or(0)]);
+        option(self.deserialize);
         option(self.fuel);
         option(self.peak_kib);
         option(self.coverage_ppm);
@@ -109,11 +115,13 @@ impl Report {
             (0, code) => End::Exit(u32::try_from(code).ok()?.cast_signed()),
             _ => End::Trap,
         };
-        let [begun, created, started] = [word()?, word()?, word()?].map(Nanos);
+        let [begun, created, instantiated, started] =
+            [word()?, word()?, word()?, word()?].map(Nanos);
         let [ended, dropped] = [word()?, word()?].map(Nanos);
         let linear_memory = word()?;
         let mut option =
             || Some((word()? == 1, word()?)).map(|(some, value)| some.then_some(value));
+        let deserialize = option()?;
         let (fuel, peak_kib, coverage_ppm) = (option()?, option()?, option()?);
         let mut counts = [None; Meter::COUNT];
         for count in &mut counts {
@@ -124,7 +132,9 @@ impl Report {
         Some(Self {
             end,
             begun,
+            deserialize,
             created,
+            instantiated,
             started,
             ended,
             dropped,
@@ -151,7 +161,9 @@ mod tests {
         let report = Report {
             end: End::Exit(-3),
             begun: Nanos(1),
+            deserialize: Some(5),
             created: Nanos(1),
+            instantiated: Nanos(6),
             started: Nanos(2),
             ended: Nanos(3),
             dropped: Nanos(4),

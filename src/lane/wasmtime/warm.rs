@@ -13,7 +13,8 @@ use super::super::process::{
 };
 use super::super::{Cancel, Job, Outcome, Status, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
-use super::{WasmtimeLane, cold, set_common, verdict};
+use super::settings::Settings;
+use super::{WasmtimeLane, cold, set_common, set_parts, verdict};
 use crate::meter::perf::{Counters, Target};
 use crate::meter::{Meter, Provenances, Source, Usage, host};
 use crate::units::Nanos;
@@ -72,7 +73,8 @@ impl WasmtimeLane {
 
     fn ensure_worker(&mut self, job: &Job) -> Result<(), String> {
         if !self.warm.contains_key(&job.cell) {
-            let config = self.worker_config(job, self.fuel).ok_or("the module was not compiled")?;
+            let config =
+                self.worker_config(job, self.settings).ok_or("the module was not compiled")?;
             let worker = WarmWorker::start(&self.executable, job, &config)?;
             self.warm.insert(job.cell, worker);
         }
@@ -119,13 +121,13 @@ impl WarmWorker {
             counters: Arc::new(Mutex::new(counters)),
             tsc_hz: host::tsc_hz(),
         };
-        worker.greet(config.fuel)?;
+        worker.greet(config.settings)?;
         Ok(worker)
     }
 
     /// Takes the worker's first message: the meters of its thread, or why it
     /// could not load the module.
-    fn greet(&mut self, fuel: bool) -> Result<(), String> {
+    fn greet(&mut self, settings: Settings) -> Result<(), String> {
         let mut buffer = vec![0; 64 << 10];
         if !self.readable(Some(LOAD_TIMEOUT), &Cancel::default()) {
             self.runner.kill();
@@ -147,7 +149,7 @@ impl WarmWorker {
                 None => all.missing(meter, one_line(&note)),
             }
         }
-        set_warm(&mut all, fuel, self.tsc_hz);
+        set_warm(&mut all, settings, self.tsc_hz);
         self.provenances = Arc::new(all);
         Ok(())
     }
@@ -229,6 +231,7 @@ impl WarmWorker {
         usage.phases.start = Some(report.started.since(report.created));
         usage.phases.run = Some(report.ended.since(report.started));
         usage.phases.teardown = Some(report.dropped.since(report.ended));
+        set_parts(&mut usage.phases, report);
         usage.set(Meter::Wall, report.ended.since(report.begun).0);
         usage.set(Meter::MemoryPeak, report.peak_kib.map(|kib| kib << 10));
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
@@ -293,8 +296,8 @@ fn unreported(usual: &Provenances) -> Provenances {
     all
 }
 
-fn set_warm(all: &mut Provenances, fuel: bool, tsc_hz: Option<u64>) {
-    set_common(all, fuel);
+fn set_warm(all: &mut Provenances, settings: Settings, tsc_hz: Option<u64>) {
+    set_common(all, settings);
     let counted = all.get(Meter::RefCycles).is_some_and(|it| it.source.is_some());
     let timed = all.get(Meter::CpuTime).is_some_and(|it| it.source.is_some());
     if let (false, true, Some(hz)) = (counted, timed, tsc_hz) {

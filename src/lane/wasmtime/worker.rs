@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -16,7 +17,7 @@ use wasmtime_wasi::cli::{InputFile, OutputFile};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
-use super::engine::{self, MAX_TABLE, Purpose};
+use super::engine::{MAX_TABLE, Purpose};
 use super::protocol::{End, Report, WorkerConfig};
 use crate::lane::now;
 use crate::lane::process::{digest, one_line};
@@ -62,9 +63,29 @@ impl ResourceLimiter for Limiter {
     }
 }
 
+/// Time between two epochs, as embedders choose it.
+const EPOCH: Duration = Duration::from_millis(10);
+
+/// An epoch that does not come: the lane has its own time limit.
+const NEVER: u64 = u64::MAX / 2;
+
+/// Advances the engine's epoch until the process ends.
+fn tick(engine: &Engine) -> std::io::Result<()> {
+    let engine = engine.clone();
+    std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
+        loop {
+            std::thread::sleep(EPOCH);
+            engine.increment_epoch();
+        }
+    })?;
+    Ok(())
+}
+
 /// A module ready to be instantiated.
 struct Function {
     config: WorkerConfig,
+    /// How long loading its compiled form took.
+    deserialize: Nanos,
     engine: Engine,
     ready: InstancePre<State>,
     /// Where the module exports `_start`.
@@ -91,7 +112,8 @@ pub fn run(begun: Nanos, config: &str) -> Result<(), String> {
     match function {
         Ok(function) if function.config.warm => serve(&socket, &function, &answer),
         Ok(function) => {
-            let report = function.call(begun, None);
+            let mut report = function.call(begun, None);
+            report.deserialize = Some(function.deserialize.0);
             // The process ends: unmapping what it has is the kernel's work.
             std::mem::forget(function);
             answer(&report)
@@ -197,14 +219,20 @@ fn duplicate(descriptor: std::os::fd::BorrowedFd<'_>) -> Result<File, String> {
 impl Function {
     fn load(config: WorkerConfig) -> wasmtime::Result<Self> {
         let purpose = if config.warm { Purpose::Warm } else { Purpose::Cold };
-        let engine = Engine::new(&engine::config(config.fuel, purpose))?;
+        let engine = Engine::new(&config.settings.config(purpose))?;
+        if config.settings.epoch {
+            tick(&engine)?;
+        }
+        let begun = now();
         let module: Module = crate::sys::load_compiled(&engine, &config.module)?;
+        let deserialize = now().since(begun);
         let mut linker: Linker<State> = Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state| &mut state.wasi)?;
         let ready = linker.instantiate_pre(&module)?;
         let file = |it| duplicate(it).map_err(wasmtime::Error::msg);
         Ok(Self {
             config,
+            deserialize,
             engine,
             ready,
             entry: module.get_export_index("_start"),
@@ -228,8 +256,11 @@ impl Function {
         let state = State { wasi, memory: Limiter { limit, used: 0 } };
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.memory);
-        if self.config.fuel {
+        if self.config.settings.fuel {
             store.set_fuel(u64::MAX)?;
+        }
+        if self.config.settings.epoch {
+            store.set_epoch_deadline(NEVER);
         }
         Ok(store)
     }
@@ -256,16 +287,19 @@ impl Function {
         let created = self.store().map(|store| (store, now()));
         let prepared = created.and_then(|(mut store, created)| {
             let instance = self.ready.instantiate(&mut store)?;
+            let instantiated = now();
             let entry = self
                 .entry
                 .and_then(|entry| instance.get_module_export(&mut store, &entry))
                 .and_then(Extern::into_func)
                 .ok_or_else(|| wasmtime::Error::msg("it exports no function `_start`"))?;
             let entry = entry.typed::<(), ()>(&store)?;
-            Ok((store, created, entry))
+            Ok((store, created, instantiated, entry))
         });
         match prepared {
-            Ok((store, created, entry)) => Report { created, ..self.enter(begun, store, &entry) },
+            Ok((store, created, instantiated, entry)) => {
+                Report { created, instantiated, ..self.enter(begun, store, &entry) }
+            }
             Err(error) => Report::failed(begun, &error),
         }
     }
@@ -274,7 +308,7 @@ impl Function {
         let started = now();
         let result = entry.call(&mut store, ());
         let ended = now();
-        let fuel = self.config.fuel.then(|| store.get_fuel().ok()).flatten();
+        let fuel = self.config.settings.fuel.then(|| store.get_fuel().ok()).flatten();
         let linear_memory = store.data().memory.used as u64;
         drop(store);
         let mut report = match result {
@@ -299,7 +333,9 @@ impl Report {
         Self {
             end,
             begun,
+            deserialize: None,
             created: moment,
+            instantiated: moment,
             started: moment,
             ended: moment,
             dropped: moment,

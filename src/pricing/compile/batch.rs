@@ -206,6 +206,7 @@ impl Batch {
             start: time(Phase::Start),
             run: time(Phase::Run),
             teardown: time(Phase::Teardown),
+            ..Phases::default()
         };
         usage
     }

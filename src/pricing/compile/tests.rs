@@ -110,7 +110,13 @@ fn usage_of(value: BoxedStrategy<Option<u64>>) -> impl Strategy<Value = Usage> {
             usage.set(Meter::MemoryAllocated, mib << 20);
         }
         let time = |at: usize| phases.get(at).copied().flatten().map(Nanos);
-        usage.phases = Phases { create: time(0), start: time(1), run: time(2), teardown: time(3) };
+        usage.phases = Phases {
+            create: time(0),
+            start: time(1),
+            run: time(2),
+            teardown: time(3),
+            ..Phases::default()
+        };
         usage
     })
 }

@@ -149,6 +149,7 @@ fn usage_group(
         start: time(start)?,
         run: time(run)?,
         teardown: time(teardown)?,
+        ..Phases::default()
     };
     let mut own = terms.clone();
     set(&mut own, model, &file.set, gb)?;

@@ -17,17 +17,27 @@ pub const SPANS: [Nanos; 6] = [
 /// Points that are kept of each resolution; of the coarsest: a day and a half.
 const KEPT: usize = 432;
 
-/// What was used in a span of time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What was used in a span of time; `None`: not all of it was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
     /// CPU time, in nanoseconds.
-    pub cpu: u64,
+    pub cpu: Option<u64>,
     /// Cycles, or ticks where there is no cycle counter.
-    pub cycles: u64,
-    /// The largest memory seen, in bytes.
-    pub memory: u64,
-    /// Invocations that ended.
-    pub ended: u64,
+    pub cycles: Option<u64>,
+}
+
+impl Point {
+    /// Nothing ran.
+    const SILENCE: Self = Self { cpu: Some(0), cycles: Some(0) };
+}
+
+/// Up to when a chart holds what the running invocation used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its CPU time.
+    pub cpu: Nanos,
+    /// Its cycles.
+    pub cycles: Nanos,
 }
 
 /// One resolution.
@@ -48,19 +58,19 @@ pub struct Chart {
 impl Series {
     fn at(&mut self, number: u64) -> Option<&mut Point> {
         if self.points.is_empty() {
-            self.points.push_back(Point::default());
+            self.points.push_back(Point::SILENCE);
             self.newest = number;
         }
         while self.newest < number {
             // After a long silence all that is kept is silence.
             if number - self.newest > KEPT as u64 {
                 self.points.clear();
-                self.points.resize(KEPT, Point::default());
+                self.points.resize(KEPT, Point::SILENCE);
                 self.newest = number;
                 break;
             }
             self.newest += 1;
-            self.points.push_back(Point::default());
+            self.points.push_back(Point::SILENCE);
             if self.points.len() > KEPT {
                 self.points.pop_front();
             }
@@ -78,28 +88,26 @@ impl Chart {
         Self { began, series: std::array::from_fn(|_| Series::default()) }
     }
 
-    /// Spreads what was used between two moments evenly over that time.
-    pub fn spread(&mut self, from: Nanos, to: Nanos, cpu: u64, cycles: u64, memory: u64) {
+    /// Spreads what was used between two moments evenly over that time. What
+    /// was not measured (`None`) makes a gap.
+    pub fn spread(&mut self, from: Nanos, to: Nanos, cpu: Option<u64>, cycles: Option<u64>) {
         let (from, to) = (from.since(self.began).0, to.since(self.began).0);
         for (series, span) in self.series.iter_mut().zip(SPANS) {
-            spread(series, span.0, (from, to.max(from)), cpu, cycles, memory);
-        }
-    }
-
-    /// Counts an invocation that ended.
-    pub fn ended(&mut self, at: Nanos) {
-        let at = at.since(self.began).0;
-        for (series, span) in self.series.iter_mut().zip(SPANS) {
-            if let Some(point) = series.at(at / span.0) {
-                point.ended += 1;
-            }
+            spread(series, span.0, (from, to.max(from)), cpu, cycles);
         }
     }
 
     /// The newest `count` points of a resolution up to now, oldest first;
-    /// `None` before the chart began.
+    /// `None` before the chart began. While something runs, points of which
+    /// less than half is `known` are not known.
     #[must_use]
-    pub fn last(&self, resolution: usize, now: Nanos, count: usize) -> Vec<Option<Point>> {
+    pub fn last(
+        &self,
+        resolution: usize,
+        now: Nanos,
+        count: usize,
+        known: Option<Known>,
+    ) -> Vec<Option<Point>> {
         let resolution = resolution.min(SPANS.len() - 1);
         let (series, span) = (&self.series[resolution], SPANS[resolution]);
         let newest = now.since(self.began).0 / span.0;
@@ -112,7 +120,14 @@ impl Chart {
                     series.points.get(at).copied()
                 });
                 // Between the last event and now nothing was used.
-                Some(point.unwrap_or_default())
+                let mut point = point.unwrap_or(Point::SILENCE);
+                if let Some(known) = known {
+                    let middle = number * span.0 + span.0 / 2;
+                    let is_known = |until: Nanos| until.since(self.began).0 >= middle;
+                    point.cpu = point.cpu.filter(|_| is_known(known.cpu));
+                    point.cycles = point.cycles.filter(|_| is_known(known.cycles));
+                }
+                Some(point)
             })
             .collect()
     }
@@ -124,9 +139,8 @@ fn spread(
     series: &mut Series,
     span: u64,
     (from, to): (u64, u64),
-    cpu: u64,
-    cycles: u64,
-    memory: u64,
+    cpu: Option<u64>,
+    cycles: Option<u64>,
 ) {
     let (first, last) = (from / span, to / span);
     // Longer than all that is kept: the end is what can be seen.
@@ -135,21 +149,26 @@ fn spread(
     let (mut cpu_left, mut cycles_left) = (cpu, cycles);
     for number in first..=last {
         let inside = ((number + 1) * span).min(to).saturating_sub((number * span).max(from));
-        let part = |whole: u64| {
-            let exact = u128::from(whole) * u128::from(inside) / u128::from(length);
-            u64::try_from(exact).unwrap_or(whole)
-        };
         let end = number == last;
-        let cpu_here = if end { cpu_left } else { part(cpu).min(cpu_left) };
-        let cycles_here = if end { cycles_left } else { part(cycles).min(cycles_left) };
-        cpu_left -= cpu_here;
-        cycles_left -= cycles_here;
+        let part = |whole: Option<u64>, left: &mut Option<u64>| {
+            let (whole, rest) = (whole?, left.as_mut()?);
+            let exact = u128::from(whole) * u128::from(inside) / u128::from(length);
+            let here = u64::try_from(exact).unwrap_or(whole).min(*rest);
+            let here = if end { *rest } else { here };
+            *rest -= here;
+            Some(here)
+        };
+        let (cpu, cycles) = (part(cpu, &mut cpu_left), part(cycles, &mut cycles_left));
         if let Some(point) = series.at(number) {
-            point.cpu += cpu_here;
-            point.cycles += cycles_here;
-            point.memory = point.memory.max(memory);
+            point.cpu = plus(point.cpu, cpu);
+            point.cycles = plus(point.cycles, cycles);
         }
     }
+}
+
+/// A sum with a part that is not known is not known.
+fn plus(sum: Option<u64>, part: Option<u64>) -> Option<u64> {
+    Some(sum?.saturating_add(part?))
 }
 
 #[cfg(test)]
@@ -159,27 +178,53 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn cpu(chart: &Chart, resolution: usize, now: u64, count: usize) -> Vec<Option<u64>> {
-        let points = chart.last(resolution, Nanos(now * MS), count);
-        points.into_iter().map(|point| point.map(|point| point.cpu / MS)).collect()
+        let points = chart.last(resolution, Nanos(now * MS), count, None);
+        points.into_iter().map(|point| point.and_then(|it| it.cpu).map(|it| it / MS)).collect()
     }
 
     #[test]
     fn use_is_spread_over_the_time_it_took() {
         let mut chart = Chart::new(Nanos(0));
         // 150 ms of CPU from 50 ms to 350 ms: half a CPU.
-        chart.spread(Nanos(50 * MS), Nanos(350 * MS), 150 * MS, 300, 7);
+        chart.spread(Nanos(50 * MS), Nanos(350 * MS), Some(150 * MS), Some(100));
         assert_eq!(cpu(&chart, 0, 350, 4), [Some(25), Some(50), Some(50), Some(25)]);
         assert_eq!(cpu(&chart, 1, 350, 1), [Some(150)]);
-        let points = chart.last(0, Nanos(350 * MS), 4);
-        let cycles: u64 = points.iter().flatten().map(|point| point.cycles).sum();
-        assert_eq!(cycles, 300, "nothing is lost by rounding");
-        assert_eq!(points[3].map(|point| point.memory), Some(7));
+        // A sixth, two thirds and a sixth of 100; the last has what rounding left.
+        let cycles = cycles(&chart, 350, 4, None);
+        assert_eq!(cycles, [Some(16), Some(33), Some(33), Some(18)], "nothing is lost");
+    }
+
+    fn cycles(chart: &Chart, now: u64, count: usize, known: Option<Known>) -> Vec<Option<u64>> {
+        let points = chart.last(0, Nanos(now * MS), count, known);
+        points.into_iter().map(|point| point.and_then(|it| it.cycles)).collect()
+    }
+
+    #[test]
+    fn what_was_not_measured_is_a_gap_and_never_0() {
+        let mut chart = Chart::new(Nanos(0));
+        chart.spread(Nanos(0), Nanos(90 * MS), Some(10 * MS), Some(7));
+        chart.spread(Nanos(110 * MS), Nanos(290 * MS), None, Some(8));
+        // Part of a point that is not known for the other half.
+        chart.spread(Nanos(210 * MS), Nanos(220 * MS), Some(5 * MS), None);
+        assert_eq!(cpu(&chart, 0, 399, 4), [Some(10), None, None, Some(0)]);
+        assert_eq!(cycles(&chart, 399, 4, None), [Some(7), Some(4), None, Some(0)]);
+    }
+
+    #[test]
+    fn what_still_runs_is_known_as_far_as_it_was_sampled() {
+        let mut chart = Chart::new(Nanos(0));
+        chart.spread(Nanos(0), Nanos(180 * MS), Some(180 * MS), Some(0));
+        let known = Some(Known { cpu: Nanos(180 * MS), cycles: Nanos(20 * MS) });
+        let points = chart.last(0, Nanos(350 * MS), 4, known);
+        let shown: Vec<_> = points.iter().flatten().map(|it| it.cpu.map(|it| it / MS)).collect();
+        assert_eq!(shown, [Some(100), Some(80), None, None]);
+        assert_eq!(cycles(&chart, 350, 4, known), [None; 4]);
     }
 
     #[test]
     fn before_the_start_there_is_nothing_and_after_the_last_event_silence() {
         let mut chart = Chart::new(Nanos(1_000 * MS));
-        chart.spread(Nanos(1_000 * MS), Nanos(1_100 * MS - 1), 60 * MS, 0, 0);
+        chart.spread(Nanos(1_000 * MS), Nanos(1_100 * MS - 1), Some(60 * MS), Some(0));
         assert_eq!(cpu(&chart, 0, 1_350, 5), [None, Some(60), Some(0), Some(0), Some(0)]);
     }
 
@@ -188,22 +233,22 @@ mod tests {
         let mut chart = Chart::new(Nanos(0));
         for second in 0..100_000_u64 {
             let from = Nanos(second * 1_000 * MS);
-            chart.spread(from, Nanos(from.0 + 500 * MS), 500 * MS, 1, 1);
+            chart.spread(from, Nanos(from.0 + 500 * MS), Some(500 * MS), Some(1));
         }
         assert!(chart.series.iter().all(|series| series.points.len() <= KEPT));
         // Every second has half a second of CPU; a point of 10 s has five.
         assert_eq!(cpu(&chart, 3, 99_999_000, 2)[0], Some(5_000));
-        chart.ended(Nanos(u64::MAX / 2));
+        chart.spread(Nanos(u64::MAX / 2), Nanos(u64::MAX / 2), Some(1), None);
         assert!(chart.series.iter().all(|series| series.points.len() <= KEPT));
     }
 
     #[test]
     fn a_late_event_falls_into_its_own_time() {
         let mut chart = Chart::new(Nanos(0));
-        chart.spread(Nanos(900 * MS), Nanos(999 * MS), 90 * MS, 0, 0);
-        chart.spread(Nanos(800 * MS), Nanos(899 * MS), 10 * MS, 0, 0);
+        chart.spread(Nanos(900 * MS), Nanos(999 * MS), Some(90 * MS), Some(0));
+        chart.spread(Nanos(800 * MS), Nanos(899 * MS), Some(10 * MS), Some(0));
         assert_eq!(cpu(&chart, 0, 999, 2), [Some(0), Some(90)], "what is gone is gone");
-        chart.spread(Nanos(950 * MS), Nanos(960 * MS), 5 * MS, 0, 0);
+        chart.spread(Nanos(950 * MS), Nanos(960 * MS), Some(5 * MS), Some(0));
         assert_eq!(cpu(&chart, 0, 999, 1), [Some(95)]);
     }
 }

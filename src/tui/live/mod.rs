@@ -11,7 +11,7 @@ mod snapshot;
 mod view;
 mod window;
 
-pub use chart::{Point, SPANS};
+pub use chart::{Known, SPANS};
 pub use feed::{Feed, Item, LiveHandle, start};
 pub use snapshot::{Bills, CellState, CellView, LaneView, Phase, PlanView, Snapshot, StorageState};
 pub use view::View;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::chart::Chart;
+use super::chart::{Chart, Known};
 use super::window::Quantiles;
 use crate::lane::{StartKind, Status};
 use crate::meter::{Meter, Provenances, Usage};
@@ -116,6 +116,8 @@ pub struct Running {
     pub memory: Option<u64>,
     /// The newest sample of CPU time.
     pub cpu: Option<u64>,
+    /// Up to when the lane's chart holds what it used.
+    pub known: Known,
 }
 
 /// How far a cell is.

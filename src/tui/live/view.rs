@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::chart::Chart;
+use super::chart::{Chart, Known};
 use super::feed::Item;
 use super::snapshot::{Bills, CellState, CellView, LaneView, Last, Phase, Running, Snapshot};
 use super::window::Window;
@@ -240,17 +240,21 @@ impl View {
         let Some(place) = self.places.get(&cell).copied() else { return };
         let lane = self.shown.cells[place].lane;
         let since = now();
+        let known = Known { cpu: since, cycles: since };
         self.charted[lane] = Charted { since, cpu: 0, count };
         self.shown.lanes[lane].current = Some(place);
         self.shown.lanes[lane].running =
-            Some(Running { cell: place, sequence, since, memory: None, cpu: None });
+            Some(Running { cell: place, sequence, since, memory: None, cpu: None, known });
     }
 
     fn prepared(&mut self, cell: usize, result: Result<Prepared, String>) {
         let Some(place) = self.places.get(&cell).copied() else { return };
         let view = &mut self.shown.cells[place];
         let lane = &mut self.shown.lanes[view.lane];
-        lane.running = None;
+        if let Some(running) = lane.running.take() {
+            // Nobody measures what preparing uses.
+            Arc::make_mut(&mut lane.chart).spread(running.since, now(), None, None);
+        }
         match result {
             Ok(prepared) => {
                 view.state =
@@ -281,8 +285,9 @@ impl View {
                 // Of several invocations at once nobody knows which it is.
                 if charted.count == 1 && sample.value >= charted.cpu {
                     let cpu = sample.value - charted.cpu;
-                    let memory = running.memory.unwrap_or(0);
-                    Arc::make_mut(&mut lane.chart).spread(charted.since, sample.at, cpu, 0, memory);
+                    let chart = Arc::make_mut(&mut lane.chart);
+                    chart.spread(charted.since, sample.at, Some(cpu), Some(0));
+                    running.known.cpu = sample.at;
                     *charted = Charted { since: sample.at, cpu: sample.value, ..*charted };
                 }
             }
@@ -346,14 +351,16 @@ impl View {
             Charted::default()
         };
         let usage = &outcome.usage;
-        let cpu = usage.get(Meter::CpuTime).unwrap_or(0).saturating_sub(charted.cpu);
+        if let Some(running) = &mut lane.running {
+            // The others of those that run one after the other begin here.
+            running.known = Known { cpu: outcome.ended, cycles: outcome.ended };
+        }
+        let cpu = usage.get(Meter::CpuTime).map(|cpu| cpu.saturating_sub(charted.cpu));
         let cycles = usage.get(Meter::Cycles).or_else(|| usage.get(Meter::RefCycles));
-        let peak = usage.get(Meter::MemoryPeak).unwrap_or(0);
         let chart = Arc::make_mut(&mut lane.chart);
         let from = if charted.cpu > 0 { charted.since } else { outcome.requested };
-        chart.spread(from, outcome.ended, cpu, 0, peak);
-        chart.spread(outcome.requested, outcome.ended, 0, cycles.unwrap_or(0), 0);
-        chart.ended(outcome.ended);
+        chart.spread(from, outcome.ended, cpu, Some(0));
+        chart.spread(outcome.requested, outcome.ended, Some(0), cycles);
     }
 
     /// As providers bill, and as a replay of the stored rows does.

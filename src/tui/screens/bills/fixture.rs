@@ -68,7 +68,7 @@ impl Script {
             create: None,
             start: Some(crate::units::Nanos(used.start_ms * MS)),
             run: Some(crate::units::Nanos(used.run_ms * MS)),
-            teardown: None,
+            ..Phases::default()
         };
         let wall = used.start_ms + used.run_ms;
         usage.set(Meter::Wall, wall * MS);

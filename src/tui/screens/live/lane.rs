@@ -8,7 +8,7 @@ use ratatui::widgets::Paragraph;
 use crate::lane::StartKind;
 use crate::meter::{Meter, Source};
 use crate::tui::frame::clock;
-use crate::tui::live::{CellState, CellView, LaneView, Phase, Point, Quantiles, SPANS, Snapshot};
+use crate::tui::live::{CellState, CellView, LaneView, Phase, Quantiles, SPANS, Snapshot};
 use crate::tui::model::Model;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::chart;
@@ -243,14 +243,15 @@ fn use_of_machine(
     cell: &CellView,
 ) {
     let zoom = model.live.zoom.min(SPANS.len() - 1);
-    let points = lane.chart.last(zoom, moment(model, snapshot), column.width() + 1);
+    let known = lane.running.map(|running| running.known);
+    let points = lane.chart.last(zoom, moment(model, snapshot), column.width() + 1, known);
     // The newest point is still growing.
     let full = &points[..points.len().saturating_sub(1)];
-    let newest = full.iter().rev().flatten().next().copied().unwrap_or_default();
-    let cpu: Vec<Option<u64>> = full.iter().map(|it| it.map(|it| it.cpu)).collect();
-    let cycles: Vec<Option<u64>> = full.iter().map(|it| it.map(|it| it.cycles)).collect();
-    let in_use = format!("CPU {}", cores(newest.cpu, SPANS[zoom]));
-    let rate = format!("cyc {}", rate(newest, SPANS[zoom], cell));
+    let cpu: Vec<Option<u64>> = full.iter().map(|it| it.and_then(|it| it.cpu)).collect();
+    let cycles: Vec<Option<u64>> = full.iter().map(|it| it.and_then(|it| it.cycles)).collect();
+    let newest = |values: &[Option<u64>]| values.last().copied().flatten();
+    let in_use = format!("CPU {}", cores(newest(&cpu), SPANS[zoom]));
+    let rate = format!("cyc {}", rate(newest(&cycles), SPANS[zoom], cell));
     let role = Role::Lane(cell.lane);
     let tops = (top(&cpu, SPANS[zoom].0), top(&cycles, 1));
     // Text of CPU, memory, operators and sources; what is left is for pictures.
@@ -285,7 +286,8 @@ fn moment(model: &Model, snapshot: &Snapshot) -> Nanos {
 }
 
 /// CPUs in use: CPU time over time, to two digits.
-fn cores(cpu: u64, span: Nanos) -> String {
+fn cores(cpu: Option<u64>, span: Nanos) -> String {
+    let Some(cpu) = cpu else { return "-".to_owned() };
     let hundredths = u128::from(cpu) * 100 / u128::from(span.0.max(1));
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
@@ -306,11 +308,13 @@ fn top(values: &[Option<u64>], least: u64) -> u64 {
 }
 
 /// Cycles a second while on a CPU in that span, with the mark of its source.
-fn rate(point: Point, span: Nanos, cell: &CellView) -> String {
-    if point.cycles == 0 {
-        return "0/s".to_owned();
-    }
-    let per_second = u128::from(point.cycles) * 1_000_000_000 / u128::from(span.0.max(1));
+fn rate(cycles: Option<u64>, span: Nanos, cell: &CellView) -> String {
+    let cycles = match cycles {
+        None => return "-".to_owned(),
+        Some(0) => return "0/s".to_owned(),
+        Some(cycles) => cycles,
+    };
+    let per_second = u128::from(cycles) * 1_000_000_000 / u128::from(span.0.max(1));
     let mark = mark(cell);
     format!("{}/s{mark}", Count(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }
@@ -359,9 +363,11 @@ fn memory(
     let role = if over { Role::Bad } else { Role::Text };
     column.pair(frame, "mem", &format!("{text} of {}", cell.allocated), role);
     if gauge {
-        let bar = chart::gauge(column.theme, shown.unwrap_or(0), cell.allocated.0, column.width());
+        let bar = |bytes| chart::gauge(column.theme, bytes, cell.allocated.0, column.width());
         let style = column.theme.style(role);
-        column.line(frame, vec![Span::styled(bar, style)]);
+        // An empty line keeps what is below in its place.
+        column
+            .line(frame, shown.map(|bytes| Span::styled(bar(bytes), style)).into_iter().collect());
     }
 }
 

@@ -4,10 +4,13 @@ use insta::assert_snapshot;
 use ratatui::style::Color;
 
 use super::*;
-use crate::lane::Status;
+use crate::lane::{Sample, Status};
+use crate::meter::Meter;
+use crate::record::Event;
 use crate::tui::live::Item as Fed;
 use crate::tui::testing::{self, SIZES, Story, press, text};
 use crate::tui::theme::{Palette, Theme};
+use crate::units::Nanos;
 
 /// The screen at every size, named after its state.
 fn drawn(name: &str, change: impl Fn(&mut Model)) {
@@ -125,6 +128,118 @@ fn failures_are_billed_and_what_was_cut_off_is_not() {
     let cell = &snapshot.cells[0];
     assert_eq!((cell.ok, cell.bad, cell.cut), (1, 1, 1));
     assert_eq!(cell.run.map(|run| run.seen), Some(1), "times are of what ended well");
+}
+
+#[test]
+fn what_was_cut_off_did_not_fail() {
+    let mut story = Story::new();
+    let failing = |story: &mut Story| story.snapshot().lanes[0].failing.clone();
+    story.ran(0, 1, 2);
+    story.cut(0, 2);
+    assert_eq!(failing(&mut story), None);
+    story.failed(0, 3, "exit code 7");
+    story.cut(0, 4);
+    assert_eq!(failing(&mut story).as_deref(), Some("exit code 7"), "nor does it end a failure");
+    story.ran(0, 5, 2);
+    assert_eq!(failing(&mut story), None);
+}
+
+#[test]
+fn sources_are_those_of_what_ended_well() {
+    let mut story = Story::new();
+    story.ran(0, 1, 2);
+    let before = std::sync::Arc::clone(&story.snapshot().cells[0].sources);
+    story.failed(0, 2, "exit code 7");
+    assert!(std::sync::Arc::ptr_eq(&before, &story.snapshot().cells[0].sources));
+    story.ran(0, 3, 2);
+    assert!(!std::sync::Arc::ptr_eq(&before, &story.snapshot().cells[0].sources), "the newest");
+}
+
+#[test]
+fn what_was_left_out_is_of_this_recording() {
+    let mut story = Story::new();
+    let dropped = |story: &mut Story, events, samples| {
+        story.lost(events, samples);
+        let snapshot = story.snapshot();
+        (snapshot.dropped, snapshot.samples_dropped)
+    };
+    assert_eq!(dropped(&mut story, 3, 40), (3, 40));
+    for item in story.opening() {
+        story.take(item);
+    }
+    assert_eq!(dropped(&mut story, 3, 40), (0, 0), "that was the one before");
+    assert_eq!(dropped(&mut story, 5, 41), (2, 1));
+}
+
+#[test]
+fn other_models_say_when_they_bill_the_newest_only() {
+    let mut story = Story::new();
+    let note = |story: &mut Story| {
+        story.take(Fed::Models(testing::contracts()));
+        let snapshot = story.snapshot();
+        let bills = snapshot.bills.clone().expect("billed");
+        let native = bills.lanes[0].as_ref().expect("the native lane").invocations;
+        (native, snapshot.bills_note.clone())
+    };
+    (1..=4_096).for_each(|sequence| story.ran(0, sequence, 1));
+    assert_eq!(note(&mut story), (4_096, None));
+    story.ran(0, 4_097, 1);
+    let (native, said) = note(&mut story);
+    assert_eq!(native, 4_096);
+    assert!(said.is_some_and(|it| it.starts_with("bills of the newest")));
+}
+
+#[test]
+fn a_meter_nobody_read_is_a_dash_and_never_0() {
+    let mut story = Story::new();
+    // Four seconds, up to now.
+    for sequence in 1..=16 {
+        let missing = [Meter::CpuTime, Meter::RefCycles, Meter::MemoryPeak];
+        story.ran_without(0, sequence, 250, &missing);
+    }
+    for size in [(80, 24), (200, 60)] {
+        let mut model = testing::model(size);
+        model.snapshot = story.snapshot();
+        let shown = text(&model);
+        assert!(shown.contains("CPU -"), "{shown}");
+        assert!(shown.contains("cyc -"), "{shown}");
+        assert!(shown.contains("mem - of"), "{shown}");
+        assert!(!shown.contains('░'), "{shown}");
+    }
+}
+
+#[test]
+fn what_runs_without_samples_is_not_idle() {
+    let mut story = Story::new();
+    story.ran(0, 1, 1);
+    story.take(Fed::Event(Box::new(Event::Started { cell: 0, sequence: 2, count: 1 })));
+    let sampled = |ago: u64| Fed::Sample {
+        lane: Some("native".into()),
+        sample: Sample {
+            at: Nanos(testing::NOW.0 - ago * 1_000_000),
+            meter: Meter::CpuTime,
+            value: 5,
+        },
+    };
+    let mut model = testing::model((80, 24));
+    story.take(sampled(2_000));
+    model.snapshot = story.snapshot();
+    let shown = text(&model);
+    assert!(shown.contains("CPU - "), "two seconds without a sample: {shown}");
+    story.take(sampled(0));
+    model.snapshot = story.snapshot();
+    assert!(!text(&model).contains("CPU - "), "{}", text(&model));
+}
+
+#[test]
+fn preparing_is_not_idle_either() {
+    let mut story = Story::new();
+    story.take(Fed::Event(Box::new(Event::Preparing { cell: 0 })));
+    let result = Ok(crate::lane::Prepared::default());
+    story.take(Fed::Event(Box::new(Event::Prepared { cell: 0, result })));
+    let snapshot = story.snapshot();
+    let points = snapshot.lanes[0].chart.last(0, crate::lane::now(), 20, None);
+    assert!(points.iter().flatten().any(|point| point.cpu.is_none()), "nobody measured it");
 }
 
 #[test]

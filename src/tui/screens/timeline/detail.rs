@@ -298,10 +298,15 @@ pub fn text(model: &Model, played: &Played) -> Option<Overlay> {
     let phases = [
         ("create", phases.create),
         ("start", phases.start),
+        ("  deserialize", phases.deserialize),
+        ("  instantiate", phases.instantiate),
         ("run", phases.run),
         ("teardown", phases.teardown),
+        ("  release", phases.release),
     ];
-    for (name, value) in phases {
+    // Few lanes tell parts apart: those that do not have no line for them.
+    let told = |(name, value): &(&str, Option<Nanos>)| value.is_some() || !name.starts_with(' ');
+    for (name, value) in phases.into_iter().filter(told) {
         let why = if value.is_none() { "  there is no such phase here" } else { "" };
         let _ = writeln!(text, "{name:<17} {:>10}{why}", span(value.map(|it| it.0)));
     }

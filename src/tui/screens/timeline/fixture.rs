@@ -8,8 +8,8 @@ use super::ledger::{self, Carry, Ledger};
 use super::recording::Played;
 use super::testing::MS;
 use super::*;
-use crate::lane::{Cancel, Job, Outcome, Sample, StartKind, Status, now};
-use crate::meter::{Meter, Phases, Provenances, Source, Usage};
+use crate::lane::{Cancel, Job, Sample, StartKind, Status, now};
+use crate::meter::Meter;
 use crate::record::{Event, Sink};
 use crate::store::{RecordingHeader, Store, Writer};
 use crate::tui::action::Effect;
@@ -17,7 +17,7 @@ use crate::tui::desk::Desk;
 use crate::tui::model::{Model, Settings};
 use crate::tui::screens::Screen;
 use crate::tui::testing::{self as common, press};
-use crate::units::{Bytes, Nanos};
+use crate::units::Nanos;
 use crate::workload::Catalog;
 
 /// A database that is filled event by event.
@@ -66,11 +66,8 @@ impl Place {
 
     pub fn cell(&mut self, lane: &str, workload: &str, start: StartKind) -> usize {
         let catalog = Catalog::builtin().expect("shipped workloads");
-        let workload = Arc::clone(catalog.get(workload).expect("shipped"));
-        let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
-        let limits = preset.limits;
         let cell = self.cells.len();
-        let job = Arc::new(Job { cell, workload, preset, start, limits, cpu: None });
+        let job = common::job(&catalog, cell, workload, start);
         self.cells.push(Arc::clone(&job));
         self.send(Event::Cell { lane: lane.to_owned(), job });
         cell
@@ -79,24 +76,10 @@ impl Place {
     /// Requested at that millisecond: 1 ms to create, 1 ms to start, a run, of
     /// which half is on a CPU, sampled every 10 ms.
     pub fn ran_at(&mut self, at: u64, cell: usize, sequence: u32, run: u64, failed: Option<&str>) {
-        let job = Arc::clone(&self.cells[cell]);
-        let mut usage = Usage::new(job.start == StartKind::Cold);
-        usage.phases = Phases {
-            create: Some(Nanos(MS)),
-            start: Some(Nanos(MS)),
-            run: Some(Nanos(run * MS)),
-            teardown: None,
-        };
-        usage.set(Meter::Wall, (run + 2) * MS);
-        usage.set(Meter::CpuTime, run * MS / 2);
-        usage.set(Meter::RefCycles, run * 1_000_000);
-        usage.set(Meter::MemoryPeak, 64 << 20);
-        usage.set(Meter::MemoryAllocated, Bytes(128 << 20).0);
-        let mut sources = Provenances::default();
-        sources.set(Meter::CpuTime, Source::Rusage, "");
-        sources.set(Meter::RefCycles, Source::PerfMsrTsc, "");
-        sources.missing(Meter::Cycles, "this machine shows no hardware counters");
         let requested = Nanos(self.base.0 + at * MS);
+        let status = if failed.is_some() { Status::Failed } else { Status::Ok };
+        let reason = failed.map(str::to_owned);
+        let outcome = common::outcome(&self.cells[cell], requested, run, status, reason);
         let sample = |step: u64, meter, value| Sample {
             at: Nanos(requested.0 + step * 10 * MS),
             meter,
@@ -108,16 +91,7 @@ impl Place {
                 [cpu, sample(step, Meter::MemoryRss, step * (3 << 20))]
             })
             .collect();
-        let outcome = Box::new(Outcome {
-            status: if failed.is_some() { Status::Failed } else { Status::Ok },
-            reason: failed.map(str::to_owned),
-            exit_code: Some(0),
-            requested,
-            ended: Nanos(requested.0 + (run + 2) * MS),
-            usage,
-            provenances: Arc::new(sources),
-            output: None,
-        });
+        let outcome = Box::new(outcome);
         self.send(Event::Finished { cell, sequence, outcome, samples });
         self.at = self.at.max(at + run + 2);
     }

@@ -1,0 +1,201 @@
+//! Containers: what output costs beside a plain process, how long starts take
+//! in each OCI runtime, and how late the engine's events are:
+//! `cargo bench --bench containers`.
+//!
+//! Output is compared three ways, interleaved: the native lane, a plain process
+//! whose output file was allocated beforehand as the docker lane's is, and the
+//! docker lane.
+
+mod common;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use cyclometer::lane::{LaneSpec, Status, docker};
+use cyclometer::meter::Meter;
+use cyclometer::meter::procfs::ProcessIdentity;
+use cyclometer::record::{Event, Plan, PlanRequest, Starts};
+use cyclometer::units::Bytes;
+use cyclometer::workload::{Limits, Native, Preset, Workload};
+
+const RUNS: u32 = 15;
+const AMOUNT: u64 = 100_000_000;
+
+/// Writes as many bytes as it is told to, 64 KiB at a time.
+const WRITER: &str = r"
+#include <stdlib.h>
+#include <unistd.h>
+static char block[1 << 16];
+int main(int argc, char **argv) {
+    for (long left = argc > 1 ? atol(argv[1]) : 0; left > 0;) {
+        ssize_t put = write(1, block, left < (long)sizeof block ? left : (long)sizeof block);
+        if (put <= 0) return 1;
+        left -= put;
+    }
+    return 0;
+}
+";
+
+fn main() {
+    let owner = common::set_up();
+    let scratch = common::Scratch::new("containers");
+    output(&owner, &scratch.0);
+    starts(&owner);
+}
+
+fn writer(folder: &Path) -> Option<PathBuf> {
+    let (source, program) = (folder.join("w.c"), folder.join("w"));
+    std::fs::write(&source, WRITER).expect("written");
+    let status =
+        Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(&source).status();
+    status.is_ok_and(|status| status.success()).then_some(program)
+}
+
+/// A plan of one cold cell in each lane for a program of ours.
+fn plan(lanes: &[cyclometer::record::OpenLane], program: &Path) -> Plan {
+    let limits = Limits { output: Bytes(128 << 20), ..Limits::default() };
+    let preset = Preset {
+        name: "bench".to_owned(),
+        args: vec![AMOUNT.to_string()],
+        stdin: cyclometer::workload::Input::default(),
+        expected: None,
+        limits,
+    };
+    let workload = Workload {
+        name: "writer".to_owned(),
+        title: String::new(),
+        stresses: String::new(),
+        source: None,
+        wasm: None,
+        native: Some(Native::File(program.to_owned())),
+        presets: BTreeMap::from([("bench".to_owned(), preset)]),
+        folder: None,
+    };
+    let request = PlanRequest {
+        workloads: vec![Arc::new(workload)],
+        preset: "bench".to_owned(),
+        starts: Starts::Both,
+        runs: RUNS,
+        warmup: 2,
+        memory: None,
+        timeout: None,
+        cpu: None,
+        until_stopped: false,
+        race: false,
+        until: None,
+        seed: 0,
+    };
+    Plan::new(&request, lanes).expect("a plan")
+}
+
+fn output(owner: &ProcessIdentity, folder: &Path) {
+    let Some(program) = writer(folder) else {
+        return println!("skipped: output: no C compiler with a static library");
+    };
+    let mut lanes = common::lanes(owner, &["native", "docker"]);
+    let names: Vec<String> = lanes.iter().map(|open| open.name.clone()).collect();
+    let plan = plan(&lanes, &program);
+    let mut events: Vec<Event> = Vec::new();
+    common::record(&mut lanes, &plan, None, &mut events);
+    let mut medians: BTreeMap<String, [f64; 3]> = BTreeMap::new();
+    for cell in 0..plan.cells.len() {
+        let name = format!("{}, {}", names[plan.cells[cell].lane], plan.cells[cell].job.start);
+        let outcomes: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Finished { cell: of, outcome, .. } if *of == cell => Some(outcome),
+                _ => None,
+            })
+            .collect();
+        let value = |get: &dyn Fn(&cyclometer::lane::Outcome) -> Option<u64>| {
+            let mut values: Vec<f64> =
+                outcomes.iter().filter_map(|outcome| get(outcome)).map(millis).collect();
+            if values.is_empty() { f64::NAN } else { common::median(&mut values) }
+        };
+        for outcome in &outcomes {
+            assert_eq!(outcome.status, Status::Ok, "{name}: {:?}", outcome.reason);
+            assert_eq!(outcome.output.map(|output| output.bytes), Some(AMOUNT), "{name}");
+        }
+        let all = [
+            value(&|it| it.usage.phases.run.map(|span| span.0)),
+            value(&|it| it.usage.get(Meter::CpuTime)),
+            value(&|it| it.usage.get(Meter::Wall)),
+        ];
+        println!(
+            "{name:<14} run {:>7.2} ms  CPU {:>7.2} ms  wall {:>7.2} ms",
+            all[0], all[1], all[2]
+        );
+        medians.insert(name, all);
+    }
+    let plain = allocated_beforehand(&program, folder);
+    println!("plain process, output allocated beforehand: wall {plain:>7.2} ms");
+    let Some(native) = medians.get("native, cold") else { return };
+    for (name, docker) in medians.iter().filter(|(name, _)| name.starts_with("docker")) {
+        let ratio = docker[0] / native[0];
+        let met = if ratio <= 1.3 { "met" } else { "NOT MET" };
+        println!("{name} / native, run: {ratio:.2}x; target: at most 1.3x: {met}");
+        println!("{name} / plain process allocated beforehand: {:.2}x", docker[0] / plain);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds of less than a second")]
+fn millis(nanos: u64) -> f64 {
+    nanos as f64 / 1e6
+}
+
+/// Median wall time in milliseconds, from fork to end.
+fn allocated_beforehand(program: &Path, folder: &Path) -> f64 {
+    use nix::fcntl::{FallocateFlags, fallocate};
+    let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
+    let path = Path::new("/dev/shm").join(name);
+    let mut walls = Vec::new();
+    for _ in 0..RUNS {
+        let file = std::fs::File::create(&path).expect("a file in memory");
+        fallocate(&file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, 128 << 20).expect("memory");
+        let begun = Instant::now();
+        let mut command = Command::new(program);
+        command.arg(AMOUNT.to_string()).stdin(Stdio::null()).stdout(file);
+        assert!(command.status().expect("started").success());
+        walls.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    let _ = std::fs::remove_file(path);
+    common::median(&mut walls)
+}
+
+/// `nop` in every runtime that the engine lists by a short name.
+fn starts(owner: &ProcessIdentity) {
+    let Ok(info) = docker::inspect() else { return };
+    let short = info.runtimes.iter().filter(|name| !name.starts_with("io.containerd."));
+    let names: Vec<String> = short.map(|name| format!("docker:{name}")).collect();
+    let names: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| name.parse::<LaneSpec>().is_ok()).collect();
+    let mut lanes = common::lanes(owner, &names);
+    let plan = common::plan(&lanes, "nop", "quick", Starts::Both, RUNS);
+    let mut events: Vec<Event> = Vec::new();
+    common::record(&mut lanes, &plan, None, &mut events);
+    let mut phases: HashMap<usize, [Vec<f64>; 4]> = HashMap::new();
+    for event in &events {
+        let Event::Finished { cell, outcome, .. } = event else { continue };
+        if outcome.status != Status::Ok {
+            println!("{}: {:?}", names[plan.cells[*cell].lane], outcome.reason);
+            continue;
+        }
+        let found = outcome.usage.phases;
+        let all = [found.create, found.start, found.run, found.teardown];
+        let into = phases.entry(*cell).or_default();
+        for (values, span) in into.iter_mut().zip(all) {
+            values.extend(span.map(|span| millis(span.0)));
+        }
+    }
+    println!("nop, p50 in ms: create, start, run, teardown");
+    for (cell, of) in plan.cells.iter().enumerate() {
+        let Some(values) = phases.get_mut(&cell) else { continue };
+        let medians = values
+            .each_mut()
+            .map(|values| if values.is_empty() { f64::NAN } else { common::median(values) });
+        println!("{:<16} {:<4} {medians:>8.2?}", names[of.lane], of.job.start.label());
+    }
+}

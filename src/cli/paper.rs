@@ -1,0 +1,279 @@
+//! `paper`: the tables of the paper, made again here.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::progress::Progress;
+use super::record::{cancel_on_signals, specs};
+use super::{Common, Failure, Outcome, say};
+use crate::doctor;
+use crate::lane::{Cancel, LaneSpec};
+use crate::meter::host::Fingerprint;
+use crate::meter::procfs::ProcessIdentity;
+use crate::paper::{BILLED, LaneAbout, MARK, Material, Part, Preset, Report, Run, Unfinished};
+use crate::pricing::Terms;
+use crate::record::{Event, Plan, Recorder, Sink, Tally, open_lanes};
+use crate::replay::Contract;
+use crate::report::{Format, paper, terminal_width};
+use crate::stats::Confidence;
+use crate::store::{RecordingHeader, ReplayPlan, Series, Store, Writer};
+use crate::workload::Catalog;
+
+/// Options of `paper`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "What was cut off goes on where it was, on the same machine.
+
+Examples:
+  cyclometer paper                              minutes: small arguments, all lanes
+  cyclometer paper --output paper               also as Markdown, JSON and SVG
+  cyclometer paper --preset paper               hours: the paper's arguments, 50 runs
+  cyclometer paper --lane native,wasmtime,docker:runc
+  cyclometer paper --show --format json         the newest run, nothing measured")]
+pub(super) struct Options {
+    /// How much is measured
+    #[arg(long, value_enum, default_value_t = Preset::Quick)]
+    preset: Preset,
+    /// Lanes [default: every runtime that `cyclometer lanes` lists]
+    #[arg(long, value_delimiter = ',', value_name = "X,Y")]
+    lane: Vec<String>,
+    /// Runs of each cell [default: the preset's]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    runs: Option<u32>,
+    /// A folder for the report as Markdown and JSON, with charts as SVG
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Begin anew, even if the newest run was cut off
+    #[arg(long)]
+    fresh: bool,
+    /// Show the newest run, and measure nothing
+    #[arg(long, conflicts_with = "fresh")]
+    show: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    if common.format == Format::Csv {
+        return Err(Failure::Usage(
+            "the report has several tables: take --format json, or `cyclometer query` for CSV"
+                .to_owned(),
+        ));
+    }
+    let catalog = common.catalog()?;
+    let prices = common.price_catalog()?;
+    let contracts: Result<Vec<Contract>, _> = BILLED
+        .iter()
+        .map(|id| prices.find(id).map(|model| (model.clone(), Terms::of(model))))
+        .collect();
+    let contracts = contracts.map_err(Failure::failed)?;
+    let asked = specs(&options.lane)?;
+    let mut store = common.store()?;
+    let host = serde_json::to_value(Fingerprint::take()).map_err(Failure::failed)?;
+    let mut run = choose(options, &store, &host, &asked)?;
+    let mut interrupted = false;
+    if !options.show {
+        let cancel = cancel_on_signals()?;
+        for unfinished in run.unfinished(&store).map_err(Failure::failed)? {
+            let tally;
+            (store, tally) = record(store, &catalog, &run, unfinished, &cancel)?;
+            run = again(&store, &run)?;
+            interrupted = tally.interrupted;
+            if interrupted {
+                say("stopped: the same command goes on from here");
+                break;
+            }
+        }
+    }
+    let report = report(&mut store, &run, contracts, host)?;
+    if let Some(folder) = &options.output {
+        write_files(&report, folder)?;
+    }
+    print(common.format, &report)?;
+    Ok(if interrupted {
+        ExitCode::from(130)
+    } else if report.unfinished.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(3)
+    })
+}
+
+/// The run to go on with, to show, or to begin.
+fn choose(
+    options: &Options,
+    store: &Store,
+    host: &Value,
+    asked: &[LaneSpec],
+) -> Result<Run, Failure> {
+    let mut known = Run::all(store).map_err(Failure::failed)?;
+    known.retain(|run| run.preset == options.preset);
+    if options.show {
+        return known.pop().ok_or_else(|| {
+            Failure::Failed(format!(
+                "there is no run of preset {} to show: make one with `cyclometer paper --preset {0}`",
+                options.preset.name()
+            ))
+        });
+    }
+    let named: Option<Vec<String>> =
+        (!options.lane.is_empty()).then(|| asked.iter().map(ToString::to_string).collect());
+    if let Some(last) = known.pop().filter(|_| !options.fresh)
+        && last.is_of(host)
+        && named.as_ref().is_none_or(|named| *named == last.lanes)
+        && options.runs.is_none_or(|runs| last.runs == Some(runs))
+        && !last.unfinished(store).map_err(Failure::failed)?.is_empty()
+    {
+        say(&format!("goes on with the run that was begun at {}; --fresh begins anew", last.id));
+        return Ok(last);
+    }
+    let lanes = named.unwrap_or_else(|| {
+        let all = doctor::lanes();
+        let engine =
+            all.iter().any(|spec| matches!(spec, LaneSpec::Docker { runtime: Some(_), .. }));
+        all.iter().filter(|spec| is_of_interest(spec, engine)).map(ToString::to_string).collect()
+    });
+    let begun = humantime::format_rfc3339_millis(std::time::SystemTime::now());
+    Ok(Run { runs: options.runs, ..Run::new(begun.to_string(), options.preset, lanes) })
+}
+
+/// Not those that show what metering costs, and no runtime of the engine twice.
+fn is_of_interest(spec: &LaneSpec, engine: bool) -> bool {
+    match spec {
+        LaneSpec::Wasmtime(settings) => {
+            matches!(settings.words().as_slice(), [] | ["winch"])
+        }
+        LaneSpec::Docker { runtime: None, .. } => !engine,
+        _ => true,
+    }
+}
+
+/// The run with what was recorded of it since.
+fn again(store: &Store, run: &Run) -> Result<Run, Failure> {
+    let all = Run::all(store).map_err(Failure::failed)?;
+    Ok(all
+        .into_iter()
+        .rfind(|it| it.id == run.id && it.preset == run.preset)
+        .unwrap_or_else(|| run.clone()))
+}
+
+/// Records what is missing of one part.
+fn record(
+    store: Store,
+    catalog: &Catalog,
+    run: &Run,
+    unfinished: Unfinished,
+    cancel: &Cancel,
+) -> Result<(Store, Tally), Failure> {
+    let Unfinished { part, done } = unfinished;
+    say(&match done {
+        0 => part.title().to_owned(),
+        done => format!("{}: {done} rounds are there already", part.title()),
+    });
+    let names = part.lanes(&run.lanes);
+    let owner = ProcessIdentity::current().map_err(Failure::failed)?;
+    let request = run.request(part, catalog, done).map_err(Failure::failed)?;
+    let mut opened: Vec<Event> = Vec::new();
+    let mut lanes = open_lanes(&specs(&names)?, &owner, &mut opened).map_err(Failure::failed)?;
+    let mut plan = Plan::new(&request, &lanes).map_err(Failure::failed)?;
+    plan.compiles = if done == 0 && part != Part::Counting { run.preset.compiles() } else { 0 };
+    let mut kept = request.to_json(&names, None);
+    kept[MARK] = run.mark(part);
+    let header = RecordingHeader {
+        label: Some(format!("paper {}: {}", run.preset.name(), part.key())),
+        owner: owner.to_string(),
+        plan: kept.to_string(),
+        host: serde_json::to_string(&Fingerprint::take()).map_err(Failure::failed)?,
+        sample_interval: None,
+    };
+    let mut progress = Progress::new(plan.total());
+    let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(&event)))
+        .map_err(Failure::failed)?;
+    for event in opened {
+        writer.send(event).map_err(Failure::failed)?;
+    }
+    // Nothing is sampled: what is timed is not disturbed.
+    let recorded = Recorder::new(&mut lanes, &plan, None, cancel.clone())?.run(&mut writer);
+    let store = writer.finish().map_err(Failure::failed)?;
+    let tally = recorded
+        .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
+    Ok((store, tally))
+}
+
+fn report(
+    store: &mut Store,
+    run: &Run,
+    contracts: Vec<Contract>,
+    host: Value,
+) -> Result<Report, Failure> {
+    let numbers = run.numbers();
+    if numbers.is_empty() {
+        return Err(Failure::Failed("nothing was recorded".to_owned()));
+    }
+    let bills = match store.replay(&ReplayPlan::of(numbers.clone(), contracts)) {
+        Ok(simulation) => Some(simulation.summary),
+        Err(error) => {
+            say(&format!("no bills: {error}"));
+            None
+        }
+    };
+    let mut series: Vec<(Part, Vec<Series>)> = Vec::new();
+    for part in Part::ALL {
+        series.push((part, store.series(&run.of(part)).map_err(Failure::failed)?));
+    }
+    let lanes = store.lanes_of(&numbers).map_err(Failure::failed)?;
+    let unfinished = run.unfinished(store).map_err(Failure::failed)?;
+    Ok(Report::new(Material {
+        run,
+        host: if run.host.is_null() { host } else { run.host.clone() },
+        lanes: lanes.into_iter().map(about).collect(),
+        series: &series,
+        bills: bills.as_ref(),
+        quantum: None,
+        confidence: Confidence::default(),
+        unfinished: unfinished.into_iter().map(|it| it.part).collect(),
+    }))
+}
+
+fn about(lane: crate::store::StoredLane) -> LaneAbout {
+    let spec = lane.name.parse::<LaneSpec>().ok();
+    LaneAbout {
+        wasm: matches!(spec, Some(LaneSpec::Wasmtime(_))),
+        docker: matches!(spec, Some(LaneSpec::Docker { .. })),
+        name: lane.name,
+        version: lane.version,
+        note: lane.note,
+        unavailable: lane.unavailable,
+    }
+}
+
+fn write_files(report: &Report, folder: &Path) -> Result<(), Failure> {
+    let failed = |path: &Path, error: &std::io::Error| {
+        Failure::Failed(format!("cannot write {}: {error}", path.display()))
+    };
+    std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    let json = serde_json::to_string_pretty(&paper::json(report)).map_err(Failure::failed)?;
+    let mut files =
+        vec![("report.md".to_owned(), paper::markdown(report)), ("report.json".to_owned(), json)];
+    files.extend(paper::charts(report));
+    for (name, content) in files {
+        let path = folder.join(name);
+        std::fs::write(&path, content).map_err(|error| failed(&path, &error))?;
+        say(&format!("written: {}", path.display()));
+    }
+    Ok(())
+}
+
+fn print(format: Format, report: &Report) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Table => write!(out, "{}", paper::text(report, terminal_width()))?,
+        Format::Json => writeln!(out, "{:#}", paper::json(report))?,
+        Format::Jsonl => writeln!(out, "{}", paper::json(report))?,
+        // Refused before anything was measured.
+        Format::Csv => {}
+    }
+    out.flush()?;
+    Ok(())
+}
