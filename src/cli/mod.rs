@@ -11,6 +11,7 @@ mod progress;
 mod query;
 mod record;
 mod replay;
+mod tax;
 mod workloads;
 
 use std::io::{self, Write};
@@ -91,6 +92,8 @@ enum Command {
     History(history::Options),
     /// Query the database by SQL, or run a saved query
     Query(query::Options),
+    /// Measure what metering itself costs: counters, samples, fuel, epochs
+    Tax(tax::Options),
     /// Make the paper's tables again here, and check its claims
     Paper(paper::Options),
     /// Show which lanes run here, and why others do not; check a runtime's profile
@@ -192,6 +195,7 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
         Command::Pricing(options) => pricing::run(common, &options),
         Command::History(options) => history::run(common, &options),
         Command::Query(options) => query::run(common, &options),
+        Command::Tax(options) => tax::run(common, &options),
         Command::Paper(options) => paper::run(common, &options),
         Command::Lanes(options) => lanes::run(common, &options),
         Command::Workloads(options) => workloads::run(common, &options),

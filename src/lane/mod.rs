@@ -308,6 +308,19 @@ pub trait Lane: Send {
     /// [`LaneError::Unsupported`], with the reason.
     fn supports(&self, workload: &Workload) -> Result<(), LaneError>;
 
+    /// Switches the perf counters of cold runs on or off, before any is
+    /// prepared. They are on unless somebody asks what they cost.
+    ///
+    /// # Errors
+    /// [`LaneError::Unsupported`] where they belong to the lane, and whatever
+    /// keeps it from starting anew.
+    fn count(&mut self, on: bool) -> Result<(), LaneError> {
+        if on {
+            return Ok(());
+        }
+        Err(LaneError::Unsupported { reason: "its counters cannot be switched off".to_owned() })
+    }
+
     /// Compiles, imports or counts what `job` needs, once per cell.
     ///
     /// # Errors

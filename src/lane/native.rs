@@ -27,6 +27,8 @@ pub struct NativeLane {
     runner: Option<Runner>,
     programs: HashMap<String, Executable>,
     provenances: Arc<Provenances>,
+    /// Whether runs are counted by perf.
+    counted: bool,
 }
 
 enum Executable {
@@ -40,17 +42,14 @@ impl NativeLane {
     /// # Errors
     /// When no process can be started.
     pub fn open() -> Result<Self, LaneError> {
-        let runner = Runner::start()
-            .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
-        let mut provenances = (**runner.provenances()).clone();
-        let no_wasm = "a native program executes no WebAssembly";
-        provenances.missing(Meter::WasmOps, no_wasm);
-        provenances.missing(Meter::LinearMemory, no_wasm);
-        Ok(Self {
-            runner: Some(runner),
+        let mut lane = Self {
+            runner: None,
             programs: HashMap::new(),
-            provenances: Arc::new(provenances),
-        })
+            provenances: Arc::default(),
+            counted: true,
+        };
+        lane.count(true)?;
+        Ok(lane)
     }
 
     /// Makes the workload's program ready to be executed.
@@ -85,7 +84,7 @@ impl NativeLane {
         cancel: &Cancel,
     ) -> Result<Outcome, String> {
         if self.runner.is_none() {
-            self.runner = Some(Runner::start().map_err(|error| error.to_string())?);
+            self.runner = Some(Runner::counting(self.counted).map_err(|error| error.to_string())?);
         }
         let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
         let args: Vec<&str> = std::iter::once(job.workload.name.as_str())
@@ -171,6 +170,18 @@ impl Lane for NativeLane {
         Err(LaneError::Unsupported {
             reason: format!("{} has no native program (`native` in its manifest)", workload.name),
         })
+    }
+
+    fn count(&mut self, on: bool) -> Result<(), LaneError> {
+        let runner = Runner::counting(on)
+            .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
+        let mut provenances = (**runner.provenances()).clone();
+        let no_wasm = "a native program executes no WebAssembly";
+        provenances.missing(Meter::WasmOps, no_wasm);
+        provenances.missing(Meter::LinearMemory, no_wasm);
+        (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
+        self.counted = on;
+        Ok(())
     }
 
     fn prepare(&mut self, job: &Job, _: &Cancel) -> Result<Prepared, LaneError> {

@@ -35,8 +35,18 @@ pub(super) struct Run {
 
 impl Runner {
     pub fn start() -> Result<Self, LauncherError> {
+        Self::counting(true)
+    }
+
+    /// The same, with or without counters: what they count is then the kernel's
+    /// own account, if anything.
+    pub fn counting(on: bool) -> Result<Self, LauncherError> {
         let launcher = Launcher::start()?;
-        let template = Counters::open(Target::Children(launcher.pid()));
+        let template = if on {
+            Counters::open(Target::Children(launcher.pid()))
+        } else {
+            Counters::none("counters are switched off, to see what they cost")
+        };
         let tsc_hz = host::tsc_hz();
         let provenances = Arc::new(provenances(&template, tsc_hz));
         Ok(Self { launcher, template, provenances, tsc_hz })

@@ -7,6 +7,7 @@ mod plan;
 mod race;
 mod recorder;
 mod sampler;
+pub mod tax;
 #[cfg(test)]
 mod tests;
 mod track;

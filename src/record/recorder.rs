@@ -82,6 +82,8 @@ pub struct Recorder<'a> {
     control: Control,
     /// One, or in a race one for each lane that has cells.
     samplers: Vec<Sampler>,
+    /// The one of each lane, by its index.
+    sampler_of: Vec<Option<Sampler>>,
     tally: Tally,
 }
 
@@ -96,15 +98,19 @@ impl<'a> Recorder<'a> {
         sampling: Option<Sampling<'_>>,
         control: impl Into<Control>,
     ) -> std::io::Result<Self> {
-        let wanted: Vec<Option<usize>> =
-            if plan.race { plan.used_lanes().into_iter().map(Some).collect() } else { vec![None] };
-        let samplers = match sampling {
-            Some(mut sampling) => {
-                wanted.into_iter().map(|lane| sampling.make(lane)).collect::<Result<_, _>>()?
-            }
-            None => Vec::new(),
+        let apart = plan.race.then(|| plan.used_lanes());
+        let (sampler_of, samplers) = match sampling {
+            Some(mut sampling) => sampling.start(lanes.len(), apart.as_deref())?,
+            None => (vec![None; lanes.len()], Vec::new()),
         };
-        Ok(Self { lanes, plan, control: control.into(), samplers, tally: Tally::default() })
+        Ok(Self {
+            lanes,
+            plan,
+            control: control.into(),
+            sampler_of,
+            samplers,
+            tally: Tally::default(),
+        })
     }
 
     /// Runs the plan to its end, or until it is stopped. Whatever happens,
@@ -153,7 +159,7 @@ impl<'a> Recorder<'a> {
             turns: ready,
             plan: self.plan,
             control: &self.control,
-            sampler: self.samplers.first().cloned(),
+            samplers: &self.sampler_of,
             tally: self.tally,
             random: Random::seeded(self.plan.seed),
         };
@@ -163,7 +169,6 @@ impl<'a> Recorder<'a> {
     }
 
     fn race(&mut self, ready: Vec<Turn<'_>>, sink: &mut dyn Sink) -> Result<(), SinkError> {
-        let used = self.plan.used_lanes();
         let mut turns: Vec<Vec<Turn<'_>>> = Vec::new();
         turns.resize_with(self.lanes.len(), Vec::new);
         for turn in ready {
@@ -177,7 +182,7 @@ impl<'a> Recorder<'a> {
             turns,
             plan: self.plan,
             control: &self.control,
-            sampler: used.binary_search(&at).ok().and_then(|at| self.samplers.get(at)).cloned(),
+            samplers: &self.sampler_of[at..=at],
             tally: Tally::default(),
             random: Random::seeded(self.plan.seed ^ at as u64),
         });

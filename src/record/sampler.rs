@@ -43,6 +43,8 @@ pub type Tap = Box<dyn FnMut(Sample) + Send>;
 /// races, since a sampler watches one invocation at a time.
 pub struct Sampling<'a> {
     make: Box<dyn FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a>,
+    /// Intervals of the lanes, by their index, where they are not all the same.
+    each: Option<Vec<Option<Nanos>>>,
 }
 
 impl<'a> Sampling<'a> {
@@ -55,11 +57,41 @@ impl<'a> Sampling<'a> {
     /// Samplers that `make` makes; it is told the index of the lane, or `None`
     /// for one that serves all lanes.
     pub fn with(make: impl FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a) -> Self {
-        Self { make: Box::new(make) }
+        Self { make: Box::new(make), each: None }
     }
 
-    pub(super) fn make(&mut self, lane: Option<usize>) -> std::io::Result<Sampler> {
-        (self.make)(lane)
+    /// Samplers with an interval for each lane, by its index; `None`: no
+    /// sampler. To see what sampling itself costs.
+    #[must_use]
+    pub fn each(intervals: Vec<Option<Nanos>>) -> Self {
+        Self { each: Some(intervals), ..Self::every(Nanos(0)) }
+    }
+
+    /// The samplers of so many lanes, by their index, and all of them once: one
+    /// for all, or if `apart` one for each of those.
+    pub(super) fn start(
+        &mut self,
+        lanes: usize,
+        apart: Option<&[usize]>,
+    ) -> std::io::Result<(Vec<Option<Sampler>>, Vec<Sampler>)> {
+        let (mut of, mut all) = (vec![None; lanes], Vec::new());
+        if let Some(each) = &self.each {
+            for (lane, interval) in of.iter_mut().zip(each) {
+                *lane = interval.map(Sampler::start).transpose()?;
+                all.extend(lane.clone());
+            }
+        } else if let Some(apart) = apart {
+            for lane in apart {
+                let sampler = (self.make)(Some(*lane))?;
+                of[*lane] = Some(sampler.clone());
+                all.push(sampler);
+            }
+        } else {
+            let sampler = (self.make)(None)?;
+            of.fill_with(|| Some(sampler.clone()));
+            all.push(sampler);
+        }
+        Ok((of, all))
     }
 }
 

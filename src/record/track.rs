@@ -32,7 +32,8 @@ pub(super) struct Track<'a> {
     pub turns: Vec<Turn<'a>>,
     pub plan: &'a Plan,
     pub control: &'a Control,
-    pub sampler: Option<Sampler>,
+    /// What samples the runs of each of `lanes`.
+    pub samplers: &'a [Option<Sampler>],
     pub tally: Tally,
     /// Draws the order of each round.
     pub random: Random,
@@ -160,13 +161,14 @@ impl Track<'_> {
         warmup: bool,
         sink: &mut dyn Sink,
     ) -> Result<Nanos, SinkError> {
-        let Self { lanes, first, turns, control, sampler, tally, .. } = self;
+        let Self { lanes, first, turns, control, samplers, tally, .. } = self;
         let turn = &mut turns[at];
         let Cell { lane, job } = turn.cell;
         let cell = job.cell;
         let sequence = if warmup { 0 } else { turn.next };
         sink.send(Event::Started { cell, sequence, count })?;
         let mut unwatched = Unwatched;
+        let sampler = samplers.get(*lane - *first).cloned().flatten();
         let mut watching = sampler.clone();
         let watch: &mut dyn Watch = match &mut watching {
             Some(sampler) => sampler,
@@ -302,9 +304,9 @@ mod tests {
             turns: vec![Turn::new(&cell, None, &plan)],
             plan: &plan,
             control: &control,
-            sampler: None,
-            random: Random::seeded(0),
+            samplers: &[],
             tally: Tally::default(),
+            random: Random::seeded(1),
         };
         let bursts = [0, 1_000, 4_000_000, 11_000_000].map(|wall| track.burst(Nanos(wall)));
         assert_eq!(bursts, [256, 256, 2, 1], "as many as fit into 10 ms, at most 256");

@@ -10,6 +10,7 @@ mod rows;
 pub mod simulated;
 pub mod steadiness;
 mod table;
+pub mod tax;
 mod totals;
 mod waste;
 mod words;

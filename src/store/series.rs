@@ -50,6 +50,9 @@ pub struct Run {
     pub teardown: Option<Nanos>,
     /// CPU time.
     pub cpu: Option<Nanos>,
+    /// CPU time of user and kernel mode by the kernel's own account, which is
+    /// the same whatever else counts.
+    pub accounted: Option<Nanos>,
     /// WebAssembly operators.
     pub wasm_ops: Option<u64>,
 }
@@ -73,7 +76,8 @@ const CELLS: &str = "SELECT c.id, l.name, c.workload, c.preset, c.start, c.note,
     FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1 ORDER BY c.id";
 
 const RUNS: &str = "SELECT status, reason, wall_ns, create_ns, start_ns, run_ns, teardown_ns,
-        cpu_ns, COALESCE(wasm_ops, (SELECT wasm_ops FROM cell WHERE id = ?1))
+        cpu_ns, COALESCE(wasm_ops, (SELECT wasm_ops FROM cell WHERE id = ?1)),
+        cpu_user_ns + cpu_system_ns
     FROM invocation WHERE cell_id = ?1 AND status <> 'interrupted' ORDER BY offset_ns, id";
 
 impl Store {
@@ -132,6 +136,7 @@ impl Store {
                 teardown: time(6)?,
                 cpu: time(7)?,
                 wasm_ops: unsigned(8)?,
+                accounted: time(9)?,
             };
             let status: String = row.get(0)?;
             let reason: Option<String> = row.get(1)?;

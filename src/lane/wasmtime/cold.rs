@@ -60,7 +60,7 @@ impl WasmtimeLane {
             cpu: job.cpu,
         };
         if self.runner.is_none() {
-            self.runner = Some(Runner::start().map_err(|error| text(&error))?);
+            self.runner = Some(Runner::counting(self.counted).map_err(|error| text(&error))?);
         }
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let run = match runner.run(&spawn, watch, cancel) {

@@ -45,6 +45,8 @@ pub struct WasmtimeLane {
     cache: PathBuf,
     runner: Option<Runner>,
     provenances: Arc<Provenances>,
+    /// Whether cold runs are counted by perf.
+    counted: bool,
     /// Compiled modules by workload and what they depend on.
     compiled: HashMap<(String, Settings), PathBuf>,
     warm: HashMap<usize, WarmWorker>,
@@ -64,18 +66,18 @@ impl WasmtimeLane {
         })?;
         let executable = executable()
             .map_err(|error| unavailable(format!("cannot open its own program: {error}")))?;
-        let runner = Runner::start().map_err(|error| unavailable(error.to_string()))?;
-        let mut provenances = (**runner.provenances()).clone();
-        set_common(&mut provenances, settings);
-        Ok(Self {
+        let mut lane = Self {
             settings,
             executable,
             cache,
-            runner: Some(runner),
-            provenances: Arc::new(provenances),
+            runner: None,
+            provenances: Arc::default(),
+            counted: true,
             compiled: HashMap::new(),
             warm: HashMap::new(),
-        })
+        };
+        lane.count(true)?;
+        Ok(lane)
     }
 
     /// The compiled form of the workload's module, made if need be; how long
@@ -172,6 +174,16 @@ impl Lane for WasmtimeLane {
 
     fn starts(&self) -> &'static [StartKind] {
         &[StartKind::Cold, StartKind::Warm]
+    }
+
+    fn count(&mut self, on: bool) -> Result<(), LaneError> {
+        let runner = Runner::counting(on)
+            .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
+        let mut provenances = (**runner.provenances()).clone();
+        set_common(&mut provenances, self.settings);
+        (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
+        self.counted = on;
+        Ok(())
     }
 
     fn supports(&self, workload: &Workload) -> Result<(), LaneError> {

@@ -131,6 +131,16 @@ impl Counters {
         set
     }
 
+    /// No counters at all, for that reason.
+    #[must_use]
+    pub fn none(reason: &str) -> Self {
+        let mut provenances = Provenances::default();
+        for event in Event::ALL {
+            provenances.missing(event.meter(), reason);
+        }
+        Self { opened: Vec::new(), provenances }
+    }
+
     /// Opens the events of a bundle again as one group, read by one call: the
     /// cost of reading falls into what short functions are charged with.
     fn bundle(&mut self, bundle: Bundle) -> io::Result<()> {

@@ -1,0 +1,171 @@
+//! `tax`: what metering itself costs.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::progress::Progress;
+use super::{Common, Failure, Outcome, record, say};
+use crate::meter::clock::Clock;
+use crate::meter::host::Fingerprint;
+use crate::meter::procfs::ProcessIdentity;
+use crate::record::tax::{METERINGS, Metering, open_meterings};
+use crate::record::{
+    Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, fresh_seed, limits,
+};
+use crate::report::Format;
+use crate::report::tax::{NAMES, tax};
+use crate::stats::Confidence;
+use crate::store::{RecordingHeader, RecordingRef, Store, Writer};
+use crate::units::Nanos;
+use crate::workload::Workload;
+
+/// Workloads when none is named: a start, a computation, and memory.
+const USUAL: [&str; 3] = ["nop", "nbody", "memory-burst"];
+
+/// Options of `tax`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer tax
+  cyclometer tax --workload nbody --lane wasmtime --runs 50
+  cyclometer tax --show latest --format csv
+
+Each workload runs plain (no counters, no samples), counted by perf, sampled
+every 100, 10 and 1 ms with the counters on, and under wasmtime also counting
+fuel and checking epochs; in random order, a new process each time. The result
+is the median of the run and of the CPU time as a multiple of the plain one's,
+with a 99 % interval. It is kept as a recording; --show prints it again.")]
+pub(super) struct Options {
+    /// Workloads, by name [default: nop,nbody,memory-burst]
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    workload: Vec<String>,
+    /// Lanes
+    #[arg(long, value_delimiter = ',', value_name = "X,Y", default_value = "native,wasmtime",
+        value_parser = ["native", "wasmtime"])]
+    lane: Vec<String>,
+    /// Preset of arguments and input
+    #[arg(long, default_value = "quick", value_name = "NAME")]
+    preset: String,
+    /// Recorded runs of each workload under each metering
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    runs: u32,
+    /// Runs before them that are not recorded
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    warmup: u32,
+    /// Longest time of one invocation [default: the workload's]
+    #[arg(long, value_parser = limits::timeout, value_name = "TIME")]
+    timeout: Option<Nanos>,
+    /// Draws the order of runs [default: another each time, which is told]
+    #[arg(long, value_name = "N")]
+    seed: Option<u32>,
+    /// Words to find the recording by
+    #[arg(long, default_value = "tax", value_name = "TEXT")]
+    label: String,
+    /// Print what an earlier one came to instead: its number, or latest
+    #[arg(long, value_name = "RECORDING", conflicts_with_all = ["workload", "runs", "seed"])]
+    show: Option<RecordingRef>,
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    if let Some(recording) = options.show {
+        let store = common.store()?;
+        let recording = store.find(recording).map_err(Failure::failed)?;
+        return conclude(common, &store, recording).map(|()| ExitCode::SUCCESS);
+    }
+    let request = request(common, options)?;
+    let store = common.store()?;
+    let cancel = record::cancel_on_signals()?;
+    let owner = ProcessIdentity::current().map_err(Failure::failed)?;
+    let wanted = |it: &&Metering| options.lane.iter().any(|lane| lane == it.base);
+    let meterings: Vec<Metering> = METERINGS.iter().filter(wanted).copied().collect();
+    let mut opened: Vec<Event> = Vec::new();
+    let (mut lanes, intervals) =
+        open_meterings(&meterings, &owner, &mut opened).map_err(Failure::failed)?;
+    let missing = record::tell_lanes(&opened);
+    let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
+    for reason in &plan.left_out {
+        say(&format!("left out: {reason}"));
+    }
+    say(&format!("the order of runs is random; --seed {} repeats it", plan.seed));
+    let mut progress = Progress::new(plan.total());
+    let names: Vec<String> = meterings.iter().map(Metering::name).collect();
+    let header = RecordingHeader {
+        label: Some(options.label.clone()),
+        owner: owner.to_string(),
+        plan: request.to_json(&names, None).to_string(),
+        host: serde_json::to_string(&Fingerprint::take()).map_err(Failure::failed)?,
+        sample_interval: None,
+    };
+    let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(&event)))
+        .map_err(Failure::failed)?;
+    let recording = writer.recording();
+    for event in opened {
+        writer.send(event).map_err(Failure::failed)?;
+    }
+    let sampling = Some(Sampling::each(intervals));
+    let recorded = Recorder::new(&mut lanes, &plan, sampling, cancel)?.run(&mut writer);
+    let finished = writer.finish();
+    let tally = recorded
+        .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
+    let store = finished.map_err(Failure::failed)?;
+    conclude(common, &store, recording)?;
+    say(&format!("recording {recording} in {}", store.path().display()));
+    Ok(match tally {
+        Tally { interrupted: true, .. } => ExitCode::from(130),
+        Tally { ok: 0, .. } => ExitCode::from(1),
+        Tally { bad: 0, unprepared: 0, .. } if !missing => ExitCode::SUCCESS,
+        _ => ExitCode::from(3),
+    })
+}
+
+fn request(common: &Common, options: &Options) -> Result<PlanRequest, Failure> {
+    let catalog = common.catalog()?;
+    let usual = USUAL.map(str::to_owned).to_vec();
+    let names = if options.workload.is_empty() { &usual } else { &options.workload };
+    let mut workloads: Vec<Arc<Workload>> = Vec::new();
+    for name in names {
+        let workload = catalog.get(name).map_err(Failure::usage)?;
+        workload.preset(&options.preset).map_err(Failure::usage)?;
+        if !workloads.iter().any(|other| Arc::ptr_eq(other, workload)) {
+            workloads.push(Arc::clone(workload));
+        }
+    }
+    Ok(PlanRequest {
+        // A warm worker opens its counters by itself, whatever the lane.
+        starts: Starts::Cold,
+        runs: options.runs,
+        warmup: options.warmup,
+        timeout: options.timeout,
+        seed: options.seed.map_or_else(fresh_seed, u64::from),
+        ..PlanRequest::of(workloads, &options.preset)
+    })
+}
+
+/// Prints what the recording came to.
+fn conclude(common: &Common, store: &Store, recording: i64) -> Result<(), Failure> {
+    let series = store.series(&[recording]).map_err(Failure::failed)?;
+    let missing = store.unavailable_lanes(recording).map_err(Failure::failed)?;
+    let around = store.circumstances(recording).map_err(Failure::failed)?;
+    let clock = around.host.get("clock").and_then(|clock| Clock::deserialize(clock).ok());
+    let tax = tax(&series, &missing, clock, Confidence::default());
+    if tax.table.is_empty() {
+        return Err(Failure::Failed(format!(
+            "recording {recording} says nothing of what metering costs: `cyclometer tax` makes \
+             one that does"
+        )));
+    }
+    if common.format == Format::Table {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", tax.table.render_grouped(NAMES))?;
+        out.flush()?;
+    } else {
+        common.print(&tax.table)?;
+    }
+    for note in &tax.notes {
+        say(note);
+    }
+    Ok(())
+}
