@@ -144,6 +144,8 @@ fn runs(connection: &Connection, recording: i64) {
         .expect("a source");
     let phase = "INSERT INTO phase VALUES (?1, 'prepare', 5)";
     connection.execute(phase, [cold]).expect("a phase");
+    let part = "INSERT INTO footprint VALUES (?1, 0, 'program layer', 5)";
+    connection.execute(part, [cold]).expect("a part of a footprint");
 }
 
 fn simulation(connection: &Connection) {

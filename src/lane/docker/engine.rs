@@ -357,6 +357,8 @@ fn refusal_remedy(message: &str) -> &'static str {
     } else if message.contains("OCI runtime") || message.contains("failed to create shim") {
         "; the OCI runtime is installed but does not run here: use another one of \
          `docker info`'s runtimes"
+    } else if message.contains("operating system is not supported") {
+        "; WebAssembly images need an engine with containerd's image store, and the runtime's shim"
     } else if message.contains("Minimum memory limit") {
         "; raise the workload's memory limit"
     } else {
