@@ -218,6 +218,18 @@ fn a_warm_worker_outlives_traps_and_is_replaced_when_it_hangs() {
     );
 }
 
+/// Without KVM a machine takes seconds: only where a kernel is named.
+#[test]
+fn a_machine_gives_the_output_and_status_of_its_function() {
+    let place = Place::new();
+    if !installed(&place).iter().any(|lane| lane == "qemu:emulated") {
+        return skip("no QEMU, or CYCLOMETER_RUNTIME_QEMU_KERNEL names no kernel");
+    }
+    let args =
+        ["workloads", "check", "--lane", "qemu:emulated", "--workload", "nop,fannkuch-redux"];
+    place.ok(&args);
+}
+
 /// A folder on `PATH` with the runtime of `tests/data/profiles` and a real one
 /// beside it.
 struct Faulty {

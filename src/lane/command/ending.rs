@@ -59,3 +59,69 @@ pub(super) fn how(ended: &Ended) -> String {
         (Why::Itself, signal) => format!("killed by signal {signal}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::lane::StartKind;
+    use crate::profile::{KnownFailure, ProfileCatalog, Trap};
+    use crate::units::{Bytes, Nanos};
+    use crate::workload::{Catalog, Limits};
+
+    fn judged(status: i32, stderr: &str, trap: Option<Trap>) -> Verdict {
+        let catalog = Catalog::builtin().expect("valid");
+        let workload = Arc::clone(catalog.get("nop").expect("there"));
+        let preset = Arc::new(workload.preset("quick").expect("there").clone());
+        let limits = Limits::default();
+        let job = Job { cell: 0, workload, preset, start: StartKind::Cold, limits, cpu: None };
+        let known = |workload: &str, contains: &str| KnownFailure {
+            workload: Some(workload.to_owned()),
+            contains: Some(contains.to_owned()),
+            reason: format!("{workload} is so"),
+        };
+        let mut profile = (**ProfileCatalog::builtin().get("wasmi").expect("shipped")).clone();
+        profile.trap = trap;
+        profile.known_failures = vec![known("nbody", "boom"), known("nop", "boom")];
+        let ended = Ended {
+            status,
+            why: Why::Itself,
+            stray: 0,
+            at: Nanos(0),
+            user: Nanos(0),
+            system: Nanos(0),
+            peak: Bytes(0),
+            page_faults: 0,
+            context_switches: 0,
+        };
+        judge(&profile, &job, &ended, stderr)
+    }
+
+    #[test]
+    fn a_runtimes_word_for_a_trap_is_not_the_functions_exit_code() {
+        let trap =
+            |status, stderr: Option<&str>| Some(Trap { status, stderr: stderr.map(str::to_owned) });
+        let failed = |reason: &str, code| (Status::Failed, Some(reason.to_owned()), code);
+        let both = || trap(Some(1), Some("wasm trap"));
+        assert_eq!(judged(1 << 8, "wasm trap: x", both()), failed("trap: wasm trap: x", None));
+        assert_eq!(judged(1 << 8, "x", both()), failed("exit code 1: x", Some(1)));
+        assert_eq!(judged(2 << 8, "wasm trap", both()), failed("exit code 2: wasm trap", Some(2)));
+        // 134 is an exit status as well as 128 and SIGABRT.
+        let abort = || trap(Some(134), None);
+        assert_eq!(judged(134 << 8, "", abort()), failed("trap: exit status 134", None));
+        assert_eq!(judged(6, "", abort()), failed("trap: killed by signal 6", None));
+        assert_eq!(judged(134 << 8, "", None), failed("exit code 134", Some(134)));
+        let text = || trap(None, Some("wasm trap"));
+        assert_eq!(judged(45 << 8, "wasm trap", text()), failed("trap: wasm trap", None));
+        assert_eq!(judged(0, "wasm trap", text()), (Status::Ok, None, Some(0)));
+    }
+
+    #[test]
+    fn what_is_known_is_said_beside_the_failure_of_that_workload() {
+        let (_, reason, _) = judged(1 << 8, "boom", None);
+        assert_eq!(reason.as_deref(), Some("exit code 1: boom (known: nop is so)"));
+        let (_, reason, _) = judged(1 << 8, "else", None);
+        assert_eq!(reason.as_deref(), Some("exit code 1: else"));
+    }
+}
