@@ -17,8 +17,10 @@ fn main() {
     for path in [
         "workloads",
         "pricing",
+        "runtimes",
         "src/workload/flags.rs",
         "src/lane/launcher.c",
+        "src/lane/command/init.c",
         "src/lane/docker/starter.c",
         "build.rs",
     ] {
@@ -34,6 +36,8 @@ fn main() {
     let launcher = root.join("src/lane/launcher.c");
     compile(&["-std=c11", "-Os", "-Wall"], &launcher, &out.join("launcher"));
     freestanding(&root.join("src/lane/docker/starter.c"), &out.join("starter"));
+    let init = root.join("src/lane/command/init.c");
+    compile(&["-std=c11", "-Os", "-Wall"], &init, &out.join("init"));
 
     let mut table = String::from("static EMBEDDED: &[Embedded] = &[\n");
     for folder in folders(&root.join("workloads")) {
@@ -51,6 +55,7 @@ fn main() {
     table.push_str("];\n");
     fs::write(out.join("workloads.rs"), table).expect("OUT_DIR is writable");
     fs::write(out.join("pricing.rs"), price_models(&root)).expect("OUT_DIR is writable");
+    fs::write(out.join("runtimes.rs"), runtimes(&root, &out)).expect("OUT_DIR is writable");
 }
 
 /// Name and text of every price file.
@@ -63,6 +68,22 @@ fn price_models(root: &Path) -> String {
             let included = included("include_str", root, &file);
             writeln!(table, "({name:?}, {included}),").expect("memory");
         }
+    }
+    table.push_str("];\n");
+    table
+}
+
+/// Name and content of every profile and of the scripts beside them, and the
+/// native form of the program that tests runtimes.
+fn runtimes(root: &Path, out: &Path) -> String {
+    let native = out.join("native-contract");
+    compile(flags::COMMON, &root.join("runtimes/contract/contract.c"), &native);
+    let mut table = String::from("static SHIPPED_RUNTIMES: &[(&str, &[u8])] = &[\n");
+    let wanted = |file: &PathBuf| file.extension().is_some_and(|it| it == "toml" || it == "mjs");
+    for file in files(&root.join("runtimes")).into_iter().filter(wanted) {
+        let base = file.file_name().expect("a file").to_string_lossy().into_owned();
+        let included = included("include_bytes", root, &file);
+        writeln!(table, "({base:?}, {included}),").expect("memory");
     }
     table.push_str("];\n");
     table

@@ -74,20 +74,8 @@ fn plan(lanes: &[cyclometer::record::OpenLane], program: &Path) -> Plan {
         presets: BTreeMap::from([("bench".to_owned(), preset)]),
         folder: None,
     };
-    let request = PlanRequest {
-        workloads: vec![Arc::new(workload)],
-        preset: "bench".to_owned(),
-        starts: Starts::Both,
-        runs: RUNS,
-        warmup: 2,
-        memory: None,
-        timeout: None,
-        cpu: None,
-        until_stopped: false,
-        race: false,
-        until: None,
-        seed: 0,
-    };
+    let request =
+        PlanRequest { runs: RUNS, warmup: 2, ..PlanRequest::of(vec![Arc::new(workload)], "bench") };
     Plan::new(&request, lanes).expect("a plan")
 }
 
@@ -103,13 +91,11 @@ fn output(owner: &ProcessIdentity, folder: &Path) {
     let mut medians: BTreeMap<String, [f64; 3]> = BTreeMap::new();
     for cell in 0..plan.cells.len() {
         let name = format!("{}, {}", names[plan.cells[cell].lane], plan.cells[cell].job.start);
-        let outcomes: Vec<_> = events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Finished { cell: of, outcome, .. } if *of == cell => Some(outcome),
-                _ => None,
-            })
-            .collect();
+        let of_cell = |event| match event {
+            &Event::Finished { cell: of, ref outcome, .. } if of == cell => Some(outcome),
+            _ => None,
+        };
+        let outcomes: Vec<_> = events.iter().filter_map(of_cell).collect();
         let value = |get: &dyn Fn(&cyclometer::lane::Outcome) -> Option<u64>| {
             let mut values: Vec<f64> =
                 outcomes.iter().filter_map(|outcome| get(outcome)).map(millis).collect();
@@ -130,14 +116,14 @@ fn output(owner: &ProcessIdentity, folder: &Path) {
         );
         medians.insert(name, all);
     }
-    let plain = allocated_beforehand(&program, folder);
-    println!("plain process, output allocated beforehand: wall {plain:>7.2} ms");
+    let beforehand = allocated_beforehand(&program, folder);
+    println!("plain process, output allocated beforehand: wall {beforehand:>7.2} ms");
     let Some(native) = medians.get("native, cold") else { return };
     for (name, docker) in medians.iter().filter(|(name, _)| name.starts_with("docker")) {
         let ratio = docker[0] / native[0];
         let met = if ratio <= 1.3 { "met" } else { "NOT MET" };
         println!("{name} / native, run: {ratio:.2}x; target: at most 1.3x: {met}");
-        println!("{name} / plain process allocated beforehand: {:.2}x", docker[0] / plain);
+        println!("{name} / plain process allocated beforehand: {:.2}x", docker[0] / beforehand);
     }
 }
 
@@ -185,8 +171,8 @@ fn starts(owner: &ProcessIdentity) {
         }
         let found = outcome.usage.phases;
         let all = [found.create, found.start, found.run, found.teardown];
-        let into = phases.entry(*cell).or_default();
-        for (values, span) in into.iter_mut().zip(all) {
+        let lists = phases.entry(*cell).or_default();
+        for (values, span) in lists.iter_mut().zip(all) {
             values.extend(span.map(|span| millis(span.0)));
         }
     }

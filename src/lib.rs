@@ -5,12 +5,15 @@
 //! price models. The map of the house, from the ground up:
 //!
 //! - [`suggest`]: what was meant by a mistyped name.
+//! - [`toml_text`]: where in a TOML file something is wrong.
 //! - [`stats`]: whether measurements differ, and how sure that is.
 //! - [`units`]: nanoseconds and bytes, exact.
 //! - [`workload`]: functions to run, with their inputs and expected outputs.
 //! - [`meter`]: what can be measured here: perf counters, cgroups, procfs, and
 //!   the [`meter::Usage`] vector that pricing sees.
-//! - [`lane`]: the ways to run a workload: native, wasmtime, docker.
+//! - [`profile`]: runtimes that are a command line each, described in files.
+//! - [`lane`]: the ways to run a workload: native, wasmtime, docker, and any
+//!   runtime that has a profile.
 //! - [`record`]: plan, recorder, sampler, and the event stream.
 //! - [`store`]: the database.
 //! - [`pricing`]: price models and exact bills; pure functions over usage.
@@ -44,6 +47,7 @@ pub mod lane;
 pub mod meter;
 pub mod paper;
 pub mod pricing;
+pub mod profile;
 pub mod record;
 pub mod replay;
 pub mod report;
@@ -53,6 +57,7 @@ pub mod suggest;
 pub mod sys;
 #[doc(hidden)]
 pub mod testing;
+pub mod toml_text;
 pub mod tui;
 pub mod units;
 pub mod workload;

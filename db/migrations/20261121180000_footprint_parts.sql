@@ -7,13 +7,15 @@ CREATE TABLE footprint (
     -- The order in which a lane gives its parts.
     position INTEGER NOT NULL,
     name     TEXT NOT NULL,
+    -- What is shipped with each function, or is there once for all.
+    kind     TEXT NOT NULL CHECK (kind IN ('function', 'runtime')),
     bytes    INTEGER NOT NULL,
     PRIMARY KEY (cell_id, position)
 ) STRICT, WITHOUT ROWID;
 
 CREATE VIEW v_footprint AS
 SELECT c.recording_id AS recording, l.name AS lane, c.workload, c.preset, c.start,
-       f.position, f.name, f.bytes, c.id AS cell
+       f.position, f.name, f.kind, f.bytes, c.id AS cell
 FROM footprint f
 JOIN cell c ON c.id = f.cell_id
 JOIN lane l ON l.id = c.lane_id;

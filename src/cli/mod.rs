@@ -23,6 +23,7 @@ use clap::{Parser, Subcommand};
 use crate::lane::wasmtime::settings::Settings;
 use crate::lane::wasmtime::{engine, worker};
 use crate::pricing::PriceCatalog;
+use crate::profile::{self, ProfileCatalog};
 use crate::report::{Format, Table};
 use crate::store::{Store, default_path};
 use crate::units::Nanos;
@@ -63,6 +64,15 @@ struct Common {
     /// A folder with price models of your own, or one file; may be repeated
     #[arg(long, global = true, value_name = "DIR")]
     pricing: Vec<PathBuf>,
+    /// A folder with profiles of runtimes of your own, or one file; may be repeated
+    #[arg(
+        long,
+        global = true,
+        env = "CYCLOMETER_RUNTIMES",
+        value_name = "DIR",
+        value_delimiter = ':'
+    )]
+    runtimes: Vec<PathBuf>,
     /// How tables are printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -86,8 +96,8 @@ enum Command {
     Tax(tax::Options),
     /// Make the paper's tables again here, and check its claims
     Paper(paper::Options),
-    /// Show which lanes run here, and why others do not
-    Lanes,
+    /// Show which lanes run here, and why others do not; check a runtime's profile
+    Lanes(lanes::Options),
     /// List, check or rebuild workloads
     Workloads(workloads::Options),
     /// Show what can be measured here, with the fix for what cannot
@@ -162,21 +172,7 @@ pub fn hidden(begun: Nanos) -> Option<ExitCode> {
 pub fn run() -> ExitCode {
     let Arguments { common, command } = Arguments::parse();
     let command = command.unwrap_or_else(|| Command::Live(Box::default()));
-    let result = match command {
-        Command::Live(options) => live::run(&common, &options),
-        Command::Record(options) => record::run(&common, &options),
-        Command::Replay(options) => replay::run(&common, &options),
-        Command::Pricing(options) => pricing::run(&common, &options),
-        Command::History(options) => history::run(&common, &options),
-        Command::Query(options) => query::run(&common, &options),
-        Command::Tax(options) => tax::run(&common, &options),
-        Command::Paper(options) => paper::run(&common, &options),
-        Command::Lanes => lanes::run(&common),
-        Command::Workloads(options) => workloads::run(&common, &options),
-        Command::Doctor => doctor::run(&common),
-        Command::Completions(options) => manual::completions(&options),
-        Command::Man(options) => manual::man(&options),
-    };
+    let result = common.install_runtimes().and_then(|()| dispatch(&common, command));
     match result {
         Ok(code) => code,
         Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
@@ -188,6 +184,24 @@ pub fn run() -> ExitCode {
             say(&format!("error: {message}\n\nFor more information, try '--help'."));
             ExitCode::from(2)
         }
+    }
+}
+
+fn dispatch(common: &Common, command: Command) -> Outcome {
+    match command {
+        Command::Live(options) => live::run(common, &options),
+        Command::Record(options) => record::run(common, &options),
+        Command::Replay(options) => replay::run(common, &options),
+        Command::Pricing(options) => pricing::run(common, &options),
+        Command::History(options) => history::run(common, &options),
+        Command::Query(options) => query::run(common, &options),
+        Command::Tax(options) => tax::run(common, &options),
+        Command::Paper(options) => paper::run(common, &options),
+        Command::Lanes(options) => lanes::run(common, &options),
+        Command::Workloads(options) => workloads::run(common, &options),
+        Command::Doctor => doctor::run(common),
+        Command::Completions(options) => manual::completions(&options),
+        Command::Man(options) => manual::man(&options),
     }
 }
 
@@ -221,6 +235,28 @@ impl Common {
             say(&format!("note: {notice}"));
         }
         Ok(catalog)
+    }
+
+    /// Adds the profiles in the config folder, and those of `--runtimes`, to
+    /// those that the program carries; later ones take the place of earlier.
+    fn install_runtimes(&self) -> Result<(), Failure> {
+        let own = config_folder().map(|folder| folder.join("runtimes"));
+        let own = own.filter(|folder| folder.is_dir());
+        if own.is_none() && self.runtimes.is_empty() {
+            return Ok(());
+        }
+        let mut catalog = ProfileCatalog::builtin();
+        if let Some(folder) = own {
+            catalog.add(&folder).map_err(Failure::failed)?;
+        }
+        for folder in self.runtimes.iter().filter(|path| !path.as_os_str().is_empty()) {
+            catalog.add(folder).map_err(Failure::usage)?;
+        }
+        for notice in catalog.notices() {
+            say(&format!("note: {notice}"));
+        }
+        profile::install(catalog);
+        Ok(())
     }
 
     fn db_path(&self) -> PathBuf {

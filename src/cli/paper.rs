@@ -11,14 +11,16 @@ use super::record::{cancel_on_signals, specs};
 use super::{Common, Failure, Outcome, say};
 use crate::doctor;
 use crate::lane::{Cancel, LaneSpec};
+use crate::meter::clock::Clock;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::paper::{BILLED, LaneAbout, MARK, Material, Part, Preset, Report, Run, Unfinished};
 use crate::pricing::Terms;
+use crate::profile::{self, Takes};
 use crate::record::{Event, Plan, Recorder, Sink, Tally, open_lanes};
 use crate::replay::Contract;
 use crate::report::{Format, paper, terminal_width};
-use crate::stats::Confidence;
+use crate::stats::{Confidence, Quantum};
 use crate::store::{RecordingHeader, ReplayPlan, Series, Store, Writer};
 use crate::workload::Catalog;
 
@@ -230,16 +232,29 @@ fn report(
         lanes: lanes.into_iter().map(about).collect(),
         series: &series,
         bills: bills.as_ref(),
-        quantum: None,
+        quantum: quantum(run),
         confidence: Confidence::default(),
         unfinished: unfinished.into_iter().map(|it| it.part).collect(),
     }))
 }
 
+/// What the clock could tell apart when the run began.
+fn quantum(run: &Run) -> Option<Quantum> {
+    let clock = serde_json::from_value::<Clock>(run.host.get("clock")?.clone()).ok()?;
+    Some(Quantum { span: clock.quantum(), of: "clock" })
+}
+
 fn about(lane: crate::store::StoredLane) -> LaneAbout {
     let spec = lane.name.parse::<LaneSpec>().ok();
     LaneAbout {
-        wasm: matches!(spec, Some(LaneSpec::Wasmtime(_))),
+        wasm: match &spec {
+            Some(LaneSpec::Wasmtime(_)) => true,
+            Some(LaneSpec::Command { profile }) => {
+                let known = profile::catalog();
+                known.get(profile).is_some_and(|known| known.takes == Takes::Module)
+            }
+            _ => false,
+        },
         docker: matches!(spec, Some(LaneSpec::Docker { .. })),
         name: lane.name,
         version: lane.version,

@@ -13,7 +13,7 @@
  *    and everything started here is killed and reaped.
  *
  * Protocol, over a SOCK_SEQPACKET socket at descriptor 0, one function at a
- * time: `struct request` + the NUL-terminated strings (path, then argv) with
+ * time: `struct request` + the NUL-terminated strings (path, argv, environment) with
  * the descriptors in SCM_RIGHTS (exec, stdin, stdout, stderr and, optionally,
  * one that the child finds at 3); the answers are `struct started` and, when
  * the function has ended, `struct ended`. A message of one byte while a
@@ -35,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAGIC = 0x6379636c, MAX_FDS = 5, MAX_ARGS = 1024, CONTROL = 0 };
+enum { MAGIC = 0x6379636c, MAX_FDS = 5, MAX_ARGS = 1024, MAX_ENV = 128, CONTROL = 0 };
 
 /* Stages of a failed start, for the message. */
 enum { STAGE_OK, STAGE_REQUEST, STAGE_FORK, STAGE_SETUP, STAGE_EXEC };
@@ -50,6 +50,8 @@ struct request {
     uint64_t file_limit;  /* RLIMIT_FSIZE in bytes, 0: none */
     int32_t cpu;          /* -1: any */
     uint32_t by_path;     /* 1: execve(path), 0: the first descriptor */
+    uint32_t envc;        /* strings of the environment, behind the arguments */
+    uint32_t unused;
 };
 
 struct started {
@@ -82,6 +84,7 @@ static void send_message(const void *message, size_t size) {
 
 static int message[1 << 14]; /* 64 KiB, aligned */
 static char *argv_of[MAX_ARGS + 1];
+static char *envp_of[MAX_ENV + 1];
 static int fds[MAX_FDS];
 
 /* Receives a request into `message` and its descriptors into `fds` (which are
@@ -107,21 +110,26 @@ static ssize_t receive(uint32_t *count) {
     return header.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -1 : size;
 }
 
-/* Splits the strings behind the request into path and argv. */
+/* Takes `count` strings; NULL if there are fewer, else what follows them. */
+static char *take(char *text, const char *end, uint32_t count, char **into) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (text >= end) return NULL;
+        into[i] = text;
+        text += strlen(text) + 1;
+    }
+    into[count] = NULL;
+    return text;
+}
+
+/* Splits the strings behind the request into path, argv and environment. */
 static char *split(const struct request *r, ssize_t size) {
     char *text = (char *)message + sizeof *r, *end = (char *)message + size;
     char *path = text;
     if (size < (ssize_t)sizeof *r || r->magic != MAGIC || r->argc == 0 || r->argc > MAX_ARGS ||
-        r->strings != (uint32_t)(end - text) || r->strings == 0 || end[-1] != '\0')
+        r->envc > MAX_ENV || r->strings != (uint32_t)(end - text) || r->strings == 0 || end[-1] != '\0')
         return NULL;
-    text += strlen(text) + 1;
-    for (uint32_t i = 0; i < r->argc; i++) {
-        if (text >= end) return NULL;
-        argv_of[i] = text;
-        text += strlen(text) + 1;
-    }
-    argv_of[r->argc] = NULL;
-    return path;
+    text = take(text + strlen(text) + 1, end, r->argc, argv_of);
+    return text && take(text, end, r->envc, envp_of) ? path : NULL;
 }
 
 static int limit(int what, uint64_t value) {
@@ -156,7 +164,6 @@ static int set_up(const struct request *r, uint32_t count, int cpu_fits) {
  * after that is the scheduler's choice, and on a busy CPU that is after a short
  * function has ended. */
 static pid_t start(const struct request *r, char *path, uint32_t count, struct started *answer) {
-    static char *const no_environment[] = {NULL};
     /* The child shares our memory. */
     volatile int stage = STAGE_SETUP, error = 0;
     volatile uint64_t executed = 0;
@@ -167,8 +174,8 @@ static pid_t start(const struct request *r, char *path, uint32_t count, struct s
         if (error == 0) {
             stage = STAGE_EXEC;
             executed = now(); /* before exec: enable_on_exec counts none of this */
-            if (r->by_path) execve(path, argv_of, no_environment);
-            else syscall(SYS_execveat, fds[0], "", argv_of, no_environment, AT_EMPTY_PATH);
+            if (r->by_path) execve(path, argv_of, envp_of);
+            else syscall(SYS_execveat, fds[0], "", argv_of, envp_of, AT_EMPTY_PATH);
             error = errno;
         }
         _exit(127);

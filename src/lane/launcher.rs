@@ -22,6 +22,7 @@ const LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 
 const MAGIC: u32 = 0x6379_636c;
 const MAX_ARGS: usize = 1024;
+const MAX_ENV: usize = 128;
 const MAX_MESSAGE: usize = 60 << 10;
 
 /// What went wrong between the launcher and here, or at the start of a function.
@@ -51,6 +52,8 @@ pub(super) struct Spawn<'a> {
     pub program: Program<'a>,
     /// With argument 0.
     pub args: &'a [&'a str],
+    /// Its environment, as `NAME=VALUE`; nothing else is in it.
+    pub env: &'a [&'a str],
     pub stdin: BorrowedFd<'a>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
@@ -245,11 +248,12 @@ fn encode<'a>(spawn: &Spawn<'a>) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), Launc
         }
     };
     strings.push(0);
-    for arg in spawn.args {
+    for arg in spawn.args.iter().chain(spawn.env) {
         strings.extend_from_slice(arg.as_bytes());
         strings.push(0);
     }
-    if spawn.args.len() > MAX_ARGS || strings.len() > MAX_MESSAGE {
+    let too_many = spawn.args.len() > MAX_ARGS || spawn.env.len() > MAX_ENV;
+    if too_many || strings.len() > MAX_MESSAGE {
         return Err(LauncherError::Arguments(format!(
             "{} arguments of {} bytes are more than the {MAX_ARGS} of {MAX_MESSAGE} bytes that fit",
             spawn.args.len(),
@@ -259,7 +263,7 @@ fn encode<'a>(spawn: &Spawn<'a>) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), Launc
     let mut fds = vec![executable, spawn.stdin, spawn.stdout, spawn.stderr];
     fds.extend(spawn.extra);
     let size = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_ne_bytes();
-    let mut message = Vec::with_capacity(48 + strings.len());
+    let mut message = Vec::with_capacity(56 + strings.len());
     message.extend(MAGIC.to_ne_bytes());
     message.extend(size(strings.len()));
     message.extend(size(fds.len()));
@@ -269,6 +273,8 @@ fn encode<'a>(spawn: &Spawn<'a>) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), Launc
     message.extend(spawn.file_limit.map_or(0, |limit| limit.0).to_ne_bytes());
     message.extend(spawn.cpu.map_or(-1, i32::from).to_ne_bytes());
     message.extend(by_path.to_ne_bytes());
+    message.extend(size(spawn.env.len()));
+    message.extend(size(0));
     message.extend(strings);
     Ok((message, fds))
 }
@@ -331,6 +337,7 @@ mod tests {
         let spawn = Spawn {
             program: Program::Path(Path::new(path)),
             args,
+            env: &[],
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
@@ -380,6 +387,7 @@ mod tests {
             let spawn = Spawn {
                 program: Program::Path(Path::new("/bin/sleep")),
                 args: &["sleep", "0.1"],
+                env: &[],
                 stdin: files.stdin.as_fd(),
                 stdout: files.stdout.as_fd(),
                 stderr: files.stderr.as_fd(),
@@ -449,6 +457,7 @@ mod tests {
         let spawn = Spawn {
             program: Program::Path(Path::new("/no/such/program")),
             args: &["x"],
+            env: &[],
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),

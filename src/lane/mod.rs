@@ -1,5 +1,7 @@
 //! Lanes: the ways to run a workload, each behind the same contract.
 
+mod cache;
+pub mod command;
 pub mod docker;
 mod launcher;
 mod native;
@@ -7,6 +9,7 @@ mod process;
 mod select;
 pub mod wasmtime;
 
+pub use command::CommandLane;
 pub use native::NativeLane;
 pub use select::{LaneSpec, SpecError, open};
 
@@ -173,11 +176,33 @@ pub struct Prepared {
     pub notes: Vec<String>,
 }
 
+/// Whom a part of a footprint is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartKind {
+    /// Shipped with each function.
+    Function,
+    /// There once for all.
+    Runtime,
+}
+
+impl PartKind {
+    /// The word stored and shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Runtime => "runtime",
+        }
+    }
+}
+
 /// A part of what must be there to run a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FootprintPart {
     /// What it is, such as a layer or a program with its path.
     pub name: String,
+    /// Whether it is there once for all functions.
+    pub kind: PartKind,
     /// Its size.
     pub bytes: Bytes,
 }

@@ -14,7 +14,10 @@ use std::sync::Arc;
 
 use super::launcher::{Program, Spawn, Stdio3};
 use super::process::{Run, Runner, digest, tail, verdict};
-use super::{Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Watch, now};
+use super::{
+    Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
+    StartKind, Watch, now,
+};
 use crate::meter::{Meter, Provenances, Usage};
 use crate::units::Bytes;
 use crate::workload::{Native, Workload, memory_file};
@@ -96,6 +99,7 @@ impl NativeLane {
         let spawn = Spawn {
             program,
             args: &args,
+            env: &[],
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
@@ -193,7 +197,17 @@ impl Lane for NativeLane {
             }
             None => None,
         };
-        Ok(Prepared { footprint: size, footprint_of: "program", ..Prepared::default() })
+        let parts = size.map(|bytes| FootprintPart {
+            name: "program".to_owned(),
+            kind: PartKind::Function,
+            bytes,
+        });
+        Ok(Prepared {
+            footprint: size,
+            footprint_of: "program",
+            parts: parts.into_iter().collect(),
+            ..Prepared::default()
+        })
     }
 
     fn invoke(

@@ -105,6 +105,17 @@ impl Runner {
         self.launcher.spawn(spawn)
     }
 
+    /// Starts a program that stays, with counters on it and all its threads and
+    /// children from its first instruction on.
+    pub fn spawn_counted(
+        &self,
+        spawn: &Spawn<'_>,
+    ) -> Result<(Started, Arc<Mutex<Counters>>), LauncherError> {
+        let counters = self.template.reopen(Target::Children(self.launcher.pid()));
+        let started = self.launcher.spawn(spawn)?;
+        Ok((started, Arc::new(Mutex::new(counters))))
+    }
+
     /// Waits for the end of a program that was started with [`Self::spawn`].
     pub fn wait(&self, cancel: &Cancel) -> Result<Ended, LauncherError> {
         self.launcher.wait(cancel)
@@ -288,7 +299,7 @@ pub(super) fn one_line(text: &str) -> String {
 /// Meters that the sampler reads of a process' counters.
 const SAMPLED: [Meter; 3] = [Meter::CpuTime, Meter::RefCycles, Meter::Cycles];
 
-fn lock(counters: &Mutex<Counters>) -> MutexGuard<'_, Counters> {
+pub(super) fn lock(counters: &Mutex<Counters>) -> MutexGuard<'_, Counters> {
     counters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

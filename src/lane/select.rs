@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::command::CommandLane;
 use super::docker::DockerLane;
 use super::wasmtime::WasmtimeLane;
 use super::wasmtime::settings::Settings;
 use super::{Lane, LaneError, NativeLane};
 use crate::meter::host;
 use crate::meter::procfs::ProcessIdentity;
+use crate::profile::{self, Profile};
 use crate::suggest::suggestion;
 
 /// A lane as the command line names it.
@@ -26,6 +29,11 @@ pub enum LaneSpec {
         runtime: Option<String>,
         /// An image that the daemon has, under the program; `None`: nothing.
         base: Option<String>,
+    },
+    /// A runtime that a profile describes.
+    Command {
+        /// Its name, and after a colon the variant's.
+        profile: String,
     },
 }
 
@@ -72,7 +80,12 @@ impl LaneSpec {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let wasmtime = Settings::all().map(Self::Wasmtime);
-        std::iter::once(Self::Native).chain(wasmtime).chain([Self::docker()]).collect()
+        let profile = |it: &Arc<Profile>| Self::Command { profile: it.name.clone() };
+        std::iter::once(Self::Native)
+            .chain(wasmtime)
+            .chain([Self::docker()])
+            .chain(profile::catalog().iter().map(profile))
+            .collect()
     }
 }
 
@@ -88,6 +101,9 @@ impl FromStr for LaneSpec {
                 Err(()) => Err(SpecError::of(text)),
             },
             _ if let Some(docker) = docker(text) => Ok(docker),
+            _ if profile::catalog().get(text).is_some() => {
+                Ok(Self::Command { profile: text.to_owned() })
+            }
             _ => Err(SpecError::of(text)),
         }
     }
@@ -133,6 +149,7 @@ impl fmt::Display for LaneSpec {
                 };
                 f.pad(&format!("docker{}{}", with(':', runtime), with('@', base)))
             }
+            Self::Command { profile } => f.pad(profile),
         }
     }
 }
@@ -147,6 +164,13 @@ pub fn open(spec: &LaneSpec, owner: &ProcessIdentity) -> Result<Box<dyn Lane>, L
         LaneSpec::Wasmtime(settings) => Box::new(WasmtimeLane::open(*settings)?),
         LaneSpec::Docker { runtime, base } => {
             Box::new(DockerLane::open(runtime.as_deref(), base.as_deref(), owner, host::tsc_hz())?)
+        }
+        LaneSpec::Command { profile } => {
+            let catalog = profile::catalog();
+            let known = catalog.get(profile).ok_or_else(|| LaneError::Unavailable {
+                reason: format!("there is no profile `{profile}` any more"),
+            })?;
+            Box::new(CommandLane::open(known)?)
         }
     })
 }

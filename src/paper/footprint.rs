@@ -37,8 +37,8 @@ pub(super) fn footprints(material: &Material<'_>) -> Vec<Footprint> {
         let about = material.lanes.iter().find(|about| about.name == series.lane);
         all.push(Footprint {
             lane: series.lane.clone(),
-            function: series.footprint,
-            runtime: None,
+            function: series.function,
+            runtime: series.runtime,
             is_image: about.is_some_and(|about| about.docker),
         });
     }

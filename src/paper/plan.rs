@@ -256,10 +256,12 @@ impl Run {
     /// Whether it can go on here: on the same machine, with the same program.
     #[must_use]
     pub fn is_of(&self, host: &Value) -> bool {
-        // The frequency is calibrated anew each time.
+        // Clocks are measured anew each time.
         let named = |of: &Value| {
             let mut of = of.clone();
-            of.as_object_mut().map(|it| it.remove("tsc_hz"));
+            if let Some(of) = of.as_object_mut() {
+                of.retain(|key, _| key != "tsc_hz" && key != "clock");
+            }
             of
         };
         named(&self.host) == named(host)

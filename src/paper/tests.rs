@@ -20,7 +20,7 @@ fn series(lane: &str, workload: &str, start: &str, ms: f64) -> Series {
         workload: workload.to_owned(),
         preset: "quick".to_owned(),
         start: start.to_owned(),
-        footprint: Some(Bytes(700_000)),
+        function: Some(Bytes(700_000)),
         runs: runs(20, ms),
         ..Series::default()
     }

@@ -4,11 +4,10 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use crate::toml_text::{place, printable, with_nearest};
+
 /// Largest price model that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 64 * 1024;
-
-/// Longest message, in characters: a key of the file may be quoted in it.
-const MAX_MESSAGE_CHARS: usize = 600;
 
 /// Why a price model was not accepted, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -72,14 +71,11 @@ impl Problem {
 
     /// Names the place in `text` in lines and columns.
     pub(super) fn locate(self, text: &str, origin: &str) -> PricingError {
-        let bytes = text.as_bytes();
-        let before = bytes.get(..self.span.start).unwrap_or(bytes);
-        let lines = before.split(|byte| *byte == b'\n');
-        let in_line = lines.clone().next_back().unwrap_or_default();
+        let (line, column) = place(text, self.span.start);
         PricingError::Invalid {
             origin: origin.to_owned(),
-            line: lines.count(),
-            column: 1 + String::from_utf8_lossy(in_line).chars().count(),
+            line,
+            column,
             message: printable(&self.message),
         }
     }
@@ -91,37 +87,6 @@ impl From<toml::de::Error> for Problem {
         // Without a span the whole file is meant: a missing key, for instance.
         Self::new(error.span().unwrap_or(0..0), message)
     }
-}
-
-/// Adds the nearest of the keys that would have been accepted.
-fn with_nearest(message: &str) -> String {
-    let mut names = message.split('`').skip(1).step_by(2);
-    let unknown = ["unknown field", "unknown variant"].iter().any(|it| message.starts_with(it));
-    let (true, Some(given)) = (unknown, names.next()) else { return message.to_owned() };
-    match crate::suggest::nearest(given, names) {
-        Some(near) => {
-            let (first, rest) = message.split_once(", ").unwrap_or((message, ""));
-            format!("{first}: did you mean `{near}`? {rest}").trim_end().to_owned()
-        }
-        None => message.to_owned(),
-    }
-}
-
-/// The message on one line of bounded length, without what a terminal would obey.
-fn printable(message: &str) -> String {
-    let mut clean: String = message
-        .chars()
-        .take(MAX_MESSAGE_CHARS)
-        .flat_map(|c| match c {
-            '\n' => vec![';', ' '],
-            c if c.is_control() => c.escape_default().collect(),
-            c => vec![c],
-        })
-        .collect();
-    if message.chars().nth(MAX_MESSAGE_CHARS).is_some() {
-        clean.push_str("...");
-    }
-    clean
 }
 
 #[cfg(test)]

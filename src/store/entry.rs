@@ -164,9 +164,15 @@ impl Ids {
                 }
                 for (position, part) in prepared.parts.iter().enumerate() {
                     transaction.execute(
-                        "INSERT INTO footprint (cell_id, position, name, bytes)
-                         VALUES (?1, ?2, ?3, ?4)",
-                        params![ids.id, integer(position as u64), part.name, integer(part.bytes.0)],
+                        "INSERT INTO footprint (cell_id, position, name, kind, bytes)
+                         VALUES (?1, ?2, ?3, ?4, ?5)",
+                        params![
+                            ids.id,
+                            integer(position as u64),
+                            part.name,
+                            part.kind.label(),
+                            integer(part.bytes.0)
+                        ],
                     )?;
                 }
                 if let Some(took) = prepared.took {

@@ -19,8 +19,10 @@ pub struct Series {
     pub preset: String,
     /// `cold` or `warm`.
     pub start: String,
-    /// Size of what must be shipped.
-    pub footprint: Option<Bytes>,
+    /// Sizes of what is shipped with the function.
+    pub function: Option<Bytes>,
+    /// Sizes of what is there once for all functions.
+    pub runtime: Option<Bytes>,
     /// Remarks, or why it could not be prepared.
     pub note: Option<String>,
     /// Invocations that failed or ran out of time.
@@ -68,7 +70,9 @@ pub struct Planned {
     pub host: serde_json::Value,
 }
 
-const CELLS: &str = "SELECT c.id, l.name, c.workload, c.preset, c.start, c.footprint_bytes, c.note
+const CELLS: &str = "SELECT c.id, l.name, c.workload, c.preset, c.start, c.note,
+        (SELECT SUM(bytes) FROM footprint WHERE cell_id = c.id AND kind = 'function'),
+        (SELECT SUM(bytes) FROM footprint WHERE cell_id = c.id AND kind = 'runtime')
     FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1 ORDER BY c.id";
 
 const RUNS: &str = "SELECT status, reason, wall_ns, create_ns, start_ns, run_ns, teardown_ns,
@@ -85,14 +89,18 @@ impl Store {
         let mut all: Vec<Series> = Vec::new();
         for recording in recordings {
             let cells = list(&self.connection, "read of cells", CELLS, [recording], |row| {
-                let footprint: Option<i64> = row.get(5)?;
+                let size = |at: usize| {
+                    let size: Option<i64> = row.get(at)?;
+                    Ok::<_, rusqlite::Error>(size.and_then(|it| u64::try_from(it).ok()).map(Bytes))
+                };
                 let series = Series {
                     lane: row.get(1)?,
                     workload: row.get(2)?,
                     preset: row.get(3)?,
                     start: row.get(4)?,
-                    footprint: footprint.and_then(|size| u64::try_from(size).ok()).map(Bytes),
-                    note: row.get(6)?,
+                    note: row.get(5)?,
+                    function: size(6)?,
+                    runtime: size(7)?,
                     ..Series::default()
                 };
                 Ok((row.get(0)?, series))
@@ -104,7 +112,8 @@ impl Store {
                     all.len() - 1
                 });
                 self.add_runs(id, &mut all[at])?;
-                all[at].footprint = found.footprint.or(all[at].footprint);
+                all[at].function = found.function.or(all[at].function);
+                all[at].runtime = found.runtime.or(all[at].runtime);
                 all[at].note = found.note.or_else(|| all[at].note.take());
             }
         }

@@ -44,8 +44,7 @@ impl Heard {
 
     /// Whether all of the function's output can be there.
     pub fn is_whole(&self, result: &Result<i64, EngineError>, run: &Run) -> bool {
-        let cut = |report: &Report| report.status & 0x7f == libc::SIGXFSZ;
-        let is_cut = matches!(&self.report, Ok(Some(report)) if cut(report));
+        let is_cut = matches!(&self.report, Ok(Some(report)) if report.signal() == libc::SIGXFSZ);
         result.is_ok() && run.is_whole() && self.report.is_ok() && !is_cut
     }
 

@@ -95,10 +95,10 @@ impl Exit {
 
     /// How it ended, if not well, and its exit code.
     fn ended(&self, limits: &Limits) -> (Option<String>, Option<i32>) {
-        let status = self.report.as_ref().map(|report| report.status);
-        let signal = status.map_or_else(|| self.signal_of_code(), |status| status & 0x7f);
-        let code = match status {
-            Some(status) => (signal == 0).then_some((status >> 8) & 0xff),
+        let report = self.report.as_ref();
+        let signal = report.map_or_else(|| self.signal_of_code(), Report::signal);
+        let code = match report {
+            Some(report) => (signal == 0).then_some((report.status >> 8) & 0xff),
             None => i32::try_from(self.code).ok(),
         };
         if signal == Signal::SIGXFSZ as i32 && self.report.is_some() {
@@ -183,7 +183,8 @@ mod tests {
             let (status, reason, code) = exit.verdict(&limits());
             (status, reason.unwrap_or_else(|| "fine".to_owned()), code)
         };
-        let (xfsz, kill, segv) = (25, 9, 11 | 0x80);
+        // With a core dump.
+        let (xfsz, kill, segv) = (25, 9, 0x8b);
         assert_eq!(end(0, 0, None), (Status::Ok, "fine".to_owned(), Some(0)));
         assert_eq!(end(0, 2, None).1, "left 2 process(es) behind, which were killed");
         assert_eq!(end(139 << 8, 0, None).1, "exit code 139", "it exited, no signal ended it");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::engine::{Engine, EngineInfo, REQUEST};
 use super::image::Image;
-use crate::lane::FootprintPart;
+use crate::lane::{FootprintPart, PartKind};
 use crate::units::Bytes;
 
 /// Where programs are that the engine may use, beside this process' own path.
@@ -21,25 +21,26 @@ pub(super) fn parts(
     base: Option<&Image>,
 ) -> Vec<FootprintPart> {
     let mut parts = Vec::new();
-    let mut add = |name: String, bytes: Option<Bytes>| {
-        parts.extend(bytes.map(|bytes| FootprintPart { name, bytes }));
+    let mut add = |name: String, kind: PartKind, bytes: Option<Bytes>| {
+        parts.extend(bytes.map(|bytes| FootprintPart { name, kind, bytes }));
     };
     let below = match base {
         Some(base) => {
             for (at, size) in layers(engine, base).into_iter().enumerate() {
-                add(format!("base image {}, layer {}", base.reference, at + 1), Some(size));
+                let name = format!("base image {}, layer {}", base.reference, at + 1);
+                add(name, PartKind::Function, Some(size));
             }
             base.size
         }
         None => Some(Bytes(0)),
     };
     let own = image.size.zip(below).map(|(all, below)| Bytes(all.0.saturating_sub(below.0)));
-    add("program layer".to_owned(), own);
+    add("program layer".to_owned(), PartKind::Function, own);
     if info.elsewhere().is_none() {
         for (what, program) in programs(info, runtime) {
             if let Some(path) = find(&program) {
                 let size = std::fs::metadata(&path).ok().map(|data| Bytes(data.len()));
-                add(format!("{what} {}", path.display()), size);
+                add(format!("{what} {}", path.display()), PartKind::Runtime, size);
             }
         }
     }
@@ -58,13 +59,12 @@ fn layers(engine: &Engine, image: &Image) -> Vec<Bytes> {
 /// The programs between a request and a function.
 fn programs(info: &EngineInfo, runtime: &str) -> Vec<(&'static str, String)> {
     let mut programs = vec![("engine", "dockerd".to_owned()), ("engine", "containerd".to_owned())];
-    match shim(runtime) {
-        Some(shim) => programs.push(("shim", shim)),
-        None => {
-            programs.push(("shim", "containerd-shim-runc-v2".to_owned()));
-            let path = info.paths.get(runtime).filter(|path| !path.is_empty());
-            programs.push(("runtime", path.map_or(runtime, String::as_str).to_owned()));
-        }
+    if let Some(shim) = shim(runtime) {
+        programs.push(("shim", shim));
+    } else {
+        programs.push(("shim", "containerd-shim-runc-v2".to_owned()));
+        let path = info.paths.get(runtime).filter(|path| !path.is_empty());
+        programs.push(("runtime", path.map_or(runtime, String::as_str).to_owned()));
     }
     programs
 }

@@ -420,7 +420,7 @@ fn check_runtime(info: &EngineInfo, name: &str) -> Result<(), LaneError> {
 /// Whether an OCI runtime of that name runs WebAssembly modules.
 fn runs_wasm(name: &str) -> bool {
     let is_shim = |shim: &&str| name.starts_with(&format!("io.containerd.{shim}."));
-    name.contains("wasm") || WASM_SHIMS.iter().any(|shim| is_shim(&shim))
+    name.contains("wasm") || WASM_SHIMS.iter().any(is_shim)
 }
 
 fn base_image(engine: &Engine, name: &str, is_wasm: bool) -> Result<Image, LaneError> {

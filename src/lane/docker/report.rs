@@ -93,6 +93,11 @@ impl Report {
         }))
     }
 
+    /// The signal that ended the function, or 0.
+    pub const fn signal(&self) -> i32 {
+        self.status & 0x7f
+    }
+
     /// A report of a function that ended so.
     #[cfg(test)]
     pub const fn test(status: i32, stray: u64) -> Self {

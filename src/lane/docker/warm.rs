@@ -198,7 +198,7 @@ impl DockerLane {
         if result.is_err() {
             return heard;
         }
-        let unclear = !matches!(&heard.report, Ok(Some(report)) if report.status & 0x7f == 0);
+        let unclear = !matches!(&heard.report, Ok(Some(report)) if report.signal() == 0);
         let (engine, timeline) = (&self.engine, self.timeline.as_mut());
         (heard.happened, heard.stated) = engine.block_on(async {
             let happened = match timeline {
@@ -341,6 +341,6 @@ fn teardown(heard: &Heard, times: &Timed) -> Option<Nanos> {
 
 /// Whether a container can take another function.
 fn is_sound(result: &Result<i64, EngineError>, run: &Run, heard: &Heard) -> bool {
-    let exited = matches!(&heard.report, Ok(Some(report)) if report.status & 0x7f == 0);
+    let exited = matches!(&heard.report, Ok(Some(report)) if report.signal() == 0);
     result.is_ok() && run.is_whole() && exited
 }

@@ -49,6 +49,7 @@ impl WasmtimeLane {
         let spawn = Spawn {
             program: Program::File(self.executable.as_fd()),
             args: &args,
+            env: &[],
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
@@ -140,6 +141,7 @@ impl WasmtimeLane {
         let spawn = Spawn {
             program: Program::File(self.executable.as_fd()),
             args: &["cyclometer-compile", "__compile", path, &variant],
+            env: &[],
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),

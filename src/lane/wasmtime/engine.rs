@@ -4,7 +4,6 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -73,18 +72,7 @@ pub fn compiled_path(cache: &Path, module: &[u8], settings: Settings) -> wasmtim
 /// # Errors
 /// When it cannot be made, or belongs to somebody else.
 pub fn cache_folder() -> std::io::Result<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("cyclometer-{}", nix::unistd::getuid()))
-        });
-    let folder = base.join("cyclometer/wasmtime");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    // Compiled modules are code: nobody else may put one here.
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-    Ok(folder)
+    super::super::cache::folder("wasmtime")
 }
 
 /// The hidden `__compile` subcommand: module on standard input, path of the

@@ -31,7 +31,8 @@ use self::settings::Settings;
 use self::warm::WarmWorker;
 use super::process::Runner;
 use super::{
-    Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Status, Watch, now,
+    Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
+    StartKind, Status, Watch, now,
 };
 use crate::meter::{Meter, Phases, Provenances, Source};
 use crate::units::{Bytes, Nanos};
@@ -120,6 +121,25 @@ impl WasmtimeLane {
         })
     }
 
+    /// What is there to run `job`: its module, in the form it was compiled to, and
+    /// this program, which is much else besides.
+    fn parts(&self, job: &Job, compiled: &Path) -> Vec<FootprintPart> {
+        let part = |name: &str, kind, bytes: Option<u64>| {
+            bytes.map(|size| FootprintPart { name: name.to_owned(), kind, bytes: Bytes(size) })
+        };
+        let module = job.workload.wasm.as_ref().map(|module| module.len() as u64);
+        let compiled = std::fs::metadata(compiled).ok().map(|data| data.len());
+        let program = self.executable.metadata().ok().map(|data| data.len());
+        [
+            part("module", PartKind::Function, module),
+            part("compiled module", PartKind::Function, compiled),
+            part("cyclometer, with wasmtime and all else in it", PartKind::Runtime, program),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     /// Operators that one run of `job` executes: from the notes of an earlier
     /// counting run, or from one made now.
     fn count_ops(&mut self, job: &Job, cancel: &Cancel) -> Result<u64, String> {
@@ -176,8 +196,9 @@ impl Lane for WasmtimeLane {
     }
 
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
-        let (_, took) = self.compile(&job.workload, self.settings, cancel)?;
+        let (compiled, took) = self.compile(&job.workload, self.settings, cancel)?;
         let mut prepared = Prepared {
+            parts: self.parts(job, &compiled),
             took,
             footprint: job.workload.wasm.as_ref().map(|module| Bytes(module.len() as u64)),
             footprint_of: "module",

@@ -100,6 +100,7 @@ impl WarmWorker {
             .spawn(&Spawn {
                 program: Program::File(executable.as_fd()),
                 args: &["cyclometer-worker", "__worker", &config_text],
+                env: &[],
                 stdin: files.stdin.as_fd(),
                 stdout: files.stdout.as_fd(),
                 stderr: files.stderr.as_fd(),

@@ -23,12 +23,14 @@ pub enum Section {
     Sampler,
     /// What is kept.
     Storage,
+    /// Lanes of runtimes that have a profile.
+    Runtimes,
 }
 
 impl Section {
     /// All of them, in order.
-    pub const ALL: [Self; 5] =
-        [Self::Machine, Self::Meters, Self::Lanes, Self::Sampler, Self::Storage];
+    pub const ALL: [Self; 6] =
+        [Self::Machine, Self::Meters, Self::Lanes, Self::Sampler, Self::Storage, Self::Runtimes];
 
     /// Its heading.
     #[must_use]
@@ -39,6 +41,7 @@ impl Section {
             Self::Lanes => "lanes",
             Self::Sampler => "cost of measuring",
             Self::Storage => "database and files",
+            Self::Runtimes => "lanes of other runtimes",
         }
     }
 }
@@ -114,11 +117,14 @@ pub fn rows(model: &Model) -> Vec<Row> {
     part(model, Part::Machine, Section::Machine, &mut rows);
     part(model, Part::Meters, Section::Meters, &mut rows);
     part(model, Part::Containers, Section::Lanes, &mut rows);
-    rows.extend(lanes(model));
+    let (others, own): (Vec<Row>, Vec<Row>) =
+        lanes(model).into_iter().partition(|row| row.section == Section::Runtimes);
+    rows.extend(own);
     rows.push(sampler(model));
     part(model, Part::Cost, Section::Sampler, &mut rows);
     rows.extend(dropped(&model.snapshot));
     part(model, Part::Storage, Section::Storage, &mut rows);
+    rows.extend(others);
     let words: Vec<&str> = model.host.words.split_whitespace().collect();
     rows.retain(|row| row.has(&words));
     rows
@@ -170,7 +176,8 @@ fn lanes(model: &Model) -> Vec<Row> {
 }
 
 fn lane(model: &Model, name: &str) -> Row {
-    let section = Section::Lanes;
+    let other = matches!(name.parse(), Ok(LaneSpec::Command { .. }));
+    let section = if other { Section::Runtimes } else { Section::Lanes };
     let recorded = recorded_lane(&model.snapshot, name);
     let looked = model.host.lanes.iter().find(|(_, finding)| finding.name == name);
     let newer = looked.filter(|(at, _)| {
@@ -189,7 +196,10 @@ fn lane(model: &Model, name: &str) -> Row {
             Row::new(section, name, Mark::Known(State::Ok), parts.join("; "))
         }
         // The reason ends with what to do.
-        Err(reason) => Row::new(section, name, Mark::Known(State::Missing), reason),
+        Err(reason) => {
+            let state = if other { State::Absent } else { State::Missing };
+            Row::new(section, name, Mark::Known(state), reason)
+        }
     }
 }
 

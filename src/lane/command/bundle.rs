@@ -1,0 +1,80 @@
+//! OCI bundles: `config.json` and `rootfs/` with nothing but the program.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::super::Job;
+
+/// Most processes of a function.
+const PIDS: u64 = 64;
+
+/// Writes the bundle of `job` into `folder`.
+pub(super) fn write(folder: &Path, job: &Job, program: &[u8]) -> io::Result<()> {
+    let root = folder.join("rootfs");
+    fs::create_dir_all(root.join("proc"))?;
+    let path = root.join("function");
+    // A running container may still hold the one from before.
+    let _ = fs::remove_file(&path);
+    fs::write(&path, program)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    let config = config(job, nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    fs::write(folder.join("config.json"), config.to_string())
+}
+
+/// No network, no capabilities, no new privileges, a root that cannot be
+/// written, few processes, and the memory that is billed.
+fn config(job: &Job, user: u32, group: u32) -> Value {
+    let args: Vec<&str> =
+        std::iter::once("/function").chain(job.preset.args.iter().map(String::as_str)).collect();
+    let mut namespaces: Vec<Value> =
+        ["pid", "ipc", "uts", "mount", "network"].map(|kind| json!({ "type": kind })).to_vec();
+    let mut linux = json!({
+        "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug"],
+        "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        "resources": {
+            "memory": { "limit": job.limits.memory.0 },
+            "pids": { "limit": PIDS },
+        },
+    });
+    if user != 0 {
+        // An ordinary user may make the other namespaces only in one of users.
+        namespaces.push(json!({ "type": "user" }));
+        let map = |host: u32| json!([{ "containerID": 0, "hostID": host, "size": 1 }]);
+        linux["uidMappings"] = map(user);
+        linux["gidMappings"] = map(group);
+    }
+    linux["namespaces"] = Value::from(namespaces);
+    let none = json!([]);
+    json!({
+        "ociVersion": "1.0.2",
+        "hostname": "function",
+        "process": {
+            "terminal": false,
+            "user": { "uid": 0, "gid": 0 },
+            "args": args,
+            "env": none,
+            "cwd": "/",
+            "noNewPrivileges": true,
+            "capabilities": {
+                "bounding": none, "effective": none, "permitted": none,
+                "inheritable": none, "ambient": none,
+            },
+            // The runtime's own files may be larger than the output may become.
+            "rlimits": [
+                { "type": "RLIMIT_CORE", "hard": 0, "soft": 0 },
+                { "type": "RLIMIT_FSIZE", "hard": job.limits.output.0, "soft": job.limits.output.0 },
+            ],
+        },
+        "root": { "path": "rootfs", "readonly": true },
+        // runc looks at its own open files there before it starts the function.
+        "mounts": [{
+            "destination": "/proc", "type": "proc", "source": "proc",
+            "options": ["nosuid", "noexec", "nodev"],
+        }],
+        "linux": linux,
+    })
+}

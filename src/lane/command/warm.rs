@@ -1,0 +1,382 @@
+//! Warm invocations: a worker of the runtime that stays and makes a fresh
+//! instance each time. What is said over descriptor 3 is in `docs/runtimes.md`.
+
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::super::launcher::Stdio3;
+use super::super::process::{
+    ProcessProbe, Runner, digest, estimate_ref_cycles, lock, one_line, tail,
+};
+use super::super::{Cancel, Job, Outcome, Status, Watch, now};
+use super::call::Call;
+use super::detect::Runtime;
+use super::{ending, sources};
+use crate::meter::perf::{Counters, Counts};
+use crate::meter::{Meter, Provenances, Source, Usage, host};
+use crate::profile::{MemoryLimit, Profile};
+use crate::units::{Bytes, Nanos};
+use crate::workload::Input;
+
+/// Most time that a worker may take to load its module, and to rest.
+const PATIENCE: Nanos = Nanos(60_000_000_000);
+
+/// Longest line that a worker may say.
+const MAX_LINE: usize = 8 << 10;
+
+/// A worker that has its module loaded.
+pub(super) struct Worker {
+    runner: Runner,
+    control: UnixStream,
+    /// What was read and is no whole line yet.
+    heard: Vec<u8>,
+    /// Standard streams of the worker itself.
+    files: Stdio3,
+    pid: u32,
+    counters: Arc<Mutex<Counters>>,
+    provenances: Arc<Provenances>,
+    tsc_hz: Option<u64>,
+}
+
+/// What a worker says of an invocation. Moments are of the monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Report {
+    begun: Nanos,
+    started: Nanos,
+    ended: Nanos,
+    /// The function's exit code, or why it trapped.
+    end: Result<i32, String>,
+}
+
+/// Why a worker gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Lost {
+    Timeout,
+    Cancelled,
+    HangUp,
+    Nonsense(String),
+}
+
+/// Files of one invocation, by the names under which a worker opens them.
+struct Streams {
+    files: Stdio3,
+    names: String,
+}
+
+impl Streams {
+    fn new(job: &Job) -> std::io::Result<Self> {
+        let files = Stdio3::open(&job.preset.stdin).map_err(std::io::Error::other)?;
+        let pid = std::process::id();
+        let names = [&files.stdin, &files.stdout, &files.stderr]
+            .map(|file| format!("/proc/{pid}/fd/{}", file.as_raw_fd()))
+            .join(" ");
+        Ok(Self { files, names })
+    }
+}
+
+impl Worker {
+    /// Starts a worker with those arguments and waits until it is ready.
+    pub fn start(
+        profile: &Profile,
+        runtime: &Runtime,
+        job: &Job,
+        args: &[String],
+    ) -> Result<Self, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let runner = Runner::start().map_err(|error| text(&error))?;
+        let files = Stdio3::open(&Input::default()).map_err(|error| text(&error))?;
+        let (control, theirs) = UnixStream::pair().map_err(|error| text(&error))?;
+        let call = Call {
+            extra: Some(theirs.as_fd()),
+            timeout: None,
+            data_limit: (profile.memory == MemoryLimit::Process).then_some(job.limits.memory),
+            file_limit: Some(job.limits.output),
+            cpu: job.cpu,
+            ..Call::new(profile, &runtime.program, args, &files, PATIENCE)
+        };
+        let (started, counters) =
+            call.with(|spawn| runner.spawn_counted(spawn)).map_err(|error| text(&error))?;
+        drop(theirs);
+        let tsc_hz = host::tsc_hz();
+        let provenances = Arc::new(warm_sources(profile, &lock(&counters), tsc_hz));
+        let mut worker = Self {
+            runner,
+            control,
+            heard: Vec::new(),
+            files,
+            pid: started.pid,
+            counters,
+            provenances,
+            tsc_hz,
+        };
+        match worker.listen(PATIENCE, &Cancel::default()) {
+            Ok(line) if line == "ready" => Ok(worker),
+            Ok(line) => Err(format!("the worker did not say `ready` but `{}`", one_line(&line))),
+            Err(lost) => Err(format!("the worker did not get ready: {}", worker.autopsy(&lost))),
+        }
+    }
+
+    /// One invocation; whether the worker is of use for another.
+    pub fn invoke(
+        &mut self,
+        profile: &Profile,
+        job: &Job,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+    ) -> (Outcome, bool) {
+        let requested = now();
+        let streams = match Streams::new(job) {
+            Ok(streams) => streams,
+            Err(error) => return (Outcome::unstarted(job, requested, error.to_string()), true),
+        };
+        reset_peak(self.pid);
+        watch.begin(Box::new(ProcessProbe::new(self.pid, &self.counters)));
+        let before = lock(&self.counters).read();
+        let requested = now();
+        let heard = self.ask(&format!("run {}\n", streams.names), job.limits.timeout, cancel);
+        let received = now();
+        let counts = {
+            let mut counters = lock(&self.counters);
+            let after = counters.read();
+            counters.between(&before, &after)
+        };
+        let peak = peak(self.pid);
+        watch.end();
+        let report = heard.and_then(|line| Report::parse(&line, requested, received));
+        match report {
+            Ok(report) => {
+                let outcome = self.outcome(profile, job, &report, &counts, peak, streams);
+                let rested = self.ask("rest\n", PATIENCE, cancel);
+                (outcome, rested.is_ok_and(|line| line == "rested"))
+            }
+            Err(lost) => (self.lost(job, requested, &lost), false),
+        }
+    }
+
+    fn ask(&mut self, line: &str, timeout: Nanos, cancel: &Cancel) -> Result<String, Lost> {
+        use std::io::Write;
+        self.control.write_all(line.as_bytes()).map_err(|_| Lost::HangUp)?;
+        self.listen(timeout, cancel)
+    }
+
+    /// The next line that the worker says.
+    fn listen(&mut self, timeout: Nanos, cancel: &Cancel) -> Result<String, Lost> {
+        let deadline = Nanos(now().0.saturating_add(timeout.0));
+        let mut buffer = [0; 1024];
+        loop {
+            if let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.heard.drain(..=end).collect();
+                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
+            }
+            if self.heard.len() > MAX_LINE {
+                return Err(Lost::Nonsense("a line without an end".to_owned()));
+            }
+            let left =
+                deadline.since(now()).0.clamp(1_000_000, u64::from(Cancel::POLL_MS) * 1_000_000);
+            // Fails for a timeout of 0 only.
+            let _ = self.control.set_read_timeout(Some(Duration::from_nanos(left)));
+            match self.control.read(&mut buffer) {
+                Ok(0) => return Err(Lost::HangUp),
+                Ok(size) => self.heard.extend_from_slice(&buffer[..size]),
+                Err(error) => match error.kind() {
+                    std::io::ErrorKind::WouldBlock
+                    | std::io::ErrorKind::TimedOut
+                    | std::io::ErrorKind::Interrupted => {}
+                    _ => return Err(Lost::HangUp),
+                },
+            }
+            if cancel.is_cancelled() {
+                return Err(Lost::Cancelled);
+            }
+            if now() >= deadline && !self.heard.contains(&b'\n') {
+                return Err(Lost::Timeout);
+            }
+        }
+    }
+
+    fn outcome(
+        &self,
+        profile: &Profile,
+        job: &Job,
+        report: &Report,
+        counts: &Counts,
+        peak: Option<Bytes>,
+        mut streams: Streams,
+    ) -> Outcome {
+        let mut usage = Usage::new(false);
+        for meter in Meter::ALL {
+            usage.set(*meter, counts.get(*meter));
+        }
+        usage.counter_coverage_ppm = counts.coverage_ppm;
+        let ticks = self.provenances.get(Meter::RefCycles).and_then(|it| it.source);
+        if ticks == Some(Source::Estimate) {
+            estimate_ref_cycles(&mut usage, self.tsc_hz);
+        }
+        usage.phases.start = Some(report.started.since(report.begun));
+        usage.phases.run = Some(report.ended.since(report.started));
+        usage.set(Meter::Wall, report.ended.since(report.begun).0);
+        usage.set(Meter::MemoryPeak, peak.map(|size| size.0));
+        usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        let stderr = tail(&mut streams.files.stderr);
+        let said =
+            |what: String| if stderr.is_empty() { what } else { format!("{what}: {stderr}") };
+        let known = |reason| ending::with_known(profile, &job.workload.name, reason);
+        let (status, reason, exit_code) = match &report.end {
+            Ok(0) => (Status::Ok, None, Some(0)),
+            Ok(code) => {
+                (Status::Failed, Some(known(said(format!("exit code {code}")))), Some(*code))
+            }
+            Err(trap) => (Status::Failed, Some(known(said(format!("trap: {trap}")))), None),
+        };
+        Outcome {
+            status,
+            reason,
+            exit_code,
+            requested: report.begun,
+            ended: report.ended,
+            usage,
+            provenances: Arc::clone(&self.provenances),
+            output: digest(&mut streams.files.stdout).ok(),
+        }
+        .checked(&job.preset)
+    }
+
+    /// The outcome of an invocation whose worker has to go, or has gone.
+    fn lost(&mut self, job: &Job, requested: Nanos, lost: &Lost) -> Outcome {
+        let mut outcome = Outcome::unstarted(job, requested, self.autopsy(lost));
+        outcome.status = match lost {
+            Lost::Timeout => Status::Timeout,
+            Lost::Cancelled => Status::Interrupted,
+            Lost::HangUp | Lost::Nonsense(_) => Status::Failed,
+        };
+        match lost {
+            Lost::Timeout => {
+                outcome.reason = Some(format!("no end within its limit of {}", job.limits.timeout));
+            }
+            Lost::Cancelled => outcome.reason = Some("stopped with the recording".to_owned()),
+            Lost::HangUp | Lost::Nonsense(_) => {}
+        }
+        let mut all = (*self.provenances).clone();
+        for (meter, provenance) in self.provenances.iter() {
+            if !matches!(provenance.source, None | Some(Source::Plan | Source::Clock)) {
+                all.missing(meter, "the worker ended before it could report");
+            }
+        }
+        outcome.provenances = Arc::new(all);
+        outcome.usage.set(Meter::Wall, outcome.ended.since(requested).0);
+        outcome.usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        outcome
+    }
+
+    /// Ends the worker; why it was lost.
+    fn autopsy(&mut self, lost: &Lost) -> String {
+        if *lost != Lost::HangUp {
+            self.runner.kill();
+        }
+        let ended = self.runner.wait(&Cancel::default());
+        let stderr = tail(&mut self.files.stderr);
+        match (lost, ended) {
+            (Lost::Timeout, _) => "no answer in time".to_owned(),
+            (Lost::Cancelled, _) => "stopped".to_owned(),
+            (Lost::Nonsense(line), _) => format!("it said `{}`", one_line(line)),
+            (Lost::HangUp, Ok(ended)) => format!("it ended: {}: {stderr}", ending::how(&ended)),
+            (Lost::HangUp, Err(error)) => error.to_string(),
+        }
+    }
+}
+
+impl Report {
+    /// Reads `done BEGUN STARTED ENDED exit CODE` or `... trap WHY`. What lies
+    /// outside of the request, as seen from here, is not believed.
+    fn parse(line: &str, requested: Nanos, received: Nanos) -> Result<Self, Lost> {
+        let nonsense = || Lost::Nonsense(line.chars().take(200).collect());
+        let mut words = line.splitn(6, ' ');
+        if words.next() != Some("done") {
+            return Err(nonsense());
+        }
+        let mut moment = || words.next().and_then(|word| word.parse().ok()).map(Nanos);
+        let (begun, started, ended) = (moment(), moment(), moment());
+        let (Some(begun), Some(started), Some(ended)) = (begun, started, ended) else {
+            return Err(nonsense());
+        };
+        if !(requested <= begun && begun <= started && started <= ended && ended <= received) {
+            return Err(nonsense());
+        }
+        let end = match (words.next(), words.next()) {
+            (Some("exit"), Some(code)) => Ok(code.parse().map_err(|_| nonsense())?),
+            (Some("trap"), why) => Err(one_line(why.unwrap_or("without a word"))),
+            _ => return Err(nonsense()),
+        };
+        Ok(Self { begun, started, ended, end })
+    }
+}
+
+/// Sets a process' high-water mark to what is resident now.
+fn reset_peak(pid: u32) {
+    // Where that is refused, the mark is not read either: see `peak`.
+    let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
+/// The most memory that was resident since [`reset_peak`].
+fn peak(pid: u32) -> Option<Bytes> {
+    let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
+    process.status().ok()?.vmhwm.map(|kib| Bytes(kib << 10))
+}
+
+fn warm_sources(profile: &Profile, counters: &Counters, tsc_hz: Option<u64>) -> Provenances {
+    let mut all = sources(profile, counters.provenances());
+    let counted = all.get(Meter::RefCycles).is_some_and(|it| it.source.is_some());
+    let timed = all.get(Meter::CpuTime).is_some_and(|it| it.source.is_some());
+    if let (false, true, Some(hz)) = (counted, timed, tsc_hz) {
+        all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
+    }
+    all.set(
+        Meter::MemoryPeak,
+        Source::Procfs,
+        "peak resident set of the whole worker, reset before each invocation",
+    );
+    all.set(Meter::Wall, Source::Clock, "start + run, as the worker tells them");
+    all.missing(Meter::VcpuAllocated, super::super::WHOLE_CPU);
+    for meter in [Meter::CpuUser, Meter::CpuSystem] {
+        all.missing(meter, "not split between the invocations of a worker");
+    }
+    all.set_sampled();
+    for meter in [Meter::IoRead, Meter::IoWrite] {
+        all.missing(meter, "not metered in process lanes yet");
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_believed_only_inside_of_their_request() {
+        let parse = |line: &str| Report::parse(line, Nanos(10), Nanos(50));
+        assert_eq!(
+            parse("done 11 20 49 exit 7"),
+            Ok(Report { begun: Nanos(11), started: Nanos(20), ended: Nanos(49), end: Ok(7) })
+        );
+        let trap = parse("done 11 20 49 trap out of bounds\x1b[2J").expect("a trap");
+        assert_eq!(trap.end, Err("out of bounds [2J".to_owned()));
+        for line in [
+            "",
+            "done",
+            "ready",
+            "done 9 20 49 exit 0",
+            "done 11 10 49 exit 0",
+            "done 11 20 51 exit 0",
+            "done 11 20 49 exit",
+            "done 11 20 49 exit x",
+            "done 11 20 49 fine",
+            "done -1 20 49 exit 0",
+            "done 11 20",
+        ] {
+            assert!(matches!(parse(line), Err(Lost::Nonsense(_))), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What is wrong in a TOML file, and where, told to the person who wrote it.
+
+/// Longest message, in characters: a key of the file may be quoted in it.
+const MAX_MESSAGE_CHARS: usize = 600;
+
+/// Line and column (in characters), both from 1, of a byte offset in `text`.
+#[must_use]
+pub fn place(text: &str, offset: usize) -> (usize, usize) {
+    let bytes = text.as_bytes();
+    let before = bytes.get(..offset).unwrap_or(bytes);
+    let lines = before.split(|byte| *byte == b'\n');
+    let in_line = lines.clone().next_back().unwrap_or_default();
+    (lines.count(), 1 + String::from_utf8_lossy(in_line).chars().count())
+}
+
+/// Adds the nearest of the keys that would have been accepted.
+#[must_use]
+pub fn with_nearest(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = ["unknown field", "unknown variant"].iter().any(|it| message.starts_with(it));
+    let (true, Some(given)) = (unknown, names.next()) else { return message.to_owned() };
+    match crate::suggest::nearest(given, names) {
+        Some(near) => {
+            let (first, rest) = message.split_once(", ").unwrap_or((message, ""));
+            format!("{first}: did you mean `{near}`? {rest}").trim_end().to_owned()
+        }
+        None => message.to_owned(),
+    }
+}
+
+/// The message on one line of bounded length, without what a terminal would obey.
+#[must_use]
+pub fn printable(message: &str) -> String {
+    let mut clean: String = message
+        .chars()
+        .take(MAX_MESSAGE_CHARS)
+        .flat_map(|c| match c {
+            '\n' => vec![';', ' '],
+            c if c.is_control() => c.escape_default().collect(),
+            c => vec![c],
+        })
+        .collect();
+    if message.chars().nth(MAX_MESSAGE_CHARS).is_some() {
+        clean.push_str("...");
+    }
+    clean
+}
