@@ -326,7 +326,8 @@ pub(super) fn conclude(
     Ok(())
 }
 
-fn exit_code(tally: &Tally, incomplete: bool) -> ExitCode {
+/// Done, failed, done in part, or stopped.
+pub(super) fn exit_code(tally: &Tally, incomplete: bool) -> ExitCode {
     match tally {
         Tally { interrupted: true, .. } => ExitCode::from(130),
         Tally { bad: 0, unprepared: 0, wide: 0, .. } if !incomplete => ExitCode::SUCCESS,

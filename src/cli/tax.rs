@@ -13,7 +13,7 @@ use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::record::tax::{METERINGS, Metering, open_meterings};
 use crate::record::{
-    Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, fresh_seed, limits,
+    Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, fresh_seed, limits,
 };
 use crate::report::Format;
 use crate::report::tax::{NAMES, tax};
@@ -90,7 +90,6 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         say(&format!("left out: {reason}"));
     }
     say(&format!("the order of runs is random; --seed {} repeats it", plan.seed));
-    let mut progress = Progress::new(plan.total());
     let names: Vec<String> = meterings.iter().map(Metering::name).collect();
     let header = RecordingHeader {
         label: Some(options.label.clone()),
@@ -99,8 +98,9 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         host: serde_json::to_string(&Fingerprint::take()).map_err(Failure::failed)?,
         sample_interval: None,
     };
-    let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(&event)))
-        .map_err(Failure::failed)?;
+    let mut progress = Progress::new(plan.total());
+    let stored = Box::new(move |event: Box<Event>| progress.take(&event));
+    let mut writer = Writer::start(store, &header, stored).map_err(Failure::failed)?;
     let recording = writer.recording();
     for event in opened {
         writer.send(event).map_err(Failure::failed)?;
@@ -113,12 +113,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let store = finished.map_err(Failure::failed)?;
     conclude(common, &store, recording)?;
     say(&format!("recording {recording} in {}", store.path().display()));
-    Ok(match tally {
-        Tally { interrupted: true, .. } => ExitCode::from(130),
-        Tally { ok: 0, .. } => ExitCode::from(1),
-        Tally { bad: 0, unprepared: 0, .. } if !missing => ExitCode::SUCCESS,
-        _ => ExitCode::from(3),
-    })
+    Ok(record::exit_code(&tally, missing))
 }
 
 fn request(common: &Common, options: &Options) -> Result<PlanRequest, Failure> {

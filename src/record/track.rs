@@ -168,8 +168,8 @@ impl Track<'_> {
         let sequence = if warmup { 0 } else { turn.next };
         sink.send(Event::Started { cell, sequence, count })?;
         let mut unwatched = Unwatched;
-        let sampler = samplers.get(*lane - *first).cloned().flatten();
-        let mut watching = sampler.clone();
+        let own = samplers.get(*lane - *first).cloned().flatten();
+        let mut watching = own.clone();
         let watch: &mut dyn Watch = match &mut watching {
             Some(sampler) => sampler,
             None => &mut unwatched,
@@ -177,7 +177,7 @@ impl Track<'_> {
         let (mut longest, mut failure) = (Nanos(0), None);
         let mut emit = |mut outcome: Outcome| {
             longest = longest.max(outcome.ended.since(outcome.requested));
-            let samples = sampler.as_ref().map(Sampler::take);
+            let samples = own.as_ref().map(Sampler::take);
             if warmup || failure.is_some() {
                 return;
             }
@@ -270,7 +270,7 @@ mod tests {
             until_stopped: false,
             race: false,
             until: None,
-            seed: 0,
+            seed: 1,
             left_out: Vec::new(),
             remarks: Vec::new(),
         }

@@ -131,8 +131,8 @@ mod tests {
         let mut cell = Narrowing::new(until);
         let mut looks = Vec::new();
         while !cell.enough {
-            let wall = 1e9 * (spread * random.normal()).exp();
-            cell.take(Nanos(wall.round().max(0.0) as u64));
+            let seconds = (spread * random.normal()).exp();
+            cell.take(std::time::Duration::from_secs_f64(seconds).into());
             looks.extend(cell.look());
             assert!(looks.len() < 40, "it never ends");
         }

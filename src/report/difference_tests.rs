@@ -90,7 +90,7 @@ fn what_is_too_short_for_its_clock_has_no_ratio() {
     assert_eq!((shown, refused), ((1, 1), 0));
 }
 
-fn host(clock: Value) -> Circumstances {
+fn host(clock: &Value) -> Circumstances {
     let mut around = circumstances(json!({ "clock": clock }));
     for (lane, source) in [("a", " perf:sw"), ("b", " rusage"), ("c", " procfs"), ("d", " none")] {
         let key = [lane, "cold", "cpu_time"].map(str::to_owned);
@@ -102,7 +102,7 @@ fn host(clock: Value) -> Circumstances {
 #[test]
 fn every_time_has_the_quantum_of_its_source() {
     let clock = json!({"resolution_ns": 1, "step_ns": 20, "read_ns": 40, "counters_ns": 700});
-    let (around, old) = (host(clock), host(Value::Null));
+    let (around, old) = (host(&clock), host(&Value::Null));
     let quantum = |around: &Circumstances, key: &str, lane: &str| {
         let meter = ComparedMeter::ALL.iter().find(|meter| meter.key == key).expect("known");
         around.quantum(meter, lane, "cold").map(|quantum| quantum.span.0)

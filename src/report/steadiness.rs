@@ -70,7 +70,7 @@ pub(super) fn cells(stats: &CellStats) -> Vec<Cell> {
     let trend = wall.as_ref().and_then(|it| it.trend);
     let outliers = wall.as_ref().and_then(|it| it.outliers);
     let names: Vec<_> =
-        wall.iter().flat_map(|it| it.warnings()).map(|warning| warning.name()).collect();
+        wall.iter().flat_map(Summary::warnings).map(|warning| warning.name()).collect();
     vec![
         Cell::maybe(reach.map(|reach| (within(reach), reach))),
         hidden(whole(interval(&run).map(|it| it.low))),

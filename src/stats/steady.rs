@@ -90,7 +90,9 @@ fn ranks(values: &[f64]) -> (Vec<f64>, f64) {
     for group in order.chunk_by(|one, two| values[*one].total_cmp(&values[*two]).is_eq()) {
         let size = float(group.len());
         let rank = float(below) + f64::midpoint(1.0, size);
-        group.iter().for_each(|at| ranks[*at] = rank);
+        for at in group {
+            ranks[*at] = rank;
+        }
         below += group.len();
         ties += size.powi(3) - size;
     }
