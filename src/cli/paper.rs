@@ -173,12 +173,15 @@ fn record(
         0 => part.title().to_owned(),
         done => format!("{}: {done} rounds are there already", part.title()),
     });
-    let names = part.lanes(&run.lanes);
+    let hopeless = run.hopeless(&store).map_err(Failure::failed)?;
+    let mut names = part.lanes(&run.lanes);
+    names.retain(|name| part == Part::Nop || !hopeless.contains(name));
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
     let request = run.request(part, catalog, done).map_err(Failure::failed)?;
     let mut opened: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs(&names)?, &owner, &mut opened).map_err(Failure::failed)?;
     let mut plan = Plan::new(&request, &lanes).map_err(Failure::failed)?;
+    plan.give_up = Some(2);
     plan.compiles = if done == 0 && part != Part::Counting { run.preset.compiles() } else { 0 };
     let mut kept = request.to_json(&names, None);
     kept[MARK] = run.mark(part);

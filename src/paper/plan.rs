@@ -6,10 +6,14 @@ use serde_json::{Value, json};
 
 use crate::record::{PlanRequest, Starts};
 use crate::store::{Planned, Series, Store, StoreError};
+use crate::units::Nanos;
 use crate::workload::{Catalog, CatalogError};
 
 /// The key in a recording's plan that says which part of which run it is.
 pub const MARK: &str = "paper";
+
+/// What takes so long to do almost nothing will not end.
+const STUCK: Nanos = Nanos(20_000_000_000);
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -164,8 +168,10 @@ impl Run {
             part.workloads().iter().map(|name| catalog.get(name).map(Arc::clone)).collect();
         let runs = self.runs.unwrap_or(self.preset.runs(part));
         let starts = if part == Part::Counting { Starts::Cold } else { Starts::Both };
+        let timeout = matches!(part, Part::Nop | Part::CatSync).then_some(STUCK);
         Ok(PlanRequest {
             starts,
+            timeout,
             runs: runs.saturating_sub(done).max(1),
             ..PlanRequest::of(workloads?, self.preset.name())
         })
@@ -253,6 +259,14 @@ impl Run {
             .collect()
     }
 
+    /// Lanes in which even `nop` never ended well: nothing else is tried there.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn hopeless(&self, store: &Store) -> Result<Vec<String>, StoreError> {
+        Ok(hopeless(&store.series(&self.of(Part::Nop))?))
+    }
+
     /// Whether it can go on here: on the same machine, with the same program.
     #[must_use]
     pub fn is_of(&self, host: &Value) -> bool {
@@ -266,6 +280,12 @@ impl Run {
         };
         named(&self.host) == named(host)
     }
+}
+
+pub(super) fn hopeless(nop: &[Series]) -> Vec<String> {
+    let well = |lane: &str| nop.iter().any(|it| it.lane == lane && !it.runs.is_empty());
+    let failed = nop.iter().filter(|it| it.bad > 0 && !well(&it.lane));
+    failed.map(|it| it.lane.clone()).collect()
 }
 
 /// Rounds that all cells have which can run at all.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::claims::{self, Claim};
 use super::footprint::{self, Footprint};
+use super::plan::hopeless;
 use super::{Part, Preset, Published, PublishedValue, Run};
 use crate::pricing::Exact;
 use crate::replay::{Key, Summary as Bills};
@@ -246,7 +247,7 @@ impl Material<'_> {
                 let about = self.lanes.iter().find(|about| &about.name == lane);
                 let why = about.and_then(|about| about.unavailable.clone());
                 let unfinished = self.unfinished.contains(&part);
-                let why = why.unwrap_or_else(|| {
+                let why = why.or_else(|| self.failed_nop(part, lane)).unwrap_or_else(|| {
                     let why =
                         if unfinished { "not recorded yet" } else { "it cannot run this function" };
                     why.to_owned()
@@ -267,6 +268,15 @@ impl Material<'_> {
                 }
             })
             .collect()
+    }
+
+    /// Why nothing but `nop` was tried in a lane.
+    fn failed_nop(&self, part: Part, lane: &str) -> Option<String> {
+        let (_, nop) = self.series.iter().find(|(of, _)| *of == Part::Nop && part != Part::Nop)?;
+        let failed = hopeless(nop).iter().any(|name| name == lane);
+        let series = nop.iter().find(|it| it.lane == lane && it.bad > 0).filter(|_| failed)?;
+        let why = series.reason.as_deref().or(series.note.as_deref()).unwrap_or("it failed");
+        Some(format!("not tried, since nop fails in it: {why}"))
     }
 
     fn usd(&self, series: &Series) -> Usd {

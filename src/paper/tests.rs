@@ -193,3 +193,19 @@ fn operators_that_differ_between_runs_are_no_measure() {
     assert_eq!(counted(&[15, 16, 15]), Holds::No);
     assert_eq!(counted(&[]), Holds::Untested);
 }
+
+#[test]
+fn a_lane_in_which_nop_fails_is_tried_no_further_and_says_why() {
+    let mut broken = series("wasmi", "nop", "cold", 1.0);
+    broken.runs.clear();
+    (broken.bad, broken.reason) = (2, Some("no end within its limit".to_owned()));
+    // One that fails cold and not warm is not hopeless.
+    let half = Series { bad: 1, runs: Vec::new(), ..series("node", "nop", "cold", 1.0) };
+    let nop = vec![broken, half, series("node", "nop", "warm", 1.0)];
+    assert_eq!(super::plan::hopeless(&nop), ["wasmi"]);
+    let parts = [(Part::Nop, nop), (Part::CatSync, vec![series("node", "cat-sync", "cold", 5.0)])];
+    let report = report(&parts, vec![lane("wasmi"), lane("node")]);
+    let row = report.tables[1].rows.iter().find(|row| row.lane == "wasmi").expect("a row");
+    let why = row.why.as_deref();
+    assert_eq!(why, Some("not tried, since nop fails in it: no end within its limit"));
+}

@@ -129,6 +129,9 @@ pub struct Cell {
 pub struct Plan {
     /// How often to compile what each lane compiles, to measure that.
     pub compiles: u32,
+    /// A cell that only ever failed is not run again after so many runs;
+    /// `None`: it is, to the end.
+    pub give_up: Option<u32>,
     /// The cells.
     pub cells: Vec<Cell>,
     /// Recorded runs of each.
@@ -185,6 +188,7 @@ impl Plan {
         let mut plan = Self {
             cells: Vec::new(),
             compiles: 0,
+            give_up: None,
             runs: request.runs,
             warmup: request.warmup,
             until_stopped: request.until_stopped,

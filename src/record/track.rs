@@ -61,9 +61,11 @@ impl<'a> Turn<'a> {
     }
 
     /// Whether there is nothing to be learned from running it again: its median
-    /// is known, or it only ever failed.
-    fn is_done(&self) -> bool {
-        self.narrowing.as_ref().is_some_and(|it| it.enough || self.streak >= HOPELESS)
+    /// is known, or it only ever failed, `give_up` times.
+    fn is_done(&self, give_up: Option<u32>) -> bool {
+        let all_failed = self.streak.saturating_add(1) == self.next;
+        all_failed && give_up.is_some_and(|most| self.streak >= most)
+            || self.narrowing.as_ref().is_some_and(|it| it.enough || self.streak >= HOPELESS)
     }
 
     /// Notes how an invocation ended: after k failures in a row, 2^k - 1 rounds
@@ -119,7 +121,7 @@ impl Track<'_> {
                     return Ok(());
                 }
             }
-            order.retain(|at| warmup || !self.turns[*at].is_done());
+            order.retain(|at| warmup || !self.turns[*at].is_done(self.plan.give_up));
             if idle {
                 self.pause();
             }
@@ -264,6 +266,7 @@ mod tests {
     fn plan() -> Plan {
         Plan {
             compiles: 0,
+            give_up: None,
             cells: Vec::new(),
             runs: 1,
             warmup: 0,
@@ -291,6 +294,26 @@ mod tests {
             after(Status::Failed);
         }
         assert_eq!(after(Status::Failed), 63, "at most");
+    }
+
+    #[test]
+    fn what_only_ever_fails_is_given_up_if_the_plan_says_so() {
+        let cell = warm_cell();
+        let mut turn = Turn::new(&cell, None, &plan());
+        let fail = |turn: &mut Turn<'_>, status| {
+            turn.note(status);
+            turn.next += 1;
+        };
+        fail(&mut turn, Status::Failed);
+        assert!(!turn.is_done(Some(2)), "once is not enough");
+        fail(&mut turn, Status::Timeout);
+        assert!(turn.is_done(Some(2)) && !turn.is_done(Some(3)) && !turn.is_done(None));
+        // What went well once is worth another try.
+        fail(&mut turn, Status::Ok);
+        for _ in 0..5 {
+            fail(&mut turn, Status::Failed);
+        }
+        assert!(!turn.is_done(Some(2)));
     }
 
     #[test]
