@@ -144,8 +144,10 @@ fn runs(connection: &Connection, recording: i64) {
         .expect("a source");
     let phase = "INSERT INTO phase VALUES (?1, 'prepare', 5)";
     connection.execute(phase, [cold]).expect("a phase");
-    let part = "INSERT INTO footprint VALUES (?1, 0, 'program layer', 5)";
+    let part = "INSERT INTO footprint VALUES (?1, 0, 'program layer', 'function', 5)";
     connection.execute(part, [cold]).expect("a part of a footprint");
+    let compile = "INSERT INTO compile VALUES (?1, 1, 5)";
+    connection.execute(compile, [cold]).expect("a compilation");
 }
 
 fn simulation(connection: &Connection) {
