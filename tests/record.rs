@@ -58,15 +58,40 @@ fn two_lanes_are_recorded_compared_and_billed() {
 #[test]
 fn every_workload_gives_its_expected_output_in_both_process_lanes() {
     let place = Place::new();
-    let lanes = "native,wasmtime,wasmtime:fuel";
+    let lanes = "native,wasmtime,wasmtime:winch,wasmtime:fuel,wasmtime:epoch,wasmtime:pooling,\
+                 wasmtime:ondemand,wasmtime:nocow,wasmtime:winch+fuel+epoch+ondemand+nocow";
     let run = place.ok(&["workloads", "check", "--lane", lanes, "--format", "json"]);
     let rows = run.json();
     let rows = rows.as_array().expect("rows");
-    // Eight workloads: native, and two Wasm variants cold and warm.
-    assert_eq!(rows.len(), 40);
+    // Eight workloads: native, and eight Wasm variants cold and warm.
+    assert_eq!(rows.len(), 8 * (1 + 8 * 2));
     for row in rows {
         assert_eq!((&row["status"], &row["sha256"]), (&Value::from("ok"), &row["expected_sha256"]));
     }
+}
+
+#[test]
+fn parts_of_phases_are_inside_of_their_phases() {
+    let place = Place::new();
+    let lanes = "native,wasmtime,wasmtime:nocow";
+    place.ok(&["record", "--workload", "cat-sync", "--lane", lanes, "--runs", "3"]);
+    let connection = place.open();
+    let told = "SELECT DISTINCT lane || ' ' || start || ' ' || (deserialize_ns IS NOT NULL)
+            || (instantiate_ns IS NOT NULL) || (release_ns IS NOT NULL)
+        FROM v_invocation ORDER BY 1";
+    let expected = [
+        "native cold 000",
+        "wasmtime cold 111",
+        // The module was loaded before.
+        "wasmtime warm 011",
+        "wasmtime:nocow cold 111",
+        "wasmtime:nocow warm 011",
+    ];
+    assert_eq!(column(&connection, told), expected);
+    let off = "SELECT COUNT(*) FROM v_invocation WHERE lane <> 'native' AND (
+        COALESCE(deserialize_ns, 0) + instantiate_ns > start_ns OR release_ns > teardown_ns
+        OR instantiate_ns = 0 OR release_ns = 0)";
+    assert_eq!(numbers(&connection, off), [0]);
 }
 
 #[test]
