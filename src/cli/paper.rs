@@ -31,6 +31,7 @@ use crate::workload::Catalog;
 Examples:
   cyclometer paper                              minutes: small arguments, all lanes
   cyclometer paper --output paper               also as Markdown, JSON and SVG
+  cyclometer paper --base-image debian:12       containers on a distribution too
   cyclometer paper --preset paper               hours: the paper's arguments, 50 runs
   cyclometer paper --lane native,wasmtime,docker:runc
   cyclometer paper --show --format json         the newest run, nothing measured")]
@@ -41,6 +42,9 @@ pub(super) struct Options {
     /// Lanes [default: every runtime that `cyclometer lanes` lists]
     #[arg(long, value_delimiter = ',', value_name = "X,Y")]
     lane: Vec<String>,
+    /// Also run containers on this image of the engine, as large as real ones
+    #[arg(long, value_name = "IMAGE")]
+    base_image: Option<String>,
     /// Runs of each cell [default: the preset's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
     runs: Option<u32>,
@@ -120,11 +124,12 @@ fn choose(
         });
     }
     let named: Option<Vec<String>> =
-        (!options.lane.is_empty()).then(|| asked.iter().map(ToString::to_string).collect());
+        (!options.lane.is_empty()).then(|| with_base(asked.to_vec(), options));
     if let Some(last) = known.pop().filter(|_| !options.fresh)
         && last.is_of(host)
         && named.as_ref().is_none_or(|named| *named == last.lanes)
         && options.runs.is_none_or(|runs| last.runs == Some(runs))
+        && options.base_image.as_ref().is_none_or(|image| has_base(&last.lanes, image))
         && !last.unfinished(store).map_err(Failure::failed)?.is_empty()
     {
         say(&format!("goes on with the run that was begun at {}; --fresh begins anew", last.id));
@@ -134,10 +139,27 @@ fn choose(
         let all = doctor::lanes();
         let engine =
             all.iter().any(|spec| matches!(spec, LaneSpec::Docker { runtime: Some(_), .. }));
-        all.iter().filter(|spec| is_of_interest(spec, engine)).map(ToString::to_string).collect()
+        with_base(all.into_iter().filter(|spec| is_of_interest(spec, engine)).collect(), options)
     });
     let begun = humantime::format_rfc3339_millis(std::time::SystemTime::now());
     Ok(Run { runs: options.runs, ..Run::new(begun.to_string(), options.preset, lanes) })
+}
+
+/// The names of lanes, with one more of Docker on the base image, if one was
+/// given.
+fn with_base(mut lanes: Vec<LaneSpec>, options: &Options) -> Vec<String> {
+    let docker = lanes.iter().find(|spec| matches!(spec, LaneSpec::Docker { base: None, .. }));
+    if let (Some(image), Some(docker)) = (&options.base_image, docker.cloned()) {
+        let based = docker.with_base(image);
+        if !lanes.contains(&based) {
+            lanes.push(based);
+        }
+    }
+    lanes.iter().map(ToString::to_string).collect()
+}
+
+fn has_base(lanes: &[String], image: &str) -> bool {
+    lanes.iter().any(|lane| lane.split_once('@').is_some_and(|(_, base)| base == image))
 }
 
 /// Not those that show what metering costs, and no runtime of the engine twice.

@@ -19,10 +19,15 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Both together.
+    /// Both together, as far as they are known.
     #[must_use]
-    pub fn total(&self) -> Bytes {
-        Bytes(self.function.map_or(0, |it| it.0) + self.runtime.map_or(0, |it| it.0))
+    pub fn total(&self) -> Option<Bytes> {
+        match (self.function, self.runtime) {
+            (None, None) => None,
+            (function, runtime) => {
+                Some(Bytes(function.map_or(0, |it| it.0) + runtime.map_or(0, |it| it.0)))
+            }
+        }
     }
 }
 

@@ -77,6 +77,14 @@ pub struct Row {
     pub usd: Usd,
 }
 
+impl Row {
+    /// Whether anything was run, well or not.
+    #[must_use]
+    pub const fn was_tried(&self) -> bool {
+        self.time.is_some() || self.bad > 0
+    }
+}
+
 /// A table or figure, made again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
@@ -174,6 +182,13 @@ impl Report {
 }
 
 impl Part {
+    /// The kind of start that the paper's figures are of: cold ones, and of the
+    /// benchmarks warm ones, or a lane's cold ones where it has no other.
+    fn published_start(self, base: &Base<'_>, lane: &str) -> &'static str {
+        let warm = self == Self::Benchmarks && find(base.all, lane, &["warm"]).is_some();
+        if warm { "warm" } else { "cold" }
+    }
+
     /// The time that the part is about: of the benchmarks that of the function
     /// alone, else that from the request to the end.
     fn time_of(self, run: &store::Run) -> Option<Nanos> {
@@ -211,7 +226,9 @@ impl Material<'_> {
         let docker = base.docker.and_then(|lane| find(base.all, lane, starts));
         let is_docker = base.docker == Some(series.lane.as_str());
         let published = Published::all();
-        let runtime = published.runtime_of(&series.lane, measured);
+        let runtime = published
+            .runtime_of(&series.lane, measured)
+            .filter(|_| series.start == part.published_start(base, &series.lane));
         let values = runtime
             .map(|runtime| published.of(part.key(), runtime, &series.workload).cloned().collect());
         Row {

@@ -209,3 +209,39 @@ fn a_lane_in_which_nop_fails_is_tried_no_further_and_says_why() {
     let why = row.why.as_deref();
     assert_eq!(why, Some("not tried, since nop fails in it: no end within its limit"));
 }
+
+#[test]
+fn runtimes_are_held_against_the_image_of_a_distribution() {
+    let sized = |lane: &str, function: u64, runtime: u64| Series {
+        function: Some(Bytes(function)),
+        runtime: Some(Bytes(runtime)),
+        ..series(lane, "nop", "cold", 1.0)
+    };
+    let small = vec![sized("wasmtime-cli", 14_000, 9_000_000), sized("docker:runc", 1, 100)];
+    let lanes = || vec![lane("wasmtime-cli"), lane("wasm-large"), lane("docker:runc")];
+    let untested = &report(&[(Part::Nop, small.clone())], lanes()).claims[4];
+    assert_eq!(untested.holds, Holds::Untested, "an image of the program alone is none");
+    assert!(untested.note.contains("--base-image"), "{}", untested.note);
+    let mut all = small;
+    all.push(sized("wasm-large", 1, 9_000_001));
+    all.push(sized("docker:runc@debian:12", 90_000_000, 100_000_000));
+    let mut lanes = lanes();
+    lanes.push(lane("docker:runc@debian:12"));
+    let claim = &report(&[(Part::Nop, all)], lanes).claims[4];
+    let holds: Vec<_> = claim.findings.iter().map(|it| (it.lane.as_str(), it.holds)).collect();
+    assert_eq!(holds, [("wasmtime-cli", Holds::Yes), ("wasm-large", Holds::No)]);
+    assert_eq!(claim.holds, Holds::Partly);
+}
+
+#[test]
+fn published_times_stand_beside_the_start_that_they_are_of() {
+    let rows = |part: Part, workload: &str, starts: &[&str]| {
+        let series = starts.iter().map(|start| series("node", workload, start, 5.0)).collect();
+        let report = report(&[(part, series)], vec![lane("node")]);
+        let rows = report.tables[0].rows.iter().filter(|row| !row.published.is_empty());
+        rows.map(|row| row.start.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(Part::Nop, "nop", &["cold", "warm"]), ["cold"]);
+    assert_eq!(rows(Part::Benchmarks, "nbody", &["cold", "warm"]), ["warm"]);
+    assert_eq!(rows(Part::Benchmarks, "nbody", &["cold"]), ["cold"]);
+}

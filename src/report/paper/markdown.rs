@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{ABOUT, machine, multiple, published, reach, smaller, span};
+use super::{ABOUT, dollars, machine, multiple, published, reach, reasons, smaller, span};
 use crate::paper::{Part, Published, Report, Row, times};
 
 /// The report as Markdown; the charts are files beside it.
@@ -163,7 +163,7 @@ fn rows(out: &mut String, rows: &[Row]) {
     ];
     head(out, &titles, 3);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    for row in rows {
+    for row in rows.iter().filter(|row| row.was_tried()) {
         let change = |of: &Option<Result<crate::stats::Change, _>>| {
             let change = of.as_ref().and_then(|it| it.as_ref().ok());
             let ends = change.map(|it| format!(" [{}, {}]", times(it.low), times(it.high)));
@@ -185,15 +185,12 @@ fn rows(out: &mut String, rows: &[Row]) {
             or_dash(published(&row.published, "Azure")),
             or_dash(published(&row.published, "AWS")),
         ]);
-        cells.extend(row.usd.iter().map(|usd| or_dash(usd.as_ref().map(|usd| usd.rounded(4)))));
+        cells.extend(row.usd.iter().map(|usd| or_dash(usd.as_ref().map(dollars))));
         line(out, &cells);
     }
     let _ = writeln!(out);
-    for row in rows {
-        if let Some(why) = &row.why {
-            let _ =
-                writeln!(out, "- {}, {}, {}: {}", row.lane, row.workload, row.start, plain(why));
-        }
+    for reason in reasons(rows) {
+        let _ = writeln!(out, "- {}", plain(&reason));
     }
 }
 
@@ -225,7 +222,7 @@ fn footprint(out: &mut String, report: &Report) {
         size.map_or_else(|| "-".to_owned(), |it| it.to_string())
     };
     for it in &report.footprint {
-        let cells = [it.lane.clone(), size(it.function), size(it.runtime), it.total().to_string()];
+        let cells = [it.lane.clone(), size(it.function), size(it.runtime), size(it.total())];
         line(out, &cells);
     }
 }

@@ -11,6 +11,7 @@ pub use svg::{charts, figure};
 pub use text::text;
 
 use crate::paper::{Part, Preset, PublishedValue, Report, Row};
+use crate::pricing::Exact;
 use crate::stats::Change;
 use crate::units::Nanos;
 
@@ -34,6 +35,27 @@ fn reach(row: &Row) -> Option<String> {
 /// A ratio, or a dash.
 fn multiple(ratio: Option<&Change>) -> String {
     ratio.map_or_else(|| "-".to_owned(), |change| crate::paper::times(change.ratio))
+}
+
+/// Money of a million invocations; what is less than can be shown is not nothing.
+fn dollars(usd: &Exact) -> String {
+    let text = usd.rounded(4);
+    if usd > &Exact::default() && text == "0.0000" { "<0.0001".to_owned() } else { text }
+}
+
+/// Why rows have no time, or some invocations failed: once for a lane, where it
+/// is the same for all functions.
+fn reasons(rows: &[Row]) -> Vec<String> {
+    let mut said: Vec<(&str, &str, Vec<String>)> = Vec::new();
+    for row in rows {
+        let Some(why) = row.why.as_deref() else { continue };
+        let of = format!("{} {}", row.workload, row.start);
+        match said.iter_mut().find(|(lane, other, _)| *lane == row.lane && *other == why) {
+            Some((_, _, all)) => all.push(of),
+            None => said.push((&row.lane, why, vec![of])),
+        }
+    }
+    said.into_iter().map(|(lane, why, of)| format!("{lane} ({}): {why}", of.join(", "))).collect()
 }
 
 /// What was published on one host: `0.881 s`, `16.9 s ±0.9`, `failed`.

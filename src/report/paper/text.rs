@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{ABOUT, machine, multiple, published, reach, smaller, span};
+use super::{ABOUT, dollars, machine, multiple, published, reach, smaller, span};
 use crate::paper::{Claim, Part, Report, Row};
 use crate::report::table::{Cell, Column, Table};
 use crate::units::Bytes;
@@ -29,7 +29,7 @@ pub fn text(report: &Report, width: usize) -> String {
         }
         let keys = if table.part == Part::Benchmarks { 3 } else { 2 };
         let _ = writeln!(out, "{}", rows(table).render_within(width, keys));
-        reasons(&mut out, &table.rows);
+        reasons(&mut out, &table.rows, width);
     }
     if !report.compile.is_empty() {
         let _ = writeln!(out, "\nCompiling ahead of time (no part of the times above)");
@@ -39,15 +39,15 @@ pub fn text(report: &Report, width: usize) -> String {
     let _ = writeln!(out, "{}", footprint(report).render_within(width, 1));
     let _ = writeln!(out, "\nClaims of the paper");
     for claim in &report.claims {
-        let _ = writeln!(out, "{}", said(claim));
+        let _ = writeln!(out, "{}", said(claim, width));
     }
     if !report.warnings.is_empty() {
         let _ = writeln!(out, "\nBefore believing the figures");
         for warning in &report.warnings {
-            let _ = writeln!(out, "  {warning}");
+            let _ = writeln!(out, "{}", folded(warning, width, 2));
         }
     }
-    let _ = writeln!(out, "\n{ABOUT}");
+    let _ = writeln!(out, "\n{}", folded(ABOUT, width, 0));
     out
 }
 
@@ -63,6 +63,7 @@ fn rows(table: &crate::paper::Table) -> Table {
     let workload = Column::text("workload", "workload");
     let of_many = table.part == Part::Benchmarks;
     let bad = table.rows.iter().any(|row| row.bad > 0);
+    let tried = table.rows.iter().filter(|row| row.was_tried());
     let mut columns = vec![
         Column::text("lane", "lane"),
         Column::text("start", "start"),
@@ -82,7 +83,7 @@ fn rows(table: &crate::paper::Table) -> Table {
         columns.insert(0, workload);
     }
     let mut out = Table::new(&columns);
-    for row in &table.rows {
+    for row in tried {
         let mut cells = cells(row);
         if of_many {
             cells.insert(0, Cell::text(&*row.workload));
@@ -99,7 +100,7 @@ fn cells(row: &Row) -> Vec<Cell> {
         let change = ratio.as_ref().and_then(|it| it.as_ref().ok());
         Cell::maybe(change.map(|change| (multiple(Some(change)), change.ratio)))
     };
-    let usd = |at: usize| text(row.usd[at].as_ref().map(|usd| usd.rounded(4)));
+    let usd = |at: usize| text(row.usd[at].as_ref().map(dollars));
     vec![
         Cell::text(&*row.lane),
         Cell::text(&*row.start),
@@ -118,19 +119,30 @@ fn cells(row: &Row) -> Vec<Cell> {
 }
 
 /// Why rows have no time, or some invocations failed.
-fn reasons(out: &mut String, rows: &[Row]) {
-    let mut said: Vec<(String, &str)> = Vec::new();
-    for row in rows {
-        let Some(why) = row.why.as_deref() else { continue };
-        // What keeps a lane from running at all keeps it from every workload.
-        if said.iter().any(|(name, other)| *other == why && name.starts_with(&row.lane)) {
-            continue;
+fn reasons(out: &mut String, rows: &[Row], width: usize) {
+    for line in super::reasons(rows) {
+        let _ = writeln!(out, "{}", folded(&line, width, 2));
+    }
+}
+
+/// Text in lines of at most `width`, each after so many blanks.
+fn folded(text: &str, width: usize, indent: usize) -> String {
+    let blanks = " ".repeat(indent);
+    let (mut out, mut used) = (blanks.clone(), indent);
+    for word in text.split_whitespace() {
+        let wide = word.chars().count();
+        if used > indent && used + 1 + wide > width {
+            out.push('\n');
+            out.push_str(&blanks);
+            used = indent;
+        } else if used > indent {
+            out.push(' ');
+            used += 1;
         }
-        said.push((format!("{} ({}, {})", row.lane, row.workload, row.start), why));
+        out.push_str(word);
+        used += wide;
     }
-    for (name, why) in said {
-        let _ = writeln!(out, "  {name}: {why}");
-    }
+    out
 }
 
 fn compile(report: &Report) -> Table {
@@ -167,19 +179,20 @@ fn footprint(report: &Report) -> Table {
             Cell::text(&*it.lane),
             size(it.function),
             size(it.runtime),
-            size(Some(it.total())),
+            size(it.total()),
         ]);
     }
     table
 }
 
 /// A claim with what it follows from.
-fn said(claim: &Claim) -> String {
-    let mut out = format!("{}. {}\n   {}", claim.number, claim.claim, claim.holds.label());
-    let _ = write!(out, " ({})", claim.note);
-    let width =
+fn said(claim: &Claim, width: usize) -> String {
+    let note = format!("{} ({})", claim.holds.label(), claim.note);
+    let claimed = format!("{}. {}", claim.number, claim.claim);
+    let mut out = format!("{}\n{}", folded(&claimed, width, 0), folded(&note, width, 3));
+    let widest =
         |of: fn(&crate::paper::Finding) -> usize| claim.findings.iter().map(of).max().unwrap_or(0);
-    let (lanes, workloads) = (width(|it| it.lane.len()), width(|it| it.workload.len()));
+    let (lanes, workloads) = (widest(|it| it.lane.len()), widest(|it| it.workload.len()));
     for finding in &claim.findings {
         let _ = write!(
             out,
