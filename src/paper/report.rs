@@ -251,7 +251,8 @@ impl Material<'_> {
                 .or_else(|| series.runs.is_empty().then(|| series.note.clone()).flatten()),
             runtime: runtime.map(str::to_owned),
             published: values.unwrap_or_default(),
-            usd: self.usd(series),
+            // What failed is billed too, and is no figure to compare.
+            usd: if series.runs.is_empty() { Usd::default() } else { self.usd(series) },
         }
     }
 
