@@ -3,24 +3,56 @@
 mod common;
 
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{Place, column, numbers};
 use cyclometer::meter::host;
 
-/// `perf stat`'s task-clock of a program in nanoseconds; `None` without perf.
-fn perf_stat(program: &std::path::Path, arguments: &[&str]) -> Option<f64> {
-    let output = Command::new("perf")
-        .args(["stat", "-x", ",", "-e", "task-clock", "--"])
-        .arg(program)
-        .args(arguments)
-        .output()
-        .ok()?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let line = text.lines().find(|line| line.contains("task-clock"))?;
+/// One at a time: tests beside it take caches, and halves of cores, from what a
+/// test measures.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What `perf stat -x,` wrote: task-clock in nanoseconds.
+fn task_clock(text: &str) -> f64 {
+    let line = text.lines().find(|line| line.contains("task-clock")).expect("a count");
     let mut fields = line.split(',');
-    let value: f64 = fields.next()?.parse().ok()?;
+    let value: f64 = fields.next().expect("a value").parse().expect("a number");
     // Older versions give milliseconds, newer ones nanoseconds; the unit says.
-    Some(if fields.next()? == "msec" { value * 1e6 } else { value })
+    if fields.next() == Some("msec") { value * 1e6 } else { value }
+}
+
+/// Becomes `perf stat` of the program and argument that it is given.
+const UNDER_PERF: &str = r#"
+#include <unistd.h>
+int main(int argc, char **argv) {
+    (void)argc;
+    execl(argv[1], "perf", "stat", "-x", ",", "-o", argv[2], "-e", "task-clock", "--",
+          argv[3], argv[4], (char *)0);
+    return 127;
+}
+"#;
+
+/// A workload that runs `nbody` under `perf stat`, which writes to `counts`.
+fn under_perf(place: &Place, perf: &str, counts: &std::path::Path) -> Option<std::path::PathBuf> {
+    let wrapper = common::compile(place, "under-perf", UNDER_PERF)?;
+    let nbody = program(place, "nbody");
+    let folder = place.path().join("w");
+    std::fs::create_dir_all(&folder).expect("made");
+    std::fs::copy(wrapper, folder.join("wrapper")).expect("copied");
+    let [counts, nbody] = [counts, &nbody].map(|path| path.to_str().expect("UTF-8"));
+    let args = |steps: &str| format!("[{perf:?}, {counts:?}, {nbody:?}, {steps:?}]");
+    let manifest = format!(
+        "title = \"nbody under perf\"\nstresses = \"counting\"\nnative = \"wrapper\"\n\
+         [limits]\nmemory = \"512MiB\"\ntimeout = \"60s\"\n\
+         [preset.none]\nargs = {}\n[preset.second]\nargs = {}\n",
+        args("1"),
+        args("14000000")
+    );
+    std::fs::write(folder.join("workload.toml"), manifest).expect("written");
+    Some(folder)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -38,35 +70,34 @@ fn program(place: &Place, name: &str) -> std::path::PathBuf {
     path
 }
 
+/// One and the same run, counted by both: two runs differ by more than counters.
 #[test]
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a second")]
 fn native_cpu_time_is_what_perf_stat_says() {
+    let _alone = alone();
     let place = Place::new();
-    let nbody = program(&place, "nbody");
-    let Some(_) = perf_stat(&nbody, &["1000"]) else {
+    let found = Command::new("sh").args(["-c", "perf stat true && command -v perf"]).output();
+    let found = found.expect("a shell");
+    if !found.status.success() {
         return cyclometer::testing::skip("no `perf stat`");
-    };
-    // The machine drifts by more than a per cent: pairs, and the median ratio.
-    let mut ratios = Vec::new();
-    for round in 1..=9 {
-        let theirs = perf_stat(&nbody, &["14000000"]).expect("it worked before");
-        place.ok(&[
-            "record",
-            "--workload",
-            "nbody",
-            "--preset",
-            "second",
-            "--lane",
-            "native",
-            "--runs",
-            "1",
-            "--warmup",
-            "0",
-        ]);
-        let sql = format!("SELECT cpu_ns FROM v_invocation WHERE recording = {round}");
-        let ours = numbers(&place.open(), &sql)[0] as f64;
-        ratios.push(ours / theirs);
     }
+    let perf = String::from_utf8(found.stdout).expect("text").trim().to_owned();
+    let counts = place.path().join("counts");
+    let Some(folder) = under_perf(&place, &perf, &counts) else { return };
+    let mut recording = 0;
+    let mut run = |preset: &str| {
+        let workloads = folder.to_str().expect("UTF-8");
+        let args = ["record", "--workloads", workloads, "--workload", "w", "--lane", "native"];
+        place.ok(&[&args[..], &["--preset", preset, "--runs", "1", "--warmup", "0"]].concat());
+        recording += 1;
+        let sql = format!("SELECT cpu_ns FROM v_invocation WHERE recording = {recording}");
+        let ours = numbers(&place.open(), &sql)[0] as f64;
+        (ours, task_clock(&std::fs::read_to_string(&counts).expect("counted")))
+    };
+    // What perf itself takes is in ours, and not in its own count.
+    let perf_itself = median((0..5).map(|_| run("none")).map(|(ours, it)| ours - it).collect());
+    let ratios: Vec<f64> =
+        (0..3).map(|_| run("second")).map(|(ours, it)| (ours - perf_itself) / it).collect();
     let ratio = median(ratios.clone());
     assert!((ratio - 1.0).abs() < 0.01, "ours / perf stat: {ratio:.4} of {ratios:.4?}");
 }
@@ -74,6 +105,7 @@ fn native_cpu_time_is_what_perf_stat_says() {
 #[test]
 #[expect(clippy::cast_precision_loss, reason = "ticks of a second")]
 fn ref_cycles_per_cpu_time_is_the_tsc_frequency_in_every_lane() {
+    let _alone = alone();
     let Some(hz) = host::tsc_hz() else {
         return cyclometer::testing::skip("no time-stamp counter");
     };
@@ -121,6 +153,7 @@ fn ref_cycles_per_cpu_time_is_the_tsc_frequency_in_every_lane() {
 
 #[test]
 fn wasm_operations_are_the_same_in_twenty_runs_and_those_of_the_counting_run() {
+    let _alone = alone();
     let place = Place::new();
     place.ok(&[
         "record",
@@ -147,6 +180,7 @@ fn wasm_operations_are_the_same_in_twenty_runs_and_those_of_the_counting_run() {
 
 #[test]
 fn memory_peaks_are_the_functions_own() {
+    let _alone = alone();
     let place = Place::new();
     let lanes = if common::docker() { "native,wasmtime,docker" } else { "native,wasmtime" };
     place.ok(&["record", "--workload", "nop,memory-burst", "--lane", lanes, "--runs", "2"]);
@@ -167,6 +201,7 @@ fn memory_peaks_are_the_functions_own() {
 
 #[test]
 fn peak_memory_is_what_gnu_time_says() {
+    let _alone = alone();
     let place = Place::new();
     let burst = program(&place, "memory-burst");
     let output = Command::new("/usr/bin/time").args(["-f", "%M"]).arg(&burst).arg("100").output();
