@@ -117,10 +117,11 @@ fn a_key_right_behind_a_resize_is_not_lost() {
     let mut tty = home.start(&["live", "--idle"], (80, 24));
     tty.shows("r record");
     for turn in 0..20 {
+        // Not escape: with a letter right behind it, it would be that with alt.
+        let (key, wanted) = if turn % 2 == 0 { ("5", "r look again") } else { ("1", "r record") };
         tty.resize(80 + turn % 2, 24);
-        tty.press(if turn % 2 == 0 { "?" } else { "\x1b" });
-        let wanted = turn % 2 == 0;
-        tty.until("help, or none", |text| text.contains("everywhere") == wanted);
+        tty.press(key);
+        tty.shows(wanted);
     }
     tty.press("q");
     assert_eq!(tty.ends().code(), Some(0));
