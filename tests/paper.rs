@@ -97,3 +97,21 @@ fn the_report_is_written_as_files() {
     assert_eq!(none.code, 1);
     assert!(none.stderr.contains("there is no run of preset paper"), "{}", none.stderr);
 }
+
+#[test]
+fn without_a_lane_that_runs_nop_nothing_else_is_recorded() {
+    let place = Place::new();
+    // Its program takes no module for a time.
+    place.write(
+        "runtimes/broken.toml",
+        "title = \"Broken\"\ntakes = \"module\"\ninstall = \"nothing to do\"\nmemory = \"process\"\n\
+         [program]\nnames = [\"sleep\"]\nversion = [\"--version\"]\nafter = \"coreutils) \"\n[cold]\nargs = [\"{module}\", \"{args...}\"]\n",
+    );
+    let folder = place.path().join("runtimes");
+    let folder = folder.to_str().expect("UTF-8");
+    let run = place.run(&["paper", "--runs", "1", "--lane", "broken", "--runtimes", folder]);
+    assert!(run.stderr.contains("nop fails in every lane"), "{}", run.stderr);
+    let lanes = column(&place.open(), "SELECT DISTINCT name FROM lane ORDER BY name");
+    assert_eq!(lanes, ["broken", "wasmtime:fuel"], "not the usual lanes in its place");
+    assert_eq!(run.code, 3, "the report is not whole: {}", run.stderr);
+}

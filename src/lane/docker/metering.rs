@@ -39,13 +39,21 @@ const OUTSIDE: &str = "the runtime runs outside the measured hierarchy";
 const START_UP: &str = "with the OCI runtime's start-up inside the container's control group";
 
 /// Where the group's own accounting stood before an invocation.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Baseline {
-    cpu: u64,
-    user: u64,
-    system: u64,
+    /// `None`: nobody could tell, so nobody can tell the difference either.
+    cpu: Option<Nanos>,
+    split: Option<(Nanos, Nanos)>,
     /// Why the peak of memory is that of earlier invocations, too.
     stale_peak: Option<String>,
+}
+
+/// A group that was just made has used nothing.
+impl Default for Baseline {
+    fn default() -> Self {
+        let nothing = Nanos(0);
+        Self { cpu: Some(nothing), split: Some((nothing, nothing)), stale_peak: None }
+    }
 }
 
 /// Counters on the group, and where they stood before an invocation.
@@ -83,11 +91,9 @@ impl Metered {
 
     /// Counts from now on.
     pub fn begin_anew(&self) {
-        let (user, system) = self.group.cpu_split().unwrap_or_default();
         *lock(&self.baseline) = Baseline {
-            cpu: self.group.cpu_time().map_or(0, |time| time.0),
-            user: user.0,
-            system: system.0,
+            cpu: self.group.cpu_time(),
+            split: self.group.cpu_split(),
             stale_peak: self.group.reset_memory_peak().err(),
         };
         if let Some(mut counting) = self.counting() {
@@ -104,8 +110,8 @@ impl Metered {
 
     /// CPU time of the group since then, by its own accounting.
     fn accounted(&self) -> Option<u64> {
-        let before = lock(&self.baseline).cpu;
-        self.group.cpu_time().map(|time| time.0.saturating_sub(before))
+        let before = lock(&self.baseline).cpu?;
+        self.group.cpu_time().map(|time| time.since(before).0)
     }
 
     /// What the engine is told to put the container under.
@@ -143,10 +149,11 @@ impl Metered {
         let values = Values {
             counts,
             accounted,
-            split: self.group.cpu_split().map(|(user, system)| {
-                let since = |now: Nanos, before| Nanos(now.0.saturating_sub(before));
-                (since(user, baseline.user), since(system, baseline.system))
-            }),
+            split: self.group.cpu_split().zip(baseline.split).map(
+                |((user, system), (user_before, system_before))| {
+                    (user.since(user_before), system.since(system_before))
+                },
+            ),
             peak: match baseline.stale_peak {
                 None => self.group.memory_peak().map(|peak| peak.0).ok_or_else(|| NO_MEMORY.into()),
                 Some(reason) => Err(reason),
