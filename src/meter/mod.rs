@@ -58,6 +58,8 @@ meters! {
     CpuTime, "cpu_time", Nanosecond, "Time on a CPU, user and kernel, all threads and children.";
     CpuUser, "cpu_user", Nanosecond, "Time on a CPU in user mode.";
     CpuSystem, "cpu_system", Nanosecond, "Time on a CPU in kernel mode.";
+    CpuStartup, "cpu_startup", Nanosecond, "Part of the CPU time: until the function's first instruction.";
+    Throttled, "throttled", Nanosecond, "Time in which a CPU quota kept the function from running.";
     Cycles, "cycles", Cycle, "CPU cycles, user and kernel.";
     RefCycles, "ref_cycles", Cycle, "Time-stamp-counter ticks while on a CPU.";
     Instructions, "instructions", Event, "Instructions retired.";
@@ -68,8 +70,10 @@ meters! {
     ContextSwitches, "context_switches", Event, "Context switches.";
     Migrations, "migrations", Event, "Moves to another CPU.";
     MemoryPeak, "memory_peak", Byte, "Most memory resident at one time.";
+    MemoryStartup, "memory_startup", Byte, "Memory resident at the function's first instruction.";
     MemoryRss, "memory_rss", Byte, "Memory resident at one moment; a level, in samples only.";
     LinearMemory, "linear_memory", Byte, "Size of the WebAssembly linear memories at the end.";
+    MemoryGrowFailed, "memory_grow_failed", Event, "Requests for more WebAssembly memory that were refused.";
     MemoryAllocated, "memory_allocated", Byte, "Memory the function was given, and is billed for.";
     MemoryTime, "memory_time", ByteMillisecond, "Resident memory integrated over the samples.";
     VcpuAllocated, "vcpu_allocated", MilliCpu, "CPU the function was given, and may be billed for.";

@@ -35,19 +35,23 @@ impl<'a> Statements<'a> {
 const INSERT_INVOCATION: &str = "INSERT INTO invocation (
     cell_id, sequence, status, reason, exit_code, offset_ns,
     create_ns, start_ns, run_ns, teardown_ns, output_bytes, counter_coverage_ppm,
-    wall_ns, cpu_ns, cpu_user_ns, cpu_system_ns, cycles, ref_cycles, instructions,
+    wall_ns, cpu_ns, cpu_user_ns, cpu_system_ns, cpu_startup_ns, throttled_ns,
+    cycles, ref_cycles, instructions,
     branch_misses, cache_misses, wasm_ops, page_faults, context_switches, migrations,
-    memory_peak_bytes, linear_memory_bytes, memory_allocated_bytes, memory_time_byte_ms,
-    io_read_bytes, io_write_bytes, deserialize_ns, instantiate_ns, release_ns)
+    memory_peak_bytes, memory_startup_bytes, linear_memory_bytes, memory_grow_failed,
+    memory_allocated_bytes, memory_time_byte_ms, io_read_bytes, io_write_bytes, deserialize_ns, instantiate_ns, release_ns)
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-    ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)";
+    ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34,
+    ?35, ?36, ?37, ?38)";
 
 /// Meters in the order of their columns in [`INSERT_INVOCATION`].
-pub(super) const COLUMNS: [(Meter, &str); 19] = [
+pub(super) const COLUMNS: [(Meter, &str); 23] = [
     (Meter::Wall, "wall_ns"),
     (Meter::CpuTime, "cpu_ns"),
     (Meter::CpuUser, "cpu_user_ns"),
     (Meter::CpuSystem, "cpu_system_ns"),
+    (Meter::CpuStartup, "cpu_startup_ns"),
+    (Meter::Throttled, "throttled_ns"),
     (Meter::Cycles, "cycles"),
     (Meter::RefCycles, "ref_cycles"),
     (Meter::Instructions, "instructions"),
@@ -58,7 +62,9 @@ pub(super) const COLUMNS: [(Meter, &str); 19] = [
     (Meter::ContextSwitches, "context_switches"),
     (Meter::Migrations, "migrations"),
     (Meter::MemoryPeak, "memory_peak_bytes"),
+    (Meter::MemoryStartup, "memory_startup_bytes"),
     (Meter::LinearMemory, "linear_memory_bytes"),
+    (Meter::MemoryGrowFailed, "memory_grow_failed"),
     (Meter::MemoryAllocated, "memory_allocated_bytes"),
     (Meter::MemoryTime, "memory_time_byte_ms"),
     (Meter::IoRead, "io_read_bytes"),

@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../db/migrations/20261121160000_parts_of_phases.sql")),
     M::up(include_str!("../../db/migrations/20261121170000_compile_times.sql")),
     M::up(include_str!("../../db/migrations/20261121180000_footprint_parts.sql")),
+    M::up(include_str!("../../db/migrations/20261128110000_startup_and_throttling.sql")),
 ];
 
 /// Why the database cannot be used.
