@@ -1,0 +1,1 @@
+//! Answers at the end, and what the help says.

@@ -1,0 +1,1 @@
+//! Every requested model has a bill or a refusal.

@@ -1,0 +1,1 @@
+//! What the program made can be listed and removed.

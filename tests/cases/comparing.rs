@@ -1,0 +1,1 @@
+//! What two recordings are compared by, and gates.

@@ -1,0 +1,1 @@
+//! CPU time and memory by phase in containers.

@@ -1,0 +1,1 @@
+//! Quotas, memory and CPU time of families of processes.

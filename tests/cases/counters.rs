@@ -1,0 +1,1 @@
+//! Counters of hybrid CPUs, and where there are none.

@@ -1,0 +1,1 @@
+//! The database and the terminal go away; read-only databases.

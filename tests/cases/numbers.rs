@@ -1,0 +1,1 @@
+//! Quantities that are read from arguments and files.

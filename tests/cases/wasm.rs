@@ -1,0 +1,1 @@
+//! What a module may do outside a plain start, and what is counted.
