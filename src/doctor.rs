@@ -9,6 +9,7 @@ use crate::lane::wasmtime::engine;
 use crate::lane::{self, LaneSpec, StartKind, docker};
 use crate::meter::cgroup::Hierarchy;
 use crate::meter::host::{self, Fingerprint};
+use crate::meter::perf::has_seccomp_filter;
 use crate::meter::procfs::ProcessIdentity;
 use crate::report::{Cell, Column, Table};
 use crate::store::Store;
@@ -158,14 +159,17 @@ pub fn machine(print: &Fingerprint) -> Vec<Finding> {
 #[must_use]
 pub fn perf(paranoid: Option<i32>) -> Vec<Finding> {
     let mut findings = vec![permission(paranoid)];
-    for (meter, source, note) in host::perf_report() {
+    if has_seccomp_filter() {
+        let found = "a seccomp filter is in force, as in most containers";
+        findings.push(Finding::new("seccomp", State::Warning, found, ""));
+    }
+    for host::CounterReport { meter, source, note, remedy } in host::perf_report() {
         let check = format!("meter {meter}");
         findings.push(if let Some(source) = source {
             let note = if note.is_empty() { String::new() } else { format!(": {note}") };
             Finding::ok(check, format!("{source}{note}"))
         } else {
-            let fix = host::perf_fix(meter, &note);
-            Finding::new(check, State::Missing, note, fix)
+            Finding::new(check, State::Missing, note, remedy)
         });
     }
     findings

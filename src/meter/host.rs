@@ -8,7 +8,7 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use super::cgroup::Hierarchy;
 use super::clock::Clock;
-use super::perf::{Counters, DENIED, Target, paranoid};
+use super::perf::{Counters, Target, paranoid};
 use super::{Meter, Source};
 use crate::units::Nanos;
 
@@ -142,26 +142,31 @@ pub fn read_cost() -> Option<ReadCost> {
     Some(ReadCost { one, all })
 }
 
-/// What `doctor` tells of perf here, a line a meter.
-#[must_use]
-pub fn perf_report() -> Vec<(Meter, Option<Source>, String)> {
-    let counters = Counters::open(Target::ThisThread);
-    counters.provenances().iter().map(|(meter, it)| (meter, it.source, it.note.clone())).collect()
+/// A counter as it is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CounterReport {
+    /// The meter that it gives.
+    pub meter: Meter,
+    /// `None`: it is missing.
+    pub source: Option<Source>,
+    /// What to know about it, or why it is missing.
+    pub note: String,
+    /// What to do to have it; empty where nothing helps.
+    pub remedy: String,
 }
 
-/// What to do for a counter that is missing for `reason`; empty if nothing helps.
+/// Reports every counter of perf, a meter at a time.
 #[must_use]
-pub fn perf_fix(meter: Meter, reason: &str) -> &'static str {
-    match meter {
-        _ if reason.starts_with(DENIED) => {
-            "as root: sysctl kernel.perf_event_paranoid=1, or grant CAP_PERFMON"
+pub fn perf_report() -> Vec<CounterReport> {
+    let counters = Counters::open(Target::ThisThread);
+    let report = |(meter, it): (Meter, &super::Provenance)| {
+        let mut remedy = counters.remedy(meter);
+        if meter == Meter::RefCycles && it.source.is_none() && remedy.is_empty() {
+            remedy.push_str("without it ref_cycles is estimated as cpu_time x TSC frequency");
         }
-        Meter::RefCycles => "without it ref_cycles is estimated as cpu_time x TSC frequency",
-        Meter::Cycles | Meter::Instructions | Meter::BranchMisses | Meter::CacheMisses => {
-            "a machine, or a kind of virtual machine, that exposes the PMU"
-        }
-        _ => "",
-    }
+        CounterReport { meter, source: it.source, note: it.note.clone(), remedy }
+    };
+    counters.provenances().iter().map(report).collect()
 }
 
 #[cfg(test)]

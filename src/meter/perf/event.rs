@@ -81,6 +81,11 @@ impl Event {
         !matches!(self, Self::ContextSwitches | Self::Migrations | Self::MsrTsc)
     }
 
+    /// Whether any code at all makes the event count: a 0 is no count then.
+    pub const fn always_counts(self) -> bool {
+        matches!(self, Self::Cycles | Self::Instructions | Self::RefCycles)
+    }
+
     pub fn builder<'a>(self) -> io::Result<Builder<'a>> {
         Ok(match self {
             Self::TaskClock => Builder::new(events::Software::TASK_CLOCK),

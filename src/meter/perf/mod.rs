@@ -11,6 +11,11 @@
 //!   not work: it does not slow down when the core does.
 //! - Where `perf_event_paranoid` is 2 and the user is ordinary, kernel mode is
 //!   left out; the note of the meter says so.
+//! - A hybrid CPU has a PMU for each kind of core, and a generic hardware event
+//!   counts on one of them only, silently. It is opened on each and added, or
+//!   reported missing.
+//! - A counter that opens and never runs, or runs and reads 0 while there was
+//!   something to count, is missing too: it is tried out once a process.
 //! - Counters that share a PMU may be multiplexed. Values are then scaled by
 //!   time enabled over time running, and the ratio is kept with the invocation.
 //! - A group is read by one call, which is what short functions need. But only
@@ -24,58 +29,83 @@
 //!   nothing, silently. So counters on children are opened anew for each.
 
 mod event;
+#[cfg(test)]
+mod fake_kernel;
+mod kernel;
+mod refusal;
+mod trial;
 
-use std::fs::File;
 use std::io;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use perf_event::{Builder, Counter, CounterData, GroupData, ReadFormat};
+use std::sync::{LazyLock, OnceLock};
 
 use self::event::{Bundle, Event};
+pub use self::kernel::Target;
+use self::kernel::{CorePmu, GroupHandle, Handle, Kernel, Raw, Request, SystemKernel};
+use self::refusal::Refusal;
+use self::trial::Trials;
 use super::{Meter, Provenances, Source};
-use crate::units::Nanos;
 
-/// What a set of counters watches.
-#[derive(Debug, Clone, Copy)]
-pub enum Target<'a> {
-    /// The next program that the process with this id starts: counting is
-    /// switched on by exec in that child and its children. Good for one child.
-    Children(u32),
-    /// The calling thread, from now on.
-    ThisThread,
-    /// Any thread of the process with this id from now on: late attachment.
-    Process(u32),
-    /// All tasks in the control group whose directory this is.
-    Cgroup(&'a File),
+/// A kernel's perf subsystem, and what was found out about its counters.
+pub(super) struct Perf {
+    kernel: Box<dyn Kernel>,
+    /// The PMUs of a hybrid CPU, once they were looked for; empty on others.
+    hybrid_pmus: OnceLock<Vec<CorePmu>>,
+    trials: Trials,
 }
 
-/// One event of a set: a counter, or one a CPU for a control group.
+impl Perf {
+    fn new(kernel: impl Kernel + 'static) -> Self {
+        let (hybrid_pmus, trials) = (OnceLock::new(), Trials::default());
+        Self { kernel: Box::new(kernel), hybrid_pmus, trials }
+    }
+
+    /// Returns the core PMUs where there are several; empty where one serves
+    /// all CPUs.
+    fn hybrid_pmus(&self) -> &[CorePmu] {
+        self.hybrid_pmus.get_or_init(|| {
+            let pmus = self.kernel.core_pmus();
+            if pmus.len() > 1 { pmus } else { Vec::new() }
+        })
+    }
+}
+
+/// The perf subsystem of the kernel that this process runs on.
+static SYSTEM: LazyLock<Perf> = LazyLock::new(|| Perf::new(SystemKernel));
+
+/// Where the value of one event comes from.
+enum Reader {
+    /// Handles of its own: one, or one a CPU for a control group, or one a core
+    /// PMU.
+    Own(Vec<Box<dyn Handle>>),
+    /// A place in one of the groups of the set.
+    Member { group: usize, place: usize },
+}
+
+/// One event of a set.
 struct Opened {
     event: Event,
     /// Whether kernel mode is counted.
-    kernel: bool,
-    counters: Vec<Counter>,
-    /// Position of the event whose group it is in, if it is in one.
-    leader: Option<usize>,
+    kernel_mode: bool,
+    reader: Reader,
+    /// Names of the core PMUs whose counts are added; empty on most machines.
+    core_pmus: Vec<String>,
+    /// Whether each handle was enabled for the whole of the time, as those of
+    /// several core PMUs are, rather than for a part of it.
+    side_by_side: bool,
 }
 
 /// Counters opened on one target.
 pub struct Counters {
+    perf: &'static Perf,
     opened: Vec<Opened>,
+    groups: Vec<Box<dyn GroupHandle>>,
     provenances: Provenances,
+    refusals: Vec<(Meter, Refusal)>,
 }
 
 /// Raw counts at one moment; only differences mean anything.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot(Vec<Option<Raw>>);
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Raw {
-    count: u64,
-    enabled: u64,
-    running: u64,
-}
 
 /// What the counters counted between two snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,20 +136,30 @@ impl Counters {
     /// opened is missing in [`Self::provenances`], with the reason.
     #[must_use]
     pub fn open(target: Target<'_>) -> Self {
-        let mut set = Self { opened: Vec::new(), provenances: Provenances::default() };
+        Self::open_with(&SYSTEM, target)
+    }
+
+    fn open_with(perf: &'static Perf, target: Target<'_>) -> Self {
+        let mut set = Self::empty(perf);
+        // A filter, or a kernel without perf, refuses all events alike.
+        let mut all_refused: Option<Refusal> = None;
         for event in Event::ALL {
-            let has_better = set.opened.iter().any(|other| other.event.meter() == event.meter());
-            if has_better {
+            if set.has(event.meter()) {
                 continue;
             }
-            match open_event(event, target) {
-                Ok(_) if !runs_here(event) => set.provenances.missing(event.meter(), DEAD),
-                Ok((counters, kernel)) => {
-                    let note = note(event, target, kernel);
-                    set.provenances.set(event.meter(), event.source(), note);
-                    set.opened.push(Opened { event, kernel, counters, leader: None });
+            let opened = match &all_refused {
+                Some(refusal) => Err(refusal.clone()),
+                None => open_event(perf, event, target),
+            };
+            match opened.and_then(|opened| perf.trials.confirm(perf, event).map(|()| opened)) {
+                Ok(opened) => set.insert(opened, target),
+                Err(refusal) => {
+                    let for_all = matches!(refusal, Refusal::Seccomp | Refusal::NoPerf);
+                    if for_all && event.source() == Source::PerfSoftware {
+                        all_refused = Some(refusal.clone());
+                    }
+                    set.refuse(event.meter(), refusal);
                 }
-                Err(error) => set.provenances.missing(event.meter(), explain(event, &error)),
             }
         }
         if matches!(target, Target::ThisThread) {
@@ -131,57 +171,100 @@ impl Counters {
         set
     }
 
+    fn empty(perf: &'static Perf) -> Self {
+        Self {
+            perf,
+            opened: Vec::new(),
+            groups: Vec::new(),
+            provenances: Provenances::default(),
+            refusals: Vec::new(),
+        }
+    }
+
+    fn insert(&mut self, opened: Opened, target: Target<'_>) {
+        let (event, note) = (opened.event, note(&opened, target));
+        self.refusals.retain(|(meter, _)| *meter != event.meter());
+        self.provenances.set(event.meter(), event.source(), note);
+        self.opened.push(opened);
+    }
+
+    fn refuse(&mut self, meter: Meter, refusal: Refusal) {
+        self.provenances.missing(meter, refusal.to_string());
+        self.refusals.retain(|(other, _)| *other != meter);
+        self.refusals.push((meter, refusal));
+    }
+
     /// No counters at all, for that reason.
     #[must_use]
     pub fn none(reason: &str) -> Self {
-        let mut provenances = Provenances::default();
+        let mut set = Self::empty(&SYSTEM);
         for event in Event::ALL {
-            provenances.missing(event.meter(), reason);
+            set.provenances.missing(event.meter(), reason);
         }
-        Self { opened: Vec::new(), provenances }
+        set
     }
 
     /// Opens the events of a bundle again as one group, read by one call: the
     /// cost of reading falls into what short functions are charged with.
     fn bundle(&mut self, bundle: Bundle) -> io::Result<()> {
+        // A group belongs to one PMU.
         let members: Vec<usize> = (0..self.opened.len())
             .filter(|index| self.opened[*index].event.bundle() == Some(bundle))
+            .filter(|index| self.opened[*index].core_pmus.is_empty())
             .collect();
-        let Some((&first, rest)) = members.split_first() else { return Ok(()) };
-        let format =
-            ReadFormat::GROUP | ReadFormat::TOTAL_TIME_ENABLED | ReadFormat::TOTAL_TIME_RUNNING;
-        let mut leader = self.opened[first].own_thread()?.read_format(format).build()?;
-        let mut counters = Vec::new();
-        for index in rest {
-            counters.push(self.opened[*index].own_thread()?.build_with_group(&mut leader)?);
+        if members.is_empty() {
+            return Ok(());
         }
-        counters.insert(0, leader);
-        for (index, counter) in members.iter().zip(counters) {
-            let opened = &mut self.opened[*index];
-            opened.counters = vec![counter];
-            opened.leader = Some(first);
+        let requests: Vec<Request<'_>> = members
+            .iter()
+            .map(|index| Request {
+                event: self.opened[*index].event,
+                core_pmu: None,
+                target: Target::ThisThread,
+                cpu: None,
+                kernel_mode: self.opened[*index].kernel_mode,
+            })
+            .collect();
+        let handle = self.perf.kernel.open_group(&requests)?;
+        let group = self.groups.len();
+        self.groups.push(handle);
+        for (place, index) in members.into_iter().enumerate() {
+            self.opened[index].reader = Reader::Member { group, place };
         }
         Ok(())
     }
 
     /// Opens the same events on another target, without asking again for those
-    /// that were refused.
+    /// that were refused. What cannot be opened there is missing.
     #[must_use]
     pub fn reopen(&self, target: Target<'_>) -> Self {
-        let again = |opened: &Opened| {
-            let counters = open_mode(opened.event, target, opened.kernel).ok()?;
-            Some(Opened { event: opened.event, kernel: opened.kernel, counters, leader: None })
-        };
-        Self {
-            opened: self.opened.iter().filter_map(again).collect(),
-            provenances: self.provenances.clone(),
+        let mut set = Self::empty(self.perf);
+        set.provenances = self.provenances.clone();
+        set.refusals.clone_from(&self.refusals);
+        for opened in &self.opened {
+            match open_mode(self.perf, opened.event, target, opened.kernel_mode) {
+                Ok(again) => set.opened.push(again),
+                Err(failure) => {
+                    let refusal = failure.explain(self.perf, opened.event, target);
+                    set.refuse(opened.event.meter(), refusal);
+                }
+            }
         }
+        set
     }
 
     /// Where each meter comes from, or why it is missing.
     #[must_use]
     pub const fn provenances(&self) -> &Provenances {
         &self.provenances
+    }
+
+    /// Returns what to do to have `meter`; empty where it is there, or where
+    /// nothing helps.
+    #[must_use]
+    pub fn remedy(&self, meter: Meter) -> String {
+        let refusal = self.refusals.iter().find(|(other, _)| *other == meter);
+        refusal.map_or_else(String::new, |(_, refusal)| refusal.remedy())
     }
 
     /// Whether `meter` has a counter.
@@ -192,16 +275,11 @@ impl Counters {
 
     /// Reads all counters.
     pub fn read(&mut self) -> Snapshot {
-        let groups: Vec<Option<GroupData>> = (0..self.opened.len())
-            .map(|index| {
-                let opened = &mut self.opened[index];
-                let leads = opened.leader == Some(index);
-                leads.then(|| opened.counters.first_mut()?.read_group().ok()).flatten()
-            })
-            .collect();
-        let read = |opened: &mut Opened| match opened.leader {
-            None => opened.read(),
-            Some(leader) => opened.of_group(groups.get(leader)?.as_ref()?),
+        let groups: Vec<Option<Vec<Raw>>> =
+            self.groups.iter_mut().map(|group| group.read().ok()).collect();
+        let read = |opened: &mut Opened| match &mut opened.reader {
+            Reader::Own(handles) => read_handles(handles, opened.side_by_side),
+            Reader::Member { group, place } => groups.get(*group)?.as_ref()?.get(*place).copied(),
         };
         Snapshot(self.opened.iter_mut().map(read).collect())
     }
@@ -209,7 +287,13 @@ impl Counters {
     /// Reads only the counter of `meter`, for the sampler.
     pub fn read_one(&mut self, meter: Meter) -> Option<u64> {
         let opened = self.opened.iter_mut().find(|opened| opened.event.meter() == meter)?;
-        opened.read().map(|raw| raw.count)
+        let raw = match &mut opened.reader {
+            Reader::Own(handles) => read_handles(handles, opened.side_by_side)?,
+            Reader::Member { group, place } => {
+                *self.groups.get_mut(*group)?.read().ok()?.get(*place)?
+            }
+        };
+        Some(raw.count)
     }
 
     /// What was counted from `before` to `after`.
@@ -228,160 +312,148 @@ impl Counters {
     }
 }
 
-impl Opened {
-    /// A builder for the same event on the calling thread.
-    fn own_thread(&self) -> io::Result<Builder<'static>> {
-        let mut builder = self.event.builder()?;
-        builder.exclude_kernel(!self.kernel).exclude_hv(!self.kernel);
-        builder.observe_self().enabled(true);
-        Ok(builder)
+/// Reads the handles of an event and adds them. Handles side by side were all
+/// enabled for the same time, of which each ran for a part.
+fn read_handles(handles: &mut [Box<dyn Handle>], side_by_side: bool) -> Option<Raw> {
+    let mut sum = Raw::default();
+    for handle in handles {
+        let raw = handle.read().ok()?;
+        sum.count += raw.count;
+        sum.running += raw.running;
+        sum.enabled =
+            if side_by_side { sum.enabled.max(raw.enabled) } else { sum.enabled + raw.enabled };
     }
-
-    /// Its part of what was read of its group.
-    fn of_group(&self, group: &GroupData) -> Option<Raw> {
-        let count = group.get(self.counters.first()?)?.value();
-        let nanos = |span: Option<Duration>| span.map(|span| Nanos::from(span).0);
-        let (enabled, running) = (nanos(group.time_enabled())?, nanos(group.time_running())?);
-        Some(Raw { count, enabled, running })
-    }
-
-    fn read(&mut self) -> Option<Raw> {
-        let mut sum = Raw::default();
-        for counter in &mut self.counters {
-            let data = counter.read_full().ok()?;
-            sum.count += data.count();
-            sum.enabled += nanos(&data, CounterData::time_enabled);
-            sum.running += nanos(&data, CounterData::time_running);
-        }
-        Some(sum)
-    }
-}
-
-fn nanos(data: &CounterData, field: impl Fn(&CounterData) -> Option<Duration>) -> u64 {
-    // Both times are in the read format of every counter built here.
-    field(data).map_or(0, |span| Nanos::from(span).0)
+    Some(sum)
 }
 
 /// The counted value, scaled up if the counter was multiplexed, with the
-/// coverage; `None` if it was enabled and never ran.
+/// coverage; `None` if it was enabled and never ran, or if it ran and reads 0
+/// although whatever runs makes it count.
 fn difference(event: Event, before: Raw, after: Raw) -> (Option<u64>, Option<u32>) {
     let count = after.count.saturating_sub(before.count);
     let enabled = after.enabled.saturating_sub(before.enabled);
     let running = after.running.saturating_sub(before.running);
-    if event.source() != Source::PerfHardware || running >= enabled {
-        // A hardware counter that was on a CPU for a while counts something.
-        let dead = event == Event::Cycles && count == 0 && enabled > 0;
-        return ((!dead).then_some(count), None);
+    if event.source() != Source::PerfHardware {
+        return (Some(count), None);
     }
     if running == 0 {
-        return (None, Some(0));
+        return (None, (enabled > 0).then_some(0));
+    }
+    let dead = event.always_counts() && count == 0;
+    if running >= enabled {
+        return ((!dead).then_some(count), None);
     }
     let scaled = u128::from(count) * u128::from(enabled) / u128::from(running);
     let ppm = u128::from(running) * 1_000_000 / u128::from(enabled);
-    (u64::try_from(scaled).ok(), u32::try_from(ppm).ok())
+    let value = if dead { None } else { u64::try_from(scaled).ok() };
+    (value, u32::try_from(ppm).ok())
 }
 
-/// Whether a hardware counter counts here at all: some hypervisors let it be
-/// opened and never run it. Tried once a process.
-fn runs_here(event: Event) -> bool {
-    static KNOWN: Mutex<Vec<(Event, bool)>> = Mutex::new(Vec::new());
-    if event.source() != Source::PerfHardware {
-        return true;
-    }
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, runs)) = known.iter().find(|(other, _)| *other == event) {
-        return *runs;
-    }
-    let runs = try_out(event);
-    known.push((event, runs));
-    runs
+/// An error of opening one event, before its cause is looked for.
+enum Failure {
+    /// The only counter, or all alike.
+    Plain(io::Error),
+    /// One of several core PMUs.
+    Part { pmu: String, error: io::Error },
 }
 
-/// Counts on this thread until there is something, for 5 ms at most.
-fn try_out(event: Event) -> bool {
-    let target = Target::ThisThread;
-    let Ok((mut counters, _)) = open_event(event, target) else { return false };
-    let until = Instant::now() + Duration::from_millis(5);
-    while Instant::now() < until {
-        let data = counters.first_mut().and_then(|counter| counter.read_full().ok());
-        let ran = data.is_some_and(|data| nanos(&data, CounterData::time_running) > 0);
-        if ran {
-            return true;
-        }
-    }
-    false
-}
-
-/// Opens one event, with kernel mode if allowed. Says whether it is.
-fn open_event(event: Event, target: Target<'_>) -> io::Result<(Vec<Counter>, bool)> {
-    match open_mode(event, target, true) {
-        Ok(counters) => Ok((counters, true)),
-        Err(error) if is_denied(&error) && event.counts_in_user_mode() => {
-            // Errors of the first try say more: they name what is denied.
-            open_mode(event, target, false).map_or(Err(error), |counters| Ok((counters, false)))
-        }
-        Err(error) => Err(error),
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Plain(error)
     }
 }
 
-fn is_denied(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::PermissionDenied
-}
+impl Failure {
+    fn is_denied(&self) -> bool {
+        let (Self::Plain(error) | Self::Part { error, .. }) = self;
+        error.kind() == io::ErrorKind::PermissionDenied
+    }
 
-fn open_mode(event: Event, target: Target<'_>, kernel: bool) -> io::Result<Vec<Counter>> {
-    let mut builder = event.builder()?;
-    builder.exclude_kernel(!kernel).exclude_hv(!kernel);
-    match target {
-        Target::Children(pid) => {
-            builder.observe_pid(signed(pid)?).inherit(true).enable_on_exec(true);
-            Ok(vec![builder.build()?])
-        }
-        Target::Process(pid) => {
-            builder.observe_pid(signed(pid)?).inherit(true).enabled(true);
-            Ok(vec![builder.build()?])
-        }
-        Target::ThisThread => Ok(vec![builder.observe_self().enabled(true).build()?]),
-        Target::Cgroup(directory) => {
-            // The kernel counts a control group one CPU at a time.
-            builder.observe_cgroup(directory).enabled(true);
-            online_cpus()?.into_iter().map(|cpu| builder.one_cpu(cpu).build()).collect()
+    fn explain(&self, perf: &Perf, event: Event, target: Target<'_>) -> Refusal {
+        let standing = perf.kernel.standing();
+        match self {
+            Self::Part { pmu, error } if !self.is_denied() => {
+                Refusal::HybridPart { pmu: pmu.clone(), error: error.to_string() }
+            }
+            Self::Plain(error) | Self::Part { error, .. } => {
+                Refusal::explain(event, target, error, standing)
+            }
         }
     }
 }
 
-fn signed(pid: u32) -> io::Result<i32> {
-    i32::try_from(pid).map_err(io::Error::other)
+/// Opens one event, with kernel mode if allowed.
+fn open_event(perf: &Perf, event: Event, target: Target<'_>) -> Result<Opened, Refusal> {
+    let opened = match open_mode(perf, event, target, true) {
+        Err(failure) if failure.is_denied() && event.counts_in_user_mode() => {
+            // The error of the first try is kept: it tells what is denied.
+            open_mode(perf, event, target, false).map_err(|_| failure)
+        }
+        other => other,
+    };
+    opened.map_err(|failure| failure.explain(perf, event, target))
 }
 
-/// Online CPUs from sysfs' list format, `0-3,6`.
-fn online_cpus() -> io::Result<Vec<usize>> {
-    let text = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
-    parse_cpu_list(&text).ok_or_else(|| io::Error::other(format!("unreadable CPU list `{text}`")))
-}
-
-fn parse_cpu_list(text: &str) -> Option<Vec<usize>> {
-    let mut cpus = Vec::new();
-    for range in text.trim().split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        cpus.extend(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?);
+/// Opens one event with or without kernel mode: on each core PMU where there
+/// are several, and on each CPU for a control group.
+fn open_mode(
+    perf: &Perf,
+    event: Event,
+    target: Target<'_>,
+    kernel_mode: bool,
+) -> Result<Opened, Failure> {
+    let hardware = event.source() == Source::PerfHardware;
+    let pmus = if hardware { perf.hybrid_pmus() } else { &[] };
+    let mut request = Request { event, core_pmu: None, target, cpu: None, kernel_mode };
+    let mut handles = Vec::new();
+    if matches!(target, Target::Cgroup(_)) {
+        // The kernel counts a control group one CPU at a time.
+        for cpu in perf.kernel.online_cpus()? {
+            request.cpu = Some(cpu);
+            if !pmus.is_empty() {
+                let own = pmus.iter().find(|pmu| pmu.cpus.contains(&cpu));
+                let none = || io::Error::other(format!("CPU {cpu} belongs to no core PMU"));
+                request.core_pmu = Some(own.ok_or_else(none)?.number);
+            }
+            handles.push(perf.kernel.open(&request)?);
+        }
+    } else if pmus.is_empty() {
+        handles.push(perf.kernel.open(&request)?);
+    } else {
+        for pmu in pmus {
+            request.core_pmu = Some(pmu.number);
+            let opened = perf.kernel.open(&request);
+            let part = |error| Failure::Part { pmu: pmu.name.clone(), error };
+            handles.push(opened.map_err(part)?);
+        }
     }
-    Some(cpus)
+    Ok(Opened {
+        event,
+        kernel_mode,
+        reader: Reader::Own(handles),
+        side_by_side: !pmus.is_empty() && !matches!(target, Target::Cgroup(_)),
+        core_pmus: pmus.iter().map(|pmu| pmu.name.clone()).collect(),
+    })
 }
 
-fn note(event: Event, target: Target<'_>, kernel: bool) -> String {
+fn note(opened: &Opened, target: Target<'_>) -> String {
+    let Opened { event, kernel_mode, core_pmus, .. } = opened;
     let mut notes = Vec::new();
     if matches!(target, Target::Process(_)) {
-        notes.push("attached after the start");
+        notes.push("attached after the start".to_owned());
     }
     // The task clock runs in kernel mode too, whatever is left out.
-    if !kernel && event != Event::TaskClock {
-        notes.push(USER_ONLY);
+    if !kernel_mode && *event != Event::TaskClock {
+        notes.push(USER_ONLY.to_owned());
     }
     if event.source() == Source::PerfHardware {
-        notes.push("scaled up if multiplexed; missing where it never got to run");
+        notes.push("scaled up if multiplexed; missing where it never got to run".to_owned());
     }
-    if event == Event::MsrTsc {
-        notes.push("no hardware ref-cycles here; TSC ticks while on a CPU");
+    if !core_pmus.is_empty() {
+        notes.push(format!("added over the kinds of cores: {}", core_pmus.join(" and ")));
+    }
+    if *event == Event::MsrTsc {
+        notes.push("no hardware ref-cycles here; TSC ticks while on a CPU".to_owned());
     }
     notes.join("; ")
 }
@@ -389,47 +461,23 @@ fn note(event: Event, target: Target<'_>, kernel: bool) -> String {
 /// The note of a counter that leaves out kernel mode.
 pub const USER_ONLY: &str = "user mode only: perf_event_paranoid forbids kernel mode";
 
-/// The reason of a counter that opens and stands still.
-const DEAD: &str = "it can be opened, but never runs (a hypervisor without a PMU?)";
-
-/// How the reason of a counter begins that the system forbids.
-pub(in crate::meter) const DENIED: &str = "denied by perf_event_paranoid";
-
-/// Why an event could not be opened.
-fn explain(event: Event, error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::ENOENT | libc::EOPNOTSUPP | libc::ENODEV)
-            if event.source() == Source::PerfHardware =>
-        {
-            "no hardware PMU is visible (a virtual machine without one?)".to_owned()
-        }
-        Some(libc::EACCES | libc::EPERM) => format!(
-            "{DENIED}={}",
-            paranoid().map_or_else(|| "?".to_owned(), |level| level.to_string())
-        ),
-        _ if event == Event::MsrTsc && error.kind() == io::ErrorKind::NotFound => {
-            "no `msr` PMU: this kernel or CPU has none".to_owned()
-        }
-        _ => format!("perf_event_open: {error}"),
-    }
-}
-
 /// The value of `/proc/sys/kernel/perf_event_paranoid`; `None` if unreadable.
 #[must_use]
 pub fn paranoid() -> Option<i32> {
     std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?.trim().parse().ok()
 }
 
+/// Whether a seccomp filter is in force in this process.
+#[must_use]
+pub fn has_seccomp_filter() -> bool {
+    SYSTEM.kernel.standing().seccomp
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn cpu_lists() {
-        assert_eq!(parse_cpu_list("0-3,6\n"), Some(vec![0, 1, 2, 3, 6]));
-        assert_eq!(parse_cpu_list("0"), Some(vec![0]));
-        assert_eq!(parse_cpu_list("x"), None);
-    }
+    use super::*;
 
     #[test]
     fn multiplexed_counts_are_scaled_and_say_so() {
@@ -455,7 +503,11 @@ mod tests {
         if !(counters.has(Meter::CpuTime) && counters.has(Meter::RefCycles)) {
             return crate::testing::skip("no counter of time and ticks here");
         }
-        let in_group = counters.opened.iter().filter(|opened| opened.leader.is_some()).count();
+        let in_group = counters
+            .opened
+            .iter()
+            .filter(|opened| matches!(opened.reader, Reader::Member { .. }))
+            .count();
         assert!(in_group >= 2, "{in_group} counters are in a group");
         let before = counters.read();
         let begun = std::time::Instant::now();
