@@ -163,15 +163,36 @@ pub fn perf(paranoid: Option<i32>) -> Vec<Finding> {
         let found = "a seccomp filter is in force, as in most containers";
         findings.push(Finding::new("seccomp", State::Warning, found, ""));
     }
-    for host::CounterReport { meter, source, note, remedy } in host::perf_report() {
-        let check = format!("meter {meter}");
-        findings.push(if let Some(source) = source {
+    findings.extend(counters(host::perf_report()));
+    findings
+}
+
+/// A line for each counter that is there, and one for all that are missing for
+/// the same reason.
+fn counters(reports: Vec<host::CounterReport>) -> Vec<Finding> {
+    let (there, missing): (Vec<_>, Vec<_>) =
+        reports.into_iter().partition(|report| report.source.is_some());
+    let mut findings: Vec<Finding> = there
+        .into_iter()
+        .filter_map(|host::CounterReport { meter, source, note, .. }| {
             let note = if note.is_empty() { String::new() } else { format!(": {note}") };
-            Finding::ok(check, format!("{source}{note}"))
-        } else {
-            Finding::new(check, State::Missing, note, remedy)
-        });
+            Some(Finding::ok(format!("meter {meter}"), format!("{}{note}", source?)))
+        })
+        .collect();
+    let mut causes: Vec<(String, String, Vec<&'static str>)> = Vec::new();
+    for host::CounterReport { meter, note, remedy, .. } in missing {
+        match causes.iter_mut().find(|(reason, fix, _)| *reason == note && *fix == remedy) {
+            Some((_, _, meters)) => meters.push(meter.name()),
+            None => causes.push((note, remedy, vec![meter.name()])),
+        }
     }
+    findings.extend(causes.into_iter().map(|(reason, fix, meters)| match &*meters {
+        [one] => Finding::new(format!("meter {one}"), State::Missing, reason, fix),
+        several => {
+            let found = format!("{}: {reason}", several.join(", "));
+            Finding::new(format!("{} meters", several.len()), State::Missing, found, fix)
+        }
+    }));
     findings
 }
 
@@ -413,6 +434,36 @@ mod tests {
         assert_eq!(finding.state, State::Missing);
         assert!(finding.fix.contains("CONFIG_PERF_EVENTS"));
         assert_eq!(permission(Some(1)), Finding::ok("perf_event_paranoid", "1"));
+    }
+
+    #[test]
+    fn counters_that_are_missing_for_one_reason_are_told_once() {
+        use crate::meter::{Meter, Source};
+        let report = |meter, source, note: &str, remedy: &str| host::CounterReport {
+            meter,
+            source,
+            note: note.to_owned(),
+            remedy: remedy.to_owned(),
+        };
+        let found = counters(vec![
+            report(Meter::CpuTime, Some(Source::PerfSoftware), "", ""),
+            report(Meter::Cycles, None, "no PMU", "another machine"),
+            report(Meter::Migrations, None, "denied", "ask root"),
+            report(Meter::Instructions, None, "no PMU", "another machine"),
+        ]);
+        assert_eq!(
+            found,
+            [
+                Finding::ok("meter cpu_time", "perf:sw"),
+                Finding::new(
+                    "2 meters",
+                    State::Missing,
+                    "cycles, instructions: no PMU",
+                    "another machine"
+                ),
+                Finding::new("meter migrations", State::Missing, "denied", "ask root"),
+            ]
+        );
     }
 
     #[test]

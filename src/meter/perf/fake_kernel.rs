@@ -355,6 +355,18 @@ fn the_paranoid_level_leaves_out_kernel_mode_or_everything() {
 }
 
 #[test]
+fn an_ordinary_user_without_a_pmu_is_told_of_the_pmu_and_not_of_permissions() {
+    let standing = Standing { paranoid: Some(2), ..Standing::default() };
+    let rule = |asked: Asked| match (asked.event.source(), asked.kernel_mode) {
+        (_, true) => Err(libc::EACCES),
+        (Source::PerfHardware, false) => Err(libc::ENOENT),
+        (_, false) => Ok(whole(3)),
+    };
+    let counters = FakeKernel::new(rule).standing(standing).counters(Target::ThisThread);
+    assert!(reason(&counters, Meter::Cycles).contains("no hardware PMU"));
+}
+
+#[test]
 fn a_control_group_needs_a_lower_level_than_a_thread() {
     let standing = Standing { paranoid: Some(1), ..Standing::default() };
     let kernel = FakeKernel::new(|_| Err(libc::EACCES)).standing(standing);

@@ -386,8 +386,12 @@ impl Failure {
 fn open_event(perf: &Perf, event: Event, target: Target<'_>) -> Result<Opened, Refusal> {
     let opened = match open_mode(perf, event, target, true) {
         Err(failure) if failure.is_denied() && event.counts_in_user_mode() => {
-            // The error of the first try is kept: it tells what is denied.
-            open_mode(perf, event, target, false).map_err(|_| failure)
+            // Denied again, the first error tells what is denied. Any other error
+            // is the one to tell: with kernel mode or without, there is no PMU.
+            open_mode(perf, event, target, false).map_err(|second| match second.is_denied() {
+                true => failure,
+                false => second,
+            })
         }
         other => other,
     };
