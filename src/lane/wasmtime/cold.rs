@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
 
@@ -11,7 +10,7 @@ use super::super::process::{Run, Runner, digest, tail, verdict as process_verdic
 use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
 use super::settings::Settings;
-use super::{WasmtimeLane, set_parts, verdict};
+use super::{WasmtimeLane, counted_operators, explain_missing, set_phases, verdict};
 use crate::meter::{Meter, Usage};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Input;
@@ -86,10 +85,10 @@ impl WasmtimeLane {
         files: &mut Stdio3,
     ) -> Outcome {
         let mut usage = Usage::new(true);
-        let mut provenances = Arc::clone(&self.provenances);
+        let mut provenances = self.cold_sources(job);
         if let Some(runner) = &self.runner {
             runner.fill(run, &mut usage);
-            provenances = runner.sources(run, &self.provenances);
+            provenances = runner.sources(run, &provenances);
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         let (mut status, mut reason, mut exit_code) =
@@ -98,12 +97,8 @@ impl WasmtimeLane {
         match report {
             Some(report) => {
                 usage.phases.create = Some(report.begun.since(requested));
-                usage.phases.start = Some(report.started.since(report.begun));
-                usage.phases.run = Some(report.ended.since(report.started));
-                set_parts(&mut usage.phases, report);
-                usage.phases.teardown = Some(run.ended.at.since(report.ended));
-                usage.set(Meter::LinearMemory, report.linear_memory);
-                usage.set(Meter::WasmOps, report.fuel);
+                set_phases(&mut usage.phases, report, report.begun, run.ended.at);
+                fill(&mut usage, report, run);
                 ended = report.ended;
                 if status == Status::Ok {
                     (status, reason, exit_code) = verdict(report);
@@ -113,6 +108,7 @@ impl WasmtimeLane {
             None => usage.phases.create = Some(run.started.executed.since(requested)),
         }
         usage.set(Meter::Wall, ended.since(requested).0);
+        let provenances = explain_missing(provenances, &usage, status, report);
         Outcome {
             status,
             reason,
@@ -158,6 +154,27 @@ impl WasmtimeLane {
             _ => Err(format!("not a module that wasmtime compiles: {}", tail(&mut files.stderr))),
         }
     }
+}
+
+/// Enters what the worker read of itself.
+fn fill(usage: &mut Usage, report: &Report, run: &Run) {
+    usage.set(Meter::LinearMemory, report.linear_memory);
+    usage.set(Meter::WasmOps, counted_operators(report));
+    for meter in [Meter::MemoryGrowFailed, Meter::MemoryStartup] {
+        usage.set(meter, report.counts[meter as usize]);
+    }
+    let account = run.ended.user.0.saturating_add(run.ended.system.0);
+    let read = report.counts[Meter::CpuStartup as usize];
+    usage.set(Meter::CpuStartup, cpu_startup(usage.get(Meter::CpuTime), account, read));
+}
+
+/// The part of `cpu` until the function's first instruction. The worker's CPU
+/// clock, `read` there, and the kernel's `account` of the ended process both run
+/// from its fork on; counters run from exec on: what they have in common is the
+/// time after that instruction.
+fn cpu_startup(cpu: Option<u64>, account: u64, read: Option<u64>) -> Option<u64> {
+    let after = account.saturating_sub(read?);
+    Some(cpu?.saturating_sub(after))
 }
 
 pub(super) fn with_stderr(reason: String, stderr: &str) -> String {
