@@ -98,7 +98,7 @@ impl WasmtimeLane {
             Some(report) => {
                 usage.phases.create = Some(report.begun.since(requested));
                 set_phases(&mut usage.phases, report, report.begun, run.ended.at);
-                fill(&mut usage, report, run);
+                fill(&mut usage, report);
                 ended = report.ended;
                 if status == Status::Ok {
                     (status, reason, exit_code) = verdict(report);
@@ -157,24 +157,16 @@ impl WasmtimeLane {
 }
 
 /// Enters what the worker read of itself.
-fn fill(usage: &mut Usage, report: &Report, run: &Run) {
+fn fill(usage: &mut Usage, report: &Report) {
     usage.set(Meter::LinearMemory, report.linear_memory);
     usage.set(Meter::WasmOps, counted_operators(report));
     for meter in [Meter::MemoryGrowFailed, Meter::MemoryStartup] {
         usage.set(meter, report.counts[meter as usize]);
     }
-    let account = run.ended.user.0.saturating_add(run.ended.system.0);
+    // Both clocks are right, but not one: no part is more than the whole.
     let read = report.counts[Meter::CpuStartup as usize];
-    usage.set(Meter::CpuStartup, cpu_startup(usage.get(Meter::CpuTime), account, read));
-}
-
-/// The part of `cpu` until the function's first instruction. The worker's CPU
-/// clock, `read` there, and the kernel's `account` of the ended process both run
-/// from its fork on; counters run from exec on: what they have in common is the
-/// time after that instruction.
-fn cpu_startup(cpu: Option<u64>, account: u64, read: Option<u64>) -> Option<u64> {
-    let after = account.saturating_sub(read?);
-    Some(cpu?.saturating_sub(after))
+    let part = read.zip(usage.get(Meter::CpuTime)).map(|(part, whole)| part.min(whole));
+    usage.set(Meter::CpuStartup, part);
 }
 
 pub(super) fn with_stderr(reason: String, stderr: &str) -> String {

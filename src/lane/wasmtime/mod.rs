@@ -352,8 +352,8 @@ fn set_cold(all: &mut Provenances) {
     all.set(
         Meter::CpuStartup,
         Source::Clock,
-        "cpu_time less what the worker's CPU clock counted from the first instruction on; \
-         a start section belongs to the start",
+        "CPU clock of the worker's process before its first instruction, a start section \
+         included; it runs from fork on, counters from exec on",
     );
     all.set(
         Meter::MemoryStartup,

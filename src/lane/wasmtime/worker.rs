@@ -175,7 +175,9 @@ impl Function {
     /// Instantiates and runs; `cpu` is the thread's CPU time when it was begun.
     fn run(&self, begun: Nanos, cpu: Option<u64>, mut store: Store<State>) -> Report {
         let created = now();
-        let mut report = match self.instantiate(&mut store) {
+        let instantiated = self.instantiate(&mut store);
+        let overhead = fuel_used(&store).map(|fuel| fuel.min(STARTUP_FUEL));
+        let mut report = match instantiated {
             Ok((instantiated, entry)) => {
                 let startup = self.read_startup(cpu);
                 let started = now();
@@ -194,9 +196,9 @@ impl Function {
             report.linear_memory = Some(limiter.memory_bytes());
         }
         report.counts[Meter::MemoryGrowFailed as usize] = Some(limiter.refused_growth());
-        report.fuel = match (report.fuel, store.get_fuel()) {
-            (Fuel::Exact(_), Ok(left)) => Fuel::Exact(u64::MAX - left),
-            (Fuel::Lost, Ok(_)) => Fuel::Lost,
+        report.fuel = match (report.fuel, fuel_used(&store).zip(overhead)) {
+            (Fuel::Exact(_), Some((used, overhead))) => Fuel::Exact(used.saturating_sub(overhead)),
+            (Fuel::Lost, Some(_)) => Fuel::Lost,
             (_, _) => Fuel::Off,
         };
         drop(store);
@@ -233,6 +235,16 @@ impl Function {
             [reading::process_cpu(), memory]
         }
     }
+}
+
+/// Most fuel that instantiation takes for no operator: entering the function
+/// that wasmtime makes to initialise memories and tables, where it needs one,
+/// and calling the start section from there, which always has it.
+const STARTUP_FUEL: u64 = 2;
+
+/// Fuel that was used so far; `None` if it is not counted.
+fn fuel_used(store: &Store<State>) -> Option<u64> {
+    store.get_fuel().ok().map(|left| u64::MAX - left)
 }
 
 /// Which of [`VARYING`] the module imports.
