@@ -131,10 +131,24 @@ fn an_operator_is_one_whatever_its_length_and_wherever_it_runs() {
         (func $first (global.set $g (i32.const 5))) (start $first)
         (func (export "_start") (drop (i32.add (global.get $g) (i32.const 1))))"#;
     write_module(&place, "section", section);
-    let lanes = "wasmtime,wasmtime:fuel,wasmtime:winch+fuel";
+    // No start section: segments and globals are put into place by code of
+    // wasmtime's own, which differs from variant to variant. Entry and call and
+    // entry: 3.
+    let segments = r#"(memory (export "memory") 1) (global $g i32 (i32.const 7))
+        (global $h i32 (i32.add (global.get $g) (i32.const 1)))
+        (table 9 funcref) (elem (global.get $g) $f $f) (elem $p funcref (ref.func $f))
+        (data (i32.const 0) "abc") (data (global.get $h) "def") (data (i32.const 99) "ghi")
+        (func $f) (func (export "_start") (call $f))"#;
+    write_module(&place, "segments", segments);
+    let lanes = "wasmtime,wasmtime:fuel,wasmtime:winch+fuel,wasmtime:fuel+ondemand";
     let run = record(&place, "bulk,table,section", lanes);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    for (name, operators) in [("bulk", "17"), ("table", "16"), ("section", "7")] {
+    // Without copy on write that code copies the data too.
+    let lanes = "wasmtime,wasmtime:fuel,wasmtime:fuel+ondemand,wasmtime:fuel+nocow";
+    let run = record(&place, "segments", lanes);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for (name, operators) in [("bulk", "17"), ("table", "16"), ("section", "7"), ("segments", "3")]
+    {
         let condition = format!("workload = '{name}'");
         assert_eq!(agreed(&place, "wasm_ops", &condition), operators, "{name}");
     }
@@ -159,10 +173,16 @@ fn a_trap_never_counts_nothing_for_what_ran() {
     // What it has in a register is lost: missing, with the reason.
     write_module(&place, "divides", &body("(drop (i32.div_s (i32.const 1) (i32.const 0)))"));
     write_module(&place, "outside", &body("(drop (i32.load (i32.const -8)))"));
-    let run = record(&place, "panics,nobody,leaves,divides,outside", "wasmtime,wasmtime:fuel");
+    // As deep as the stack is: two operators a level, two in `_start`, and one
+    // call more that finds no stack.
+    let deep =
+        r#"(memory (export "memory") 1) (func $f (call $f)) (func (export "_start") (call $f))"#;
+    write_module(&place, "deep", deep);
+    let lanes = "wasmtime,wasmtime:fuel,wasmtime:winch+fuel";
+    let run = record(&place, "panics,nobody,leaves,divides,outside,deep", lanes);
     assert_ne!(run.code, 0, "all fail");
     let counted = |name: &str| {
-        agreed(&place, "wasm_ops", &format!("workload = '{name}' AND lane = 'wasmtime:fuel'"))
+        agreed(&place, "wasm_ops", &format!("workload = '{name}' AND lane LIKE '%fuel'"))
     };
     assert_eq!(counted("panics"), "40000003");
     for name in ["nobody", "leaves"] {
@@ -173,6 +193,11 @@ fn a_trap_never_counts_nothing_for_what_ran() {
     }
     let why = reasons(&place, "wasmtime:fuel", "wasm_ops");
     assert!(why.len() == 1 && why[0].starts_with("a trap loses"), "{why:?}");
+    let levels = numbers(
+        &place.open(),
+        "SELECT wasm_ops FROM v_invocation WHERE workload = 'deep' AND lane LIKE '%fuel'",
+    );
+    assert!(levels.iter().all(|count| *count > 2_000 && count % 2 == 0), "{levels:?}");
     // Without fuel, runs that fail are not counted, and say so.
     assert_eq!(agreed(&place, "wasm_ops", "lane = 'wasmtime'"), "NULL");
     let why = reasons(&place, "wasmtime", "wasm_ops");

@@ -94,12 +94,13 @@ impl WasmtimeLane {
         let (mut status, mut reason, mut exit_code) =
             process_verdict(job, &run.ended, &tail(&mut files.stderr));
         let (requested, mut ended) = (run.started.requested, run.ended.at);
+        let mut wall = ended.since(requested);
         match report {
             Some(report) => {
                 usage.phases.create = Some(report.begun.since(requested));
                 set_phases(&mut usage.phases, report, report.begun, run.ended.at);
                 fill(&mut usage, report);
-                ended = report.ended;
+                (ended, wall) = (report.ended, report.wall(requested));
                 if status == Status::Ok {
                     (status, reason, exit_code) = verdict(report);
                     reason = reason.map(|it| with_stderr(it, &tail(&mut files.stderr)));
@@ -107,7 +108,7 @@ impl WasmtimeLane {
             }
             None => usage.phases.create = Some(run.started.executed.since(requested)),
         }
-        usage.set(Meter::Wall, ended.since(requested).0);
+        usage.set(Meter::Wall, wall.0);
         let provenances = explain_missing(provenances, &usage, status, report);
         Outcome {
             status,

@@ -57,6 +57,37 @@ pub fn operator_cost() -> OperatorCost {
     OperatorCost { variable, ..OperatorCost::new() }
 }
 
+/// Whether the binary `module` has a start section: code that is run when it is
+/// instantiated. What is no module has none.
+#[must_use]
+pub fn has_start_section(module: &[u8]) -> bool {
+    const START: u8 = 8;
+    let Some((b"\0asm\x01\0\0\0", mut rest)) = module.split_first_chunk::<8>() else {
+        return false;
+    };
+    while let Some((id, body)) = rest.split_first() {
+        if *id == START {
+            return true;
+        }
+        let Some((size, body)) = split_leb128(body) else { return false };
+        let Some(next) = body.get(size..) else { return false };
+        rest = next;
+    }
+    false
+}
+
+/// An unsigned LEB128 number of 32 bits, and what follows it.
+fn split_leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut value = 0_u64;
+    for (position, byte) in bytes.iter().take(5).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * position);
+        if byte & 0x80 == 0 {
+            return Some((usize::try_from(value).ok()?, bytes.get(position + 1..)?));
+        }
+    }
+    None
+}
+
 /// What all counts mean, for a note.
 pub const UNIT: &str = "block, loop, end, drop and the like count 0, entering a function 1 more, \
                         bulk operators 1 whatever their length; start section included, \
@@ -190,6 +221,19 @@ mod tests {
         assert_eq!(told(counted(0, u64::MAX)), (None, None));
         let why = counted(1_000, 1_100).provenance().note;
         assert!(why.contains("1000 to 1100") && why.contains("random_get"), "{why}");
+    }
+
+    #[test]
+    fn start_sections_are_found_behind_sections_of_any_length() {
+        let found = |text: &str| has_start_section(&wat::parse_str(text).expect("valid text"));
+        let long = "x".repeat(300);
+        assert!(found(&format!(r#"(module (func $f (export "{long}")) (start $f))"#)));
+        assert!(!found(&format!(r#"(module (func (export "{long}")) (memory 1) (data "\08"))"#)));
+        for damaged in
+            [&b""[..], b"\0asm\x01\0\0\0\x01", b"\0asm\x01\0\0\0\x01\xff\xff\xff\xff\x7f\x08"]
+        {
+            assert!(!has_start_section(damaged));
+        }
     }
 
     #[test]

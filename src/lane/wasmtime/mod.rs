@@ -126,6 +126,7 @@ impl WasmtimeLane {
             args: args.collect(),
             memory: job.limits.memory.0,
             settings,
+            start_section: job.workload.wasm.as_deref().is_some_and(counting::has_start_section),
             warm: job.start == StartKind::Warm,
         })
     }
@@ -423,7 +424,7 @@ fn set_phases(phases: &mut Phases, report: &Report, begun: Nanos, gone: Nanos) {
         phases.start = Some(report.ended.since(begun));
         return;
     }
-    phases.start = Some(report.started.since(begun));
+    phases.start = Some(report.ready.since(begun));
     phases.run = Some(report.ended.since(report.started));
     phases.instantiate = Some(report.instantiated.since(report.created));
     phases.release = Some(report.dropped.since(report.ended));

@@ -18,6 +18,8 @@ pub struct WorkerConfig {
     pub memory: u64,
     /// The variant, in words.
     pub settings: Settings,
+    /// Whether instantiating runs code of the module.
+    pub start_section: bool,
     /// Whether to stay and run on request.
     pub warm: bool,
 }
@@ -71,7 +73,10 @@ pub struct Report {
     pub created: Nanos,
     /// When its instance was made.
     pub instantiated: Nanos,
-    /// When the function's first instruction was due.
+    /// When the function's first instruction was due: the end of the start.
+    pub ready: Nanos,
+    /// When it was run: in between the worker reads of itself what was used so
+    /// far, which belongs to no phase and is no part of the wall time.
     pub started: Nanos,
     /// When it ended.
     pub ended: Nanos,
@@ -106,6 +111,13 @@ const MAX_TEXT: usize = 2048;
 pub const MAX_MESSAGE: usize = 8 * (24 + 2 * Meter::COUNT + 8) + MAX_TEXT;
 
 impl Report {
+    /// Time from `requested` to the end, less what reading meters took.
+    #[must_use]
+    pub fn wall(&self, requested: Nanos) -> Nanos {
+        let whole = self.ended.since(requested).0;
+        Nanos(whole.saturating_sub(self.started.since(self.ready).0))
+    }
+
     /// As bytes. An option is two words: present, value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -116,8 +128,8 @@ impl Report {
             End::Unstarted => words.extend([2, 0]),
         }
         words.push(self.progress as u64);
-        words.extend([self.begun.0, self.created.0, self.instantiated.0, self.started.0]);
-        words.extend([self.ended.0, self.dropped.0]);
+        words.extend([self.begun.0, self.created.0, self.instantiated.0, self.ready.0]);
+        words.extend([self.started.0, self.ended.0, self.dropped.0]);
         words.extend(match self.fuel {
             Fuel::Off => [0, 0],
             Fuel::Exact(fuel) => [1, fuel],
@@ -161,9 +173,8 @@ impl Report {
             1 => Progress::Created,
             _ => Progress::Entered,
         };
-        let [begun, created, instantiated, started] =
-            [word()?, word()?, word()?, word()?].map(Nanos);
-        let [ended, dropped] = [word()?, word()?].map(Nanos);
+        let [begun, created, instantiated, ready] = [word()?, word()?, word()?, word()?].map(Nanos);
+        let [started, ended, dropped] = [word()?, word()?, word()?].map(Nanos);
         let fuel = match (word()?, word()?) {
             (0, _) => Fuel::Off,
             (1, fuel) => Fuel::Exact(fuel),
@@ -187,6 +198,7 @@ impl Report {
             deserialize,
             created,
             instantiated,
+            ready,
             started,
             ended,
             dropped,
@@ -218,6 +230,7 @@ mod tests {
             deserialize: Some(5),
             created: Nanos(1),
             instantiated: Nanos(6),
+            ready: Nanos(9),
             started: Nanos(2),
             ended: Nanos(3),
             dropped: Nanos(4),

@@ -11,7 +11,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::lane::process::digest;
 use crate::meter::perf::{Counters, Target};
-use crate::meter::{Meter, Provenance, Provenances, Source, procfs};
+use crate::meter::{Meter, Provenance, Provenances, Source};
 use crate::workload::OutputDigest;
 
 /// CPU time of this thread in nanoseconds.
@@ -32,7 +32,13 @@ fn cpu_clock(clock: ClockId) -> Option<u64> {
 
 /// Memory of this process that is resident now, in bytes.
 pub fn resident() -> Option<u64> {
-    procfs::resident(std::process::id()).map(|bytes| bytes.0)
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    parse_statm(&statm)?.checked_mul(procfs::page_size())
+}
+
+/// Resident pages, the second figure of `/proc/PID/statm`.
+fn parse_statm(text: &str) -> Option<u64> {
+    text.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Peak resident memory of this process in KiB.
@@ -237,6 +243,14 @@ mod tests {
         assert!(cpu.note.ends_with("no counter: denied"), "{}", cpu.note);
         assert_eq!(all.get(Meter::Cycles).expect("told").source, None);
         assert_eq!(all.get(Meter::PageFaults).expect("told").source, Some(Source::PerfSoftware));
+    }
+
+    #[test]
+    fn resident_memory_is_told_in_pages() {
+        // Figures of proc(5): size, resident, shared, text, lib, data, dt.
+        assert_eq!(parse_statm("5120 1300 900 20 0 400 0\n"), Some(1_300));
+        assert_eq!(parse_statm("5120"), None);
+        assert!(resident().is_some_and(|bytes| bytes > 100 << 10));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{
     verdict,
 };
 use crate::meter::perf::{Counters, Target};
-use crate::meter::{Meter, Provenances, Source, Usage, host};
+use crate::meter::{Meter, Provenance, Provenances, Source, Usage, host};
 use crate::units::Nanos;
 
 /// Longest time that a worker may take to load its module.
@@ -236,7 +236,7 @@ impl WarmWorker {
         usage.counter_coverage_ppm = report.coverage_ppm.and_then(|ppm| u32::try_from(ppm).ok());
         usage.phases.create = Some(report.created.since(report.begun));
         set_phases(&mut usage.phases, report, report.created, report.dropped);
-        usage.set(Meter::Wall, report.ended.since(report.begun).0);
+        usage.set(Meter::Wall, report.wall(report.begun).0);
         usage.set(Meter::MemoryPeak, report.peak_kib.map(|kib| kib << 10));
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         usage.set(Meter::LinearMemory, report.linear_memory);
@@ -315,7 +315,16 @@ fn set_warm(all: &mut Provenances, settings: Settings, tsc_hz: Option<u64>) {
         "CPU clock of the worker's thread, from the request to the first instruction: making \
          store and instance, a start section included",
     );
-    all.set(Meter::Wall, Source::Clock, "create + start + run");
+    all.set(
+        Meter::Wall,
+        Source::Clock,
+        "create + start + run, less the worker's readings of itself",
+    );
+    if let Some(Provenance { source: Some(source), note }) = all.get(Meter::CpuTime).cloned() {
+        let separator = if note.is_empty() { "" } else { "; " };
+        let scope = "of the thread that runs the function, from request to teardown";
+        all.set(Meter::CpuTime, source, format!("{scope}{separator}{note}"));
+    }
     for meter in [Meter::CpuUser, Meter::CpuSystem] {
         all.missing(
             meter,

@@ -78,7 +78,7 @@ pub fn run(begun: Nanos, config: &str) -> Result<(), String> {
     match function {
         Ok(function) if function.config.warm => serve(&socket, &function, &answer),
         Ok(function) => {
-            let mut report = function.call(begun);
+            let mut report = function.call(begun, None);
             report.deserialize = Some(function.deserialize.0);
             // The process ends: unmapping what it has is the kernel's work.
             std::mem::forget(function);
@@ -105,7 +105,10 @@ fn serve(
         }
         for _ in 0..u32::from_ne_bytes(request) {
             meters.start_anew();
-            let (mut report, (counts, coverage)) = meters.around(|| function.call(now()));
+            let (mut report, (counts, coverage)) = meters.around(|| {
+                let cpu = reading::thread_cpu();
+                function.call(now(), cpu)
+            });
             report.take_counts(&counts, coverage);
             report.peak_kib = meters.peak_kib();
             report.output = meters.take_output();
@@ -163,28 +166,29 @@ impl Function {
         Ok(store)
     }
 
-    /// One invocation in a fresh instance.
-    fn call(&self, begun: Nanos) -> Report {
-        let cpu = self.config.warm.then(reading::thread_cpu).flatten();
+    /// One invocation in a fresh instance; `cpu` is the thread's CPU time when a
+    /// warm one was begun.
+    fn call(&self, begun: Nanos, cpu: Option<u64>) -> Report {
         match self.store() {
             Ok(store) => Report { varying: self.varying, ..self.run(begun, cpu, store) },
             Err(error) => Report::failed(begun, Progress::Begun, &error),
         }
     }
 
-    /// Instantiates and runs; `cpu` is the thread's CPU time when it was begun.
+    /// Instantiates and runs.
     fn run(&self, begun: Nanos, cpu: Option<u64>, mut store: Store<State>) -> Report {
         let created = now();
         let instantiated = self.instantiate(&mut store);
-        let overhead = fuel_used(&store).map(|fuel| fuel.min(STARTUP_FUEL));
+        let overhead = self.startup_fuel(&store);
         let mut report = match instantiated {
             Ok((instantiated, entry)) => {
+                let ready = now();
                 let startup = self.read_startup(cpu);
                 let started = now();
                 let result = entry.call(&mut store, ());
                 let ended = now();
                 let report = Report::ended(begun, ended, Progress::Entered, result);
-                Report { instantiated, started, ..report.with_startup(startup) }
+                Report { instantiated, ready, started, ..report.with_startup(startup) }
             }
             Err(error) => Report::ended(begun, now(), Progress::Created, Err(error)),
         };
@@ -221,26 +225,33 @@ impl Function {
         Ok((instantiated, entry.typed::<(), ()>(&*store)?))
     }
 
+    /// Fuel that instantiating took for no operator of a function: wasmtime makes
+    /// a function of its own that initialises globals, tables and memories. With
+    /// a start section the two cannot be told apart: constant expressions that
+    /// wasmtime evaluates there then count as operators.
+    fn startup_fuel(&self, store: &Store<State>) -> Option<u64> {
+        let used = fuel_used(store)?;
+        Some(if self.config.start_section { used.min(START_FUEL) } else { used })
+    }
+
     /// CPU time and resident memory up to now, right before the function's
-    /// first instruction. `cpu` is the thread's CPU time when a warm invocation
-    /// was begun. What is read costs less than a microsecond in a warm worker:
-    /// the peak since the invocation began stands for what is resident now.
+    /// first instruction; `cpu` is the thread's CPU time when a warm invocation
+    /// was begun. In a warm worker, where reading must be cheap, the peak since
+    /// then stands for what is resident now.
     fn read_startup(&self, cpu: Option<u64>) -> [Option<u64>; 2] {
         if self.config.warm {
+            let used = reading::thread_cpu().zip(cpu);
             let memory = reading::peak_kib().and_then(|kib| kib.checked_mul(1_024));
-            let cpu = reading::thread_cpu().zip(cpu);
-            [cpu.and_then(|(now, begun)| now.checked_sub(begun)), memory]
+            [used.and_then(|(now, begun)| now.checked_sub(begun)), memory]
         } else {
-            let memory = reading::resident();
-            [reading::process_cpu(), memory]
+            [reading::process_cpu(), reading::resident()]
         }
     }
 }
 
-/// Most fuel that instantiation takes for no operator: entering the function
-/// that wasmtime makes to initialise memories and tables, where it needs one,
-/// and calling the start section from there, which always has it.
-const STARTUP_FUEL: u64 = 2;
+/// Fuel that wasmtime takes for running a start section: entering the function
+/// that it makes to initialise an instance, and calling from there.
+const START_FUEL: u64 = 2;
 
 /// Fuel that was used so far; `None` if it is not counted.
 fn fuel_used(store: &Store<State>) -> Option<u64> {
@@ -285,6 +296,7 @@ impl Report {
             deserialize: None,
             created: ended,
             instantiated: ended,
+            ready: ended,
             started: ended,
             ended,
             dropped: ended,
