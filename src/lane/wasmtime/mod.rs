@@ -345,7 +345,6 @@ fn set_common(all: &mut Provenances, settings: Settings) {
     );
     all.set(Meter::MemoryAllocated, Source::Plan, "the limit of all linear memories together");
     all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
-    all.missing(Meter::Throttled, "no CPU quota is set around a worker");
 }
 
 /// Sources of what a cold worker reads of itself.
