@@ -65,7 +65,7 @@ meters! {
     Instructions, "instructions", Event, "Instructions retired.";
     BranchMisses, "branch_misses", Event, "Mispredicted branches.";
     CacheMisses, "cache_misses", Event, "Last-level cache misses.";
-    WasmOps, "wasm_ops", Event, "WebAssembly operators executed, from a separate counting run.";
+    WasmOps, "wasm_ops", Event, "WebAssembly operators executed, as wasmtime counts them.";
     PageFaults, "page_faults", Event, "Page faults, minor and major.";
     ContextSwitches, "context_switches", Event, "Context switches.";
     Migrations, "migrations", Event, "Moves to another CPU.";
@@ -145,7 +145,7 @@ pub enum Source {
     Fuel,
     /// The WebAssembly resource limiter.
     Limiter,
-    /// The monotonic clock.
+    /// A clock of the kernel: the monotonic one, or one of CPU time.
     Clock,
     /// Set by the plan, not measured.
     Plan,

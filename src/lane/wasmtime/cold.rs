@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
 
@@ -11,7 +10,7 @@ use super::super::process::{Run, Runner, digest, tail, verdict as process_verdic
 use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
 use super::settings::Settings;
-use super::{WasmtimeLane, set_parts, verdict};
+use super::{WasmtimeLane, counted_operators, explain_missing, set_phases, verdict};
 use crate::meter::{Meter, Usage};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Input;
@@ -86,25 +85,22 @@ impl WasmtimeLane {
         files: &mut Stdio3,
     ) -> Outcome {
         let mut usage = Usage::new(true);
-        let mut provenances = Arc::clone(&self.provenances);
+        let mut provenances = self.cold_sources(job);
         if let Some(runner) = &self.runner {
             runner.fill(run, &mut usage);
-            provenances = runner.sources(run, &self.provenances);
+            provenances = runner.sources(run, &provenances);
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         let (mut status, mut reason, mut exit_code) =
             process_verdict(job, &run.ended, &tail(&mut files.stderr));
         let (requested, mut ended) = (run.started.requested, run.ended.at);
+        let mut wall = ended.since(requested);
         match report {
             Some(report) => {
                 usage.phases.create = Some(report.begun.since(requested));
-                usage.phases.start = Some(report.started.since(report.begun));
-                usage.phases.run = Some(report.ended.since(report.started));
-                set_parts(&mut usage.phases, report);
-                usage.phases.teardown = Some(run.ended.at.since(report.ended));
-                usage.set(Meter::LinearMemory, report.linear_memory);
-                usage.set(Meter::WasmOps, report.fuel);
-                ended = report.ended;
+                set_phases(&mut usage.phases, report, report.begun, run.ended.at);
+                fill(&mut usage, report);
+                (ended, wall) = (report.ended, report.wall(requested));
                 if status == Status::Ok {
                     (status, reason, exit_code) = verdict(report);
                     reason = reason.map(|it| with_stderr(it, &tail(&mut files.stderr)));
@@ -112,7 +108,8 @@ impl WasmtimeLane {
             }
             None => usage.phases.create = Some(run.started.executed.since(requested)),
         }
-        usage.set(Meter::Wall, ended.since(requested).0);
+        usage.set(Meter::Wall, wall.0);
+        let provenances = explain_missing(provenances, &usage, status, report);
         Outcome {
             status,
             reason,
@@ -158,6 +155,19 @@ impl WasmtimeLane {
             _ => Err(format!("not a module that wasmtime compiles: {}", tail(&mut files.stderr))),
         }
     }
+}
+
+/// Enters what the worker read of itself.
+fn fill(usage: &mut Usage, report: &Report) {
+    usage.set(Meter::LinearMemory, report.linear_memory);
+    usage.set(Meter::WasmOps, counted_operators(report));
+    for meter in [Meter::MemoryGrowFailed, Meter::MemoryStartup] {
+        usage.set(meter, report.counts[meter as usize]);
+    }
+    // Both clocks are right, but not one: no part is more than the whole.
+    let read = report.counts[Meter::CpuStartup as usize];
+    let part = read.zip(usage.get(Meter::CpuTime)).map(|(part, whole)| part.min(whole));
+    usage.set(Meter::CpuStartup, part);
 }
 
 pub(super) fn with_stderr(reason: String, stderr: &str) -> String {

@@ -16,7 +16,9 @@
 mod cold;
 mod counting;
 pub mod engine;
+mod limiter;
 mod protocol;
+mod reading;
 pub mod settings;
 mod warm;
 pub mod worker;
@@ -26,7 +28,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use self::protocol::{End, Report, WorkerConfig};
+use self::counting::Counted;
+use self::protocol::{End, Fuel, Progress, Report, WorkerConfig};
 use self::settings::Settings;
 use self::warm::WarmWorker;
 use super::process::Runner;
@@ -34,7 +37,7 @@ use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Status, Watch, now,
 };
-use crate::meter::{Meter, Phases, Provenances, Source};
+use crate::meter::{Meter, Phases, Provenance, Provenances, Source, Usage};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Workload;
 
@@ -50,6 +53,10 @@ pub struct WasmtimeLane {
     /// Compiled modules by workload and what they depend on.
     compiled: HashMap<(String, Settings), PathBuf>,
     warm: HashMap<usize, WarmWorker>,
+    /// What counting runs gave, by all that they depend on.
+    counts: HashMap<String, Result<Counted, String>>,
+    /// Where the operators of each cell come from.
+    operators: HashMap<usize, Provenance>,
 }
 
 impl WasmtimeLane {
@@ -75,6 +82,8 @@ impl WasmtimeLane {
             counted: true,
             compiled: HashMap::new(),
             warm: HashMap::new(),
+            counts: HashMap::new(),
+            operators: HashMap::new(),
         };
         lane.count(true)?;
         Ok(lane)
@@ -117,6 +126,7 @@ impl WasmtimeLane {
             args: args.collect(),
             memory: job.limits.memory.0,
             settings,
+            start_section: job.workload.wasm.as_deref().is_some_and(counting::has_start_section),
             warm: job.start == StartKind::Warm,
         })
     }
@@ -140,30 +150,72 @@ impl WasmtimeLane {
         .collect()
     }
 
-    /// Operators that one run of `job` executes: from the notes of an earlier
-    /// counting run, or from one made now.
-    fn count_ops(&mut self, job: &Job, cancel: &Cancel) -> Result<u64, String> {
+    /// Operators that one run of `job` executes: from the notes of earlier
+    /// counting runs, or from some made now. What cannot be counted is not
+    /// tried again: an endless function takes its time.
+    fn count_operators(&mut self, job: &Job, cancel: &Cancel) -> Result<Counted, String> {
         let key = counting::key(job);
-        if let Some(ops) = counting::recall(&self.cache, &key) {
-            return Ok(ops);
+        if let Some(known) = self.counts.get(&key) {
+            return known.clone();
         }
+        let counted = match counting::recall(&self.cache, &key) {
+            Some(counted) => Ok(counted),
+            None => self.run_counting(job, cancel),
+        };
+        if let Ok(counted) = counted {
+            counting::remember(&self.cache, &key, counted);
+        }
+        if !cancel.is_cancelled() {
+            self.counts.insert(key, counted.clone());
+        }
+        counted
+    }
+
+    /// Counts in a run of its own, or in several if the module imports what
+    /// differs from run to run.
+    fn run_counting(&mut self, job: &Job, cancel: &Cancel) -> Result<Counted, String> {
         let counting = Settings::counting();
         self.compile(&job.workload, counting, cancel).map_err(|error| error.to_string())?;
         let mut slow = job.clone();
         slow.start = StartKind::Cold;
         slow.limits.timeout = Nanos(job.limits.timeout.0.saturating_mul(4));
         let config = self.worker_config(&slow, counting).ok_or("no compiled module")?;
-        let (outcome, report) = self.cold_run(&slow, &config, &mut super::Unwatched, cancel)?;
-        match (outcome.status, report.and_then(|report| report.fuel)) {
-            (Status::Ok, Some(ops)) => {
-                counting::remember(&self.cache, &key, ops);
-                Ok(ops)
-            }
+        let (first, varying) = self.count_once(&slow, &config, cancel)?;
+        let mut counted = Counted { least: first, most: first, runs: 1, varying };
+        while varying != 0 && counted.runs < counting::RUNS {
+            let (operators, _) = self.count_once(&slow, &config, cancel)?;
+            counted.least = counted.least.min(operators);
+            counted.most = counted.most.max(operators);
+            counted.runs += 1;
+        }
+        Ok(counted)
+    }
+
+    /// Operators of one counting run, and what it imports that may vary them.
+    fn count_once(
+        &mut self,
+        job: &Job,
+        config: &WorkerConfig,
+        cancel: &Cancel,
+    ) -> Result<(u64, u64), String> {
+        let (outcome, report) = self.cold_run(job, config, &mut super::Unwatched, cancel)?;
+        match (outcome.status, report.map(|report| (report.fuel, report.varying))) {
+            (Status::Ok, Some((Fuel::Exact(operators), varying))) => Ok((operators, varying)),
             _ => Err(format!(
                 "the counting run did not end well: {}",
                 outcome.reason.unwrap_or_else(|| "no fuel was reported".to_owned())
             )),
         }
+    }
+
+    /// Sources of a cell's cold runs.
+    fn cold_sources(&self, job: &Job) -> Arc<Provenances> {
+        let Some(operators) = self.operators.get(&job.cell) else {
+            return Arc::clone(&self.provenances);
+        };
+        let mut all = (*self.provenances).clone();
+        set_one(&mut all, Meter::WasmOps, operators);
+        Arc::new(all)
     }
 }
 
@@ -181,6 +233,7 @@ impl Lane for WasmtimeLane {
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         set_common(&mut provenances, self.settings);
+        set_cold(&mut provenances);
         (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
         self.counted = on;
         Ok(())
@@ -205,12 +258,20 @@ impl Lane for WasmtimeLane {
             ..Prepared::default()
         };
         if !self.settings.fuel {
-            match self.count_ops(job, cancel) {
-                Ok(ops) => prepared.wasm_ops = Some(ops),
-                Err(reason) => {
-                    prepared.notes.push(format!("Wasm operations not counted: {reason}"));
+            let counted = self.count_operators(job, cancel);
+            prepared.wasm_ops = counted.as_ref().ok().and_then(Counted::operators);
+            let provenance = match counted {
+                Ok(counted) => counted.provenance(),
+                Err(note) => Provenance { source: None, note },
+            };
+            match provenance.source {
+                Some(Source::Fuel) => {}
+                Some(_) => prepared.notes.push(format!("Wasm operators: {}", provenance.note)),
+                None => {
+                    prepared.notes.push(format!("Wasm operators not counted: {}", provenance.note));
                 }
             }
+            self.operators.insert(job.cell, provenance);
         }
         if cancel.is_cancelled() { Err(LaneError::Cancelled) } else { Ok(prepared) }
     }
@@ -269,34 +330,111 @@ fn executable() -> std::io::Result<File> {
 
 /// Sources that cold and warm runs share.
 fn set_common(all: &mut Provenances, settings: Settings) {
-    let version = engine::VERSION;
-    if settings.fuel {
-        all.set(
-            Meter::WasmOps,
-            Source::Fuel,
-            format!("wasmtime {version}, default operator costs, counted in the timed run; a lower bound after a trap"),
-        );
-    } else {
-        all.set(
-            Meter::WasmOps,
-            Source::Fuel,
-            format!("wasmtime {version}, default operator costs, from one separate counting run"),
-        );
-    }
-    all.set(Meter::LinearMemory, Source::Limiter, "linear memories at the end; they never shrink");
-    all.set(Meter::MemoryAllocated, Source::Plan, "the limit of the linear memories");
+    let how =
+        if settings.fuel { "counted in the timed run" } else { "from one separate counting run" };
+    all.set(Meter::WasmOps, Source::Fuel, counting::fuel_note(how));
+    all.set(
+        Meter::LinearMemory,
+        Source::Limiter,
+        "linear memories at the end; they never shrink, and growth that was refused is not in it",
+    );
+    all.set(
+        Meter::MemoryGrowFailed,
+        Source::Limiter,
+        "requests beyond the memory limit or the memory's own maximum",
+    );
+    all.set(Meter::MemoryAllocated, Source::Plan, "the limit of all linear memories together");
     all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
 }
 
-/// The parts of phases that a worker tells apart.
-fn set_parts(phases: &mut Phases, report: &Report) {
-    // What never began to run was not instantiated either.
-    if report.instantiated == report.ended {
+/// Sources of what a cold worker reads of itself.
+fn set_cold(all: &mut Provenances) {
+    all.set(
+        Meter::CpuStartup,
+        Source::Clock,
+        "CPU clock of the worker's process before its first instruction, a start section \
+         included; it runs from fork on, counters from exec on",
+    );
+    all.set(
+        Meter::MemoryStartup,
+        Source::Procfs,
+        "resident set of the whole worker right before the function's first instruction",
+    );
+}
+
+/// Enters a provenance that was made elsewhere.
+fn set_one(all: &mut Provenances, meter: Meter, provenance: &Provenance) {
+    match provenance.source {
+        Some(source) => all.set(meter, source, provenance.note.clone()),
+        None => all.missing(meter, provenance.note.clone()),
+    }
+}
+
+/// Meters that only the report of a worker tells, whatever perf counts.
+const REPORTED: [Meter; 5] = [
+    Meter::WasmOps,
+    Meter::LinearMemory,
+    Meter::MemoryGrowFailed,
+    Meter::CpuStartup,
+    Meter::MemoryStartup,
+];
+
+/// Says of meters that have no value in this invocation why not.
+fn explain_missing(
+    usual: Arc<Provenances>,
+    usage: &Usage,
+    status: Status,
+    report: Option<&Report>,
+) -> Arc<Provenances> {
+    let reason = |meter: Meter| match (report, meter) {
+        (None, _) => "the worker ended before it could report",
+        (Some(Report { fuel: Fuel::Lost, .. }), Meter::WasmOps) => {
+            "a trap loses what fuel had counted in a register: no count, not even a bound"
+        }
+        (Some(Report { progress: Progress::Entered, .. }), Meter::WasmOps) => {
+            "of this run, which did not end well, nobody knows: it was not counted itself"
+        }
+        (Some(Report { progress: Progress::Entered, .. }), _) => "the worker could not read it",
+        (Some(_), _) => "the function was never entered",
+    };
+    let lacks = |meter: &Meter| {
+        let said = usual.get(*meter).is_some_and(|it| it.source.is_some());
+        // The operators of a run that went well come from the counting run.
+        let later = *meter == Meter::WasmOps && status == Status::Ok;
+        said && !later && usage.get(*meter).is_none()
+    };
+    let lacking: Vec<Meter> = REPORTED.into_iter().filter(lacks).collect();
+    if lacking.is_empty() {
+        return usual;
+    }
+    let mut all = (*usual).clone();
+    for meter in lacking {
+        all.missing(meter, reason(meter));
+    }
+    Arc::new(all)
+}
+
+/// The phases that a worker tells, from `begun` on; `create` is the caller's.
+fn set_phases(phases: &mut Phases, report: &Report, begun: Nanos, gone: Nanos) {
+    phases.deserialize = report.deserialize.map(Nanos);
+    phases.teardown = Some(gone.since(report.ended));
+    if report.progress < Progress::Entered {
+        // Whatever it was doing then, it was starting.
+        phases.start = Some(report.ended.since(begun));
         return;
     }
-    phases.deserialize = report.deserialize.map(Nanos);
+    phases.start = Some(report.ready.since(begun));
+    phases.run = Some(report.ended.since(report.started));
     phases.instantiate = Some(report.instantiated.since(report.created));
     phases.release = Some(report.dropped.since(report.ended));
+}
+
+/// Operators that the run counted itself.
+const fn counted_operators(report: &Report) -> Option<u64> {
+    match report.fuel {
+        Fuel::Exact(operators) => Some(operators),
+        Fuel::Off | Fuel::Lost => None,
+    }
 }
 
 /// How a reported call ended, in the words of the store.
@@ -305,5 +443,8 @@ fn verdict(report: &Report) -> (Status, Option<String>, Option<i32>) {
         End::Exit(0) => (Status::Ok, None, Some(0)),
         End::Exit(code) => (Status::Failed, Some(format!("exit code {code}")), Some(code)),
         End::Trap => (Status::Failed, Some(format!("trap: {}", report.text)), None),
+        End::Unstarted => {
+            (Status::Failed, Some(format!("it could not be started: {}", report.text)), None)
+        }
     }
 }

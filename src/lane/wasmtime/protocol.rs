@@ -18,6 +18,8 @@ pub struct WorkerConfig {
     pub memory: u64,
     /// The variant, in words.
     pub settings: Settings,
+    /// Whether instantiating runs code of the module.
+    pub start_section: bool,
     /// Whether to stay and run on request.
     pub warm: bool,
 }
@@ -27,8 +29,33 @@ pub struct WorkerConfig {
 pub enum End {
     /// It returned or exited.
     Exit(i32),
-    /// It trapped, or could not be instantiated: the text says why.
+    /// It trapped: the text says why.
     Trap,
+    /// It never came to run: the text says why.
+    Unstarted,
+}
+
+/// How far an invocation came. Moments of the report that were not reached are
+/// those of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// The worker began.
+    Begun,
+    /// The store was made; instantiation, with a start section, was under way.
+    Created,
+    /// The function's entry was called.
+    Entered,
+}
+
+/// What wasmtime's fuel says of the operators that were executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fuel {
+    /// It was not counted.
+    Off,
+    /// All of it.
+    Exact(u64),
+    /// A trap lost what was counted in registers.
+    Lost,
 }
 
 /// What a worker reports of one invocation. Moments are of the monotonic clock.
@@ -36,6 +63,8 @@ pub enum End {
 pub struct Report {
     /// How it ended.
     pub end: End,
+    /// How far it came.
+    pub progress: Progress,
     /// When the worker, or for a warm one the request, began.
     pub begun: Nanos,
     /// How long loading the compiled module took, for a worker that did.
@@ -44,21 +73,26 @@ pub struct Report {
     pub created: Nanos,
     /// When its instance was made.
     pub instantiated: Nanos,
-    /// When the function's first instruction was due.
+    /// When the function's first instruction was due: the end of the start.
+    pub ready: Nanos,
+    /// When it was run: in between the worker reads of itself what was used so
+    /// far, which belongs to no phase and is no part of the wall time.
     pub started: Nanos,
     /// When it ended.
     pub ended: Nanos,
     /// When its instance was gone.
     pub dropped: Nanos,
-    /// Size of the linear memories at the end, in bytes.
-    pub linear_memory: u64,
+    /// Size of the linear memories at the end, in bytes; `None` if none was made.
+    pub linear_memory: Option<u64>,
     /// Fuel used, if counted.
-    pub fuel: Option<u64>,
+    pub fuel: Fuel,
+    /// Which of [`VARYING`] the module imports, a bit each.
+    pub varying: u64,
     /// Peak resident memory of the worker during this invocation, in KiB.
     pub peak_kib: Option<u64>,
     /// What was written to standard output; cold workers leave that to the lane.
     pub output: Option<OutputDigest>,
-    /// Counts of the worker's own thread.
+    /// Readings of the worker: for a warm one, counts of its thread.
     pub counts: [Option<u64>; Meter::COUNT],
     /// Coverage of multiplexed counters.
     pub coverage_ppm: Option<u64>,
@@ -66,13 +100,24 @@ pub struct Report {
     pub text: String,
 }
 
+/// Functions of WASI that answer otherwise in every run. All others depend on
+/// arguments and input only: there are no files, no environment, no sockets.
+pub const VARYING: [&str; 4] = ["clock_time_get", "fd_filestat_get", "poll_oneoff", "random_get"];
+
 /// Longest text that is reported.
 const MAX_TEXT: usize = 2048;
 
 /// Largest message: fixed part and text.
-pub const MAX_MESSAGE: usize = 8 * (20 + 2 * Meter::COUNT + 8) + MAX_TEXT;
+pub const MAX_MESSAGE: usize = 8 * (24 + 2 * Meter::COUNT + 8) + MAX_TEXT;
 
 impl Report {
+    /// Time from `requested` to the end, less what reading meters took.
+    #[must_use]
+    pub fn wall(&self, requested: Nanos) -> Nanos {
+        let whole = self.ended.since(requested).0;
+        Nanos(whole.saturating_sub(self.started.since(self.ready).0))
+    }
+
     /// As bytes. An option is two words: present, value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -80,14 +125,21 @@ impl Report {
         match self.end {
             End::Exit(code) => words.extend([0, u64::from(code.cast_unsigned())]),
             End::Trap => words.extend([1, 0]),
+            End::Unstarted => words.extend([2, 0]),
         }
-        words.extend([self.begun.0, self.created.0, self.instantiated.0, self.started.0]);
-        words.extend([self.ended.0, self.dropped.0]);
-        words.push(self.linear_memory);
+        words.push(self.progress as u64);
+        words.extend([self.begun.0, self.created.0, self.instantiated.0, self.ready.0]);
+        words.extend([self.started.0, self.ended.0, self.dropped.0]);
+        words.extend(match self.fuel {
+            Fuel::Off => [0, 0],
+            Fuel::Exact(fuel) => [1, fuel],
+            Fuel::Lost => [2, 0],
+        });
+        words.push(self.varying);
         let mut option =
             |value: Option<u64>| words.extend([u64::from(value.is_some()), value.unwrap_or(0)]);
+        option(self.linear_memory);
         option(self.deserialize);
-        option(self.fuel);
         option(self.peak_kib);
         option(self.coverage_ppm);
         self.counts.iter().for_each(|count| option(*count));
@@ -113,16 +165,26 @@ impl Report {
         };
         let end = match (word()?, word()?) {
             (0, code) => End::Exit(u32::try_from(code).ok()?.cast_signed()),
-            _ => End::Trap,
+            (1, _) => End::Trap,
+            _ => End::Unstarted,
         };
-        let [begun, created, instantiated, started] =
-            [word()?, word()?, word()?, word()?].map(Nanos);
-        let [ended, dropped] = [word()?, word()?].map(Nanos);
-        let linear_memory = word()?;
+        let progress = match word()? {
+            0 => Progress::Begun,
+            1 => Progress::Created,
+            _ => Progress::Entered,
+        };
+        let [begun, created, instantiated, ready] = [word()?, word()?, word()?, word()?].map(Nanos);
+        let [started, ended, dropped] = [word()?, word()?, word()?].map(Nanos);
+        let fuel = match (word()?, word()?) {
+            (0, _) => Fuel::Off,
+            (1, fuel) => Fuel::Exact(fuel),
+            _ => Fuel::Lost,
+        };
+        let varying = word()?;
         let mut option =
             || Some((word()? == 1, word()?)).map(|(some, value)| some.then_some(value));
-        let deserialize = option()?;
-        let (fuel, peak_kib, coverage_ppm) = (option()?, option()?, option()?);
+        let (linear_memory, deserialize) = (option()?, option()?);
+        let (peak_kib, coverage_ppm) = (option()?, option()?);
         let mut counts = [None; Meter::COUNT];
         for count in &mut counts {
             *count = option()?;
@@ -131,15 +193,18 @@ impl Report {
         let (sha256, text) = rest.split_first_chunk::<32>()?;
         Some(Self {
             end,
+            progress,
             begun,
             deserialize,
             created,
             instantiated,
+            ready,
             started,
             ended,
             dropped,
             linear_memory,
             fuel,
+            varying,
             peak_kib,
             output: written.map(|bytes| OutputDigest { bytes, sha256: *sha256 }),
             counts,
@@ -160,15 +225,18 @@ mod tests {
         counts[Meter::PageFaults as usize] = Some(0);
         let report = Report {
             end: End::Exit(-3),
+            progress: Progress::Created,
             begun: Nanos(1),
             deserialize: Some(5),
             created: Nanos(1),
             instantiated: Nanos(6),
+            ready: Nanos(9),
             started: Nanos(2),
             ended: Nanos(3),
             dropped: Nanos(4),
-            linear_memory: 65_536,
-            fuel: None,
+            linear_memory: Some(65_536),
+            fuel: Fuel::Exact(12),
+            varying: 5,
             peak_kib: Some(u64::MAX),
             output: Some(OutputDigest::of(b"x")),
             counts,

@@ -8,6 +8,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wasmtime::{Config, InstanceAllocationStrategy, Strategy};
 
+use super::counting;
 use super::engine::{Purpose, pool};
 
 /// What turns WebAssembly into machine code.
@@ -130,7 +131,12 @@ impl Settings {
             .memory_init_cow(self.copy_on_write)
             .consume_fuel(self.fuel)
             .epoch_interruption(self.epoch)
+            // The limiter relies on pages of 64 KiB.
+            .wasm_custom_page_sizes(false)
             .wasm_backtrace_max_frames(None);
+        if self.fuel {
+            config.operator_cost(counting::operator_cost());
+        }
         match self.compiler {
             Compiler::Cranelift if purpose == Purpose::Compile => {
                 config.strategy(Strategy::Cranelift);

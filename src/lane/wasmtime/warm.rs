@@ -14,9 +14,12 @@ use super::super::process::{
 use super::super::{Cancel, Job, Outcome, Status, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
 use super::settings::Settings;
-use super::{WasmtimeLane, cold, set_common, set_parts, verdict};
+use super::{
+    WasmtimeLane, cold, counted_operators, explain_missing, set_common, set_one, set_phases,
+    verdict,
+};
 use crate::meter::perf::{Counters, Target};
-use crate::meter::{Meter, Provenances, Source, Usage, host};
+use crate::meter::{Meter, Provenance, Provenances, Source, Usage, host};
 use crate::units::Nanos;
 
 /// Longest time that a worker may take to load its module.
@@ -75,7 +78,10 @@ impl WasmtimeLane {
         if !self.warm.contains_key(&job.cell) {
             let config =
                 self.worker_config(job, self.settings).ok_or("the module was not compiled")?;
-            let worker = WarmWorker::start(&self.executable, job, &config)?;
+            let mut worker = WarmWorker::start(&self.executable, job, &config)?;
+            if let Some(operators) = self.operators.get(&job.cell) {
+                set_one(Arc::make_mut(&mut worker.provenances), Meter::WasmOps, operators);
+            }
             self.warm.insert(job.cell, worker);
         }
         Ok(())
@@ -139,7 +145,7 @@ impl WarmWorker {
         let Ok(heard) = serde_json::from_slice::<Vec<(Meter, Option<String>, String)>>(message)
         else {
             return Err(match Report::decode(message) {
-                Some(report) => format!("trap: {}", report.text),
+                Some(report) => verdict(&report).1.unwrap_or_default(),
                 None => format!("the worker ended: {}", tail(&mut self.files.stderr)),
             });
         };
@@ -229,19 +235,18 @@ impl WarmWorker {
         }
         usage.counter_coverage_ppm = report.coverage_ppm.and_then(|ppm| u32::try_from(ppm).ok());
         usage.phases.create = Some(report.created.since(report.begun));
-        usage.phases.start = Some(report.started.since(report.created));
-        usage.phases.run = Some(report.ended.since(report.started));
-        usage.phases.teardown = Some(report.dropped.since(report.ended));
-        set_parts(&mut usage.phases, report);
-        usage.set(Meter::Wall, report.ended.since(report.begun).0);
+        set_phases(&mut usage.phases, report, report.created, report.dropped);
+        usage.set(Meter::Wall, report.wall(report.begun).0);
         usage.set(Meter::MemoryPeak, report.peak_kib.map(|kib| kib << 10));
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         usage.set(Meter::LinearMemory, report.linear_memory);
-        usage.set(Meter::WasmOps, report.fuel);
+        usage.set(Meter::WasmOps, counted_operators(report));
         let (status, mut reason, exit_code) = verdict(report);
         if status != Status::Ok {
             reason = reason.map(|it| cold::with_stderr(it, &tail(&mut self.files.stderr)));
         }
+        let usual = Arc::clone(&self.provenances);
+        let provenances = explain_missing(usual, &usage, status, Some(report));
         Outcome {
             status,
             reason,
@@ -249,7 +254,7 @@ impl WarmWorker {
             requested: report.begun,
             ended: report.ended,
             usage,
-            provenances: Arc::clone(&self.provenances),
+            provenances,
             output: report.output,
         }
         .checked(&job.preset)
@@ -305,13 +310,26 @@ fn set_warm(all: &mut Provenances, settings: Settings, tsc_hz: Option<u64>) {
         all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
     }
     all.set(
-        Meter::MemoryPeak,
-        Source::Procfs,
-        "peak resident set of the whole worker, reset before each invocation",
+        Meter::CpuStartup,
+        Source::Clock,
+        "CPU clock of the worker's thread, from the request to the first instruction: making \
+         store and instance, a start section included",
     );
-    all.set(Meter::Wall, Source::Clock, "create + start + run");
+    all.set(
+        Meter::Wall,
+        Source::Clock,
+        "create + start + run, less the worker's readings of itself",
+    );
+    if let Some(Provenance { source: Some(source), note }) = all.get(Meter::CpuTime).cloned() {
+        let separator = if note.is_empty() { "" } else { "; " };
+        let scope = "of the thread that runs the function, from request to teardown";
+        all.set(Meter::CpuTime, source, format!("{scope}{separator}{note}"));
+    }
     for meter in [Meter::CpuUser, Meter::CpuSystem] {
-        all.missing(meter, "not split inside a worker's thread");
+        all.missing(
+            meter,
+            "the kernel splits a thread's time at its ticks: no figure for one invocation",
+        );
     }
     all.set_sampled();
     for meter in [Meter::IoRead, Meter::IoWrite] {

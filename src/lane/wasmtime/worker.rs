@@ -3,64 +3,28 @@
 //!
 //! Descriptors: 0, 1 and 2 are the function's own, 3 the socket to the lane.
 
-use std::fs::File;
-use std::io::{Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::{MsgFlags, recv, send};
-use wasmtime::{
-    Engine, Extern, InstancePre, Linker, Module, ModuleExport, ResourceLimiter, Store, TypedFunc,
-};
+use wasmtime::{Engine, Extern, InstancePre, Linker, Module, ModuleExport, Store, Trap, TypedFunc};
 use wasmtime_wasi::cli::{InputFile, OutputFile};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
-use super::engine::{MAX_TABLE, Purpose};
-use super::protocol::{End, Report, WorkerConfig};
+use super::engine::Purpose;
+use super::limiter::Limiter;
+use super::protocol::{End, Fuel, Progress, Report, VARYING, WorkerConfig};
+use super::reading::{self, Meters, duplicate};
 use crate::lane::now;
-use crate::lane::process::{digest, one_line};
-use crate::meter::perf::{Counters, Target};
-use crate::meter::{Meter, Provenance};
+use crate::lane::process::one_line;
+use crate::meter::Meter;
 use crate::units::Nanos;
-use crate::workload::OutputDigest;
 
 /// What a store carries.
 struct State {
     wasi: WasiP1Ctx,
-    memory: Limiter,
-}
-
-/// Holds linear memories together below the limit that is billed.
-struct Limiter {
-    limit: usize,
-    used: usize,
-}
-
-impl ResourceLimiter for Limiter {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let grown = self.used + desired.saturating_sub(current);
-        if grown > self.limit {
-            return Ok(false);
-        }
-        self.used = grown;
-        Ok(true)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE)
-    }
+    limiter: Limiter,
 }
 
 /// Time between two epochs, as embedders choose it.
@@ -90,6 +54,8 @@ struct Function {
     ready: InstancePre<State>,
     /// Where the module exports `_start`.
     entry: Option<ModuleExport>,
+    /// Which of [`VARYING`] it imports, a bit each.
+    varying: u64,
     stdin: InputFile,
     stdout: OutputFile,
     stderr: OutputFile,
@@ -118,7 +84,7 @@ pub fn run(begun: Nanos, config: &str) -> Result<(), String> {
             std::mem::forget(function);
             answer(&report)
         }
-        Err(error) => answer(&Report::failed(begun, &error)),
+        Err(error) => answer(&Report::failed(begun, Progress::Begun, &error)),
     }
 }
 
@@ -139,81 +105,16 @@ fn serve(
         }
         for _ in 0..u32::from_ne_bytes(request) {
             meters.start_anew();
-            let mut report = function.call(now(), Some(&mut meters.counters));
-            report.peak_kib = peak_kib();
+            let (mut report, (counts, coverage)) = meters.around(|| {
+                let cpu = reading::thread_cpu();
+                function.call(now(), cpu)
+            });
+            report.take_counts(&counts, coverage);
+            report.peak_kib = meters.peak_kib();
             report.output = meters.take_output();
             answer(&report)?;
         }
     }
-}
-
-/// What a warm worker reads of itself around each invocation.
-struct Meters {
-    counters: Counters,
-    /// Writing 5 to it makes the peak of resident memory start anew.
-    clear_refs: Option<File>,
-    /// The same open files as descriptors 0, 1 and 2.
-    stdin: File,
-    stdout: File,
-    stderr: File,
-}
-
-impl Meters {
-    /// Opens the counters of this thread and tells the lane what they are.
-    fn open(socket: &OwnedFd) -> Result<Self, String> {
-        let counters = Counters::open(Target::ThisThread);
-        let all: Vec<(Meter, Option<&str>, &str)> = counters
-            .provenances()
-            .iter()
-            .map(|(meter, Provenance { source, note })| {
-                (meter, source.map(crate::meter::Source::label), note.as_str())
-            })
-            .collect();
-        let hello = serde_json::to_vec(&all).map_err(|error| error.to_string())?;
-        send(socket.as_raw_fd(), &hello, MsgFlags::MSG_NOSIGNAL).map_err(|it| it.to_string())?;
-        let clear_refs = File::options().write(true).open("/proc/self/clear_refs").ok();
-        Ok(Self {
-            counters,
-            clear_refs,
-            stdin: duplicate(std::io::stdin().as_fd())?,
-            stdout: duplicate(std::io::stdout().as_fd())?,
-            stderr: duplicate(std::io::stderr().as_fd())?,
-        })
-    }
-
-    /// Peak memory, standard input and standard error start anew; the lane has
-    /// read what an earlier invocation complained of.
-    fn start_anew(&mut self) {
-        if let Some(file) = &mut self.clear_refs {
-            let _ = file.write_all(b"5");
-        }
-        let _ = self.stdin.rewind();
-        if self.stderr.stream_position().is_ok_and(|position| position > 0) {
-            let _ = self.stderr.set_len(0);
-            let _ = self.stderr.rewind();
-        }
-    }
-
-    /// What the invocation wrote; standard output is empty again afterwards.
-    fn take_output(&mut self) -> Option<OutputDigest> {
-        if self.stdout.stream_position().ok()? == 0 {
-            return Some(OutputDigest::of(b""));
-        }
-        let output = digest(&mut self.stdout).ok()?;
-        self.stdout.set_len(0).ok()?;
-        self.stdout.rewind().ok()?;
-        Some(output)
-    }
-}
-
-/// Peak resident memory of this process in KiB.
-fn peak_kib() -> Option<u64> {
-    let used = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    u64::try_from(used.max_rss()).ok()
-}
-
-fn duplicate(descriptor: std::os::fd::BorrowedFd<'_>) -> Result<File, String> {
-    descriptor.try_clone_to_owned().map(File::from).map_err(|error| error.to_string())
 }
 
 impl Function {
@@ -236,6 +137,7 @@ impl Function {
             engine,
             ready,
             entry: module.get_export_index("_start"),
+            varying: varying(&module),
             stdin: InputFile::new(file(std::io::stdin().as_fd())?),
             stdout: OutputFile::new(file(std::io::stdout().as_fd())?),
             stderr: OutputFile::new(file(std::io::stderr().as_fd())?),
@@ -252,10 +154,9 @@ impl Function {
             .allow_tcp(false)
             .allow_udp(false)
             .build_p1();
-        let limit = usize::try_from(self.config.memory).unwrap_or(usize::MAX);
-        let state = State { wasi, memory: Limiter { limit, used: 0 } };
+        let state = State { wasi, limiter: Limiter::new(self.config.memory) };
         let mut store = Store::new(&self.engine, state);
-        store.limiter(|state| &mut state.memory);
+        store.limiter(|state| &mut state.limiter);
         if self.config.settings.fuel {
             store.set_fuel(u64::MAX)?;
         }
@@ -265,92 +166,180 @@ impl Function {
         Ok(store)
     }
 
-    /// One invocation in a fresh instance.
-    fn call(&self, begun: Nanos, counters: Option<&mut Counters>) -> Report {
-        match counters {
-            None => self.timed(begun),
-            Some(counters) => {
-                let before = counters.read();
-                let mut report = self.timed(now());
-                let after = counters.read();
-                let counts = counters.between(&before, &after);
-                for (meter, count) in Meter::ALL.iter().zip(&mut report.counts) {
-                    *count = counts.get(*meter);
-                }
-                report.coverage_ppm = counts.coverage_ppm.map(u64::from);
-                report
-            }
+    /// One invocation in a fresh instance; `cpu` is the thread's CPU time when a
+    /// warm one was begun.
+    fn call(&self, begun: Nanos, cpu: Option<u64>) -> Report {
+        match self.store() {
+            Ok(store) => Report { varying: self.varying, ..self.run(begun, cpu, store) },
+            Err(error) => Report::failed(begun, Progress::Begun, &error),
         }
     }
 
-    fn timed(&self, begun: Nanos) -> Report {
-        let created = self.store().map(|store| (store, now()));
-        let prepared = created.and_then(|(mut store, created)| {
-            let instance = self.ready.instantiate(&mut store)?;
-            let instantiated = now();
-            let entry = self
-                .entry
-                .and_then(|entry| instance.get_module_export(&mut store, &entry))
-                .and_then(Extern::into_func)
-                .ok_or_else(|| wasmtime::Error::msg("it exports no function `_start`"))?;
-            let entry = entry.typed::<(), ()>(&store)?;
-            Ok((store, created, instantiated, entry))
-        });
-        match prepared {
-            Ok((store, created, instantiated, entry)) => {
-                Report { created, instantiated, ..self.enter(begun, store, &entry) }
+    /// Instantiates and runs.
+    fn run(&self, begun: Nanos, cpu: Option<u64>, mut store: Store<State>) -> Report {
+        let created = now();
+        let instantiated = self.instantiate(&mut store);
+        let overhead = self.startup_fuel(&store);
+        let mut report = match instantiated {
+            Ok((instantiated, entry)) => {
+                let ready = now();
+                let startup = self.read_startup(cpu);
+                let started = now();
+                let result = entry.call(&mut store, ());
+                let ended = now();
+                let report = Report::ended(begun, ended, Progress::Entered, result);
+                Report { instantiated, ready, started, ..report.with_startup(startup) }
             }
-            Err(error) => Report::failed(begun, &error),
-        }
-    }
-
-    fn enter(&self, begun: Nanos, mut store: Store<State>, entry: &TypedFunc<(), ()>) -> Report {
-        let started = now();
-        let result = entry.call(&mut store, ());
-        let ended = now();
-        let fuel = self.config.settings.fuel.then(|| store.get_fuel().ok()).flatten();
-        let linear_memory = store.data().memory.used as u64;
-        drop(store);
-        let mut report = match result {
-            Ok(()) => Report::empty(begun, End::Exit(0)),
-            Err(error) => match error.downcast_ref::<I32Exit>() {
-                Some(I32Exit(code)) => Report::empty(begun, End::Exit(*code)),
-                None => Report::failed(begun, &error),
-            },
+            Err(error) => Report::ended(begun, now(), Progress::Created, Err(error)),
         };
-        report.started = started;
-        report.ended = ended;
+        report.created = created;
+        let limiter = &store.data().limiter;
+        // An instance that could not be made has no memory; one that was stopped
+        // in its start section has.
+        if report.end != End::Unstarted {
+            report.linear_memory = Some(limiter.memory_bytes());
+        }
+        report.counts[Meter::MemoryGrowFailed as usize] = Some(limiter.refused_growth());
+        report.fuel = match (report.fuel, fuel_used(&store).zip(overhead)) {
+            (Fuel::Exact(_), Some((used, overhead))) => Fuel::Exact(used.saturating_sub(overhead)),
+            (Fuel::Lost, Some(_)) => Fuel::Lost,
+            (_, _) => Fuel::Off,
+        };
+        drop(store);
         report.dropped = now();
-        report.linear_memory = linear_memory;
-        report.fuel = fuel.map(|left| u64::MAX - left);
         report
+    }
+
+    /// Makes the instance, which runs its start section, and finds the entry.
+    fn instantiate(
+        &self,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<(Nanos, TypedFunc<(), ()>)> {
+        let instance = self.ready.instantiate(&mut *store)?;
+        let instantiated = now();
+        let entry = self
+            .entry
+            .and_then(|entry| instance.get_module_export(&mut *store, &entry))
+            .and_then(Extern::into_func)
+            .ok_or_else(|| wasmtime::Error::msg(NO_ENTRY))?;
+        Ok((instantiated, entry.typed::<(), ()>(&*store)?))
+    }
+
+    /// Fuel that instantiating took for no operator of a function: wasmtime makes
+    /// a function of its own that initialises globals, tables and memories. With
+    /// a start section the two cannot be told apart: constant expressions that
+    /// wasmtime evaluates there then count as operators.
+    fn startup_fuel(&self, store: &Store<State>) -> Option<u64> {
+        let used = fuel_used(store)?;
+        Some(if self.config.start_section { used.min(START_FUEL) } else { used })
+    }
+
+    /// CPU time and resident memory up to now, right before the function's
+    /// first instruction; `cpu` is the thread's CPU time when a warm invocation
+    /// was begun. In a warm worker, where reading must be cheap, the peak since
+    /// then stands for what is resident now.
+    fn read_startup(&self, cpu: Option<u64>) -> [Option<u64>; 2] {
+        if self.config.warm {
+            let used = reading::thread_cpu().zip(cpu);
+            let memory = reading::peak_kib().and_then(|kib| kib.checked_mul(1_024));
+            [used.and_then(|(now, begun)| now.checked_sub(begun)), memory]
+        } else {
+            [reading::process_cpu(), reading::resident()]
+        }
     }
 }
 
+/// Fuel that wasmtime takes for running a start section: entering the function
+/// that it makes to initialise an instance, and calling from there.
+const START_FUEL: u64 = 2;
+
+/// Fuel that was used so far; `None` if it is not counted.
+fn fuel_used(store: &Store<State>) -> Option<u64> {
+    store.get_fuel().ok().map(|left| u64::MAX - left)
+}
+
+/// Which of [`VARYING`] the module imports.
+fn varying(module: &Module) -> u64 {
+    let imports = |name: &str| module.imports().any(|import| import.name() == name);
+    VARYING
+        .iter()
+        .enumerate()
+        .fold(0, |bits, (position, name)| bits | (u64::from(imports(name)) << position))
+}
+
+/// Why a module without `_start` does not run.
+const NO_ENTRY: &str = "it exports no function `_start`: only commands are run, \
+                        no reactors and no libraries";
+
 impl Report {
-    fn empty(begun: Nanos, end: End) -> Self {
-        let moment = now();
+    /// A report of an invocation that ended at `ended`.
+    fn ended(begun: Nanos, ended: Nanos, progress: Progress, result: wasmtime::Result<()>) -> Self {
+        let (end, fuel, text) = match result {
+            Ok(()) => (End::Exit(0), Fuel::Exact(0), String::new()),
+            Err(error) => {
+                let text = one_line(&format!("{error:#}"));
+                match (error.downcast_ref::<I32Exit>(), error.downcast_ref::<Trap>()) {
+                    (Some(I32Exit(code)), _) => (End::Exit(*code), Fuel::Exact(0), String::new()),
+                    (None, Some(trap)) => (End::Trap, fuel_after(*trap), text),
+                    // A function of the host refused: fuel was stored for the call.
+                    (None, None) if progress == Progress::Entered => {
+                        (End::Trap, Fuel::Exact(0), text)
+                    }
+                    (None, None) => (End::Unstarted, Fuel::Off, text),
+                }
+            }
+        };
         Self {
             end,
+            progress,
             begun,
             deserialize: None,
-            created: moment,
-            instantiated: moment,
-            started: moment,
-            ended: moment,
-            dropped: moment,
-            linear_memory: 0,
-            fuel: None,
+            created: ended,
+            instantiated: ended,
+            ready: ended,
+            started: ended,
+            ended,
+            dropped: ended,
+            linear_memory: None,
+            fuel,
+            varying: 0,
             peak_kib: None,
             output: None,
             counts: [None; Meter::COUNT],
             coverage_ppm: None,
-            text: String::new(),
+            text,
         }
     }
 
-    fn failed(begun: Nanos, error: &wasmtime::Error) -> Self {
-        let text = one_line(&format!("{error:#}"));
-        Self { text, ..Self::empty(begun, End::Trap) }
+    fn failed(begun: Nanos, progress: Progress, error: &wasmtime::Error) -> Self {
+        let error = wasmtime::Error::msg(format!("{error:#}"));
+        Self::ended(begun, now(), progress, Err(error))
+    }
+
+    fn with_startup(mut self, [cpu, memory]: [Option<u64>; 2]) -> Self {
+        self.counts[Meter::CpuStartup as usize] = cpu;
+        self.counts[Meter::MemoryStartup as usize] = memory;
+        self
+    }
+
+    /// Adds what was counted around the invocation.
+    fn take_counts(&mut self, counts: &[Option<u64>; Meter::COUNT], coverage: Option<u64>) {
+        for (mine, counted) in self.counts.iter_mut().zip(counts) {
+            *mine = mine.or(*counted);
+        }
+        self.coverage_ppm = coverage;
+    }
+}
+
+/// What fuel says after a trap. Compiled code keeps it in a register and stores
+/// it before calls and before `unreachable`; any other trap loses what was
+/// counted since, which may be all of it.
+fn fuel_after(trap: Trap) -> Fuel {
+    match trap {
+        Trap::UnreachableCodeReached
+        | Trap::IndirectCallToNull
+        | Trap::BadSignature
+        | Trap::StackOverflow => Fuel::Exact(0),
+        _ => Fuel::Lost,
     }
 }
