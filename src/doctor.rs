@@ -380,6 +380,8 @@ mod tests {
             governor: Some("powersave".to_owned()),
             cyclometer: "0".to_owned(),
             clock: None,
+            cpu_quota: None,
+            cpus_allowed: Some(2),
         }
     }
 

@@ -84,7 +84,7 @@ impl NativeLane {
         cancel: &Cancel,
     ) -> Result<Outcome, String> {
         if self.runner.is_none() {
-            self.runner = Some(Runner::counting(self.counted).map_err(|error| error.to_string())?);
+            self.runner = Some(Runner::start_grouped(self.counted).map_err(|error| error.to_string())?);
         }
         let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
         let args: Vec<&str> = std::iter::once(job.workload.name.as_str())
@@ -137,7 +137,7 @@ fn outcome(
     usage.phases.create = Some(run.started.executed.since(run.started.requested));
     usage.phases.run = Some(run.ended.at.since(run.started.executed));
     usage.set(Meter::Wall, run.ended.at.since(run.started.requested).0);
-    let (status, reason, exit_code) = verdict(job, &run.ended, &tail(&mut files.stderr));
+    let (status, reason, exit_code) = verdict(job, &run.ended, run.grouped.as_ref(), &tail(&mut files.stderr));
     Outcome {
         status,
         reason,
@@ -153,10 +153,12 @@ fn outcome(
 
 impl Lane for NativeLane {
     fn describe(&self) -> Description {
-        Description {
-            version: "plain process".to_owned(),
-            note: "memory limit holds for each process (RLIMIT_DATA)".to_owned(),
-        }
+        let note = match self.runner.as_ref().map(Runner::group) {
+            Some(Ok(_)) => "memory limit holds for all processes together (control group)".into(),
+            Some(Err(reason)) => format!("{}: no control group, {reason}", super::process::EACH),
+            None => super::process::EACH.to_owned(),
+        };
+        Description { version: "plain process".to_owned(), note }
     }
 
     fn starts(&self) -> &'static [StartKind] {
@@ -173,7 +175,7 @@ impl Lane for NativeLane {
     }
 
     fn count(&mut self, on: bool) -> Result<(), LaneError> {
-        let runner = Runner::counting(on)
+        let runner = Runner::start_grouped(on)
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         let no_wasm = "a native program executes no WebAssembly";

@@ -8,6 +8,7 @@ mod race;
 mod recorder;
 mod sampler;
 pub mod tax;
+mod throttle;
 #[cfg(test)]
 mod tests;
 mod track;

@@ -42,6 +42,9 @@ use crate::workload::{Input, Workload};
 /// Most time that cleaning up after an invocation may take.
 const CLEANUP_TIMEOUT: Nanos = Nanos(20_000_000_000);
 
+/// What the phases of this lane cannot tell apart.
+const RUNTIME_START: &str = "the runtime's own start is in `run`, and its CPU time counts there";
+
 /// A page of a linear memory.
 const WASM_PAGE: u64 = 64 << 10;
 
@@ -73,7 +76,7 @@ impl CommandLane {
         let cache = super::cache::folder("runtimes").map_err(|error| {
             format!("no folder for modules: {error}; set XDG_CACHE_HOME to a folder of yours")
         })?;
-        let runner = Runner::start().map_err(|error| error.to_string())?;
+        let runner = start_runner(profile).map_err(|error| error.to_string())?;
         let script = match &profile.script {
             None => None,
             Some(script) => Some(
@@ -102,7 +105,7 @@ impl CommandLane {
     /// A launcher: the one there is, or a new one for one that was lost.
     fn runner(&mut self) -> Result<&Runner, LauncherError> {
         if self.runner.is_none() {
-            self.runner = Some(Runner::start()?);
+            self.runner = Some(start_runner(&self.profile)?);
         }
         self.runner.as_ref().ok_or_else(|| LauncherError::Arguments("no launcher".to_owned()))
     }
@@ -280,11 +283,11 @@ impl CommandLane {
         // Helpers of a sandbox may end a moment later than what started them.
         let helpers = self.profile.outside.is_some();
         let outside = Ended { stray: if helpers { 0 } else { run.ended.stray }, ..run.ended };
-        let outer = ending::judge(&self.profile, job, &outside, &stderr);
+        let outer = ending::judge(&self.profile, job, &outside, run.grouped.as_ref(), &stderr);
         match told {
             Some(Ok(status)) if outer.0 == Status::Ok => {
                 let inner = Ended { status, ..outside };
-                ending::judge(&self.profile, job, &inner, &stderr)
+                ending::judge(&self.profile, job, &inner, run.grouped.as_ref(), &stderr)
             }
             Some(Err(reason)) if outer.0 == Status::Ok => {
                 let reason = ending::with_known(&self.profile, &job.workload.name, reason);
@@ -293,6 +296,12 @@ impl CommandLane {
             _ => outer,
         }
     }
+}
+
+/// Starts a launcher. A runtime that makes control groups of its own is left
+/// where it can: on v2 a group with processes has none inside.
+fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
+    if profile.outside.is_some() { Runner::start() } else { Runner::start_grouped(true) }
 }
 
 /// A name that no two invocations share.
@@ -315,11 +324,20 @@ fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
     all.missing(Meter::LinearMemory, memory);
     let limit = format!("the memory limit; {}", profile.memory.about());
     all.set(Meter::MemoryAllocated, Source::Plan, limit);
+    if let Some(startup) = all.get(Meter::CpuStartup).cloned()
+        && let Some(source) = startup.source
+        && !startup.note.contains(RUNTIME_START)
+    {
+        all.set(Meter::CpuStartup, source, format!("{}; {RUNTIME_START}", startup.note));
+    }
     if let Some(why) = &profile.outside {
         for meter in [
             Meter::CpuUser,
             Meter::CpuSystem,
+            Meter::CpuStartup,
+            Meter::Throttled,
             Meter::MemoryPeak,
+            Meter::MemoryStartup,
             Meter::MemoryRss,
             Meter::MemoryTime,
         ] {

@@ -93,7 +93,7 @@ impl WasmtimeLane {
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         let (mut status, mut reason, mut exit_code) =
-            process_verdict(job, &run.ended, &tail(&mut files.stderr));
+            process_verdict(job, &run.ended, None, &tail(&mut files.stderr));
         let (requested, mut ended) = (run.started.requested, run.ended.at);
         match report {
             Some(report) => {
