@@ -8,8 +8,11 @@ use procfs::process::Process;
 use crate::lane::wasmtime::engine;
 use crate::lane::{self, LaneSpec, StartKind, docker};
 use crate::meter::cgroup::Hierarchy;
+use crate::meter::function_group::FunctionGroup;
 use crate::meter::host::{self, Fingerprint};
+use crate::meter::own_groups::sees_all_groups;
 use crate::meter::procfs::ProcessIdentity;
+use crate::meter::quota;
 use crate::report::{Cell, Column, Table};
 use crate::store::Store;
 use crate::units::Bytes;
@@ -99,7 +102,7 @@ pub fn examine(database: &Path) -> Vec<Finding> {
     findings.extend(perf(print.perf_event_paranoid));
     findings.push(cost());
     findings.push(capabilities());
-    findings.push(cgroups());
+    findings.extend(control_groups(&print));
     findings.extend(containers().0);
     findings.extend(storage(database));
     findings
@@ -246,6 +249,60 @@ pub fn cgroups() -> Finding {
             let fix = "mount a cgroup file system";
             Finding::new("cgroups", State::Missing, error.to_string(), fix)
         }
+    }
+}
+
+/// Control groups: which can be made, and what those around this program limit.
+#[must_use]
+pub fn control_groups(print: &Fingerprint) -> Vec<Finding> {
+    let mut findings = vec![cgroups(), function_group(), cpu_quota()];
+    findings.extend(cpus_allowed(print));
+    findings
+}
+
+/// Whether a CPU quota of the control groups around this program holds it back.
+#[must_use]
+pub fn cpu_quota() -> Finding {
+    let check = "CPU quota";
+    let beyond = if sees_all_groups() { "" } else { ", as far as this container sees" };
+    match quota::find_cpu_quota() {
+        Ok(None) => Finding::ok(check, format!("none{beyond}")),
+        Ok(Some(quota)) => Finding::new(
+            check,
+            State::Warning,
+            format!("{quota}{beyond}: what runs longer than its share of a period is throttled"),
+            "raise it (cpu.max, docker --cpus, limits.cpu, CPUQuota=), or record outside of that \
+             group: times and bills are too high otherwise",
+        ),
+        Err(error) => Finding::new(check, State::Missing, error.to_string(), ""),
+    }
+}
+
+/// CPUs that this program may not run on, if there are such.
+fn cpus_allowed(print: &Fingerprint) -> Option<Finding> {
+    let (allowed, all) = (print.cpus_allowed?, print.cpus?);
+    (allowed < all).then(|| {
+        let found = format!("{allowed} of {all}, by affinity or cpuset");
+        Finding::new("CPUs allowed", State::Warning, found, "lanes share them with the recorder")
+    })
+}
+
+/// Whether functions of process lanes get a control group of their own.
+#[must_use]
+pub fn function_group() -> Finding {
+    let check = "group for functions";
+    match FunctionGroup::create() {
+        Ok(_) => Finding::ok(
+            check,
+            "native and command lanes: one memory limit and peak for all processes of a function",
+        ),
+        Err(error) => Finding::new(
+            check,
+            State::Warning,
+            error.to_string(),
+            "without one shared memory escapes the limit, and the peak of several processes is \
+             missing: run as root, or with systemd-run --user --scope -p Delegate=yes",
+        ),
     }
 }
 

@@ -9,8 +9,7 @@ use crate::meter::{Meter, Provenances, Source};
 use crate::units::Bytes;
 
 /// Why the peak of a family of processes is not known without a control group.
-pub(super) const ONLY_LARGEST: &str =
-    "it had several processes: without a control group the kernel tells the peak of the largest \
+pub(super) const ONLY_LARGEST: &str = "it had several processes: without a control group the kernel tells the peak of the largest \
      only";
 
 /// A control group that holds a launcher.
@@ -50,23 +49,28 @@ fn make(launcher: &Launcher) -> Result<FunctionGroup, String> {
     Ok(group)
 }
 
+/// How much more than the resident set of its only process a group may hold
+/// without that being the function's: memory is charged in batches of pages, and
+/// some is left by the launcher and earlier runs.
+pub(super) const COARSE: Bytes = Bytes(3 << 20);
+
+/// What the figures of a group hold.
+pub(super) const HELD: &str = "of all its processes together: private and shared memory, files in memory (output included), \
+     page cache and kernel memory, charged in batches of pages";
+
 /// Says where peak and level of memory come from; `Err`: why not from a group.
 pub(super) fn set_sources(group: Result<(), &String>, all: &mut Provenances) {
+    let alone = "peak resident set of its only process; never below the launcher's, under 1 MiB";
+    let level = "in samples only; resident set of the first process";
     match group {
         Ok(()) => {
-            let held = "of all its processes together: private and shared memory, files in \
-                        memory (output included), page cache and kernel memory";
-            let peak = format!("{held}; with the launcher's share, under 1 MiB");
-            all.set(Meter::MemoryPeak, Source::Cgroup, peak);
-            all.set(Meter::MemoryRss, Source::Cgroup, format!("in samples only; {held}"));
+            let note = format!("{alone}; its control group held no more than {COARSE} besides");
+            all.set(Meter::MemoryPeak, Source::Rusage, note);
+            all.set(Meter::MemoryRss, Source::Cgroup, format!("in samples only; {HELD}"));
         }
         Err(reason) => {
-            let peak = format!(
-                "peak resident set of its only process; never below the launcher's, under 1 MiB; \
-                 no control group: {reason}"
-            );
-            all.set(Meter::MemoryPeak, Source::Rusage, peak);
-            let level = "in samples only; resident set of the first process";
+            let why = if reason.is_empty() { "" } else { "; no control group: " };
+            all.set(Meter::MemoryPeak, Source::Rusage, format!("{alone}{why}{reason}"));
             all.set(Meter::MemoryRss, Source::Procfs, level);
         }
     }

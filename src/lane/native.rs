@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::launcher::{Program, Spawn, Stdio3};
-use super::process::{Run, Runner, digest, tail, verdict};
+use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail, verdict};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Watch, now,
@@ -84,7 +84,8 @@ impl NativeLane {
         cancel: &Cancel,
     ) -> Result<Outcome, String> {
         if self.runner.is_none() {
-            self.runner = Some(Runner::start_grouped(self.counted).map_err(|error| error.to_string())?);
+            self.runner =
+                Some(Runner::start_grouped(self.counted).map_err(|error| error.to_string())?);
         }
         let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
         let args: Vec<&str> = std::iter::once(job.workload.name.as_str())
@@ -133,11 +134,14 @@ fn outcome(
 ) -> Outcome {
     let mut usage = Usage::new(true);
     runner.fill(run, &mut usage);
+    let provenances = runner.sources(run, provenances);
+    fill_startup(run, &provenances, &mut usage);
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
     usage.phases.create = Some(run.started.executed.since(run.started.requested));
     usage.phases.run = Some(run.ended.at.since(run.started.executed));
     usage.set(Meter::Wall, run.ended.at.since(run.started.requested).0);
-    let (status, reason, exit_code) = verdict(job, &run.ended, run.grouped.as_ref(), &tail(&mut files.stderr));
+    let (status, reason, exit_code) =
+        verdict(job, &run.ended, run.grouped.as_ref(), &tail(&mut files.stderr));
     Outcome {
         status,
         reason,
@@ -145,7 +149,7 @@ fn outcome(
         requested: run.started.requested,
         ended: run.ended.at,
         usage,
-        provenances: runner.sources(run, provenances),
+        provenances,
         output: digest(&mut files.stdout).ok(),
     }
     .checked(&job.preset)
@@ -181,6 +185,7 @@ impl Lane for NativeLane {
         let no_wasm = "a native program executes no WebAssembly";
         provenances.missing(Meter::WasmOps, no_wasm);
         provenances.missing(Meter::LinearMemory, no_wasm);
+        set_startup_sources(&mut provenances);
         (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
         self.counted = on;
         Ok(())

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
 
+use super::group::{self, Grouped};
 use super::launcher::{Ended, Launcher, LauncherError, Spawn, Started, Why};
 use super::{Cancel, Job, Probe, Status, Watch};
-use super::group::{self, Grouped};
 use crate::meter::function_group::{FunctionGroup, GroupUsage};
 use crate::meter::perf::{Counters, Counts, Target};
 use crate::meter::{Meter, Provenance, Provenances, Source, Usage, host, procfs};
-use crate::units::Nanos;
+use crate::units::{Bytes, Nanos};
 use crate::workload::OutputDigest;
 
 /// Which limit of memory holds without a control group.
@@ -30,7 +30,8 @@ pub(super) struct Runner {
     template: Counters,
     provenances: Arc<Provenances>,
     tsc_hz: Option<u64>,
-    /// The control group of all that it starts; `Err`: why there is none.
+    /// The control group of all that it starts; `Err`: why there is none, empty
+    /// where none is wanted.
     group: Result<Grouped, String>,
 }
 
@@ -70,11 +71,7 @@ impl Runner {
             Counters::none("counters are switched off, to see what they cost")
         };
         let tsc_hz = host::tsc_hz();
-        let group = if grouped {
-            Grouped::enter(&mut launcher)
-        } else {
-            Err("none is made for this lane".to_owned())
-        };
+        let group = if grouped { Grouped::enter(&mut launcher) } else { Err(String::new()) };
         let mut provenances = provenances(&template, tsc_hz);
         group::set_sources(group.as_ref().map(drop), &mut provenances);
         Ok(Self { launcher, template, provenances: Arc::new(provenances), tsc_hz, group })
@@ -141,7 +138,8 @@ impl Runner {
     pub fn sources(&self, run: &Run, usual: &Arc<Provenances>) -> Arc<Provenances> {
         let escaped = run.escaped();
         let peak = run.peak();
-        if run.counts.is_some() && !escaped && peak.is_ok() {
+        let is_usual = matches!(peak, Ok((_, Source::Rusage)));
+        if run.counts.is_some() && !escaped && is_usual {
             return Arc::clone(usual);
         }
         let mut all = (**usual).clone();
@@ -150,22 +148,27 @@ impl Runner {
                 all.missing(meter, "its counter missed time that the kernel accounts for");
             }
             set_fallbacks(&mut all);
+            if all.get(Meter::CpuStartup).is_some_and(|it| it.source == Some(Source::PerfSoftware))
+            {
+                set_startup_sources(&mut all);
+            }
             if let Some(hz) = self.tsc_hz {
                 all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
             }
         }
         if escaped {
             let why = "of the control group, in ticks: some processes ended unaccounted";
-            let by_group = |meter: &Meter| {
-                all.get(*meter).is_some_and(|it| it.source == Some(Source::Rusage))
-            };
+            let by_group =
+                |meter: &Meter| all.get(*meter).is_some_and(|it| it.source == Some(Source::Rusage));
             let meters = [Meter::CpuTime, Meter::CpuUser, Meter::CpuSystem];
             for meter in meters.into_iter().filter(by_group).collect::<Vec<_>>() {
                 all.set(meter, Source::Cgroup, why);
             }
         }
-        if let Err(reason) = peak {
-            all.missing(Meter::MemoryPeak, reason);
+        match peak {
+            Ok((_, Source::Cgroup)) => all.set(Meter::MemoryPeak, Source::Cgroup, group::HELD),
+            Ok(_) => {}
+            Err(reason) => all.missing(Meter::MemoryPeak, reason),
         }
         Arc::new(all)
     }
@@ -210,11 +213,7 @@ impl Runner {
             escaped.and_then(|group| group.split).unwrap_or((ended.user, ended.system));
         usage.set(Meter::CpuUser, user.0);
         usage.set(Meter::CpuSystem, system.0);
-        usage.set(Meter::MemoryPeak, run.peak().ok().map(|peak| peak.0));
-        // Counters are switched on by exec, where `run` begins; the kernel's own
-        // account has what the child did before.
-        let counted = usage.get(Meter::CpuTime).is_some();
-        usage.set(Meter::CpuStartup, if counted { 0 } else { run.started.used.0 });
+        usage.set(Meter::MemoryPeak, run.peak().ok().map(|(peak, _)| peak.0));
         let accounted = accounted(ended, run.grouped.as_ref());
         for (meter, value) in
             FALLBACKS.into_iter().zip([accounted.0, ended.page_faults, ended.context_switches])
@@ -230,6 +229,34 @@ impl Runner {
     }
 }
 
+/// Enters the CPU time that a run used before exec, where `run` begins in lanes
+/// that see no later moment: as its sources say.
+pub(super) fn fill_startup(run: &Run, sources: &Provenances, usage: &mut Usage) {
+    let startup = match sources.get(Meter::CpuStartup).and_then(|it| it.source) {
+        Some(Source::PerfSoftware) => Some(0),
+        Some(_) => Some(run.started.used.0),
+        None => None,
+    };
+    usage.set(Meter::CpuStartup, startup);
+}
+
+/// Says what is known of the time before exec, by what counted the CPU time.
+pub(super) fn set_startup_sources(all: &mut Provenances) {
+    match all.get(Meter::CpuTime).and_then(|it| it.source) {
+        Some(Source::PerfSoftware) => {
+            let note = "counters are switched on by exec, where `run` begins: nothing before it \
+                        is in cpu_time";
+            all.set(Meter::CpuStartup, Source::PerfSoftware, note);
+        }
+        Some(_) => {
+            let note = "CPU time of the new process until it calls exec; `run` begins there";
+            all.set(Meter::CpuStartup, Source::Clock, note);
+        }
+        None => all.missing(Meter::CpuStartup, "there is no CPU time that it could be a part of"),
+    }
+    all.missing(Meter::MemoryStartup, "`run` begins at exec, when nothing is resident yet");
+}
+
 impl Run {
     /// Whether the control group accounts for much more CPU time than the
     /// kernel's account of the processes that were waited for: a process whose
@@ -239,12 +266,21 @@ impl Run {
         group.is_some_and(|group| exceeds(group, waited_for(&self.ended)))
     }
 
-    /// Most memory at one time of all its processes, or why nobody knows.
-    fn peak(&self) -> Result<crate::units::Bytes, &str> {
+    /// Most memory at one time of all its processes, with its source, or why
+    /// nobody knows. A group counts in batches of pages and keeps what earlier
+    /// runs left: of a lone process the resident set is told exactly, unless the
+    /// group held clearly more.
+    fn peak(&self) -> Result<(Bytes, Source), &str> {
+        let alone = self.ended.peak;
         match &self.grouped {
-            Some(group) => group.peak.as_ref().copied().map_err(String::as_str),
+            Some(group) => {
+                let held = group.peak.as_ref().map_err(String::as_str)?;
+                let most = Bytes(held.0.saturating_sub(group.files.0));
+                let is_all = !self.ended.family && most.0 <= alone.0 + group::COARSE.0;
+                Ok(if is_all { (alone, Source::Rusage) } else { (*held, Source::Cgroup) })
+            }
             None if self.ended.family => Err(group::ONLY_LARGEST),
-            None => Ok(self.ended.peak),
+            None => Ok((alone, Source::Rusage)),
         }
     }
 }
@@ -286,18 +322,6 @@ fn provenances(counters: &Counters, tsc_hz: Option<u64>) -> Provenances {
                  launcher's set-up before exec";
     all.set(Meter::CpuUser, Source::Rusage, split);
     all.set(Meter::CpuSystem, Source::Rusage, split);
-    match all.get(Meter::CpuTime) {
-        Some(Provenance { source: Some(Source::Rusage), .. }) => {
-            let note = "CPU time of the new process until it calls exec; `run` begins there";
-            all.set(Meter::CpuStartup, Source::Clock, note);
-        }
-        _ => {
-            let note = "counters are switched on by exec, where `run` begins: nothing before it \
-                        is in cpu_time";
-            all.set(Meter::CpuStartup, Source::PerfSoftware, note);
-        }
-    }
-    all.missing(Meter::MemoryStartup, "`run` begins at exec, when nothing is resident yet");
     all.set(Meter::MemoryAllocated, Source::Plan, "the memory limit");
     all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
     all.set(Meter::Wall, Source::Clock, "create + start + run");
@@ -476,7 +500,6 @@ impl Probe for ProcessProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{Bytes, Nanos};
 
     #[test]
     fn terminals_are_safe_from_stderr() {

@@ -105,8 +105,14 @@ impl Hierarchy {
     fn from_mounts(
         mounts: impl Iterator<Item = (String, PathBuf, Vec<String>)>,
     ) -> Result<Self, CgroupError> {
-        let mut found =
-            Self { cpu: None, cpuacct: None, memory: None, perf_event: None, unified: None, all: Vec::new() };
+        let mut found = Self {
+            cpu: None,
+            cpuacct: None,
+            memory: None,
+            perf_event: None,
+            unified: None,
+            all: Vec::new(),
+        };
         for (kind, path, options) in mounts {
             if kind == "cgroup" || kind == "cgroup2" {
                 found.all.push(path.clone());

@@ -79,6 +79,8 @@ pub struct GroupUsage {
     pub split: Option<(Nanos, Nanos)>,
     /// Most memory at one time, or the reason why nobody knows.
     pub peak: Result<Bytes, String>,
+    /// Page cache in the group at the end: of files that it was first to read.
+    pub files: Bytes,
     /// Processes that the kernel killed for want of memory.
     pub killed: u64,
     /// Whether it was this group's limit that they ran against.
@@ -191,8 +193,7 @@ impl FunctionGroup {
     /// left much memory in the group, or the kernel cannot reset the peak.
     #[must_use]
     pub fn is_used_up(&self) -> bool {
-        let is_stale =
-            self.served.load(Ordering::Relaxed) && !self.resets.load(Ordering::Relaxed);
+        let is_stale = self.served.load(Ordering::Relaxed) && !self.resets.load(Ordering::Relaxed);
         is_stale || self.memory_now().is_none_or(|left| left > LEFT_OVER)
     }
 
@@ -223,6 +224,7 @@ impl FunctionGroup {
             cpu: self.cpu_time().zip(baseline.cpu).map(|(now, before)| now.since(before)),
             split: self.cpu_split().zip(baseline.split).map(since),
             killed: killed.unwrap_or(0),
+            files: self.page_cache().unwrap_or(Bytes(0)),
             at_limit: limit
                 .zip(peak)
                 .is_some_and(|(limit, peak)| peak.0.saturating_add(BATCHES) >= limit.0),
@@ -300,6 +302,18 @@ impl FunctionGroup {
         Ok(())
     }
 
+    /// Pages of files that are in no memory file system.
+    fn page_cache(&self) -> Option<Bytes> {
+        let text = self.read(&self.memory, "memory.stat", "memory.stat")?;
+        let find = |key: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+            value.trim().parse::<u64>().ok()
+        };
+        // Both count files in memory, too.
+        let all = find(if self.memory.0 == Files::V1 { "cache" } else { "file" })?;
+        Some(Bytes(all.saturating_sub(find("shmem")?)))
+    }
+
     /// Processes that the kernel killed for want of memory until now.
     fn killed(&self) -> Option<u64> {
         let text = self.read(&self.memory, "memory.oom_control", "memory.events")?;
@@ -365,7 +379,11 @@ fn hand_down_memory(level: &Path) -> Result<(), CgroupError> {
     // Of use, not needed.
     let handed = fs::write(&path, "+memory");
     let _ = fs::write(&path, "+pids");
-    handed.map_err(|source| CgroupError::Io { action: "hand the memory controller down in", path, source })
+    handed.map_err(|source| CgroupError::Io {
+        action: "hand the memory controller down in",
+        path,
+        source,
+    })
 }
 
 /// The first limit that the group in `level` sets to its processes.
@@ -383,8 +401,7 @@ fn has_word(level: &Path, file: &str, word: &str) -> bool {
 
 fn make(path: &Path) -> Result<(), CgroupError> {
     let action = "create";
-    fs::create_dir(path)
-        .map_err(|source| CgroupError::Io { action, path: path.to_owned(), source })
+    fs::create_dir(path).map_err(|source| CgroupError::Io { action, path: path.to_owned(), source })
 }
 
 fn micros(text: &str, key: &str) -> Option<Nanos> {

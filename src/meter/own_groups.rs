@@ -87,7 +87,8 @@ impl OwnGroups {
             let (_, path) = paths.iter().find(|(controllers, _)| has(controllers))?;
             locate(mounts.iter().filter(|mount| !mount.is_v2 && has(&mount.controllers)), path)
         };
-        let unified = paths.iter().find(|(controllers, _)| controllers.iter().all(String::is_empty));
+        let unified =
+            paths.iter().find(|(controllers, _)| controllers.iter().all(String::is_empty));
         Self {
             cpu: named("cpu"),
             cpuacct: named("cpuacct"),
@@ -158,8 +159,7 @@ mod tests {
             mount(false, "/", "/c/memory", &["rw", "memory"]),
             mount(true, "/", "/c/unified", &["rw"]),
         ];
-        let paths =
-            [path(&["cpu", "cpuacct"], "/a/b"), path(&["memory"], "/"), path(&[""], "/a")];
+        let paths = [path(&["cpu", "cpuacct"], "/a/b"), path(&["memory"], "/"), path(&[""], "/a")];
         let found = OwnGroups::from_mounts(&mounts, &paths);
         let all = ["/c/cpu,cpuacct/a/b", "/c/cpu,cpuacct/a", "/c/cpu,cpuacct"];
         assert_eq!(levels(found.cpu.as_ref()), all);
@@ -183,14 +183,9 @@ mod tests {
         let found = OwnGroups::from_mounts(&mounts, &[path(&[], "/")]);
         assert_eq!(levels(found.unified.as_ref()), ["/sys/fs/cgroup"]);
         // Of two mounts, the one that shows more.
-        let mounts = [
-            mount(true, "/docker/ab", "/inner", &["rw"]),
-            mount(true, "/", "/outer", &["rw"]),
-        ];
+        let mounts =
+            [mount(true, "/docker/ab", "/inner", &["rw"]), mount(true, "/", "/outer", &["rw"])];
         let found = OwnGroups::from_mounts(&mounts, &[path(&[], "/docker/ab")]);
-        assert_eq!(
-            levels(found.unified.as_ref()),
-            ["/outer/docker/ab", "/outer/docker", "/outer"]
-        );
+        assert_eq!(levels(found.unified.as_ref()), ["/outer/docker/ab", "/outer/docker", "/outer"]);
     }
 }

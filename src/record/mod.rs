@@ -8,9 +8,9 @@ mod race;
 mod recorder;
 mod sampler;
 pub mod tax;
-mod throttle;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod track;
 mod until;
 

@@ -29,12 +29,12 @@ use self::scratch::Scratch;
 use self::subject::{Places, Subject};
 use self::warm::Worker;
 use super::launcher::{Ended, LauncherError, Stdio3, Why};
-use super::process::{Run, Runner, digest, tail};
+use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Status, Unwatched, Watch, now,
 };
-use crate::meter::{Meter, Provenances, Source, Usage};
+use crate::meter::{Meter, Provenance, Provenances, Source, Usage};
 use crate::profile::{MemoryLimit, Profile, Takes};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Input, Workload};
@@ -87,7 +87,7 @@ impl CommandLane {
         let runtime = detect(profile, script.as_deref(), &runner)?;
         let scratch =
             Scratch::new().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-        let provenances = Arc::new(sources(profile, runner.provenances()));
+        let provenances = Arc::new(cold_sources(profile, runner.provenances()));
         Ok(Self {
             profile: Arc::clone(profile),
             runtime,
@@ -238,8 +238,9 @@ impl CommandLane {
             runner.fill(run, &mut usage);
             provenances = runner.sources(run, &self.provenances);
             if !Arc::ptr_eq(&provenances, &self.provenances) {
-                provenances = Arc::new(sources(&self.profile, &provenances));
+                provenances = Arc::new(cold_sources(&self.profile, &provenances));
             }
+            fill_startup(run, &provenances, &mut usage);
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         usage.phases.create = Some(run.started.executed.since(run.started.requested));
@@ -310,6 +311,16 @@ fn next_id() -> String {
     format!("cyclometer-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Where the meters of cold invocations come from.
+fn cold_sources(profile: &Profile, usual: &Provenances) -> Provenances {
+    let mut all = usual.clone();
+    set_startup_sources(&mut all);
+    if let Some(Provenance { source: Some(source), note }) = all.get(Meter::CpuStartup).cloned() {
+        all.set(Meter::CpuStartup, source, format!("{note}; {RUNTIME_START}"));
+    }
+    sources(profile, &all)
+}
+
 /// Where the meters come from, by what the profile says of the runtime.
 fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
     let mut all = usual.clone();
@@ -324,12 +335,6 @@ fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
     all.missing(Meter::LinearMemory, memory);
     let limit = format!("the memory limit; {}", profile.memory.about());
     all.set(Meter::MemoryAllocated, Source::Plan, limit);
-    if let Some(startup) = all.get(Meter::CpuStartup).cloned()
-        && let Some(source) = startup.source
-        && !startup.note.contains(RUNTIME_START)
-    {
-        all.set(Meter::CpuStartup, source, format!("{}; {RUNTIME_START}", startup.note));
-    }
     if let Some(why) = &profile.outside {
         for meter in [
             Meter::CpuUser,

@@ -275,7 +275,8 @@ impl WarmWorker {
                 outcome.reason = Some(format!("no end within its limit of {}", job.limits.timeout));
             }
             (_, Ok(ended)) => {
-                let (_, reason, code) = process_verdict(job, &ended, None, &tail(&mut self.files.stderr));
+                let (_, reason, code) =
+                    process_verdict(job, &ended, None, &tail(&mut self.files.stderr));
                 outcome.reason = reason.or(outcome.reason);
                 outcome.exit_code = code;
             }
