@@ -42,7 +42,6 @@ pub(super) enum LauncherError {
 }
 
 /// A program to start.
-#[derive(Clone, Copy)]
 pub(super) enum Program<'a> {
     /// An open executable.
     File(BorrowedFd<'a>),
@@ -51,7 +50,6 @@ pub(super) enum Program<'a> {
 }
 
 /// How to start it.
-#[derive(Clone, Copy)]
 pub(super) struct Spawn<'a> {
     pub program: Program<'a>,
     /// With argument 0.
@@ -64,8 +62,10 @@ pub(super) struct Spawn<'a> {
     /// Found by the child as descriptor 3.
     pub extra: Option<BorrowedFd<'a>>,
     pub timeout: Option<Nanos>,
-    /// Limit of its memory: of private writable memory, each process for itself,
-    /// unless a control group limits all together.
+    /// Limit of all its memory, which only a control group can set: see
+    /// [`super::process::Runner`].
+    pub memory_limit: Option<Bytes>,
+    /// Limit of private writable memory, each process for itself.
     pub data_limit: Option<Bytes>,
     /// Limit of each file's size, standard output included.
     pub file_limit: Option<Bytes>,
@@ -372,6 +372,7 @@ mod tests {
             stderr: files.stderr.as_fd(),
             extra: None,
             timeout: Some(timeout),
+            memory_limit: None,
             data_limit: None,
             file_limit: Some(Bytes(4096)),
             cpu: None,
@@ -422,6 +423,7 @@ mod tests {
                 stderr: files.stderr.as_fd(),
                 extra: None,
                 timeout: Some(LONG),
+                memory_limit: None,
                 data_limit: None,
                 file_limit: None,
                 cpu: None,
@@ -480,6 +482,36 @@ mod tests {
     }
 
     #[test]
+    fn families_are_noticed_and_what_ended_by_itself_is_no_stray() {
+        for (script, family) in [
+            ("exit 0", false),
+            ("/bin/true; exit 0", true),
+            // Ends before the function does, which does not wait for it.
+            ("(setsid /bin/true &) ; sleep 0.3; exit 0", true),
+        ] {
+            let (ended, _) = run("/bin/sh", &["sh", "-c", script], LONG, &Cancel::default());
+            assert_eq!((ended.status, ended.stray), (0, 0), "{script}");
+            assert_eq!(ended.family, family, "{script}");
+        }
+        let (ended, _) = run("/bin/cat", &["a name (with 0) brackets"], LONG, &Cancel::default());
+        assert!(!ended.family);
+    }
+
+    #[test]
+    fn cpu_time_of_what_was_left_behind_is_in_the_account() {
+        let burn = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done >&3; sleep 300";
+        let script = format!(
+            "(setsid sh -c '{burn}' 3>&1 &) ; \
+             while ! [ -s /proc/self/fd/1 ]; do sleep 0.05; done; exit 0"
+        );
+        let (ended, text) = run("/bin/sh", &["sh", "-c", &script], LONG, &Cancel::default());
+        assert_eq!((ended.status, text.trim()), (0, "done"));
+        // A shell needs more than 100 ns for a round.
+        assert!(ended.user.0 + ended.system.0 > 20_000_000, "{:?}", ended.user);
+        assert!(ended.stray >= 1);
+    }
+
+    #[test]
     fn what_cannot_start_says_so() {
         let launcher = Launcher::start().expect("the launcher starts");
         let files = Stdio3::open(&Input::default()).expect("memory files");
@@ -492,6 +524,7 @@ mod tests {
             stderr: files.stderr.as_fd(),
             extra: None,
             timeout: None,
+            memory_limit: None,
             data_limit: None,
             file_limit: None,
             cpu: None,

@@ -97,6 +97,7 @@ impl NativeLane {
             Some(Executable::Path(path)) => Program::Path(path),
             None => return Err("no native program".to_owned()),
         };
+        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let spawn = Spawn {
             program,
             args: &args,
@@ -106,11 +107,12 @@ impl NativeLane {
             stderr: files.stderr.as_fd(),
             extra: None,
             timeout: Some(job.limits.timeout),
-            data_limit: Some(job.limits.memory),
+            memory_limit: Some(job.limits.memory),
+            // A group counts what is used, as for containers, not what is asked for.
+            data_limit: runner.group().is_err().then_some(job.limits.memory),
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
         };
-        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let run = match runner.run(&spawn, watch, cancel) {
             Ok(run) => run,
             Err(error) => {

@@ -97,13 +97,13 @@ impl Runner {
         watch: &mut dyn Watch,
         cancel: &Cancel,
     ) -> Result<Run, LauncherError> {
-        let spawn = self.limited(spawn, true)?;
+        self.prepare_group(spawn, true)?;
         let group = self.group().ok();
         let baseline = group.as_ref().map(|group| group.begin());
         let counters = self.template.reopen(Target::Children(self.launcher.pid()));
         let counters = Arc::new(Mutex::new(counters));
         let before = lock(&counters).read();
-        let started = self.launcher.spawn(&spawn)?;
+        let started = self.launcher.spawn(spawn)?;
         watch.begin(Box::new(ProcessProbe {
             pid: started.pid,
             counters: Arc::clone(&counters),
@@ -122,16 +122,15 @@ impl Runner {
         Ok(Run { started, ended, grouped, counts })
     }
 
-    /// Puts the memory limit of `spawn` on the control group, if there is one;
-    /// a `fresh` one if earlier runs left too much in it.
-    fn limited<'a>(&self, spawn: &Spawn<'a>, fresh: bool) -> Result<Spawn<'a>, LauncherError> {
-        let Ok(group) = &self.group else { return Ok(*spawn) };
+    /// Makes the control group ready, if there is one: with the memory limit of
+    /// `spawn`, and a `fresh` one if earlier runs left too much in it.
+    fn prepare_group(&self, spawn: &Spawn<'_>, fresh: bool) -> Result<(), LauncherError> {
+        let Ok(group) = &self.group else { return Ok(()) };
         if fresh {
             group.renew_if_used_up(&self.launcher);
         }
-        let limited = group.current().limit_memory(spawn.data_limit);
-        limited.map_err(|error| LauncherError::Arguments(error.to_string()))?;
-        Ok(Spawn { data_limit: None, ..*spawn })
+        let limited = group.current().limit_memory(spawn.memory_limit);
+        limited.map_err(|error| LauncherError::Arguments(error.to_string()))
     }
 
     /// Where the meters of a run come from.
@@ -175,7 +174,8 @@ impl Runner {
 
     /// Starts a program that stays, such as a warm worker.
     pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
-        self.launcher.spawn(&self.limited(spawn, false)?)
+        self.prepare_group(spawn, false)?;
+        self.launcher.spawn(spawn)
     }
 
     /// Starts a program that stays, with counters on it and all its threads and

@@ -412,3 +412,121 @@ fn micros(text: &str, key: &str) -> Option<Nanos> {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(path).expect("a folder");
+        for (name, content) in files {
+            fs::write(path.join(name), content).expect("written");
+        }
+    }
+
+    fn own(root: &Path, group: &str) -> OwnGroup {
+        OwnGroup { directory: root.join(group), mount: root.to_owned() }
+    }
+
+    /// Folders stand for a v2 tree, in which a group with processes refuses to
+    /// hand controllers down: what is tested is where the group is made.
+    #[test]
+    fn a_v2_group_is_made_where_memory_is_handed_down_and_no_limit_is_left() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let root = mount.path();
+        let control = "cgroup.subtree_control";
+        write(root, &[(control, "cpu memory pids\n")]);
+        write(&root.join("user"), &[(control, "memory pids\n")]);
+        write(&root.join("user/app"), &[("cpu.max", "max 100000\n"), ("memory.max", "max\n")]);
+        // A folder cannot be written like a file: so refuses the kernel.
+        fs::create_dir(root.join("user/app").join(control)).expect("made");
+        let found = find_v2_parent(&own(root, "user/app")).expect("beside the own group");
+        assert_eq!(found, root.join("user"));
+        assert!(
+            Parents::find(&OwnGroups { unified: Some(own(root, "user")), ..OwnGroups::default() })
+                .is_ok_and(|it| it.pids.is_some() && it.memory == (Files::V2, root.join("user")))
+        );
+        for (limit, value) in [("cpu.max", "20000 100000\n"), ("memory.max", "1000000\n")] {
+            write(&root.join("user/app"), &[(limit, value)]);
+            let error = find_v2_parent(&own(root, "user/app")).expect_err("would leave a limit");
+            assert!(error.to_string().contains(limit), "{error}");
+            write(&root.join("user/app"), &[(limit, "max\n")]);
+        }
+    }
+
+    #[test]
+    fn figures_of_a_v2_group_are_read_as_differences() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let parent = mount.path().to_owned();
+        let parents = Parents {
+            memory: (Files::V2, parent.clone()),
+            cpu: Some((Files::V2, parent.clone())),
+            pids: None,
+        };
+        let group = FunctionGroup::create_in(&parents).expect("made");
+        let folder = group.memory.1.clone();
+        let stat = |factor: u64| {
+            let [all, user, system] = [1500, 1000, 500].map(|part| part * factor);
+            format!("usage_usec {all}\nuser_usec {user}\nsystem_usec {system}\n")
+        };
+        write(&folder, &[("cpu.stat", &stat(1)), ("memory.peak", "0"), ("memory.max", "max")]);
+        write(&folder, &[("memory.events", "low 0\noom 3\noom_kill 1\n")]);
+        write(&folder, &[("memory.current", "4096\n"), ("memory.stat", "file 9000\nshmem 1000\n")]);
+        let before = group.begin();
+        group.limit_memory(Some(Bytes(64 << 20))).expect("set");
+        assert_eq!(fs::read_to_string(folder.join("memory.max")).expect("there"), "67108864");
+        write(&folder, &[("cpu.stat", &stat(3)), ("memory.events", "oom 4\noom_kill 2\n")]);
+        write(&folder, &[("memory.peak", "67100000\n")]);
+        let used = group.usage_since(&before);
+        assert_eq!(used.cpu, Some(Nanos(3_000_000)));
+        assert_eq!(used.split, Some((Nanos(2_000_000), Nanos(1_000_000))));
+        assert_eq!((used.peak, used.files), (Ok(Bytes(67_100_000)), Bytes(8_000)));
+        assert_eq!((used.killed, used.at_limit), (1, true), "one more, at the limit");
+        assert!(!group.is_used_up());
+        write(&folder, &[("memory.current", "9000000\n")]);
+        assert!(group.is_used_up(), "9 MB of earlier invocations are in it");
+        fs::remove_dir_all(&folder).expect("a folder has no files of the kernel");
+    }
+
+    #[test]
+    fn a_peak_that_cannot_be_reset_serves_one_invocation() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let parent = mount.path().to_owned();
+        let parents = Parents { memory: (Files::V2, parent), cpu: None, pids: None };
+        let group = FunctionGroup::create_in(&parents).expect("made");
+        let folder = group.memory.1.clone();
+        write(&folder, &[("memory.current", "4096\n")]);
+        // Before Linux 6.12 the file takes no writes; here it is no file.
+        fs::create_dir(folder.join("memory.peak")).expect("made");
+        assert!(!group.is_used_up());
+        let first = group.usage_since(&group.begin());
+        assert_eq!(first.peak, Err("this kernel keeps no peak for a group".to_owned()));
+        assert!(group.is_used_up(), "the next needs another");
+        let second = group.usage_since(&group.begin());
+        assert!(second.peak.is_err_and(|why| why.contains("cannot be reset")));
+        fs::remove_dir_all(&folder).expect("a folder has no files of the kernel");
+    }
+
+    #[test]
+    fn what_is_started_in_a_group_is_accounted_for() {
+        let group = match FunctionGroup::create() {
+            Ok(group) => group,
+            Err(error) => return crate::testing::skip(&error.to_string()),
+        };
+        let before = group.begin();
+        let mut child = std::process::Command::new("/bin/sleep")
+            .arg("30")
+            .spawn()
+            .expect("a program to put into it");
+        group.add_process(child.id()).expect("entered");
+        let directory = group.memory.1.clone();
+        let inside = fs::read_to_string(directory.join("cgroup.procs")).expect("its processes");
+        assert_eq!(inside.trim(), child.id().to_string());
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        let used = group.usage_since(&before);
+        assert_eq!((used.killed, used.at_limit), (0, false), "not for want of memory");
+        drop(group);
+        assert!(!directory.exists());
+    }
+}

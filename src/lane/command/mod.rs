@@ -140,7 +140,7 @@ impl CommandLane {
         let sandboxed = matches!(self.profile.takes, Takes::Bundle | Takes::Machine);
         let profile = Arc::clone(&self.profile);
         let call = Call {
-            data_limit: by_kernel.then_some(job.limits.memory),
+            memory_limit: by_kernel.then_some(job.limits.memory),
             file_limit: (!sandboxed).then_some(job.limits.output),
             cpu: job.cpu,
             ..Call::new(&profile, &program, &args, &files, job.limits.timeout)

@@ -104,7 +104,7 @@ impl Worker {
         let call = Call {
             extra: Some(theirs.as_fd()),
             timeout: None,
-            data_limit: (profile.memory == MemoryLimit::Process).then_some(job.limits.memory),
+            memory_limit: (profile.memory == MemoryLimit::Process).then_some(job.limits.memory),
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
             ..Call::new(profile, &runtime.program, args, &files, PATIENCE)

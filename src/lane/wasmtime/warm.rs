@@ -106,6 +106,7 @@ impl WarmWorker {
                 stderr: files.stderr.as_fd(),
                 extra: Some(theirs.as_fd()),
                 timeout: None,
+                memory_limit: None,
                 data_limit: None,
                 file_limit: Some(job.limits.output),
                 cpu: job.cpu,
