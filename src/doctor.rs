@@ -257,6 +257,7 @@ pub fn cgroups() -> Finding {
 pub fn control_groups(print: &Fingerprint) -> Vec<Finding> {
     let mut findings = vec![cgroups(), function_group(), cpu_quota()];
     findings.extend(cpus_allowed(print));
+    findings.extend(priority());
     findings
 }
 
@@ -284,6 +285,15 @@ fn cpus_allowed(print: &Fingerprint) -> Option<Finding> {
     (allowed < all).then(|| {
         let found = format!("{allowed} of {all}, by affinity or cpuset");
         Finding::new("CPUs allowed", State::Warning, found, "lanes share them with the recorder")
+    })
+}
+
+/// A priority below the usual, which functions inherit.
+fn priority() -> Option<Finding> {
+    let nice = Process::myself().and_then(|process| process.stat()).ok()?.nice;
+    (nice > 0).then(|| {
+        let found = format!("nice {nice}: other work comes first, and functions wait");
+        Finding::new("priority", State::Warning, found, "run it without nice")
     })
 }
 
