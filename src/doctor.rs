@@ -8,9 +8,12 @@ use procfs::process::Process;
 use crate::lane::wasmtime::engine;
 use crate::lane::{self, LaneSpec, StartKind, docker};
 use crate::meter::cgroup::Hierarchy;
+use crate::meter::function_group::FunctionGroup;
 use crate::meter::host::{self, Fingerprint};
+use crate::meter::own_groups::sees_all_groups;
 use crate::meter::perf::has_seccomp_filter;
 use crate::meter::procfs::ProcessIdentity;
+use crate::meter::quota;
 use crate::report::{Cell, Column, Table};
 use crate::store::Store;
 use crate::units::Bytes;
@@ -100,7 +103,7 @@ pub fn examine(database: &Path) -> Vec<Finding> {
     findings.extend(perf(print.perf_event_paranoid));
     findings.push(cost());
     findings.push(capabilities());
-    findings.push(cgroups());
+    findings.extend(control_groups(&print));
     findings.extend(containers().0);
     findings.extend(storage(database));
     findings
@@ -274,6 +277,70 @@ pub fn cgroups() -> Finding {
     }
 }
 
+/// Control groups: which can be made, and what those around this program limit.
+#[must_use]
+pub fn control_groups(print: &Fingerprint) -> Vec<Finding> {
+    let mut findings = vec![cgroups(), function_group(), cpu_quota()];
+    findings.extend(cpus_allowed(print));
+    findings.extend(priority());
+    findings
+}
+
+/// Whether a CPU quota of the control groups around this program holds it back.
+#[must_use]
+pub fn cpu_quota() -> Finding {
+    let check = "CPU quota";
+    let beyond = if sees_all_groups() { "" } else { ", as far as this container sees" };
+    match quota::find_cpu_quota() {
+        Ok(None) => Finding::ok(check, format!("none{beyond}")),
+        Ok(Some(quota)) => Finding::new(
+            check,
+            State::Warning,
+            format!("{quota}{beyond}: what runs longer than its share of a period is throttled"),
+            "raise it (cpu.max, docker --cpus, limits.cpu, CPUQuota=), or record outside of that \
+             group: times and bills are too high otherwise",
+        ),
+        Err(error) => Finding::new(check, State::Missing, error.to_string(), ""),
+    }
+}
+
+/// CPUs that this program may not run on, if there are such.
+fn cpus_allowed(print: &Fingerprint) -> Option<Finding> {
+    let (allowed, all) = (print.cpus_allowed?, print.cpus?);
+    (allowed < all).then(|| {
+        let found = format!("{allowed} of {all}, by affinity or cpuset");
+        Finding::new("CPUs allowed", State::Warning, found, "lanes share them with the recorder")
+    })
+}
+
+/// A priority below the usual, which functions inherit.
+fn priority() -> Option<Finding> {
+    let nice = Process::myself().and_then(|process| process.stat()).ok()?.nice;
+    (nice > 0).then(|| {
+        let found = format!("nice {nice}: other work comes first, and functions wait");
+        Finding::new("priority", State::Warning, found, "run it without nice")
+    })
+}
+
+/// Whether functions of process lanes get a control group of their own.
+#[must_use]
+pub fn function_group() -> Finding {
+    let check = "group for functions";
+    match FunctionGroup::create() {
+        Ok(_) => Finding::ok(
+            check,
+            "native and command lanes: one memory limit and peak for all processes of a function",
+        ),
+        Err(error) => Finding::new(
+            check,
+            State::Warning,
+            error.to_string(),
+            "without one shared memory escapes the limit, and the peak of several processes is \
+             missing: run as root, or with systemd-run --user --scope -p Delegate=yes",
+        ),
+    }
+}
+
 /// The Docker engine, and a lane for each of its OCI runtimes.
 #[must_use]
 pub fn containers() -> (Vec<Finding>, Vec<LaneSpec>) {
@@ -405,6 +472,8 @@ mod tests {
             governor: Some("powersave".to_owned()),
             cyclometer: "0".to_owned(),
             clock: None,
+            cpu_quota: None,
+            cpus_allowed: Some(2),
         }
     }
 

@@ -35,6 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { OOM_KEEP = -10000 };
 enum { MAGIC = 0x6379636c, MAX_FDS = 5, MAX_ARGS = 1024, MAX_ENV = 128, CONTROL = 0 };
 
 /* Stages of a failed start, for the message. */
@@ -51,7 +52,7 @@ struct request {
     int32_t cpu;          /* -1: any */
     uint32_t by_path;     /* 1: execve(path), 0: the first descriptor */
     uint32_t envc;        /* strings of the environment, behind the arguments */
-    uint32_t unused;
+    int32_t oom_score;    /* what the child's oom_score_adj is set to, OOM_KEEP: left alone */
 };
 
 struct started {
@@ -59,6 +60,7 @@ struct started {
     int32_t error, pid;
     /* CLOCK_MONOTONIC: before vfork, and in the child right before its exec. */
     uint64_t requested_ns, executed_ns;
+    uint64_t used_ns; /* CPU time of the child until then */
 };
 
 struct ended {
@@ -68,13 +70,16 @@ struct ended {
     uint64_t ended_ns;
     uint64_t user_us, system_us, peak_kib;
     uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
+    uint64_t family; /* 1: the function had other processes */
 };
 
-static uint64_t now(void) {
+static uint64_t read_clock(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+static uint64_t now(void) { return read_clock(CLOCK_MONOTONIC); }
 
 static void send_message(const void *message, size_t size) {
     ssize_t sent;
@@ -137,6 +142,21 @@ static int limit(int what, uint64_t value) {
     return value ? setrlimit(what, &both) : 0;
 }
 
+/* In a control group the kernel kills when memory runs out. Not us, who have to
+ * tell of it: we were exempted, and the child takes that back. */
+static int set_oom_score(int32_t score) {
+    char text[8], *end = text + sizeof text, *at = end;
+    uint32_t rest = (uint32_t)(score < 0 ? -score : score);
+    do *--at = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (score < 0) *--at = '-';
+    int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (file < 0) return errno;
+    int error = write(file, at, (size_t)(end - at)) < 0 ? errno : 0;
+    close(file);
+    return error;
+}
+
 /* In the child, between vfork and exec: system calls only. Returns the errno
  * of the first that failed. */
 static int set_up(const struct request *r, uint32_t count, int cpu_fits) {
@@ -154,6 +174,10 @@ static int set_up(const struct request *r, uint32_t count, int cpu_fits) {
         CPU_SET(r->cpu, &one);
         if (sched_setaffinity(0, sizeof one, &one) < 0) return errno;
     }
+    if (r->oom_score != OOM_KEEP) {
+        int error = set_oom_score(r->oom_score);
+        if (error) return error;
+    }
     if (chdir("/") < 0) return errno;
     sigemptyset(&empty);
     return sigprocmask(SIG_SETMASK, &empty, NULL) < 0 ? errno : 0;
@@ -166,13 +190,14 @@ static int set_up(const struct request *r, uint32_t count, int cpu_fits) {
 static pid_t start(const struct request *r, char *path, uint32_t count, struct started *answer) {
     /* The child shares our memory. */
     volatile int stage = STAGE_SETUP, error = 0;
-    volatile uint64_t executed = 0;
+    volatile uint64_t executed = 0, used = 0;
     answer->requested_ns = now();
     pid_t pid = vfork();
     if (pid == 0) {
         error = set_up(r, count, r->cpu < CPU_SETSIZE);
         if (error == 0) {
             stage = STAGE_EXEC;
+            used = read_clock(CLOCK_PROCESS_CPUTIME_ID);
             executed = now(); /* before exec: enable_on_exec counts none of this */
             if (r->by_path) execve(path, argv_of, envp_of);
             else syscall(SYS_execveat, fds[0], "", argv_of, envp_of, AT_EMPTY_PATH);
@@ -181,6 +206,7 @@ static pid_t start(const struct request *r, char *path, uint32_t count, struct s
         _exit(127);
     }
     answer->executed_ns = executed;
+    answer->used_ns = used;
     if (pid < 0) {
         answer->stage = STAGE_FORK;
         answer->error = errno;
@@ -194,11 +220,56 @@ static pid_t start(const struct request *r, char *path, uint32_t count, struct s
     return pid;
 }
 
-/* Kills and reaps all that the function left running: its session, and what
- * left the session and fell to us as the subreaper. Returns how many. */
-static uint32_t reap_strays(void) {
+/* Adds the kernel's account of an ended process, which has in it the accounts
+ * of the children that it waited for. */
+static void account(struct ended *answer, const struct rusage *used) {
+    answer->user_us += (uint64_t)used->ru_utime.tv_sec * 1000000u + (uint64_t)used->ru_utime.tv_usec;
+    answer->system_us += (uint64_t)used->ru_stime.tv_sec * 1000000u + (uint64_t)used->ru_stime.tv_usec;
+    if (answer->peak_kib < (uint64_t)used->ru_maxrss) answer->peak_kib = (uint64_t)used->ru_maxrss;
+    answer->minor_faults += (uint64_t)used->ru_minflt;
+    answer->major_faults += (uint64_t)used->ru_majflt;
+    answer->voluntary_switches += (uint64_t)used->ru_nvcsw;
+    answer->involuntary_switches += (uint64_t)used->ru_nivcsw;
+}
+
+/* Whether an ended process that nobody has waited for yet had children that it
+ * waited for: each had page faults, which its own account keeps apart. */
+static int had_children(pid_t pid) {
+    char path[32] = "/proc/", number[16], text[1024], *at = path + 6, *end;
+    int digits = 0, field;
+    do number[digits++] = (char)('0' + pid % 10);
+    while (pid /= 10);
+    while (digits) *at++ = number[--digits];
+    memcpy(at, "/stat", sizeof "/stat");
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    ssize_t size = read(file, text, sizeof text - 1);
+    close(file);
+    if (size <= 0) return 0;
+    text[size] = '\0';
+    /* The name may hold anything but ends with the last bracket. Behind it the
+     * state is field 3; minor faults of children waited for are field 11. */
+    end = strrchr(text, ')');
+    for (field = 2; end && field < 11; field++) end = strchr(end + 1, ' ');
+    return end && !(end[1] == '0' && end[2] == ' ');
+}
+
+/* Reaps the function, and kills and reaps all that it left running: its session,
+ * and what left the session and fell to us as the subreaper. What had ended by
+ * itself is accounted for, and is no stray. */
+static void reap_all(pid_t pid, struct ended *answer) {
     static char children[4096];
-    uint32_t killed = 0;
+    struct rusage used;
+    int status;
+    pid_t dead;
+    while ((dead = wait4(-1, &status, WNOHANG, &used)) > 0) {
+        account(answer, &used);
+        if (dead == pid) answer->status = status;
+        else answer->family = 1;
+    }
+    if (dead < 0) return;
+    answer->family = 1;
+    kill(-pid, SIGKILL);
     for (;;) {
         int file = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
         ssize_t size = file < 0 ? 0 : read(file, children, sizeof children - 1);
@@ -209,18 +280,24 @@ static uint32_t reap_strays(void) {
             else if (pid) { kill(pid, SIGKILL); pid = 0; }
         }
         if (pid) kill(pid, SIGKILL);
-        if (waitpid(-1, NULL, 0) < 0) return killed;
-        killed++;
+        if (wait4(-1, NULL, 0, &used) < 0) return;
+        account(answer, &used);
+        answer->stray++;
     }
+}
+
+/* Whether the function has ended; it is left to be waited for. */
+static int has_ended(pid_t pid) {
+    siginfo_t info = {.si_pid = 0};
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == pid;
 }
 
 /* Waits for the function, its timeout, a word to kill it, or a hang-up. */
 static void wait_for(pid_t pid, uint64_t deadline, int signals) {
     struct ended answer = {.magic = MAGIC, .why = END_ITSELF};
     struct pollfd watch[2] = {{.fd = CONTROL, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-    struct rusage used;
     int hung_up = 0;
-    while (wait4(pid, &answer.status, WNOHANG, &used) == 0) {
+    while (!has_ended(pid)) {
         struct timespec left = {0, 0}, *timeout = NULL;
         if (deadline && answer.why == END_ITSELF) {
             uint64_t t = now(), rest = t < deadline ? deadline - t : 0;
@@ -248,15 +325,8 @@ static void wait_for(pid_t pid, uint64_t deadline, int signals) {
         }
     }
     answer.ended_ns = now();
-    kill(-pid, SIGKILL);
-    answer.stray = reap_strays();
-    answer.user_us = (uint64_t)used.ru_utime.tv_sec * 1000000u + (uint64_t)used.ru_utime.tv_usec;
-    answer.system_us = (uint64_t)used.ru_stime.tv_sec * 1000000u + (uint64_t)used.ru_stime.tv_usec;
-    answer.peak_kib = (uint64_t)used.ru_maxrss;
-    answer.minor_faults = (uint64_t)used.ru_minflt;
-    answer.major_faults = (uint64_t)used.ru_majflt;
-    answer.voluntary_switches = (uint64_t)used.ru_nvcsw;
-    answer.involuntary_switches = (uint64_t)used.ru_nivcsw;
+    answer.family = (uint64_t)had_children(pid);
+    reap_all(pid, &answer);
     send_message(&answer, sizeof answer);
     if (hung_up) _exit(0);
 }

@@ -21,6 +21,8 @@ use crate::workload::Input;
 const LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 
 const MAGIC: u32 = 0x6379_636c;
+/// Leaves a child's `oom_score_adj` alone.
+const OOM_KEEP: i32 = -10_000;
 const MAX_ARGS: usize = 1024;
 const MAX_ENV: usize = 128;
 const MAX_MESSAGE: usize = 60 << 10;
@@ -60,6 +62,9 @@ pub(super) struct Spawn<'a> {
     /// Found by the child as descriptor 3.
     pub extra: Option<BorrowedFd<'a>>,
     pub timeout: Option<Nanos>,
+    /// Limit of all its memory, which only a control group can set: see
+    /// [`super::process::Runner`].
+    pub memory_limit: Option<Bytes>,
     /// Limit of private writable memory, each process for itself.
     pub data_limit: Option<Bytes>,
     /// Limit of each file's size, standard output included.
@@ -75,6 +80,8 @@ pub(super) struct Started {
     /// When exec was called, by the new process itself: whenever the launcher
     /// gets its turn again says nothing about that.
     pub executed: Nanos,
+    /// CPU time that it had used by then, for its set-up.
+    pub used: Nanos,
 }
 
 /// Why a program ended.
@@ -94,10 +101,13 @@ pub(super) struct Ended {
     /// Processes that it left behind, killed since.
     pub stray: u32,
     pub at: Nanos,
+    /// CPU time of all its processes, those left behind included.
     pub user: Nanos,
     pub system: Nanos,
     /// Of its largest process.
     pub peak: Bytes,
+    /// Whether it had other processes.
+    pub family: bool,
     pub page_faults: u64,
     pub context_switches: u64,
 }
@@ -107,6 +117,8 @@ pub(super) struct Ended {
 pub(super) struct Launcher {
     socket: OwnedFd,
     process: Child,
+    /// What its children's `oom_score_adj` is set to, where its own differs.
+    oom_score: Option<i32>,
 }
 
 impl Launcher {
@@ -125,7 +137,7 @@ impl Launcher {
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed)?;
-        Ok(Self { socket: ours, process })
+        Ok(Self { socket: ours, process, oom_score: None })
     }
 
     /// The launcher's process id: the parent of all it starts.
@@ -133,9 +145,21 @@ impl Launcher {
         self.process.id()
     }
 
+    /// Exempts the launcher, and nothing that it starts, from being killed when
+    /// memory runs out in its control group. Only root may; where it is not done,
+    /// the kernel still prefers what uses more memory.
+    pub fn survive_out_of_memory(&mut self) {
+        let path = format!("/proc/{}/oom_score_adj", self.pid());
+        let Ok(usual) = std::fs::read_to_string(&path) else { return };
+        let Ok(usual) = usual.trim().parse() else { return };
+        if std::fs::write(&path, "-1000").is_ok() {
+            self.oom_score = Some(usual);
+        }
+    }
+
     /// Starts a program. Nothing else may run in this launcher.
     pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
-        let (message, fds) = encode(spawn)?;
+        let (message, fds) = encode(spawn, self.oom_score)?;
         let fds: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let lost =
             |errno: Errno| LauncherError::Process { action: "is gone", source: errno.into() };
@@ -155,6 +179,7 @@ impl Launcher {
                     pid: answer.u32(12),
                     requested: Nanos(answer.u64(16)),
                     executed: Nanos(answer.u64(24)),
+                    used: Nanos(answer.u64(32)),
                 });
             }
             2 => "no new process",
@@ -182,6 +207,7 @@ impl Launcher {
             peak: Bytes(answer.u64(40) << 10),
             page_faults: answer.u64(48) + answer.u64(56),
             context_switches: answer.u64(64) + answer.u64(72),
+            family: answer.u64(80) != 0,
         })
     }
 
@@ -237,7 +263,10 @@ impl Drop for Launcher {
 }
 
 /// The request as `launcher.c` reads it, with the descriptors to send along.
-fn encode<'a>(spawn: &Spawn<'a>) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), LauncherError> {
+fn encode<'a>(
+    spawn: &Spawn<'a>,
+    oom_score: Option<i32>,
+) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), LauncherError> {
     let mut strings = Vec::new();
     let (by_path, executable) = match &spawn.program {
         Program::File(file) => (0_u32, *file),
@@ -274,7 +303,7 @@ fn encode<'a>(spawn: &Spawn<'a>) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), Launc
     message.extend(spawn.cpu.map_or(-1, i32::from).to_ne_bytes());
     message.extend(by_path.to_ne_bytes());
     message.extend(size(spawn.env.len()));
-    message.extend(size(0));
+    message.extend(oom_score.unwrap_or(OOM_KEEP).to_ne_bytes());
     message.extend(strings);
     Ok((message, fds))
 }
@@ -343,6 +372,7 @@ mod tests {
             stderr: files.stderr.as_fd(),
             extra: None,
             timeout: Some(timeout),
+            memory_limit: None,
             data_limit: None,
             file_limit: Some(Bytes(4096)),
             cpu: None,
@@ -393,6 +423,7 @@ mod tests {
                 stderr: files.stderr.as_fd(),
                 extra: None,
                 timeout: Some(LONG),
+                memory_limit: None,
                 data_limit: None,
                 file_limit: None,
                 cpu: None,
@@ -451,6 +482,36 @@ mod tests {
     }
 
     #[test]
+    fn families_are_noticed_and_what_ended_by_itself_is_no_stray() {
+        for (script, family) in [
+            ("exit 0", false),
+            ("/bin/true; exit 0", true),
+            // Ends before the function does, which does not wait for it.
+            ("(setsid /bin/true &) ; sleep 0.3; exit 0", true),
+        ] {
+            let (ended, _) = run("/bin/sh", &["sh", "-c", script], LONG, &Cancel::default());
+            assert_eq!((ended.status, ended.stray), (0, 0), "{script}");
+            assert_eq!(ended.family, family, "{script}");
+        }
+        let (ended, _) = run("/bin/cat", &["a name (with 0) brackets"], LONG, &Cancel::default());
+        assert!(!ended.family);
+    }
+
+    #[test]
+    fn cpu_time_of_what_was_left_behind_is_in_the_account() {
+        let burn = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done >&3; sleep 300";
+        let script = format!(
+            "(setsid sh -c '{burn}' 3>&1 &) ; \
+             while ! [ -s /proc/self/fd/1 ]; do sleep 0.05; done; exit 0"
+        );
+        let (ended, text) = run("/bin/sh", &["sh", "-c", &script], LONG, &Cancel::default());
+        assert_eq!((ended.status, text.trim()), (0, "done"));
+        // A shell needs more than 100 ns for a round.
+        assert!(ended.user.0 + ended.system.0 > 20_000_000, "{:?}", ended.user);
+        assert!(ended.stray >= 1);
+    }
+
+    #[test]
     fn what_cannot_start_says_so() {
         let launcher = Launcher::start().expect("the launcher starts");
         let files = Stdio3::open(&Input::default()).expect("memory files");
@@ -463,6 +524,7 @@ mod tests {
             stderr: files.stderr.as_fd(),
             extra: None,
             timeout: None,
+            memory_limit: None,
             data_limit: None,
             file_limit: None,
             cpu: None,

@@ -3,6 +3,7 @@
 mod cache;
 pub mod command;
 pub mod docker;
+mod group;
 mod launcher;
 mod native;
 mod process;

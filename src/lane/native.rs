@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::launcher::{Program, Spawn, Stdio3};
-use super::process::{Run, Runner, digest, tail, verdict};
+use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail, verdict};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Watch, now,
@@ -84,7 +84,8 @@ impl NativeLane {
         cancel: &Cancel,
     ) -> Result<Outcome, String> {
         if self.runner.is_none() {
-            self.runner = Some(Runner::counting(self.counted).map_err(|error| error.to_string())?);
+            self.runner =
+                Some(Runner::start_grouped(self.counted).map_err(|error| error.to_string())?);
         }
         let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
         let args: Vec<&str> = std::iter::once(job.workload.name.as_str())
@@ -96,6 +97,7 @@ impl NativeLane {
             Some(Executable::Path(path)) => Program::Path(path),
             None => return Err("no native program".to_owned()),
         };
+        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let spawn = Spawn {
             program,
             args: &args,
@@ -105,11 +107,12 @@ impl NativeLane {
             stderr: files.stderr.as_fd(),
             extra: None,
             timeout: Some(job.limits.timeout),
-            data_limit: Some(job.limits.memory),
+            memory_limit: Some(job.limits.memory),
+            // A group counts what is used, as for containers, not what is asked for.
+            data_limit: runner.group().is_err().then_some(job.limits.memory),
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
         };
-        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let run = match runner.run(&spawn, watch, cancel) {
             Ok(run) => run,
             Err(error) => {
@@ -133,11 +136,14 @@ fn outcome(
 ) -> Outcome {
     let mut usage = Usage::new(true);
     runner.fill(run, &mut usage);
+    let provenances = runner.sources(run, provenances);
+    fill_startup(run, &provenances, &mut usage);
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
     usage.phases.create = Some(run.started.executed.since(run.started.requested));
     usage.phases.run = Some(run.ended.at.since(run.started.executed));
     usage.set(Meter::Wall, run.ended.at.since(run.started.requested).0);
-    let (status, reason, exit_code) = verdict(job, &run.ended, &tail(&mut files.stderr));
+    let (status, reason, exit_code) =
+        verdict(job, &run.ended, run.grouped.as_ref(), &tail(&mut files.stderr));
     Outcome {
         status,
         reason,
@@ -145,7 +151,7 @@ fn outcome(
         requested: run.started.requested,
         ended: run.ended.at,
         usage,
-        provenances: runner.sources(run, provenances),
+        provenances,
         output: digest(&mut files.stdout).ok(),
     }
     .checked(&job.preset)
@@ -153,10 +159,12 @@ fn outcome(
 
 impl Lane for NativeLane {
     fn describe(&self) -> Description {
-        Description {
-            version: "plain process".to_owned(),
-            note: "memory limit holds for each process (RLIMIT_DATA)".to_owned(),
-        }
+        let note = match self.runner.as_ref().map(Runner::group) {
+            Some(Ok(_)) => "memory limit holds for all processes together (control group)".into(),
+            Some(Err(reason)) => format!("{}: no control group, {reason}", super::process::EACH),
+            None => super::process::EACH.to_owned(),
+        };
+        Description { version: "plain process".to_owned(), note }
     }
 
     fn starts(&self) -> &'static [StartKind] {
@@ -173,12 +181,13 @@ impl Lane for NativeLane {
     }
 
     fn count(&mut self, on: bool) -> Result<(), LaneError> {
-        let runner = Runner::counting(on)
+        let runner = Runner::start_grouped(on)
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         let no_wasm = "a native program executes no WebAssembly";
         provenances.missing(Meter::WasmOps, no_wasm);
         provenances.missing(Meter::LinearMemory, no_wasm);
+        set_startup_sources(&mut provenances);
         (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
         self.counted = on;
         Ok(())

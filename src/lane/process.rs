@@ -3,15 +3,22 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
 
+use super::group::{self, Grouped};
 use super::launcher::{Ended, Launcher, LauncherError, Spawn, Started, Why};
 use super::{Cancel, Job, Probe, Status, Watch};
+use crate::meter::function_group::{FunctionGroup, GroupUsage};
 use crate::meter::perf::{Counters, Counts, Target};
 use crate::meter::{Meter, Provenance, Provenances, Source, Usage, host, procfs};
+use crate::units::{Bytes, Nanos};
 use crate::workload::OutputDigest;
+
+/// Which limit of memory holds without a control group.
+pub(super) const EACH: &str =
+    "memory limit holds for the private memory of each process (RLIMIT_DATA)";
 
 /// Meters that a process' counters and its rusage can both give.
 const FALLBACKS: [Meter; 3] = [Meter::CpuTime, Meter::PageFaults, Meter::ContextSwitches];
@@ -23,33 +30,59 @@ pub(super) struct Runner {
     template: Counters,
     provenances: Arc<Provenances>,
     tsc_hz: Option<u64>,
+    /// The control group of all that it starts; `Err`: why there is none, empty
+    /// where none is wanted.
+    group: Result<Grouped, String>,
 }
 
 /// One program's run.
 pub(super) struct Run {
     pub started: Started,
     pub ended: Ended,
+    /// By the account of its control group, if it had one.
+    pub grouped: Option<GroupUsage>,
     /// `None`: they miss time that the kernel accounts for.
     counts: Option<Counts>,
 }
 
 impl Runner {
+    /// Starts a launcher whose children are in the recorder's own control group.
     pub fn start() -> Result<Self, LauncherError> {
         Self::counting(true)
     }
 
-    /// The same, with or without counters: what they count is then the kernel's
-    /// own account, if anything.
+    /// Starts a launcher as [`Self::start`] does, with or without counters: what
+    /// they count is then the kernel's own account, if anything.
     pub fn counting(on: bool) -> Result<Self, LauncherError> {
-        let launcher = Launcher::start()?;
-        let template = if on {
+        Self::open(on, false)
+    }
+
+    /// Starts a launcher whose children are in a control group of their own,
+    /// where one can be made.
+    pub fn start_grouped(counting: bool) -> Result<Self, LauncherError> {
+        Self::open(counting, true)
+    }
+
+    fn open(counting: bool, grouped: bool) -> Result<Self, LauncherError> {
+        let mut launcher = Launcher::start()?;
+        let template = if counting {
             Counters::open(Target::Children(launcher.pid()))
         } else {
             Counters::none("counters are switched off, to see what they cost")
         };
         let tsc_hz = host::tsc_hz();
-        let provenances = Arc::new(provenances(&template, tsc_hz));
-        Ok(Self { launcher, template, provenances, tsc_hz })
+        let group = if grouped { Grouped::enter(&mut launcher) } else { Err(String::new()) };
+        let mut provenances = provenances(&template, tsc_hz);
+        group::set_sources(group.as_ref().map(drop), &mut provenances);
+        Ok(Self { launcher, template, provenances: Arc::new(provenances), tsc_hz, group })
+    }
+
+    /// The control group of all that it starts.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn group(&self) -> Result<Arc<FunctionGroup>, &str> {
+        self.group.as_ref().map(Grouped::current).map_err(String::as_str)
     }
 
     /// Where the meters of every run come from.
@@ -64,6 +97,9 @@ impl Runner {
         watch: &mut dyn Watch,
         cancel: &Cancel,
     ) -> Result<Run, LauncherError> {
+        self.prepare_group(spawn, true)?;
+        let group = self.group().ok();
+        let baseline = group.as_ref().map(|group| group.begin());
         let counters = self.template.reopen(Target::Children(self.launcher.pid()));
         let counters = Arc::new(Mutex::new(counters));
         let before = lock(&counters).read();
@@ -73,35 +109,73 @@ impl Runner {
             counters: Arc::clone(&counters),
             // Fresh counters start at 0.
             baseline: SAMPLED.map(|meter| (meter, Some(0))),
+            group: group.as_ref().map(Arc::downgrade),
         }));
         let ended = self.launcher.wait(cancel);
         watch.end();
         let ended = ended?;
+        let grouped = group.zip(baseline).map(|(group, baseline)| group.usage_since(&baseline));
         let mut counters = lock(&counters);
         let after = counters.read();
         let counts = counters.between(&before, &after);
-        let counts = believable(&counts, &ended).then_some(counts);
-        Ok(Run { started, ended, counts })
+        let after_exec = accounted(&ended, grouped.as_ref()).since(started.used);
+        let counts = believable(&counts, after_exec, ended.family).then_some(counts);
+        Ok(Run { started, ended, grouped, counts })
+    }
+
+    /// Makes the control group ready, if there is one: with the memory limit of
+    /// `spawn`, and a `fresh` one if earlier runs left too much in it.
+    fn prepare_group(&self, spawn: &Spawn<'_>, fresh: bool) -> Result<(), LauncherError> {
+        let Ok(group) = &self.group else { return Ok(()) };
+        if fresh {
+            group.renew_if_used_up(&self.launcher);
+        }
+        let limited = group.current().limit_memory(spawn.memory_limit);
+        limited.map_err(|error| LauncherError::Arguments(error.to_string()))
     }
 
     /// Where the meters of a run come from.
     pub fn sources(&self, run: &Run, usual: &Arc<Provenances>) -> Arc<Provenances> {
-        if run.counts.is_some() {
+        let escaped = run.escaped();
+        let peak = run.peak();
+        let is_usual = matches!(peak, Ok((_, Source::Rusage)));
+        if run.counts.is_some() && !escaped && is_usual {
             return Arc::clone(usual);
         }
         let mut all = (**usual).clone();
-        for (meter, _) in self.template.provenances().iter() {
-            all.missing(meter, "its counter missed time that the kernel accounts for");
+        if run.counts.is_none() {
+            for (meter, _) in self.template.provenances().iter() {
+                all.missing(meter, "its counter missed time that the kernel accounts for");
+            }
+            set_fallbacks(&mut all);
+            if all.get(Meter::CpuStartup).is_some_and(|it| it.source == Some(Source::PerfSoftware))
+            {
+                set_startup_sources(&mut all);
+            }
+            if let Some(hz) = self.tsc_hz {
+                all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
+            }
         }
-        set_fallbacks(&mut all);
-        if let Some(hz) = self.tsc_hz {
-            all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
+        if escaped {
+            let why = "of the control group, in ticks: some processes ended unaccounted";
+            let by_group =
+                |meter: &Meter| all.get(*meter).is_some_and(|it| it.source == Some(Source::Rusage));
+            let meters = [Meter::CpuTime, Meter::CpuUser, Meter::CpuSystem];
+            for meter in meters.into_iter().filter(by_group).collect::<Vec<_>>() {
+                all.set(meter, Source::Cgroup, why);
+            }
+        }
+        match peak {
+            Ok((_, Source::Cgroup)) => all.set(Meter::MemoryPeak, Source::Cgroup, group::HELD),
+            Ok(_) => {}
+            Err(reason) => all.missing(Meter::MemoryPeak, reason),
         }
         Arc::new(all)
     }
 
     /// Starts a program that stays, such as a warm worker.
     pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
+        self.prepare_group(spawn, false)?;
         self.launcher.spawn(spawn)
     }
 
@@ -112,7 +186,7 @@ impl Runner {
         spawn: &Spawn<'_>,
     ) -> Result<(Started, Arc<Mutex<Counters>>), LauncherError> {
         let counters = self.template.reopen(Target::Children(self.launcher.pid()));
-        let started = self.launcher.spawn(spawn)?;
+        let started = self.spawn(spawn)?;
         Ok((started, Arc::new(Mutex::new(counters))))
     }
 
@@ -135,14 +209,16 @@ impl Runner {
             usage.counter_coverage_ppm = counts.coverage_ppm;
         }
         let ended = &run.ended;
-        usage.set(Meter::CpuUser, ended.user.0);
-        usage.set(Meter::CpuSystem, ended.system.0);
-        usage.set(Meter::MemoryPeak, ended.peak.0);
-        for (meter, value) in FALLBACKS.into_iter().zip([
-            ended.user.0 + ended.system.0,
-            ended.page_faults,
-            ended.context_switches,
-        ]) {
+        let escaped = run.grouped.as_ref().filter(|_| run.escaped());
+        let (user, system) =
+            escaped.and_then(|group| group.split).unwrap_or((ended.user, ended.system));
+        usage.set(Meter::CpuUser, user.0);
+        usage.set(Meter::CpuSystem, system.0);
+        usage.set(Meter::MemoryPeak, run.peak().ok().map(|(peak, _)| peak.0));
+        let accounted = accounted(ended, run.grouped.as_ref());
+        for (meter, value) in
+            FALLBACKS.into_iter().zip([accounted.0, ended.page_faults, ended.context_switches])
+        {
             if usage.get(meter).is_none() {
                 usage.set(meter, value);
             }
@@ -153,6 +229,87 @@ impl Runner {
         }
     }
 }
+
+/// Enters the CPU time that a run used before exec, where `run` begins in lanes
+/// that see no later moment: as its sources say.
+pub(super) fn fill_startup(run: &Run, sources: &Provenances, usage: &mut Usage) {
+    let startup = match sources.get(Meter::CpuStartup).and_then(|it| it.source) {
+        Some(Source::PerfSoftware) => Some(0),
+        Some(_) => Some(run.started.used.0),
+        None => None,
+    };
+    usage.set(Meter::CpuStartup, startup);
+}
+
+/// Says what is known of the time before exec, by what counted the CPU time.
+pub(super) fn set_startup_sources(all: &mut Provenances) {
+    match all.get(Meter::CpuTime).and_then(|it| it.source) {
+        Some(Source::PerfSoftware) => {
+            let note = "counters are switched on by exec, where `run` begins: nothing before it \
+                        is in cpu_time";
+            all.set(Meter::CpuStartup, Source::PerfSoftware, note);
+        }
+        Some(_) => {
+            let note = "CPU time of the new process until it calls exec; `run` begins there";
+            all.set(Meter::CpuStartup, Source::Clock, note);
+        }
+        None => all.missing(Meter::CpuStartup, "there is no CPU time that it could be a part of"),
+    }
+    all.missing(Meter::MemoryStartup, "`run` begins at exec, when nothing is resident yet");
+}
+
+impl Run {
+    /// Whether the control group accounts for much more CPU time than the
+    /// kernel's account of the processes that were waited for: a process whose
+    /// parent ignores SIGCHLD leaves nothing in that.
+    fn escaped(&self) -> bool {
+        let group = self.grouped.as_ref().and_then(|group| group.cpu);
+        group.is_some_and(|group| exceeds(group, waited_for(&self.ended), SLACK))
+    }
+
+    /// Most memory at one time of all its processes, with its source, or why
+    /// nobody knows. A group counts in batches of pages and keeps what earlier
+    /// runs left: of a lone process the resident set is told exactly, unless the
+    /// group held clearly more.
+    fn peak(&self) -> Result<(Bytes, Source), &str> {
+        let alone = self.ended.peak;
+        match &self.grouped {
+            Some(group) => {
+                let held = group.peak.as_ref().map_err(String::as_str)?;
+                let most = Bytes(held.0.saturating_sub(group.files.0));
+                let is_all = !self.ended.family && most.0 <= alone.0 + group::COARSE.0;
+                Ok(if is_all { (alone, Source::Rusage) } else { (*held, Source::Cgroup) })
+            }
+            None if self.ended.family => Err(group::ONLY_LARGEST),
+            None => Ok((alone, Source::Rusage)),
+        }
+    }
+}
+
+/// CPU time of all processes that were waited for.
+const fn waited_for(ended: &Ended) -> Nanos {
+    Nanos(ended.user.0 + ended.system.0)
+}
+
+/// CPU time by the kernel's own accounts: of the control group where that has
+/// much more.
+fn accounted(ended: &Ended, group: Option<&GroupUsage>) -> Nanos {
+    let waited_for = waited_for(ended);
+    let group = group.and_then(|group| group.cpu);
+    group.filter(|group| exceeds(*group, waited_for, SLACK)).unwrap_or(waited_for)
+}
+
+/// Whether the kernel accounts for so much more than `counted` that it cannot be
+/// what the two leave out of each other: 2 % and `slack`.
+const fn exceeds(accounted: Nanos, counted: Nanos, slack: Nanos) -> bool {
+    accounted.0 > counted.0 + counted.0 / 50 + slack.0
+}
+
+/// What the launcher does itself, and the rounding of short times.
+const SLACK: Nanos = Nanos(5_000_000);
+/// Of a family of processes: counters lose a part of what children do, a fifth
+/// in a test where `cpuacct` and the kernel's account of each process agreed.
+const FAMILY_SLACK: Nanos = Nanos(1_000_000);
 
 /// CPU time in TSC ticks, where nothing counted them.
 pub(super) fn estimate_ref_cycles(usage: &mut Usage, tsc_hz: Option<u64>) {
@@ -168,13 +325,10 @@ fn provenances(counters: &Counters, tsc_hz: Option<u64>) -> Provenances {
     let mut all = counters.provenances().clone();
     set_fallbacks(&mut all);
     set_estimate(&mut all, counters, tsc_hz);
-    all.set(Meter::CpuUser, Source::Rusage, "split of the kernel's scheduler, in microseconds");
-    all.set(Meter::CpuSystem, Source::Rusage, "split of the kernel's scheduler, in microseconds");
-    all.set(
-        Meter::MemoryPeak,
-        Source::Rusage,
-        "peak resident set of the largest process; never below the launcher's, under 1 MiB",
-    );
+    let split = "split of the kernel's scheduler, in microseconds, over all processes; with the \
+                 launcher's set-up before exec";
+    all.set(Meter::CpuUser, Source::Rusage, split);
+    all.set(Meter::CpuSystem, Source::Rusage, split);
     all.set(Meter::MemoryAllocated, Source::Plan, "the memory limit");
     all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
     all.set(Meter::Wall, Source::Clock, "create + start + run");
@@ -197,13 +351,10 @@ fn set_fallbacks(all: &mut Provenances) {
     }
 }
 
-/// Whether the counters saw what the kernel saw. Ticks and microseconds are
-/// rounded, and the time before exec is the kernel's only: a tenth and 10 ms
-/// are allowed for that.
-fn believable(counts: &Counts, ended: &Ended) -> bool {
-    let Some(counted) = counts.get(Meter::CpuTime) else { return true };
-    let accounted = ended.user.0 + ended.system.0;
-    accounted <= counted + counted / 10 + 10_000_000
+/// Whether the counters saw what the kernel saw: `accounted` after exec.
+fn believable(counts: &Counts, accounted: Nanos, family: bool) -> bool {
+    let slack = if family { FAMILY_SLACK } else { SLACK };
+    counts.get(Meter::CpuTime).is_none_or(|counted| !exceeds(accounted, Nanos(counted), slack))
 }
 
 /// Labels the estimate of [`estimate_ref_cycles`].
@@ -221,17 +372,22 @@ fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: Option<u64>)
 pub(super) fn verdict(
     job: &Job,
     ended: &Ended,
+    grouped: Option<&GroupUsage>,
     stderr: &str,
 ) -> (Status, Option<String>, Option<i32>) {
     let signal = ended.status & 0x7f;
     let code = (signal == 0).then_some((ended.status >> 8) & 0xff);
     let limits = &job.limits;
+    let killed = group::out_of_memory(grouped, limits.memory);
     let (status, reason) = match (ended.why, signal, code) {
         (Why::Timeout, ..) => {
             (Status::Timeout, Some(format!("no end within its limit of {}", limits.timeout)))
         }
         (Why::Cancelled, ..) => {
             (Status::Interrupted, Some("stopped with the recording".to_owned()))
+        }
+        (Why::Itself, ..) if killed.is_some() => {
+            (Status::Failed, killed.map(|reason| with_tail(reason, stderr)))
         }
         (Why::Itself, libc::SIGXFSZ, _) => {
             (Status::Failed, Some(format!("wrote more than the output limit of {}", limits.output)))
@@ -309,16 +465,23 @@ pub(super) struct ProcessProbe {
     counters: Arc<Mutex<Counters>>,
     /// What the counters stood at before the invocation.
     baseline: [(Meter, Option<u64>); 3],
+    /// Whose memory is read; `None`: that of the process. Weak, so that it goes
+    /// away with its lane.
+    group: Option<Weak<FunctionGroup>>,
 }
 
 impl ProcessProbe {
     /// Counts from now on.
-    pub fn new(pid: u32, counters: &Arc<Mutex<Counters>>) -> Self {
+    pub fn new(
+        pid: u32,
+        counters: &Arc<Mutex<Counters>>,
+        group: Option<&Arc<FunctionGroup>>,
+    ) -> Self {
         let baseline = {
             let mut counters = lock(counters);
             SAMPLED.map(|meter| (meter, counters.read_one(meter)))
         };
-        Self { pid, counters: Arc::clone(counters), baseline }
+        Self { pid, counters: Arc::clone(counters), baseline, group: group.map(Arc::downgrade) }
     }
 }
 
@@ -333,7 +496,11 @@ impl Probe for ProcessProbe {
                 }
             }
         }
-        values.extend(procfs::resident(self.pid).map(|bytes| (Meter::MemoryRss, bytes.0)));
+        let memory = match &self.group {
+            Some(group) => group.upgrade().and_then(|group| group.memory_now()),
+            None => procfs::resident(self.pid),
+        };
+        values.extend(memory.map(|bytes| (Meter::MemoryRss, bytes.0)));
         values
     }
 }
@@ -341,7 +508,6 @@ impl Probe for ProcessProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{Bytes, Nanos};
 
     #[test]
     fn terminals_are_safe_from_stderr() {
@@ -358,16 +524,23 @@ mod tests {
             user: Nanos(60_000_000),
             system: Nanos(0),
             peak: Bytes(0),
+            family: false,
             page_faults: 0,
             context_switches: 0,
         };
         for (counted, believed) in [(0, false), (30_000_000, false), (59_000_000, true)] {
             let counts = Counts::of(Meter::CpuTime, counted);
-            assert_eq!(believable(&counts, &ended), believed, "{counted} ns counted");
+            assert_eq!(
+                believable(&counts, waited_for(&ended), false),
+                believed,
+                "{counted} ns counted"
+            );
         }
         // Ticks of a short process are coarse: nothing can be said.
         let short = Ended { user: Nanos(4_000_000), ..ended };
-        assert!(believable(&Counts::of(Meter::CpuTime, 600_000), &short));
+        assert!(believable(&Counts::of(Meter::CpuTime, 600_000), waited_for(&short), false));
+        // Families lose counts, and are accounted for to the microsecond.
+        assert!(!believable(&Counts::of(Meter::CpuTime, 600_000), waited_for(&short), true));
     }
 
     #[test]

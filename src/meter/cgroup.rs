@@ -5,6 +5,7 @@
 //! the container starts, keeps the kernel's totals: CPU time and peak memory
 //! of everything inside, the container runtime's own start-up included.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -16,11 +17,15 @@ use std::time::Duration;
 use procfs::process::Process;
 use thiserror::Error;
 
+use super::own_groups::OwnGroup;
 use super::procfs::ProcessIdentity;
 use crate::units::{Bytes, Nanos};
 
 /// First word of the name of every control group made here.
 const PREFIX: &str = "cyclometer";
+
+/// Groups inside of each other among which leftovers are looked for.
+const DEEPEST: usize = 12;
 
 /// Why a control group could not be used.
 #[derive(Debug, Error)]
@@ -75,6 +80,7 @@ pub enum Driver {
 /// The mount points that matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
+    cpu: Option<PathBuf>,
     cpuacct: Option<PathBuf>,
     memory: Option<PathBuf>,
     perf_event: Option<PathBuf>,
@@ -99,8 +105,14 @@ impl Hierarchy {
     fn from_mounts(
         mounts: impl Iterator<Item = (String, PathBuf, Vec<String>)>,
     ) -> Result<Self, CgroupError> {
-        let mut found =
-            Self { cpuacct: None, memory: None, perf_event: None, unified: None, all: Vec::new() };
+        let mut found = Self {
+            cpu: None,
+            cpuacct: None,
+            memory: None,
+            perf_event: None,
+            unified: None,
+            all: Vec::new(),
+        };
         for (kind, path, options) in mounts {
             if kind == "cgroup" || kind == "cgroup2" {
                 found.all.push(path.clone());
@@ -110,6 +122,7 @@ impl Hierarchy {
                 found.unified.get_or_insert(path);
             } else if kind == "cgroup" {
                 for (name, slot) in [
+                    ("cpu", &mut found.cpu),
                     ("cpuacct", &mut found.cpuacct),
                     ("memory", &mut found.memory),
                     ("perf_event", &mut found.perf_event),
@@ -136,7 +149,7 @@ impl Hierarchy {
 
     /// The roots that are read from, each once.
     fn roots(&self) -> Vec<&Path> {
-        let Self { cpuacct, memory, perf_event, unified, all: _ } = self;
+        let Self { cpu: _, cpuacct, memory, perf_event, unified, all: _ } = self;
         let mut roots: Vec<&Path> = [cpuacct, memory, perf_event, unified]
             .into_iter()
             .flatten()
@@ -160,15 +173,9 @@ impl Hierarchy {
     /// in them. Returns how many were removed.
     #[must_use]
     pub fn sweep(&self) -> usize {
-        let mut removed = std::collections::BTreeSet::new();
+        let mut removed = BTreeSet::new();
         for root in &self.all {
-            for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let Some(owner) = owner_of(&name) else { continue };
-                if !owner.is_alive() && remove_tree(&entry.path(), true).is_ok() {
-                    removed.insert(name);
-                }
-            }
+            sweep_below(root, DEEPEST, true, &mut removed);
         }
         removed.len()
     }
@@ -241,6 +248,13 @@ impl Group {
 
     fn file(&self, root: Option<&PathBuf>, name: &str) -> Option<String> {
         fs::read_to_string(root?.join(&self.relative).join(name)).ok()
+    }
+
+    /// The group in the hierarchy whose CPU quotas hold for it, if one is mounted.
+    pub(super) fn cpu_group(&self) -> Option<OwnGroup> {
+        let Hierarchy { cpu, unified, .. } = &self.hierarchy;
+        let mount = cpu.as_ref().or(unified.as_ref())?.clone();
+        Some(OwnGroup { directory: mount.join(&self.relative), mount })
     }
 
     /// CPU time of everything that ran inside.
@@ -342,7 +356,7 @@ impl Drop for Group {
 }
 
 /// Directory below the root, and the name that an engine wants for it.
-fn names(owner: &ProcessIdentity, tag: &str, driver: Driver) -> (PathBuf, String) {
+pub(super) fn names(owner: &ProcessIdentity, tag: &str, driver: Driver) -> (PathBuf, String) {
     let name = format!("{PREFIX}-{owner}-{tag}");
     match driver {
         Driver::Cgroupfs => (PathBuf::from(&name), format!("/{name}")),
@@ -361,9 +375,35 @@ fn owner_of(name: &str) -> Option<ProcessIdentity> {
     identity.parse().ok()
 }
 
+/// Removes groups of the dead in `directory`, killing what is in them, and
+/// empty ones down to `depth` below it: the groups of functions lie inside of
+/// their recorder's, wherever that was. A group deeper down may belong to a
+/// container, where ids of processes mean others: nothing is killed there, and
+/// a group that is in use is not empty.
+fn sweep_below(directory: &Path, depth: usize, kill: bool, removed: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = entry.path();
+        match owner_of(&name) {
+            Some(owner) if !owner.is_alive() => {
+                let gone = if kill { remove_tree(&path, true) } else { fs::remove_dir(&path) };
+                if gone.is_ok() {
+                    removed.insert(name);
+                }
+            }
+            Some(_) => {}
+            None if depth > 0 => sweep_below(&path, depth - 1, false, removed),
+            None => {}
+        }
+    }
+}
+
 /// Removes a group and those inside it, deepest first. A group that still
 /// empties itself is tried again for a moment.
-fn remove_tree(path: &Path, kill: bool) -> io::Result<()> {
+pub(super) fn remove_tree(path: &Path, kill: bool) -> io::Result<()> {
     for entry in fs::read_dir(path)?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_tree(&entry.path(), kill)?;
@@ -438,6 +478,7 @@ mod tests {
         let mount = tempfile::tempdir().expect("a folder");
         let root = mount.path().to_path_buf();
         let hierarchy = Hierarchy {
+            cpu: None,
             cpuacct: None,
             memory: None,
             perf_event: None,

@@ -9,6 +9,7 @@ use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use super::cgroup::Hierarchy;
 use super::clock::Clock;
 use super::perf::{Counters, Target, paranoid};
+use super::quota::{CpuQuota, find_cpu_quota};
 use super::{Meter, Source};
 use crate::units::Nanos;
 
@@ -42,6 +43,12 @@ pub struct Fingerprint {
     /// How fine its clock is.
     #[serde(default)]
     pub clock: Option<Clock>,
+    /// The tightest CPU quota around this program.
+    #[serde(default)]
+    pub cpu_quota: Option<CpuQuota>,
+    /// CPUs that this program may run on.
+    #[serde(default)]
+    pub cpus_allowed: Option<usize>,
 }
 
 impl Fingerprint {
@@ -70,8 +77,16 @@ impl Fingerprint {
             governor: std::fs::read_to_string(governor).ok().map(|text| text.trim().to_owned()),
             cyclometer: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Clock::measure(),
+            cpu_quota: find_cpu_quota().ok().flatten(),
+            cpus_allowed: cpus_allowed(),
         }
     }
+}
+
+/// Counts the CPUs that this process may run on, by its affinity and its cpuset.
+fn cpus_allowed() -> Option<usize> {
+    let all = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).ok()?;
+    Some((0..nix::sched::CpuSet::count()).filter(|cpu| all.is_set(*cpu) == Ok(true)).count())
 }
 
 /// Ticks of the time-stamp counter per second; `None` without one. Calibrated

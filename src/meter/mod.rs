@@ -3,9 +3,12 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod function_group;
 pub mod host;
+pub mod own_groups;
 pub mod perf;
 pub mod procfs;
+pub mod quota;
 mod usage;
 
 pub use usage::{Phases, Usage};

@@ -10,6 +10,7 @@ mod sampler;
 pub mod tax;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod track;
 mod until;
 

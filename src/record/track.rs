@@ -8,6 +8,7 @@ use super::event::{Event, Sink, SinkError};
 use super::plan::{Cell, Plan};
 use super::recorder::{OpenLane, Tally};
 use super::sampler::Sampler;
+use super::throttle::ThrottleWatch;
 use super::until::{HOPELESS, Narrowing};
 use crate::lane::{Cancel, Outcome, Sample, StartKind, Status, Unwatched, Watch, now};
 use crate::meter::Meter;
@@ -52,12 +53,14 @@ pub(super) struct Turn<'a> {
     rest: u32,
     /// How well its median is known, if that is what it is run for.
     narrowing: Option<Narrowing>,
+    throttle: ThrottleWatch,
 }
 
 impl<'a> Turn<'a> {
     pub fn new(cell: &'a Cell, ops: Option<u64>, plan: &Plan) -> Self {
         let narrowing = plan.until.map(Narrowing::new);
-        Self { cell, ops, next: 1, streak: 0, rest: 0, narrowing }
+        let throttle = ThrottleWatch::open();
+        Self { cell, ops, next: 1, streak: 0, rest: 0, narrowing, throttle }
     }
 
     /// Whether there is nothing to be learned from running it again: its median
@@ -177,6 +180,7 @@ impl Track<'_> {
             None => &mut unwatched,
         };
         let (mut longest, mut failure) = (Nanos(0), None);
+        turn.throttle.begin();
         let mut emit = |mut outcome: Outcome| {
             longest = longest.max(outcome.ended.since(outcome.requested));
             let samples = own.as_ref().map(Sampler::take);
@@ -184,6 +188,7 @@ impl Track<'_> {
                 return;
             }
             complete(&mut outcome, samples.as_deref(), turn.ops);
+            turn.throttle.complete(&mut outcome);
             control.judge(&mut outcome);
             tally.count(outcome.status);
             turn.note(outcome.status);

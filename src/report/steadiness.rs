@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::table::{Cell, Column};
 use crate::stats::{Confidence, Summary};
-use crate::store::CellStats;
+use crate::store::{CellStats, Throttling};
 use crate::units::Nanos;
 
 /// How far the interval of the median run time reaches; then, for programs, its
@@ -28,6 +28,26 @@ pub(super) const COLUMNS: [Column; 17] = [
     Column::hidden("drift_p"),
     Column::hidden("warnings"),
 ];
+
+/// Says that a CPU quota held invocations back, with what to do; `None` where it
+/// held back none.
+#[must_use]
+pub fn throttling(found: &Throttling) -> Option<String> {
+    let Throttling { throttled, known, quota } = found;
+    if *throttled == 0 {
+        return None;
+    }
+    let (were, quota) = (
+        if *throttled == 1 { "was" } else { "were" },
+        quota
+            .as_ref()
+            .map_or_else(|| "a CPU quota".to_owned(), |it| format!("a CPU quota of {it}")),
+    );
+    Some(format!(
+        "{throttled} of {known} invocations {were} throttled by {quota}: times, and bills that \
+         count them, are too high; raise the quota, or record outside of that control group"
+    ))
+}
 
 /// A summary of times in the order in which they were measured.
 fn summary(series: &[Nanos]) -> Option<Summary> {
@@ -69,8 +89,13 @@ pub(super) fn cells(stats: &CellStats) -> Vec<Cell> {
     let of_wall = |figure: &dyn Fn(&Summary) -> Option<f64>| wall.as_ref().and_then(figure);
     let trend = wall.as_ref().and_then(|it| it.trend);
     let outliers = wall.as_ref().and_then(|it| it.outliers);
-    let names: Vec<_> =
-        wall.iter().flat_map(Summary::warnings).map(|warning| warning.name()).collect();
+    let throttled = (stats.throttling.throttled > 0).then_some("throttled");
+    let names: Vec<_> = wall
+        .iter()
+        .flat_map(Summary::warnings)
+        .map(|warning| warning.name())
+        .chain(throttled)
+        .collect();
     vec![
         Cell::maybe(reach.map(|reach| (within(reach), reach))),
         hidden(whole(interval(&run).map(|it| it.low))),
@@ -96,8 +121,10 @@ pub(super) fn cells(stats: &CellStats) -> Vec<Cell> {
 /// what to do; cells with the same are told of together.
 #[must_use]
 pub fn warnings(cells: &[CellStats]) -> Vec<String> {
+    let mut held = Throttling::default();
     let mut told: Vec<(String, Vec<String>)> = Vec::new();
     for stats in cells {
+        held.add(&stats.throttling);
         let found = summary(&stats.wall_series);
         for warning in found.iter().flat_map(Summary::warnings) {
             let (text, name) = (warning.to_string(), name(stats));
@@ -107,7 +134,7 @@ pub fn warnings(cells: &[CellStats]) -> Vec<String> {
             }
         }
     }
-    let mut notes: Vec<String> = Vec::new();
+    let mut notes: Vec<String> = throttling(&held).into_iter().collect();
     if cells.iter().any(|stats| summary(&stats.run_series).is_some_and(|it| it.interval.is_some()))
     {
         notes.push(format!(
@@ -158,6 +185,23 @@ pub fn reached(cells: &[CellStats], share: f64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meter::quota::CpuQuota;
+
+    #[test]
+    fn throttled_invocations_are_told_with_the_quota_and_what_to_do() {
+        let quota = CpuQuota { group: "/trial".to_owned(), quota_us: 20_000, period_us: 100_000 };
+        let told = |throttled, quota| throttling(&Throttling { throttled, known: 6, quota });
+        assert_eq!(
+            told(4, Some(quota)).as_deref(),
+            Some(
+                "4 of 6 invocations were throttled by a CPU quota of 0.2 CPUs (cgroup /trial): \
+                 times, and bills that count them, are too high; raise the quota, or record \
+                 outside of that control group"
+            )
+        );
+        assert!(told(1, None).is_some_and(|it| it.starts_with("1 of 6 invocations was throttled")));
+        assert_eq!(told(0, None), None);
+    }
 
     #[test]
     fn shares_are_told_to_two_digits() {

@@ -19,6 +19,7 @@ mod saved;
 mod scan;
 mod series;
 mod simulation;
+mod throttling;
 mod writer;
 
 pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
@@ -38,4 +39,5 @@ pub use saved::{Amounts, Part};
 pub use scan::Selection;
 pub use series::{Planned, Run, Series, StoredLane};
 pub use simulation::{Bills, ReplayError, ReplayPlan, SavedSimulation};
+pub use throttling::Throttling;
 pub use writer::{RecordingHeader, Stored, Writer};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::open::{Store, StoreError};
+use super::throttling::Throttling;
 use crate::meter::Phases;
 use crate::meter::perf::USER_ONLY;
 use crate::units::{Bytes, Nanos};
@@ -84,6 +85,8 @@ pub struct CellStats {
     pub memory_peak: Option<Bytes>,
     /// Memory that was allocated.
     pub memory_allocated: Option<Bytes>,
+    /// How many of those that were not interrupted a CPU quota held back.
+    pub throttling: Throttling,
 }
 
 /// Where a meter came from.
@@ -200,8 +203,10 @@ impl Store {
                 CellStats::empty(row, footprint)
             },
         )?;
+        let quota = self.cpu_quota(recording)?;
         for cell in &mut cells {
             self.fill(cell)?;
+            cell.throttling.quota.clone_from(&quota);
         }
         Ok(cells)
     }
@@ -212,7 +217,7 @@ impl Store {
             .connection
             .prepare_cached(
                 "SELECT status, reason, create_ns, start_ns, run_ns, wall_ns, cpu_ns, cycles,
-                    ref_cycles, wasm_ops, memory_peak_bytes, memory_allocated_bytes
+                    ref_cycles, wasm_ops, memory_peak_bytes, memory_allocated_bytes, throttled_ns
                  FROM invocation WHERE cell_id = ?1 ORDER BY sequence",
             )
             .map_err(failed("read of a cell"))?;
@@ -269,6 +274,7 @@ impl CellStats {
             wasm_ops: Vec::new(),
             memory_peak: None,
             memory_allocated: None,
+            throttling: Throttling::default(),
         })
     }
 
@@ -277,6 +283,10 @@ impl CellStats {
         self.memory_allocated = self.memory_allocated.max(unsigned(row, 11)?.map(Bytes));
         if status == "interrupted" {
             return Ok(());
+        }
+        if let Some(time) = unsigned(row, 12)? {
+            self.throttling.known += 1;
+            self.throttling.throttled += u64::from(time > 0);
         }
         if status != "ok" {
             self.bad += 1;

@@ -157,6 +157,10 @@ fn remarks(
         for it in estimates {
             say(&format!("ref_cycles in {}, {}: an estimate, {}", it.lane, it.start, it.note));
         }
+        let held = store.throttling(*recording).map_err(Failure::failed)?;
+        if let Some(line) = report::steadiness::throttling(&held) {
+            say(&format!("recording {recording}: {line}"));
+        }
     }
     for note in footnotes(summary) {
         say(&note);

@@ -17,7 +17,8 @@ pub(super) struct Call<'a> {
     /// Found by the program as descriptor 3.
     pub extra: Option<BorrowedFd<'a>>,
     pub timeout: Option<Nanos>,
-    pub data_limit: Option<Bytes>,
+    /// Of each process, and where there is a control group of all together.
+    pub memory_limit: Option<Bytes>,
     pub file_limit: Option<Bytes>,
     pub cpu: Option<u16>,
 }
@@ -38,7 +39,7 @@ impl<'a> Call<'a> {
             files,
             extra: None,
             timeout: Some(timeout),
-            data_limit: None,
+            memory_limit: None,
             file_limit: None,
             cpu: None,
         }
@@ -61,7 +62,8 @@ impl<'a> Call<'a> {
             stderr: self.files.stderr.as_fd(),
             extra: self.extra,
             timeout: self.timeout,
-            data_limit: self.data_limit,
+            memory_limit: self.memory_limit,
+            data_limit: self.memory_limit,
             file_limit: self.file_limit,
             cpu: self.cpu,
         })

@@ -4,16 +4,24 @@
 use super::super::launcher::{Ended, Why};
 use super::super::process::verdict;
 use super::super::{Job, Status};
+use crate::meter::function_group::GroupUsage;
 use crate::profile::Profile;
 
 /// Status, reason and the function's own exit code.
 pub(super) type Verdict = (Status, Option<String>, Option<i32>);
 
 /// Judges an end.
-pub(super) fn judge(profile: &Profile, job: &Job, ended: &Ended, stderr: &str) -> Verdict {
-    let (status, mut reason, mut code) = verdict(job, ended, stderr);
+pub(super) fn judge(
+    profile: &Profile,
+    job: &Job,
+    ended: &Ended,
+    grouped: Option<&GroupUsage>,
+    stderr: &str,
+) -> Verdict {
+    let (status, mut reason, mut code) = verdict(job, ended, grouped, stderr);
     if matches!(status, Status::Failed | Status::Timeout) {
-        if is_trap(profile, ended, stderr) {
+        let killed = grouped.is_some_and(|group| group.killed > 0);
+        if !killed && is_trap(profile, ended, stderr) {
             // The status is the runtime's word for it, not the function's.
             code = None;
             reason = Some(if stderr.is_empty() {
@@ -92,10 +100,11 @@ mod tests {
             user: Nanos(0),
             system: Nanos(0),
             peak: Bytes(0),
+            family: false,
             page_faults: 0,
             context_switches: 0,
         };
-        judge(&profile, &job, &ended, stderr)
+        judge(&profile, &job, &ended, None, stderr)
     }
 
     #[test]

@@ -29,18 +29,21 @@ use self::scratch::Scratch;
 use self::subject::{Places, Subject};
 use self::warm::Worker;
 use super::launcher::{Ended, LauncherError, Stdio3, Why};
-use super::process::{Run, Runner, digest, tail};
+use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Status, Unwatched, Watch, now,
 };
-use crate::meter::{Meter, Provenances, Source, Usage};
+use crate::meter::{Meter, Provenance, Provenances, Source, Usage};
 use crate::profile::{MemoryLimit, Profile, Takes};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Input, Workload};
 
 /// Most time that cleaning up after an invocation may take.
 const CLEANUP_TIMEOUT: Nanos = Nanos(20_000_000_000);
+
+/// What the phases of this lane cannot tell apart.
+const RUNTIME_START: &str = "the runtime's own start is in `run`, and its CPU time counts there";
 
 /// A page of a linear memory.
 const WASM_PAGE: u64 = 64 << 10;
@@ -73,7 +76,7 @@ impl CommandLane {
         let cache = super::cache::folder("runtimes").map_err(|error| {
             format!("no folder for modules: {error}; set XDG_CACHE_HOME to a folder of yours")
         })?;
-        let runner = Runner::start().map_err(|error| error.to_string())?;
+        let runner = start_runner(profile).map_err(|error| error.to_string())?;
         let script = match &profile.script {
             None => None,
             Some(script) => Some(
@@ -84,7 +87,7 @@ impl CommandLane {
         let runtime = detect(profile, script.as_deref(), &runner)?;
         let scratch =
             Scratch::new().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-        let provenances = Arc::new(sources(profile, runner.provenances()));
+        let provenances = Arc::new(cold_sources(profile, runner.provenances()));
         Ok(Self {
             profile: Arc::clone(profile),
             runtime,
@@ -102,7 +105,7 @@ impl CommandLane {
     /// A launcher: the one there is, or a new one for one that was lost.
     fn runner(&mut self) -> Result<&Runner, LauncherError> {
         if self.runner.is_none() {
-            self.runner = Some(Runner::start()?);
+            self.runner = Some(start_runner(&self.profile)?);
         }
         self.runner.as_ref().ok_or_else(|| LauncherError::Arguments("no launcher".to_owned()))
     }
@@ -137,7 +140,7 @@ impl CommandLane {
         let sandboxed = matches!(self.profile.takes, Takes::Bundle | Takes::Machine);
         let profile = Arc::clone(&self.profile);
         let call = Call {
-            data_limit: by_kernel.then_some(job.limits.memory),
+            memory_limit: by_kernel.then_some(job.limits.memory),
             file_limit: (!sandboxed).then_some(job.limits.output),
             cpu: job.cpu,
             ..Call::new(&profile, &program, &args, &files, job.limits.timeout)
@@ -235,8 +238,9 @@ impl CommandLane {
             runner.fill(run, &mut usage);
             provenances = runner.sources(run, &self.provenances);
             if !Arc::ptr_eq(&provenances, &self.provenances) {
-                provenances = Arc::new(sources(&self.profile, &provenances));
+                provenances = Arc::new(cold_sources(&self.profile, &provenances));
             }
+            fill_startup(run, &provenances, &mut usage);
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         usage.phases.create = Some(run.started.executed.since(run.started.requested));
@@ -280,11 +284,11 @@ impl CommandLane {
         // Helpers of a sandbox may end a moment later than what started them.
         let helpers = self.profile.outside.is_some();
         let outside = Ended { stray: if helpers { 0 } else { run.ended.stray }, ..run.ended };
-        let outer = ending::judge(&self.profile, job, &outside, &stderr);
+        let outer = ending::judge(&self.profile, job, &outside, run.grouped.as_ref(), &stderr);
         match told {
             Some(Ok(status)) if outer.0 == Status::Ok => {
                 let inner = Ended { status, ..outside };
-                ending::judge(&self.profile, job, &inner, &stderr)
+                ending::judge(&self.profile, job, &inner, run.grouped.as_ref(), &stderr)
             }
             Some(Err(reason)) if outer.0 == Status::Ok => {
                 let reason = ending::with_known(&self.profile, &job.workload.name, reason);
@@ -295,10 +299,26 @@ impl CommandLane {
     }
 }
 
+/// Starts a launcher. A runtime that makes control groups of its own is left
+/// where it can: on v2 a group with processes has none inside.
+fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
+    if profile.outside.is_some() { Runner::start() } else { Runner::start_grouped(true) }
+}
+
 /// A name that no two invocations share.
 fn next_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("cyclometer-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Where the meters of cold invocations come from.
+fn cold_sources(profile: &Profile, usual: &Provenances) -> Provenances {
+    let mut all = usual.clone();
+    set_startup_sources(&mut all);
+    if let Some(Provenance { source: Some(source), note }) = all.get(Meter::CpuStartup).cloned() {
+        all.set(Meter::CpuStartup, source, format!("{note}; {RUNTIME_START}"));
+    }
+    sources(profile, &all)
 }
 
 /// Where the meters come from, by what the profile says of the runtime.
@@ -319,7 +339,10 @@ fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
         for meter in [
             Meter::CpuUser,
             Meter::CpuSystem,
+            Meter::CpuStartup,
+            Meter::Throttled,
             Meter::MemoryPeak,
+            Meter::MemoryStartup,
             Meter::MemoryRss,
             Meter::MemoryTime,
         ] {

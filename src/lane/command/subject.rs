@@ -235,7 +235,7 @@ impl Compiler<'_> {
         let program = self.runtime.compiler.display().to_string();
         let mut files = Stdio3::open(&Input::default()).map_err(|error| error.to_string())?;
         let call = Call {
-            data_limit: Some(COMPILE_MEMORY),
+            memory_limit: Some(COMPILE_MEMORY),
             ..Call::new(self.profile, &self.runtime.compiler, &args, &files, self.compile.timeout)
         };
         let run = call

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::super::group::out_of_memory;
 use super::super::launcher::Stdio3;
 use super::super::process::{
     ProcessProbe, Runner, digest, estimate_ref_cycles, lock, one_line, tail,
@@ -15,6 +16,7 @@ use super::super::{Cancel, Job, Outcome, Status, Watch, now};
 use super::call::Call;
 use super::detect::Runtime;
 use super::{ending, sources};
+use crate::meter::function_group::GroupBaseline;
 use crate::meter::perf::{Counters, Counts};
 use crate::meter::{Meter, Provenances, Source, Usage, host};
 use crate::profile::{MemoryLimit, Profile};
@@ -39,6 +41,8 @@ pub(super) struct Worker {
     counters: Arc<Mutex<Counters>>,
     provenances: Arc<Provenances>,
     tsc_hz: Option<u64>,
+    /// Its memory limit.
+    memory: Bytes,
 }
 
 /// What a worker says of an invocation. Moments are of the monotonic clock.
@@ -49,6 +53,14 @@ struct Report {
     ended: Nanos,
     /// The function's exit code, or why it trapped.
     end: Result<i32, String>,
+}
+
+/// What an invocation used, as seen from outside.
+struct Used {
+    counts: Counts,
+    /// CPU time by the worker's control group.
+    accounted: Option<Nanos>,
+    peak: Option<Bytes>,
 }
 
 /// Why a worker gave no answer.
@@ -86,13 +98,13 @@ impl Worker {
         args: &[String],
     ) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let runner = Runner::start().map_err(|error| text(&error))?;
+        let runner = super::start_runner(profile).map_err(|error| text(&error))?;
         let files = Stdio3::open(&Input::default()).map_err(|error| text(&error))?;
         let (control, theirs) = UnixStream::pair().map_err(|error| text(&error))?;
         let call = Call {
             extra: Some(theirs.as_fd()),
             timeout: None,
-            data_limit: (profile.memory == MemoryLimit::Process).then_some(job.limits.memory),
+            memory_limit: (profile.memory == MemoryLimit::Process).then_some(job.limits.memory),
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
             ..Call::new(profile, &runtime.program, args, &files, PATIENCE)
@@ -101,7 +113,7 @@ impl Worker {
             call.with(|spawn| runner.spawn_counted(spawn)).map_err(|error| text(&error))?;
         drop(theirs);
         let tsc_hz = host::tsc_hz();
-        let provenances = Arc::new(warm_sources(profile, &lock(&counters), tsc_hz));
+        let provenances = Arc::new(warm_sources(profile, &lock(&counters), &runner, tsc_hz));
         let mut worker = Self {
             runner,
             control,
@@ -111,6 +123,7 @@ impl Worker {
             counters,
             provenances,
             tsc_hz,
+            memory: job.limits.memory,
         };
         match worker.listen(PATIENCE, &Cancel::default()) {
             Ok(line) if line == "ready" => Ok(worker),
@@ -132,8 +145,12 @@ impl Worker {
             Ok(streams) => streams,
             Err(error) => return (Outcome::unstarted(job, requested, error.to_string()), true),
         };
-        reset_peak(self.pid);
-        watch.begin(Box::new(ProcessProbe::new(self.pid, &self.counters)));
+        let group = self.runner.group().ok();
+        let baseline = group.as_ref().map(|group| group.begin());
+        if group.is_none() {
+            reset_peak(self.pid);
+        }
+        watch.begin(Box::new(ProcessProbe::new(self.pid, &self.counters, group.as_ref())));
         let before = lock(&self.counters).read();
         let requested = now();
         let heard = self.ask(&format!("run {}\n", streams.names), job.limits.timeout, cancel);
@@ -143,12 +160,20 @@ impl Worker {
             let after = counters.read();
             counters.between(&before, &after)
         };
-        let peak = peak(self.pid);
+        let used = group.zip(baseline).map(|(group, baseline)| group.usage_since(&baseline));
+        let used = Used {
+            peak: match &used {
+                Some(used) => used.peak.as_ref().ok().copied(),
+                None => peak(self.pid),
+            },
+            accounted: used.and_then(|used| used.cpu),
+            counts,
+        };
         watch.end();
         let report = heard.and_then(|line| Report::parse(&line, requested, received));
         match report {
             Ok(report) => {
-                let outcome = self.outcome(profile, job, &report, &counts, peak, streams);
+                let outcome = self.outcome(profile, job, &report, &used, streams);
                 let rested = self.ask("rest\n", PATIENCE, cancel);
                 (outcome, rested.is_ok_and(|line| line == "rested"))
             }
@@ -202,23 +227,25 @@ impl Worker {
         profile: &Profile,
         job: &Job,
         report: &Report,
-        counts: &Counts,
-        peak: Option<Bytes>,
+        used: &Used,
         mut streams: Streams,
     ) -> Outcome {
         let mut usage = Usage::new(false);
         for meter in Meter::ALL {
-            usage.set(*meter, counts.get(*meter));
+            usage.set(*meter, used.counts.get(*meter));
         }
-        usage.counter_coverage_ppm = counts.coverage_ppm;
-        let ticks = self.provenances.get(Meter::RefCycles).and_then(|it| it.source);
-        if ticks == Some(Source::Estimate) {
+        usage.counter_coverage_ppm = used.counts.coverage_ppm;
+        let source = |meter| self.provenances.get(meter).and_then(|it| it.source);
+        if source(Meter::CpuTime) == Some(Source::Cgroup) {
+            usage.set(Meter::CpuTime, used.accounted.map(|time| time.0));
+        }
+        if source(Meter::RefCycles) == Some(Source::Estimate) {
             estimate_ref_cycles(&mut usage, self.tsc_hz);
         }
         usage.phases.start = Some(report.started.since(report.begun));
         usage.phases.run = Some(report.ended.since(report.started));
         usage.set(Meter::Wall, report.ended.since(report.begun).0);
-        usage.set(Meter::MemoryPeak, peak.map(|size| size.0));
+        usage.set(Meter::MemoryPeak, used.peak.map(|size| size.0));
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         let stderr = tail(&mut streams.files.stderr);
         let said =
@@ -276,8 +303,15 @@ impl Worker {
         if *lost != Lost::HangUp {
             self.runner.kill();
         }
+        let baseline = GroupBaseline::default();
+        let group = self.runner.group().ok();
         let ended = self.runner.wait(&Cancel::default());
         let stderr = tail(&mut self.files.stderr);
+        if let (Lost::HangUp, Some(group)) = (lost, group)
+            && let Some(reason) = out_of_memory(Some(&group.usage_since(&baseline)), self.memory)
+        {
+            return if stderr.is_empty() { reason } else { format!("{reason}: {stderr}") };
+        }
         match (lost, ended) {
             (Lost::Timeout, _) => "no answer in time".to_owned(),
             (Lost::Cancelled, _) => "stopped".to_owned(),
@@ -326,18 +360,46 @@ fn peak(pid: u32) -> Option<Bytes> {
     process.status().ok()?.vmhwm.map(|kib| Bytes(kib << 10))
 }
 
-fn warm_sources(profile: &Profile, counters: &Counters, tsc_hz: Option<u64>) -> Provenances {
-    let mut all = sources(profile, counters.provenances());
+fn warm_sources(
+    profile: &Profile,
+    counters: &Counters,
+    runner: &Runner,
+    tsc_hz: Option<u64>,
+) -> Provenances {
+    let mut all = counters.provenances().clone();
+    let is_counted = all.get(Meter::CpuTime).is_some_and(|it| it.source.is_some());
+    match runner.group() {
+        Ok(group) => {
+            if !is_counted && group.cpu_time().is_some() {
+                let why = all.get(Meter::CpuTime).map_or("", |it| &it.note);
+                let note = format!("of the worker's control group; not from perf: {why}");
+                all.set(Meter::CpuTime, Source::Cgroup, note);
+            }
+            let held = "of the worker and all its processes: private and shared memory, files in \
+                        memory (output included), page cache and kernel memory";
+            let peak = format!("{held}; reset before each invocation");
+            all.set(Meter::MemoryPeak, Source::Cgroup, peak);
+            all.set(Meter::MemoryRss, Source::Cgroup, format!("in samples only; {held}"));
+        }
+        Err(reason) => {
+            let peak = format!(
+                "peak resident set of the worker's process, without others that it may have; reset \
+                 before each invocation; no control group: {reason}"
+            );
+            all.set(Meter::MemoryPeak, Source::Procfs, peak);
+        }
+    }
+    all.missing(
+        Meter::CpuStartup,
+        "the worker tells when the function starts, not what CPU time went before",
+    );
+    all.missing(Meter::MemoryStartup, "not read when the function starts");
+    all = sources(profile, &all);
     let counted = all.get(Meter::RefCycles).is_some_and(|it| it.source.is_some());
     let timed = all.get(Meter::CpuTime).is_some_and(|it| it.source.is_some());
     if let (false, true, Some(hz)) = (counted, timed, tsc_hz) {
         all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
     }
-    all.set(
-        Meter::MemoryPeak,
-        Source::Procfs,
-        "peak resident set of the whole worker, reset before each invocation",
-    );
     all.set(Meter::Wall, Source::Clock, "start + run, as the worker tells them");
     all.missing(Meter::VcpuAllocated, super::super::WHOLE_CPU);
     for meter in [Meter::CpuUser, Meter::CpuSystem] {

@@ -15,6 +15,7 @@ use super::phases::Timed;
 use crate::lane::{Job, Probe, StartKind};
 use crate::meter::cgroup::Group;
 use crate::meter::perf::{Counters, Counts, Snapshot, Target};
+use crate::meter::quota::ThrottleMeter;
 use crate::meter::{Meter, Phases, Provenances, Source, Usage};
 use crate::units::Nanos;
 
@@ -70,6 +71,8 @@ pub(super) struct Metered {
     /// The reason where perf cannot watch the group.
     counting: Result<Mutex<Counting>, String>,
     baseline: Mutex<Baseline>,
+    /// Why nobody knows how long a CPU quota held the group back.
+    throttle: Result<Mutex<ThrottleMeter>, String>,
     /// Ticks of the time-stamp counter a second, if known.
     tsc_hz: Option<u64>,
 }
@@ -86,7 +89,8 @@ impl Metered {
                 counters,
             })
         });
-        Self { group, counting, baseline: Mutex::default(), tsc_hz }
+        let throttle = ThrottleMeter::for_group(&group).map(Mutex::new);
+        Self { group, counting, baseline: Mutex::default(), throttle, tsc_hz }
     }
 
     /// Counts from now on.
@@ -96,6 +100,9 @@ impl Metered {
             split: self.group.cpu_split(),
             stale_peak: self.group.reset_memory_peak().err(),
         };
+        if let Ok(throttle) = &self.throttle {
+            lock(throttle).take();
+        }
         if let Some(mut counting) = self.counting() {
             counting.baseline = counting.counters.read();
             counting.cpu_before = counting.counters.read_one(Meter::CpuTime);
@@ -126,6 +133,22 @@ impl Metered {
 
     fn counting(&self) -> Option<MutexGuard<'_, Counting>> {
         Some(lock(self.counting.as_ref().ok()?))
+    }
+
+    /// Enters the time throttled since then, or why nobody knows.
+    fn enter_throttled(&self, usage: &mut Usage, sources: &mut Provenances) {
+        let taken = self.throttle.as_ref().map_err(Clone::clone).and_then(|throttle| {
+            let mut throttle = lock(throttle);
+            let time = throttle.take().ok_or("the control group can no longer be read")?;
+            Ok((time, throttle.note()))
+        });
+        match taken {
+            Ok((time, note)) => {
+                usage.set(Meter::Throttled, time.0);
+                sources.set(Meter::Throttled, Source::Cgroup, note);
+            }
+            Err(reason) => sources.missing(Meter::Throttled, reason),
+        }
     }
 
     /// Everything counted until now, with its sources.
@@ -236,6 +259,10 @@ pub(super) fn account(
         Ok((values, sources)) => values.into_usage(&mut usage, sources),
         Err(reason) => missing(reason),
     };
+    match metered {
+        Ok(metered) => metered.enter_throttled(&mut usage, &mut sources),
+        Err(reason) => sources.missing(Meter::Throttled, reason),
+    }
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
     sources.set(Meter::MemoryAllocated, Source::Plan, "the container's memory limit");
     sources.missing(Meter::VcpuAllocated, crate::lane::WHOLE_CPU);

@@ -54,6 +54,7 @@ impl WasmtimeLane {
             stderr: files.stderr.as_fd(),
             extra: Some(theirs.as_fd()),
             timeout: Some(job.limits.timeout),
+            memory_limit: None,
             data_limit: None,
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
@@ -92,7 +93,7 @@ impl WasmtimeLane {
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         let (mut status, mut reason, mut exit_code) =
-            process_verdict(job, &run.ended, &tail(&mut files.stderr));
+            process_verdict(job, &run.ended, None, &tail(&mut files.stderr));
         let (requested, mut ended) = (run.started.requested, run.ended.at);
         let mut wall = ended.since(requested);
         match report {
@@ -144,6 +145,7 @@ impl WasmtimeLane {
             stderr: files.stderr.as_fd(),
             extra: None,
             timeout: Some(COMPILE_TIMEOUT),
+            memory_limit: None,
             data_limit: Some(COMPILE_MEMORY),
             file_limit: None,
             cpu: None,

@@ -112,6 +112,7 @@ impl WarmWorker {
                 stderr: files.stderr.as_fd(),
                 extra: Some(theirs.as_fd()),
                 timeout: None,
+                memory_limit: None,
                 data_limit: None,
                 file_limit: Some(job.limits.output),
                 cpu: job.cpu,
@@ -172,7 +173,7 @@ impl WarmWorker {
     ) -> Done {
         // A burst is too short to sample, and its members could not be told apart.
         if count == 1 {
-            watch.begin(Box::new(ProcessProbe::new(self.pid, &self.counters)));
+            watch.begin(Box::new(ProcessProbe::new(self.pid, &self.counters, None)));
         }
         let mut requested = now();
         let sent = send(self.socket.as_raw_fd(), &count.to_ne_bytes(), MsgFlags::MSG_NOSIGNAL);
@@ -280,7 +281,8 @@ impl WarmWorker {
                 outcome.reason = Some(format!("no end within its limit of {}", job.limits.timeout));
             }
             (_, Ok(ended)) => {
-                let (_, reason, code) = process_verdict(job, &ended, &tail(&mut self.files.stderr));
+                let (_, reason, code) =
+                    process_verdict(job, &ended, None, &tail(&mut self.files.stderr));
                 outcome.reason = reason.or(outcome.reason);
                 outcome.exit_code = code;
             }

@@ -78,8 +78,10 @@ pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
     let mut runtimes = Vec::new();
     let findings = match part {
         Part::Machine => {
-            let mut findings = doctor::machine(&Fingerprint::take());
-            findings.extend([doctor::capabilities(), doctor::cgroups()]);
+            let print = Fingerprint::take();
+            let mut findings = doctor::machine(&print);
+            findings.push(doctor::capabilities());
+            findings.extend(doctor::control_groups(&print));
             findings
         }
         Part::Meters => doctor::perf(paranoid()),

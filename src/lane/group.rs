@@ -1,0 +1,91 @@
+//! The control group of what a launcher starts: which meters come from it, and
+//! what it says of an end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::launcher::Launcher;
+use crate::meter::function_group::{FunctionGroup, GroupUsage};
+use crate::meter::{Meter, Provenances, Source};
+use crate::units::Bytes;
+
+/// Why the peak of a family of processes is not known without a control group.
+pub(super) const ONLY_LARGEST: &str = "it had several processes: without a control group the kernel tells the peak of the largest \
+     only";
+
+/// A control group that holds a launcher.
+pub(super) struct Grouped(Mutex<Arc<FunctionGroup>>);
+
+impl Grouped {
+    /// Puts a launcher into a group of its own.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn enter(launcher: &mut Launcher) -> Result<Self, String> {
+        let group = make(launcher)?;
+        launcher.survive_out_of_memory();
+        Ok(Self(Mutex::new(Arc::new(group))))
+    }
+
+    /// The group that the launcher is in.
+    pub fn current(&self) -> Arc<FunctionGroup> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes another group where earlier runs left memory in this one: files in
+    /// memory that they did not remove, or pages of programs that they read.
+    pub fn renew_if_used_up(&self, launcher: &Launcher) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.is_used_up()
+            && let Ok(group) = make(launcher)
+        {
+            *current = Arc::new(group);
+        }
+    }
+}
+
+fn make(launcher: &Launcher) -> Result<FunctionGroup, String> {
+    let group = FunctionGroup::create().map_err(|error| error.to_string())?;
+    group.add_process(launcher.pid()).map_err(|error| error.to_string())?;
+    Ok(group)
+}
+
+/// How much more than the resident set of its only process a group may hold
+/// without that being the function's: memory is charged in batches of pages, and
+/// some is left by the launcher and earlier runs.
+pub(super) const COARSE: Bytes = Bytes(3 << 20);
+
+/// What the figures of a group hold.
+pub(super) const HELD: &str = "of all its processes together: private and shared memory, files in memory (output included), \
+     page cache and kernel memory, charged in batches of pages";
+
+/// Says where peak and level of memory come from; `Err`: why not from a group.
+pub(super) fn set_sources(group: Result<(), &String>, all: &mut Provenances) {
+    let alone = "peak resident set of its only process; never below the launcher's, under 1 MiB";
+    let level = "in samples only; resident set of the first process";
+    match group {
+        Ok(()) => {
+            let note = format!("{alone}; its control group held no more than {COARSE} besides");
+            all.set(Meter::MemoryPeak, Source::Rusage, note);
+            all.set(Meter::MemoryRss, Source::Cgroup, format!("in samples only; {HELD}"));
+        }
+        Err(reason) => {
+            let why = if reason.is_empty() { "" } else { "; no control group: " };
+            all.set(Meter::MemoryPeak, Source::Rusage, format!("{alone}{why}{reason}"));
+            all.set(Meter::MemoryRss, Source::Procfs, level);
+        }
+    }
+}
+
+/// Why processes were killed for want of memory, if any were.
+pub(super) fn out_of_memory(group: Option<&GroupUsage>, limit: Bytes) -> Option<String> {
+    let group = group.filter(|group| group.killed > 0)?;
+    let killed = match group.killed {
+        1 => "the kernel killed it".to_owned(),
+        many => format!("the kernel killed {many} of its processes"),
+    };
+    Some(if group.at_limit {
+        format!("out of memory: over its memory limit of {limit}, so that {killed}")
+    } else {
+        format!("out of memory: {killed} within its limit of {limit}, for want of memory outside")
+    })
+}

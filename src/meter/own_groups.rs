@@ -1,0 +1,191 @@
+//! The control groups that this process itself is in, as its mounts show them.
+//!
+//! Inside a container the path in `/proc/self/cgroup` and the mount may begin
+//! at different groups: what is mounted says where paths start.
+
+use std::path::{Path, PathBuf};
+
+use procfs::process::Process;
+
+use super::cgroup::CgroupError;
+
+/// The group of this process in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnGroup {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Where the hierarchy is mounted: the topmost group that can be seen.
+    pub mount: PathBuf,
+}
+
+impl OwnGroup {
+    /// The directories of the group and of all above it that can be seen,
+    /// innermost first.
+    pub fn levels(&self) -> impl Iterator<Item = &Path> {
+        self.directory.ancestors().take_while(|level| level.starts_with(&self.mount))
+    }
+
+    /// The name of the group in `directory`, as `/a/b`.
+    #[must_use]
+    pub fn name_of(&self, directory: &Path) -> String {
+        let below = directory.strip_prefix(&self.mount).unwrap_or(directory);
+        format!("/{}", below.display())
+    }
+}
+
+/// The groups of this process, one a hierarchy; `None` where none is mounted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnGroups {
+    /// Of the v1 controller `cpu`.
+    pub cpu: Option<OwnGroup>,
+    /// Of the v1 controller `cpuacct`.
+    pub cpuacct: Option<OwnGroup>,
+    /// Of the v1 controller `memory`.
+    pub memory: Option<OwnGroup>,
+    /// Of the v1 controller `pids`.
+    pub pids: Option<OwnGroup>,
+    /// Of the v2 hierarchy.
+    pub unified: Option<OwnGroup>,
+}
+
+/// A mounted hierarchy.
+struct Mount {
+    is_v2: bool,
+    /// The group that is mounted.
+    root: String,
+    point: PathBuf,
+    controllers: Vec<String>,
+}
+
+impl OwnGroups {
+    /// Finds them.
+    ///
+    /// # Errors
+    /// [`CgroupError::NotMounted`] when `/proc` cannot be read.
+    pub fn find() -> Result<Self, CgroupError> {
+        let process = Process::myself().map_err(|_| CgroupError::NotMounted)?;
+        let mounts = process.mountinfo().map_err(|_| CgroupError::NotMounted)?;
+        let mounts = mounts.into_iter().filter_map(|mount| {
+            let is_v2 = mount.fs_type == "cgroup2";
+            (is_v2 || mount.fs_type == "cgroup").then(|| Mount {
+                is_v2,
+                root: mount.root,
+                point: mount.mount_point,
+                controllers: mount.super_options.into_keys().collect(),
+            })
+        });
+        let mounts: Vec<Mount> = mounts.collect();
+        let paths = process.cgroups().map_err(|_| CgroupError::NotMounted)?;
+        let paths: Vec<(Vec<String>, String)> =
+            paths.into_iter().map(|group| (group.controllers, group.pathname)).collect();
+        Ok(Self::from_mounts(&mounts, &paths))
+    }
+
+    fn from_mounts(mounts: &[Mount], paths: &[(Vec<String>, String)]) -> Self {
+        let named = |name: &str| {
+            let has = |controllers: &[String]| controllers.iter().any(|it| it == name);
+            let (_, path) = paths.iter().find(|(controllers, _)| has(controllers))?;
+            locate(mounts.iter().filter(|mount| !mount.is_v2 && has(&mount.controllers)), path)
+        };
+        let unified =
+            paths.iter().find(|(controllers, _)| controllers.iter().all(String::is_empty));
+        Self {
+            cpu: named("cpu"),
+            cpuacct: named("cpuacct"),
+            memory: named("memory"),
+            pids: named("pids"),
+            unified: unified
+                .and_then(|(_, path)| locate(mounts.iter().filter(|mount| mount.is_v2), path)),
+        }
+    }
+}
+
+/// Finds `path` in the mount that shows most of what is above it.
+fn locate<'a>(mounts: impl Iterator<Item = &'a Mount>, path: &str) -> Option<OwnGroup> {
+    let below = |mount: &Mount| Path::new(path).strip_prefix(&mount.root).ok().map(PathBuf::from);
+    let mut outside = None;
+    let mut found: Option<(usize, OwnGroup)> = None;
+    for mount in mounts {
+        let Some(relative) = below(mount) else {
+            // The group is in no part that is mounted: its topmost group is the
+            // nearest that can be looked at.
+            outside.get_or_insert_with(|| OwnGroup {
+                directory: mount.point.clone(),
+                mount: mount.point.clone(),
+            });
+            continue;
+        };
+        // An empty path would leave a slash at the end.
+        let directory = mount.point.components().chain(relative.components()).collect();
+        let group = OwnGroup { directory, mount: mount.point.clone() };
+        if found.as_ref().is_none_or(|(length, _)| mount.root.len() < *length) {
+            found = Some((mount.root.len(), group));
+        }
+    }
+    found.map(|(_, group)| group).or(outside)
+}
+
+/// Whether this process sees all groups up to the machine's own: not so inside
+/// a namespace of control groups.
+#[must_use]
+pub fn sees_all_groups() -> bool {
+    // PROC_CGROUP_INIT_INO of the kernel.
+    const INITIAL: &str = "cgroup:[4026531835]";
+    std::fs::read_link("/proc/self/ns/cgroup").is_ok_and(|link| link == Path::new(INITIAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(is_v2: bool, root: &str, point: &str, controllers: &[&str]) -> Mount {
+        let controllers = controllers.iter().map(|&it| it.to_owned()).collect();
+        Mount { is_v2, root: root.to_owned(), point: point.into(), controllers }
+    }
+
+    fn path(controllers: &[&str], path: &str) -> (Vec<String>, String) {
+        (controllers.iter().map(|&it| it.to_owned()).collect(), path.to_owned())
+    }
+
+    fn levels(group: Option<&OwnGroup>) -> Vec<String> {
+        let levels = group.into_iter().flat_map(OwnGroup::levels);
+        levels.map(|level| level.display().to_string()).collect()
+    }
+
+    #[test]
+    fn groups_are_found_in_v1_with_controllers_that_share_a_mount() {
+        let mounts = [
+            mount(false, "/", "/c/cpu,cpuacct", &["rw", "cpu", "cpuacct"]),
+            mount(false, "/", "/c/memory", &["rw", "memory"]),
+            mount(true, "/", "/c/unified", &["rw"]),
+        ];
+        let paths = [path(&["cpu", "cpuacct"], "/a/b"), path(&["memory"], "/"), path(&[""], "/a")];
+        let found = OwnGroups::from_mounts(&mounts, &paths);
+        let all = ["/c/cpu,cpuacct/a/b", "/c/cpu,cpuacct/a", "/c/cpu,cpuacct"];
+        assert_eq!(levels(found.cpu.as_ref()), all);
+        assert_eq!(levels(found.memory.as_ref()), ["/c/memory"]);
+        assert_eq!(levels(found.unified.as_ref()), ["/c/unified/a", "/c/unified"]);
+        assert_eq!(found.pids, None);
+    }
+
+    #[test]
+    fn a_container_sees_its_own_group_where_its_mount_starts() {
+        // Docker on v1 without a namespace: the mount shows the container's group.
+        let mounts = [mount(false, "/docker/ab", "/c/cpu", &["cpu"])];
+        let found = OwnGroups::from_mounts(&mounts, &[path(&["cpu"], "/docker/ab")]);
+        assert_eq!(levels(found.cpu.as_ref()), ["/c/cpu"]);
+        // With a namespace everything is named from the container's group on.
+        let mounts = [mount(true, "/", "/sys/fs/cgroup", &["rw"])];
+        let found = OwnGroups::from_mounts(&mounts, &[path(&[], "/")]);
+        assert_eq!(levels(found.unified.as_ref()), ["/sys/fs/cgroup"]);
+        // A host's mount inside of a namespace.
+        let mounts = [mount(true, "/..", "/sys/fs/cgroup", &["rw"])];
+        let found = OwnGroups::from_mounts(&mounts, &[path(&[], "/")]);
+        assert_eq!(levels(found.unified.as_ref()), ["/sys/fs/cgroup"]);
+        // Of two mounts, the one that shows more.
+        let mounts =
+            [mount(true, "/docker/ab", "/inner", &["rw"]), mount(true, "/", "/outer", &["rw"])];
+        let found = OwnGroups::from_mounts(&mounts, &[path(&[], "/docker/ab")]);
+        assert_eq!(levels(found.unified.as_ref()), ["/outer/docker/ab", "/outer/docker", "/outer"]);
+    }
+}
