@@ -193,9 +193,7 @@ pub(super) fn added_by_cpu(measure: &Measure) -> Option<Vec<&Times>> {
     let Measure::MaxOf(several) = measure else { return None };
     let others = several.iter().filter(|(measure, _)| !is_wall(measure));
     others
-        .map(|(measure, times)| {
-            matches!(measure, Measure::Meter(Meter::CpuTime)).then_some(times)
-        })
+        .map(|(measure, times)| matches!(measure, Measure::Meter(Meter::CpuTime)).then_some(times))
         .collect()
 }
 

@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
             char path[32];
             snprintf(path, sizeof path, "/proc/1/fd/%d", n);
             int file = open(path, O_WRONLY);
-            if (file >= 0 && write(file, buffer, 72) == 72) printf("forged\n");
+            if (file >= 0 && write(file, buffer, 96) == 96) printf("forged\n");
         }
     if (!strcmp(mode, "fail")) { fprintf(stderr, "no luck\n"); return amount; }
     if (!strcmp(mode, "who")) printf("%d %d %d\n", getuid(), getgid(), open("/x", 0101, 0600));
