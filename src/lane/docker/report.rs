@@ -118,7 +118,7 @@ impl Report {
     #[cfg(test)]
     pub const fn test(status: i32, stray: u64) -> Self {
         let moment = Moment { monotonic: Nanos(1), realtime: Nanos(1) };
-        let before = Before::default();
+        let before = Before { cpu: None, memory: None, memory_peak: None };
         Self { failure: None, status, began: moment, ended: moment, cpu: Nanos(0), stray, before }
     }
 

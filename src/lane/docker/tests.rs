@@ -20,6 +20,7 @@ const PROGRAM: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 static char buffer[1 << 16];
 int main(int argc, char **argv) {
@@ -36,6 +37,14 @@ int main(int argc, char **argv) {
         for (long n = 0; n < amount; n += 1 << 20) memset(malloc(1 << 20), 7, 1 << 20);
     if (!strcmp(mode, "spin"))
         for (volatile uint64_t n = 0; n < (uint64_t)amount; n++) {}
+    if (!strcmp(mode, "account")) {
+        for (volatile uint64_t n = 0; n < (uint64_t)amount; n++) {}
+        struct rusage used;
+        getrusage(RUSAGE_SELF, &used);
+        fprintf(stderr, "%ld\n", (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000L
+                + used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+        return 3;
+    }
     if (!strcmp(mode, "sleep")) sleep(amount);
     if (!strcmp(mode, "crash")) *(volatile int *)0 = 1;
     if (!strcmp(mode, "abort")) abort();
