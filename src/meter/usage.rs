@@ -32,7 +32,8 @@ impl Phases {
         match (self.create, self.start) {
             (None, None) => None,
             (create, start) => {
-                Some(Nanos(create.map_or(0, |span| span.0) + start.map_or(0, |span| span.0)))
+                let [create, start] = [create, start].map(|span| span.map_or(0, |span| span.0));
+                Some(Nanos(create.saturating_add(start)))
             }
         }
     }
@@ -78,6 +79,19 @@ impl Usage {
         self.values[meter as usize]
     }
 
+    /// CPU time from the function's first instruction on; `None` where nobody
+    /// could tell it from that of the start-up.
+    #[must_use]
+    pub fn cpu_of_run(&self) -> Option<Nanos> {
+        let cpu = self.get(Meter::CpuTime)?;
+        match self.get(Meter::CpuStartup) {
+            Some(startup) => Some(Nanos(cpu.saturating_sub(startup))),
+            // Nothing came before the run.
+            None if self.phases.startup().is_none_or(|span| span.0 == 0) => Some(Nanos(cpu)),
+            None => None,
+        }
+    }
+
     /// Records a value, or its absence.
     pub fn set(&mut self, meter: Meter, value: impl Into<Option<u64>>) {
         self.values[meter as usize] = value.into();
@@ -97,5 +111,22 @@ mod tests {
         assert_eq!(usage.phases.startup(), None);
         usage.phases.create = Some(Nanos(3));
         assert_eq!(usage.phases.startup(), Some(Nanos(3)));
+    }
+
+    #[test]
+    fn cpu_time_of_the_run_is_not_guessed() {
+        let mut usage = Usage::new(true);
+        usage.set(Meter::CpuTime, 100);
+        assert_eq!(usage.cpu_of_run(), Some(Nanos(100)), "there was no start-up");
+        usage.phases.start = Some(Nanos(0));
+        assert_eq!(usage.cpu_of_run(), Some(Nanos(100)));
+        usage.phases.create = Some(Nanos(1));
+        assert_eq!(usage.cpu_of_run(), None, "1 ns of start-up, and nobody knows whose");
+        usage.set(Meter::CpuStartup, 30);
+        assert_eq!(usage.cpu_of_run(), Some(Nanos(70)));
+        usage.set(Meter::CpuStartup, 101);
+        assert_eq!(usage.cpu_of_run(), Some(Nanos(0)));
+        usage.set(Meter::CpuTime, None);
+        assert_eq!(usage.cpu_of_run(), None);
     }
 }

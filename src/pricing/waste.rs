@@ -3,22 +3,30 @@
 //! Of a charge that is time x what was allocated:
 //!
 //! ```text
-//! rounding   what grids and minimums add
-//! startup    the time until the first instruction, as far as it is billed
-//! idle       the rest of the time in which no CPU worked for the function
-//! headroom   memory that was allocated and never touched, while a CPU worked
-//! used       memory that was touched, while a CPU worked
+//! rounding    what grids and minimums add
+//! startup     the time until the first instruction, as far as it is billed
+//! idle        the rest of the time in which no CPU worked for the function
+//! headroom    memory that was allocated and never touched, while a CPU worked
+//! used        memory that was touched, while a CPU worked
+//! unmeasured  what cannot be told apart, since a meter is missing
 //! ```
 //!
-//! CPU time is known for an invocation as a whole. Start-up is taken to keep
-//! the CPU busy: what is left of the CPU time is that of the run. Charges on
-//! what was used are `used` but for their rounding; those on neither time nor
-//! use are `fees`; what nobody measured is `unmeasured` rather than guessed.
+//! A CPU worked in the run for the [CPU time of the run](Usage::cpu_of_run):
+//! that of the invocation without what was spent before the first instruction.
+//! Where that is not known, all of the running time is `unmeasured`: how long
+//! a start-up takes says nothing of the CPU time in it, since others (a
+//! container engine) work meanwhile. Memory is the peak of the invocation, its
+//! start-up included. Charges on what was used are `used` but for their
+//! rounding, whenever it was used; those on neither time nor use are `fees`.
+//!
+//! Where a factor is the larger of the time that passed and so many times the
+//! CPU time, what the CPU time adds is `used` as far as that of the run
+//! explains it, and `startup` beyond.
 
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use super::charge::{Charge, Factor, Measure};
+use super::charge::{Charge, Factor, Measure, Times};
 use super::evaluate::{Reading, Refusal, Scene, refusal};
 use super::model::PriceModel;
 use super::money::Money;
@@ -42,7 +50,8 @@ pub struct Waste<T> {
     pub startup: T,
     /// For requests and the like, whatever they do.
     pub fees: T,
-    /// Not to be told apart, since a meter is missing.
+    /// Not to be told apart, since a meter is missing: CPU time, its part before
+    /// the first instruction, or memory.
     pub unmeasured: T,
 }
 
@@ -178,6 +187,16 @@ pub(super) fn is_wall(measure: &Measure) -> bool {
     matches!(measure, Measure::Phases(_) | Measure::Meter(Meter::Wall))
 }
 
+/// The multiples of CPU time among the alternatives of `max_of`; `None` where
+/// something else than CPU time may add to the time that passed.
+pub(super) fn added_by_cpu(measure: &Measure) -> Option<Vec<&Times>> {
+    let Measure::MaxOf(several) = measure else { return None };
+    let others = several.iter().filter(|(measure, _)| !is_wall(measure));
+    others
+        .map(|(measure, times)| matches!(measure, Measure::Meter(Meter::CpuTime)).then_some(times))
+        .collect()
+}
+
 /// Phases before the function's first instruction, as far as a measure has them.
 pub(super) fn startup_phases(measure: &Measure) -> Vec<Phase> {
     let mut phases = Vec::new();
@@ -303,22 +322,22 @@ impl<'a> Shape<'a> {
             startup: &each * &clock.startup,
             ..Waste::default()
         };
-        let running = &each * &(time - &clock.startup);
-        let Some(busy) = clock.busy else {
-            waste.unmeasured = running;
+        let running = time - &clock.startup;
+        let Some(worked) = &clock.worked else {
+            waste.unmeasured = &each * &running;
             return Ok(waste);
         };
         let without_cpu = &self.others * &memory;
         let busy = match &self.cpu {
-            // Share x time, as far as it was worked in.
+            // Share x time, as far as CPUs worked in it: several of them, if
+            // several were given.
             Some((factor, share)) => {
-                let given = share * &(time - &clock.startup);
                 let one_cpu = Exact::from(1000).over(&cpu_size(factor)).unwrap_or_default();
-                &without_cpu * &given.min(&busy * &one_cpu)
+                &without_cpu * &(share * &running).min(&worked.cpu * &one_cpu)
             }
-            None => &without_cpu * &busy,
+            None => &without_cpu * &worked.time,
         };
-        waste.idle = &running - &busy;
+        waste.idle = &(&each * &running) - &busy;
         let touched = match &self.memory {
             None => one(),
             Some((factor, memory)) => {
@@ -340,8 +359,16 @@ impl<'a> Shape<'a> {
 /// Parts of a time factor, in its unit.
 struct Clock {
     startup: Exact,
-    /// CPU time of the run, or what is billed as such; `None`: not measured.
-    busy: Option<Exact>,
+    /// `None`: not measured.
+    worked: Option<Worked>,
+}
+
+/// What CPUs did in the rest of the time.
+struct Worked {
+    /// Time in which one worked.
+    time: Exact,
+    /// Time on all of them.
+    cpu: Exact,
 }
 
 impl Clock {
@@ -350,30 +377,45 @@ impl Clock {
         factor: &Factor,
         time: &Exact,
     ) -> Result<Self, super::evaluate::Missing> {
-        let scale = |value: Exact| value.over(&factor.size).unwrap_or_default();
         let by = scene.multiplier(&factor.times)?;
-        let phases = startup_phases(&factor.measure);
-        let spans = phases.iter().filter_map(|phase| phase.of(&scene.usage.phases));
-        let before = scale(&Exact::whole(spans.map(|it| u128::from(it.0)).sum::<u128>()) * &by);
-        let startup = before.clone().min(time.clone());
-        // What an alternative such as 8 x CPU time adds to the time that passed.
-        let passed = match &factor.measure {
+        let scale = |value: &Exact| (value * &by).over(&factor.size).unwrap_or_default();
+        let before = |measure: &Measure| {
+            let phases = startup_phases(measure);
+            let spans = phases.iter().filter_map(|phase| phase.of(&scene.usage.phases));
+            Exact::whole(spans.map(|it| u128::from(it.0)).sum::<u128>())
+        };
+        // The time that passed: without what 8 x CPU time adds to it.
+        let (before, passed) = match &factor.measure {
             Measure::MaxOf(several) => {
-                let mut longest = Exact::default();
+                let (mut first, mut longest) = (Exact::default(), Exact::default());
                 for (measure, times) in several.iter().filter(|(measure, _)| is_wall(measure)) {
                     let own = scene.multiplier(times)?;
+                    first = first.max(&before(measure) * &own);
                     longest = longest.max(&scene.value(measure)? * &own);
                 }
-                scale(&longest * &by).min(time.clone())
+                (scale(&first), scale(&longest).min(time.clone()))
             }
-            _ => time.clone(),
+            measure => (scale(&before(measure)), time.clone()),
         };
-        let busy = scene.usage.get(Meter::CpuTime).map(|cpu| {
-            let cpu = scale(&Exact::from(cpu) * &by).above(&before);
-            let run = passed.above(&startup);
-            let worked = &cpu.min(run) + &(time - &passed);
-            worked.min(time - &startup)
-        });
-        Ok(Self { startup, busy })
+        let startup = before.min(passed.clone());
+        let Some(cpu) = scene.usage.cpu_of_run() else {
+            return Ok(Self { startup, worked: None });
+        };
+        let cpu = Exact::from(cpu.0);
+        let added = time - &passed;
+        let of_run = match added_by_cpu(&factor.measure) {
+            Some(several) => {
+                let mut most = Exact::default();
+                for times in several {
+                    most = most.max(scene.multiplier(times)?);
+                }
+                added.clone().min(scale(&(&cpu * &most)))
+            }
+            None => added.clone(),
+        };
+        let cpu = scale(&cpu);
+        let time = &cpu.clone().min(&passed - &startup) + &of_run;
+        let worked = Worked { time, cpu: &cpu + &of_run };
+        Ok(Self { startup: &startup + &(&added - &of_run), worked: Some(worked) })
     }
 }

@@ -31,7 +31,9 @@ const CREATE: Signal = Signal::Phase(Phase::Create);
 const START: Signal = Signal::Phase(Phase::Start);
 const RUN: Signal = Signal::Phase(Phase::Run);
 
-/// Meters that add up over the requests of a stretch; the others are levels.
+/// Meters that add up over the requests of a stretch; the others are levels, or
+/// those of its first request, as its start-up is: that of others happens while
+/// the instance serves the first.
 const COUNTS: [Meter; 6] = [
     Meter::CpuTime,
     Meter::CpuUser,

@@ -20,5 +20,5 @@ pub use prices::{extremes, grouped, price_matrix, prices};
 pub use rows::RowWriter;
 pub use table::{Cell, Column, Format, Table, terminal_width};
 pub use totals::{footnotes, totals};
-pub use waste::waste;
+pub use waste::{unmeasured, waste};
 pub use words::{counted, few, moment, what_goes};

@@ -203,6 +203,9 @@ fn on_offer(summary: &Summary, index: usize, month: Option<&Exact>) -> bool {
     offered && whole && !ended(summary, index)
 }
 
+/// What is said where a part of a bill is unmeasured.
+const UNMEASURED: &str = ">=: a part is unmeasured, since CPU time by phase or memory is not known";
+
 /// A month's bill as an invoice has it, anything else to four digits.
 fn shown(amount: &Money, month: Option<&Exact>) -> String {
     let cents: Option<Money> = "0.01".parse().ok();
@@ -212,11 +215,13 @@ fn shown(amount: &Money, month: Option<&Exact>) -> String {
     }
 }
 
-/// How much of the bills is for work that was never done.
+/// How much of the bills is for work that was never done; at least so much
+/// where a part is unmeasured.
 fn share(total: &ModelTotal) -> Cell {
     Cell::maybe(total.waste.share().map(|share| {
-        let percent = &share * &Exact::from(100);
-        (format!("{} %", percent.rounded(0)), share.to_plain_string())
+        let percent = (&share * &Exact::from(100)).rounded(0);
+        let least = if total.waste.unmeasured.is_zero() { "" } else { ">= " };
+        (format!("{least}{percent} %"), share.to_plain_string())
     }))
 }
 
@@ -251,9 +256,14 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
     if let Some((index, share)) = shares.max_by(|(_, one), (_, other)| one.cmp(other)) {
         let id = &summary.models()[index].id;
         let percent = (&share * &Exact::from(100)).rounded(1);
-        lines.push(format!("most wasteful: {id}, {percent} % for work that was never done"));
+        let unmeasured = !overall.models[index].waste.unmeasured.is_zero();
+        let least = if unmeasured { "at least " } else { "" };
+        lines.push(format!("most wasteful: {id}, {least}{percent} % for work that was never done"));
     }
     lines.push("waste: idle time, head-room, rounding, start-up; --waste has each".to_owned());
+    if overall.models.iter().any(|total| !total.waste.unmeasured.is_zero()) {
+        lines.push(UNMEASURED.to_owned());
+    }
     if month.is_none() && (0..summary.models().len()).any(|index| has_fees(summary, index)) {
         lines.push("+: there are monthly charges on top, see --per-month".to_owned());
     }

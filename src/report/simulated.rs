@@ -23,6 +23,8 @@ pub struct Simulated {
     cut: bool,
     /// Whether it has neither a month's bill nor a split into used and not used.
     plain: bool,
+    /// Whether its bills were split when CPU time was not known by phase.
+    by_earlier_rule: bool,
 }
 
 impl Simulated {
@@ -47,6 +49,7 @@ impl Simulated {
             ],
             cut: parts.iter().flatten().any(|it| it.cut),
             plain: parts[1].is_empty() && parts[2].is_empty(),
+            by_earlier_rule: !parts[2].is_empty() && !store.is_split_by_todays_rule(simulation)?,
         })
     }
 
@@ -63,6 +66,15 @@ impl Simulated {
     pub fn plain(&self) -> Option<&'static str> {
         self.plain.then_some(
             "this simulation has neither a month's bill nor a split into used and not used",
+        )
+    }
+
+    /// What to know when its bills were split by a rule that no longer holds.
+    #[must_use]
+    pub fn by_earlier_rule(&self) -> Option<&'static str> {
+        self.by_earlier_rule.then_some(
+            "what of it was used was told by an earlier version, which took start-up time for CPU \
+             time: idle and used are not to be trusted; replay the recording anew",
         )
     }
 

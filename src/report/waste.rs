@@ -4,6 +4,17 @@ use super::table::{Cell, Column, Table};
 use crate::pricing::{Exact, Money};
 use crate::replay::{Group, ModelTotal, Summary};
 
+/// What is said below the table, if a part is not known.
+#[must_use]
+pub fn unmeasured(summary: &Summary) -> Option<&'static str> {
+    let overall = summary.overall();
+    let is_some = overall.models.iter().any(|total| !total.waste.unmeasured.is_zero());
+    is_some.then_some(
+        "?: unmeasured: CPU time before the first instruction, or memory, is not known, and \
+         nothing is guessed; `cyclometer query --saved missing-meters` says why",
+    )
+}
+
 /// A row a model, workload, lane and start; parts as shares of the bill for
 /// people, exact amounts for programs.
 #[must_use]

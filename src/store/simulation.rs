@@ -22,6 +22,11 @@ const ROWS_PER_THREAD: i64 = 100_000;
 /// than making them again.
 const BILLS_KEPT: u64 = 250_000;
 
+/// The rule by which bills are split; part of what identifies a simulation, so
+/// that none that was split by another rule is taken for the same. 2: CPU time
+/// of the run without that of the start-up.
+const SPLIT: &str = "split 2, ";
+
 /// Why a replay could not be made or kept.
 #[derive(Debug, Error)]
 pub enum ReplayError {
@@ -197,7 +202,22 @@ impl Store {
         for (model, _) in plan.contracts.iter() {
             hasher.update(format!(" {} {}", model.id(), model.digest()));
         }
-        Ok(hex(&hasher.finalize()))
+        Ok(format!("{SPLIT}{}", hex(&hasher.finalize())))
+    }
+
+    /// Whether a simulation's bills were split by today's rule.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_split_by_todays_rule(&self, simulation: i64) -> Result<bool, StoreError> {
+        let inputs: Option<String> = self
+            .connection
+            .query_row("SELECT inputs FROM simulation WHERE id = ?1", [simulation], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(StoreError::sql("read of the simulation"))?;
+        Ok(inputs.is_some_and(|inputs| inputs.starts_with(SPLIT)))
     }
 
     fn sum_up(&self, plan: &ReplayPlan, cells: &HashMap<i64, Key>) -> Result<Summary, StoreError> {

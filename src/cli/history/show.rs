@@ -132,7 +132,7 @@ fn tell(common: &Common, it: &Simulated) {
     let digits = (common.format == Format::Table).then_some(
         "mean / M: mean bill of a million; amounts to 6 digits, --format json has all of them",
     );
-    for note in [it.cut(), digits, it.plain()].into_iter().flatten() {
+    for note in [it.cut(), digits, it.plain(), it.by_earlier_rule()].into_iter().flatten() {
         say(note);
     }
 }

@@ -128,7 +128,9 @@ fn print(
         return common.print(&table);
     }
     if options.waste {
-        return common.print(&report::waste(summary));
+        common.print(&report::waste(summary))?;
+        report::unmeasured(summary).into_iter().for_each(say);
+        return Ok(());
     }
     if pair {
         return common.print(&report::totals(summary));

@@ -10,7 +10,7 @@ use super::engine::{BRIEF, EngineError, REQUEST};
 use super::image::Image;
 use super::metering::{Metered, account};
 use super::phases::{Said, Timed, timed};
-use super::report::Report;
+use super::report::{Before, Report};
 use super::spec::{Role, Spec};
 use super::stdio::Files;
 use super::timeline::{Happened, Offset, What};
@@ -40,6 +40,26 @@ impl Heard {
             offset: self.offset,
         };
         timed(&run.asked, &said)
+    }
+
+    /// What the control group had used when the function began, or why nobody
+    /// knows.
+    pub fn before(&self, times: &Timed) -> Result<Before, &'static str> {
+        let report = match &self.report {
+            Ok(Some(report)) => report,
+            Ok(None) => return Err("nothing in the container was there to tell when it began"),
+            Err(_) => return Err("what the container's starter reported was tampered with"),
+        };
+        if report.failure.is_some() {
+            return Err("the function did not begin");
+        }
+        // A sandbox's own accounting does not count the sandbox.
+        if !times.shares_kernel {
+            return Err(
+                "the sandbox has a kernel of its own, which cannot tell what it costs here",
+            );
+        }
+        Ok(report.before)
     }
 
     /// Whether all of the function's output can be there.
@@ -119,7 +139,8 @@ impl DockerLane {
         let heard = self.hear(&name, &result, &run, streams, before);
         let times = heard.timed(&run);
         let metered = metered.as_deref().map_err(String::as_str);
-        let (mut usage, sources) = account(metered, job, StartKind::Cold, &times);
+        let (mut usage, sources) =
+            account(metered, heard.before(&times), job, StartKind::Cold, &times);
         let stderr = files.as_mut().map_or_else(|| run.output.tail(), Files::tail);
         let peak = usage.get(Meter::MemoryPeak);
         let (status, reason, exit_code) = heard.verdict(job, &result, &run, peak, stderr);

@@ -5,13 +5,15 @@
 //! What to know before believing them: the group also holds what the OCI
 //! runtime does inside the container's control group before the function
 //! starts (`runc init`, gVisor's sandbox), so a container that does nothing is
-//! not free. The peak of memory includes page cache and kernel memory. What
-//! the engine and its shim spend outside, as `dockerd` and `containerd`, is
-//! not in it.
+//! not free. How much of it came before the function is read inside the
+//! container by its starter, in the same group: see `starter.c`. The peak of
+//! memory includes page cache and kernel memory. What the engine and its shim
+//! spend outside, as `dockerd` and `containerd`, is not in it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::phases::Timed;
+use super::report::Before;
 use crate::lane::{Job, Probe, StartKind};
 use crate::meter::cgroup::Group;
 use crate::meter::perf::{Counters, Counts, Snapshot, Target};
@@ -31,12 +33,28 @@ const COUNTED: [Meter; 8] = [
     Meter::CacheMisses,
 ];
 /// Meters that a control group accounts for by itself.
-const ACCOUNTED: [Meter; 5] =
-    [Meter::CpuTime, Meter::CpuUser, Meter::CpuSystem, Meter::MemoryPeak, Meter::MemoryRss];
+const ACCOUNTED: [Meter; 7] = [
+    Meter::CpuTime,
+    Meter::CpuUser,
+    Meter::CpuSystem,
+    Meter::CpuStartup,
+    Meter::MemoryPeak,
+    Meter::MemoryStartup,
+    Meter::MemoryRss,
+];
 
 const NO_MEMORY: &str =
     "the control group has no memory accounting (kernel too old, or its controller is off)";
 const OUTSIDE: &str = "the runtime runs outside the measured hierarchy";
+const NOT_MOUNTED: &str =
+    "the container does not see its own control group: nothing at /sys/fs/cgroup in it tells";
+const READ_INSIDE: &str = "the container's control group, read inside it just before the \
+     function's exec, which is the first of the run: with the OCI runtime's start-up there and \
+     without the engine's";
+const CLOCKS: &str = "; cpu_time is perf's, whose clock and the group's differ by some tenths of a \
+     millisecond";
+const MEMORY_INSIDE: &str = "the container's control group, read inside it just before the \
+     function's exec; page cache and kernel memory included";
 const START_UP: &str = "with the OCI runtime's start-up inside the container's control group";
 
 /// Where the group's own accounting stood before an invocation.
@@ -47,13 +65,16 @@ struct Baseline {
     split: Option<(Nanos, Nanos)>,
     /// Why the peak of memory is that of earlier invocations, too.
     stale_peak: Option<String>,
+    /// Whether nothing ran in the group before.
+    is_first: bool,
 }
 
 /// A group that was just made has used nothing.
 impl Default for Baseline {
     fn default() -> Self {
         let nothing = Nanos(0);
-        Self { cpu: Some(nothing), split: Some((nothing, nothing)), stale_peak: None }
+        let split = Some((nothing, nothing));
+        Self { cpu: Some(nothing), split, stale_peak: None, is_first: true }
     }
 }
 
@@ -99,6 +120,7 @@ impl Metered {
             cpu: self.group.cpu_time(),
             split: self.group.cpu_split(),
             stale_peak: self.group.reset_memory_peak().err(),
+            is_first: false,
         };
         if let Ok(throttle) = &self.throttle {
             lock(throttle).take();
@@ -182,6 +204,8 @@ impl Metered {
                 Some(reason) => Err(reason),
             },
             has_level: self.group.memory_current().is_some(),
+            cpu_before: baseline.cpu,
+            is_first: baseline.is_first,
             tsc_hz: self.tsc_hz,
         };
         (values, sources)
@@ -242,13 +266,19 @@ struct Values {
     /// The reason where there is none.
     peak: Result<u64, String>,
     has_level: bool,
+    /// What the group had used before the invocation.
+    cpu_before: Option<Nanos>,
+    /// Whether nothing ran in the group before the invocation.
+    is_first: bool,
     tsc_hz: Option<u64>,
 }
 
 /// The usage of an invocation and where each of its values came from.
-/// `metered` is the reason where there is no control group.
+/// `metered` is the reason where there is no control group, `before` the one
+/// why nobody read it when the function began.
 pub(super) fn account(
     metered: Result<&Metered, &str>,
+    before: Result<Before, &str>,
     job: &Job,
     start: StartKind,
     times: &Timed,
@@ -256,7 +286,7 @@ pub(super) fn account(
     let mut usage = Usage::new(start == StartKind::Cold);
     usage.phases = times.phases;
     let mut sources = match metered.map(Metered::read) {
-        Ok((values, sources)) => values.into_usage(&mut usage, sources),
+        Ok((values, sources)) => values.into_usage(&mut usage, sources, before),
         Err(reason) => missing(reason),
     };
     match metered {
@@ -293,7 +323,12 @@ fn wall(phases: &Phases) -> Option<u64> {
 }
 
 impl Values {
-    fn into_usage(self, usage: &mut Usage, mut sources: Provenances) -> Provenances {
+    fn into_usage(
+        self,
+        usage: &mut Usage,
+        mut sources: Provenances,
+        before: Result<Before, &str>,
+    ) -> Provenances {
         let counted = self.counts.as_ref().and_then(|counts| counts.get(Meter::CpuTime));
         if self.accounted == Some(0) && counted.is_none_or(|counted| counted == 0) {
             return missing(match usage.phases.start {
@@ -306,7 +341,59 @@ impl Values {
         self.counted(outside, usage, &mut sources);
         self.ref_cycles(outside, usage, &mut sources);
         self.split_and_memory(usage, &mut sources);
+        self.startup(before, usage, &mut sources);
         sources
+    }
+
+    /// CPU time and memory until the function's first instruction.
+    fn startup(&self, before: Result<Before, &str>, usage: &mut Usage, sources: &mut Provenances) {
+        let counted = sources.get(Meter::CpuTime).and_then(|it| it.source);
+        match before.map_err(str::to_owned).and_then(|before| self.cpu_startup(before)) {
+            Ok(startup) => {
+                let most = usage.get(Meter::CpuTime).unwrap_or(startup);
+                usage.set(Meter::CpuStartup, startup.min(most));
+                let clocks = match counted {
+                    Some(Source::PerfSoftware) => CLOCKS,
+                    _ => "",
+                };
+                sources.set(Meter::CpuStartup, Source::Cgroup, format!("{READ_INSIDE}{clocks}"));
+            }
+            Err(reason) => sources.missing(Meter::CpuStartup, reason),
+        }
+        let memory = before.and_then(|before| before.memory.ok_or(NOT_MOUNTED));
+        usage.set(Meter::MemoryStartup, memory.ok());
+        match memory {
+            Ok(_) => sources.set(Meter::MemoryStartup, Source::Cgroup, MEMORY_INSIDE),
+            Err(reason) => sources.missing(Meter::MemoryStartup, reason),
+        }
+        if let (Ok(peak), Some(Source::Cgroup)) =
+            (&self.peak, sources.get(Meter::MemoryPeak).and_then(|it| it.source))
+        {
+            let known = before.ok().filter(|_| self.is_first).and_then(|it| it.memory_peak);
+            let whose = match known {
+                Some(until_then) if *peak > until_then => "reached by the function",
+                Some(_) => {
+                    "reached before the function's first instruction: that of the run is less"
+                }
+                None => {
+                    "whether reached before or after the function's first instruction is not known"
+                }
+            };
+            let note = format!("page cache and kernel memory included; {START_UP}; {whose}");
+            sources.set(Meter::MemoryPeak, Source::Cgroup, note);
+        }
+    }
+
+    /// CPU time that the group had used when the function began, or why nobody
+    /// knows.
+    fn cpu_startup(&self, before: Before) -> Result<u64, String> {
+        const OTHER: &str = "what the container read of its control group does not fit what this \
+             machine accounts for";
+        let accounted = self.accounted.ok_or("no CPU accounting in the group")?;
+        let reading = before.cpu.ok_or(NOT_MOUNTED)?;
+        let nothing = Nanos(0);
+        let startup = reading.0.checked_sub(self.cpu_before.unwrap_or(nothing).0).ok_or(OTHER)?;
+        if startup > accounted { Err(OTHER.to_owned()) } else { Ok(startup) }
     }
 
     fn cpu_time(
@@ -401,8 +488,19 @@ mod tests {
 
     fn values(accounted: Option<u64>, tsc_hz: Option<u64>) -> Values {
         let split = Some((Nanos(3 * MS), Nanos(MS)));
-        Values { counts: None, accounted, split, peak: Ok(4096), has_level: true, tsc_hz }
+        Values {
+            counts: None,
+            accounted,
+            split,
+            peak: Ok(4096),
+            has_level: true,
+            cpu_before: Some(Nanos(0)),
+            is_first: true,
+            tsc_hz,
+        }
     }
+
+    const UNREAD: Result<Before, &str> = Err("a test");
 
     fn uncounted() -> Provenances {
         missing("perf is forbidden")
@@ -427,7 +525,7 @@ mod tests {
     fn without_counters_the_group_and_the_clock_frequency_serve() {
         let mut usage = Usage::new(true);
         let sources =
-            values(Some(40 * MS), Some(2_000_000_000)).into_usage(&mut usage, uncounted());
+            values(Some(40 * MS), Some(2_000_000_000)).into_usage(&mut usage, uncounted(), UNREAD);
         assert_eq!(usage.get(Meter::CpuTime), Some(40 * MS));
         assert_eq!(usage.get(Meter::RefCycles), Some(80 * MS));
         assert_eq!(usage.get(Meter::PageFaults), None);
@@ -442,11 +540,11 @@ mod tests {
     fn nothing_is_made_up() {
         let mut usage = Usage::new(true);
         usage.phases.start = Some(Nanos(1));
-        let sources = values(Some(0), Some(1)).into_usage(&mut usage, uncounted());
+        let sources = values(Some(0), Some(1)).into_usage(&mut usage, uncounted(), UNREAD);
         assert_eq!(usage.get(Meter::CpuTime), None, "an empty group is not a free container");
         assert!(sources.get(Meter::MemoryPeak).is_some_and(|why| why.note.contains("nothing ran")));
         let mut usage = Usage::new(true);
-        values(None, None).into_usage(&mut usage, uncounted());
+        values(None, None).into_usage(&mut usage, uncounted(), UNREAD);
         assert_eq!((usage.get(Meter::CpuTime), usage.get(Meter::RefCycles)), (None, None));
     }
 }

@@ -87,6 +87,9 @@ pub(super) struct Timed {
     pub phases: Phases,
     pub ended: Option<Nanos>,
     pub basis: Basis,
+    /// Whether the starter's monotonic clock is that of this machine, so that
+    /// its kernel is, too.
+    pub shares_kernel: bool,
 }
 
 impl Said<'_> {
@@ -98,17 +101,18 @@ impl Said<'_> {
         what.iter().find_map(|what| self.at(self.happened.get(what).copied()))
     }
 
-    /// First instruction and end, by the report, between these moments.
-    fn reported(&self, from: Nanos, until: Nanos) -> Option<(Nanos, Nanos)> {
+    /// First instruction and end, by the report, between these moments, and
+    /// whether its monotonic clock told them.
+    fn reported(&self, from: Nanos, until: Nanos) -> Option<(Nanos, Nanos, bool)> {
         let report = self.report.filter(|report| report.failure.is_none())?;
         let ran = report.ran();
         let fits = |began: &Nanos| *began >= from && began.0.saturating_add(ran.0) <= until.0;
         let Moment { monotonic, realtime } = report.began;
         let by_wall = || self.at(Some(realtime)).filter(fits);
         let by_end = || self.at(self.finished).map(|end| Nanos(end.0.saturating_sub(ran.0)));
-        let began = Some(monotonic).filter(fits).or_else(by_wall);
-        let began = began.or_else(|| by_end().filter(fits))?;
-        Some((began, Nanos(began.0 + ran.0)))
+        let shared = Some(monotonic).filter(fits);
+        let began = shared.or_else(by_wall).or_else(|| by_end().filter(fits))?;
+        Some((began, Nanos(began.0 + ran.0), shared.is_some()))
     }
 }
 
@@ -123,8 +127,10 @@ pub(super) fn timed(asked: &Asked, said: &Said<'_>) -> Timed {
     timed.phases.create = created.map(|at| at.since(asked.requested));
     let Some(start) = asked.start else { return timed };
     let answered = asked.ended.or(asked.started);
-    if let Some((began, ended)) = answered.and_then(|answered| said.reported(start, answered)) {
+    let reported = answered.and_then(|answered| said.reported(start, answered));
+    if let Some((began, ended, shares_kernel)) = reported {
         timed.basis = Basis::Starter;
+        timed.shares_kernel = shares_kernel;
         timed.phases.start = Some(began.since(start));
         timed.phases.run = Some(ended.since(began));
         timed.ended = Some(ended);
@@ -167,6 +173,7 @@ fn by_engine(asked: &Asked, said: &Said<'_>, start: Nanos, timed: &mut Timed) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::Before;
     use super::*;
 
     fn asked() -> Asked {
@@ -191,6 +198,7 @@ mod tests {
             ended: moment(250),
             cpu: Nanos(0),
             stray: 0,
+            before: Before::default(),
         }
     }
 
@@ -221,12 +229,14 @@ mod tests {
         let timed = timed(&asked(), &said(Some(&report)));
         assert_eq!(spans(&timed), [90, 80, 250]);
         assert_eq!((timed.ended, timed.basis), (Some(Nanos(630)), Basis::Starter));
+        assert!(timed.shares_kernel);
     }
 
     #[test]
     fn a_sandbox_with_its_own_clocks_is_placed_by_its_wall_clock_or_its_end() {
         let shared = report(5, 1_385);
-        assert_eq!(spans(&timed(&asked(), &said(Some(&shared)))), [90, 85, 250]);
+        let placed = timed(&asked(), &said(Some(&shared)));
+        assert_eq!((spans(&placed), placed.shares_kernel), ([90, 85, 250], false));
         // Its end is at 700, and it ran for 250.
         let neither = report(5, 5);
         let placed = timed(&asked(), &said(Some(&neither)));

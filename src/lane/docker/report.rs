@@ -8,7 +8,7 @@ use crate::units::Nanos;
 pub(super) const STARTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/starter"));
 
 const MAGIC: u32 = 0x6379_6373;
-const SIZE: usize = 72;
+const SIZE: usize = 96;
 
 /// A moment on the two clocks of the container. A sandbox with a kernel of its
 /// own (gVisor, a virtual machine) has a monotonic clock of its own.
@@ -31,6 +31,17 @@ pub(super) struct Report {
     pub cpu: Nanos,
     /// Processes that it left behind, killed since.
     pub stray: u64,
+    /// What the container's control group had used when the function began.
+    pub before: Before,
+}
+
+/// What a container's control group had used by its own account, as read from
+/// inside, just before the function's exec; `None`: it cannot be read there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Before {
+    pub cpu: Option<Nanos>,
+    pub memory: Option<u64>,
+    pub memory_peak: Option<u64>,
 }
 
 /// Why a function did not run at all.
@@ -90,6 +101,11 @@ impl Report {
             ended: moment(32),
             cpu: Nanos(micros.saturating_mul(1_000)),
             stray: fields.u64(64),
+            before: Before {
+                cpu: fields.known(72).map(Nanos),
+                memory: fields.known(80),
+                memory_peak: fields.known(88),
+            },
         }))
     }
 
@@ -102,7 +118,8 @@ impl Report {
     #[cfg(test)]
     pub const fn test(status: i32, stray: u64) -> Self {
         let moment = Moment { monotonic: Nanos(1), realtime: Nanos(1) };
-        Self { failure: None, status, began: moment, ended: moment, cpu: Nanos(0), stray }
+        let before = Before { cpu: None, memory: None, memory_peak: None };
+        Self { failure: None, status, began: moment, ended: moment, cpu: Nanos(0), stray, before }
     }
 
     /// How long the function ran, on its own clock.
@@ -131,6 +148,11 @@ impl Fields<'_> {
         u64::from_ne_bytes(self.array(at))
     }
 
+    /// A value, if the starter could read it.
+    fn known(&self, at: usize) -> Option<u64> {
+        Some(self.u64(at)).filter(|value| *value != u64::MAX)
+    }
+
     fn nanos(&self, at: usize) -> Nanos {
         Nanos(self.u64(at))
     }
@@ -140,14 +162,15 @@ impl Fields<'_> {
 mod tests {
     use super::*;
 
-    /// A report with the numbers 1 to 7 in its long fields.
+    /// A report with the numbers 1 to 9 in its long fields, and nothing in the
+    /// last.
     fn bytes(stage: u32, errno: i32) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend(MAGIC.to_ne_bytes());
         bytes.extend(stage.to_ne_bytes());
         bytes.extend(errno.to_ne_bytes());
         bytes.extend(0x0300_i32.to_ne_bytes());
-        for field in 1..=7_u64 {
+        for field in (1..=9).chain([u64::MAX]) {
             bytes.extend(field.to_ne_bytes());
         }
         bytes
@@ -160,13 +183,15 @@ mod tests {
         assert_eq!(report.began, Moment { monotonic: Nanos(1), realtime: Nanos(2) });
         assert_eq!(report.ended, Moment { monotonic: Nanos(3), realtime: Nanos(4) });
         assert_eq!((report.cpu, report.stray, report.ran()), (Nanos(11_000), 7, Nanos(2)));
+        let before = Before { cpu: Some(Nanos(8)), memory: Some(9), memory_peak: None };
+        assert_eq!(report.before, before);
     }
 
     #[test]
     fn nothing_is_no_report_and_anything_else_is_refused() {
         assert_eq!(Report::parse(b""), Ok(None));
         let twice = [bytes(0, 0), bytes(0, 0)].concat();
-        for bad in [&twice[..], &twice[1..73], &twice[..71], b"x"] {
+        for bad in [&twice[..], &twice[1..97], &twice[..95], b"x"] {
             assert!(Report::parse(bad).is_err(), "{} bytes", bad.len());
         }
     }

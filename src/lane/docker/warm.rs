@@ -158,7 +158,8 @@ impl DockerLane {
         let heard = self.hear_command(name, &result, &run, before);
         let times = heard.timed(&run);
         let metered = warm.metered.as_deref().map_err(String::as_str);
-        let (mut usage, sources) = account(metered, job, StartKind::Warm, &times);
+        let (mut usage, sources) =
+            account(metered, heard.before(&times), job, StartKind::Warm, &times);
         usage.phases.teardown = teardown(&heard, &times);
         let peak = usage.get(Meter::MemoryPeak);
         let stderr = warm.files.tail();

@@ -29,7 +29,7 @@ use super::charge::StandIn;
 use super::model::PriceModel;
 use super::schema::Basis;
 use super::terms::Terms;
-use super::waste;
+use super::unit::Phase;
 use crate::meter::Meter;
 
 /// Price models under terms, compiled.
@@ -107,16 +107,17 @@ fn read_by(model: &PriceModel, terms: &Terms, with_split: bool) -> Signals {
                     signals.insert(Signal::Meter(*meter));
                 }
             }
-            if with_split {
-                for phase in waste::startup_phases(&factor.measure) {
-                    signals.insert(Signal::Phase(phase));
-                }
-            }
         }
     }
     if with_split {
-        signals.insert(Signal::Meter(Meter::CpuTime));
-        signals.insert(Signal::Meter(Meter::MemoryPeak));
+        // Whether the CPU time is that of the run alone depends on the phases
+        // before it, billed or not.
+        for meter in [Meter::CpuTime, Meter::CpuStartup, Meter::MemoryPeak] {
+            signals.insert(Signal::Meter(meter));
+        }
+        for phase in [Phase::Create, Phase::Start] {
+            signals.insert(Signal::Phase(phase));
+        }
     }
     signals
 }

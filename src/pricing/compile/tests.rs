@@ -145,6 +145,23 @@ proptest! {
         check(&rows);
     }
 
+    /// CPU time is not known by phase, and some have no start-up.
+    #[test]
+    fn it_does_so_where_cpu_time_is_not_known_by_phase(
+        rows in proptest::collection::vec(usage_of(measured().prop_map(Some).boxed()), 1..20),
+        starts in proptest::collection::vec(0_u8..4, 20),
+    ) {
+        let unknown = |(mut usage, start): (Usage, u8)| {
+            usage.set(Meter::CpuStartup, None);
+            let span = [None, Some(Nanos(0)), Some(Nanos(1)), usage.phases.start];
+            usage.phases.start = span[usize::from(start)];
+            usage.phases.create = usage.phases.create.filter(|_| start == 2).map(|_| Nanos(0));
+            usage
+        };
+        let rows: Vec<Usage> = rows.into_iter().zip(starts).map(unknown).collect();
+        check(&rows);
+    }
+
     #[test]
     fn parts_add_up_to_the_bill(usage in usage()) {
         for model in builtin() {
@@ -186,6 +203,12 @@ fn ordinary_rows_run_in_columns() {
     for (plan, (model, _)) in plan.models.iter().zip(&program.models) {
         assert!(!matches!(plan, ModelPlan::Slow), "{}", model.id());
     }
+    // Nor must rows of old recordings, whose CPU time is not known by phase.
+    let mut old = usage;
+    old.set(Meter::CpuStartup, None);
+    let mut sums = Sums::default();
+    program.run(&one_batch(&program, &[old, old]), &mut sums);
+    assert!(sums.all_in_columns());
 }
 
 /// Batches of more than a stretch, with all ends of their last one.

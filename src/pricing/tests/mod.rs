@@ -11,6 +11,7 @@ mod schema;
 mod settle;
 mod shapes;
 mod shipped;
+mod split;
 
 use super::PriceModel;
 use super::shipped;

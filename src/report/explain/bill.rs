@@ -155,7 +155,7 @@ impl BillExplanation<'_> {
             "used" => self.used(),
             "idle" => {
                 let billed = self.time_of(|waste| &waste.idle).unwrap_or_default();
-                format!("{billed} billed, {} of CPU", self.metered(Meter::CpuTime))
+                format!("{billed} billed, {}", self.cpu_of_run())
             }
             "headroom" => format!(
                 "{} allocated, {} touched",
@@ -170,8 +170,11 @@ impl BillExplanation<'_> {
                     let time = metered(&Exact::from(span.0), Dimension::Time);
                     read.then(|| format!("{phase} {time}"))
                 });
-                let phases: Vec<String> = phases.collect();
-                format!("until the first instruction: {}", phases.join(", "))
+                let mut told: Vec<String> = phases.collect();
+                if told.is_empty() {
+                    told.push(format!("{} of CPU", self.metered(Meter::CpuStartup)));
+                }
+                format!("until the first instruction: {}", told.join(", "))
             }
             "fees" => {
                 let fees = self.lines.iter().filter(|line| !line.waste.fees.is_zero());
@@ -179,12 +182,32 @@ impl BillExplanation<'_> {
                 format!("whatever it does: {}", names.join(", "))
             }
             _ => {
-                let missing = [Meter::CpuTime, Meter::MemoryPeak]
+                let usage = &self.group.usage;
+                let is_missing = |meter: &Meter| match meter {
+                    // Where there is no CPU time, its parts do not matter.
+                    Meter::CpuStartup => {
+                        usage.get(Meter::CpuTime).is_some() && usage.cpu_of_run().is_none()
+                    }
+                    meter => usage.get(*meter).is_none(),
+                };
+                let missing = [Meter::CpuTime, Meter::CpuStartup, Meter::MemoryPeak]
                     .into_iter()
-                    .filter(|meter| self.group.usage.get(*meter).is_none());
+                    .filter(is_missing);
                 let names: Vec<&str> = missing.map(Meter::name).collect();
                 format!("used or not? not measured: {}", names.join(", "))
             }
+        }
+    }
+
+    /// CPU time of the run, in words.
+    fn cpu_of_run(&self) -> String {
+        let usage = &self.group.usage;
+        match usage.cpu_of_run() {
+            Some(cpu) if usage.get(Meter::CpuStartup).is_some() => {
+                let cpu = metered(&Exact::from(cpu.0), Dimension::Time);
+                format!("{cpu} of CPU after the start-up")
+            }
+            _ => format!("{} of CPU", self.metered(Meter::CpuTime)),
         }
     }
 
@@ -199,7 +222,7 @@ impl BillExplanation<'_> {
             let factors: Vec<String> = factors.map(last).collect();
             return format!("{}: {}", line.trace.charge.name(), factors.join(" x "));
         }
-        let cpu = format!("{} of CPU", self.metered(Meter::CpuTime));
+        let cpu = self.cpu_of_run();
         if usage.get(Meter::MemoryPeak).is_none() {
             return cpu;
         }

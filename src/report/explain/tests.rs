@@ -193,6 +193,7 @@ fn the_bill_of_one_invocation_and_what_it_is_for() {
     usage.set(Meter::MemoryAllocated, 128 << 20);
     usage.set(Meter::MemoryPeak, 32 << 20);
     usage.set(Meter::CpuTime, 54_000_000);
+    usage.set(Meter::CpuStartup, 50_000_000);
     let bill = explain_bill(model, &usage, &Terms::of(model)).unwrap();
     // 0.125 GiB x 254 ms x 0.0000166667, of which 0.6 ms are the grid's, 50 ms
     // the start's, and 4 ms of CPU were worked in a quarter of the memory.
@@ -217,9 +218,9 @@ fn the_bill_of_one_invocation_and_what_it_is_for() {
             "x $0.20 / 1,000,000 = $0.0000002",
             "total $0.000000729167725",
             "used $0.0000000020833375 (0.3 %)",
-            "54 ms of CPU, 32 MiB of memory touched",
+            "4 ms of CPU after the start-up, 32 MiB of memory touched",
             "idle $0.0000004154174975 (57.0 %)",
-            "254 ms billed, 54 ms of CPU",
+            "254 ms billed, 4 ms of CPU after the start-up",
             "headroom $0.0000000062500125 (0.9 %)",
             "128 MiB allocated, 32 MiB touched",
             "rounding $0.0000000012500025 (0.2 %)",
@@ -231,7 +232,15 @@ fn the_bill_of_one_invocation_and_what_it_is_for() {
         ],
     );
     assert_eq!(bill.json()["total"], "0.000000729167725");
-    assert_eq!(bill.json()["reasons"]["idle"], "254 ms billed, 54 ms of CPU");
+    let idle = "254 ms billed, 4 ms of CPU after the start-up";
+    assert_eq!(bill.json()["reasons"]["idle"], idle);
+    // The same CPU time, and nobody knows whose: 203.4 ms of run.
+    usage.set(Meter::CpuStartup, None);
+    let bill = explain_bill(model, &usage, &Terms::of(model)).unwrap();
+    assert_eq!(*bill.waste().unmeasured.as_exact(), of("203.4"));
+    assert!(bill.waste().idle.is_zero() && bill.waste().used.is_zero());
+    holds(&bill.text(), &["unmeasured $0.0000004237508475 (58.1 %)", "not measured: cpu_startup"]);
+    assert_eq!(bill.json()["reasons"]["unmeasured"], "used or not? not measured: cpu_startup");
 }
 
 /// Every example there is, explained.

@@ -55,7 +55,8 @@ pub const LEGEND: &str = "A row a price model, a column a lane. Lanes may have d
     read what. What if memory: time stays as it was measured, although a provider that gives CPU \
     with memory would take longer or shorter. The bar is what the bill at list prices is for: \
     work that was done, idle time, memory that was never touched, grids and minimums, start-up, \
-    fees; enter shows the arithmetic.";
+    fees, and what is unmeasured, since CPU time by phase or memory is not known; enter shows the \
+    arithmetic.";
 
 /// A computation that takes longer is worth a word.
 const NOTICEABLE: Nanos = Nanos(300_000_000);

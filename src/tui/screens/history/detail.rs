@@ -299,7 +299,7 @@ fn simulation(page: &mut Page, it: &Simulated) {
     }
     page.lines.push(Told { role: Role::Text, text: String::new() });
     let digits = Some("mean / M: mean bill of a million; amounts to 6 digits");
-    for note in [it.cut(), digits, it.plain()].into_iter().flatten() {
+    for note in [it.cut(), digits, it.plain(), it.by_earlier_rule()].into_iter().flatten() {
         page.say(Role::Dim, note);
     }
     page.title("price models");
