@@ -16,7 +16,7 @@ use crate::record::{
     Control, DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally,
     Until, fresh_seed, limits, open_lanes,
 };
-use crate::report::{Format, comparison, steadiness, terminal_width};
+use crate::report::{Format, answer, comparison, steadiness, terminal_width};
 use crate::store::{RecordingHeader, ReplayPlan, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
@@ -309,6 +309,11 @@ pub(super) fn conclude(
         let mut out = std::io::stdout().lock();
         let text = table.render_within(terminal_width(), comparison::SHARED);
         writeln!(out, "{text}")?;
+        let runs = store.runs(recording).map_err(Failure::failed)?;
+        let answers = answer::answers(&runs, summary);
+        if !answers.is_empty() {
+            writeln!(out, "\n{}", answer::text(&answers, terminal_width()))?;
+        }
         out.flush()?;
     } else {
         common.print(&table)?;
