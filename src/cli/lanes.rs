@@ -21,14 +21,14 @@ pub(super) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Run the contract tests of a runtime's profile
+    /// Test whether a runtime does what its profile says
     Check(Check),
 }
 
 #[derive(Debug, clap::Args)]
 struct Check {
-    /// The profile, a .toml file, or the name of a lane that has one
-    #[arg(value_name = "FILE")]
+    /// A profile (a .toml file), or the name of a lane that has one
+    #[arg(value_name = "FILE|LANE")]
     profile: PathBuf,
 }
 
@@ -55,7 +55,7 @@ fn check(common: &Common, options: &Check) -> Outcome {
         Column::text("check", "check"),
         Column::text("state", "state"),
         Column::text("expected", "expected"),
-        Column::text("came", "came"),
+        Column::text("found", "came"),
     ]);
     let (mut done, mut failed) = (0, 0);
     for profile in &profiles {
