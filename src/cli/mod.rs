@@ -318,7 +318,12 @@ fn name_hint(
 
 /// Explains an option that takes names and was given a path, which another one
 /// takes; says `error` where it was not.
-fn path_hint(error: impl std::fmt::Display, given: &str, what: &str, options: [&str; 2]) -> Failure {
+fn path_hint(
+    error: impl std::fmt::Display,
+    given: &str,
+    what: &str,
+    options: [&str; 2],
+) -> Failure {
     let [names, paths] = options;
     let path = Path::new(given);
     let is_path = given.contains(std::path::MAIN_SEPARATOR) || given == "." || path.is_dir();

@@ -237,7 +237,7 @@ pub(super) fn tell_lanes(events: &[Event]) -> bool {
     let mut missing = false;
     for event in events {
         if let Event::Lane { name, unavailable: Some(reason), .. } = event {
-            say(&format!("skipped: lane {name}, which cannot run here: {reason}"));
+            say(&format!("skipped: lane {name}: {reason}"));
             missing = true;
         }
     }

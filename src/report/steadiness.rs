@@ -204,7 +204,10 @@ mod tests {
     fn advice_for_narrower_intervals_can_be_followed() {
         let narrow = series(40, 1e6, 0.1);
         let reach = narrow.reach().expect("an interval");
-        assert_eq!(narrower(&narrow, reach / 2.0), "about 240 runs would do, raise --runs or --for");
+        assert_eq!(
+            narrower(&narrow, reach / 2.0),
+            "about 240 runs would do, raise --runs or --for"
+        );
         // A hundred times as narrow would take 600,000 runs.
         let absurd = narrower(&narrow, reach / 100.0);
         assert!(absurd.starts_with("it would take about 600000 runs; ask for less"), "{absurd}");

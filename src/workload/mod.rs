@@ -183,10 +183,7 @@ mod tests {
         assert_eq!(OutputDigest::of(b"").to_string(), r#""""#);
         // Neither colours nor bells reach a terminal, and text stays text.
         let hostile = OutputDigest::of("\u{1b}[31m\u{7}\"\\ Z\u{fc}rich \u{202e}".as_bytes());
-        assert_eq!(
-            hostile.to_string(),
-            "\"\\u{1b}[31m\\u{7}\\\"\\\\ Z\u{fc}rich \\u{202e}\""
-        );
+        assert_eq!(hostile.to_string(), "\"\\u{1b}[31m\\u{7}\\\"\\\\ Z\u{fc}rich \\u{202e}\"");
         assert_eq!(OutputDigest::of(b"a\xff\x00").to_string(), r#""a\xff\0""#);
         let whole = OutputDigest::of(&[b'x'; OutputDigest::HEAD]).to_string();
         assert_eq!(whole, format!("\"{}\"", "x".repeat(64)));

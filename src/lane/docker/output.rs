@@ -90,8 +90,7 @@ impl Output {
     /// The digest of standard output.
     pub fn digest(&mut self) -> OutputDigest {
         self.hash();
-        OutputDigest::new(self.written, self.hasher.clone().finalize().into())
-            .beginning(&self.head)
+        OutputDigest::new(self.written, self.hasher.clone().finalize().into()).beginning(&self.head)
     }
 
     /// The end of standard error on one line, `None` if nothing was written.

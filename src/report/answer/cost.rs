@@ -10,53 +10,37 @@ use crate::store::RunsOfCell;
 /// A ratio up to this is "about as much".
 const NEARLY: &str = "1.05";
 
-/// Says what a million invocations cost: in the lane that the sentence is
-/// about, why, and in the lane that it is set beside.
+/// Says what a million invocations cost: in one sandbox, with what that is for,
+/// and in `docker` where that is another lane.
 pub(super) fn cost(summary: &Summary, start: &str, cells: &[&RunsOfCell]) -> Vec<String> {
     let Some((coarse, fine)) = summary.pairs().next() else { return Vec::new() };
     let groups: Vec<(&str, &Group)> =
         cells.iter().filter_map(|cell| Some((&*cell.names[2], group(summary, cell)?))).collect();
-    let about = |name: &str| groups.iter().find(|(lane, _)| *lane == name);
-    // As with speed: a sandbox, with docker beside it.
+    let named = |name: &str| groups.iter().find(|(lane, _)| *lane == name);
     let subject = groups.iter().find(|(lane, _)| *lane != BARE && *lane != USUAL);
-    let Some((lane, group)) = subject.or_else(|| about(USUAL)).or_else(|| groups.first()) else {
-        return Vec::new();
+    let subject = subject.or_else(|| named(USUAL)).or_else(|| groups.first());
+    let Some((lane, group)) = subject else { return Vec::new() };
+    let [on_coarse, on_fine] = [coarse, fine].map(|model| tariff(summary, model));
+    let amounts = |group: &Group| [coarse, fine].map(|model| amount(summary, group, model));
+    let many = format!("a million {start} runs in {lane} cost");
+    let known = |amount: String, on: &str, other: &str, model: usize| {
+        let why = refusal(group, model);
+        format!("A{} {amount} {on}; what they cost {other} is not known: {why}.", &many[1..])
     };
-    let names = [name(summary, coarse), name(summary, fine)];
-    let amounts = |group: &Group| [amount(summary, group, coarse), amount(summary, group, fine)];
-    let mut sentences = Vec::new();
-    let many = format!("A million {start} runs");
-    match amounts(group) {
-        [Some(coarse_amount), Some(fine_amount)] => {
-            let no_work = no_work(&group.models[coarse].waste);
-            let mut text = format!(
-                "{many} in {lane} cost {coarse_amount} {} ({no_work}) and {fine_amount} {}",
-                names[0], names[1]
-            );
-            if let Some(words) = times(summary, group, (coarse, fine), &names) {
-                text.push_str(&words);
-            }
-            sentences.push(format!("{text}."));
+    let mut sentences = vec![match amounts(group) {
+        [Some(dollars), Some(fine_dollars)] => {
+            let for_nothing = no_work(&group.models[coarse].waste);
+            let relation = relation(group, (coarse, fine), &on_coarse);
+            format!(
+                "A{} {dollars} {on_coarse} ({for_nothing}) and {fine_dollars} {on_fine}{relation}.",
+                &many[1..]
+            )
         }
-        [Some(amount), None] => sentences.push(format!(
-            "{many} in {lane} cost {amount} {}; {} is not known, since {}.",
-            names[0],
-            price_of(&names[1]),
-            refusal(group, fine)
-        )),
-        [None, Some(amount)] => sentences.push(format!(
-            "{many} in {lane} cost {amount} {}; {} is not known, since {}.",
-            names[1],
-            price_of(&names[0]),
-            refusal(group, coarse)
-        )),
-        [None, None] => sentences.push(format!(
-            "What {} in {lane} cost is not known, since {}.",
-            many.to_lowercase(),
-            refusal(group, coarse)
-        )),
-    }
-    if let Some((other, group)) = about(USUAL).filter(|(other, _)| other != lane)
+        [Some(dollars), None] => known(dollars, &on_coarse, &on_fine, fine),
+        [None, Some(dollars)] => known(dollars, &on_fine, &on_coarse, coarse),
+        [None, None] => format!("What {many} is not known: {}.", refusal(group, coarse)),
+    }];
+    if let Some((other, group)) = named(USUAL).filter(|(other, _)| other != lane)
         && let [Some(coarse), Some(fine)] = amounts(group)
     {
         sentences.push(format!("In {other} they cost {coarse} and {fine}."));
@@ -66,27 +50,21 @@ pub(super) fn cost(summary: &Summary, start: &str, cells: &[&RunsOfCell]) -> Vec
 
 fn group<'a>(summary: &'a Summary, cell: &RunsOfCell) -> Option<&'a Group> {
     let [workload, preset, lane, start] = &cell.names;
-    let key = Key {
-        lane: (&**lane).into(),
-        workload: (&**workload).into(),
-        preset: (&**preset).into(),
-        start: (&**start).into(),
+    let is_it = |key: &Key| {
+        [&*key.workload, &*key.preset, &*key.lane, &*key.start]
+            == [&**workload, &**preset, &**lane, &**start]
     };
-    summary.groups().find(|(other, _)| **other == key).map(|(_, group)| group)
+    summary.groups().find(|(key, _)| is_it(key)).map(|(_, group)| group)
 }
 
 /// A tariff as a sentence names it: `on AWS Lambda x86`, `per cycle`.
-fn name(summary: &Summary, model: usize) -> String {
+fn tariff(summary: &Summary, model: usize) -> String {
     let info = &summary.models()[model];
     if info.id == "per-cycle" {
         return "per cycle".to_owned();
     }
     let name = summary.contract(model).map_or(&*info.id, |(model, _)| model.name());
     format!("on {}", name.split(',').next().unwrap_or(name))
-}
-
-fn price_of(name: &str) -> String {
-    format!("the price {name}")
 }
 
 /// The mean bill of a million with its currency.
@@ -140,37 +118,26 @@ fn no_work(waste: &Waste<Money>) -> String {
     }
 }
 
-/// How the two prices stand to each other, the larger as a multiple of the
-/// smaller, with the reason.
-fn times(
-    summary: &Summary,
-    group: &Group,
-    (coarse, fine): (usize, usize),
-    names: &[String; 2],
-) -> Option<String> {
-    let [above, below] = [coarse, fine].map(|at| &group.models[at].total);
-    let dear = |one: &Money, two: &Money| one.as_exact().over(two.as_exact());
-    let coarse_is_more = above >= below;
-    let ratio = if coarse_is_more { dear(above, below)? } else { dear(below, above)? };
-    if ratio.rounded(2) == "1.00" || ratio <= nearly()? {
-        return Some(", which is about the same".to_owned());
+/// How the finer price stands to the coarse one, the larger as a multiple of
+/// the smaller, with the reason where it is known.
+fn relation(group: &Group, (coarse, fine): (usize, usize), on_coarse: &str) -> String {
+    let [above, below] = [coarse, fine].map(|model| &group.models[model].total);
+    let (larger, smaller) = if above >= below { (above, below) } else { (below, above) };
+    let Some(ratio) = larger.as_exact().over(smaller.as_exact()) else { return String::new() };
+    if NEARLY.parse().is_ok_and(|nearly: Exact| ratio <= nearly) {
+        return ", which is about the same".to_owned();
     }
-    let text =
-        if ratio >= Exact::from(10) { thousands(&ratio.rounded(0)) } else { ratio.rounded(1) };
-    Some(if coarse_is_more {
-        let reason = why_coarse(&group.models[coarse].waste);
-        let reason = reason.map_or_else(String::new, |reason| format!(", since {reason}"));
-        format!("; {} that is {text} times as much{reason}", names[0])
-    } else {
-        format!(
-            ", which is {text} times as much, since the former bills time and memory, whatever is \
-             computed in them"
-        )
-    })
-}
-
-fn nearly() -> Option<Exact> {
-    NEARLY.parse().ok()
+    let ten = Exact::from(10);
+    let times = if ratio < ten { ratio.rounded(1) } else { thousands(&ratio.rounded(0)) };
+    if above < below {
+        return format!(
+            ", which is {times} times as much, since the former bills time and memory, whatever \
+             is computed in them"
+        );
+    }
+    let why = why_coarse(&group.models[coarse].waste);
+    let why = why.map_or_else(String::new, |why| format!(", since {why}"));
+    format!("; {on_coarse} it is {times} times as much{why}")
 }
 
 /// What most of a coarse bill is for, where that is not work.
@@ -192,7 +159,7 @@ fn why_coarse(waste: &Waste<Money>) -> Option<String> {
         "startup" => "starting up",
         _ => "the request itself, whatever it does",
     };
-    Some(format!("{} of it is for {what}", percent(&share)))
+    Some(format!("{} of that bill is for {what}", percent(&share)))
 }
 
 fn refusal(group: &Group, model: usize) -> String {

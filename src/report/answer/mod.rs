@@ -21,8 +21,9 @@ mod words;
 use std::fmt;
 
 use super::prices::thousands;
-use crate::replay::Summary;
-use crate::store::{ComparedMeter, RunsOfCell};
+use crate::pricing::{PriceCatalog, Terms, UnknownModel};
+use crate::replay::{Contract, Summary};
+use crate::store::{ComparedMeter, ReplayError, ReplayPlan, RunsOfCell, Store, StoreError};
 use crate::units::Bytes;
 
 use speed::Reading;
@@ -82,6 +83,40 @@ pub fn answers(cells: &[RunsOfCell], summary: Option<&Summary>) -> Vec<Answer> {
         .collect()
 }
 
+/// Returns the answers of a stored recording, with what it costs under
+/// [`HEADLINE`] where it can be billed.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn of_recording(
+    store: &Store,
+    prices: &PriceCatalog,
+    recording: i64,
+) -> Result<Vec<Answer>, StoreError> {
+    let cells = store.runs(recording)?;
+    let plan = headline(prices).ok().map(|models| ReplayPlan::of(vec![recording], models));
+    let summary = match plan.map(|plan| store.simulate(&plan)) {
+        Some(Ok(summary)) => Some(summary),
+        Some(Err(ReplayError::Store(error))) => return Err(error),
+        Some(Err(ReplayError::Empty(_))) | None => None,
+    };
+    Ok(answers(&cells, summary.as_ref()))
+}
+
+/// The models of the comparison that ends a recording: coarse beside fine.
+pub const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
+
+/// Finds the models of [`HEADLINE`] in a catalog, on their own terms.
+///
+/// # Errors
+/// When the catalog lacks one of them.
+pub fn headline(catalog: &PriceCatalog) -> Result<Vec<Contract>, UnknownModel> {
+    HEADLINE
+        .iter()
+        .map(|id| catalog.find(id).map(|model| (model.clone(), Terms::of(model))))
+        .collect()
+}
+
 /// Returns the answers as one text, a line each, wrapped at `width` columns.
 #[must_use]
 pub fn text(answers: &[Answer], width: usize) -> String {
@@ -101,7 +136,7 @@ fn sentences(cells: &[&RunsOfCell], summary: Option<&Summary>) -> Vec<String> {
     all.extend(speed::compare("cold", &cold));
     all.extend(speed::compare("warm", &warm));
     if speed::any_open(&all) {
-        all.push("Where no difference is shown, more runs would tell.".to_owned());
+        all.push("Where no difference is shown, more runs may tell.".to_owned());
     }
     all.extend(few_runs(cells));
     all.extend(memory(if cold.is_empty() { &warm } else { &cold }));
@@ -169,23 +204,23 @@ fn memory(cells: &[&RunsOfCell]) -> Option<String> {
     Some(format!("Peak memory: {told}{missing}."))
 }
 
-/// Says which cells failed, and how often.
+/// Names the cells that are left out since nothing ended well in them.
 fn failures(cells: &[&RunsOfCell]) -> Option<String> {
     let failed: Vec<String> = cells
         .iter()
-        .filter(|cell| cell.bad > 0)
+        .filter(|cell| cell.ok == 0 && cell.bad > 0)
         .map(|cell| {
+            let runs = thousands(&cell.bad.to_string());
             let [_, _, lane, start] = &cell.names;
-            let all = cell.ok + cell.bad;
-            match cell.ok {
-                0 => format!("all {} runs in {lane}, {start}", thousands(&all.to_string())),
-                _ => format!("{} of {all} runs in {lane}, {start}", cell.bad),
+            match cell.bad {
+                1 => format!("{start} in {lane} (its only run failed)"),
+                _ => format!("{start} in {lane} (all {runs} runs failed)"),
             }
         })
         .collect();
-    let never = cells.iter().any(|cell| cell.ok == 0 && cell.bad > 0);
-    let price = if never { "; what never ends well has no price here" } else { "" };
-    (!failed.is_empty()).then(|| format!("Failed: {}{price}.", failed.join("; ")))
+    let names: Vec<&str> = failed.iter().map(String::as_str).collect();
+    (!names.is_empty())
+        .then(|| format!("Left out, and without a price: {}.", words::list(&names, "and")))
 }
 
 /// Returns what was read of a meter in a cell.
@@ -195,11 +230,9 @@ fn values<'a>(cell: &'a RunsOfCell, key: &str) -> &'a [f64] {
 
 fn reading<'a>(cell: &'a RunsOfCell, key: &str) -> Reading<'a> {
     let at = ComparedMeter::ALL.iter().position(|meter| meter.key == key);
-    Reading {
-        lane: &cell.names[2],
-        values: at.and_then(|at| cell.values.get(at)).map_or(&[], Vec::as_slice),
-        quantum: at.and_then(|at| cell.quanta.get(at).copied().flatten()),
-    }
+    let values = at.and_then(|at| cell.values.get(at)).map_or(&[][..], Vec::as_slice);
+    let quantum = at.and_then(|at| cell.quanta.get(at).copied().flatten());
+    Reading::new(&cell.names[2], values, quantum)
 }
 
 #[cfg(test)]

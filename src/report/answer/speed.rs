@@ -14,13 +14,16 @@ pub(super) struct Reading<'a> {
     pub lane: &'a str,
     pub values: &'a [f64],
     pub quantum: Option<Quantum>,
+    median: f64,
 }
 
-impl Reading<'_> {
-    fn median(&self) -> f64 {
-        let mut ascending = self.values.to_vec();
+impl<'a> Reading<'a> {
+    /// The values of `lane`, in any order, and the least that means anything of
+    /// them.
+    pub fn new(lane: &'a str, values: &'a [f64], quantum: Option<Quantum>) -> Self {
+        let mut ascending = values.to_vec();
         ascending.sort_unstable_by(f64::total_cmp);
-        median(&ascending).unwrap_or(0.0)
+        Self { lane, values, quantum, median: median(&ascending).unwrap_or(0.0) }
     }
 }
 
@@ -45,7 +48,7 @@ pub(super) enum Relation {
 /// Sets a time beside another. The shorter one is the divisor, so that the ratio
 /// is above 1.
 pub(super) fn relate(one: &Reading<'_>, other: &Reading<'_>) -> Relation {
-    let faster = one.median() <= other.median();
+    let faster = one.median <= other.median;
     let (short, long) = if faster { (one, other) } else { (other, one) };
     let verdict = compare_times(short.values, long.values, short.quantum, Confidence::default());
     let within = |change: &Change| change.low >= 1.0 / BAND && change.high <= BAND;
@@ -90,12 +93,12 @@ fn relation(one: &Reading<'_>, other: &Reading<'_>) -> String {
             format!("with no difference from {name} shown [{}]", range(&change))
         }
         Relation::Refused(Refusal::TooFew { .. }) => {
-            format!("in {} (median), {name} in {}", span(one.median()), span(other.median()))
+            format!("in {} (median), {name} in {}", span(one.median), span(other.median))
         }
         Relation::Refused(Refusal::BelowQuanta { quantum, .. }) => format!(
             "in {} and {name} in {}, which is no ratio: the shorter is below {} x {} ({})",
-            span(one.median()),
-            span(other.median()),
+            span(one.median),
+            span(other.median),
             crate::stats::QUANTA,
             quantum.span,
             quantum.of
@@ -182,7 +185,7 @@ impl<'a> Base<'a> {
         let Self::Lane(base) = self else { return Vec::new() };
         let mut others: Vec<Reading<'a>> =
             lanes.iter().filter(|it| it.lane != base.lane).copied().collect();
-        others.sort_by(|one, two| one.median().total_cmp(&two.median()));
+        others.sort_by(|one, two| one.median.total_cmp(&two.median));
         others
     }
 }
@@ -205,7 +208,7 @@ fn named<'a>(lanes: &[Reading<'a>], name: &str) -> Option<Reading<'a>> {
 }
 
 fn slowest<'a>(lanes: &[Reading<'a>]) -> Option<Reading<'a>> {
-    lanes.iter().copied().max_by(|one, two| one.median().total_cmp(&two.median()))
+    lanes.iter().copied().max_by(|one, two| one.median.total_cmp(&two.median))
 }
 
 /// Says how each lane stands to `base`.
@@ -213,7 +216,7 @@ fn all<'a>(lanes: &[Reading<'a>], base: &Base<'a>, verb: &str) -> Vec<Clause<'a>
     match base {
         Base::Alone(only) => {
             let preposition = if verb.starts_with("starts") { "in" } else { "for" };
-            vec![(only.lane, format!("{verb} {preposition} {}", span(only.median())))]
+            vec![(only.lane, format!("{verb} {preposition} {}", span(only.median)))]
         }
         Base::Lane(beside) => {
             let clause = |it: &Reading<'a>| (it.lane, format!("{verb} {}", relation(it, beside)));

@@ -19,9 +19,9 @@ pub(super) fn times(change: &Change) -> String {
     format!("{:.digits$}x [{low}, {high}]", change.ratio)
 }
 
-/// Formats an interval around 1: `0.81x to 1.32x`.
+/// Formats an interval around 1: `0.81x, 1.32x`.
 pub(super) fn range(change: &Change) -> String {
-    format!("{:.2}x to {}x", change.low, bound(change.high, 2))
+    format!("{:.2}x, {}x", change.low, bound(change.high, 2))
 }
 
 fn bound(value: f64, digits: usize) -> String {
