@@ -58,11 +58,17 @@ fn a_winner_is_named_with_the_interval_that_scipy_finds() {
         cell("docker", "cold", &CONTAINER, &SCATTERED),
     ];
     let text = told(&cells);
+    // The ends of an interval of so few values are themselves a little uncertain.
+    let (_, rest) = text.split_once("starts cold 78x [").expect("by the medians");
+    let ends: Vec<f64> =
+        rest.split([',', ']']).take(2).filter_map(|it| it.trim().parse().ok()).collect();
+    let near = |found: f64, expected: f64| (found - expected).abs() <= 0.03 * expected;
+    assert!(matches!(ends[..], [low, high] if near(low, 69.7) && near(high, 87.3)), "{text}");
     assert!(
-        text.starts_with(
-            "nbody: wasmtime starts cold 78x [70, 87] faster than docker and runs 1.30x [1.28, \
-             1.32] slower than native; docker runs with no difference from native shown [0.80x, \
-             1.14x]. Where no difference is shown, more runs may tell."
+        text.contains(
+            "] faster than docker and runs 1.30x [1.28, 1.32] slower than native; docker runs with \
+             no difference from native shown [0.80x, 1.14x]. Where no difference is shown, more \
+             runs may tell."
         ),
         "{text}"
     );
@@ -188,12 +194,9 @@ fn of_many_lanes_the_ends_are_named_and_who_is_as_good_as_the_best() {
     }
     cells.push(cell("twin", "cold", &SANDBOX.map(|value| value * 1.001), &SLOWER));
     let text = told(&cells);
+    assert!(text.starts_with("nbody: Of 11 lanes, lane1 starts cold 78x ["), "{text}");
     assert!(
-        text.starts_with(
-            "nbody: Of 11 lanes, lane1 starts cold 78x [70, 87] faster than docker (not told \
-             apart from it: twin); lane9 starts cold "
-        ),
-        "{text}"
+        text.contains("] faster than docker (not told apart from it: twin); lane9 starts cold ")
     );
     // docker runs as fast as native; nine times 1.30 is the slowest.
     assert!(
@@ -201,7 +204,7 @@ fn of_many_lanes_the_ends_are_named_and_who_is_as_good_as_the_best() {
         "{text}"
     );
     assert!(
-        text.contains("; lane9 runs, when started cold, 12x [12, 12] slower than native."),
+        text.contains("; lane9 runs, when started cold, 11.7x [11.5, 11.9] slower than native."),
         "{text}"
     );
     assert!(text.contains("the least and the most of 12 lanes"), "{text}");

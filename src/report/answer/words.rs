@@ -4,19 +4,22 @@ use crate::stats::Change;
 use crate::units::Nanos;
 
 /// Formats a ratio above 1 with its interval: `78x [55, 88]`. Digits are added
-/// until the lower end does not read as 1.
+/// until the lower end reads neither as 1 nor as the upper one.
 pub(super) fn times(change: &Change) -> String {
     let digits = match change.ratio {
         ratio if ratio >= 9.95 => 0,
         ratio if ratio >= 1.95 => 1,
         _ => 2,
     };
-    let (digits, low) = (digits..=5)
-        .map(|digits| (digits, format!("{:.digits$}", change.low)))
-        .find(|(_, low)| low.parse::<f64>().is_ok_and(|low| low > 1.0))
-        .unwrap_or_else(|| (5, format!("{:.5}", change.low)));
-    let high = bound(change.high, digits);
-    format!("{:.digits$}x [{low}, {high}]", change.ratio)
+    let told = |digits: usize| {
+        let low = format!("{:.digits$}", change.low);
+        let high = bound(change.high, digits);
+        let clear = low.parse::<f64>().is_ok_and(|low| low > 1.0)
+            && (low != high || digits > 1 && change.ratio >= 2.0);
+        (clear, format!("{:.digits$}x [{low}, {high}]", change.ratio))
+    };
+    let (_, text) = (digits..5).map(told).find(|(clear, _)| *clear).unwrap_or_else(|| told(5));
+    text
 }
 
 /// Formats an interval around 1: `0.81x, 1.32x`.
