@@ -1,6 +1,6 @@
 //! `record`: the main job, from plan to comparison.
 
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -324,7 +324,9 @@ pub(super) fn conclude(
         let runs = store.runs(recording).map_err(Failure::failed)?;
         let answers = answer::answers(&runs, summary);
         if !answers.is_empty() {
-            writeln!(out, "\n{}", answer::text(&answers, terminal_width()))?;
+            // A line each for whatever reads a pipe.
+            let width = if out.is_terminal() { terminal_width() } else { usize::MAX };
+            writeln!(out, "\n{}", answer::text(&answers, width))?;
         }
         out.flush()?;
     } else {

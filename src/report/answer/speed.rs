@@ -93,10 +93,10 @@ fn relation(one: &Reading<'_>, other: &Reading<'_>) -> String {
             format!("with no difference from {name} shown [{}]", range(&change))
         }
         Relation::Refused(Refusal::TooFew { .. }) => {
-            format!("in {} (median), {name} in {}", span(one.median), span(other.median))
+            format!("in {} ({name}: {})", span(one.median), span(other.median))
         }
         Relation::Refused(Refusal::BelowQuanta { quantum, .. }) => format!(
-            "in {} and {name} in {}, which is no ratio: the shorter is below {} x {} ({})",
+            "in {} ({name}: {}; no ratio, since the shorter is below {} x {} of the {})",
             span(one.median),
             span(other.median),
             crate::stats::QUANTA,
