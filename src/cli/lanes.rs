@@ -42,7 +42,10 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 
 fn list(common: &Common) -> Outcome {
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
-    let lanes = doctor::lanes().iter().map(|spec| doctor::try_lane(spec, &owner)).collect();
+    let mut lanes: Vec<_> =
+        doctor::lanes().iter().map(|spec| doctor::try_lane(spec, &owner)).collect();
+    // What runs here stands first.
+    lanes.sort_by_key(|lane| lane.about.is_err());
     common.print(&doctor::lane_table(lanes))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -27,16 +27,18 @@ pub(super) fn cost(summary: &Summary, start: &str, cells: &[&RunsOfCell]) -> Vec
         let why = refusal(group, model);
         format!("A{} {amount} {on}; what they cost {other} is not known: {why}.", &many[1..])
     };
+    let for_nothing = no_work(&group.models[coarse].waste);
     let mut sentences = vec![match amounts(group) {
         [Some(dollars), Some(fine_dollars)] => {
-            let for_nothing = no_work(&group.models[coarse].waste);
             let relation = relation(group, (coarse, fine), &on_coarse);
             format!(
                 "A{} {dollars} {on_coarse} ({for_nothing}) and {fine_dollars} {on_fine}{relation}.",
                 &many[1..]
             )
         }
-        [Some(dollars), None] => known(dollars, &on_coarse, &on_fine, fine),
+        [Some(dollars), None] => {
+            known(dollars, &format!("{on_coarse} ({for_nothing})"), &on_fine, fine)
+        }
         [None, Some(dollars)] => known(dollars, &on_fine, &on_coarse, coarse),
         [None, None] => format!("What {many} is not known: {}.", refusal(group, coarse)),
     }];
