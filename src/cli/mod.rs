@@ -326,8 +326,11 @@ fn path_hint(
 ) -> Failure {
     let [names, paths] = options;
     let path = Path::new(given);
-    let is_path = given.contains(std::path::MAIN_SEPARATOR) || given == "." || path.is_dir();
-    if !is_path && !(path.extension().is_some() && path.exists()) {
+    let is_path = given.contains(std::path::MAIN_SEPARATOR)
+        || given == "."
+        || path.is_dir()
+        || (path.extension().is_some() && path.exists());
+    if !is_path {
         return Failure::usage(error);
     }
     let name = path.file_stem().map_or("NAME".into(), std::ffi::OsStr::to_string_lossy);

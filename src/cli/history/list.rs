@@ -236,7 +236,7 @@ fn row(info: RecordingInfo, simulations: String) -> Vec<Cell> {
         Cell::new(info.bad, info.bad),
         Cell::text(info.lanes),
         Cell::text(info.workloads),
-        Cell::text(info.label.unwrap_or_else(String::new)),
+        Cell::text(info.label.unwrap_or_default()),
         Cell::text(simulations),
     ]
 }
@@ -277,7 +277,7 @@ fn simulations(all: Vec<SimulationInfo>) -> Table {
             Cell::new(moment(&info.created_at), info.created_at),
             Cell::new(info.invocations, info.invocations),
             Cell::new(few(&info.models), info.models.clone()),
-            Cell::text(info.label.unwrap_or_else(String::new)),
+            Cell::text(info.label.unwrap_or_default()),
         ]);
     }
     table
