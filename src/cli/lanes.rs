@@ -21,14 +21,14 @@ pub(super) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Run the contract tests of a runtime's profile
+    /// Test whether a runtime does what its profile says
     Check(Check),
 }
 
 #[derive(Debug, clap::Args)]
 struct Check {
-    /// The profile, a .toml file, or the name of a lane that has one
-    #[arg(value_name = "FILE")]
+    /// A profile (a .toml file), or the name of a lane that has one
+    #[arg(value_name = "FILE|LANE")]
     profile: PathBuf,
 }
 
@@ -42,7 +42,10 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 
 fn list(common: &Common) -> Outcome {
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
-    let lanes = doctor::lanes().iter().map(|spec| doctor::try_lane(spec, &owner)).collect();
+    let mut lanes: Vec<_> =
+        doctor::lanes().iter().map(|spec| doctor::try_lane(spec, &owner)).collect();
+    // What runs here stands first.
+    lanes.sort_by_key(|lane| lane.about.is_err());
     common.print(&doctor::lane_table(lanes))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -55,7 +58,7 @@ fn check(common: &Common, options: &Check) -> Outcome {
         Column::text("check", "check"),
         Column::text("state", "state"),
         Column::text("expected", "expected"),
-        Column::text("came", "came"),
+        Column::text("found", "came"),
     ]);
     let (mut done, mut failed) = (0, 0);
     for profile in &profiles {

@@ -26,13 +26,13 @@ pub(super) struct Options {
     /// Workloads, by name [default: nop,nbody,wait,memory-burst]
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     workload: Vec<String>,
-    /// Lanes [default: native,wasmtime,docker, as far as they run here]
+    /// Lanes [default: native,wasmtime,docker, if available]
     #[arg(long, value_delimiter = ',', value_name = "X,Y")]
     lane: Vec<String>,
     /// Preset of arguments and input [default: quick]
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// Which starts, in lanes that have them [default: both]
+    /// Kinds of start, in lanes that have them [default: both]
     #[arg(long, value_enum)]
     start: Option<Starts>,
     /// Recorded runs of each workload in each lane [default: 10]
@@ -50,7 +50,7 @@ pub(super) struct Options {
     /// Price models whose bills are shown [default: aws-lambda-x86,per-cycle]
     #[arg(long, value_delimiter = ',', value_name = "ID,ID")]
     model: Vec<String>,
-    /// Words to find the recording by
+    /// Label of the recording
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
     /// Record nothing until asked to
@@ -113,7 +113,7 @@ fn config(options: &Options, catalog: &Catalog, prices: &PriceCatalog) -> Result
         prices.find(id).map_err(Failure::usage)?;
     }
     for name in &config.wanted.workloads {
-        let workload = catalog.get(name).map_err(Failure::usage)?;
+        let workload = super::find_workload(catalog, name)?;
         workload.preset(&config.wanted.preset).map_err(Failure::usage)?;
     }
     Ok(config)

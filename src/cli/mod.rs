@@ -52,30 +52,39 @@ struct Arguments {
     command: Option<Command>,
 }
 
+/// Heading of the options of every subcommand, which stand after its own.
+const GLOBAL: &str = "Global options";
+
 /// Options of every subcommand.
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// The database [default: the XDG data folder]
-    #[arg(long, global = true, env = "CYCLOMETER_DB", value_name = "FILE")]
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table, help_heading = GLOBAL)]
+    format: Format,
+    /// Database file [default: cyclometer/cyclometer.db in the XDG data folder]
+    #[arg(long, global = true, env = "CYCLOMETER_DB", hide_env_values = true,
+        value_name = "FILE", help_heading = GLOBAL)]
     db: Option<PathBuf>,
-    /// A folder with workloads of your own, or one workload; may be repeated
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Folder with workloads of your own, or with one; --workload then chooses
+    /// them by name; may be repeated
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     workloads: Vec<PathBuf>,
-    /// A folder with price models of your own, or one file; may be repeated
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Folder with price models of your own, or a file; --model then chooses
+    /// them by id; may be repeated
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     pricing: Vec<PathBuf>,
-    /// A folder with profiles of runtimes of your own, or one file; may be repeated
+    /// Folder with runtime profiles of your own, or a file; --lane then chooses
+    /// them by name; may be repeated
     #[arg(
         long,
         global = true,
         env = "CYCLOMETER_RUNTIMES",
+        hide_env_values = true,
         value_name = "DIR",
-        value_delimiter = ':'
+        value_delimiter = ':',
+        help_heading = GLOBAL
     )]
     runtimes: Vec<PathBuf>,
-    /// How tables are printed
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    format: Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -215,7 +224,10 @@ impl Common {
     fn catalog(&self) -> Result<Catalog, Failure> {
         let mut catalog = Catalog::builtin().map_err(Failure::failed)?;
         for folder in &self.workloads {
-            catalog.add_folder(folder).map_err(Failure::usage)?;
+            catalog.add_folder(folder).map_err(|error| {
+                let known = |name: &str| catalog.get(name).is_ok();
+                Failure::Usage(name_hint(error, folder, "workload", "--workload", known))
+            })?;
         }
         Ok(catalog)
     }
@@ -229,7 +241,10 @@ impl Common {
             catalog.add(&folder).map_err(Failure::failed)?;
         }
         for folder in &self.pricing {
-            catalog.add(folder).map_err(Failure::usage)?;
+            catalog.add(folder).map_err(|error| {
+                let known = |id: &str| catalog.find(id).is_ok();
+                Failure::Usage(name_hint(error, folder, "price model", "--model", known))
+            })?;
         }
         for notice in catalog.notices() {
             say(&format!("note: {notice}"));
@@ -250,7 +265,10 @@ impl Common {
             catalog.add(&folder).map_err(Failure::failed)?;
         }
         for folder in self.runtimes.iter().filter(|path| !path.as_os_str().is_empty()) {
-            catalog.add(folder).map_err(Failure::usage)?;
+            catalog.add(folder).map_err(|error| {
+                let known = |name: &str| name.parse::<crate::lane::LaneSpec>().is_ok();
+                Failure::Usage(name_hint(error, folder, "lane", "--lane", known))
+            })?;
         }
         for notice in catalog.notices() {
             say(&format!("note: {notice}"));
@@ -277,6 +295,59 @@ impl Common {
         out.flush()?;
         Ok(())
     }
+}
+
+/// Explains an option that takes folders and was given names, which another one
+/// takes; says `error` where it was not.
+fn name_hint(
+    error: impl std::fmt::Display,
+    given: &Path,
+    what: &str,
+    option: &str,
+    known: impl Fn(&str) -> bool,
+) -> String {
+    let text = given.to_str().unwrap_or_default();
+    match text.split(',').find(|name| known(name)) {
+        Some(name) if !given.exists() => format!(
+            "`{name}` is the name of a {what}, and there is no folder or file `{text}`: write \
+             `{option} {text}`"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+/// Explains an option that takes names and was given a path, which another one
+/// takes; says `error` where it was not.
+fn path_hint(
+    error: impl std::fmt::Display,
+    given: &str,
+    what: &str,
+    options: [&str; 2],
+) -> Failure {
+    let [names, paths] = options;
+    let path = Path::new(given);
+    let is_path = given.contains(std::path::MAIN_SEPARATOR)
+        || given == "."
+        || path.is_dir()
+        || (path.extension().is_some() && path.exists());
+    if !is_path {
+        return Failure::usage(error);
+    }
+    let name = path.file_stem().map_or("NAME".into(), std::ffi::OsStr::to_string_lossy);
+    Failure::Usage(format!(
+        "`{given}` is a path, and {names} takes the name of a {what}: write `{paths} {given}` to \
+         add what is there, and `{names} {name}` to choose it"
+    ))
+}
+
+/// Finds a workload by name.
+fn find_workload<'a>(
+    catalog: &'a Catalog,
+    name: &str,
+) -> Result<&'a std::sync::Arc<crate::workload::Workload>, Failure> {
+    catalog
+        .get(name)
+        .map_err(|error| path_hint(error, name, "workload", ["--workload", "--workloads"]))
 }
 
 /// `$XDG_CONFIG_HOME/cyclometer`, by default `~/.config/cyclometer`.

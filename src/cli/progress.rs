@@ -1,7 +1,8 @@
 //! What a recording says while it runs: a bar on a terminal, lines elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,6 +16,8 @@ use crate::units::Nanos;
 const PACE: Duration = Duration::from_secs(1);
 /// So many lines are written whatever their pace.
 const FREE_LINES: u64 = 200;
+/// So many failures are told of at once; more are counted.
+const FREE_LINES_OF_FAILURES: usize = 100;
 
 /// Tells of events that are safe in the database.
 pub(super) struct Progress {
@@ -24,14 +27,34 @@ pub(super) struct Progress {
     done: u64,
     cells: HashMap<usize, String>,
     last: Option<Instant>,
+    /// How many failed so far.
+    failed: u64,
+    /// Failures that were told of: a second one of the kind is only counted.
+    seen: HashSet<(usize, String)>,
+    told: Told,
+}
+
+/// What was said while a recording ran, so that its end does not say it again.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told(Arc<Mutex<HashSet<String>>>);
+
+impl Told {
+    fn add(&self, text: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(text);
+    }
+
+    /// Whether it was said.
+    pub fn has(&self, text: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(text)
+    }
 }
 
 impl Progress {
     /// Progress of `total` invocations.
     pub fn new(total: Option<u64>) -> Self {
         let template = match total {
-            Some(_) => "{bar:30} {pos}/{len} {elapsed} {wide_msg}",
-            None => "{pos} {elapsed} {wide_msg}",
+            Some(_) => "{bar:30} {pos}/{len} {elapsed} {prefix}{wide_msg}",
+            None => "{pos} {elapsed} {prefix}{wide_msg}",
         };
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
@@ -40,7 +63,21 @@ impl Progress {
             }
             bar
         });
-        Self { bar, total, done: 0, cells: HashMap::new(), last: None }
+        Self {
+            bar,
+            total,
+            done: 0,
+            cells: HashMap::new(),
+            last: None,
+            failed: 0,
+            seen: HashSet::new(),
+            told: Told::default(),
+        }
+    }
+
+    /// What it has said.
+    pub fn told(&self) -> Told {
+        self.told.clone()
     }
 
     /// Takes one event.
@@ -60,8 +97,12 @@ impl Progress {
                         for note in &prepared.notes {
                             self.line(&format!("note: {name}: {note}"), true);
                         }
+                        self.told.add(format!("{name}: {}", prepared.notes.join("; ")));
                     }
-                    Err(reason) => self.line(&format!("failed: {name}: {reason}"), true),
+                    Err(reason) => {
+                        self.line(&format!("failed: {name}: {reason}"), true);
+                        self.told.add(format!("{name}: {reason}"));
+                    }
                 }
             }
             Event::Finished { cell, sequence, outcome, .. } => {
@@ -80,10 +121,7 @@ impl Progress {
                     let line = format!("[{}{total}] {name} #{sequence}: ok {wall}", self.done);
                     self.line(&line, false);
                 } else {
-                    self.line(
-                        &format!("{status}: {name} #{sequence}: {reason}"),
-                        self.bar.is_some(),
-                    );
+                    self.fail(*cell, status, reason, &format!("{name} #{sequence}"));
                 }
             }
             Event::Lane { .. } | Event::Preparing { .. } | Event::Started { .. } => {}
@@ -99,6 +137,20 @@ impl Progress {
                     bar.finish_and_clear();
                 }
             }
+        }
+    }
+
+    /// Tells of a failure the first time that it comes; how often it came is told
+    /// at the end.
+    fn fail(&mut self, cell: usize, status: &str, reason: &str, name: &str) {
+        self.failed += 1;
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(format!("{} failed  ", self.failed));
+        }
+        if self.seen.len() < FREE_LINES_OF_FAILURES
+            && self.seen.insert((cell, format!("{status} {reason}")))
+        {
+            self.line(&format!("{status}: {name}: {reason}"), true);
         }
     }
 

@@ -1,12 +1,12 @@
 //! `record`: the main job, from plan to comparison.
 
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::progress::Progress;
+use super::progress::{Progress, Told};
 use super::{Common, Failure, Outcome, say};
 use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
@@ -16,7 +16,7 @@ use crate::record::{
     Control, DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally,
     Until, fresh_seed, limits, open_lanes,
 };
-use crate::report::{Format, comparison, steadiness, terminal_width};
+use crate::report::{Format, answer, comparison, steadiness, terminal_width};
 use crate::store::{RecordingHeader, ReplayPlan, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
@@ -35,64 +35,72 @@ const RUNS: u32 = 10;
   cyclometer record --workload wait --sample-interval off --format json
   cyclometer record --workload nbody --until 1% --for 5m
 
-Each round runs every workload once in every lane, in a random order of its own.
-With --until, what is known well enough is left out of further rounds; if some
-never is, the exit status is 3.")]
+Each round runs every workload once in every lane, in a new random order. With
+--until, what is known well enough is left out of further rounds; if something
+never is, the exit status is 3.
+
+The result ends in sentences, one paragraph a workload: who starts and runs
+faster, by how much, and what a million runs cost. Brackets are 99 % intervals.")]
 pub(super) struct Options {
-    /// Workloads, by name [default: nop,nbody,wait,memory-burst]
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    /// Workloads to run, by name; --workloads adds your own
+    /// [default: nop,nbody,wait,memory-burst]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     workload: Vec<String>,
-    /// Lanes, as `cyclometer lanes` lists them; wasmtime:winch+fuel, docker[:RUNTIME][@IMAGE]
-    /// [default: native,wasmtime,docker, as far as they run here]
-    #[arg(long, value_delimiter = ',', value_name = "X,Y")]
+    /// Lanes to run them in, by name: `cyclometer lanes` lists them; variants are
+    /// written wasmtime:winch+fuel and docker[:RUNTIME][@IMAGE]
+    /// [default: native,wasmtime,docker, if available]
+    #[arg(long, value_delimiter = ',', value_name = "LANE,LANE")]
     lane: Vec<String>,
-    /// Image under the program in docker lanes that name none; one that the
-    /// engine has
+    /// Base image for docker lanes that name none; the engine must have it
     #[arg(long, value_parser = base_image, value_name = "IMAGE")]
     base_image: Option<String>,
-    /// Preset of arguments and input
+    /// Preset of the workloads: their arguments and input
     #[arg(long, default_value = "quick", value_name = "NAME")]
     preset: String,
-    /// Which starts, in lanes that have them
+    /// Kinds of start, in lanes that have them
     #[arg(long, value_enum, default_value_t = Starts::Both)]
     start: Starts,
-    /// Recorded runs of each workload in each lane; with --until, the most
+    /// Recorded runs of each workload in each lane; with --until, at most
     /// [default: 10; with --until 1000]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
     runs: Option<u32>,
-    /// Run each until its median wall time is known to so much, such as 1%: the
-    /// 99 % interval reaches no farther, twice in a row; ten runs at least
+    /// Run each workload in each lane until its median wall time is known this
+    /// well, such as 1%: its 99 % interval reaches no farther than that from it,
+    /// twice in a row; at least ten runs
     #[arg(long, value_name = "PERCENT", conflicts_with = "until_stopped")]
     until: Option<Until>,
-    /// With --until, begin no run after so much time
+    /// With --until, start no run after this time, such as 5m
     #[arg(long = "for", requires = "until", value_parser = limits::timeout, value_name = "TIME")]
     within: Option<Nanos>,
-    /// Draws the order of runs; the same seed, the same order [default: another
-    /// each time, which is told]
+    /// Seed of the random order of runs; the same seed gives the same order
+    /// [default: a new one each time, which is printed]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    /// Runs before them that are not recorded; all others are, outliers too
+    /// Runs of each workload in each lane that come first and are not recorded;
+    /// all others are, outliers too
     #[arg(long, default_value_t = 1, value_name = "N")]
     warmup: u32,
-    /// Go on and on; Ctrl-C once ends well, twice at once
+    /// Record until Ctrl-C (once: finish the running invocation; twice: abort it)
     #[arg(long, conflicts_with = "runs")]
     until_stopped: bool,
-    /// Run all lanes at the same time, each on a CPU of its own
+    /// Run all lanes at the same time, each on its own CPU
     #[arg(long)]
     race: bool,
-    /// Time between two samples, at least 1ms; `off` for none
+    /// Time between two samples of a running invocation, at least 1ms; `off`
+    /// takes none
     #[arg(long, default_value = "10ms", value_parser = interval, value_name = "TIME")]
     sample_interval: Interval,
-    /// Memory each function is given, and billed for [default: the workload's]
+    /// Memory that each function may use, and is billed for
+    /// [default: the workload's]
     #[arg(long, value_parser = limits::memory, value_name = "SIZE")]
     memory: Option<Bytes>,
-    /// Longest time of one invocation [default: the workload's]
+    /// Time after which an invocation is stopped [default: the workload's]
     #[arg(long, value_parser = limits::timeout, value_name = "TIME")]
     timeout: Option<Nanos>,
-    /// Run functions on this CPU only
+    /// Run functions on this CPU only, by its number
     #[arg(long, value_parser = cpu, value_name = "CPU")]
     pin: Option<u16>,
-    /// Words to find the recording by
+    /// Label of the recording
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
 }
@@ -151,13 +159,14 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     }
     let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
     for reason in &plan.left_out {
-        say(&format!("left out: {reason}"));
+        say(&format!("skipped: {reason}"));
     }
     for remark in &plan.remarks {
         say(&format!("note: {remark}"));
     }
-    say(&format!("the order of runs is random; --seed {} repeats it", plan.seed));
+    say(&format!("runs come in a random order; --seed {} repeats it", plan.seed));
     let mut progress = Progress::new(plan.total());
+    let told = progress.told();
     let header = header(options, &specs, &request, &owner)?;
     let mut writer = Writer::start(store, &header, Box::new(move |event| progress.take(&event)))
         .map_err(Failure::failed)?;
@@ -171,7 +180,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let tally = recorded
         .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
     let mut store = finished.map_err(Failure::failed)?;
-    conclude(common, &prices, &mut store, recording)?;
+    conclude(common, &prices, &mut store, recording, &told)?;
     let incomplete = !options.lane.is_empty() && missing;
     Ok(exit_code(&tally, incomplete))
 }
@@ -184,7 +193,7 @@ fn request(catalog: &Catalog, options: &Options) -> Result<PlanRequest, Failure>
     };
     let mut workloads = Vec::new();
     for name in names {
-        let workload = catalog.get(name).map_err(Failure::usage)?;
+        let workload = super::find_workload(catalog, name)?;
         workload.preset(&options.preset).map_err(Failure::usage)?;
         if !workloads.iter().any(|other| Arc::ptr_eq(other, workload)) {
             workloads.push(Arc::clone(workload));
@@ -213,7 +222,9 @@ pub(super) fn specs(names: &[String]) -> Result<Vec<LaneSpec>, Failure> {
     }
     let mut specs: Vec<LaneSpec> = Vec::new();
     for name in names {
-        let spec = name.parse().map_err(Failure::usage)?;
+        let spec = name.parse().map_err(|error: crate::lane::SpecError| {
+            super::path_hint(error, name, "lane", ["--lane", "--runtimes"])
+        })?;
         if !specs.contains(&spec) {
             specs.push(spec);
         }
@@ -226,7 +237,7 @@ pub(super) fn tell_lanes(events: &[Event]) -> bool {
     let mut missing = false;
     for event in events {
         if let Event::Lane { name, unavailable: Some(reason), .. } = event {
-            say(&format!("lane {name} cannot run here: {reason}"));
+            say(&format!("skipped: lane {name}: {reason}"));
             missing = true;
         }
     }
@@ -292,6 +303,7 @@ pub(super) fn conclude(
     prices: &PriceCatalog,
     store: &mut Store,
     recording: i64,
+    told: &Told,
 ) -> Result<(), Failure> {
     let contracts = super::replay::headline(prices).map_err(Failure::failed)?;
     let cells = store.cells(recording).map_err(Failure::failed)?;
@@ -309,20 +321,26 @@ pub(super) fn conclude(
         let mut out = std::io::stdout().lock();
         let text = table.render_within(terminal_width(), comparison::SHARED);
         writeln!(out, "{text}")?;
+        let runs = store.runs(recording).map_err(Failure::failed)?;
+        let answers = answer::answers(&runs, summary);
+        if !answers.is_empty() {
+            // A line each for whatever reads a pipe.
+            let width = if out.is_terminal() { terminal_width() } else { usize::MAX };
+            writeln!(out, "\n{}", answer::text(&answers, width))?;
+        }
         out.flush()?;
     } else {
         common.print(&table)?;
     }
-    for note in comparison::footnotes(&cells, summary) {
-        say(&note);
-    }
+    let notes = comparison::footnotes(&cells, summary);
+    notes.iter().filter(|note| !told.has(note)).for_each(|note| say(note));
     if let Some(share) = around.plan.get("until").and_then(serde_json::Value::as_f64) {
         for line in steadiness::reached(&cells, share) {
             say(&line);
         }
     }
     let simulated = simulation.map_or_else(String::new, |it| format!(", simulation {}", it.id));
-    say(&format!("recording {recording}{simulated} in {}", store.path().display()));
+    say(&format!("stored as recording {recording}{simulated} in {}", store.path().display()));
     Ok(())
 }
 

@@ -60,7 +60,7 @@ pub(super) struct Options {
     /// Draws the order of runs [default: another each time, which is told]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    /// Words to find the recording by
+    /// Label of the recording
     #[arg(long, default_value = "tax", value_name = "TEXT")]
     label: String,
     /// Print what an earlier one came to instead: its number, or latest
@@ -122,7 +122,7 @@ fn request(common: &Common, options: &Options) -> Result<PlanRequest, Failure> {
     let names = if options.workload.is_empty() { &usual } else { &options.workload };
     let mut workloads: Vec<Arc<Workload>> = Vec::new();
     for name in names {
-        let workload = catalog.get(name).map_err(Failure::usage)?;
+        let workload = super::find_workload(&catalog, name)?;
         workload.preset(&options.preset).map_err(Failure::usage)?;
         if !workloads.iter().any(|other| Arc::ptr_eq(other, workload)) {
             workloads.push(Arc::clone(workload));

@@ -19,7 +19,7 @@ use crate::workload::{OutputDigest, build};
   cyclometer workloads list
   cyclometer workloads check --preset quick
   cyclometer workloads build --workloads ./my-function
-  cyclometer workloads build --check           in a clone: are the modules what the C gives?")]
+  cyclometer workloads build --check           in a clone: do the modules match the C?")]
 pub(super) struct Options {
     #[command(subcommand)]
     action: Action,
@@ -29,7 +29,7 @@ pub(super) struct Options {
 enum Action {
     /// List the workloads with their presets
     List,
-    /// Run every workload in every lane that runs here and compare the outputs
+    /// Run every workload once in every available lane, and check its output
     Check(Check),
     /// Build the WebAssembly modules from C with clang and wasi-libc
     Build(Build),
@@ -37,20 +37,20 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Check {
-    /// Only these workloads
-    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    /// Only these workloads, by name
+    #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     workload: Vec<String>,
-    /// Only these lanes
-    #[arg(long, value_delimiter = ',', value_name = "X,Y")]
+    /// Only these lanes [default: native,wasmtime,docker, if available]
+    #[arg(long, value_delimiter = ',', value_name = "LANE,LANE")]
     lane: Vec<String>,
-    /// Preset of arguments and input
+    /// Preset of the workloads: their arguments and input
     #[arg(long, default_value = "quick", value_name = "NAME")]
     preset: String,
 }
 
 #[derive(Debug, clap::Args)]
 struct Build {
-    /// Write nothing; fail if a program is not what its source gives
+    /// Write nothing; fail if a program differs from what its source builds
     #[arg(long)]
     check: bool,
 }
@@ -96,8 +96,9 @@ fn check(common: &Common, options: &Check) -> Outcome {
     let catalog = common.catalog()?;
     let mut workloads: Vec<_> = catalog.iter().cloned().collect();
     if !options.workload.is_empty() {
-        let named = options.workload.iter().map(|name| catalog.get(name).cloned());
-        workloads = named.collect::<Result<_, _>>().map_err(Failure::usage)?;
+        let named = options.workload.iter();
+        let named = named.map(|name| super::find_workload(&catalog, name).cloned());
+        workloads = named.collect::<Result<_, _>>()?;
     }
     let specs = record::specs(&options.lane)?;
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
@@ -144,7 +145,7 @@ fn check(common: &Common, options: &Check) -> Outcome {
     if failed {
         return Err(Failure::Failed("not all outputs are as expected".to_owned()));
     }
-    say("every output is the expected one, in every lane");
+    say("all outputs are as expected");
     let incomplete = missing && !options.lane.is_empty();
     Ok(if incomplete { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
@@ -224,7 +225,7 @@ fn rebuild(common: &Common, options: &Build) -> Outcome {
     say(&format!("built in {}", Nanos(lane::now().since(begun).0)));
     if differs && options.check {
         return Err(Failure::Failed(
-            "some programs are not what their source gives; run `cyclometer workloads build`"
+            "some programs differ from what their source builds: run `cyclometer workloads build`"
                 .to_owned(),
         ));
     }

@@ -423,10 +423,13 @@ pub(super) fn digest(file: &mut File) -> std::io::Result<OutputDigest> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
     let mut bytes = 0;
+    let mut head = Vec::new();
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(OutputDigest { bytes, sha256: hasher.finalize().into() }),
+            0 => return Ok(OutputDigest::new(bytes, hasher.finalize().into()).beginning(&head)),
             size => {
+                let missing = OutputDigest::HEAD.saturating_sub(head.len()).min(size);
+                head.extend_from_slice(&buffer[..missing]);
                 hasher.update(&buffer[..size]);
                 bytes += size as u64;
             }

@@ -128,6 +128,20 @@ fn what_was_not_measured_is_said_with_its_reason() {
 }
 
 #[test]
+fn claims_stand_before_the_tables_that_they_are_drawn_from() {
+    let nop = vec![series("native", "nop", "cold", 0.5), series("wasmtime", "nop", "cold", 10.0)];
+    let report = report(&[(Part::Nop, nop)], vec![lane("native"), lane("wasmtime")]);
+    for text in [
+        crate::report::paper::text(&report, 100),
+        crate::report::paper::markdown(&report).to_lowercase(),
+    ] {
+        let place = |word: &str| text.to_lowercase().find(word);
+        let (claims, table) = (place("claims"), place(&Part::Nop.title().to_lowercase()));
+        assert!(claims.is_some() && claims < table, "{claims:?} {table:?}: {text}");
+    }
+}
+
+#[test]
 fn too_few_runs_are_no_ratio() {
     let mut few = series("wasmtime", "nop", "cold", 10.0);
     few.runs.truncate(5);

@@ -62,7 +62,7 @@ pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
             preset: stats.preset.clone(),
             start: stats.start.clone(),
         };
-        billed(summary, groups.get(&key).copied(), pair).to_vec()
+        billed(summary, groups.get(&key).copied(), pair, stats.ok).to_vec()
     })
 }
 
@@ -152,8 +152,11 @@ fn billed(
     summary: Option<&Summary>,
     group: Option<&Group>,
     pair: Option<(usize, usize)>,
+    ok: u64,
 ) -> [Cell; BILLS] {
     let none = || Cell::maybe::<Value>(None);
+    // What never ends well has no price: a bill of failures compares with none.
+    let group = group.filter(|_| ok > 0);
     let (Some(summary), Some(group), Some((coarse, fine))) = (summary, group, pair) else {
         return [none(), none(), none()];
     };
@@ -209,9 +212,39 @@ pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> 
     for stats in cells {
         let name = format!("{} in {}, {}", stats.workload, stats.lane, stats.start);
         notes.extend(stats.note.as_ref().map(|note| format!("{name}: {note}")));
-        if let Some(reason) = &stats.first_reason {
-            notes.push(format!("{name}: {} failed, the first: {reason}", stats.bad));
+    }
+    notes.extend(failures(cells));
+    notes
+}
+
+/// Each failure once, with its count: `12 x nbody in docker, cold: exit code 3`.
+#[must_use]
+pub fn failures(cells: &[CellStats]) -> Vec<String> {
+    /// Reasons that are told of a cell: a function may give another each time.
+    const REASONS: usize = 3;
+    let mut told: Vec<(String, u64, Vec<String>)> = Vec::new();
+    let mut others = Vec::new();
+    for stats in cells {
+        let name = format!("{} in {}, {}", stats.workload, stats.lane, stats.start);
+        for (reason, count) in stats.failures.iter().take(REASONS) {
+            match told.iter_mut().find(|(other, ..)| other == reason) {
+                Some((_, sum, names)) => {
+                    *sum += count;
+                    names.push(name.clone());
+                }
+                None => told.push((reason.clone(), *count, vec![name.clone()])),
+            }
+        }
+        let rest: u64 = stats.failures.iter().skip(REASONS).map(|(_, count)| count).sum();
+        if rest > 0 {
+            others.push(format!("{rest} x {name}: for other reasons"));
         }
     }
-    notes
+    let line = |(reason, count, names): (String, u64, Vec<String>)| match names.as_slice() {
+        [name] => format!("{count} x {name}: {reason}"),
+        [one, two] => format!("{count} x {one}; {two}: {reason}"),
+        [first, rest @ ..] => format!("{count} x {first}; {} more cells: {reason}", rest.len()),
+        [] => reason,
+    };
+    told.into_iter().map(line).chain(others).collect()
 }

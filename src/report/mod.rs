@@ -1,5 +1,6 @@
 //! Output for people and for programs: one table, four forms.
 
+pub mod answer;
 pub mod compared;
 pub mod comparison;
 pub mod difference;

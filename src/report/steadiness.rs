@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::table::{Cell, Column};
-use crate::stats::{Confidence, Summary};
+use crate::record::MOST_RUNS;
+use crate::stats::{Confidence, Summary, Warning};
 use crate::store::{CellStats, Throttling};
 use crate::units::Nanos;
 
@@ -118,19 +119,24 @@ pub(super) fn cells(stats: &CellStats) -> Vec<Cell> {
 }
 
 /// What a reader should know of the runs before believing their figures, with
-/// what to do; cells with the same are told of together.
+/// what to do: for each kind of trouble the worst cell, and how many more have
+/// it.
 #[must_use]
 pub fn warnings(cells: &[CellStats]) -> Vec<String> {
     let mut held = Throttling::default();
-    let mut told: Vec<(String, Vec<String>)> = Vec::new();
+    let mut kinds: Vec<(Warning, Vec<String>)> = Vec::new();
     for stats in cells {
         held.add(&stats.throttling);
         let found = summary(&stats.wall_series);
         for warning in found.iter().flat_map(Summary::warnings) {
-            let (text, name) = (warning.to_string(), name(stats));
-            match told.iter_mut().find(|(other, _)| *other == text) {
+            let name = name(stats);
+            match kinds.iter_mut().find(|(other, _)| other.name() == warning.name()) {
+                Some((worst, names)) if warning.weight() > worst.weight() => {
+                    *worst = warning;
+                    names.insert(0, name);
+                }
                 Some((_, names)) => names.push(name),
-                None => told.push((text, vec![name])),
+                None => kinds.push((warning, vec![name])),
             }
         }
     }
@@ -142,9 +148,14 @@ pub fn warnings(cells: &[CellStats]) -> Vec<String> {
             Confidence::default()
         ));
     }
-    notes.extend(told.into_iter().map(|(text, names)| match &names[..] {
-        [only] => format!("{only}: {text}"),
-        many => format!("{} cells: {text}", many.len()),
+    let all = cells.iter().filter(|stats| !stats.wall_series.is_empty()).count();
+    notes.extend(kinds.into_iter().map(|(worst, names)| match &names[..] {
+        [only] => format!("{only}: {worst}"),
+        many if many.len() == all => format!("all {all} cells, {} most: {worst}", many[0]),
+        [first, others @ ..] => {
+            format!("{first}: {worst}; the same kind in {} more", others.len())
+        }
+        [] => worst.to_string(),
     }));
     notes
 }
@@ -172,14 +183,36 @@ pub fn reached(cells: &[CellStats], share: f64) -> Vec<String> {
         if reach.is_some_and(|reach| reach <= share) {
             lines.push(line);
         } else {
-            wide.push(format!(
-                "{line}, not {}: give it more --runs or a longer --for",
-                within(share)
-            ));
+            let (asked, advice) = (within(share), narrower(&summary, share));
+            wide.push(format!("{line}, not {asked}: {advice}"));
         }
     }
     lines.extend(wide);
     lines
+}
+
+/// What makes an interval as narrow as was asked for: it shrinks with the root
+/// of the number of runs.
+fn narrower(summary: &Summary, share: f64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "runs are fewer than 2^52")]
+    let runs = summary.count as f64;
+    let Some(reach) = summary.reach().filter(|reach| reach.is_finite()) else {
+        return "it needs more runs: raise --runs or --for".to_owned();
+    };
+    // With a margin, since the width of an interval is itself a guess.
+    let needed = (1.5 * runs * (reach / share).powi(2)).max(runs + 1.0);
+    let hours = needed * summary.mean / 3.6e12;
+    let digits = 10_f64.powf(needed.log10().floor() - 1.0).max(1.0);
+    let told = (needed / digits).ceil() * digits;
+    if needed <= 10.0 * f64::from(MOST_RUNS) && hours <= 1.0 {
+        return format!("about {told:.0} runs would do, raise --runs or --for");
+    }
+    let within_reach = (10.0 * f64::from(MOST_RUNS)).min(3.6e12 / summary.mean.max(1.0));
+    let wider = (reach * (1.5 * runs / within_reach).sqrt() * 100.0).max(share * 100.0);
+    format!(
+        "it would take about {told:.0} runs; ask for less, such as --until {wider:.0}%",
+        wider = wider.ceil()
+    )
 }
 
 #[cfg(test)]
@@ -201,6 +234,30 @@ mod tests {
         );
         assert!(told(1, None).is_some_and(|it| it.starts_with("1 of 6 invocations was throttled")));
         assert_eq!(told(0, None), None);
+    }
+
+    fn series(count: u32, middle: f64, spread: f64) -> Summary {
+        let at = |it: u32| f64::from(it * 7 % count) / f64::from(count) - 0.5;
+        let values: Vec<f64> = (0..count).map(|it| middle * (1.0 + spread * at(it))).collect();
+        Summary::of(&values, Confidence::default()).expect("values")
+    }
+
+    // By hand: an interval that is twice as wide as it may be needs four times
+    // the runs, and half as many again for luck: 6 x 40 = 240.
+    #[test]
+    fn advice_for_narrower_intervals_can_be_followed() {
+        let narrow = series(40, 1e6, 0.1);
+        let reach = narrow.reach().expect("an interval");
+        assert_eq!(
+            narrower(&narrow, reach / 2.0),
+            "about 240 runs would do, raise --runs or --for"
+        );
+        // A hundred times as narrow would take 600,000 runs.
+        let absurd = narrower(&narrow, reach / 100.0);
+        assert!(absurd.starts_with("it would take about 600000 runs; ask for less"), "{absurd}");
+        // Ten times as narrow, of runs of a minute each: 6,000 minutes.
+        let slow = narrower(&series(40, 60e9, 0.1), reach / 10.0);
+        assert!(slow.starts_with("it would take about 6000 runs; ask for less"), "{slow}");
     }
 
     #[test]

@@ -22,6 +22,10 @@ const WORTH_TELLING: f64 = 0.01;
 /// two at least: single ones come with any machine, and move no median.
 const MANY_OUT: f64 = 0.1;
 
+/// More runs at the start than these are no warm-up of a function, which more
+/// `--warmup` would be the cure of: the machine was another one then.
+const MOST_WARM_UP: usize = 20;
+
 /// What a series of values comes to. Every value counts in every figure:
 /// outliers and warm-up are told of, never dropped.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,6 +172,19 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// How bad it is, beside others of its kind: the advice for the worst of them
+    /// holds for all.
+    #[must_use]
+    pub fn weight(&self) -> f64 {
+        match self {
+            Self::FewRuns { runs } => -float(*runs),
+            Self::WarmUp { runs, .. } => float(*runs),
+            Self::Drift { change } => change.abs(),
+            Self::TwoGroups { apart, .. } => *apart,
+            Self::Outliers { far, runs, .. } => float(*far) / float(*runs),
+        }
+    }
+
     /// One word or two, for programs.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -188,12 +205,20 @@ impl fmt::Display for Warning {
         match self {
             Self::FewRuns { runs } => write!(
                 f,
-                "{runs} run(s) are too few to say how well the median is known: use --runs \
-                 {LEAST_RUNS} or more"
+                "{runs} {} too few to say how well the median is known: use --runs {LEAST_RUNS} \
+                 or more",
+                if *runs == 1 { "run is" } else { "runs are" }
             ),
             Self::WarmUp { runs: 1, slower } => write!(
                 f,
                 "the first run took {slower:.2} times the median of the rest: raise --warmup by 1"
+            ),
+            Self::WarmUp { runs, slower } if *runs > MOST_WARM_UP => write!(
+                f,
+                "the first {runs} runs are slower than the rest, by {} % in the median, which is \
+                 too long for a warm-up: the machine was busier or slower then; record again when \
+                 it is idle",
+                percent(slower - 1.0)
             ),
             Self::WarmUp { runs, slower } => write!(
                 f,
@@ -203,22 +228,22 @@ impl fmt::Display for Warning {
             ),
             Self::Drift { change } => write!(
                 f,
-                "times {} by {} % over the recording: look for what else runs here, let the \
-                 machine cool down or --pin, and record again",
+                "times {} by {} % over the recording: something else ran here, or the clock of the \
+                 CPU changed; record again when the machine is idle and cool",
                 if *change > 0.0 { "rise" } else { "fall" },
                 percent(*change)
             ),
             Self::TwoGroups { upper, apart } => write!(
                 f,
                 "runs fall into two groups, {} % of them {} % slower than the rest, and the \
-                 median is of one of them: --pin keeps runs on one CPU",
+                 median is of one group only: with --pin all runs have the same CPU",
                 percent(*upper),
                 percent(*apart)
             ),
             Self::Outliers { far, runs, most } => write!(
                 f,
-                "{far} of {runs} runs are outliers, up to {most:.2} times the median: close other \
-                 programs or raise --runs; `query outliers` lists them"
+                "{far} of {runs} runs are outliers, up to {most:.2} times the median: something \
+                 else ran here; `cyclometer query outliers` lists them"
             ),
         }
     }

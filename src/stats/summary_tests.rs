@@ -83,6 +83,15 @@ fn warm_up_that_is_there_is_found_where_it_ends() {
     assert!(told[0].starts_with("the first 7 runs are slower than the rest, by "), "{told:?}");
     assert!(told[0].ends_with(" % in the median: raise --warmup by 7"), "{told:?}");
 
+    // So many are none that more --warmup would be the cure of.
+    let mut values = noise(&mut random, 3_000);
+    for value in &mut values[..917] {
+        *value *= 1.2;
+    }
+    let told = words(&values);
+    let long = told.iter().find(|it| it.starts_with("the first 9")).expect("told");
+    assert!(!long.contains("--warmup") && long.contains("record again"), "{told:?}");
+
     // One that dies away is cut off piece by piece.
     let mut values = noise(&mut random, 60);
     for (at, value) in values.iter_mut().enumerate() {
@@ -161,6 +170,6 @@ fn few_runs_are_told_of() {
     let told = words(&[1.0, 2.0, 3.0, 4.0]);
     assert_eq!(
         told,
-        ["4 run(s) are too few to say how well the median is known: use --runs 6 or more"]
+        ["4 runs are too few to say how well the median is known: use --runs 6 or more"]
     );
 }

@@ -59,6 +59,8 @@ pub struct CellStats {
     pub bad: u64,
     /// The reason of the first that did not.
     pub first_reason: Option<String>,
+    /// Each reason of those that did not, with its count, in the order of time.
+    pub failures: Vec<(String, u64)>,
     /// Create and start together, ascending.
     pub startup: Vec<Nanos>,
     /// Run, ascending.
@@ -261,6 +263,7 @@ impl CellStats {
             ok: 0,
             bad: 0,
             first_reason: None,
+            failures: Vec::new(),
             startup: Vec::new(),
             run: Vec::new(),
             wall: Vec::new(),
@@ -290,8 +293,14 @@ impl CellStats {
         }
         if status != "ok" {
             self.bad += 1;
+            let reason: Option<String> = row.get(1)?;
             if self.first_reason.is_none() {
-                self.first_reason = row.get(1)?;
+                self.first_reason.clone_from(&reason);
+            }
+            let reason = reason.unwrap_or_else(|| status.to_owned());
+            match self.failures.iter_mut().find(|(other, _)| *other == reason) {
+                Some((_, count)) => *count += 1,
+                None => self.failures.push((reason, 1)),
             }
             return Ok(());
         }

@@ -31,6 +31,16 @@ pub enum Overlay {
         /// First line in sight.
         scroll: usize,
     },
+    /// A text that came by itself: any key but those that scroll closes it, and
+    /// does what it does without it.
+    Answer {
+        /// Its title.
+        title: String,
+        /// The text, as it is wrapped when drawn.
+        text: String,
+        /// First line in sight.
+        scroll: usize,
+    },
     /// A line to be written.
     Prompt {
         /// What is asked.
@@ -120,6 +130,16 @@ pub fn key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
             let lines = wrap(text, usize::from(model.size.0.saturating_sub(4))).len();
             reading(model, scroll, lines, event)
         }
+        Overlay::Answer { scroll, text, .. } => {
+            match model.keymap.action(event, model.screen) {
+                // Closed, and the key goes on to the screen.
+                Some(action) if !scrolls(action) => return None,
+                _ => {
+                    let room = usize::from(model.size.0.saturating_sub(4));
+                    reading(model, scroll, wrap(text, room).len(), event)
+                }
+            }
+        }
         Overlay::Prompt { text, purpose, .. } => {
             let purpose = purpose.clone();
             writing(model, text, &purpose, event)
@@ -154,6 +174,21 @@ fn reading(model: &Model, scroll: &mut usize, lines: usize, event: &KeyEvent) ->
     }
     *scroll = (*scroll).min(last);
     Step::Keep
+}
+
+/// Whether the action moves a text that is read, or closes it.
+const fn scrolls(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Down
+            | Action::Up
+            | Action::PageDown
+            | Action::PageUp
+            | Action::First
+            | Action::Last
+            | Action::Back
+            | Action::Enter
+    )
 }
 
 fn writing(model: &mut Model, text: &mut String, purpose: &Purpose, event: &KeyEvent) -> Step {
@@ -316,7 +351,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             let lines = help(model);
             lines_in_box(frame, area, model, "keys", &lines, *scroll);
         }
-        Some(Overlay::Text { title, text, scroll }) => {
+        Some(Overlay::Text { title, text, scroll } | Overlay::Answer { title, text, scroll }) => {
             let room = usize::from(area.width.saturating_sub(4));
             let lines: Vec<Line<'_>> = wrap(text, room).into_iter().map(Line::from).collect();
             lines_in_box(frame, area, model, title, &lines, *scroll);

@@ -9,6 +9,7 @@ use super::app::Ending;
 use super::config::SAMPLING;
 use super::live::{Feed, Item, PlanView, StorageState};
 use super::model::Settings;
+use super::screens::history::ending::sentences;
 use crate::lane::{Cancel, LaneSpec, now};
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
@@ -20,6 +21,10 @@ use crate::record::{
 use crate::store::{RecordingHeader, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
+
+/// Of a recording of so many invocations, the answer is told when the program
+/// ends; a longer one would hold up its end.
+const TOLD_AT_ONCE: u64 = 100_000;
 
 /// What is to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,6 +255,9 @@ impl Session {
                     "recording {recording}{how}: {done} invocations in {path}; \
                      `cyclometer history show {recording}` tells more"
                 ));
+                if told && done <= TOLD_AT_ONCE {
+                    ending.lines.extend(answers(&self.settings, recording));
+                }
             }
             Ok(Err(reason)) => {
                 ending.failed = true;
@@ -267,6 +275,14 @@ impl Session {
         }
         ending
     }
+}
+
+/// What a recording shows, in sentences; none where it cannot be read, which is
+/// no reason to complain at the very end.
+fn answers(settings: &Settings, recording: i64) -> Vec<String> {
+    Store::open_reading(&settings.database)
+        .and_then(|store| sentences(&store, settings, recording))
+        .unwrap_or_default()
 }
 
 /// What the recorder's thread works with.

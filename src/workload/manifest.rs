@@ -244,7 +244,7 @@ impl Context<'_> {
             } => {
                 let sha256 = unhex(digest)
                     .ok_or_else(|| self.wrong(key, "sha256 must be 64 hexadecimal digits"))?;
-                Ok(OutputDigest { bytes: *bytes, sha256 })
+                Ok(OutputDigest::new(*bytes, sha256))
             }
             _ => Err(self.wrong(key, "give one of { text }, { file } or { sha256, bytes }")),
         }

@@ -74,27 +74,93 @@ pub struct Preset {
     pub limits: Limits,
 }
 
-/// Length and SHA-256 of an output: what two lanes are compared by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Length and SHA-256 of an output, which two lanes are compared by; and how it
+/// begins, for people.
+#[derive(Debug, Clone, Copy)]
 pub struct OutputDigest {
     /// Length in bytes.
     pub bytes: u64,
     /// SHA-256 of the content.
     pub sha256: [u8; 32],
+    /// The first bytes, as many as there are and fit; `None` where nobody kept
+    /// them.
+    head: Option<[u8; Self::HEAD]>,
 }
 
 impl OutputDigest {
-    /// The digest of `content`.
+    /// Bytes of an output that are kept; outputs up to this length are shown
+    /// whole.
+    pub const HEAD: usize = 64;
+
+    /// Bytes that are shown of an output that is longer.
+    const GLIMPSE: usize = 24;
+
+    /// A digest that was made elsewhere, of an output that nobody has.
+    #[must_use]
+    pub const fn new(bytes: u64, sha256: [u8; 32]) -> Self {
+        Self { bytes, sha256, head: None }
+    }
+
+    /// Computes the digest of `content`.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
-        Self { bytes: content.len() as u64, sha256: Sha256::digest(content).into() }
+        Self::new(content.len() as u64, Sha256::digest(content).into()).beginning(content)
+    }
+
+    /// Keeps how the output begins; `head` has all of a short one.
+    #[must_use]
+    pub fn beginning(mut self, head: &[u8]) -> Self {
+        let mut kept = [0; Self::HEAD];
+        for (kept, byte) in kept.iter_mut().zip(head) {
+            *kept = *byte;
+        }
+        self.head = Some(kept);
+        self
+    }
+
+    /// Returns how the output begins, if that was kept.
+    #[must_use]
+    pub fn head(&self) -> Option<&[u8]> {
+        let length = usize::try_from(self.bytes).unwrap_or(usize::MAX).min(Self::HEAD);
+        self.head.as_ref().and_then(|head| head.get(..length))
     }
 }
 
-impl std::fmt::Display for OutputDigest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes, sha256 {}", self.bytes, &hex(&self.sha256)[..12])
+impl PartialEq for OutputDigest {
+    /// Compares the contents; how much of them was kept is no part of it.
+    fn eq(&self, other: &Self) -> bool {
+        (self.bytes, self.sha256) == (other.bytes, other.sha256)
     }
+}
+
+impl Eq for OutputDigest {}
+
+impl std::fmt::Display for OutputDigest {
+    /// A short output itself, in quotes and without what a terminal would obey;
+    /// of a longer one the beginning, the length and the digest.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let digest = &hex(&self.sha256)[..12];
+        match self.head() {
+            Some(head) if head.len() as u64 == self.bytes => f.write_str(&quoted(head)),
+            Some(head) => {
+                let glimpse = quoted(head.get(..Self::GLIMPSE).unwrap_or(head));
+                write!(f, "{glimpse}... ({} bytes, sha256 {digest})", self.bytes)
+            }
+            None => write!(f, "{} bytes, sha256 {digest}", self.bytes),
+        }
+    }
+}
+
+/// Quotes bytes as a string literal; what is neither printable nor UTF-8 is
+/// escaped.
+fn quoted(bytes: &[u8]) -> String {
+    let mut text = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        text.extend(chunk.valid().chars().flat_map(char::escape_debug));
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text.push('"');
+    text
 }
 
 /// Lower-case hexadecimal.
@@ -110,6 +176,25 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_outputs_are_shown_and_long_ones_begin_to_be() {
+        assert_eq!(OutputDigest::of(b"42\n").to_string(), r#""42\n""#);
+        assert_eq!(OutputDigest::of(b"").to_string(), r#""""#);
+        // Neither colours nor bells reach a terminal, and text stays text.
+        let hostile = OutputDigest::of("\u{1b}[31m\u{7}\"\\ Z\u{fc}rich \u{202e}".as_bytes());
+        assert_eq!(hostile.to_string(), "\"\\u{1b}[31m\\u{7}\\\"\\\\ Z\u{fc}rich \\u{202e}\"");
+        assert_eq!(OutputDigest::of(b"a\xff\x00").to_string(), r#""a\xff\0""#);
+        let whole = OutputDigest::of(&[b'x'; OutputDigest::HEAD]).to_string();
+        assert_eq!(whole, format!("\"{}\"", "x".repeat(64)));
+        let long = OutputDigest::of(&[b'x'; 65]).to_string();
+        let begins = format!("\"{}\"... (65 bytes, sha256 ", "x".repeat(24));
+        assert!(long.starts_with(&begins) && long.ends_with(')'), "{long}");
+        // A digest of a manifest says what it is.
+        let bare = OutputDigest::new(3, OutputDigest::of(b"42\n").sha256);
+        assert!(bare.to_string().starts_with("3 bytes, sha256 "), "{bare}");
+        assert_eq!(bare, OutputDigest::of(b"42\n"));
+    }
 
     #[test]
     fn digests_are_sha256() {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::{Common, Failure, Outcome, say};
 use crate::report::{Cell, Column, Format, Table, few, moment};
-use crate::store::{Filter, Store};
+use crate::store::{Filter, RecordingInfo, SimulationInfo, Store};
 
 const STATUS: [&str; 4] = ["running", "done", "failed", "interrupted"];
 
@@ -51,7 +51,7 @@ pub(super) struct ListOptions {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Kind {
-    /// Recordings and simulations (CSV: recordings only)
+    /// Recordings, with their simulations beside them (CSV: recordings only)
     #[default]
     All,
     /// Recordings
@@ -122,8 +122,15 @@ pub(super) fn run(common: &Common, options: &ListOptions) -> Outcome {
     let kind = if without_status { Kind::Recordings } else { options.kind };
     let filter = options.filter();
     let store = common.store()?;
-    let recordings = recordings(&store, &filter)?;
-    let simulations = simulations(&store, &filter)?;
+    let folds = kind == Kind::All && common.format == Format::Table;
+    let made = store.simulations(&filter).map_err(Failure::failed)?;
+    let (recordings, simulations) = if folds {
+        // Each simulation stands with its recording; what is left is of others.
+        let (recordings, left) = folded(&store, &filter, made)?;
+        (recordings, simulations(left))
+    } else {
+        (recordings(&store, &filter)?, simulations(made))
+    };
     if recordings.is_empty() && filter == Filter::default() {
         say("nothing has been recorded yet: `cyclometer record` makes a first comparison");
     } else if (kind == Kind::Simulations || recordings.is_empty())
@@ -171,11 +178,40 @@ fn print(
     Ok(())
 }
 
-fn recordings(store: &Store, filter: &Filter) -> Result<Table, Failure> {
+/// The recordings, each with its simulations in a column; and those of the
+/// simulations that are of no recording in the list, or of several.
+fn folded(
+    store: &Store,
+    filter: &Filter,
+    made: Vec<SimulationInfo>,
+) -> Result<(Table, Vec<SimulationInfo>), Failure> {
     let all = store.recordings(filter).map_err(Failure::failed)?;
+    let own = |it: &SimulationInfo| it.recordings == it.recording.to_string();
+    let listed = |id: i64| all.iter().any(|info| info.id == id);
+    let (inside, left): (Vec<_>, Vec<_>) =
+        made.into_iter().partition(|it| own(it) && listed(it.recording));
+    let names = |recording: i64| {
+        let mut mine: Vec<&SimulationInfo> =
+            inside.iter().filter(|it| it.recording == recording).collect();
+        mine.sort_by_key(|it| it.id);
+        let name = |it: &&SimulationInfo| match &it.label {
+            Some(label) => format!("s{} ({label})", it.id),
+            None => format!("s{}", it.id),
+        };
+        mine.iter().map(name).collect::<Vec<_>>().join(" ")
+    };
+    let mut table = Table::new(&columns(&all, true));
+    for info in all {
+        let simulations = names(info.id);
+        table.push(row(info, simulations));
+    }
+    Ok((table, left))
+}
+
+fn columns(all: &[RecordingInfo], folds: bool) -> Vec<Column> {
     // A column of nothing tells people nothing.
     let labelled = all.iter().any(|info| info.label.is_some());
-    let mut table = Table::new(&[
+    let mut columns = vec![
         Column::number("recording", "recording"),
         Column::text("started (UTC)", "started_at"),
         Column::text("status", "status"),
@@ -184,18 +220,35 @@ fn recordings(store: &Store, filter: &Filter) -> Result<Table, Failure> {
         Column::text("lanes", "lanes"),
         Column::text("workloads", "workloads"),
         label_column(labelled),
-    ]);
+    ];
+    if folds {
+        columns.push(Column::text("simulations", "simulations"));
+    }
+    columns
+}
+
+fn row(info: RecordingInfo, simulations: String) -> Vec<Cell> {
+    vec![
+        Cell::new(info.id, info.id),
+        Cell::new(moment(&info.started_at), info.started_at),
+        Cell::text(info.status),
+        Cell::new(info.invocations, info.invocations),
+        Cell::new(info.bad, info.bad),
+        Cell::text(info.lanes),
+        Cell::text(info.workloads),
+        Cell::text(info.label.unwrap_or_default()),
+        Cell::text(simulations),
+    ]
+}
+
+fn recordings(store: &Store, filter: &Filter) -> Result<Table, Failure> {
+    let all = store.recordings(filter).map_err(Failure::failed)?;
+    let columns = columns(&all, false);
+    let mut table = Table::new(&columns);
     for info in all {
-        table.push(vec![
-            Cell::new(info.id, info.id),
-            Cell::new(moment(&info.started_at), info.started_at),
-            Cell::text(info.status),
-            Cell::new(info.invocations, info.invocations),
-            Cell::new(info.bad, info.bad),
-            Cell::text(info.lanes),
-            Cell::text(info.workloads),
-            Cell::text(info.label.unwrap_or_else(String::new)),
-        ]);
+        let mut cells = row(info, String::new());
+        cells.truncate(columns.len());
+        table.push(cells);
     }
     Ok(table)
 }
@@ -204,8 +257,7 @@ const fn label_column(shown: bool) -> Column {
     if shown { Column::text("label", "label") } else { Column::hidden("label") }
 }
 
-fn simulations(store: &Store, filter: &Filter) -> Result<Table, Failure> {
-    let all = store.simulations(filter).map_err(Failure::failed)?;
+fn simulations(all: Vec<SimulationInfo>) -> Table {
     let labelled = all.iter().any(|info| info.label.is_some());
     let mut table = Table::new(&[
         Column::number("simulation", "simulation"),
@@ -225,10 +277,10 @@ fn simulations(store: &Store, filter: &Filter) -> Result<Table, Failure> {
             Cell::new(moment(&info.created_at), info.created_at),
             Cell::new(info.invocations, info.invocations),
             Cell::new(few(&info.models), info.models.clone()),
-            Cell::text(info.label.unwrap_or_else(String::new)),
+            Cell::text(info.label.unwrap_or_default()),
         ]);
     }
-    Ok(table)
+    table
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::super::progress::Told;
 use super::super::{Common, Failure, Outcome, record, say};
 use super::resolve;
 use crate::report::simulated::Simulated;
@@ -35,7 +36,7 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
     for (lane, reason) in store.unavailable_lanes(recording).map_err(Failure::failed)? {
         say(&format!("lane {lane} could not run: {reason}"));
     }
-    record::conclude(common, &common.price_catalog()?, store, recording)?;
+    record::conclude(common, &common.price_catalog()?, store, recording, &Told::default())?;
     if common.format == Format::Table {
         let mut table = Table::new(&[
             Column::text("lane", "lane"),

@@ -2,7 +2,7 @@
 
 use super::super::{Common, Failure, history};
 use crate::meter::Meter;
-use crate::pricing::{self, Dimension, Exact, Gigabyte, PriceCatalog, Terms, UnknownModel};
+use crate::pricing::{self, Dimension, Exact, Gigabyte, Terms};
 use crate::replay::{Contract, WhatIf};
 use crate::store::{RecordingRef, Store};
 use crate::suggest::nearest;
@@ -52,16 +52,7 @@ impl Choice {
     }
 }
 
-/// The models of the comparison that ends a recording: coarse beside fine.
-pub(in crate::cli) const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
-
-/// Those, as the user's catalog has them, on their own terms.
-pub(in crate::cli) fn headline(catalog: &PriceCatalog) -> Result<Vec<Contract>, UnknownModel> {
-    HEADLINE
-        .iter()
-        .map(|id| catalog.find(id).map(|model| (model.clone(), Terms::of(model))))
-        .collect()
-}
+pub(in crate::cli) use crate::report::answer::{HEADLINE, headline};
 
 /// The models that were asked for, under the terms that were.
 pub(super) fn contracts(
@@ -82,7 +73,9 @@ pub(super) fn contracts(
                 let ended = |it: &&pricing::PriceModel| it.effective_until().is_none();
                 catalog.models().iter().filter(ended).collect()
             }
-            id => vec![catalog.find(id).map_err(Failure::usage)?],
+            id => vec![catalog.find(id).map_err(|error| {
+                super::super::path_hint(error, id, "price model", ["--model", "--pricing"])
+            })?],
         };
         for model in found {
             if !contracts.iter().any(|(other, _)| other.id() == model.id()) {

@@ -21,6 +21,8 @@ pub(super) struct Output {
     pending: Vec<Buffer>,
     pending_bytes: u64,
     hasher: Sha256,
+    /// How standard output begins.
+    head: Vec<u8>,
     tail: Vec<u8>,
     /// Bytes came that belong to no stream.
     malformed: bool,
@@ -42,6 +44,8 @@ impl Output {
     fn stdout(&mut self, message: Buffer) {
         let length = message.len() as u64;
         self.written += length;
+        let missing = OutputDigest::HEAD.saturating_sub(self.head.len()).min(message.len());
+        self.head.extend_from_slice(&message[..missing]);
         self.pending_bytes += length;
         self.pending.push(message);
         if self.pending_bytes > DEFERRED {
@@ -86,7 +90,7 @@ impl Output {
     /// The digest of standard output.
     pub fn digest(&mut self) -> OutputDigest {
         self.hash();
-        OutputDigest { bytes: self.written, sha256: self.hasher.clone().finalize().into() }
+        OutputDigest::new(self.written, self.hasher.clone().finalize().into()).beginning(&self.head)
     }
 
     /// The end of standard error on one line, `None` if nothing was written.
@@ -121,6 +125,7 @@ mod tests {
             output.take(piece);
         }
         assert_eq!(output.digest(), OutputDigest::of(b"abc"));
+        assert_eq!(output.digest().head(), Some(&b"abc"[..]));
         assert!(output.exceeds(Bytes(2)) && !output.exceeds(Bytes(3)));
     }
 

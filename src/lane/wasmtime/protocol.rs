@@ -108,7 +108,7 @@ pub const VARYING: [&str; 4] = ["clock_time_get", "fd_filestat_get", "poll_oneof
 const MAX_TEXT: usize = 2048;
 
 /// Largest message: fixed part and text.
-pub const MAX_MESSAGE: usize = 8 * (24 + 2 * Meter::COUNT + 8) + MAX_TEXT;
+pub const MAX_MESSAGE: usize = 8 * (24 + 2 * Meter::COUNT + 8) + OutputDigest::HEAD + MAX_TEXT;
 
 impl Report {
     /// Time from `requested` to the end, less what reading meters took.
@@ -146,6 +146,10 @@ impl Report {
         option(self.output.map(|output| output.bytes));
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         bytes.extend(self.output.map_or([0; 32], |output| output.sha256));
+        let mut head = [0; OutputDigest::HEAD];
+        let begins = self.output.as_ref().and_then(OutputDigest::head).unwrap_or_default();
+        head[..begins.len()].copy_from_slice(begins);
+        bytes.extend(head);
         let mut cut = self.text.len().min(MAX_TEXT);
         while !self.text.is_char_boundary(cut) {
             cut -= 1;
@@ -190,7 +194,8 @@ impl Report {
             *count = option()?;
         }
         let written = option()?;
-        let (sha256, text) = rest.split_first_chunk::<32>()?;
+        let (sha256, rest) = rest.split_first_chunk::<32>()?;
+        let (head, text) = rest.split_first_chunk::<{ OutputDigest::HEAD }>()?;
         Some(Self {
             end,
             progress,
@@ -206,7 +211,7 @@ impl Report {
             fuel,
             varying,
             peak_kib,
-            output: written.map(|bytes| OutputDigest { bytes, sha256: *sha256 }),
+            output: written.map(|bytes| OutputDigest::new(bytes, *sha256).beginning(head)),
             counts,
             coverage_ppm,
             text: String::from_utf8_lossy(text).into_owned(),
@@ -247,6 +252,7 @@ mod tests {
         assert!(bytes.len() <= MAX_MESSAGE);
         let back = Report::decode(&bytes).expect("whole");
         assert_eq!(back.text, "é".repeat(1_024));
+        assert_eq!(back.output.map(|it| it.to_string()).as_deref(), Some("\"x\""));
         assert_eq!(
             Report { text: String::new(), ..back },
             Report { text: String::new(), ..report }

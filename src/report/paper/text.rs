@@ -22,6 +22,10 @@ pub fn text(report: &Report, width: usize) -> String {
     for part in &report.unfinished {
         let _ = writeln!(out, "not finished: {}", part.title());
     }
+    let _ = writeln!(out, "\nClaims of the paper");
+    for claim in &report.claims {
+        let _ = writeln!(out, "{}", said(claim, width));
+    }
     for table in &report.tables {
         let _ = writeln!(out, "\n{}", heading(table.part));
         if let Some(note) = smaller(report, table.part) {
@@ -37,10 +41,6 @@ pub fn text(report: &Report, width: usize) -> String {
     }
     let _ = writeln!(out, "\nFootprint");
     let _ = writeln!(out, "{}", footprint(report).render_within(width, 1));
-    let _ = writeln!(out, "\nClaims of the paper");
-    for claim in &report.claims {
-        let _ = writeln!(out, "{}", said(claim, width));
-    }
     if !report.warnings.is_empty() {
         let _ = writeln!(out, "\nBefore believing the figures");
         for warning in &report.warnings {

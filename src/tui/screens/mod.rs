@@ -86,7 +86,7 @@ pub fn tick(model: &mut Model) -> Vec<Effect> {
         Screen::Timeline => timeline::tick(model),
         Screen::History => history::tick(model),
         Screen::Host => host::tick(model),
-        Screen::Live => Vec::new(),
+        Screen::Live => history::ending::tick(model),
     }
 }
 

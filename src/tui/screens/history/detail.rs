@@ -2,12 +2,14 @@
 
 use serde_json::Value;
 
+use super::ending::sentences;
 use crate::report::compared::Compared;
 use crate::report::comparison::{SHARED, footnotes, medians};
 use crate::report::difference::NAMES;
 use crate::report::simulated::Simulated;
 use crate::report::{Cell, Column, Table, counted, moment};
 use crate::store::{Item, MeterSource, RecordingAbout, Size, Store, StoreError};
+use crate::tui::model::Settings;
 use crate::tui::theme::Role;
 use crate::tui::widgets::bar::percent;
 use crate::tui::widgets::text::wrap;
@@ -38,6 +40,7 @@ pub struct Recording {
     size: Size,
     bad: u64,
     unavailable: Vec<(String, String)>,
+    answers: Vec<String>,
     medians: Table,
     notes: Vec<String>,
     sources: Table,
@@ -48,7 +51,7 @@ impl Shown {
     ///
     /// # Errors
     /// When it is not there, or the database cannot be read.
-    pub fn read(store: &Store, item: Item) -> Result<Self, StoreError> {
+    pub fn read(store: &Store, settings: &Settings, item: Item) -> Result<Self, StoreError> {
         Ok(match item {
             Item::Recording(id) => {
                 let cells = store.cells(id)?;
@@ -57,6 +60,7 @@ impl Shown {
                     size: store.size_of(id)?,
                     bad: cells.iter().map(|cell| cell.bad).sum(),
                     unavailable: store.unavailable_lanes(id)?,
+                    answers: sentences(store, settings, id)?,
                     medians: medians(&cells),
                     notes: footnotes(&cells, None),
                     sources: sources(&store.meter_sources(id)?),
@@ -140,6 +144,10 @@ fn recording(page: &mut Page, it: &Recording) {
     if it.medians.is_empty() {
         page.say(Role::Dim, "it has no cells: nothing was run");
         return;
+    }
+    if !it.answers.is_empty() {
+        page.title("what it shows");
+        it.answers.iter().for_each(|answer| page.say(Role::Text, answer));
     }
     page.title("its cells: times and counts are medians of what ended well");
     page.table(&it.medians, SHARED);
@@ -342,8 +350,13 @@ fn asked(options: &Value) -> String {
 ///
 /// # Errors
 /// As [`Shown::read`].
-pub fn text(store: &Store, item: Item, width: usize) -> Result<String, StoreError> {
-    let lines = Shown::read(store, item)?.lines(width);
+pub fn text(
+    store: &Store,
+    settings: &Settings,
+    item: Item,
+    width: usize,
+) -> Result<String, StoreError> {
+    let lines = Shown::read(store, settings, item)?.lines(width);
     Ok(lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n"))
 }
 

@@ -13,6 +13,7 @@
 mod deeds;
 mod detail;
 mod draw;
+pub mod ending;
 mod list;
 mod work;
 
@@ -56,6 +57,8 @@ const REST: u64 = 20;
 /// What the screen remembers.
 #[derive(Debug, Default)]
 pub struct State {
+    /// The recording whose answer was asked for when it ended.
+    concluded: Option<i64>,
     /// What was read; `None`: not yet.
     lists: Option<Arc<Lists>>,
     /// Why the newest reading failed.
@@ -305,6 +308,7 @@ pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
                 deeds::text_above(model, item.to_string(), text);
             }
         }
+        Answer::Conclude { recording, result } => ending::conclude(model, recording, result),
         Answer::Extent { item, result } => deeds::confirm(model, item, result),
         Answer::Compare { first, second, result } => deeds::compared(model, first, second, result),
         Answer::Label { item, label, result } => {

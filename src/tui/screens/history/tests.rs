@@ -6,7 +6,9 @@ use rusqlite::Connection;
 
 use super::fixture::*;
 use super::*;
+use crate::lane::Status;
 use crate::tui::desk::Question as _;
+use crate::tui::live::{Phase, Snapshot};
 use crate::tui::screens::Screen;
 use crate::tui::testing::{self, press};
 use crate::tui::theme::{Palette, Role, Theme};
@@ -46,6 +48,28 @@ fn counts_are_worked_out_by_hand() {
     assert_eq!(json[1]["recordings"], "1");
     assert_eq!(json[1]["failed"], serde_json::Value::Null);
     assert_eq!(json[2]["begun_at"], "2026-11-11T10:00:00.000Z");
+}
+
+// By hand: six runs of 10 to 60 ms that ended well, each after a start of 2 ms.
+#[test]
+fn a_recording_that_ends_says_once_what_it_shows() {
+    let (_folder, mut model, mut desk) = full((120, 40));
+    model.screen = Screen::Live;
+    assert!(ending::tick(&mut model).is_empty(), "nothing was recorded");
+    let phase = Phase::Ended { status: Status::Ok };
+    model.snapshot = Arc::new(Snapshot { phase, recording: Some(1), ..Snapshot::default() });
+    let mut effects = ending::tick(&mut model);
+    let Some(Effect::History(ask)) = effects.pop() else { panic!("nothing is asked") };
+    let told = answer(&mut desk, ask);
+    update(&mut model, Message::History(Box::new(told)));
+    let Some(Overlay::Answer { title, text, .. }) = &model.overlay else { panic!("not told") };
+    assert_eq!(title, "recording 1: what it shows");
+    assert!(text.starts_with("nop: native starts cold in 2.00 ms and runs for 35.0 ms."), "{text}");
+    assert!(testing::text(&model).contains("native starts cold in 2.00 ms"));
+    assert!(ending::tick(&mut model).is_empty(), "once");
+    // A key that means something else closes it and is not lost.
+    press(&mut model, "4");
+    assert_eq!((model.overlay.is_none(), model.screen), (true, Screen::History));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::mem::discriminant;
 use std::sync::Arc;
 
 use super::detail::{Shown, Told, comparison, text};
+use super::ending::sentences;
 use super::list::{Lists, Row};
 use crate::lane::now;
 use crate::report::compared::compare;
@@ -33,6 +34,11 @@ pub enum Ask {
         item: Item,
         /// In lines of that width.
         width: usize,
+    },
+    /// What a recording shows, in sentences.
+    Conclude {
+        /// Which.
+        recording: i64,
     },
     /// What would go with it.
     Extent {
@@ -98,6 +104,13 @@ pub enum Answer {
         /// Everything about it.
         result: Result<String, String>,
     },
+    /// What a recording shows.
+    Conclude {
+        /// Which.
+        recording: i64,
+        /// A paragraph a workload.
+        result: Result<String, String>,
+    },
     /// What would go.
     Extent {
         /// With which.
@@ -142,13 +155,21 @@ pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
             Answer::List { result, took: now().since(begun) }
         }
         Ask::Show { row, width } => {
-            let shown = desk.store().and_then(|store| Shown::read(store, row.item));
+            let settings = Arc::clone(&desk.settings);
+            let shown = desk.store().and_then(|store| Shown::read(store, &settings, row.item));
             let result = told(desk, shown).map(|shown| shown.lines(width));
             Answer::Show { row, width, result, took: now().since(begun) }
         }
         Ask::Text { item, width } => {
-            let text = desk.store().and_then(|store| text(store, item, width));
+            let settings = Arc::clone(&desk.settings);
+            let text = desk.store().and_then(|store| text(store, &settings, item, width));
             Answer::Text { item, result: told(desk, text) }
+        }
+        Ask::Conclude { recording } => {
+            let settings = Arc::clone(&desk.settings);
+            let text = desk.store().and_then(|store| sentences(store, &settings, recording));
+            let result = told(desk, text).map(|paragraphs| paragraphs.join("\n\n"));
+            Answer::Conclude { recording, result }
         }
         Ask::Extent { item } => {
             let result = extent(desk, item).map_err(|error| error.to_string());

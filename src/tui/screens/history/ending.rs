@@ -1,0 +1,45 @@
+//! The answer at the end: what a recording shows, in sentences, once it is over.
+
+use super::work::Ask;
+use crate::report::answer;
+use crate::store::{Store, StoreError};
+use crate::tui::action::Effect;
+use crate::tui::live::Phase;
+use crate::tui::model::{Model, Settings};
+use crate::tui::overlay::Overlay;
+use crate::tui::screens::Screen;
+
+/// Asks for the answer of the recording that has just ended, once.
+pub fn tick(model: &mut Model) -> Vec<Effect> {
+    let over = matches!(model.snapshot.phase, Phase::Ended { .. });
+    match model.snapshot.recording.filter(|_| over && model.screen == Screen::Live) {
+        Some(recording) if model.history.concluded != Some(recording) => {
+            model.history.concluded = Some(recording);
+            vec![Effect::History(Ask::Conclude { recording })]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Shows the answer above the live screen, if the person is still there and
+/// nothing else is in the way.
+pub fn conclude(model: &mut Model, recording: i64, result: Result<String, String>) {
+    let free = model.overlay.is_none() && model.screen == Screen::Live;
+    let newest = model.snapshot.recording == Some(recording);
+    let Some(text) = result.ok().filter(|text| free && newest && !text.is_empty()) else { return };
+    let title = format!("recording {recording}: what it shows");
+    model.overlay = Some(Overlay::Answer { title, text, scroll: 0 });
+}
+
+/// Returns what a recording shows, a paragraph a workload.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn sentences(
+    store: &Store,
+    settings: &Settings,
+    recording: i64,
+) -> Result<Vec<String>, StoreError> {
+    let answers = answer::of_recording(store, &settings.prices, recording)?;
+    Ok(answers.iter().map(ToString::to_string).collect())
+}
