@@ -12,6 +12,7 @@ use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::PriceCatalog;
+use crate::quantity::whole_number;
 use crate::record::{
     Control, DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally,
     Until, fresh_seed, limits, open_lanes,
@@ -58,7 +59,7 @@ pub(super) struct Options {
     start: Starts,
     /// Recorded runs of each workload in each lane; with --until, the most
     /// [default: 10; with --until 1000]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    #[arg(long, value_parser = limits::at_least_one, value_name = "N")]
     runs: Option<u32>,
     /// Run each until its median wall time is known to so much, such as 1%: the
     /// 99 % interval reaches no farther, twice in a row; ten runs at least
@@ -72,7 +73,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
     /// Runs before them that are not recorded; all others are, outliers too
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_parser = whole_number::<u32>, value_name = "N")]
     warmup: u32,
     /// Go on and on; Ctrl-C once ends well, twice at once
     #[arg(long, conflicts_with = "runs")]

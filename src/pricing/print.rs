@@ -6,12 +6,13 @@ use std::fmt::Write;
 use super::charge::{Charge, Factor, Fallback, Input, Measure, Pool, Row, StandIn, Tier, Times};
 use super::example::{Example, Expected, Printed};
 use super::model::PriceModel;
-use super::number::{Exact, MAX_FILE_CHARS};
+use super::number::Exact;
 use super::schema::{Basis, Kind};
 use super::settle::UsageGroup;
 use super::terms::{DAY, Terms};
 use super::unit::{Dimension, Gigabyte, Phase};
 use crate::meter::{Meter, Phases};
+use crate::quantity::MAX_CHARS;
 
 /// The keys of one table, in the order they are written.
 struct Keys(String);
@@ -67,12 +68,18 @@ fn quantity(dimension: Dimension, value: &Exact) -> String {
     let in_unit = |(unit, size): &(&str, u64)| {
         let amount = value.over(&Exact::from(*size))?;
         let text = amount.to_plain_string();
-        let fits = amount.fraction().is_none() && text.len() <= MAX_FILE_CHARS;
+        let fits = amount.fraction().is_none() && text.len() <= MAX_CHARS;
         fits.then(|| format!("{text} {unit}"))
     };
     // The unit that it was written in is among them.
     let shortest = dimension.units().iter().filter_map(in_unit).min_by_key(String::len);
     quoted(&shortest.unwrap_or_else(|| value.to_plain_string()))
+}
+
+/// Whole days, or the time in quotes.
+fn period(value: &Exact) -> String {
+    let days = value.over(&Exact::from(DAY)).and_then(|days| days.to_u64());
+    days.map_or_else(|| quantity(Dimension::Time, value), |days| days.to_string())
 }
 
 fn decimal(value: &Exact) -> String {
@@ -117,7 +124,7 @@ impl PriceModel {
             identity,
             rounding,
             gb,
-            month_days,
+            month,
             inputs,
             pools,
             charges,
@@ -129,7 +136,7 @@ impl PriceModel {
         *identity == other.identity
             && *rounding == other.rounding
             && *gb == other.gb
-            && *month_days == other.month_days
+            && *month == other.month
             && *inputs == other.inputs
             && *pools == other.pools
             && *charges == other.charges
@@ -159,7 +166,7 @@ impl PriceModel {
         if self.gb == Gigabyte::Binary {
             keys.text("gb", "binary");
         }
-        keys.put("month_days", self.month_days);
+        keys.put("month_days", period(&self.month));
     }
 
     fn input_name(&self, position: usize) -> &str {
@@ -278,9 +285,7 @@ impl PriceModel {
         keys.text("name", &example.name);
         keys.text("source", &example.source);
         keys.put("free", example.terms.free);
-        if let Some(days) = example.terms.period.over(&Exact::from(DAY)) {
-            keys.put("days", days);
-        }
+        keys.put("days", period(&example.terms.period));
         keys.text("rounding", example.rounding.policy.name());
         keys.put("digits", example.rounding.digits);
         keys.table("set", &self.set(&example.terms, &Terms::of(self)));

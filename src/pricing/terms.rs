@@ -63,7 +63,7 @@ impl Terms {
     pub fn of(model: &PriceModel) -> Self {
         Self {
             inputs: model.inputs().iter().map(|input| input.default.clone()).collect(),
-            period: days(model.month_days()),
+            period: model.month().clone(),
             free: true,
         }
     }
@@ -101,9 +101,9 @@ impl Terms {
         Ok(())
     }
 
-    /// Sets the length of the billing period.
-    pub fn set_days(&mut self, count: u32) {
-        self.period = days(count);
+    /// Sets the length of the billing period, in nanoseconds.
+    pub fn set_period(&mut self, period: Exact) {
+        self.period = period;
     }
 
     /// Leaves monthly allowances out.
@@ -154,14 +154,11 @@ impl Terms {
     }
 }
 
-fn days(count: u32) -> Exact {
-    &Exact::from(u64::from(count)) * &Exact::from(DAY)
-}
-
 /// A value of that input in its metered unit.
 pub(super) fn read(input: &Input, text: &str, gb: Gigabyte) -> Result<Exact, String> {
     if input.kind != Kind::Switch {
-        return input.dimension().quantity(text, gb);
+        let read = input.dimension().quantity(text, gb);
+        return read.map_err(|error| error.to_string());
     }
     match text {
         "on" | "yes" | "true" | "1" => Ok(Exact::from(1)),

@@ -51,7 +51,7 @@ fn example(file: ExampleFile, model: &PriceModel) -> Resolved<Example> {
     // Figures in a file mean what they say: no provider's GB here.
     set(&mut terms, model, &file.set, Gigabyte::Decimal)?;
     if let Some(days) = &file.days {
-        terms.set_days(days.get_ref().0);
+        terms.set_period(days.get_ref().0.clone());
     }
     if !file.free {
         terms.without_free();
@@ -134,7 +134,7 @@ fn usage_group(
     let file = file.into_inner();
     let whole = |dimension: Dimension, text: &Spanned<String>| {
         let read = dimension.whole(text.get_ref(), gb);
-        read.map_err(|message| Problem::new(text.span(), message))
+        read.map_err(|error| Problem::new(text.span(), error.to_string()))
     };
     let mut usage = Usage::new(file.cold);
     for (meter, text) in file.meters {
@@ -154,12 +154,12 @@ fn usage_group(
     let mut own = terms.clone();
     set(&mut own, model, &file.set, gb)?;
     let stretches = match (file.instances, time(file.instance_time)?) {
-        (Some(count), Some(time)) => Some((Exact::from(count), time)),
+        (Some(count), Some(time)) => Some((Exact::from(count.0), time)),
         (None, None) => None,
         _ => {
             let text = "`instances` and `instance_time` belong together";
             return Err(Problem::new(span, text));
         }
     };
-    Ok(UsageGroup { requests: Exact::from(file.requests), usage, terms: own, stretches })
+    Ok(UsageGroup { requests: Exact::from(file.requests.0), usage, terms: own, stretches })
 }

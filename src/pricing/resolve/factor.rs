@@ -9,7 +9,7 @@ use super::{Resolved, bounded, input_position, limits, unknown};
 use crate::meter::Meter;
 use crate::pricing::charge::{Factor, Fallback, Input, Measure, Row, StandIn, Times};
 use crate::pricing::error::Problem;
-use crate::pricing::number::{Exact, MAX_FILE_CHARS};
+use crate::pricing::number::Exact;
 use crate::pricing::schema::{FactorFile, FallbackFile, Kind, MeasureFile, RowFile};
 use crate::pricing::unit::{Dimension, Gigabyte, Phase};
 
@@ -32,8 +32,9 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
             .map_err(|text| Problem::new(file.unit.span(), text))?,
     };
     let each = each(&file, &measure)?;
+    let label = file.unit.get_ref().clone();
     let quantity = |text: &Option<Spanned<String>>| {
-        text.as_ref().map(|text| quantity(dimension, text)).transpose()
+        text.as_ref().map(|text| shaped(dimension, &label, text)).transpose()
     };
     let grid = quantity(&file.grid)?;
     if let (Some(grid), Some(text)) = (&grid, &file.grid)
@@ -69,10 +70,23 @@ fn each(file: &FactorFile, measure: &Measure) -> Resolved<bool> {
     Ok(true)
 }
 
+/// A quantity of a factor; one that is a plain number may name the factor's unit.
+fn shaped(dimension: Dimension, label: &str, text: &Spanned<String>) -> Resolved<Exact> {
+    let written = text.get_ref();
+    let bare = [label, label.strip_suffix('s').unwrap_or(label), &format!("{label}s")]
+        .into_iter()
+        .find_map(|label| written.trim_end().strip_suffix(label))
+        .filter(|bare| dimension == Dimension::Number && !bare.trim().is_empty());
+    match bare {
+        Some(bare) => quantity(dimension, &Spanned::new(text.span(), bare.to_owned())),
+        None => quantity(dimension, text),
+    }
+}
+
 /// A quantity in a file means what it says: GB is 10^9 bytes.
 fn quantity(dimension: Dimension, text: &Spanned<String>) -> Resolved<Exact> {
     let read = dimension.quantity(text.get_ref(), Gigabyte::Decimal);
-    read.map_err(|message| Problem::new(text.span(), message))
+    read.map_err(|error| Problem::new(text.span(), error.to_string()))
 }
 
 fn measure(file: &mut FactorFile, inputs: &[Input], span: &Range<usize>) -> Resolved<Measured> {
@@ -213,9 +227,9 @@ fn max_of(several: Spanned<Vec<Spanned<MeasureFile>>>, inputs: &[Input]) -> Reso
 fn times(text: Option<&Spanned<String>>, inputs: &[Input]) -> Resolved<Times> {
     let Some(text) = text else { return Ok(Times::Once) };
     if text.get_ref().starts_with(|c: char| c.is_ascii_digit()) {
-        return Exact::parse_ratio(text.get_ref(), MAX_FILE_CHARS)
+        return Exact::parse_fraction(text.get_ref())
             .map(Times::By)
-            .map_err(|error| Problem::new(text.span(), format!("`{}` {error}", text.get_ref())));
+            .map_err(|error| Problem::new(text.span(), error.to_string()));
     }
     let position = input_position(inputs, text)?;
     if !matches!(inputs[position].kind, Kind::Number | Kind::Count) {

@@ -132,7 +132,7 @@ fn model(file: ModelFile, source: &Source) -> Resolved<PriceModel> {
         identity,
         rounding: Rounding { policy: file.rounding, digits },
         gb: file.gb,
-        month_days: file.month_days.map_or(30, |days| days.into_inner().0),
+        month: file.month_days.map_or_else(thirty_days, |days| days.into_inner().0),
         inputs,
         pools,
         charges,
@@ -141,6 +141,10 @@ fn model(file: ModelFile, source: &Source) -> Resolved<PriceModel> {
         digest: Arc::clone(&source.digest),
         origin: Arc::clone(&source.origin),
     })
+}
+
+fn thirty_days() -> Exact {
+    Exact::from(30 * terms::DAY)
 }
 
 fn digits(written: Option<&Spanned<u32>>) -> Resolved<Option<u32>> {
