@@ -184,7 +184,7 @@ impl Scene<'_> {
             let mut steps = Vec::new();
             let reading = self.factor(factor, Some(&mut steps))?;
             let billed = reading.billed.over(&factor.size).unwrap_or_default();
-            let unit = Arc::clone(&factor.unit);
+            let unit = Arc::clone(factor.billed_unit());
             Ok(FactorTrace { steps, billed, unit, note: reading.note })
         };
         let traces = charge.factors.iter().map(trace).collect::<Result<_, _>>();
@@ -195,11 +195,60 @@ impl Scene<'_> {
         if factor.each {
             return self.each_phase(factor, trace);
         }
+        if !factor.inner_grids.is_empty() {
+            return self.largest(factor, trace);
+        }
         let (measured, note) = self.measured(factor, &mut trace)?;
-        let value = self.times(&measured, &factor.times, factor.dimension, &mut trace)?;
+        let value = self.product(factor, &measured, &mut trace)?;
         let raw = shape(factor, value, &mut trace).ok_or_else(|| limit_of(factor))?;
         let billed = on_grid(factor, &raw, &mut trace);
         Ok(Reading { billed, raw, note })
+    }
+
+    /// The largest of several alternatives with grids of their own; raw without
+    /// those.
+    fn largest(&self, factor: &Factor, mut trace: Trace<'_>) -> Result<Reading, Missing> {
+        let Measure::MaxOf(several) = &factor.measure else {
+            return Err(Missing::Phases(Arc::new([])));
+        };
+        let mut largest = Exact::default();
+        for ((measure, times), grid) in several.iter().zip(&factor.inner_grids) {
+            let value = self.read(measure, &mut trace)?;
+            let stepped = value.up_to_multiple(grid);
+            let dimension = self.dimension(measure);
+            if stepped != value {
+                tell(&mut trace, &stepped, dimension, || {
+                    format!("up to the next {}", dimension.shown(grid))
+                });
+            }
+            largest = largest.max(self.times(&stepped, times, dimension, &mut trace)?);
+        }
+        tell(&mut trace, &largest, factor.dimension, || self.name(&factor.measure));
+        let value = self.product(factor, &largest, &mut trace)?;
+        let beyond = || limit_of(factor);
+        let stepped = shape(factor, value, &mut trace).ok_or_else(beyond)?;
+        let billed = on_grid(factor, &stepped, &mut trace);
+        let raw = self.product(factor, &self.value(&factor.measure)?, &mut None)?;
+        let raw = shape(factor, raw, &mut None).ok_or_else(beyond)?;
+        Ok(Reading { billed, raw, note: None })
+    }
+
+    /// A factor's value x its multiplier, told in the unit that it is then in.
+    fn product(
+        &self,
+        factor: &Factor,
+        value: &Exact,
+        trace: &mut Trace<'_>,
+    ) -> Result<Exact, Missing> {
+        let product = self.times(value, &factor.times, factor.dimension, trace)?;
+        if let (Some(_), Some(steps)) = (&factor.product_unit, trace)
+            && let Some(step) = steps.last_mut()
+        {
+            // Metered units no longer: a plain number, in the factor's own unit.
+            step.value = product.over(&factor.size).unwrap_or_default();
+            step.dimension = Dimension::Number;
+        }
+        Ok(product)
     }
 
     /// Each phase on the grid by itself, then the sum.

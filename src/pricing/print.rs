@@ -9,7 +9,7 @@ use super::model::PriceModel;
 use super::number::Exact;
 use super::schema::{Basis, Kind};
 use super::settle::UsageGroup;
-use super::terms::{DAY, Terms};
+use super::terms::{DAY, PERIOD, Terms};
 use super::unit::{Dimension, Gigabyte, Phase};
 use crate::meter::{Meter, Phases};
 use crate::quantity::MAX_CHARS;
@@ -62,9 +62,10 @@ fn inline(pairs: &[(String, String)]) -> String {
     format!("{{ {} }}", pairs.join(", "))
 }
 
-/// A value of the metered unit in the unit that says it shortest: exact, and
-/// within the length that a file allows.
+/// A value of the metered unit in the unit that says it shortest: exact, within
+/// the length that a file allows, and the same whatever the provider means by GB.
 fn quantity(dimension: Dimension, value: &Exact) -> String {
+    let plain = |unit: &&(&str, u64)| Gigabyte::Binary.meant(unit.0).is_none();
     let in_unit = |(unit, size): &(&str, u64)| {
         let amount = value.over(&Exact::from(*size))?;
         let text = amount.to_plain_string();
@@ -72,7 +73,8 @@ fn quantity(dimension: Dimension, value: &Exact) -> String {
         fits.then(|| format!("{text} {unit}"))
     };
     // The unit that it was written in is among them.
-    let shortest = dimension.units().iter().filter_map(in_unit).min_by_key(String::len);
+    let shortest =
+        dimension.units().iter().filter(plain).filter_map(in_unit).min_by_key(String::len);
     quoted(&shortest.unwrap_or_else(|| value.to_plain_string()))
 }
 
@@ -200,12 +202,15 @@ impl PriceModel {
 
     fn print_factor(&self, factor: &Factor, keys: &mut Keys) {
         keys.header("charge.factor");
-        for (key, value) in self.measure(&factor.measure) {
+        for (key, value) in self.measure(&factor.measure, &factor.inner_grids) {
             keys.put(key, value);
         }
         keys.text("unit", &factor.unit);
         if let Some(times) = self.times(&factor.times) {
             keys.put("times", times);
+        }
+        if let Some(unit) = &factor.product_unit {
+            keys.text("as", unit);
         }
         let shaped = [
             ("above", factor.above.as_ref()),
@@ -228,7 +233,7 @@ impl PriceModel {
     }
 
     /// The keys that say what is measured, as TOML.
-    fn measure(&self, measure: &Measure) -> Vec<(&'static str, String)> {
+    fn measure(&self, measure: &Measure, grids: &[Exact]) -> Vec<(&'static str, String)> {
         match measure {
             Measure::Requests => vec![("meter", quoted("requests"))],
             Measure::Meter(meter) => vec![("meter", quoted(meter.name()))],
@@ -240,31 +245,39 @@ impl PriceModel {
             Measure::Period | Measure::Month => vec![("period", true.to_string())],
             Measure::Lookup { of, rows } => {
                 // The name of a meter or an input.
-                let name = self.measure(of).pop().unwrap_or_default().1;
+                let name = self.measure(of, &[]).pop().unwrap_or_default().1;
                 vec![("lookup", name), ("table", self.table(of, rows))]
             }
             Measure::MaxOf(several) => {
-                let one = |(measure, times): &(Measure, Times)| {
-                    let mut keys = self.measure(measure);
+                let one = |(index, (measure, times)): (usize, &(Measure, Times))| {
+                    let mut keys = self.measure(measure, &[]);
+                    let grid = grids.get(index).filter(|grid| !grid.is_zero());
+                    let of = self.dimension_of(measure);
+                    keys.extend(grid.map(|grid| ("grid", quantity(of, grid))));
                     keys.extend(self.times(times).map(|times| ("times", times)));
                     let keys: Vec<(String, String)> =
                         keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
                     inline(&keys)
                 };
-                let several: Vec<String> = several.iter().map(one).collect();
+                let several: Vec<String> = several.iter().enumerate().map(one).collect();
                 vec![("max_of", format!("[{}]", several.join(", ")))]
             }
         }
     }
 
-    fn table(&self, of: &Measure, rows: &[Row]) -> String {
-        let dimension = match of {
+    fn dimension_of(&self, measure: &Measure) -> Dimension {
+        match measure {
             Measure::Meter(meter) => Dimension::of(*meter),
+            Measure::Phases(_) => Dimension::Time,
             Measure::Input(input) => {
                 self.inputs.get(*input).map_or(Dimension::Number, Input::dimension)
             }
             _ => Dimension::Requests,
-        };
+        }
+    }
+
+    fn table(&self, of: &Measure, rows: &[Row]) -> String {
+        let dimension = self.dimension_of(of);
         let row = |row: &Row| {
             let up_to = quantity(dimension, &row.up_to);
             format!("\n  {{ up_to = {up_to}, value = {} }},", decimal(&row.value))
@@ -342,7 +355,9 @@ fn print_input(input: &Input, keys: &mut Keys) {
             Kind::Switch => "switch",
         },
     );
-    if let Some(value) = &input.default {
+    if input.follows_period {
+        keys.text("default", PERIOD);
+    } else if let Some(value) = &input.default {
         keys.put("default", input_value(input, value));
     }
     keys.text("about", &input.about);

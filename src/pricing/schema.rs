@@ -143,6 +143,8 @@ pub(super) struct FactorFile {
     pub max_of: Option<Spanned<Vec<Spanned<MeasureFile>>>>,
     pub unit: Spanned<String>,
     pub times: Option<Spanned<String>>,
+    #[serde(rename = "as")]
+    pub product_unit: Option<Spanned<String>>,
     pub above: Option<Spanned<String>>,
     pub at_most: Option<Spanned<String>>,
     pub limit: Option<Spanned<String>>,
@@ -166,6 +168,7 @@ pub(super) struct MeasureFile {
     pub meter: Option<Spanned<String>>,
     pub phases: Option<Spanned<Vec<Phase>>>,
     pub input: Option<Spanned<String>>,
+    pub grid: Option<Spanned<String>>,
     pub times: Option<Spanned<String>>,
 }
 

@@ -10,6 +10,9 @@ use super::schema::Kind;
 use super::unit::Gigabyte;
 use crate::suggest::nearest;
 
+/// The default of an input that is as long as the billing period.
+pub(super) const PERIOD: &str = "period";
+
 /// Nanoseconds of a day.
 pub(super) const DAY: u64 = 86_400_000_000_000;
 
@@ -20,6 +23,9 @@ pub struct Terms {
     pub(super) inputs: Vec<Option<Exact>>,
     /// Length of the billing period, in nanoseconds.
     pub(super) period: Exact,
+    /// Positions of inputs that are as long as the period, since nobody gave
+    /// them another value.
+    follow_period: Vec<usize>,
     /// Whether monthly allowances apply.
     pub(super) free: bool,
 }
@@ -64,6 +70,9 @@ impl Terms {
         Self {
             inputs: model.inputs().iter().map(|input| input.default.clone()).collect(),
             period: model.month().clone(),
+            follow_period: (0..model.inputs().len())
+                .filter(|position| model.inputs()[*position].follows_period)
+                .collect(),
             free: true,
         }
     }
@@ -98,11 +107,18 @@ impl Terms {
         if let Some(slot) = self.inputs.get_mut(position) {
             *slot = Some(value);
         }
+        self.follow_period.retain(|it| *it != position);
         Ok(())
     }
 
-    /// Sets the length of the billing period, in nanoseconds.
+    /// Sets the length of the billing period, in nanoseconds, and with it inputs
+    /// that are as long.
     pub fn set_period(&mut self, period: Exact) {
+        for position in &self.follow_period {
+            if let Some(slot) = self.inputs.get_mut(*position) {
+                *slot = Some(period.clone());
+            }
+        }
         self.period = period;
     }
 

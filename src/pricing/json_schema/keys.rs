@@ -102,7 +102,11 @@ pub(super) const VARIANT: &[Key] = &[
 pub(super) const INPUT: &[Key] = &[
     must("name", Is::A("input_name"), "the name that --set knows"),
     must("kind", Is::A("kind"), "what it is"),
-    may("default", Is::A("input_value"), "without: a usage that does not say is refused"),
+    may(
+        "default",
+        Is::A("input_value"),
+        "without: a usage that does not say is refused; \"period\" is the length of the period",
+    ),
     must("about", Is::A("label"), NAME),
 ];
 
@@ -149,6 +153,11 @@ pub(super) const FACTOR: &[Key] = &[
     may("max_of", Is::List("measure", 2, limits::ALTERNATIVES), "the largest of several"),
     must("unit", Is::A("name"), "what the value is counted in"),
     may("times", Is::A("times"), "multiplied by a decimal, a fraction or an input"),
+    may(
+        "as",
+        Is::A("name"),
+        "what the product with `times` is counted in, where that is another unit",
+    ),
     may("above", Is::A("quantity"), "only what is above that"),
     may("at_most", Is::A("quantity"), "never more than that"),
     may("limit", Is::A("quantity"), "a usage beyond it is refused: it is not on offer"),
@@ -167,6 +176,7 @@ pub(super) const MEASURE: &[Key] = &[
     may("meter", Is::A("meter_or_requests"), "the value of that meter"),
     may("phases", Is::List("phase", 1, 4), "the sum of these phases"),
     may("input", Is::A("input_name"), "a quantity that nobody measures"),
+    may("grid", Is::A("quantity"), "up to the next multiple, before `times`"),
     may("times", Is::A("times"), "multiplied by a decimal, a fraction or an input"),
 ];
 

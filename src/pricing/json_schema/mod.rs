@@ -259,7 +259,7 @@ fn values() -> Map<String, Value> {
         "input_value": { "anyOf": [
             { "type": "boolean" },
             { "type": "integer", "minimum": 0 },
-            text(&format!("{quantity}|{switch}"), "a decimal and a unit, or on or off"),
+            text(&format!("{quantity}|{switch}|period"), "a decimal and a unit, on or off, or period"),
         ] },
         "count": { "anyOf": [
             { "type": "integer", "minimum": 0 },

@@ -114,7 +114,7 @@ fn charge(file: Spanned<ChargeFile>, pools: &mut Pools, inputs: &[Input]) -> Res
         fits(&factor.measure, basis, at)?;
         factors.push(factor);
     }
-    let units: Vec<&str> = factors.iter().map(|factor| &*factor.unit).collect();
+    let units: Vec<&str> = factors.iter().map(|factor| &**factor.billed_unit()).collect();
     let unit = match (file.unit.take(), units.as_slice()) {
         (Some(label), _) => label.0,
         (None, []) => "month".into(),

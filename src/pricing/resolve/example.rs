@@ -48,8 +48,9 @@ pub(super) fn attach(file: Spanned<ExampleFile>, models: &mut [PriceModel]) -> R
 
 fn example(file: ExampleFile, model: &PriceModel) -> Resolved<Example> {
     let mut terms = Terms::of(model);
-    // Figures in a file mean what they say: no provider's GB here.
-    set(&mut terms, model, &file.set, Gigabyte::Decimal)?;
+    // What is billed is in the provider's words, as on a command line and in a
+    // file of usage: one text is one value in all three.
+    set(&mut terms, model, &file.set, model.gb())?;
     if let Some(days) = &file.days {
         terms.set_period(days.get_ref().0.clone());
     }
@@ -70,7 +71,7 @@ fn example(file: ExampleFile, model: &PriceModel) -> Resolved<Example> {
             policy: file.rounding.unwrap_or(model.rounding().policy),
             digits: digits(file.digits.as_ref())?.unwrap_or(model.rounding().digits),
         },
-        usage: usage_groups(file.usage, model, &terms, Gigabyte::Decimal)?,
+        usage: usage_groups(file.usage, model, &terms, model.gb())?,
         terms,
         expected,
         disputed: file.disputed.map(|label| label.0),

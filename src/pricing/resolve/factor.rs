@@ -24,6 +24,7 @@ type Measured = (Measure, Dimension);
 pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Factor> {
     let span = file.span();
     let mut file = file.into_inner();
+    let inner_grids = inner_grids(file.max_of.as_ref(), inputs)?;
     let (measure, dimension) = measure(&mut file, inputs, &span)?;
     let size = match &measure {
         Measure::Month => 1,
@@ -44,6 +45,8 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
     }
     Ok(Factor {
         times: times(file.times.as_ref(), inputs)?,
+        product_unit: product_unit(&file)?,
+        inner_grids,
         above: quantity(&file.above)?,
         at_most: quantity(&file.at_most)?,
         limit: quantity(&file.limit)?,
@@ -56,6 +59,48 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
         measure,
         dimension,
     })
+}
+
+/// The unit of the product with `times`; limits and grids would be in the other.
+fn product_unit(file: &FactorFile) -> Resolved<Option<Arc<str>>> {
+    let Some(unit) = &file.product_unit else { return Ok(None) };
+    let shaped = [&file.above, &file.at_most, &file.limit, &file.minimum, &file.grid];
+    if file.times.is_none() || shaped.iter().any(|key| key.is_some()) {
+        let text = "`as` names what `times` makes of the unit: it needs `times`, and no limit, \
+                    minimum or grid beside it";
+        return Err(Problem::new(unit.span(), text));
+    }
+    // Any word, as for a plain number.
+    Dimension::Number.unit(unit.get_ref()).map_err(|text| Problem::new(unit.span(), text))?;
+    Ok(Some(unit.get_ref().as_str().into()))
+}
+
+/// The grid of each alternative of `max_of`; none if no alternative has one.
+fn inner_grids(
+    several: Option<&Spanned<Vec<Spanned<MeasureFile>>>>,
+    inputs: &[Input],
+) -> Resolved<Vec<Exact>> {
+    let alternatives = several.map_or(&[][..], |several| several.get_ref().as_slice());
+    if alternatives.iter().all(|file| file.get_ref().grid.is_none()) {
+        return Ok(Vec::new());
+    }
+    let mut grids = Vec::with_capacity(alternatives.len());
+    for file in alternatives {
+        let span = file.span();
+        let file = file.get_ref();
+        let Some(text) = &file.grid else {
+            grids.push(Exact::default());
+            continue;
+        };
+        let (_, dimension) =
+            one(file.meter.as_ref(), file.phases.clone(), file.input.as_ref(), inputs, &span)?;
+        let grid = quantity(dimension, text)?;
+        if grid.is_zero() {
+            return Err(Problem::new(text.span(), "a grid has steps larger than 0"));
+        }
+        grids.push(grid);
+    }
+    Ok(grids)
 }
 
 fn each(file: &FactorFile, measure: &Measure) -> Resolved<bool> {

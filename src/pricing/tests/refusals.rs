@@ -135,7 +135,10 @@ fn inputs() {
             input("\"disk\"", "\"size\"", "default = ▸\"5\""),
             "`5`: memory or data has a unit: write 5 with one of",
         ),
-        (input("\"disk\"", "\"size\"", "default = ▸5"), "`5`: memory or data has a unit: write 5 with one of"),
+        (
+            input("\"disk\"", "\"size\"", "default = ▸5"),
+            "`5`: memory or data has a unit: write 5 with one of",
+        ),
         (
             input("\"on\"", "\"switch\"", "default = ▸\"maybe\""),
             "`maybe` is neither `on` nor `off`",
@@ -301,10 +304,7 @@ fn examples() {
             "amount = \"1\"\n▸[[example.usage]]\nrequests = 1\ninstance_time = \"1 s\"",
             "`instances` and",
         ),
-        (
-            "amount = \"1\"\n[[example.usage]]\nrequests = ▸-1",
-            "`-1` is negative: write 0 or more",
-        ),
+        ("amount = \"1\"\n[[example.usage]]\nrequests = ▸-1", "`-1` is negative: write 0 or more"),
         (
             "amount = \"1\"\n[[example.usage]]\nrequests = 1\nphases = { run = ▸\"0.5 ns\" }",
             "`0.5 ns` is 0.5 ns: not a whole number",
