@@ -241,12 +241,10 @@ impl Scene<'_> {
         trace: &mut Trace<'_>,
     ) -> Result<Exact, Missing> {
         let product = self.times(value, &factor.times, factor.dimension, trace)?;
-        if let (Some(_), Some(steps)) = (&factor.product_unit, trace)
-            && let Some(step) = steps.last_mut()
+        if factor.product_unit.is_some()
+            && let Some(step) = trace.as_mut().and_then(|steps| steps.last_mut())
         {
-            // Metered units no longer: a plain number, in the factor's own unit.
-            step.value = product.over(&factor.size).unwrap_or_default();
-            step.dimension = Dimension::Number;
+            (step.value, step.dimension) = factor.told(&product);
         }
         Ok(product)
     }
@@ -442,40 +440,61 @@ pub(super) fn limit_of(factor: &Factor) -> Missing {
         Measure::MaxOf(_) if factor.dimension == Dimension::Time => "time",
         _ => "value",
     };
-    let most = factor.limit.as_ref().map(|most| factor.dimension.shown(most));
+    let most = factor.limit.as_ref().map(|most| factor.shown(most));
     Missing::Limit { of: of.into(), most: most.unwrap_or_default().into() }
+}
+
+impl Factor {
+    /// A value after `times`, as a step shows it: where `as` names its unit, it
+    /// is a plain number of that.
+    fn told(&self, value: &Exact) -> (Exact, Dimension) {
+        match self.product_unit {
+            Some(_) => (value.over(&self.size).unwrap_or_default(), Dimension::Number),
+            None => (value.clone(), self.dimension),
+        }
+    }
+
+    /// A limit, minimum or grid, for people.
+    fn shown(&self, limit: &Exact) -> String {
+        let (value, dimension) = self.told(limit);
+        match &self.product_unit {
+            Some(unit) => format!("{value} {unit}"),
+            None => dimension.shown(&value),
+        }
+    }
+
+    fn tell(&self, trace: &mut Trace<'_>, value: &Exact, what: impl FnOnce() -> String) {
+        let (value, dimension) = self.told(value);
+        tell(trace, &value, dimension, what);
+    }
 }
 
 /// `above` and `at_most`; `None` beyond the limit.
 fn shape(factor: &Factor, mut value: Exact, trace: &mut Trace<'_>) -> Option<Exact> {
-    let shown = |limit: &Exact| factor.dimension.shown(limit);
     if factor.limit.as_ref().is_some_and(|limit| value > *limit) {
         return None;
     }
     if let Some(floor) = &factor.above {
         value = value.above(floor);
-        tell(trace, &value, factor.dimension, || format!("above {}", shown(floor)));
+        factor.tell(trace, &value, || format!("above {}", factor.shown(floor)));
     }
     if let Some(most) = factor.at_most.as_ref().filter(|most| value > **most) {
         value = most.clone();
-        tell(trace, &value, factor.dimension, || format!("at most {}", shown(most)));
+        factor.tell(trace, &value, || format!("at most {}", factor.shown(most)));
     }
     Some(value)
 }
 
 /// At least the minimum, then up to the next step of the grid.
 fn on_grid(factor: &Factor, value: &Exact, trace: &mut Trace<'_>) -> Exact {
-    let shown = |limit: &Exact| factor.dimension.shown(limit);
     let mut billed = value.clone();
     if billed < factor.minimum {
         billed = factor.minimum.clone();
-        tell(trace, &billed, factor.dimension, || format!("at least {}", shown(&factor.minimum)));
+        factor.tell(trace, &billed, || format!("at least {}", factor.shown(&factor.minimum)));
     }
     let stepped = billed.up_to_multiple(&factor.grid);
     if stepped != billed {
-        tell(trace, &stepped, factor.dimension, || {
-            format!("up to the next {}", shown(&factor.grid))
-        });
+        factor.tell(trace, &stepped, || format!("up to the next {}", factor.shown(&factor.grid)));
     }
     stepped
 }

@@ -183,6 +183,16 @@ impl PriceModel {
         phases
     }
 
+    /// Whether there is a bill under these terms without any usage: something is
+    /// rented by the period.
+    #[must_use]
+    pub fn bills_inputs_alone(&self, terms: &Terms) -> bool {
+        self.charges.iter().any(|charge| {
+            let rented = charge.basis == Basis::Period && !charge.factors.is_empty();
+            rented && self.applies(charge, terms)
+        })
+    }
+
     /// Whether a charge is counted by instances.
     #[must_use]
     pub fn by_instance(&self) -> bool {

@@ -221,7 +221,14 @@ impl PriceModel {
         ];
         for (key, value) in shaped {
             if let Some(value) = value {
-                keys.put(key, quantity(factor.dimension, value));
+                let written = match &factor.product_unit {
+                    None => quantity(factor.dimension, value),
+                    Some(unit) => {
+                        let amount = value.over(&factor.size).unwrap_or_default();
+                        quoted(&format!("{} {unit}", amount.to_plain_string()))
+                    }
+                };
+                keys.put(key, written);
             }
         }
         if factor.each {
@@ -315,7 +322,7 @@ impl PriceModel {
     fn set(&self, terms: &Terms, unless: &Terms) -> Vec<(String, String)> {
         let mut set = Vec::new();
         for (position, input) in self.inputs.iter().enumerate() {
-            let value = terms.input(position);
+            let value = terms.input(position).filter(|_| !terms.follows_period(position));
             if let Some(value) = value.filter(|_| value != unless.input(position)) {
                 set.push((input.name.to_string(), input_value(input, value)));
             }

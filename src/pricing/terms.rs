@@ -133,6 +133,11 @@ impl Terms {
         self.free
     }
 
+    /// Whether an input is as long as the period, since nobody gave it a value.
+    pub(super) fn follows_period(&self, position: usize) -> bool {
+        self.follow_period.contains(&position)
+    }
+
     pub(super) fn input(&self, position: usize) -> Option<&Exact> {
         self.inputs.get(position)?.as_ref()
     }

@@ -202,7 +202,7 @@ fn described(model: &PriceModel, options: &Options) -> Result<Bill, Failure> {
             let (group, said) = given.finish().map_err(Failure::usage)?;
             groups.push(group);
             notes = said;
-        } else if options.set.is_empty() {
+        } else if options.set.is_empty() && !model.bills_inputs_alone(&terms) {
             return Err(Failure::usage(nothing(model)));
         }
     }

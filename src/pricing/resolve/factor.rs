@@ -33,9 +33,14 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
             .map_err(|text| Problem::new(file.unit.span(), text))?,
     };
     let each = each(&file, &measure)?;
-    let label = file.unit.get_ref().clone();
+    let product_unit = product_unit(&file)?;
+    let label = product_unit.as_deref().unwrap_or(file.unit.get_ref()).to_owned();
+    // What `as` names is a plain number; so many metered units are one of it.
+    let scale = Exact::from(if product_unit.is_some() { size } else { 1 });
+    let counted = if product_unit.is_some() { Dimension::Number } else { dimension };
     let quantity = |text: &Option<Spanned<String>>| {
-        text.as_ref().map(|text| shaped(dimension, &label, text)).transpose()
+        let read = text.as_ref().map(|text| shaped(counted, &label, text)).transpose();
+        read.map(|value| value.map(|value| &value * &scale))
     };
     let grid = quantity(&file.grid)?;
     if let (Some(grid), Some(text)) = (&grid, &file.grid)
@@ -45,7 +50,7 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
     }
     Ok(Factor {
         times: times(file.times.as_ref(), inputs)?,
-        product_unit: product_unit(&file)?,
+        product_unit,
         inner_grids,
         above: quantity(&file.above)?,
         at_most: quantity(&file.at_most)?,
@@ -61,13 +66,11 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
     })
 }
 
-/// The unit of the product with `times`; limits and grids would be in the other.
+/// The unit of the product with `times`, of limits, minimum and grid too.
 fn product_unit(file: &FactorFile) -> Resolved<Option<Arc<str>>> {
     let Some(unit) = &file.product_unit else { return Ok(None) };
-    let shaped = [&file.above, &file.at_most, &file.limit, &file.minimum, &file.grid];
-    if file.times.is_none() || shaped.iter().any(|key| key.is_some()) {
-        let text = "`as` names what `times` makes of the unit: it needs `times`, and no limit, \
-                    minimum or grid beside it";
+    if file.times.is_none() {
+        let text = "`as` names what `times` makes of the unit: it needs `times`";
         return Err(Problem::new(unit.span(), text));
     }
     // Any word, as for a plain number.
