@@ -194,7 +194,9 @@ impl Dimension {
         }
         let size = self.known_unit(gb.meant(unit).unwrap_or(unit)).ok_or_else(|| {
             let advice = advise_unit(self.units(), unit);
-            QuantityError::new(unit, format!("is not a unit of {self}: use {advice}"))
+            let alone =
+                if self.bare() { format!(", or write {number} alone") } else { String::new() };
+            QuantityError::new(unit, format!("is not a unit of {self}: use {advice}{alone}"))
         })?;
         Ok(&number * &Exact::from(size))
     }

@@ -139,9 +139,15 @@ fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<b
         common.print(if options.examples { &by_example } else { &by_model })?;
     }
     let [pass, disputed, fail] = counts;
+    let apart = match own_rounding {
+        0 => String::new(),
+        several => format!(
+            "; of those that pass, {several} bring a rounding of their own and do not test the \
+             model's"
+        ),
+    };
     say(&format!(
-        "{} models, {} examples: {pass} pass, {disputed} disputed, {fail} fail; of those that pass, \
-         {own_rounding} bring a rounding of their own and do not test the model's",
+        "{} models, {} examples: {pass} pass, {disputed} disputed, {fail} fail{apart}",
         models.len(),
         pass + disputed + fail
     ));

@@ -179,12 +179,13 @@ impl Planner<'_> {
         Ok(FactorPlan { billed, raw: Value::Column { at, per }, note })
     }
 
-    /// As [`Scene`] does it: billed with the alternatives' own grids, raw without.
+    /// Plans the largest of alternatives that have grids of their own: billed with
+    /// those, raw without.
     fn largest(&mut self, factor: &Factor) -> Planned<FactorPlan> {
         let Measure::MaxOf(several) = &factor.measure else { return Err(Stop::Slow) };
         let mut plans = Vec::new();
-        for grids in [Some(&factor.inner_grids), None] {
-            let value = self.max_of(several, grids.map_or(&[], Vec::as_slice))?;
+        for grids in [factor.inner_grids.as_slice(), &[]] {
+            let value = self.max_of(several, grids)?;
             let Value::Column { at, per } = self.times(value, &factor.times)? else {
                 return Err(Stop::Slow);
             };
@@ -308,7 +309,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The largest; `grids` of the alternatives, as far as there are any.
+    /// Plans the largest of alternatives, each on its own of `grids`, if any.
     fn max_of(&mut self, several: &[(Measure, Times)], grids: &[Exact]) -> Planned<Value> {
         let mut values = Vec::new();
         let mut common = 1_u64;
@@ -399,7 +400,7 @@ impl Planner<'_> {
         Ok(at)
     }
 
-    /// The next multiple of a grid, in metered units.
+    /// Plans the next multiple of a grid, in metered units.
     fn stepped(&mut self, at: usize, grid: &Exact) -> Planned<Value> {
         let step = constant(grid, 1)?;
         let steps = Grid::new(step).ok_or(Stop::Slow)?;
