@@ -48,6 +48,7 @@ pub mod meter;
 pub mod paper;
 pub mod pricing;
 pub mod profile;
+pub mod quantity;
 pub mod record;
 pub mod replay;
 pub mod report;

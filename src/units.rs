@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+
+use crate::quantity::{Decimal, QuantityError};
 
 /// A span of time in nanoseconds (monotonic clock unless said otherwise).
 #[derive(
@@ -23,97 +24,105 @@ pub struct Nanos(pub u64);
 pub struct Bytes(pub u64);
 
 /// Why a quantity could not be read.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum UnitError {
-    /// The text is not a number followed by a known unit.
-    #[error("`{text}` is not a {what}: expected a number and a unit, such as {example}")]
-    Malformed {
-        /// What was being read.
-        what: &'static str,
-        /// The text as given.
-        text: String,
-        /// A value that would have been accepted.
-        example: &'static str,
-    },
-    /// The value does not fit 64 bits.
-    #[error("`{text}` is too large for a {what}")]
-    TooLarge {
-        /// What was being read.
-        what: &'static str,
-        /// The text as given.
-        text: String,
-    },
+pub type UnitError = QuantityError;
+
+/// A unit's name and how many of the base unit it has.
+pub type UnitSize = (&'static str, u64);
+
+/// Units of time, in nanoseconds.
+pub const TIME: &[UnitSize] = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("min", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("day", 86_400_000_000_000),
+];
+
+/// Units of memory and data, in bytes. Decimal and binary ones stay apart: 1 GiB
+/// is 7.4 % more than 1 GB, and providers write GB for either.
+pub const SIZE: &[UnitSize] = &[
+    ("B", 1),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+/// Other ways to write a unit of time, with the name in [`TIME`].
+pub(crate) const TIME_ALIASES: &[(&str, &str)] =
+    &[("\u{b5}s", "us"), ("\u{3bc}s", "us"), ("m", "min"), ("d", "day"), ("days", "day")];
+
+/// The size of a unit of that name; `None` if there is none.
+pub(crate) fn unit_size(units: &[UnitSize], name: &str) -> Option<u64> {
+    let alias =
+        TIME_ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, unit)| unit);
+    units.iter().find(|(unit, _)| *unit == alias).map(|(_, size)| *size)
 }
 
-/// Reads `<decimal><unit>` exactly: the decimal is scaled by the unit's factor
-/// in integers, and a fraction that does not come out whole is refused.
+/// What to write instead of a name that is no unit: those that differ from it
+/// only by capitals or an `i`, or else all there are.
+pub(crate) fn advise_unit(units: &[UnitSize], name: &str) -> String {
+    let plain = |name: &str| name.to_lowercase().replace(['i', 'b'], "");
+    let like = |unit: &&UnitSize| {
+        let letters = unit.0.len() > 1 && !name.is_empty() && units == SIZE;
+        letters && plain(unit.0) == plain(name)
+    };
+    let near: Vec<UnitSize> = units.iter().filter(like).copied().collect();
+    if near.is_empty() {
+        let names: Vec<String> = units.iter().map(|(unit, _)| format!("`{unit}`")).collect();
+        return match names.as_slice() {
+            [] => "nothing".to_owned(),
+            [one] => one.clone(),
+            [several @ .., last] => format!("{} or {last}", several.join(", ")),
+        };
+    }
+    let near = near.iter().map(|(unit, size)| format!("`{unit}` ({size} bytes)"));
+    near.collect::<Vec<_>>().join(" or ")
+}
+
+/// Parses a number and one of `units` as a whole number of the base unit.
 fn parse_scaled(
     text: &str,
-    what: &'static str,
-    example: &'static str,
-    factor_of: impl Fn(&str) -> Option<u64>,
+    what: &str,
+    example: &str,
+    units: &[UnitSize],
 ) -> Result<u64, UnitError> {
-    let malformed = || UnitError::Malformed { what, text: text.to_owned(), example };
-    let too_large = || UnitError::TooLarge { what, text: text.to_owned() };
-    let trimmed = text.trim();
-    let split = trimmed.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(trimmed.len());
-    let (number, unit) = trimmed.split_at(split);
-    let factor = u128::from(factor_of(unit.trim()).ok_or_else(malformed)?);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() || (number.contains('.') && fraction.is_empty()) || fraction.len() > 18 {
-        return Err(malformed());
+    let (number, unit) = Decimal::split(text)?;
+    let fail = |message: String| UnitError::new(text.trim(), message);
+    if unit.is_empty() {
+        return Err(fail(format!("a {what} has a unit: write {example}")));
     }
-    let whole: u128 = whole.parse().map_err(|_| too_large())?;
-    let mut total = whole.checked_mul(factor).ok_or_else(too_large)?;
-    if !fraction.is_empty() {
-        let scale = 10_u128.pow(u32::try_from(fraction.len()).map_err(|_| malformed())?);
-        let part: u128 = fraction.parse().map_err(|_| malformed())?;
-        if !(part * factor).is_multiple_of(scale) {
-            return Err(malformed());
-        }
-        total += part * factor / scale;
-    }
-    u64::try_from(total).map_err(|_| too_large())
+    let size = unit_size(units, unit).ok_or_else(|| {
+        let advice = advise_unit(units, unit);
+        UnitError::new(unit, format!("is not a unit of a {what}: use {advice}"))
+    })?;
+    number.to_whole(size).ok_or_else(|| {
+        let base = units.first().map_or("", |(unit, _)| unit);
+        fail(format!("is no whole number of {base} below 2^64: write {example}"))
+    })
 }
 
 impl FromStr for Nanos {
     type Err = UnitError;
 
-    /// Accepts `ns`, `us`, `µs`, `ms`, `s`, `m` (or `min`) and `h`.
+    /// Accepts `ns`, `us`, `µs`, `ms`, `s`, `min` (or `m`), `h` and `day` (or `d`).
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        parse_scaled(text, "duration", "10ms, 1.5s or 2m", |unit| {
-            Some(match unit {
-                "ns" => 1,
-                "us" | "µs" => 1_000,
-                "ms" => 1_000_000,
-                "s" => 1_000_000_000,
-                "m" | "min" => 60_000_000_000,
-                "h" => 3_600_000_000_000,
-                _ => return None,
-            })
-        })
-        .map(Nanos)
+        parse_scaled(text, "duration", "10ms, 1.5s or 2min", TIME).map(Nanos)
     }
 }
 
 impl FromStr for Bytes {
     type Err = UnitError;
 
-    /// Accepts `B`, decimal (`kB`, `MB`, `GB`) and binary (`KiB`, `MiB`, `GiB`) units.
+    /// Accepts `B`, decimal (`kB` to `TB`) and binary (`KiB` to `TiB`) units.
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        parse_scaled(text, "size", "128MiB or 1GB", |unit| {
-            Some(match unit {
-                "B" => 1,
-                "kB" => 1_000,
-                "MB" => 1_000_000,
-                "GB" => 1_000_000_000,
-                "KiB" => 1 << 10,
-                "MiB" => 1 << 20,
-                "GiB" => 1 << 30,
-                _ => return None,
-            })
-        })
-        .map(Bytes)
+        parse_scaled(text, "size", "128MiB or 1GB", SIZE).map(Bytes)
     }
 }
 
@@ -209,13 +218,38 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
-        for text in ["", "ms", "10", "10 parsecs", "-1ms", "1.ms", ".5s", "1.0000000001ns", "1e3ms"]
-        {
-            assert!(text.parse::<Nanos>().is_err(), "{text} was accepted");
+    fn numbers_are_those_of_the_common_grammar() {
+        assert_eq!("1e3ms".parse(), Ok(Nanos(1_000_000_000)));
+        assert_eq!("1_769 MiB".parse(), Ok(Bytes(1769 << 20)));
+        assert_eq!("2 days".parse(), Ok(Nanos(172_800_000_000_000)));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_what_to_write() {
+        for (text, advice) in [
+            ("", "write a number"),
+            ("ms", "write digits"),
+            ("10", "write 10ms, 1.5s or 2min"),
+            ("10 parsecs", "use `ns`, `us`, `ms`"),
+            ("-1ms", "write 0 or more"),
+            ("1.ms", "write 1, or digits"),
+            (".5s", "as in 0.5"),
+            ("1,5s", "write 1.5, with a point"),
+            ("1.0000000001ns", "no whole number of ns"),
+        ] {
+            let error = text.parse::<Nanos>().expect_err(text).to_string();
+            assert!(error.contains(advice), "{text}: {error}");
         }
-        assert!(matches!("99999999999GiB".parse::<Bytes>(), Err(UnitError::TooLarge { .. })));
-        assert!("12MIB".parse::<Bytes>().is_err());
+        for (text, advice) in [
+            ("99999999999GiB", "below 2^64"),
+            ("12MIB", "use `MB` (1000000 bytes) or `MiB` (1048576 bytes)"),
+            ("12 KB", "use `kB` (1000 bytes) or `KiB` (1024 bytes)"),
+            ("512M", "use `MB` (1000000 bytes) or `MiB` (1048576 bytes)"),
+            ("512Mi", "use `MB` (1000000 bytes) or `MiB` (1048576 bytes)"),
+        ] {
+            let error = text.parse::<Bytes>().expect_err(text).to_string();
+            assert!(error.contains(advice), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) struct Options {
     #[arg(long, value_enum)]
     start: Option<Starts>,
     /// Recorded runs of each workload in each lane [default: 10]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    #[arg(long, value_parser = limits::at_least_one, value_name = "N")]
     runs: Option<u32>,
     /// Go on until stopped
     #[arg(long = "loop", conflicts_with = "runs")]

@@ -46,7 +46,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "IMAGE")]
     base_image: Option<String>,
     /// Runs of each cell [default: the preset's]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    #[arg(long, value_parser = crate::record::limits::at_least_one, value_name = "N")]
     runs: Option<u32>,
     /// A folder for the report as Markdown and JSON, with charts as SVG
     #[arg(long, value_name = "DIR")]

@@ -12,6 +12,7 @@ use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::PriceCatalog;
+use crate::quantity::whole_number;
 use crate::record::{
     Control, DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally,
     Until, fresh_seed, limits, open_lanes,
@@ -62,7 +63,7 @@ pub(super) struct Options {
     start: Starts,
     /// Recorded runs of each workload in each lane; with --until, at most
     /// [default: 10; with --until 1000]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    #[arg(long, value_parser = limits::at_least_one, value_name = "N")]
     runs: Option<u32>,
     /// Run each workload in each lane until its median wall time is known this
     /// well, such as 1%: its 99 % interval reaches no farther than that from it,
@@ -78,7 +79,7 @@ pub(super) struct Options {
     seed: Option<u32>,
     /// Runs of each workload in each lane that come first and are not recorded;
     /// all others are, outliers too
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_parser = whole_number::<u32>, value_name = "N")]
     warmup: u32,
     /// Record until Ctrl-C (once: finish the running invocation; twice: abort it)
     #[arg(long, conflicts_with = "runs")]

@@ -11,6 +11,7 @@ use super::{Common, Failure, Outcome, record, say};
 use crate::meter::clock::Clock;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
+use crate::quantity::whole_number;
 use crate::record::tax::{METERINGS, Metering, open_meterings};
 use crate::record::{
     Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, fresh_seed, limits,
@@ -49,10 +50,10 @@ pub(super) struct Options {
     #[arg(long, default_value = "quick", value_name = "NAME")]
     preset: String,
     /// Recorded runs of each workload under each metering
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    #[arg(long, default_value_t = 30, value_parser = limits::at_least_one, value_name = "N")]
     runs: u32,
     /// Runs before them that are not recorded
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_parser = whole_number::<u32>, value_name = "N")]
     warmup: u32,
     /// Longest time of one invocation [default: the workload's]
     #[arg(long, value_parser = limits::timeout, value_name = "TIME")]

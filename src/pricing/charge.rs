@@ -15,6 +15,8 @@ pub struct Input {
     pub(super) kind: Kind,
     /// In the metered unit of its dimension; a switch is 1 when on.
     pub(super) default: Option<Exact>,
+    /// Whether its default is the length of the billing period, whatever that is.
+    pub(super) follows_period: bool,
     pub(super) about: Arc<str>,
 }
 
@@ -206,6 +208,11 @@ pub(super) struct Factor {
     /// Metered units in one `unit`.
     pub size: Exact,
     pub times: Times,
+    /// What the product with `times` is counted in, where that is not `unit`.
+    pub product_unit: Option<Arc<str>>,
+    /// Grids of the alternatives of [`Measure::MaxOf`], before their multipliers;
+    /// 0: none. Empty for other measures, and where no alternative has one.
+    pub inner_grids: Vec<Exact>,
     pub above: Option<Exact>,
     pub at_most: Option<Exact>,
     pub limit: Option<Exact>,
@@ -215,6 +222,13 @@ pub(super) struct Factor {
     /// Minimum and grid for each phase, then the sum.
     pub each: bool,
     pub fallbacks: Vec<Fallback>,
+}
+
+impl Factor {
+    /// What its billed value is counted in.
+    pub(super) fn billed_unit(&self) -> &Arc<str> {
+        self.product_unit.as_ref().unwrap_or(&self.unit)
+    }
 }
 
 /// Where a factor's value comes from.

@@ -184,7 +184,7 @@ impl Scene<'_> {
             let mut steps = Vec::new();
             let reading = self.factor(factor, Some(&mut steps))?;
             let billed = reading.billed.over(&factor.size).unwrap_or_default();
-            let unit = Arc::clone(&factor.unit);
+            let unit = Arc::clone(factor.billed_unit());
             Ok(FactorTrace { steps, billed, unit, note: reading.note })
         };
         let traces = charge.factors.iter().map(trace).collect::<Result<_, _>>();
@@ -195,11 +195,58 @@ impl Scene<'_> {
         if factor.each {
             return self.each_phase(factor, trace);
         }
+        if !factor.inner_grids.is_empty() {
+            return self.largest(factor, trace);
+        }
         let (measured, note) = self.measured(factor, &mut trace)?;
-        let value = self.times(&measured, &factor.times, factor.dimension, &mut trace)?;
+        let value = self.product(factor, &measured, &mut trace)?;
         let raw = shape(factor, value, &mut trace).ok_or_else(|| limit_of(factor))?;
         let billed = on_grid(factor, &raw, &mut trace);
         Ok(Reading { billed, raw, note })
+    }
+
+    /// The largest of several alternatives with grids of their own; raw without
+    /// those.
+    fn largest(&self, factor: &Factor, mut trace: Trace<'_>) -> Result<Reading, Missing> {
+        let Measure::MaxOf(several) = &factor.measure else {
+            return Err(Missing::Phases(Arc::new([])));
+        };
+        let mut largest = Exact::default();
+        for ((measure, times), grid) in several.iter().zip(&factor.inner_grids) {
+            let value = self.read(measure, &mut trace)?;
+            let stepped = value.up_to_multiple(grid);
+            let dimension = self.dimension(measure);
+            if stepped != value {
+                tell(&mut trace, &stepped, dimension, || {
+                    format!("up to the next {}", dimension.shown(grid))
+                });
+            }
+            largest = largest.max(self.times(&stepped, times, dimension, &mut trace)?);
+        }
+        tell(&mut trace, &largest, factor.dimension, || self.name(&factor.measure));
+        let value = self.product(factor, &largest, &mut trace)?;
+        let beyond = || limit_of(factor);
+        let stepped = shape(factor, value, &mut trace).ok_or_else(beyond)?;
+        let billed = on_grid(factor, &stepped, &mut trace);
+        let raw = self.product(factor, &self.value(&factor.measure)?, &mut None)?;
+        let raw = shape(factor, raw, &mut None).ok_or_else(beyond)?;
+        Ok(Reading { billed, raw, note: None })
+    }
+
+    /// A factor's value x its multiplier, told in the unit that it is then in.
+    fn product(
+        &self,
+        factor: &Factor,
+        value: &Exact,
+        trace: &mut Trace<'_>,
+    ) -> Result<Exact, Missing> {
+        let product = self.times(value, &factor.times, factor.dimension, trace)?;
+        if factor.product_unit.is_some()
+            && let Some(step) = trace.as_mut().and_then(|steps| steps.last_mut())
+        {
+            (step.value, step.dimension) = factor.told(&product);
+        }
+        Ok(product)
     }
 
     /// Each phase on the grid by itself, then the sum.
@@ -393,40 +440,61 @@ pub(super) fn limit_of(factor: &Factor) -> Missing {
         Measure::MaxOf(_) if factor.dimension == Dimension::Time => "time",
         _ => "value",
     };
-    let most = factor.limit.as_ref().map(|most| factor.dimension.shown(most));
+    let most = factor.limit.as_ref().map(|most| factor.shown(most));
     Missing::Limit { of: of.into(), most: most.unwrap_or_default().into() }
+}
+
+impl Factor {
+    /// A value after `times`, as a step shows it: where `as` names its unit, it
+    /// is a plain number of that.
+    fn told(&self, value: &Exact) -> (Exact, Dimension) {
+        match self.product_unit {
+            Some(_) => (value.over(&self.size).unwrap_or_default(), Dimension::Number),
+            None => (value.clone(), self.dimension),
+        }
+    }
+
+    /// A limit, minimum or grid, for people.
+    fn shown(&self, limit: &Exact) -> String {
+        let (value, dimension) = self.told(limit);
+        match &self.product_unit {
+            Some(unit) => format!("{value} {unit}"),
+            None => dimension.shown(&value),
+        }
+    }
+
+    fn tell(&self, trace: &mut Trace<'_>, value: &Exact, what: impl FnOnce() -> String) {
+        let (value, dimension) = self.told(value);
+        tell(trace, &value, dimension, what);
+    }
 }
 
 /// `above` and `at_most`; `None` beyond the limit.
 fn shape(factor: &Factor, mut value: Exact, trace: &mut Trace<'_>) -> Option<Exact> {
-    let shown = |limit: &Exact| factor.dimension.shown(limit);
     if factor.limit.as_ref().is_some_and(|limit| value > *limit) {
         return None;
     }
     if let Some(floor) = &factor.above {
         value = value.above(floor);
-        tell(trace, &value, factor.dimension, || format!("above {}", shown(floor)));
+        factor.tell(trace, &value, || format!("above {}", factor.shown(floor)));
     }
     if let Some(most) = factor.at_most.as_ref().filter(|most| value > **most) {
         value = most.clone();
-        tell(trace, &value, factor.dimension, || format!("at most {}", shown(most)));
+        factor.tell(trace, &value, || format!("at most {}", factor.shown(most)));
     }
     Some(value)
 }
 
 /// At least the minimum, then up to the next step of the grid.
 fn on_grid(factor: &Factor, value: &Exact, trace: &mut Trace<'_>) -> Exact {
-    let shown = |limit: &Exact| factor.dimension.shown(limit);
     let mut billed = value.clone();
     if billed < factor.minimum {
         billed = factor.minimum.clone();
-        tell(trace, &billed, factor.dimension, || format!("at least {}", shown(&factor.minimum)));
+        factor.tell(trace, &billed, || format!("at least {}", factor.shown(&factor.minimum)));
     }
     let stepped = billed.up_to_multiple(&factor.grid);
     if stepped != billed {
-        tell(trace, &stepped, factor.dimension, || {
-            format!("up to the next {}", shown(&factor.grid))
-        });
+        factor.tell(trace, &stepped, || format!("up to the next {}", factor.shown(&factor.grid)));
     }
     stepped
 }

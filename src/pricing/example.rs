@@ -135,6 +135,12 @@ impl Example {
         self.rounding
     }
 
+    /// Whether its source rounds in another way than `model` says.
+    #[must_use]
+    pub fn has_own_rounding(&self, model: &PriceModel) -> bool {
+        self.rounding != model.rounding()
+    }
+
     /// Bills the example's usage with `model` and compares each figure at the
     /// precision it is printed with.
     ///

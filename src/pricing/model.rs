@@ -10,6 +10,7 @@ use super::error::{MAX_FILE_BYTES, PricingError, Problem};
 use super::evaluate::{self, Bill, FactorTrace, Refusal, Scene};
 use super::example::Example;
 use super::money::Rounding;
+use super::number::Exact;
 use super::resolve;
 use super::schema::{Basis, Granularity};
 use super::terms::Terms;
@@ -41,7 +42,7 @@ pub struct PriceModel {
     pub(super) identity: Identity,
     pub(super) rounding: Rounding,
     pub(super) gb: Gigabyte,
-    pub(super) month_days: u32,
+    pub(super) month: Exact,
     pub(super) inputs: Vec<Input>,
     pub(super) pools: Vec<Pool>,
     pub(super) charges: Vec<Arc<Charge>>,
@@ -182,6 +183,16 @@ impl PriceModel {
         phases
     }
 
+    /// Whether there is a bill under these terms without any usage: something is
+    /// rented by the period.
+    #[must_use]
+    pub fn bills_inputs_alone(&self, terms: &Terms) -> bool {
+        self.charges.iter().any(|charge| {
+            let rented = charge.basis == Basis::Period && !charge.factors.is_empty();
+            rented && self.applies(charge, terms)
+        })
+    }
+
     /// Whether a charge is counted by instances.
     #[must_use]
     pub fn by_instance(&self) -> bool {
@@ -269,10 +280,10 @@ impl PriceModel {
         self.gb
     }
 
-    /// Days of a billing period unless a bill says otherwise.
+    /// Length of a billing period unless a bill says otherwise, in nanoseconds.
     #[must_use]
-    pub const fn month_days(&self) -> u32 {
-        self.month_days
+    pub const fn month(&self) -> &Exact {
+        &self.month
     }
 
     /// The worked examples of this model in its file.

@@ -12,9 +12,7 @@ use num_traits::{One, Pow, Signed, ToPrimitive, Zero};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-/// Longest decimal accepted in a price model, in characters. The smallest
-/// price known to us has 14 decimals; what is longer is a mistake or an attack.
-pub(super) const MAX_FILE_CHARS: usize = 40;
+use crate::quantity::{Decimal, QuantityError};
 
 /// Longest number accepted when a stored amount is read back, in characters.
 const MAX_STORED_CHARS: usize = 65_536;
@@ -65,8 +63,19 @@ pub enum Direction {
 }
 
 impl Exact {
-    /// Reads `digits` or `digits.digits` of at most `limit` characters.
-    pub(super) fn parse(text: &str, limit: usize) -> Result<Self, DecimalError> {
+    /// Parses what a person wrote, or `numerator/denominator` of two numbers.
+    pub(super) fn parse_fraction(text: &str) -> Result<Self, QuantityError> {
+        let Some((numerator, denominator)) = text.split_once('/') else {
+            return Decimal::parse(text).map(|number| Self::from(&number));
+        };
+        let denominator = Self::from(&Decimal::parse(denominator)?);
+        let quotient = Self::from(&Decimal::parse(numerator)?).over(&denominator);
+        quotient.ok_or_else(|| QuantityError::new(text, "a fraction divides by more than 0"))
+    }
+
+    /// Reads `digits` or `digits.digits` of at most `limit` characters: the form
+    /// that is stored, which nobody writes by hand.
+    fn parse(text: &str, limit: usize) -> Result<Self, DecimalError> {
         if text.len() > limit {
             return Err(DecimalError::TooLong(limit));
         }
@@ -91,7 +100,7 @@ impl Exact {
 
     /// Reads a decimal, or `numerator/denominator` of two decimals, each of at
     /// most `limit` characters.
-    pub(super) fn parse_ratio(text: &str, limit: usize) -> Result<Self, DecimalError> {
+    fn parse_ratio(text: &str, limit: usize) -> Result<Self, DecimalError> {
         let Some((numerator, denominator)) = text.split_once('/') else {
             return Self::parse(text, limit);
         };
@@ -295,6 +304,13 @@ impl Default for Exact {
 impl From<u64> for Exact {
     fn from(value: u64) -> Self {
         Self::whole(value)
+    }
+}
+
+impl From<&Decimal> for Exact {
+    fn from(number: &Decimal) -> Self {
+        let (numerator, denominator) = number.to_fraction();
+        Self(BigRational::new(numerator.into(), denominator.into()))
     }
 }
 

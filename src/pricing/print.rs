@@ -6,12 +6,13 @@ use std::fmt::Write;
 use super::charge::{Charge, Factor, Fallback, Input, Measure, Pool, Row, StandIn, Tier, Times};
 use super::example::{Example, Expected, Printed};
 use super::model::PriceModel;
-use super::number::{Exact, MAX_FILE_CHARS};
+use super::number::Exact;
 use super::schema::{Basis, Kind};
 use super::settle::UsageGroup;
-use super::terms::{DAY, Terms};
+use super::terms::{DAY, PERIOD, Terms};
 use super::unit::{Dimension, Gigabyte, Phase};
 use crate::meter::{Meter, Phases};
+use crate::quantity::MAX_CHARS;
 
 /// The keys of one table, in the order they are written.
 struct Keys(String);
@@ -61,18 +62,26 @@ fn inline(pairs: &[(String, String)]) -> String {
     format!("{{ {} }}", pairs.join(", "))
 }
 
-/// A value of the metered unit in the unit that says it shortest: exact, and
-/// within the length that a file allows.
+/// A value of the metered unit in the unit that says it shortest: exact, within
+/// the length that a file allows, and the same whatever the provider means by GB.
 fn quantity(dimension: Dimension, value: &Exact) -> String {
+    let plain = |unit: &&(&str, u64)| Gigabyte::Binary.meant(unit.0).is_none();
     let in_unit = |(unit, size): &(&str, u64)| {
         let amount = value.over(&Exact::from(*size))?;
         let text = amount.to_plain_string();
-        let fits = amount.fraction().is_none() && text.len() <= MAX_FILE_CHARS;
+        let fits = amount.fraction().is_none() && text.len() <= MAX_CHARS;
         fits.then(|| format!("{text} {unit}"))
     };
     // The unit that it was written in is among them.
-    let shortest = dimension.units().iter().filter_map(in_unit).min_by_key(String::len);
+    let shortest =
+        dimension.units().iter().filter(plain).filter_map(in_unit).min_by_key(String::len);
     quoted(&shortest.unwrap_or_else(|| value.to_plain_string()))
+}
+
+/// Whole days, or the time in quotes.
+fn period(value: &Exact) -> String {
+    let days = value.over(&Exact::from(DAY)).and_then(|days| days.to_u64());
+    days.map_or_else(|| quantity(Dimension::Time, value), |days| days.to_string())
 }
 
 fn decimal(value: &Exact) -> String {
@@ -117,7 +126,7 @@ impl PriceModel {
             identity,
             rounding,
             gb,
-            month_days,
+            month,
             inputs,
             pools,
             charges,
@@ -129,7 +138,7 @@ impl PriceModel {
         *identity == other.identity
             && *rounding == other.rounding
             && *gb == other.gb
-            && *month_days == other.month_days
+            && *month == other.month
             && *inputs == other.inputs
             && *pools == other.pools
             && *charges == other.charges
@@ -159,7 +168,7 @@ impl PriceModel {
         if self.gb == Gigabyte::Binary {
             keys.text("gb", "binary");
         }
-        keys.put("month_days", self.month_days);
+        keys.put("month_days", period(&self.month));
     }
 
     fn input_name(&self, position: usize) -> &str {
@@ -193,12 +202,15 @@ impl PriceModel {
 
     fn print_factor(&self, factor: &Factor, keys: &mut Keys) {
         keys.header("charge.factor");
-        for (key, value) in self.measure(&factor.measure) {
+        for (key, value) in self.measure(&factor.measure, &factor.inner_grids) {
             keys.put(key, value);
         }
         keys.text("unit", &factor.unit);
         if let Some(times) = self.times(&factor.times) {
             keys.put("times", times);
+        }
+        if let Some(unit) = &factor.product_unit {
+            keys.text("as", unit);
         }
         let shaped = [
             ("above", factor.above.as_ref()),
@@ -209,7 +221,14 @@ impl PriceModel {
         ];
         for (key, value) in shaped {
             if let Some(value) = value {
-                keys.put(key, quantity(factor.dimension, value));
+                let written = match &factor.product_unit {
+                    None => quantity(factor.dimension, value),
+                    Some(unit) => {
+                        let amount = value.over(&factor.size).unwrap_or_default();
+                        quoted(&format!("{} {unit}", amount.to_plain_string()))
+                    }
+                };
+                keys.put(key, written);
             }
         }
         if factor.each {
@@ -221,7 +240,7 @@ impl PriceModel {
     }
 
     /// The keys that say what is measured, as TOML.
-    fn measure(&self, measure: &Measure) -> Vec<(&'static str, String)> {
+    fn measure(&self, measure: &Measure, grids: &[Exact]) -> Vec<(&'static str, String)> {
         match measure {
             Measure::Requests => vec![("meter", quoted("requests"))],
             Measure::Meter(meter) => vec![("meter", quoted(meter.name()))],
@@ -233,31 +252,39 @@ impl PriceModel {
             Measure::Period | Measure::Month => vec![("period", true.to_string())],
             Measure::Lookup { of, rows } => {
                 // The name of a meter or an input.
-                let name = self.measure(of).pop().unwrap_or_default().1;
+                let name = self.measure(of, &[]).pop().unwrap_or_default().1;
                 vec![("lookup", name), ("table", self.table(of, rows))]
             }
             Measure::MaxOf(several) => {
-                let one = |(measure, times): &(Measure, Times)| {
-                    let mut keys = self.measure(measure);
+                let one = |(index, (measure, times)): (usize, &(Measure, Times))| {
+                    let mut keys = self.measure(measure, &[]);
+                    let grid = grids.get(index).filter(|grid| !grid.is_zero());
+                    let of = self.dimension_of(measure);
+                    keys.extend(grid.map(|grid| ("grid", quantity(of, grid))));
                     keys.extend(self.times(times).map(|times| ("times", times)));
                     let keys: Vec<(String, String)> =
                         keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
                     inline(&keys)
                 };
-                let several: Vec<String> = several.iter().map(one).collect();
+                let several: Vec<String> = several.iter().enumerate().map(one).collect();
                 vec![("max_of", format!("[{}]", several.join(", ")))]
             }
         }
     }
 
-    fn table(&self, of: &Measure, rows: &[Row]) -> String {
-        let dimension = match of {
+    fn dimension_of(&self, measure: &Measure) -> Dimension {
+        match measure {
             Measure::Meter(meter) => Dimension::of(*meter),
+            Measure::Phases(_) => Dimension::Time,
             Measure::Input(input) => {
                 self.inputs.get(*input).map_or(Dimension::Number, Input::dimension)
             }
             _ => Dimension::Requests,
-        };
+        }
+    }
+
+    fn table(&self, of: &Measure, rows: &[Row]) -> String {
+        let dimension = self.dimension_of(of);
         let row = |row: &Row| {
             let up_to = quantity(dimension, &row.up_to);
             format!("\n  {{ up_to = {up_to}, value = {} }},", decimal(&row.value))
@@ -278,9 +305,7 @@ impl PriceModel {
         keys.text("name", &example.name);
         keys.text("source", &example.source);
         keys.put("free", example.terms.free);
-        if let Some(days) = example.terms.period.over(&Exact::from(DAY)) {
-            keys.put("days", days);
-        }
+        keys.put("days", period(&example.terms.period));
         keys.text("rounding", example.rounding.policy.name());
         keys.put("digits", example.rounding.digits);
         keys.table("set", &self.set(&example.terms, &Terms::of(self)));
@@ -297,7 +322,7 @@ impl PriceModel {
     fn set(&self, terms: &Terms, unless: &Terms) -> Vec<(String, String)> {
         let mut set = Vec::new();
         for (position, input) in self.inputs.iter().enumerate() {
-            let value = terms.input(position);
+            let value = terms.input(position).filter(|_| !terms.follows_period(position));
             if let Some(value) = value.filter(|_| value != unless.input(position)) {
                 set.push((input.name.to_string(), input_value(input, value)));
             }
@@ -337,7 +362,9 @@ fn print_input(input: &Input, keys: &mut Keys) {
             Kind::Switch => "switch",
         },
     );
-    if let Some(value) = &input.default {
+    if input.follows_period {
+        keys.text("default", PERIOD);
+    } else if let Some(value) = &input.default {
         keys.put("default", input_value(input, value));
     }
     keys.text("about", &input.about);

@@ -4,13 +4,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::money::Policy;
+use super::number::Exact;
+use super::terms::DAY;
 use super::text::{Currency, Date, Id, InputName, Label, Per, Price, Ratio};
 use super::unit::{Gigabyte, Phase};
 use crate::meter::Meter;
+use crate::quantity::{Decimal, whole_number};
+use crate::units::{TIME, advise_unit, unit_size};
 
 /// A whole file.
 #[derive(Debug, Clone, Deserialize)]
@@ -138,6 +143,8 @@ pub(super) struct FactorFile {
     pub max_of: Option<Spanned<Vec<Spanned<MeasureFile>>>>,
     pub unit: Spanned<String>,
     pub times: Option<Spanned<String>>,
+    #[serde(rename = "as")]
+    pub product_unit: Option<Spanned<String>>,
     pub above: Option<Spanned<String>>,
     pub at_most: Option<Spanned<String>>,
     pub limit: Option<Spanned<String>>,
@@ -161,6 +168,7 @@ pub(super) struct MeasureFile {
     pub meter: Option<Spanned<String>>,
     pub phases: Option<Spanned<Vec<Phase>>>,
     pub input: Option<Spanned<String>>,
+    pub grid: Option<Spanned<String>>,
     pub times: Option<Spanned<String>>,
 }
 
@@ -205,7 +213,7 @@ const fn yes() -> bool {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UsageFile {
-    pub requests: u64,
+    pub requests: CountValue,
     #[serde(default)]
     pub cold: bool,
     #[serde(default)]
@@ -214,7 +222,7 @@ pub(super) struct UsageFile {
     pub meters: BTreeMap<Meter, Spanned<String>>,
     #[serde(default)]
     pub set: BTreeMap<Spanned<String>, Spanned<InputValue>>,
-    pub instances: Option<u64>,
+    pub instances: Option<CountValue>,
     pub instance_time: Option<Spanned<String>>,
 }
 
@@ -299,12 +307,72 @@ pub enum Kind {
 
 /// The value of an input as written: a quantity with its unit, a number, or
 /// whether a switch is on.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub(super) enum InputValue {
     Switch(bool),
     Whole(u64),
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for InputValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(InputValueVisitor)
+    }
+}
+
+struct InputValueVisitor;
+
+impl Visitor<'_> for InputValueVisitor {
+    type Value = InputValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a whole number, true or false, or in quotes a number and its unit such as \"0.0457\" \
+             or \"2 GiB\": a bare fraction would go through binary floating point",
+        )
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<InputValue, E> {
+        Ok(InputValue::Switch(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<InputValue, E> {
+        let whole = u64::try_from(value).map(InputValue::Whole);
+        whole.map_err(|_| E::custom(format!("`{value}` is negative: write 0 or more")))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<InputValue, E> {
+        Ok(InputValue::Text(text.to_owned()))
+    }
+}
+
+/// How many there are: a whole number, or in quotes `\"4e6\"` or `\"4M\"`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CountValue(pub u64);
+
+impl<'de> Deserialize<'de> for CountValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CountVisitor)
+    }
+}
+
+struct CountVisitor;
+
+impl Visitor<'_> for CountVisitor {
+    type Value = CountValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number such as 4_000_000, or in quotes \"4e6\" or \"4M\"")
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<CountValue, E> {
+        let whole = u64::try_from(value).map(CountValue);
+        whole.map_err(|_| E::custom(format!("`{value}` is negative: write 0 or more")))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<CountValue, E> {
+        whole_number(text).map(CountValue).map_err(E::custom)
+    }
 }
 
 impl InputValue {
@@ -319,18 +387,53 @@ impl InputValue {
     }
 }
 
-/// Days of a billing period.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "u32")]
-pub(super) struct Days(pub u32);
+/// Length of a billing period: whole days, or in quotes a number of days or a
+/// time such as `730 h`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Days(pub Exact);
 
-impl TryFrom<u32> for Days {
-    type Error = String;
-
-    fn try_from(days: u32) -> Result<Self, String> {
-        if (1..=366).contains(&days) {
-            return Ok(Self(days));
-        }
-        Err(format!("a billing period has 1 to 366 days, not {days}"))
+impl<'de> Deserialize<'de> for Days {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DaysVisitor)
     }
+}
+
+struct DaysVisitor;
+
+impl Visitor<'_> for DaysVisitor {
+    type Value = Days;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("days, or in quotes a time such as \"730 h\"")
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Days, E> {
+        period(&value.to_string()).map(Days).map_err(E::custom)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Days, E> {
+        period(text).map(Days).map_err(E::custom)
+    }
+}
+
+/// Parses the length of a billing period, in nanoseconds: days, or a time with
+/// its unit, such as `730h`.
+///
+/// # Errors
+///
+/// If it is neither, or not from 1 to 366 days.
+pub fn period(text: &str) -> Result<Exact, String> {
+    let (number, unit) = Decimal::split(text).map_err(|error| error.to_string())?;
+    let unit = if unit.is_empty() { "day" } else { unit };
+    let size = unit_size(TIME, unit).ok_or_else(|| {
+        let advice = advise_unit(TIME, unit);
+        format!("`{text}`: `{unit}` is not a unit of time: use {advice}, or none for days")
+    })?;
+    let period = &Exact::from(&number) * &Exact::from(size);
+    if period < Exact::from(DAY) || period > &Exact::from(366) * &Exact::from(DAY) {
+        return Err(format!(
+            "a billing period has 1 to 366 days, not {text}: write 30, or a time such as 730h"
+        ));
+    }
+    Ok(period)
 }

@@ -10,6 +10,9 @@ use super::schema::Kind;
 use super::unit::Gigabyte;
 use crate::suggest::nearest;
 
+/// The default of an input that is as long as the billing period.
+pub(super) const PERIOD: &str = "period";
+
 /// Nanoseconds of a day.
 pub(super) const DAY: u64 = 86_400_000_000_000;
 
@@ -20,6 +23,9 @@ pub struct Terms {
     pub(super) inputs: Vec<Option<Exact>>,
     /// Length of the billing period, in nanoseconds.
     pub(super) period: Exact,
+    /// Positions of inputs that are as long as the period, since nobody gave
+    /// them another value.
+    follow_period: Vec<usize>,
     /// Whether monthly allowances apply.
     pub(super) free: bool,
 }
@@ -63,7 +69,10 @@ impl Terms {
     pub fn of(model: &PriceModel) -> Self {
         Self {
             inputs: model.inputs().iter().map(|input| input.default.clone()).collect(),
-            period: days(model.month_days()),
+            period: model.month().clone(),
+            follow_period: (0..model.inputs().len())
+                .filter(|position| model.inputs()[*position].follows_period)
+                .collect(),
             free: true,
         }
     }
@@ -98,12 +107,19 @@ impl Terms {
         if let Some(slot) = self.inputs.get_mut(position) {
             *slot = Some(value);
         }
+        self.follow_period.retain(|it| *it != position);
         Ok(())
     }
 
-    /// Sets the length of the billing period.
-    pub fn set_days(&mut self, count: u32) {
-        self.period = days(count);
+    /// Sets the length of the billing period, in nanoseconds, and with it inputs
+    /// that are as long.
+    pub fn set_period(&mut self, period: Exact) {
+        for position in &self.follow_period {
+            if let Some(slot) = self.inputs.get_mut(*position) {
+                *slot = Some(period.clone());
+            }
+        }
+        self.period = period;
     }
 
     /// Leaves monthly allowances out.
@@ -115,6 +131,11 @@ impl Terms {
     #[must_use]
     pub const fn free(&self) -> bool {
         self.free
+    }
+
+    /// Whether an input is as long as the period, since nobody gave it a value.
+    pub(super) fn follows_period(&self, position: usize) -> bool {
+        self.follow_period.contains(&position)
     }
 
     pub(super) fn input(&self, position: usize) -> Option<&Exact> {
@@ -154,14 +175,11 @@ impl Terms {
     }
 }
 
-fn days(count: u32) -> Exact {
-    &Exact::from(u64::from(count)) * &Exact::from(DAY)
-}
-
 /// A value of that input in its metered unit.
 pub(super) fn read(input: &Input, text: &str, gb: Gigabyte) -> Result<Exact, String> {
     if input.kind != Kind::Switch {
-        return input.dimension().quantity(text, gb);
+        let read = input.dimension().quantity(text, gb);
+        return read.map_err(|error| error.to_string());
     }
     match text {
         "on" | "yes" | "true" | "1" => Ok(Exact::from(1)),

@@ -8,7 +8,8 @@ use serde::de::{Deserializer, Error, Visitor};
 use toml::value::Datetime;
 
 use super::money::Money;
-use super::number::{Exact, MAX_FILE_CHARS};
+use super::number::Exact;
+use crate::quantity::Decimal;
 
 /// Longest name, source or note, in characters.
 pub(super) const MAX_LABEL_CHARS: usize = 600;
@@ -140,9 +141,7 @@ impl TryFrom<String> for Ratio {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let start: String = text.chars().take(MAX_FILE_CHARS).collect();
-        let read = Exact::parse_ratio(&text, MAX_FILE_CHARS);
-        read.map(Self).map_err(|error| format!("`{start}` {error}"))
+        Exact::parse_fraction(&text).map(Self).map_err(|error| error.to_string())
     }
 }
 
@@ -177,12 +176,8 @@ impl Visitor<'_> for DecimalVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Price, E> {
-        let value = Exact::parse(text, MAX_FILE_CHARS).map_err(|error| {
-            let start: String = text.chars().take(MAX_FILE_CHARS).collect();
-            E::custom(format!("`{start}` {error}"))
-        })?;
-        let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
-        Ok(Price { value, decimals: u32::try_from(fraction.len()).unwrap_or(u32::MAX) })
+        let number = Decimal::parse(text).map_err(E::custom)?;
+        Ok(Price { value: Exact::from(&number), decimals: number.decimals() })
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Price, E> {

@@ -197,6 +197,56 @@ impl Terms {
 mod tests {
     use super::*;
     use crate::pricing::builtin;
+    use crate::pricing::unit::Dimension;
+
+    /// Whether a unit such as `GB-s` has memory in it, and time.
+    fn dimensions(unit: &str) -> (bool, bool) {
+        let is = |dimension: Dimension, word: &str| dimension.unit(word).is_ok();
+        let words = || unit.split('-');
+        let both = is(Dimension::SizeTime, unit) || unit == "GBs";
+        (
+            both || words().any(|word| is(Dimension::Size, word)),
+            both || words().any(|word| is(Dimension::Time, word)),
+        )
+    }
+
+    #[test]
+    fn what_explain_multiplies_has_the_dimensions_of_what_it_prints() {
+        let mut factors = 0;
+        for model in builtin() {
+            for example in model.examples() {
+                let Ok(traces) = model.traces(example.usage(), example.terms()) else { continue };
+                for trace in &traces {
+                    let place = format!("{}: {}", model.id(), trace.charge.name());
+                    for part in trace.parts.iter().filter(|part| part.off.is_none()) {
+                        let mut product = (false, false);
+                        for factor in &part.factors {
+                            factors += 1;
+                            let last = factor.steps.last().expect("a step");
+                            let of_dimension = last.dimension == Dimension::Number
+                                || last.dimension.unit(&factor.unit).is_ok();
+                            assert!(of_dimension, "{place}: {last:?} in {}", factor.unit);
+                            // A plain number is shown in the unit, and is billed in it.
+                            if last.dimension == Dimension::Number {
+                                assert_eq!(last.value, factor.billed, "{place}");
+                            }
+                            if factor.unit.ends_with("/h") {
+                                // A price an hour: the hours cancel out.
+                                product.1 = false;
+                                continue;
+                            }
+                            let own = dimensions(&factor.unit);
+                            product = (product.0 || own.0, product.1 || own.1);
+                        }
+                        if !part.factors.is_empty() {
+                            assert_eq!(product, dimensions(trace.charge.unit()), "{place}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(factors > 500, "{factors}");
+    }
 
     #[test]
     fn traces_add_up_to_what_is_settled() {

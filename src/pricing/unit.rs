@@ -4,9 +4,10 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::number::{Exact, MAX_FILE_CHARS};
+use super::number::{Direction, Exact};
 use crate::meter::{Meter, Phases, Unit};
-use crate::units::Nanos;
+use crate::quantity::{Decimal, QuantityError};
+use crate::units::{Nanos, SIZE, TIME, TIME_ALIASES, UnitSize, advise_unit, unit_size};
 
 /// What a factor measures; units convert within a dimension, never across.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,33 +32,6 @@ pub enum Dimension {
 
 /// Longest unit of a plain number, in characters.
 const MAX_WORD_CHARS: usize = 40;
-
-/// A unit's name and how many of the metered unit it has.
-type UnitSize = (&'static str, u64);
-
-const TIME: &[UnitSize] = &[
-    ("ns", 1),
-    ("us", 1_000),
-    ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-    ("min", 60_000_000_000),
-    ("h", 3_600_000_000_000),
-    ("day", 86_400_000_000_000),
-];
-
-/// Decimal and binary units stay apart: 1 GiB is 7.4 % more than 1 GB, and
-/// providers write GB for either.
-const SIZE: &[UnitSize] = &[
-    ("B", 1),
-    ("kB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-];
 
 const SIZE_TIME: &[UnitSize] = &[
     ("B-ms", 1),
@@ -93,6 +67,7 @@ impl Gigabyte {
     pub fn meant(self, unit: &str) -> Option<&'static str> {
         const WORDS: &[(&str, &str)] = &[
             ("kB", "KiB"),
+            ("KB", "KiB"),
             ("MB", "MiB"),
             ("GB", "GiB"),
             ("TB", "TiB"),
@@ -167,15 +142,17 @@ impl Dimension {
                 Err(format!("a unit is one word of 1 to {MAX_WORD_CHARS} characters"))
             };
         }
-        let singular = name.strip_suffix('s').filter(|name| !name.is_empty());
-        let found = |name: &str| self.units().iter().find(|(unit, _)| *unit == name);
-        let plural = singular.filter(|_| self.has_plurals()).and_then(found);
-        found(name).or(plural).map(|(_, size)| *size).ok_or_else(|| {
-            format!(
-                "`{name}` is not a unit of {self}: use {}",
-                one_of(self.units().iter().map(|u| u.0))
-            )
+        self.known_unit(name).ok_or_else(|| {
+            let advice = advise_unit(self.units(), name);
+            format!("`{name}` is not a unit of {self}: use {advice}")
         })
+    }
+
+    /// The size of a unit of that name, in singular or plural.
+    fn known_unit(self, name: &str) -> Option<u64> {
+        let plural = name.strip_suffix('s').filter(|name| !name.is_empty() && self.has_plurals());
+        let found = unit_size(self.units(), name);
+        found.or_else(|| unit_size(self.units(), plural?))
     }
 
     /// Whether a number without a unit says all of it: of a count, but not of a
@@ -188,7 +165,9 @@ impl Dimension {
     pub(super) fn unit_names(self) -> Vec<String> {
         let singular = self.units().iter().map(|(name, _)| (*name).to_owned());
         let plural = self.units().iter().filter(|_| self.has_plurals());
-        singular.chain(plural.map(|(name, _)| format!("{name}s"))).collect()
+        let aliases = TIME_ALIASES.iter().filter(|_| self == Self::Time);
+        let aliases = aliases.map(|(alias, _)| (*alias).to_owned());
+        singular.chain(plural.map(|(name, _)| format!("{name}s"))).chain(aliases).collect()
     }
 
     /// Whether its units are words, such as `cycles`, rather than symbols.
@@ -196,45 +175,63 @@ impl Dimension {
         matches!(self, Self::CpuShare | Self::Cycles | Self::Events | Self::Requests)
     }
 
-    /// Reads `<decimal> <unit>` in the metered unit; `gb` is what the writer
+    /// Parses a number and a unit in the metered unit; `gb` is what the writer
     /// means by MB and GB.
-    pub(super) fn quantity(self, text: &str, gb: Gigabyte) -> Result<Exact, String> {
-        let split = text.find(|c: char| !matches!(c, '0'..='9' | '.')).unwrap_or(text.len());
-        let (number, unit) = text.split_at(split);
-        let unit = unit.trim();
-        if number.is_empty() || (unit.is_empty() && !self.bare()) {
-            return Err(format!("`{text}` is not an amount of {self}: {}", self.expected()));
-        }
-        let number =
-            Exact::parse(number, MAX_FILE_CHARS).map_err(|error| format!("`{number}` {error}"))?;
-        if unit.is_empty() {
+    pub(super) fn quantity(self, text: &str, gb: Gigabyte) -> Result<Exact, QuantityError> {
+        let (number, unit) =
+            if self.bare() { Decimal::split_count(text)? } else { Decimal::split(text)? };
+        let number = Exact::from(&number);
+        if unit.is_empty() && self.bare() {
             return Ok(number);
         }
-        let size = self.unit(gb.meant(unit).unwrap_or(unit))?;
+        let fail = |message: String| QuantityError::new(text.trim(), message);
+        if unit.is_empty() {
+            let units = one_of(self.units().iter().map(|unit| unit.0));
+            return Err(fail(format!("{self} has a unit: write {number} with one of {units}")));
+        }
+        if self == Self::Number {
+            return Err(fail(format!("`{unit}` is not understood here: write {number} alone")));
+        }
+        let size = self.known_unit(gb.meant(unit).unwrap_or(unit)).ok_or_else(|| {
+            let advice = advise_unit(self.units(), unit);
+            let alone =
+                if self.bare() { format!(", or write {number} alone") } else { String::new() };
+            QuantityError::new(unit, format!("is not a unit of {self}: use {advice}{alone}"))
+        })?;
         Ok(&number * &Exact::from(size))
     }
 
-    /// Reads `<decimal> <unit>` as a whole number of the metered unit; `gb` is
+    /// Parses a number and a unit as a whole number of the metered unit; `gb` is
     /// what the writer means by MB and GB.
     ///
     /// # Errors
     ///
     /// Says what would be accepted instead.
-    pub fn whole(self, text: &str, gb: Gigabyte) -> Result<u64, String> {
+    pub fn whole(self, text: &str, gb: Gigabyte) -> Result<u64, QuantityError> {
         let metered = self.quantity(text, gb)?;
         metered.to_u64().ok_or_else(|| {
             let (base, _) = self.base();
-            format!("`{text}` is {metered} {base}: not a whole number below 2^64")
+            let unit = if base.is_empty() { String::new() } else { format!(" {base}") };
+            let message = if metered > Exact::from(u64::MAX) {
+                format!("is {metered}{unit}: 2^64 or more")
+            } else {
+                format!("is {metered}{unit}, no whole number: write {}", self.neighbours(&metered))
+            };
+            QuantityError::new(text.trim(), message)
         })
     }
 
-    fn expected(self) -> String {
-        match self {
-            Self::Number => "write a number".to_owned(),
-            _ => {
-                format!("write a number and a unit ({})", one_of(self.units().iter().map(|u| u.0)))
-            }
-        }
+    /// The whole amounts below and above a value that is none: of memory in
+    /// MiB where it is that large, as providers offer it.
+    fn neighbours(self, value: &Exact) -> String {
+        let mib = Exact::from(1 << 20);
+        let (unit, size) = match self {
+            Self::Size if *value > mib => ("MiB", mib),
+            _ => (self.base().0, Exact::from(1)),
+        };
+        let amount = value.over(&size).unwrap_or_default();
+        let of = |direction| format!("{} {unit}", amount.round(0, direction)).trim_end().to_owned();
+        format!("{} or {}", of(Direction::Down), of(Direction::Up))
     }
 
     fn base(self) -> UnitSize {
@@ -330,7 +327,7 @@ impl fmt::Display for Phase {
 mod tests {
     use super::*;
 
-    fn whole(dimension: Dimension, text: &str) -> Result<u64, String> {
+    fn whole(dimension: Dimension, text: &str) -> Result<u64, QuantityError> {
         dimension.whole(text, Gigabyte::Decimal)
     }
 
@@ -344,7 +341,10 @@ mod tests {
         assert_eq!(whole(Dimension::Events, "12 events"), Ok(12));
         assert_eq!(whole(Dimension::Events, "12"), Ok(12));
         assert_eq!(whole(Dimension::CpuShare, "0.6 vCPU"), Ok(600));
-        assert_eq!(whole(Dimension::Number, "3 tenants"), Ok(3));
+        assert_eq!(whole(Dimension::Events, "4e6"), Ok(4_000_000));
+        assert_eq!(whole(Dimension::Cycles, "70.4M cycles"), Ok(70_400_000));
+        assert_eq!(whole(Dimension::Time, "1e3 s"), Ok(1_000_000_000_000));
+        assert_eq!(whole(Dimension::Number, "4,000,000"), Ok(4_000_000));
     }
 
     #[test]
@@ -357,15 +357,25 @@ mod tests {
     }
 
     #[test]
-    fn other_quantities_say_what_is_wrong() {
-        let complaint = |text| whole(Dimension::Time, text).unwrap_err();
+    fn other_quantities_say_what_to_write() {
+        let complaint = |text| whole(Dimension::Time, text).unwrap_err().to_string();
         assert!(complaint("1 GiB").starts_with("`GiB` is not a unit of time: use `ns`, `us`"));
-        assert!(complaint("10").contains("write a number and a unit"));
-        assert!(complaint("-1 ms").contains("write a number and a unit"));
-        assert!(complaint("0.5 ns").contains("not a whole number below 2^64"));
-        assert!(complaint("999999999999 h").contains("not a whole number below 2^64"));
-        assert!(complaint("1e99 s").contains("is not a unit"));
+        assert!(complaint("10").contains("time has a unit: write 10 with one of `ns`"));
+        assert!(complaint("-1 ms").contains("write 0 or more"));
+        assert!(complaint("0.5 ns").contains("no whole number: write 0 ns or 1 ns"));
+        assert!(complaint("999999999999 h").contains("2^64 or more"));
+        assert!(complaint("1e99 s").contains("an exponent is"));
         assert!(complaint(&format!("{} s", "9".repeat(60))).contains("more than 40 characters"));
+        let plain = |text| whole(Dimension::Number, text).unwrap_err().to_string();
+        assert!(plain("3 tenants").contains("`tenants` is not understood here: write 3 alone"));
+        assert!(plain("4e6GB").contains("write 4000000 alone"));
+        let size = |gb, text| Dimension::Size.whole(text, gb).map_err(|error| error.to_string());
+        // 1.7 x 1024 = 1740.8.
+        let between = size(Gigabyte::Binary, "1.7GB").unwrap_err();
+        assert!(between.contains("write 1740 MiB or 1741 MiB"), "{between}");
+        assert_eq!(size(Gigabyte::Binary, "256KB"), Ok(256 << 10));
+        let twofold = size(Gigabyte::Decimal, "256KB").unwrap_err();
+        assert!(twofold.contains("`kB` (1000 bytes) or `KiB` (1024 bytes)"), "{twofold}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What people may ask for, and why not less.
 
+use crate::quantity::whole_number;
 use crate::units::{Bytes, Nanos, UnitError};
 
 /// Workloads of a recording that names none: a start, a computation, idle
@@ -44,6 +45,18 @@ pub fn timeout(text: &str) -> Result<Nanos, String> {
     match text.parse() {
         Ok(Nanos(0)) => Err("a function needs some time".to_owned()),
         Ok(span) => Ok(span),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Number of runs or rows, of which there is at least one: `1000` or `1e3`.
+///
+/// # Errors
+/// When it is no whole number, or 0, in words.
+pub fn at_least_one(text: &str) -> Result<u32, String> {
+    match whole_number(text) {
+        Ok(0) => Err(format!("`{text}`: write 1 or more")),
+        Ok(number) => Ok(number),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -10,6 +10,7 @@
 
 use std::str::FromStr;
 
+use crate::quantity::percentage;
 use crate::stats::{Confidence, median_reach};
 use crate::units::Nanos;
 
@@ -39,14 +40,14 @@ impl FromStr for Until {
 
     /// Reads `1%`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let percent: Option<f64> =
-            text.strip_suffix('%').and_then(|number| number.trim().parse().ok());
-        match percent {
-            Some(percent) if (0.01..=50.0).contains(&percent) => {
-                Ok(Self { share: percent / 100.0, confidence: Confidence::default(), within: None })
-            }
-            _ => Err(format!("`{text}` is not a width from 0.01% to 50%, such as 1%")),
+        if !text.trim_end().ends_with('%') {
+            return Err(format!("`{text}`: a width ends in %: write 1%"));
         }
+        let share = percentage(text).map_err(|error| error.to_string())?;
+        if !(0.000_1..=0.5).contains(&share) {
+            return Err(format!("`{text}`: write a width from 0.01% to 50%, such as 1%"));
+        }
+        Ok(Self { share, confidence: Confidence::default(), within: None })
     }
 }
 

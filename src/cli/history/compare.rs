@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::super::{Common, Failure, Outcome, say};
 use super::{reference, resolve};
+use crate::quantity::percentage;
 use crate::report::Format;
 use crate::report::compared::{self, Compared};
 use crate::report::difference::NAMES;
@@ -36,10 +37,8 @@ pub(super) struct Options {
 }
 
 fn confidence(text: &str) -> Result<Confidence, String> {
-    let percent = text.trim_end_matches('%').trim().parse::<f64>().ok();
-    percent
-        .and_then(|percent| Confidence::new(percent / 100.0))
-        .ok_or_else(|| format!("`{text}` is not a number of per cent from 50 to 99.9"))
+    let share = percentage(text).map_err(|error| error.to_string())?;
+    Confidence::new(share).ok_or_else(|| format!("`{text}`: write a per cent from 50 to 99.9"))
 }
 
 /// Runs the command.

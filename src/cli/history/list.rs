@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::super::{Common, Failure, Outcome, say};
+use crate::record::limits::at_least_one;
 use crate::report::{Cell, Column, Format, Table, few, moment};
 use crate::store::{Filter, RecordingInfo, SimulationInfo, Store};
 
@@ -45,7 +46,7 @@ pub(super) struct ListOptions {
     #[arg(long, value_name = "WHEN", value_parser = until)]
     until: Option<String>,
     /// No more than so many of each, the newest
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<u32>,
 }
 

@@ -14,7 +14,9 @@ use crate::report::{Cell, Column, Table};
   cyclometer pricing check ./my-tariff.toml
 
 Nothing is run and nothing is stored. An example passes if the model's figure,
-rounded as the model's policy says, is the printed one to its last digit.")]
+rounded as the model's policy says, is the printed one to its last digit. One
+that is rounded as its own source does says nothing of the policy: those are
+counted apart.")]
 pub(super) struct Options {
     /// Price files [default: all models there are]
     #[arg(value_name = "FILE")]
@@ -75,13 +77,14 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 
 /// Prints the tables; whether an example fails.
 fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<bool, Failure> {
-    let mut counts = [0_usize; 3];
+    let (mut counts, mut own_rounding) = ([0_usize; 3], 0);
     let mut by_model = Table::new(&[
         Column::text("model", "model"),
         Column::number("examples", "examples"),
         Column::number("pass", "pass"),
         Column::number("disputed", "disputed"),
         Column::number("fail", "fail"),
+        Column::number("own rounding", "own_rounding"),
         Column::text("rounding", "rounding"),
     ]);
     let mut by_example = Table::new(&[
@@ -89,11 +92,12 @@ fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<b
         Column::text("example", "example"),
         Column::text("result", "result"),
         Column::text("rounding", "rounding"),
+        Column::text("of", "rounding_of"),
         Column::hidden("source"),
         Column::hidden("reason"),
     ]);
     for model in models {
-        let mut own = [0_usize; 3];
+        let (mut own, mut apart) = ([0_usize; 3], 0);
         for example in model.examples() {
             let (slot, word, reason) = match Verdict::of(example, model) {
                 Verdict::Passes => (0, "passes", String::new()),
@@ -101,6 +105,8 @@ fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<b
                 Verdict::Fails(reason) => (2, "FAILS", reason),
             };
             own[slot] += 1;
+            let brings = example.has_own_rounding(model);
+            apart += usize::from(slot == 0 && brings);
             if slot > 0 {
                 let example = example.name();
                 say(&format!("{}: {word}: {example}: {reason}", model.id()));
@@ -110,6 +116,7 @@ fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<b
                 Cell::text(example.name()),
                 Cell::text(word),
                 Cell::text(example.rounding().policy.name()),
+                Cell::text(if brings { "example" } else { "model" }),
                 Cell::text(example.source()),
                 Cell::text(reason),
             ]);
@@ -120,8 +127,10 @@ fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<b
             Cell::new(own[0], own[0]),
             Cell::new(own[1], own[1]),
             Cell::new(own[2], own[2]),
+            Cell::new(apart, apart),
             Cell::text(model.rounding().policy.name()),
         ]);
+        own_rounding += apart;
         for (sum, own) in counts.iter_mut().zip(own) {
             *sum += own;
         }
@@ -130,8 +139,15 @@ fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<b
         common.print(if options.examples { &by_example } else { &by_model })?;
     }
     let [pass, disputed, fail] = counts;
+    let apart = match own_rounding {
+        0 => String::new(),
+        several => format!(
+            "; of those that pass, {several} bring a rounding of their own and do not test the \
+             model's"
+        ),
+    };
     say(&format!(
-        "{} models, {} examples: {pass} pass, {disputed} disputed, {fail} fail",
+        "{} models, {} examples: {pass} pass, {disputed} disputed, {fail} fail{apart}",
         models.len(),
         pass + disputed + fail
     ));

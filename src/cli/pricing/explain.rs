@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use crate::cli::{Common, Failure, Outcome, say};
 use crate::meter::Meter;
 use crate::pricing::{
-    self, Dimension, Example, Given, Input, MAX_FILE_BYTES, Missing, Policy, PriceModel, Refusal,
-    Rounding, Terms, UsageGroup, gigabyte_note,
+    self, Dimension, Exact, Example, Given, Input, MAX_FILE_BYTES, Missing, Policy, PriceModel,
+    Refusal, Rounding, Terms, UsageGroup, gigabyte_note,
 };
 use crate::report::Format;
 use crate::report::explain::{Explanation, explain};
@@ -64,9 +64,10 @@ pub(super) struct Options {
     /// Leave free allowances out
     #[arg(long)]
     no_free: bool,
-    /// Days of the billing period [default: the model's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=366))]
-    days: Option<u32>,
+    /// Length of the billing period: days, or a time such as 730h [default: the
+    /// model's]
+    #[arg(long, value_name = "DAYS|TIME", value_parser = pricing::period)]
+    days: Option<Exact>,
     /// How the bill is rounded [default: the model's policy]
     #[arg(long, value_name = "POLICY", value_parser = policies())]
     rounding: Option<String>,
@@ -170,8 +171,8 @@ fn example<'a>(model: &'a PriceModel, wanted: &str) -> Result<&'a Example, Failu
 /// What the options say.
 fn described(model: &PriceModel, options: &Options) -> Result<Bill, Failure> {
     let mut terms = Terms::of(model);
-    if let Some(days) = options.days {
-        terms.set_days(days);
+    if let Some(days) = &options.days {
+        terms.set_period(days.clone());
     }
     if options.no_free {
         terms.without_free();
@@ -201,7 +202,7 @@ fn described(model: &PriceModel, options: &Options) -> Result<Bill, Failure> {
             let (group, said) = given.finish().map_err(Failure::usage)?;
             groups.push(group);
             notes = said;
-        } else if options.set.is_empty() {
+        } else if options.set.is_empty() && !model.bills_inputs_alone(&terms) {
             return Err(Failure::usage(nothing(model)));
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
 use crate::meter::Meter;
-use crate::pricing::{Basis, Exact, Granularity, Input, Phase, PriceModel, Tier};
+use crate::pricing::{Basis, Dimension, Exact, Granularity, Input, Phase, PriceModel, Tier};
 use crate::report::{Cell, Column, Format, Table};
 
 /// Options of `pricing list`.
@@ -129,17 +129,27 @@ pub(super) fn show(common: &Common, options: &ShowOptions) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `30 days` or, where it is none, the time: `730 h`.
+fn period_in_words(period: &Exact) -> String {
+    let day = Exact::from(86_400_000_000_000);
+    match period.over(&day).and_then(|days| days.to_u64()) {
+        Some(1) => "1 day".to_owned(),
+        Some(days) => format!("{days} days"),
+        None => Dimension::Time.shown(period),
+    }
+}
+
 fn head(model: &PriceModel) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} ({})", model.name(), model.id())?;
     let until = model.effective_until().map(|day| format!(" until {day}")).unwrap_or_default();
     writeln!(
         out,
-        "{}, {}, from {}{until}, month of {} days",
+        "{}, {}, from {}{until}, month of {}",
         model.currency(),
         model.granularity(),
         model.effective_from(),
-        model.month_days()
+        period_in_words(model.month())
     )?;
     let rounding = model.rounding();
     writeln!(out, "rounding {} to {} decimals", rounding.policy.name(), rounding.digits)?;

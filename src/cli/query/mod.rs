@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{Common, Failure, Outcome, say};
+use crate::quantity::whole_number;
 use crate::store::{Datum, QueryError, Reader, Stop};
 use crate::units::Nanos;
 use output::Output;
@@ -52,7 +53,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     timeout: Option<Duration>,
     /// No more rows than this [default: all; 1000 in a table]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<u64>,
 }
 
@@ -63,6 +64,14 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     // As it stands in the SQL.
     let key = key.trim_start_matches([':', '@', '$']);
     Ok((key.to_owned(), value.to_owned()))
+}
+
+fn limit(text: &str) -> Result<u64, String> {
+    match whole_number(text) {
+        Ok(0) => Err(format!("`{text}`: write 1 or more")),
+        Ok(rows) => Ok(rows),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {

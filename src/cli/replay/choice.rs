@@ -3,6 +3,7 @@
 use super::super::{Common, Failure, history};
 use crate::meter::Meter;
 use crate::pricing::{self, Dimension, Exact, Gigabyte, Terms};
+use crate::quantity::whole_number;
 use crate::replay::{Contract, WhatIf};
 use crate::store::{RecordingRef, Store};
 use crate::suggest::nearest;
@@ -37,9 +38,9 @@ pub(in crate::cli) struct TermOptions {
     /// What if a meter had this value, or an input of the models: NAME=VALUE
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// Days of a month [default: the model's own]
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=366))]
-    days: Option<u32>,
+    /// Length of a month: days, or a time such as 730h [default: the model's own]
+    #[arg(long, value_name = "DAYS|TIME", value_parser = pricing::period)]
+    days: Option<Exact>,
     /// Leave monthly allowances out
     #[arg(long)]
     no_free: bool,
@@ -122,8 +123,8 @@ impl TermOptions {
             }
         }
         for (_, terms) in contracts.iter_mut() {
-            if let Some(days) = self.days {
-                terms.set_days(days);
+            if let Some(days) = &self.days {
+                terms.set_period(days.clone());
             }
             if self.no_free {
                 terms.without_free();
@@ -202,14 +203,13 @@ pub(super) fn recordings(
     Ok(numbers)
 }
 
-/// A number of requests: digits, with `_` or `,` between them, and k, M or G.
+/// A number of requests, at least one: 3000000, 3_000_000, 3e6 or 3M.
 pub(in crate::cli) fn count(text: &str) -> Result<Exact, Failure> {
-    let bad = || {
-        Failure::usage(format!("`{text}` is no number of requests: write 3000000, 3_000_000 or 3M"))
-    };
-    let count = crate::pricing::count(text).ok_or_else(bad)?;
-    let whole = count.to_u64().filter(|count| *count > 0);
-    whole.map(Exact::from).ok_or_else(bad)
+    let count: u64 = whole_number(text).map_err(Failure::usage)?;
+    if count == 0 {
+        return Err(Failure::usage(format!("`{text}`: write 1 request or more")));
+    }
+    Ok(Exact::from(count))
 }
 
 #[cfg(test)]
@@ -218,10 +218,10 @@ mod tests {
 
     #[test]
     fn requests_are_written_in_many_ways() {
-        for text in ["3000000", "3_000_000", "3,000,000", "3M", "3000k", "0.003G"] {
+        for text in ["3000000", "3_000_000", "3,000,000", "3M", "3000k", "0.003G", "3e6"] {
             assert_eq!(count(text).ok(), Some(Exact::from(3_000_000)), "{text}");
         }
-        for text in ["", "M", "0", "-1", "1.5", "1,5", "3 m", "3e6"] {
+        for text in ["", "M", "0", "-1", "1.5", "1,5", "3,000", "3 m", "3e-6"] {
             assert!(count(text).is_err(), "{text}");
         }
     }

@@ -155,6 +155,9 @@ impl Planner<'_> {
         if factor.each {
             return self.each_phase(factor);
         }
+        if !factor.inner_grids.is_empty() && !factor.measure.is_constant() {
+            return self.largest(factor);
+        }
         let (measured, note) = match self.value(&factor.measure, &factor.fallbacks_note()) {
             Ok(found) => found,
             Err(stop) => return Err(self.named(stop, factor)),
@@ -174,6 +177,26 @@ impl Planner<'_> {
         let at = self.shape(factor, at, per)?;
         let billed = self.on_grid(factor, at, per)?;
         Ok(FactorPlan { billed, raw: Value::Column { at, per }, note })
+    }
+
+    /// Plans the largest of alternatives that have grids of their own: billed with
+    /// those, raw without.
+    fn largest(&mut self, factor: &Factor) -> Planned<FactorPlan> {
+        let Measure::MaxOf(several) = &factor.measure else { return Err(Stop::Slow) };
+        let mut plans = Vec::new();
+        for grids in [factor.inner_grids.as_slice(), &[]] {
+            let value = self.max_of(several, grids)?;
+            let Value::Column { at, per } = self.times(value, &factor.times)? else {
+                return Err(Stop::Slow);
+            };
+            plans.push((self.shape(factor, at, per)?, per));
+        }
+        let [(billed, billed_per), (raw, raw_per)] = plans[..] else { return Err(Stop::Slow) };
+        Ok(FactorPlan {
+            billed: self.on_grid(factor, billed, billed_per)?,
+            raw: Value::Column { at: raw, per: raw_per },
+            note: None,
+        })
     }
 
     /// A refusal with the stand-ins that were not measured either.
@@ -279,18 +302,25 @@ impl Planner<'_> {
                 Value::Column { at, per: 1 } => self.lookup(at, rows),
                 _ => Err(Stop::Slow),
             },
-            Measure::MaxOf(several) => self.max_of(several),
+            Measure::MaxOf(several) => self.max_of(several, &[]),
             Measure::Requests | Measure::Input(_) | Measure::Period | Measure::Month => {
                 Err(Stop::Slow)
             }
         }
     }
 
-    fn max_of(&mut self, several: &[(Measure, Times)]) -> Planned<Value> {
+    /// Plans the largest of alternatives, each on its own of `grids`, if any.
+    fn max_of(&mut self, several: &[(Measure, Times)], grids: &[Exact]) -> Planned<Value> {
         let mut values = Vec::new();
         let mut common = 1_u64;
-        for (measure, times) in several {
-            let value = self.read(measure)?;
+        for (index, (measure, times)) in several.iter().enumerate() {
+            let grid = grids.get(index).cloned().unwrap_or_default();
+            let value = match self.read(measure)? {
+                Value::Constant(value) => Value::Constant(value.up_to_multiple(&grid)),
+                Value::Column { at, per: 1 } if !grid.is_zero() => self.stepped(at, &grid)?,
+                Value::Column { .. } if !grid.is_zero() => return Err(Stop::Slow),
+                column => column,
+            };
             let value = self.times(value, times)?;
             common = common_multiple(common, denominator(&value)?)?;
             values.push(value);
@@ -368,6 +398,14 @@ impl Planner<'_> {
             at = self.shared.columns.add(Op::AtMost(at, constant(most, per)?));
         }
         Ok(at)
+    }
+
+    /// Plans the next multiple of a grid, in metered units.
+    fn stepped(&mut self, at: usize, grid: &Exact) -> Planned<Value> {
+        let step = constant(grid, 1)?;
+        let steps = Grid::new(step).ok_or(Stop::Slow)?;
+        let at = if step == 1 { at } else { self.shared.columns.add(Op::Steps(at, steps)) };
+        Ok(Value::Column { at: self.by(at, step), per: 1 })
     }
 
     /// The column of whole steps, and what one of them is in metered units.

@@ -37,8 +37,6 @@ const fn may(name: &'static str, value: Is, about: &'static str) -> Key {
 
 /// No limit but the size of the file.
 const MANY: usize = usize::MAX;
-/// TOML has no larger whole number.
-const LARGEST: u64 = i64::MAX.unsigned_abs();
 
 const NAME: &str = "for people";
 const TARIFF: &str = "versions of one tariff share it, and must not hold on the same days";
@@ -46,7 +44,8 @@ const UNTIL: &str = "the first day it no longer holds; without: it holds still";
 const DIGITS: &str = "decimals of the currency that are rounded to; 2 unless given";
 const GB: &str = "the provider's MB and GB are MiB and GiB (binary) or 10^6 and 10^9 (decimal, the \
                   default); for what people give later: a file means what it writes";
-const MONTH: &str = "days of a billing period unless a bill says otherwise; 30 unless given";
+const MONTH: &str = "days of a billing period, or a time such as \"730 h\", unless a bill says otherwise; 30 \
+                     unless given";
 const FREE: &str = "monthly allowance, in the unit of the position: \"400000 GB-s\"";
 const CREDIT: &str = "the allowance is money: `free` at this price, off the amount, never below 0";
 const PACKAGE: &str = "what is left after the allowance is billed up to whole packages";
@@ -69,7 +68,7 @@ pub(super) const MODEL: &[Key] = &[
     must("rounding", Is::A("rounding"), "where the bill of a period is rounded, and which way"),
     may("digits", Is::Whole(0, limits::DIGITS as u64), DIGITS),
     may("gb", Is::A("gb"), GB),
-    may("month_days", Is::Whole(1, 366), MONTH),
+    may("month_days", Is::A("period"), MONTH),
     may("input", Is::List("input", 0, limits::INPUTS), "what a bill depends on and no meter has"),
     may("pool", Is::List("pool", 0, MANY), "prices that several charges share"),
     must("charge", Is::List("charge", 1, limits::CHARGES), "what is measured and paid for"),
@@ -92,7 +91,7 @@ pub(super) const VARIANT: &[Key] = &[
     may("rounding", Is::A("rounding"), "where the bill of a period is rounded, and which way"),
     may("digits", Is::Whole(0, limits::DIGITS as u64), DIGITS),
     may("gb", Is::A("gb"), GB),
-    may("month_days", Is::Whole(1, 366), MONTH),
+    may("month_days", Is::A("period"), MONTH),
     may("prices", Is::Map("decimal"), "other prices, by the name of a charge or pool"),
     may("without", Is::List("name", 0, MANY), "charges, pools and inputs that it does not have"),
     may("input", Is::List("input", 0, MANY), "replaces the input of that name, or is added"),
@@ -103,7 +102,11 @@ pub(super) const VARIANT: &[Key] = &[
 pub(super) const INPUT: &[Key] = &[
     must("name", Is::A("input_name"), "the name that --set knows"),
     must("kind", Is::A("kind"), "what it is"),
-    may("default", Is::A("input_value"), "without: a usage that does not say is refused"),
+    may(
+        "default",
+        Is::A("input_value"),
+        "without: a usage that does not say is refused; \"period\" is the length of the period",
+    ),
     must("about", Is::A("label"), NAME),
 ];
 
@@ -150,6 +153,11 @@ pub(super) const FACTOR: &[Key] = &[
     may("max_of", Is::List("measure", 2, limits::ALTERNATIVES), "the largest of several"),
     must("unit", Is::A("name"), "what the value is counted in"),
     may("times", Is::A("times"), "multiplied by a decimal, a fraction or an input"),
+    may(
+        "as",
+        Is::A("name"),
+        "what the product with `times` is counted in, where that is another unit",
+    ),
     may("above", Is::A("quantity"), "only what is above that"),
     may("at_most", Is::A("quantity"), "never more than that"),
     may("limit", Is::A("quantity"), "a usage beyond it is refused: it is not on offer"),
@@ -168,6 +176,7 @@ pub(super) const MEASURE: &[Key] = &[
     may("meter", Is::A("meter_or_requests"), "the value of that meter"),
     may("phases", Is::List("phase", 1, 4), "the sum of these phases"),
     may("input", Is::A("input_name"), "a quantity that nobody measures"),
+    may("grid", Is::A("quantity"), "up to the next multiple, before `times`"),
     may("times", Is::A("times"), "multiplied by a decimal, a fraction or an input"),
 ];
 
@@ -182,7 +191,7 @@ pub(super) const EXAMPLE: &[Key] = &[
     must("source", Is::A("label"), "where it is worked out"),
     may("variant", Is::A("id"), "the model it is of; the first unless given"),
     may("free", Is::Bool, "whether allowances apply; true unless given"),
-    may("days", Is::Whole(1, 366), "length of the period; `month_days` unless given"),
+    may("days", Is::A("period"), "length of the period; `month_days` unless given"),
     may("rounding", Is::A("rounding"), "this source rounds in another way than the model"),
     may("digits", Is::Whole(0, limits::DIGITS as u64), "decimals that this source rounds to"),
     may("set", Is::Map("input_value"), "values of inputs"),
@@ -195,12 +204,12 @@ pub(super) const EXAMPLE: &[Key] = &[
 ];
 
 pub(super) const USAGE: &[Key] = &[
-    must("requests", Is::Whole(0, LARGEST), "how many invocations"),
+    must("requests", Is::A("count"), "how many invocations"),
     may("cold", Is::Bool, "whether the sandbox was made for them; false unless given"),
     may("phases", Is::A("phases"), "how long each phase took"),
     may("meters", Is::A("meters"), "what was measured of each"),
     may("set", Is::Map("input_value"), "inputs of this group only"),
-    may("instances", Is::Whole(0, LARGEST), "stretches, for charges by instance"),
+    may("instances", Is::A("count"), "stretches, for charges by instance"),
     may("instance_time", Is::A("time"), "how long each stretch is"),
 ];
 

@@ -9,15 +9,21 @@ use serde_json::{Map, Value, json};
 
 use self::keys::{Is, Key};
 use super::money::Policy;
-use super::number::MAX_FILE_CHARS;
 use super::schema::{self, Basis, Granularity, Kind};
 use super::text::MAX_LABEL_CHARS;
 use super::unit::{Dimension, Gigabyte, Phase};
 use crate::meter::Meter;
+use crate::quantity::MAX_CHARS;
 
-const DECIMAL: &str = r"[0-9]+(\.[0-9]+)?";
+const DECIMAL: &str = concat!(
+    r"([0-9]+(_[0-9]+)*|[1-9][0-9]{0,2}(,[0-9]{3}){2,}|[1-9][0-9]{0,2},[0-9]{3}(?=\.))",
+    r"(\.[0-9]+(_[0-9]+)*)?([eE][+-]?0*([0-2]?[0-9]|30))?"
+);
 /// One decimal over another that is not 0.
-const FRACTION: &str = r"[0-9]+(\.[0-9]+)?/([1-9][0-9]*(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)";
+fn fraction() -> String {
+    format!(r"{DECIMAL}/(?![0._]*([eE].*)?$){DECIMAL}")
+}
+
 const INPUT_NAME: &str = "[a-z][a-z0-9_]{0,63}";
 
 /// Dimensions that a meter can have, and requests.
@@ -222,9 +228,10 @@ fn in_units(dimension: Dimension) -> Value {
 fn values() -> Map<String, Value> {
     let text = |pattern: &str, about: &str| json!({ "type": "string", "pattern": format!("^({pattern})$"), "description": about });
     let choice = |names: &[&str]| json!({ "enum": names });
-    let mut decimal = text(DECIMAL, "a decimal in quotes, without sign or exponent");
-    merge(&mut decimal, json!({ "maxLength": MAX_FILE_CHARS }));
+    let mut decimal = text(DECIMAL, "a decimal in quotes, without a sign: 0.20 or 4.57e-2");
+    merge(&mut decimal, json!({ "maxLength": MAX_CHARS }));
     let quantity = format!(r"{DECIMAL}(\s*|\s+\S.*|[^0-9.\s].*)");
+    let time = Dimension::Time.unit_names().join("|");
     let switch = "on|off|yes|no|true|false";
     let texts = json!({
         "id": text("[a-z0-9][a-z0-9-]{0,63}", "a-z, 0-9 and -"),
@@ -241,18 +248,26 @@ fn values() -> Map<String, Value> {
         "decimal": decimal,
         "per": { "anyOf": [
             { "type": "integer", "minimum": 1 },
-            { "$ref": "#/$defs/decimal", "not": { "pattern": r"^[0.]*$" } },
+            { "$ref": "#/$defs/decimal", "not": { "pattern": r"^[0._]*([eE].*)?$" } },
         ] },
-        "ratio": text(&format!("{DECIMAL}|{FRACTION}"), "a decimal or a fraction such as 5/48"),
+        "ratio": text(&format!("{DECIMAL}|{}", fraction()), "a decimal or a fraction such as 5/48"),
         "times": text(
-            &format!("{DECIMAL}|{FRACTION}|{INPUT_NAME}"),
+            &format!("{DECIMAL}|{}|{INPUT_NAME}", fraction()),
             "a decimal, a fraction, or the name of an input",
         ),
         "quantity": text(&quantity, "a decimal and a unit"),
         "input_value": { "anyOf": [
             { "type": "boolean" },
             { "type": "integer", "minimum": 0 },
-            text(&format!("{quantity}|{switch}"), "a decimal and a unit, or on or off"),
+            text(&format!("{quantity}|{switch}|period"), "a decimal and a unit, on or off, or period"),
+        ] },
+        "count": { "anyOf": [
+            { "type": "integer", "minimum": 0 },
+            text(&format!(r"{DECIMAL}\s*[kKMGBT]?\s*"), "a whole number: 4e6 or 4M"),
+        ] },
+        "period": { "anyOf": [
+            { "type": "integer", "minimum": 1, "maximum": 366 },
+            text(&format!(r"{DECIMAL}\s*({time})?\s*"), "days, or a time such as 730 h"),
         ] },
         "granularity": choice(probe::choices::<Granularity>()),
         "rounding": choice(probe::choices::<Policy>()),
@@ -267,10 +282,17 @@ fn values() -> Map<String, Value> {
     names.push("requests");
     defs.insert("meter_or_requests".to_owned(), choice(&names));
     for dimension in MEASURED {
-        let units = dimension.unit_names().join("|");
+        let mut units = dimension.unit_names().join("|");
+        if *dimension == Dimension::Size {
+            // Where the provider's are binary.
+            units.push_str("|KB");
+        }
         // A bare number says all of a count, but not of a time.
-        let pattern =
-            format!(r"{DECIMAL}\s*({units}){}\s*", if dimension.bare() { "?" } else { "" });
+        let pattern = if dimension.bare() {
+            format!(r"{DECIMAL}\s*([kKMGBT]\s*|([kKMGBT]\s+)?({units})\s*)?")
+        } else {
+            format!(r"{DECIMAL}\s*({units})\s*")
+        };
         let name = dimension.name();
         defs.insert(name.to_owned(), text(&pattern, &format!("an amount of {dimension}")));
     }

@@ -8,9 +8,10 @@ use toml::Spanned;
 use super::{Resolved, bounded, factor, input_position, limits, unknown};
 use crate::pricing::charge::{Charge, Free, Input, Measure, Pool, Tier};
 use crate::pricing::error::Problem;
-use crate::pricing::number::{Exact, MAX_FILE_CHARS};
+use crate::pricing::number::Exact;
 use crate::pricing::schema::{Basis, ChargeFile, Kind, PoolFile, TierFile};
 use crate::pricing::text::{Per, Price};
+use crate::quantity::{Decimal, QuantityError};
 
 /// Pools in the order of the charges that feed them, and the charges.
 pub(super) fn charges(
@@ -113,7 +114,7 @@ fn charge(file: Spanned<ChargeFile>, pools: &mut Pools, inputs: &[Input]) -> Res
         fits(&factor.measure, basis, at)?;
         factors.push(factor);
     }
-    let units: Vec<&str> = factors.iter().map(|factor| &*factor.unit).collect();
+    let units: Vec<&str> = factors.iter().map(|factor| &**factor.billed_unit()).collect();
     let unit = match (file.unit.take(), units.as_slice()) {
         (Some(label), _) => label.0,
         (None, []) => "month".into(),
@@ -290,20 +291,19 @@ fn free(
     }
 }
 
-/// Reads `400000 GB-s` where the unit must be `unit`, in singular or plural.
+/// Parses `400000 GB-s` where the unit must be `unit`, in singular or plural.
 fn in_unit(text: &Spanned<String>, unit: &str) -> Resolved<Exact> {
     let problem = |message: String| Problem::new(text.span(), message);
-    let written = text.get_ref();
-    let split = written.find(|c: char| !matches!(c, '0'..='9' | '.')).unwrap_or(written.len());
-    let (number, given) = written.split_at(split);
-    let given = given.trim();
-    let number = Exact::parse(number, MAX_FILE_CHARS)
-        .map_err(|error| problem(format!("`{number}` {error}")))?;
-    let plural = given.strip_suffix('s').is_some_and(|singular| singular == unit);
-    if given != unit && !plural {
-        return Err(problem(format!(
-            "`{given}` is not the unit of this position: write a number and `{unit}`"
-        )));
+    let read = |error: QuantityError| problem(error.to_string());
+    let fits = |given: &str| given == unit || given.strip_suffix('s') == Some(unit);
+    let (number, given) = Decimal::split(text.get_ref()).map_err(read)?;
+    if fits(given) {
+        return Ok(Exact::from(&number));
     }
-    Ok(number)
+    // 400k GB-s, unless the unit itself is such a letter.
+    let (number, given) = Decimal::split_count(text.get_ref()).map_err(read)?;
+    if fits(given) {
+        return Ok(Exact::from(&number));
+    }
+    Err(problem(format!("`{given}` is not the unit of this position: write a number and `{unit}`")))
 }

@@ -48,10 +48,11 @@ pub(super) fn attach(file: Spanned<ExampleFile>, models: &mut [PriceModel]) -> R
 
 fn example(file: ExampleFile, model: &PriceModel) -> Resolved<Example> {
     let mut terms = Terms::of(model);
-    // Figures in a file mean what they say: no provider's GB here.
-    set(&mut terms, model, &file.set, Gigabyte::Decimal)?;
+    // What is billed is in the provider's words, as on a command line and in a
+    // file of usage: one text is one value in all three.
+    set(&mut terms, model, &file.set, model.gb())?;
     if let Some(days) = &file.days {
-        terms.set_days(days.get_ref().0);
+        terms.set_period(days.get_ref().0.clone());
     }
     if !file.free {
         terms.without_free();
@@ -70,7 +71,7 @@ fn example(file: ExampleFile, model: &PriceModel) -> Resolved<Example> {
             policy: file.rounding.unwrap_or(model.rounding().policy),
             digits: digits(file.digits.as_ref())?.unwrap_or(model.rounding().digits),
         },
-        usage: usage_groups(file.usage, model, &terms, Gigabyte::Decimal)?,
+        usage: usage_groups(file.usage, model, &terms, model.gb())?,
         terms,
         expected,
         disputed: file.disputed.map(|label| label.0),
@@ -134,7 +135,7 @@ fn usage_group(
     let file = file.into_inner();
     let whole = |dimension: Dimension, text: &Spanned<String>| {
         let read = dimension.whole(text.get_ref(), gb);
-        read.map_err(|message| Problem::new(text.span(), message))
+        read.map_err(|error| Problem::new(text.span(), error.to_string()))
     };
     let mut usage = Usage::new(file.cold);
     for (meter, text) in file.meters {
@@ -154,12 +155,12 @@ fn usage_group(
     let mut own = terms.clone();
     set(&mut own, model, &file.set, gb)?;
     let stretches = match (file.instances, time(file.instance_time)?) {
-        (Some(count), Some(time)) => Some((Exact::from(count), time)),
+        (Some(count), Some(time)) => Some((Exact::from(count.0), time)),
         (None, None) => None,
         _ => {
             let text = "`instances` and `instance_time` belong together";
             return Err(Problem::new(span, text));
         }
     };
-    Ok(UsageGroup { requests: Exact::from(file.requests), usage, terms: own, stretches })
+    Ok(UsageGroup { requests: Exact::from(file.requests.0), usage, terms: own, stretches })
 }

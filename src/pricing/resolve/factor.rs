@@ -9,7 +9,7 @@ use super::{Resolved, bounded, input_position, limits, unknown};
 use crate::meter::Meter;
 use crate::pricing::charge::{Factor, Fallback, Input, Measure, Row, StandIn, Times};
 use crate::pricing::error::Problem;
-use crate::pricing::number::{Exact, MAX_FILE_CHARS};
+use crate::pricing::number::Exact;
 use crate::pricing::schema::{FactorFile, FallbackFile, Kind, MeasureFile, RowFile};
 use crate::pricing::unit::{Dimension, Gigabyte, Phase};
 
@@ -24,6 +24,7 @@ type Measured = (Measure, Dimension);
 pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Factor> {
     let span = file.span();
     let mut file = file.into_inner();
+    let inner_grids = inner_grids(file.max_of.as_ref(), inputs)?;
     let (measure, dimension) = measure(&mut file, inputs, &span)?;
     let size = match &measure {
         Measure::Month => 1,
@@ -32,8 +33,14 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
             .map_err(|text| Problem::new(file.unit.span(), text))?,
     };
     let each = each(&file, &measure)?;
+    let product_unit = product_unit(&file)?;
+    let label = product_unit.as_deref().unwrap_or(file.unit.get_ref()).to_owned();
+    // What `as` names is a plain number; so many metered units are one of it.
+    let scale = Exact::from(if product_unit.is_some() { size } else { 1 });
+    let counted = if product_unit.is_some() { Dimension::Number } else { dimension };
     let quantity = |text: &Option<Spanned<String>>| {
-        text.as_ref().map(|text| quantity(dimension, text)).transpose()
+        let read = text.as_ref().map(|text| shaped(counted, &label, text)).transpose();
+        read.map(|value| value.map(|value| &value * &scale))
     };
     let grid = quantity(&file.grid)?;
     if let (Some(grid), Some(text)) = (&grid, &file.grid)
@@ -43,6 +50,8 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
     }
     Ok(Factor {
         times: times(file.times.as_ref(), inputs)?,
+        product_unit,
+        inner_grids,
         above: quantity(&file.above)?,
         at_most: quantity(&file.at_most)?,
         limit: quantity(&file.limit)?,
@@ -57,6 +66,46 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
     })
 }
 
+/// The unit of the product with `times`, of limits, minimum and grid too.
+fn product_unit(file: &FactorFile) -> Resolved<Option<Arc<str>>> {
+    let Some(unit) = &file.product_unit else { return Ok(None) };
+    if file.times.is_none() {
+        let text = "`as` names what `times` makes of the unit: it needs `times`";
+        return Err(Problem::new(unit.span(), text));
+    }
+    // Any word, as for a plain number.
+    Dimension::Number.unit(unit.get_ref()).map_err(|text| Problem::new(unit.span(), text))?;
+    Ok(Some(unit.get_ref().as_str().into()))
+}
+
+/// The grid of each alternative of `max_of`; none if no alternative has one.
+fn inner_grids(
+    several: Option<&Spanned<Vec<Spanned<MeasureFile>>>>,
+    inputs: &[Input],
+) -> Resolved<Vec<Exact>> {
+    let alternatives = several.map_or(&[][..], |several| several.get_ref().as_slice());
+    if alternatives.iter().all(|file| file.get_ref().grid.is_none()) {
+        return Ok(Vec::new());
+    }
+    let mut grids = Vec::with_capacity(alternatives.len());
+    for file in alternatives {
+        let span = file.span();
+        let file = file.get_ref();
+        let Some(text) = &file.grid else {
+            grids.push(Exact::default());
+            continue;
+        };
+        let (_, dimension) =
+            one(file.meter.as_ref(), file.phases.clone(), file.input.as_ref(), inputs, &span)?;
+        let grid = quantity(dimension, text)?;
+        if grid.is_zero() {
+            return Err(Problem::new(text.span(), "a grid has steps larger than 0"));
+        }
+        grids.push(grid);
+    }
+    Ok(grids)
+}
+
 fn each(file: &FactorFile, measure: &Measure) -> Resolved<bool> {
     let Some(each) = file.each.as_ref().filter(|each| *each.get_ref()) else {
         return Ok(false);
@@ -69,10 +118,23 @@ fn each(file: &FactorFile, measure: &Measure) -> Resolved<bool> {
     Ok(true)
 }
 
+/// A quantity of a factor; one that is a plain number may name the factor's unit.
+fn shaped(dimension: Dimension, label: &str, text: &Spanned<String>) -> Resolved<Exact> {
+    let written = text.get_ref();
+    let bare = [label, label.strip_suffix('s').unwrap_or(label), &format!("{label}s")]
+        .into_iter()
+        .find_map(|label| written.trim_end().strip_suffix(label))
+        .filter(|bare| dimension == Dimension::Number && !bare.trim().is_empty());
+    match bare {
+        Some(bare) => quantity(dimension, &Spanned::new(text.span(), bare.to_owned())),
+        None => quantity(dimension, text),
+    }
+}
+
 /// A quantity in a file means what it says: GB is 10^9 bytes.
 fn quantity(dimension: Dimension, text: &Spanned<String>) -> Resolved<Exact> {
     let read = dimension.quantity(text.get_ref(), Gigabyte::Decimal);
-    read.map_err(|message| Problem::new(text.span(), message))
+    read.map_err(|error| Problem::new(text.span(), error.to_string()))
 }
 
 fn measure(file: &mut FactorFile, inputs: &[Input], span: &Range<usize>) -> Resolved<Measured> {
@@ -213,9 +275,9 @@ fn max_of(several: Spanned<Vec<Spanned<MeasureFile>>>, inputs: &[Input]) -> Reso
 fn times(text: Option<&Spanned<String>>, inputs: &[Input]) -> Resolved<Times> {
     let Some(text) = text else { return Ok(Times::Once) };
     if text.get_ref().starts_with(|c: char| c.is_ascii_digit()) {
-        return Exact::parse_ratio(text.get_ref(), MAX_FILE_CHARS)
+        return Exact::parse_fraction(text.get_ref())
             .map(Times::By)
-            .map_err(|error| Problem::new(text.span(), format!("`{}` {error}", text.get_ref())));
+            .map_err(|error| Problem::new(text.span(), error.to_string()));
     }
     let position = input_position(inputs, text)?;
     if !matches!(inputs[position].kind, Kind::Number | Kind::Count) {

@@ -18,7 +18,7 @@ use super::error::Problem;
 use super::model::{Identity, PriceModel, hex_digest};
 use super::money::Rounding;
 use super::number::Exact;
-use super::schema::{InputFile, ModelFile};
+use super::schema::{InputFile, InputValue, ModelFile};
 use super::terms;
 use super::unit::Gigabyte;
 use crate::suggest::nearest;
@@ -112,7 +112,8 @@ fn model(file: ModelFile, source: &Source) -> Resolved<PriceModel> {
         return Err(Problem::new(until.span(), text));
     }
     let digits = digits(file.digits.as_ref())?.unwrap_or(2);
-    let inputs = inputs(file.input)?;
+    let month = file.month_days.map_or_else(thirty_days, |days| days.into_inner().0);
+    let inputs = inputs(file.input, file.gb, &month)?;
     let (pools, charges) = charge::charges(file.charge, file.pool, &inputs)?;
     let id = file.id.into_inner().0;
     let identity = Identity {
@@ -132,7 +133,7 @@ fn model(file: ModelFile, source: &Source) -> Resolved<PriceModel> {
         identity,
         rounding: Rounding { policy: file.rounding, digits },
         gb: file.gb,
-        month_days: file.month_days.map_or(30, |days| days.into_inner().0),
+        month,
         inputs,
         pools,
         charges,
@@ -141,6 +142,10 @@ fn model(file: ModelFile, source: &Source) -> Resolved<PriceModel> {
         digest: Arc::clone(&source.digest),
         origin: Arc::clone(&source.origin),
     })
+}
+
+fn thirty_days() -> Exact {
+    Exact::from(30 * terms::DAY)
 }
 
 fn digits(written: Option<&Spanned<u32>>) -> Resolved<Option<u32>> {
@@ -153,9 +158,8 @@ fn digits(written: Option<&Spanned<u32>>) -> Resolved<Option<u32>> {
     }
 }
 
-/// The file's inputs. Figures in a file mean what they say: the provider's GB
-/// concerns only what people give later.
-fn inputs(list: Vec<Spanned<InputFile>>) -> Resolved<Vec<Input>> {
+/// The file's inputs.
+fn inputs(list: Vec<Spanned<InputFile>>, gb: Gigabyte, month: &Exact) -> Resolved<Vec<Input>> {
     let mut inputs: Vec<Input> = Vec::with_capacity(list.len());
     for file in list {
         let span = file.span();
@@ -171,17 +175,51 @@ fn inputs(list: Vec<Spanned<InputFile>>) -> Resolved<Vec<Input>> {
             let text = format!("`{name}` is a meter: an input is what no meter measures");
             return Err(Problem::new(file.name.span(), text));
         }
-        let mut input = Input { name, kind: file.kind, default: None, about: file.about.0 };
+        let mut input = Input {
+            name,
+            kind: file.kind,
+            default: None,
+            follows_period: false,
+            about: file.about.0,
+        };
         if let Some(text) = file.default {
-            let value = terms::read(&input, &text.get_ref().text(), Gigabyte::Decimal)
-                .map_err(|message| Problem::new(text.span(), message))?;
-            input.default = Some(value);
+            default(&mut input, &text, gb, month)?;
         } else if input.kind == super::schema::Kind::Switch {
             input.default = Some(Exact::default());
         }
         inputs.push(input);
     }
     Ok(inputs)
+}
+
+/// Sets the default of an input. Where the provider's MB is MiB, an example and
+/// `--set` mean that by it, so a default must say which it means.
+fn default(
+    input: &mut Input,
+    text: &Spanned<InputValue>,
+    gb: Gigabyte,
+    month: &Exact,
+) -> Resolved<()> {
+    let written = text.get_ref().text();
+    let problem = |message: String| Problem::new(text.span(), message);
+    if written == terms::PERIOD {
+        if input.kind != super::schema::Kind::Time {
+            return Err(problem("only a time can be as long as the period".to_owned()));
+        }
+        input.follows_period = true;
+        input.default = Some(month.clone());
+        return Ok(());
+    }
+    let value = terms::read(input, &written, gb).map_err(problem)?;
+    if terms::read(input, &written, Gigabyte::Decimal).as_ref() != Ok(&value) {
+        return Err(problem(format!(
+            "`{written}` is {} to this provider, and 10^6 or 10^9 bytes elsewhere: write MiB or \
+             GiB, or all bytes",
+            input.shown(&value)
+        )));
+    }
+    input.default = Some(value);
+    Ok(())
 }
 
 fn bounded(

@@ -90,14 +90,14 @@ fn decimals() {
         ("2", "invalid type: integer `2`, expected a decimal in quotes"),
         ("inf", "invalid type: floating point `inf`"),
         ("\"-0.02\"", "`-0.02` is negative"),
-        ("\"1e9999\"", "`1e9999` has an exponent: write the digits out"),
-        ("\"0,02\"", "`0,02` is not a decimal number such as 0.20"),
-        ("\"1/3\"", "`1/3` is not a decimal number"),
-        ("\".5\"", "`.5` is not a decimal number"),
-        ("\"\"", "`` is not a decimal number"),
+        ("\"1e9999\"", "`1e9999`: an exponent is -30 to 30"),
+        ("\"0,02\"", "`0,02`: write 0.02, with a point"),
+        ("\"1/3\"", "`1/3`: `/3` is not understood here: write 1 alone"),
+        ("\".5\"", "`.5`: write a digit before the point, as in 0.5"),
+        ("\"\"", "``: write a number, such as 4000000 or 0.5"),
         (
             "\"11111111111111111111111111111111111111111\"",
-            "`1111111111111111111111111111111111111111` has more than 40 characters",
+            "`1111111111111111111111111111111111111111\u{2026}` has more than 40 characters",
         ),
     ] {
         let text = format!("{HEAD}{CHARGE}").replace("\"0.02\"", &format!("▸{written}"));
@@ -133,9 +133,12 @@ fn inputs() {
         ),
         (
             input("\"disk\"", "\"size\"", "default = ▸\"5\""),
-            "`5` is not an amount of memory or data",
+            "`5`: memory or data has a unit: write 5 with one of",
         ),
-        (input("\"disk\"", "\"size\"", "default = ▸5"), "`5` is not an amount of memory or data"),
+        (
+            input("\"disk\"", "\"size\"", "default = ▸5"),
+            "`5`: memory or data has a unit: write 5 with one of",
+        ),
         (
             input("\"on\"", "\"switch\"", "default = ▸\"maybe\""),
             "`maybe` is neither `on` nor `off`",
@@ -164,7 +167,7 @@ fn charges() {
         ("unit = ▸\"\"", "this text is empty"),
         ("free = ▸\"5 GB-s\"", "`GB-s` is not the unit of this position: write a number and `s`"),
         ("free = ▸\"5\"", "`` is not the unit of this position"),
-        ("free = ▸\"s\"", "`` is not a decimal number"),
+        ("free = ▸\"s\"", "`s` is not a number: write digits"),
         ("package = ▸\"10 ms\"", "`ms` is not the unit of this position"),
         ("package = ▸\"0 s\"", "a package holds more than 0"),
         ("credit_price = ▸\"1\"", "`credit_price` is what `free` is worth: it has none"),
@@ -301,10 +304,7 @@ fn examples() {
             "amount = \"1\"\n▸[[example.usage]]\nrequests = 1\ninstance_time = \"1 s\"",
             "`instances` and",
         ),
-        (
-            "amount = \"1\"\n[[example.usage]]\nrequests = ▸-1",
-            "invalid value: integer `-1`, expected u64",
-        ),
+        ("amount = \"1\"\n[[example.usage]]\nrequests = ▸-1", "`-1` is negative: write 0 or more"),
         (
             "amount = \"1\"\n[[example.usage]]\nrequests = 1\nphases = { run = ▸\"0.5 ns\" }",
             "`0.5 ns` is 0.5 ns: not a whole number",

@@ -177,7 +177,7 @@ fn contradictions_between_keys_are_not_valid() {
         factor("").replace("\"cpu_time\"", "\"gold\""),
         factor("").replace("\"0.02\"", "0.02"),
         factor("").replace("\"0.02\"", "\"-0.02\""),
-        factor("").replace("\"0.02\"", "\"1e5\""),
+        factor("").replace("\"0.02\"", "\"1e5 \\u20ac\""),
         factor("").replace("\"USD\"", "\"usd\""),
         factor("").replace("\"coarse\"", "\"rough\""),
         factor("").replace("\"Test\"", "\" \""),

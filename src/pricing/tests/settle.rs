@@ -172,7 +172,7 @@ fn what_is_rented_is_paid_for_without_any_invocation() {
     let mut terms = Terms::of(&model);
     // 5, and 2 GiB x 30 days x 0.01, and 3 a month.
     assert_eq!(settle(&model, &[], &terms).total.to_plain_string(), "8.6");
-    terms.set_days(31);
+    terms.set_period(crate::pricing::period("31").unwrap());
     assert_eq!(settle(&model, &[], &terms).total.to_plain_string(), "8.62");
     terms.set(&model, "disk", "0 B", Gigabyte::Decimal).unwrap();
     assert_eq!(settle(&model, &[], &terms).total.to_plain_string(), "8");
