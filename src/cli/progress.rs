@@ -86,7 +86,10 @@ impl Progress {
                     );
                 }
             }
-            Event::Lane { .. } | Event::Preparing { .. } | Event::Started { .. } => {}
+            Event::Lane { .. }
+            | Event::Preparing { .. }
+            | Event::Started { .. }
+            | Event::WarmedUp { .. } => {}
             Event::Looked { cell, width } => {
                 let state = if width.enough { ", known" } else { "" };
                 let reach = steadiness::within(width.reach);

@@ -153,6 +153,9 @@ fn told(event: &Event) -> String {
         Event::Preparing { cell } => format!("preparing {cell}"),
         Event::Prepared { cell, result } => format!("prepared {cell} {}", result.is_ok()),
         Event::Started { cell, sequence, count } => format!("started {cell} #{sequence} x{count}"),
+        Event::WarmedUp { cell, outcome } => {
+            format!("warmed up {cell} {}", outcome.status.label())
+        }
         Event::Finished { cell, sequence, outcome, .. } => {
             format!("finished {cell} #{sequence} {}", outcome.status.label())
         }
