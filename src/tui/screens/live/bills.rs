@@ -16,7 +16,7 @@ use crate::tui::live::{CellView, Snapshot};
 use crate::tui::model::Model;
 use crate::tui::theme::Role;
 use crate::tui::widgets::bar;
-use crate::tui::widgets::text::{fit, pad, width};
+use crate::tui::widgets::text::{fit, pad};
 
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
 /// Height of the screen from which on parts have a line each.
@@ -28,17 +28,12 @@ const MODELS: u16 = 6;
 pub fn height(model: &Model, snapshot: &Snapshot, wide: u16, rest: u16) -> u16 {
     let count = snapshot.bills.as_ref().map_or(model.live.models.len(), |it| it.models().len());
     let models = u16::try_from(count).unwrap_or(u16::MAX).clamp(1, MODELS);
-    let room = usize::from(wide.saturating_sub(2));
-    let parts = if rest >= TALL { 7 } else { legend_lines(room) };
+    // Shares of three digits would need two lines where it is narrow.
+    let legend = if wide >= 100 { 1 } else { 2 };
+    let parts = if rest >= TALL { 7 } else { legend };
     let warm = if rest >= TALL && has_warm(model, snapshot) { models + 1 } else { 0 };
     // Frame, lanes, ratio, bar.
     5 + models + parts + warm
-}
-
-/// Lines of the legend with the widest shares.
-fn legend_lines(room: usize) -> u16 {
-    let names: usize = bar::NAMES.iter().map(|name| name.len() + 7).sum();
-    if names <= room { 1 } else { 2 }
 }
 
 fn has_warm(model: &Model, snapshot: &Snapshot) -> bool {
@@ -218,7 +213,8 @@ impl<'a> Panel<'a> {
             lines.extend((0..7).map(|part| self.part(part, &shares)));
         } else {
             let chosen = self.model.live.lane.saturating_sub(self.lanes.start);
-            lines.extend(self.legend(shares.get(chosen).copied().flatten()));
+            let shares = shares.get(chosen).and_then(Option::as_ref);
+            lines.extend(bar::legend(theme, shares, usize::from(self.room.width)));
         }
         lines
     }
@@ -239,30 +235,6 @@ impl<'a> Panel<'a> {
             spans.push(Span::styled(pad(&share, self.lane, true), theme.style(role)));
         }
         Line::from(spans)
-    }
-
-    /// Sign and name of every part, with the shares of the selected lane.
-    fn legend(&self, shares: Option<[u64; 7]>) -> Vec<Line<'static>> {
-        let theme = &self.model.theme;
-        let room = usize::from(self.room.width);
-        let mut lines = Vec::new();
-        let (mut spans, mut used) = (vec![Span::raw(" ")], 1);
-        for (at, name) in bar::NAMES.iter().enumerate() {
-            let text = match shares {
-                Some(shares) => format!("{name} {} ", bar::percent(shares[at])),
-                None => format!("{name} "),
-            };
-            let takes = 1 + width(&text);
-            if used + takes > room + 1 && used > 1 {
-                lines.push(Line::from(std::mem::replace(&mut spans, vec![Span::raw(" ")])));
-                used = 1;
-            }
-            used += takes;
-            spans.push(Span::styled(theme.part(at).to_string(), theme.style(Role::Part(at))));
-            spans.push(Span::raw(text));
-        }
-        lines.push(Line::from(spans));
-        lines
     }
 }
 
