@@ -15,12 +15,12 @@ use crate::tui::update::{Message, update};
 #[test]
 fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {
     let (_folder, mut model, mut desk) = full((80, 24));
-    assert_eq!(numbers(&model), ["2", "s1", "1"]);
+    assert_eq!(numbers(&model), ["2", "1", "s1"]);
     key(&mut model, &mut desk, "s");
-    assert_eq!(numbers(&model), ["1", "2", "s1"], "by label, those without one last");
-    assert_eq!(model.history.cursor, 1, "the selection stays on recording 2");
+    assert_eq!(numbers(&model), ["1", "s1", "2"], "by label, those without one last");
+    assert_eq!(model.history.cursor, 2, "the selection stays on recording 2");
     key(&mut model, &mut desk, "S");
-    assert_eq!(numbers(&model), ["2", "s1", "1"], "equals stay newest first");
+    assert_eq!(numbers(&model), ["2", "1", "s1"], "a simulation stays under its recording");
     key(&mut model, &mut desk, "/");
     for letter in ["Q", "u", "i", "e", "t"] {
         key(&mut model, &mut desk, letter);
@@ -33,6 +33,48 @@ fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {
 }
 
 #[test]
+fn simulations_fold_under_their_recording() {
+    let (_folder, mut model, mut desk) = full((140, 40));
+    key(&mut model, &mut desk, "G");
+    assert_eq!(model.history.selected().map(|row| &*row.number), Some("s1"));
+    key(&mut model, &mut desk, "f");
+    assert_eq!(numbers(&model), ["2", "1"], "folded");
+    assert_eq!(model.history.selected().map(|row| &*row.number), Some("1"), "its recording");
+    let shown = testing::text(&model);
+    assert!(shown.contains("▶  +   1"), "a sign says that there are some: {shown}");
+    assert!(shown.contains("+ has simulations"), "and is explained: {shown}");
+    key(&mut model, &mut desk, "right");
+    assert_eq!(numbers(&model), ["2", "1", "s1"]);
+    assert!(testing::text(&model).contains("└s1"));
+    key(&mut model, &mut desk, "left");
+    assert_eq!(numbers(&model), ["2", "1"]);
+    // A filter finds what is folded, and shows of which recording it is.
+    key(&mut model, &mut desk, "/");
+    for letter in "per-cycle".chars() {
+        key(&mut model, &mut desk, &letter.to_string());
+    }
+    assert_eq!(numbers(&model), ["1", "s1"]);
+    key(&mut model, &mut desk, "enter");
+    key(&mut model, &mut desk, "esc");
+    key(&mut model, &mut desk, "g");
+    key(&mut model, &mut desk, "f");
+    assert!(notice(&model).contains("recording 2 has no simulations"), "{}", notice(&model));
+}
+
+#[test]
+fn a_filter_matches_what_the_list_shows() {
+    let (_folder, mut model, _desk) = full((140, 40));
+    let mut found = |words: &str| {
+        filter(&mut model, words.to_owned());
+        numbers(&model)
+    };
+    assert_eq!(found("2026-11-12 10:00"), ["2"]);
+    // Begun at 10:00:00, of which the list has no seconds.
+    assert_eq!(found("10:00:00"), [""; 0]);
+    assert_eq!(found("interrupted"), ["2"]);
+}
+
+#[test]
 fn counts_are_worked_out_by_hand() {
     let (_folder, model, _desk) = full((80, 24));
     let lists = model.history.lists.as_ref().expect("read");
@@ -42,10 +84,10 @@ fn counts_are_worked_out_by_hand() {
     // Lanes that could not run are not listed.
     assert_eq!((&*row.lanes, &*row.of), ("native", "nop"));
     let json = table(&model).to_json();
-    assert_eq!(json[1]["kind"], "simulation");
-    assert_eq!(json[1]["recordings"], "1");
-    assert_eq!(json[1]["failed"], serde_json::Value::Null);
-    assert_eq!(json[2]["begun_at"], "2026-11-11T10:00:00.000Z");
+    assert_eq!(json[2]["kind"], "simulation");
+    assert_eq!(json[2]["recordings"], "1");
+    assert_eq!(json[2]["failed"], serde_json::Value::Null);
+    assert_eq!(json[1]["begun_at"], "2026-11-11T10:00:00.000Z");
 }
 
 #[test]
@@ -237,7 +279,7 @@ fn an_answer_for_another_item_is_not_shown() {
     let Effect::History(ask) = first else { panic!("asked of the history") };
     let answer = answer(&mut desk, ask);
     let more = update(&mut model, Message::History(Box::new(answer)));
-    assert!(model.history.detail.as_ref().is_none_or(|it| it.row.item != Item::Simulation(1)));
+    assert!(model.history.detail.as_ref().is_none_or(|it| it.row.item != Item::Recording(1)));
     assert_eq!(more.len(), 1, "what is selected now is asked for");
 }
 
@@ -269,7 +311,7 @@ fn clicks_select_rows_and_give_the_keys_to_the_details() {
     // Tabs, the frame, the heading, then the rows.
     let effects = click(&mut model, body, Position::new(5, 5));
     settle(&mut model, &mut desk, effects);
-    assert_eq!(model.history.selected().map(|row| &*row.number), Some("1"));
+    assert_eq!(model.history.selected().map(|row| &*row.number), Some("s1"));
     click(&mut model, body, Position::new(5, 20));
     assert!(model.history.focus);
     key(&mut model, &mut desk, "down");

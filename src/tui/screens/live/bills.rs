@@ -197,7 +197,7 @@ impl<'a> Panel<'a> {
             .map(|billed| bar::shares(&billed.as_ref()?.1.models.get(at)?.waste))
             .collect();
         let theme = &self.model.theme;
-        let label = format!("{} is for", models[at].id);
+        let label = format!("for {}", models[at].id);
         let label = format!(" {}", pad(&label, self.label - 1, false));
         let mut spans = vec![Span::styled(label, theme.style(Role::Dim))];
         for shares in &shares {

@@ -153,10 +153,11 @@ impl Column<'_> {
         self.line(frame, spans);
     }
 
-    /// A label to the left and a value to the right.
-    fn ends(&mut self, frame: &mut Frame<'_>, label: &str, value: &str) {
+    /// The longest label that there is room for, and a value to the right.
+    fn ends(&mut self, frame: &mut Frame<'_>, labels: [&str; 2], value: &str) {
         let room = self.width();
-        let label = if width(label) + 1 + width(value) > room { "" } else { label };
+        let fits = |label: &&str| width(label) < room.saturating_sub(width(value));
+        let label = labels.into_iter().find(fits).unwrap_or("");
         let rest = room.saturating_sub(width(label));
         let spans = vec![
             Span::styled(label.to_owned(), self.theme.style(Role::Dim)),
@@ -299,11 +300,11 @@ fn use_of_machine(
     let shown = |start: &StartKind| chosen::cell(drawing.model, drawing.snapshot, lane, *start);
     let Some(cell) = rows.starts.iter().find_map(shown) else { return };
     if rows.cpu > 0 {
-        column.ends(frame, "CPUs in use", &of_newest(cell, Meter::CpuTime));
+        column.ends(frame, ["CPUs in use", "CPU"], &of_newest(cell, Meter::CpuTime));
         graph(column, frame, drawing, lane, Kind::Cpu);
     }
     if rows.cycles > 0 {
-        column.ends(frame, "cycles a second", &of_newest(cell, Meter::Cycles));
+        column.ends(frame, counted(cell), &of_newest(cell, Meter::Cycles));
         graph(column, frame, drawing, lane, Kind::Cycles);
     }
     if rows.cpu > 0 && column.take(1).is_some() {
@@ -328,6 +329,16 @@ fn use_of_machine(
         column.pair(frame, "ops", &ops, role);
         let room = column.width().saturating_sub(5);
         column.pair(frame, "from", &sources(cell, room), Role::Dim);
+    }
+}
+
+/// Says what the chart of cycles counts.
+fn counted(cell: &CellView) -> [&'static str; 2] {
+    match mark(cell) {
+        " r" => ["r: ticks of the time-stamp counter a second", "ticks/s"],
+        " e" => ["e: cycles a second, estimated", "cycles/s"],
+        " u" => ["u: cycles a second in user mode", "cycles/s"],
+        _ => ["cycles a second", "cycles/s"],
     }
 }
 

@@ -463,7 +463,8 @@ fn now_line(model: &Model, snapshot: &Snapshot) -> String {
         (Phase::Opening, _) => parts.push("opening the lanes".to_owned()),
         (Phase::Running | Phase::Finishing, race) => {
             let order = if race { "at the same time" } else { "one lane at a time" };
-            parts.push(format!("{order}: {}", running.join(", ")));
+            let colon = if running.is_empty() { "" } else { ": " };
+            parts.push(format!("{order}{colon}{}", running.join(", ")));
             if model.live.first {
                 let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
                 let (help, stop) = (key(Action::Help), key(Action::Stop));
