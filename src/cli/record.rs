@@ -39,7 +39,7 @@ Each round runs every workload once in every lane, in a random order of its own.
 With --until, what is known well enough is left out of further rounds; if some
 never is, the exit status is 3.")]
 pub(super) struct Options {
-    /// Workloads, by name [default: nop,nbody,wait,memory-burst]
+    /// Workloads, by name [default: nbody,nop,wait,memory-burst]
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     workload: Vec<String>,
     /// Lanes, as `cyclometer lanes` lists them; wasmtime:winch+fuel, docker[:RUNTIME][@IMAGE]

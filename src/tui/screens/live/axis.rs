@@ -106,14 +106,15 @@ pub struct Range {
 }
 
 impl Range {
-    /// Returns the least range that holds all values and ends in 1, 2 or 5.
+    /// Returns the least range that holds all values, ends in 1, 2 or 5, and is
+    /// at least so many units a second.
     #[must_use]
-    pub fn of(largest: u64, column: Nanos) -> Self {
+    pub fn of(largest: u64, column: Nanos, least: u64) -> Self {
         let column = u128::from(column.0.max(1));
-        let rate = (u128::from(largest) * 1_000_000_000).div_ceil(column).max(1);
+        let rate = (u128::from(largest) * 1_000_000_000).div_ceil(column).max(least.into());
         let rate = (0..)
             .flat_map(|power| [1, 2, 5].map(|digit: u128| digit * 10_u128.pow(power)))
-            .find(|nice| *nice >= rate)
+            .find(|nice| *nice >= rate.max(1))
             .unwrap_or(rate);
         let top = rate * column / 1_000_000_000;
         let least = |value: u128| u64::try_from(value).unwrap_or(u64::MAX);
@@ -155,15 +156,16 @@ mod tests {
     fn a_range_ends_at_the_next_1_2_or_5() {
         let column = Nanos(SECOND / 2);
         // 130 ms of CPU in half a second: 0.26 of a CPU.
-        let range = Range::of(130_000_000, column);
+        let range = Range::of(130_000_000, column, 1);
         assert_eq!((range.cpus(), range.top), ("0.5".to_owned(), SECOND / 4));
         // 3.2 CPUs.
-        assert_eq!(Range::of(1_600_000_000, column).cpus(), "5");
-        assert_eq!(Range::of(5 * SECOND / 2, column).cpus(), "5");
-        assert_eq!(Range::of(1_000_000_000, column).count(), "2G");
-        assert_eq!(Range::of(1, column).count(), "2");
-        assert_eq!(Range::of(0, column).top, 1, "nothing is divided by 0");
-        assert!(Range::of(u64::MAX, Nanos(1)).top > 0);
+        assert_eq!(Range::of(1_600_000_000, column, 1).cpus(), "5");
+        assert_eq!(Range::of(5 * SECOND / 2, column, 1).cpus(), "5");
+        assert_eq!(Range::of(1_000_000_000, column, 1).count(), "2G");
+        assert_eq!(Range::of(1, column, 1).count(), "2");
+        assert_eq!(Range::of(1, column, 10_000_000).cpus(), "0.01");
+        assert_eq!(Range::of(0, column, 0).top, 1, "nothing is divided by 0");
+        assert!(Range::of(u64::MAX, Nanos(1), 1).top > 0);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::units::Nanos;
 
 /// Narrowest column of times.
 const VALUE: usize = 9;
+/// Least range of the chart of CPU time, in nanoseconds a second: a hundredth of
+/// a CPU.
+const LEAST_CPU: u64 = 10_000_000;
 /// Lowest chart that is worth a second beside it.
 const HIGH: u16 = 4;
 
@@ -138,8 +141,8 @@ impl<'a> Drawing<'a> {
             let all = points.iter().flat_map(|(_, points)| points).flatten();
             all.filter_map(pick).max().unwrap_or(0)
         };
-        let cpu = Range::of(largest(|point| point.cpu), axis.column());
-        let cycles = Range::of(largest(|point| point.cycles), axis.column());
+        let cpu = Range::of(largest(|point| point.cpu), axis.column(), LEAST_CPU);
+        let cycles = Range::of(largest(|point| point.cycles), axis.column(), 1);
         let is_over = snapshot.ended.is_some() || model.live.frozen.is_some();
         Self { model, snapshot, rows, axis, cpu, cycles, points, is_over }
     }
