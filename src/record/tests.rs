@@ -182,6 +182,7 @@ fn every_step_is_told_before_it_is_taken() {
         "prepared 1 false",
         "finished 1 #1 failed",
         "started 0 #0 x1",
+        "warmed up 0 ok",
         "started 0 #1 x1",
         "finished 0 #1 ok",
         "started 0 #2 x1",

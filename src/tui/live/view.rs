@@ -377,7 +377,10 @@ impl View {
                 lane.failing = Some(Arc::clone(&reason));
             }
             view.reason = Some(Arc::clone(&reason));
-            self.log_failure(place, &reason);
+            // What cannot be prepared was told then.
+            if !matches!(view.state, CellState::Failed(_)) {
+                self.log_failure(place, &reason);
+            }
         }
     }
 

@@ -440,7 +440,21 @@ fn notable(model: &Model, snapshot: &Snapshot) -> Option<(String, Role)> {
         );
         return Some((text, Role::Warn));
     }
-    failing(snapshot).map(|text| (text, Role::Bad))
+    if let Some(text) = failing(snapshot) {
+        return Some((text, Role::Bad));
+    }
+    let greets = model.live.first && snapshot.phase.is_active() && snapshot.done == 0;
+    greets.then(|| {
+        let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
+        let (help, stop) = (key(Action::Help), key(Action::Stop));
+        let count = chosen::workloads(model, snapshot).len();
+        let functions =
+            if count == 1 { "one function".to_owned() } else { format!("{count} functions") };
+        let text = format!(
+            "First run: {functions} in every lane that runs here. {help} explains, {stop} stops"
+        );
+        (text, Role::Good)
+    })
 }
 
 /// Says what runs now, and in which order lanes run.
@@ -457,19 +471,11 @@ fn now_line(model: &Model, snapshot: &Snapshot) -> String {
             let key = model.keymap.key_of(Action::Start, model.screen).unwrap_or_default();
             parts.push(format!("{key} records this"));
         }
-        (Phase::Opening, _) if model.live.first => {
-            parts.push("first run: four functions in every lane that runs here".to_owned());
-        }
         (Phase::Opening, _) => parts.push("opening the lanes".to_owned()),
         (Phase::Running | Phase::Finishing, race) => {
             let order = if race { "at the same time" } else { "one lane at a time" };
             let colon = if running.is_empty() { "" } else { ": " };
             parts.push(format!("{order}{colon}{}", running.join(", ")));
-            if model.live.first {
-                let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
-                let (help, stop) = (key(Action::Help), key(Action::Stop));
-                parts.push(format!("{help} explains, {stop} stops"));
-            }
         }
         (Phase::Ended { .. } | Phase::Failed { .. }, _) => {
             let key = model.keymap.key_of(Action::Start, model.screen).unwrap_or_default();
