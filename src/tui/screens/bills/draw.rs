@@ -104,7 +104,7 @@ impl Columns {
         let id = longest.min(room.saturating_sub(taken(0, 1))).max(1);
         let count = (room.saturating_sub(taken(id, 0)) / (lane + 1)).clamp(1, all);
         let left = room.saturating_sub(taken(id, count) + 1);
-        let bar = if left >= 10 { left.min(32) } else { 0 };
+        let bar = if left >= 10 { left.min(64) } else { 0 };
         Self { id, lane, first: (state.lane + 1).saturating_sub(count), count, bar }
     }
 

@@ -75,7 +75,7 @@ impl TimeAxis {
         let mut line = pad(end, width(end).min(self.count), true);
         for ago in (1..).map(|times| step * times) {
             let at = usize::try_from(ago / column).unwrap_or(usize::MAX);
-            let label = format!("-{}", short(ago));
+            let label = format!("-{}", short(ago, step));
             let taken = width(&line);
             // The mark stands above the first letter of its label.
             let blank = (at + 1).checked_sub(taken + width(&label));
@@ -86,14 +86,15 @@ impl TimeAxis {
     }
 }
 
-/// `0.5s`, `20s`, `5min`, `3h`.
-fn short(span: u64) -> String {
-    match span / 1_000_000_000 {
-        0 => format!("0.{}s", span / 100_000_000),
-        seconds if seconds % 3_600 == 0 => format!("{}h", seconds / 3_600),
-        seconds if seconds % 60 == 0 => format!("{}min", seconds / 60),
-        seconds => format!("{seconds}s"),
-    }
+/// `0.5s`, `20s`, `5min`, `3h`: in the unit in which steps are whole.
+fn short(span: u64, step: u64) -> String {
+    const SECOND: u64 = 1_000_000_000;
+    let units = [(3_600 * SECOND, "h"), (60 * SECOND, "min"), (SECOND, "s")];
+    let whole = units.iter().find(|(unit, _)| step.is_multiple_of(*unit));
+    whole.map_or_else(
+        || format!("{}.{}s", span / SECOND, span % SECOND / (SECOND / 10)),
+        |(unit, name)| format!("{}{name}", span / unit),
+    )
 }
 
 /// A range of values from 0.
@@ -187,6 +188,10 @@ mod tests {
         let axis = TimeAxis { resolution: 1, times: 1, count: 30 };
         // 10 columns of half a second are 5 s: the column that ended then.
         assert_eq!(axis.marks("now"), "         -10s      -5s     now");
+        let wide = TimeAxis { resolution: 2, times: 1, count: 40 };
+        assert!(wide.marks("now").contains("-60s"), "{}", wide.marks("now"));
+        let half = TimeAxis { resolution: 0, times: 1, count: 20 };
+        assert!(half.marks("now").contains("-1s"), "{}", half.marks("now"));
         let narrow = TimeAxis { count: 2, ..axis };
         assert_eq!(narrow.marks("now").chars().count(), 2);
     }
