@@ -23,7 +23,7 @@ Keys are shown by `?`. Defaults, colours and keys are set in
 ~/.config/cyclometer/config.toml; docs/observatory.md describes it. It needs a
 terminal; `cyclometer record` does not.")]
 pub(super) struct Options {
-    /// Workloads, by name [default: nop,nbody,wait,memory-burst]
+    /// Workloads, by name [default: nbody,nop,wait,memory-burst]
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     workload: Vec<String>,
     /// Lanes [default: native,wasmtime,docker, if available]

@@ -124,7 +124,10 @@ impl Progress {
                     self.fail(*cell, status, reason, &format!("{name} #{sequence}"));
                 }
             }
-            Event::Lane { .. } | Event::Preparing { .. } | Event::Started { .. } => {}
+            Event::Lane { .. }
+            | Event::Preparing { .. }
+            | Event::Started { .. }
+            | Event::WarmedUp { .. } => {}
             Event::Looked { cell, width } => {
                 let state = if width.enough { ", known" } else { "" };
                 let reach = steadiness::within(width.reach);

@@ -44,7 +44,7 @@ The result ends in sentences, one paragraph a workload: who starts and runs
 faster, by how much, and what a million runs cost. Brackets are 99 % intervals.")]
 pub(super) struct Options {
     /// Workloads to run, by name; --workloads adds your own
-    /// [default: nop,nbody,wait,memory-burst]
+    /// [default: nbody,nop,wait,memory-burst]
     #[arg(long, value_delimiter = ',', value_name = "NAME,NAME")]
     workload: Vec<String>,
     /// Lanes to run them in, by name: `cyclometer lanes` lists them; variants are

@@ -50,7 +50,14 @@ pub enum Event {
         /// How many are asked for at once.
         count: u32,
     },
-    /// An invocation ended. Warm-ups have sequence 0 and are not stored.
+    /// A warm-up ended. Never stored.
+    WarmedUp {
+        /// The cell.
+        cell: usize,
+        /// What came of it.
+        outcome: Box<Outcome>,
+    },
+    /// An invocation ended.
     Finished {
         /// The cell.
         cell: usize,

@@ -153,6 +153,9 @@ fn told(event: &Event) -> String {
         Event::Preparing { cell } => format!("preparing {cell}"),
         Event::Prepared { cell, result } => format!("prepared {cell} {}", result.is_ok()),
         Event::Started { cell, sequence, count } => format!("started {cell} #{sequence} x{count}"),
+        Event::WarmedUp { cell, outcome } => {
+            format!("warmed up {cell} {}", outcome.status.label())
+        }
         Event::Finished { cell, sequence, outcome, .. } => {
             format!("finished {cell} #{sequence} {}", outcome.status.label())
         }
@@ -179,6 +182,7 @@ fn every_step_is_told_before_it_is_taken() {
         "prepared 1 false",
         "finished 1 #1 failed",
         "started 0 #0 x1",
+        "warmed up 0 ok",
         "started 0 #1 x1",
         "finished 0 #1 ok",
         "started 0 #2 x1",

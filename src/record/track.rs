@@ -184,7 +184,12 @@ impl Track<'_> {
         let mut emit = |mut outcome: Outcome| {
             longest = longest.max(outcome.ended.since(outcome.requested));
             let samples = own.as_ref().map(Sampler::take);
-            if warmup || failure.is_some() {
+            if failure.is_some() {
+                return;
+            }
+            if warmup {
+                let event = Event::WarmedUp { cell, outcome: Box::new(outcome) };
+                failure = sink.send(event).err();
                 return;
             }
             complete(&mut outcome, samples.as_deref(), turn.ops);

@@ -114,7 +114,10 @@ impl Ids {
                 Ok(())
             }
             Event::Cell { lane, job } => self.cell(transaction, lane, job),
-            Event::Preparing { .. } | Event::Started { .. } | Event::Looked { .. } => Ok(()),
+            Event::Preparing { .. }
+            | Event::Started { .. }
+            | Event::WarmedUp { .. }
+            | Event::Looked { .. } => Ok(()),
             Event::Prepared { cell, result } => self.prepared(transaction, *cell, result),
             Event::Finished { cell, sequence, outcome, samples } => {
                 self.finished(transaction, statements, *cell, *sequence, outcome, samples)

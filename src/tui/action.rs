@@ -99,6 +99,8 @@ pub enum Action {
     Compare,
     /// Timeline: whole lanes over each other.
     Overlay,
+    /// History: simulations under their recording, shown or hidden.
+    Fold,
     /// History: name.
     Label,
     /// History: delete.

@@ -92,27 +92,47 @@ fn draw(svg: &mut String, look: Look, run: &[&str], (column, line): (u16, u16)) 
     if let Some(paper) = look.paper {
         rect(svg, (x, y, run.len() * wide, high), paper, "");
     }
-    // A place for each letter: columns hold together whatever font there is.
-    let (mut places, mut letters) = (String::new(), String::new());
+    // An element a word at its own place: columns hold together whatever font
+    // there is, also where only the first place of an element counts (librsvg).
+    let mut word = String::new();
+    let mut from = 0;
     for (at, symbol) in run.iter().enumerate() {
         let left = x + at * wide;
         if symbol.trim().is_empty() || shape(svg, symbol, (left, y), look.text) {
+            text_at(svg, look, &std::mem::take(&mut word), (x + from * wide, y));
             continue;
         }
-        let _ = write!(places, "{}{left}", if places.is_empty() { "" } else { " " });
-        letters.push_str(symbol);
+        if !symbol.is_ascii() || word.is_empty() {
+            // Other signs may be wider than the font's letters.
+            text_at(svg, look, &std::mem::take(&mut word), (x + from * wide, y));
+            from = at;
+        }
+        word.push_str(symbol);
+        if !symbol.is_ascii() {
+            text_at(svg, look, &std::mem::take(&mut word), (left, y));
+        }
     }
-    if letters.is_empty() {
+    text_at(svg, look, &word, (x + from * wide, y));
+}
+
+fn text_at(svg: &mut String, look: Look, text: &str, (x, y): (usize, usize)) {
+    if text.is_empty() {
         return;
     }
     let bold = if look.bold { " font-weight=\"bold\"" } else { "" };
     let dim = if look.dim { " opacity=\"0.6\"" } else { "" };
+    let letters = text.chars().count();
+    // As wide as its columns, where the font has other widths.
+    let fit = match letters {
+        1 => String::new(),
+        _ => format!(" textLength=\"{}\"", letters * CELL.0),
+    };
     let _ = writeln!(
         svg,
-        "<text x=\"{places}\" y=\"{}\" fill=\"{}\"{bold}{dim}>{}</text>",
+        "<text x=\"{x}\" y=\"{}\" fill=\"{}\"{bold}{dim}{fit}>{}</text>",
         y + 15,
         look.text,
-        escaped(&letters)
+        escaped(text)
     );
 }
 
@@ -215,14 +235,22 @@ mod tests {
     #[test]
     fn a_picture_has_colours_marks_and_no_raw_text() {
         let svg = svg(&buffer());
-        // A letter a place: the blanks are left out.
-        assert!(svg.contains("<text x=\"8 17 26 44 62\" y=\"23\""), "{svg}");
-        assert!(svg.contains(">a&lt;b&amp;c</text>"), "{svg}");
-        assert!(svg.contains("fill=\"#98c379\" font-weight=\"bold\">run<"), "{svg}");
+        // A word a place: columns of 9, the first at 8.
+        let word = |x, text: &str| {
+            svg.contains(&format!("<text x=\"{x}\" y=\"23\"")) && svg.contains(text)
+        };
+        assert!(word(8, " textLength=\"27\">a&lt;b</text>"), "{svg}");
+        assert!(word(8 + 4 * 9, ">&amp;</text>") && word(8 + 6 * 9, ">c</text>"), "{svg}");
+        assert!(
+            svg.contains("fill=\"#98c379\" font-weight=\"bold\" textLength=\"27\">run<"),
+            "{svg}"
+        );
+        // An element has one place: some programs take the first of several.
+        assert!(!svg.contains("x=\"8 "), "{svg}");
         // Reversed: a box in the colour of the text, and text in that of the paper.
         let paper = "<rect x=\"35\" y=\"27\" width=\"18\" height=\"19\" fill=\"#d0d0d0\"/>";
         assert!(svg.contains(paper));
-        assert!(svg.contains(&format!("fill=\"{PAPER}\">it<")));
+        assert!(svg.contains(&format!("fill=\"{PAPER}\" textLength=\"18\">it<")));
         assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
     }
 

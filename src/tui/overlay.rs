@@ -12,6 +12,7 @@ use super::keymap::{Context, Key};
 use super::model::Model;
 use super::screens::{bills, history, host, live, timeline};
 use super::theme::Role;
+use super::widgets::bar;
 use super::widgets::text::{fit, pad, width, wrap};
 
 /// What lies above the screen.
@@ -349,7 +350,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         None => {}
         Some(Overlay::Help { scroll }) => {
             let lines = help(model);
-            lines_in_box(frame, area, model, "keys", &lines, *scroll);
+            lines_in_box(frame, area, model, "help", &lines, *scroll);
         }
         Some(Overlay::Text { title, text, scroll } | Overlay::Answer { title, text, scroll }) => {
             let room = usize::from(area.width.saturating_sub(4));
@@ -472,18 +473,29 @@ fn choice(
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// The keys of the screen, then those that hold everywhere.
+/// What is shown, then the keys of the screen and those that hold everywhere.
 fn help(model: &Model) -> Vec<Line<'static>> {
-    let mut lines = Vec::new();
+    let about = match model.screen {
+        super::screens::Screen::Live => live::LEGEND,
+        super::screens::Screen::Bills => bills::LEGEND,
+        super::screens::Screen::Timeline => timeline::LEGEND,
+        super::screens::Screen::History => history::LEGEND,
+        super::screens::Screen::Host => host::LEGEND,
+    };
+    let head = |text: String| Line::from(Span::styled(text, model.theme.style(Role::Title)));
+    let mut lines = vec![head("what is shown".to_owned())];
+    let room = usize::from(model.size.0.saturating_sub(6)).clamp(20, 90);
+    lines.extend(wrap(about, room).into_iter().map(Line::from));
+    if matches!(model.screen, super::screens::Screen::Live | super::screens::Screen::Bills) {
+        lines.extend(parts(model, room));
+    }
     let sections = [
-        (Context::On(model.screen), format!("{} screen", model.screen.name())),
-        (Context::Everywhere, "everywhere".to_owned()),
+        (Context::On(model.screen), format!("keys of the {} screen", model.screen.name())),
+        (Context::Everywhere, "keys everywhere".to_owned()),
     ];
     for (context, title) in sections {
-        if !lines.is_empty() {
-            lines.push(Line::default());
-        }
-        lines.push(Line::from(Span::styled(title, model.theme.style(Role::Title))));
+        lines.push(Line::default());
+        lines.push(head(title));
         for (binding, keys) in model.keymap.iter().filter(|(it, _)| it.context == context) {
             let keys: Vec<String> = keys.iter().map(Key::to_string).collect();
             lines.push(Line::from(vec![
@@ -492,17 +504,19 @@ fn help(model: &Model) -> Vec<Line<'static>> {
             ]));
         }
     }
-    let about = match model.screen {
-        super::screens::Screen::Live => live::LEGEND,
-        super::screens::Screen::Bills => bills::LEGEND,
-        super::screens::Screen::Timeline => timeline::LEGEND,
-        super::screens::Screen::History => history::LEGEND,
-        super::screens::Screen::Host => host::LEGEND,
-    };
-    lines.push(Line::default());
-    lines.push(Line::from(Span::styled("what is shown", model.theme.style(Role::Title))));
-    let room = usize::from(model.size.0.saturating_sub(6)).clamp(20, 90);
-    lines.extend(wrap(about, room).into_iter().map(Line::from));
+    lines
+}
+
+/// The sign of each part of a bill, and what the part is.
+fn parts(model: &Model, room: usize) -> Vec<Line<'static>> {
+    let mut lines = vec![Line::default()];
+    for (at, (name, about)) in bar::NAMES.iter().zip(bar::ABOUT).enumerate() {
+        let text = format!("{} {about}", pad(name, 11, false));
+        lines.push(Line::from(vec![
+            Span::styled(model.theme.part(at).to_string(), model.theme.style(Role::Part(at))),
+            Span::raw(format!(" {}", fit(&text, room.saturating_sub(2)))),
+        ]));
+    }
     lines
 }
 

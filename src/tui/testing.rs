@@ -212,6 +212,13 @@ impl Story {
         self.finished(cell, sequence, outcome);
     }
 
+    /// A cell warmed up with a run of that many milliseconds.
+    pub fn warmed_up(&mut self, cell: usize, run_ms: u64) {
+        let outcome = Box::new(self.outcome(cell, run_ms, Status::Ok, None));
+        self.event(Event::Started { cell, sequence: 0, count: 1 });
+        self.event(Event::WarmedUp { cell, outcome });
+    }
+
     /// The same, of which that meter was not measured.
     pub fn ran_without(&mut self, cell: usize, sequence: u32, run_ms: u64, meters: &[Meter]) {
         let mut outcome = self.outcome(cell, run_ms, Status::Ok, None);

@@ -185,7 +185,7 @@ fn a_flood_of_output_is_told_in_its_lane_and_the_screen_stays_whole() {
     goes_past(&mut tty, before + 6);
     let text = tty.text();
     assert!(!text.contains("FLOOD"), "{text}");
-    assert!(text.contains("bills so far") && text.contains("[1 Live]"), "{text}");
+    assert!(text.contains("bills of a million") && text.contains("[1 Live]"), "{text}");
     is_complete(&home, &mut tty);
     let ok = home
         .query("SELECT COUNT(*) > 2 FROM v_invocation WHERE workload = 'wait' AND status = 'ok'");

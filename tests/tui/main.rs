@@ -93,16 +93,16 @@ fn a_comparison_is_recorded_looked_at_and_left() {
     tty.shows("TSC frequency");
     tty.resize(200, 60);
     tty.press("1");
-    tty.shows("messages");
+    tty.shows("warm starts of it");
     tty.resize(30, 8);
     tty.shows("cyclometer needs");
     tty.resize(80, 24);
-    tty.shows("bills so far");
+    tty.shows("bills of a million");
     tty.press("?");
-    tty.shows("everywhere");
+    tty.shows("what is shown");
     tty.press("\x1b");
     // An escape right before a letter would be that letter with alt.
-    tty.until("the screen below", |text| !text.contains("everywhere"));
+    tty.until("the screen below", |text| !text.contains("what is shown"));
     tty.press("q");
     assert_eq!(tty.ends().code(), Some(0));
     tty.is_as_before();
@@ -186,7 +186,7 @@ fn a_panic_elsewhere_is_told_and_the_screen_goes_on() {
     tty.press("5");
     tty.shows("a defect in cyclometer: thread desk-host");
     tty.press("1");
-    tty.shows("bills so far");
+    tty.shows("bills of a million");
     tty.press("q");
     assert_eq!(tty.ends().code(), Some(0));
     tty.is_as_before();
@@ -207,7 +207,7 @@ fn it_stops_and_goes_on_like_any_program() {
         tty.reaches('T');
         tty.is_as_before();
         tty.signal(Signal::SIGCONT);
-        tty.until("the screen again", |text| text.contains("bills so far"));
+        tty.until("the screen again", |text| text.contains("bills of a million"));
         assert!(tty.modes().alternate && tty.modes().cursor_hidden);
         tty.press("q");
         assert_eq!(tty.ends().code(), Some(0));

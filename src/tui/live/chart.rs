@@ -15,7 +15,7 @@ pub const SPANS: [Nanos; 6] = [
 ];
 
 /// Points that are kept of each resolution; of the coarsest: a day and a half.
-const KEPT: usize = 432;
+pub const KEPT: usize = 432;
 
 /// What was used in a span of time; `None`: not all of it was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,12 @@ pub struct Point {
 impl Point {
     /// Nothing ran.
     const SILENCE: Self = Self { cpu: Some(0), cycles: Some(0) };
+
+    /// Adds what was used in another point of the same time.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { cpu: plus(self.cpu, other.cpu), cycles: plus(self.cycles, other.cycles) }
+    }
 }
 
 /// Up to when a chart holds what the running invocation used.
@@ -97,6 +103,27 @@ impl Chart {
         }
     }
 
+    /// Returns the newest `count` points of `times` as many points of a
+    /// resolution each, the newest not full yet. `None` before the chart
+    /// began; a point of which a part is not known is not known.
+    #[must_use]
+    pub fn columns(
+        &self,
+        (resolution, times): (usize, u64),
+        now: Nanos,
+        count: usize,
+        known: Option<Known>,
+    ) -> Vec<Option<Point>> {
+        let resolution = resolution.min(SPANS.len() - 1);
+        let times = times.max(1);
+        let newest = now.since(self.began).0 / SPANS[resolution].0;
+        let in_newest = usize::try_from(newest % times + 1).unwrap_or(1);
+        let wide = usize::try_from(times).unwrap_or(1);
+        let fine = self.last(resolution, now, count.saturating_sub(1) * wide + in_newest, known);
+        let (full, growing) = fine.split_at(fine.len() - in_newest.min(fine.len()));
+        full.chunks(wide).chain([growing]).map(sum).collect()
+    }
+
     /// The newest `count` points of a resolution up to now, oldest first;
     /// `None` before the chart began. While something runs, points of which
     /// less than half is `known` are not known.
@@ -131,6 +158,11 @@ impl Chart {
             })
             .collect()
     }
+}
+
+/// The sum of those points that there are.
+fn sum(points: &[Option<Point>]) -> Option<Point> {
+    points.iter().flatten().copied().reduce(Point::plus)
 }
 
 /// Even parts of a sum over the points between two moments; what rounding
@@ -226,6 +258,25 @@ mod tests {
         let mut chart = Chart::new(Nanos(1_000 * MS));
         chart.spread(Nanos(1_000 * MS), Nanos(1_100 * MS - 1), Some(60 * MS), Some(0));
         assert_eq!(cpu(&chart, 0, 1_350, 5), [None, Some(60), Some(0), Some(0), Some(0)]);
+    }
+
+    #[test]
+    fn columns_add_up_points_and_begin_at_multiples() {
+        let mut chart = Chart::new(Nanos(0));
+        // 10 ms of CPU in each of the points 0 to 6; point 7 is not known.
+        for point in 0..7 {
+            chart.spread(
+                Nanos(point * 100 * MS),
+                Nanos(point * 100 * MS + 50 * MS),
+                Some(10),
+                None,
+            );
+        }
+        chart.spread(Nanos(710 * MS), Nanos(720 * MS), None, Some(0));
+        let columns = chart.columns((0, 3), Nanos(750 * MS), 4, None);
+        let cpu: Vec<_> = columns.iter().map(|point| point.map(|point| point.cpu)).collect();
+        // Points 0 to 2, 3 to 5, and 6 with 7; before them there was nothing.
+        assert_eq!(cpu, [None, Some(Some(30)), Some(Some(30)), Some(None)]);
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Feed {
     /// when the queue is full: recording goes first.
     pub fn event(&self, event: Box<Event>) {
         match *event {
-            Event::Finished { .. } | Event::Started { .. } => {
+            Event::Finished { .. } | Event::Started { .. } | Event::WarmedUp { .. } => {
                 if let Err(TrySendError::Full(_)) = self.queue.try_send(Item::Event(event)) {
                     self.lost.events.fetch_add(1, Ordering::Relaxed);
                 }

@@ -11,8 +11,10 @@ mod snapshot;
 mod view;
 mod window;
 
-pub use chart::{Known, SPANS};
+pub use chart::{KEPT, Known, Point, SPANS};
 pub use feed::{Feed, Item, LiveHandle, start};
-pub use snapshot::{Bills, CellState, CellView, LaneView, Phase, PlanView, Snapshot, StorageState};
+pub use snapshot::{
+    CellState, CellView, LaneView, Phase, PlanView, Running, Snapshot, StorageState,
+};
 pub use view::View;
 pub use window::Quantiles;

@@ -1,6 +1,7 @@
 //! What is known of the recording at one moment: never changed once made.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 
 use super::chart::{Chart, Known};
@@ -86,21 +87,32 @@ pub struct LaneView {
     pub running: Option<Running>,
     /// The reason of the newest failure in a row of them.
     pub failing: Option<Arc<str>>,
-    /// Its use of the machine over time.
-    pub chart: Arc<Chart>,
     /// The CPU it is bound to.
     pub cpu: Option<u16>,
     /// The cell that runs, or ran last, by its place in [`Snapshot::cells`].
     pub current: Option<usize>,
 }
 
-/// Bills so far.
-#[derive(Debug, Clone)]
-pub struct Bills {
-    /// By cell.
-    pub summary: Summary,
-    /// By lane, in the order of [`Snapshot::lanes`]; `None`: nothing was billed.
-    pub lanes: Vec<Option<Group>>,
+/// A line of the messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Text, of a failure also where it happened first.
+    pub text: Arc<str>,
+    /// How many times it was said.
+    pub count: u64,
+    /// Further cells that it holds for.
+    pub others: u32,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.count, self.others) {
+            (0 | 1, _) => f.write_str(&self.text),
+            (count, 0) => write!(f, "{} ({count} x)", self.text),
+            (count, 1) => write!(f, "{} ({count} x, also in another cell)", self.text),
+            (count, others) => write!(f, "{} ({count} x, also in {others} other cells)", self.text),
+        }
+    }
 }
 
 /// What a lane does now.
@@ -116,7 +128,7 @@ pub struct Running {
     pub memory: Option<u64>,
     /// The newest sample of CPU time.
     pub cpu: Option<u64>,
-    /// Up to when the lane's chart holds what it used.
+    /// Up to when the cell's chart holds what it used.
     pub known: Known,
 }
 
@@ -168,6 +180,8 @@ pub struct CellView {
     pub bad: u64,
     /// Invocations that were cut off.
     pub cut: u64,
+    /// The newest warm-up: shown until something is recorded.
+    pub warmup: Option<Usage>,
     /// The newest.
     pub last: Option<Last>,
     /// Why the newest that did not end well did not.
@@ -178,6 +192,8 @@ pub struct CellView {
     pub run: Option<Quantiles>,
     /// The largest peak of memory.
     pub peak: Option<u64>,
+    /// Use of the machine over time, warm-ups included.
+    pub chart: Arc<Chart>,
     /// Where its meters come from.
     pub sources: Arc<Provenances>,
     /// Remarks of preparing.
@@ -233,7 +249,7 @@ pub struct Snapshot {
     /// The cells, in the order of the plan.
     pub cells: Vec<CellView>,
     /// Bills so far, by cell, of the models that were chosen.
-    pub bills: Option<Arc<Bills>>,
+    pub bills: Option<Arc<Summary>>,
     /// Why bills are not of all invocations.
     pub bills_note: Option<String>,
     /// Whether it reaches the database.
@@ -241,7 +257,7 @@ pub struct Snapshot {
     /// What the sampler cost, once that is known.
     pub sampler: Option<SamplerReport>,
     /// Remarks and failures, the newest last.
-    pub log: VecDeque<Arc<str>>,
+    pub log: VecDeque<Remark>,
 }
 
 impl Snapshot {
@@ -249,6 +265,19 @@ impl Snapshot {
     #[must_use]
     pub fn planned(&self) -> Option<u64> {
         self.plan.runs.map(|runs| u64::from(runs) * self.cells.len() as u64)
+    }
+
+    /// The sums of a cell; `None`: nothing of it was billed.
+    #[must_use]
+    pub fn bill(&self, cell: &CellView) -> Option<&Group> {
+        let lane = &self.lanes.get(cell.lane)?.name;
+        let found = self.bills.as_ref()?.groups().find(|(key, _)| {
+            key.lane == *lane
+                && key.workload == cell.workload
+                && key.preset == cell.preset
+                && &*key.start == cell.start.label()
+        });
+        found.map(|(_, group)| group)
     }
 
     /// The cell of a lane, workload and start.

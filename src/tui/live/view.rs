@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::chart::{Chart, Known};
 use super::feed::Item;
-use super::snapshot::{Bills, CellState, CellView, LaneView, Last, Phase, Running, Snapshot};
+use super::snapshot::{CellState, CellView, LaneView, Last, Phase, Remark, Running, Snapshot};
 use super::window::Window;
 use crate::lane::{Job, Outcome, Prepared, Sample, Status, now};
 use crate::meter::Meter;
 use crate::record::Event;
-use crate::replay::{Contract, Key, Replayer, Row, Summary, WhatIf};
+use crate::replay::{Contract, Key, Replayer, Row, WhatIf};
 use crate::units::Nanos;
 
 /// Remarks and failures that are kept.
@@ -29,6 +29,8 @@ pub struct View {
     /// Places of cells by their number in the plan.
     places: HashMap<usize, usize>,
     lanes: HashMap<Arc<str>, usize>,
+    /// By line of the log: what failed, if it tells a failure.
+    failures: VecDeque<Option<Failure>>,
     contracts: Arc<Vec<Contract>>,
     bills: Option<Replayer>,
     /// Whether there is something new to bill.
@@ -49,6 +51,14 @@ struct Charted {
     since: Nanos,
     cpu: u64,
     count: u32,
+}
+
+/// A reason for which invocations of a lane fail.
+#[derive(Debug)]
+struct Failure {
+    lane: usize,
+    reason: Arc<str>,
+    cells: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -121,16 +131,9 @@ impl View {
             }
         }
         if let Some(bills) = self.bills.as_mut().filter(|_| std::mem::take(&mut self.billed)) {
-            let summary = bills.so_far();
-            self.shown.bills = Some(Arc::new(self.by_lane(summary)));
+            self.shown.bills = Some(Arc::new(bills.so_far()));
         }
         self.shown.clone()
-    }
-
-    fn by_lane(&self, summary: Summary) -> Bills {
-        let mut groups = summary.by(|key| Arc::clone(&key.lane));
-        let lanes = self.shown.lanes.iter().map(|lane| groups.remove(&lane.name)).collect();
-        Bills { summary, lanes }
     }
 
     fn reset_bills(&mut self) {
@@ -147,10 +150,39 @@ impl View {
     }
 
     fn log(&mut self, text: impl Into<Arc<str>>) {
-        self.shown.log.push_back(text.into());
+        self.push(Remark { text: text.into(), count: 1, others: 0 }, None);
+    }
+
+    fn push(&mut self, remark: Remark, failure: Option<Failure>) {
+        self.shown.log.push_back(remark);
+        self.failures.push_back(failure);
         if self.shown.log.len() > LOG {
             self.shown.log.pop_front();
+            self.failures.pop_front();
         }
+    }
+
+    /// Says once what fails in a lane for one reason, with the number of times.
+    fn log_failure(&mut self, place: usize, reason: &Arc<str>) {
+        let cell = &self.shown.cells[place];
+        let lane = cell.lane;
+        let same = |it: &Option<Failure>| {
+            it.as_ref().is_some_and(|it| it.lane == lane && it.reason == *reason)
+        };
+        let at = self.failures.iter().position(same);
+        let known = at.and_then(|at| self.shown.log.remove(at).zip(self.failures.remove(at)?));
+        if let Some((mut remark, mut failure)) = known {
+            remark.count += 1;
+            if !failure.cells.contains(&place) {
+                failure.cells.push(place);
+                remark.others += 1;
+            }
+            return self.push(remark, Some(failure));
+        }
+        let name = &self.shown.lanes[lane].name;
+        let text = format!("{} in {name}, {}: {reason}", cell.workload, cell.start);
+        let failure = Failure { lane, reason: Arc::clone(reason), cells: vec![place] };
+        self.push(Remark { text: text.into(), count: 1, others: 0 }, Some(failure));
     }
 
     fn end(&mut self) {
@@ -169,6 +201,7 @@ impl View {
             Event::Preparing { cell } => self.starts(cell, None, 1),
             Event::Prepared { cell, result } => self.prepared(cell, result),
             Event::Started { cell, sequence, count } => self.starts(cell, Some(sequence), count),
+            Event::WarmedUp { cell, outcome } => self.warmed_up(cell, &outcome),
             Event::Finished { cell, sequence, outcome, .. } => {
                 self.finished(cell, sequence, &outcome);
             }
@@ -195,7 +228,6 @@ impl View {
             unavailable: unavailable.map(Into::into),
             running: None,
             failing: None,
-            chart: Arc::new(Chart::new(self.shown.began.unwrap_or_else(now))),
             cpu: None,
             current: None,
         });
@@ -224,11 +256,13 @@ impl View {
             ok: 0,
             bad: 0,
             cut: 0,
+            warmup: None,
             last: None,
             reason: None,
             startup: None,
             run: None,
             peak: None,
+            chart: Arc::new(Chart::new(self.shown.began.unwrap_or_else(now))),
             sources: Arc::default(),
             notes: Arc::default(),
         });
@@ -253,7 +287,7 @@ impl View {
         let lane = &mut self.shown.lanes[view.lane];
         if let Some(running) = lane.running.take() {
             // Nobody measures what preparing uses.
-            Arc::make_mut(&mut lane.chart).spread(running.since, now(), None, None);
+            Arc::make_mut(&mut view.chart).spread(running.since, now(), None, None);
         }
         match result {
             Ok(prepared) => {
@@ -262,9 +296,9 @@ impl View {
                 view.notes = prepared.notes.into();
             }
             Err(reason) => {
-                let text = format!("{} in {}, {}: {reason}", view.workload, lane.name, view.start);
-                view.state = CellState::Failed(reason.into());
-                self.log(text);
+                let reason: Arc<str> = reason.into();
+                view.state = CellState::Failed(Arc::clone(&reason));
+                self.log_failure(place, &reason);
             }
         }
     }
@@ -285,13 +319,25 @@ impl View {
                 // Of several invocations at once nobody knows which it is.
                 if charted.count == 1 && sample.value >= charted.cpu {
                     let cpu = sample.value - charted.cpu;
-                    let chart = Arc::make_mut(&mut lane.chart);
-                    chart.spread(charted.since, sample.at, Some(cpu), Some(0));
+                    let chart = &mut self.shown.cells[running.cell].chart;
+                    Arc::make_mut(chart).spread(charted.since, sample.at, Some(cpu), Some(0));
                     running.known.cpu = sample.at;
                     *charted = Charted { since: sample.at, cpu: sample.value, ..*charted };
                 }
             }
             _ => {}
+        }
+    }
+
+    fn warmed_up(&mut self, cell: usize, outcome: &Outcome) {
+        let Some(place) = self.places.get(&cell).copied() else { return };
+        self.chart(place, outcome);
+        let view = &mut self.shown.cells[place];
+        if outcome.status == Status::Ok {
+            view.warmup = Some(outcome.usage);
+        }
+        if view.last.is_none() {
+            view.sources = Arc::clone(&outcome.provenances);
         }
     }
 
@@ -327,14 +373,13 @@ impl View {
         if outcome.status != Status::Ok {
             let reason: Arc<str> =
                 outcome.reason.as_deref().unwrap_or_else(|| outcome.status.label()).into();
-            let text = format!("{} in {}, {}: {reason}", view.workload, lane.name, view.start);
-            let known = lane.failing.as_ref() == Some(&reason);
             if outcome.status != Status::Interrupted {
                 lane.failing = Some(Arc::clone(&reason));
             }
-            view.reason = Some(reason);
-            if !known {
-                self.log(text);
+            view.reason = Some(Arc::clone(&reason));
+            // What cannot be prepared was told then.
+            if !matches!(view.state, CellState::Failed(_)) {
+                self.log_failure(place, &reason);
             }
         }
     }
@@ -357,7 +402,7 @@ impl View {
         }
         let cpu = usage.get(Meter::CpuTime).map(|cpu| cpu.saturating_sub(charted.cpu));
         let cycles = usage.get(Meter::Cycles).or_else(|| usage.get(Meter::RefCycles));
-        let chart = Arc::make_mut(&mut lane.chart);
+        let chart = Arc::make_mut(&mut self.shown.cells[place].chart);
         let from = if charted.cpu > 0 { charted.since } else { outcome.requested };
         chart.spread(from, outcome.ended, cpu, Some(0));
         chart.spread(outcome.requested, outcome.ended, Some(0), cycles);

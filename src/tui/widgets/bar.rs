@@ -1,13 +1,25 @@
 //! A bar of parts that add up to it.
 
-use ratatui::text::Span;
+use ratatui::text::{Line, Span};
 
 use crate::pricing::{Exact, Money, Waste};
 use crate::tui::theme::{Role, Theme};
+use crate::tui::widgets::text::width;
 
 /// Names of the parts, as short as the legend needs them.
 pub const NAMES: [&str; 7] =
     ["used", "idle", "head-room", "rounding", "start-up", "fees", "unmeasured"];
+
+/// The parts in a few words.
+pub const ABOUT: [&str; 7] = [
+    "work that was done",
+    "time in which the function waited",
+    "memory that was never touched",
+    "grids and minimums",
+    "time before the first instruction",
+    "charges for requests and the like",
+    "no meter says what it was for",
+];
 
 /// Shares of the whole in parts per million; `None` where there is no whole.
 #[must_use]
@@ -61,18 +73,31 @@ pub fn spans(theme: &Theme, shares: &[u64; 7], width: usize) -> Vec<Span<'static
         .collect()
 }
 
-/// What the signs mean, those parts that there are.
+/// Sign and name of every part in lines of `room` columns, with its share where
+/// it has one.
 #[must_use]
-pub fn legend(theme: &Theme, shares: &[u64; 7]) -> Vec<Span<'static>> {
-    let mut spans = Vec::new();
-    for (at, name) in NAMES.iter().enumerate().filter(|(at, _)| shares[*at] > 0) {
-        if !spans.is_empty() {
+pub fn legend(theme: &Theme, shares: Option<&[u64; 7]>, room: usize) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    let (mut spans, mut used) = (vec![Span::raw(" ")], 1);
+    for (at, name) in NAMES.iter().enumerate() {
+        let text = match shares.map(|shares| shares[at]).filter(|share| *share > 0) {
+            Some(share) => format!("{name} {}", percent(share)),
+            None => (*name).to_owned(),
+        };
+        let takes = 2 + width(&text);
+        if used > 1 && used + takes > room {
+            lines.push(Line::from(std::mem::replace(&mut spans, vec![Span::raw(" ")])));
+            used = 1;
+        }
+        if used > 1 {
             spans.push(Span::raw(" "));
         }
+        used += takes;
         spans.push(Span::styled(theme.part(at).to_string(), theme.style(Role::Part(at))));
-        spans.push(Span::raw(format!("{name} {}", percent(shares[at]))));
+        spans.push(Span::raw(text));
     }
-    spans
+    lines.push(Line::from(spans));
+    lines
 }
 
 /// Parts per million as per cent: `12%`, `0.3%`, `<0.1%`.
@@ -106,6 +131,20 @@ mod tests {
             let shares = shares.map(u64::from);
             let total: usize = cells(&shares, width).iter().sum();
             prop_assert_eq!(total, if shares.iter().sum::<u64>() == 0 { 0 } else { width });
+        }
+    }
+
+    #[test]
+    fn a_legend_names_all_parts_by_sign_and_fits() {
+        let theme = Theme::new(crate::tui::theme::Palette::Mono, true);
+        for room in [20, 40, 78, 200] {
+            let lines = legend(&theme, Some(&[600_000, 0, 0, 0, 0, 400_000, 0]), room);
+            let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            assert!(text.iter().all(|line| width(line) <= room), "{text:?}");
+            let text = text.join("");
+            let signs = ["#used 60%", ".idle", ":head-room", "%rounding", "@start-up", "=fees 40%"];
+            assert!(signs.iter().all(|it| text.contains(it)), "{text}");
+            assert!(text.contains("?unmeasured"), "{text}");
         }
     }
 

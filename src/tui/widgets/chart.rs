@@ -35,6 +35,22 @@ pub fn columns(
     }
 }
 
+/// Marks those of the newest columns that are `unknown`, at the bottom of the
+/// area: a gap would read as nothing used.
+pub fn mark_unknown(buffer: &mut Buffer, area: Rect, theme: &Theme, unknown: &[bool]) {
+    let area = area.intersection(buffer.area);
+    if area.height == 0 {
+        return;
+    }
+    let shown = unknown.len().min(usize::from(area.width));
+    let first = area.right() - u16::try_from(shown).unwrap_or(area.width);
+    for (is_unknown, x) in unknown[unknown.len() - shown..].iter().zip(first..) {
+        if *is_unknown && let Some(cell) = buffer.cell_mut((x, area.bottom() - 1)) {
+            cell.set_char('?').set_style(theme.style(Role::Dim));
+        }
+    }
+}
+
 /// Eighths of a line that a value fills: at least one if it is not 0.
 fn eighths(value: u64, top: u64, height: u16) -> usize {
     if value == 0 || top == 0 {
@@ -82,6 +98,16 @@ mod tests {
         columns(&mut buffer, Rect::new(1, 0, 9, 9), &theme, Role::Text, &values, 5);
         assert_eq!(buffer[(0, 0)].symbol(), " ");
         assert_eq!(buffer[(1, 0)].symbol(), "#");
+    }
+
+    #[test]
+    fn what_is_not_known_has_a_sign() {
+        let theme = Theme::new(Palette::Mono, false);
+        let area = Rect::new(0, 0, 3, 2);
+        let mut buffer = Buffer::empty(area);
+        mark_unknown(&mut buffer, area, &theme, &[true, false, false, true]);
+        let line = |y| (0..3).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+        assert_eq!([line(0), line(1)], ["   ", "  ?"], "the newest fit");
     }
 
     #[test]

@@ -26,6 +26,27 @@ pub fn fit(text: &str, width: usize) -> String {
     result
 }
 
+/// Returns the text in at most `width` columns, cut in the middle: what names
+/// that begin alike differ in is kept.
+#[must_use]
+pub fn fit_middle(text: &str, room: usize) -> String {
+    if width(text) <= room || room < 3 {
+        return fit(text, room);
+    }
+    let head = fit(text, room.div_ceil(2));
+    let mut tail: Vec<char> = Vec::new();
+    let mut used = width(&head);
+    for character in text.chars().rev() {
+        let wide = character.width().unwrap_or(0);
+        if used + wide > room {
+            break;
+        }
+        used += wide;
+        tail.push(character);
+    }
+    head + &tail.into_iter().rev().collect::<String>()
+}
+
 /// The text in exactly `width` columns, to the right if it is a number.
 #[must_use]
 pub fn pad(text: &str, width: usize, right: bool) -> String {
@@ -97,6 +118,9 @@ mod tests {
         assert_eq!(fit("日本語", 4), "日~");
         assert_eq!(fit("a\u{1b}[2J", 10), "a?[2J");
         assert_eq!(fit("abc", 0), "");
+        assert_eq!(fit_middle("google-cloud-run-jobs", 12), "googl~n-jobs");
+        assert_eq!(fit_middle("google-cloud-run-jobs", 21), "google-cloud-run-jobs");
+        assert_eq!(fit_middle("abcdef", 2), "a~");
         assert_eq!(pad("7", 3, true), "  7");
         assert_eq!(pad("ab", 4, false), "ab  ");
     }

@@ -2,7 +2,7 @@
 //! drawing only puts text in its place.
 
 use super::Held;
-use super::figures::{Cell, Row, aligned, counted, shown};
+use super::figures::{Cell, NOBODY, Row, aligned, counted, shown};
 use super::order::{Sort, order};
 use super::request::VOLUMES;
 use crate::pricing::{Direction, Exact, Money};
@@ -99,7 +99,7 @@ fn unit(held: &Held) -> String {
 }
 
 fn about(model: &Row) -> Vec<String> {
-    let provider = model.provider.as_deref().unwrap_or("nobody offers it");
+    let provider = model.provider.as_deref().unwrap_or(NOBODY);
     let until = model.until.as_ref().map(|day| format!(", no longer since {day}"));
     let until = until.unwrap_or_default();
     let about = vec![
@@ -232,13 +232,13 @@ fn align<const N: usize>(rows: &mut [[String; N]], column: usize) {
 }
 
 /// Models with an amount in the same currency, cheapest first; those whose
-/// amount is not all there is to pay are left out.
+/// amount is not all there is to pay, and those that nobody sells, are left out.
 fn priced<'a>(held: &'a Held, model: &Row, lane: usize) -> Vec<(&'a Row, &'a Money)> {
     let figures = &held.figures;
     order(figures, "", (Sort::Price, false), lane)
         .into_iter()
         .map(|at| &figures.rows[at])
-        .filter(|row| row.currency == model.currency && !row.more)
+        .filter(|row| row.currency == model.currency && !row.more && row.is_sold())
         .filter_map(|row| Some((row, row.amount(lane)?)))
         .collect()
 }
@@ -265,13 +265,8 @@ fn compared(held: &Held, model: &Row, cell: &Cell, lane: usize, live: &[String])
         lines.push("+ monthly charges come on top, which a month has".to_owned());
     } else if let Ok(price) = &cell.price {
         let priced = priced(held, model, lane);
-        let offered = priced.iter().find(|(row, _)| row.provider.is_some() && row.until.is_none());
-        let same = |(row, _): &(&Row, &Money)| offered.is_some_and(|(it, _)| it.id == row.id);
-        if let Some((row, least)) = offered {
+        if let Some((row, least)) = priced.iter().find(|(row, _)| row.until.is_none()) {
             lines.push(beside(model, &price.amount, row, least, "cheapest offer"));
-        }
-        if let Some((row, least)) = priced.first().filter(|it| !same(it)) {
-            lines.push(beside(model, &price.amount, row, least, "cheapest of all"));
         }
     }
     lines.extend(pair(held, lane, live));

@@ -16,11 +16,11 @@ use crate::tui::model::Model;
 use crate::tui::theme::Role;
 use crate::tui::widgets::bar;
 use crate::tui::widgets::grid::{self, Cell, Column, Grid};
-use crate::tui::widgets::text::{fit, pad, width, wrap};
+use crate::tui::widgets::text::{fit, fit_middle, pad, width, wrap};
 use crate::units::Nanos;
 
-/// From this width on the detail stands beside the table.
-const WIDE: u16 = 120;
+/// Least width of a detail that stands beside the table.
+const DETAIL: u16 = 56;
 
 /// Width of granularity and currency with what is between them.
 const KIND: usize = 12;
@@ -52,8 +52,11 @@ fn layout(model: &Model, area: Rect) -> Layout {
     if !figures {
         return Layout { state, table: rest, detail: Rect { height: 0, ..rest } };
     }
-    if area.width >= WIDE {
-        let detail = (rest.width * 2 / 5).clamp(56, 92);
+    // Beside the table only if all lanes stay in sight.
+    let natural = model.bills.held.as_ref().map_or(0, |held| natural_width(&held.figures));
+    let natural = u16::try_from(natural).unwrap_or(u16::MAX);
+    if rest.width >= natural.saturating_add(DETAIL) {
+        let detail = (rest.width * 2 / 5).clamp(DETAIL, 92).min(rest.width - natural);
         let table = Rect { width: rest.width - detail, ..rest };
         let detail = Rect { x: table.right(), width: detail, ..rest };
         return Layout { state, table, detail };
@@ -66,6 +69,18 @@ fn layout(model: &Model, area: Rect) -> Layout {
     };
     let table = Rect { height: rest.height - detail, ..rest };
     Layout { state, table, detail: Rect { y: table.bottom(), height: detail, ..rest } }
+}
+
+/// The longest id with its marks.
+fn longest_id(figures: &Figures) -> usize {
+    let name = |row: &Row| width(&row.id) + width(&row.marks);
+    figures.rows.iter().map(name).max().unwrap_or(0).max(5)
+}
+
+/// Width of a table with all ids and lanes, its frame included.
+fn natural_width(figures: &Figures) -> usize {
+    let lanes = figures.lanes.len().max(1);
+    4 + longest_id(figures) + KIND + lanes * (lane_width(figures) + 1)
 }
 
 /// Widths of the columns, and which lanes there is room for.
@@ -81,17 +96,15 @@ struct Columns {
 
 impl Columns {
     fn of(figures: &Figures, state: &State, room: usize) -> Self {
-        let name = |row: &Row| width(&row.id) + width(&row.marks);
-        let longest = figures.rows.iter().map(name).max().unwrap_or(0).max(5);
+        let longest = longest_id(figures);
         let all = figures.lanes.len().max(1);
         let lane = lane_width(figures);
         let taken = |id: usize, lanes: usize| 2 + id + KIND + lanes * (lane + 1);
-        // Ids are cut before lanes are left out, but not to the bone.
-        let id = longest.min(room.saturating_sub(taken(0, all)).max(24));
-        let id = id.min(room.saturating_sub(2 + KIND)).max(1);
+        // Lanes are scrolled before ids are cut.
+        let id = longest.min(room.saturating_sub(taken(0, 1))).max(1);
         let count = (room.saturating_sub(taken(id, 0)) / (lane + 1)).clamp(1, all);
         let left = room.saturating_sub(taken(id, count) + 1);
-        let bar = if left >= 10 { left.min(32) } else { 0 };
+        let bar = if left >= 10 { left.min(64) } else { 0 };
         Self { id, lane, first: (state.lane + 1).saturating_sub(count), count, bar }
     }
 
@@ -139,7 +152,9 @@ pub fn hit(model: &Model, area: Rect, at: Position) -> Option<(Option<usize>, Op
         return None;
     }
     let columns = Columns::of(&held.figures, &model.bills, usize::from(inside.width));
-    let row = grid::row_at(inside, at.y, model.bills.row, model.bills.order.len());
+    let lines = Lines::of(held, &model.bills);
+    let line = grid::row_at(inside, at.y, lines.line_of(model.bills.row), lines.count());
+    let row = line.and_then(|line| lines.row_at(line));
     let lane = columns.lane_at(usize::from(at.x - inside.x));
     Some((row, lane.filter(|lane| *lane < held.figures.lanes.len())))
 }
@@ -275,8 +290,14 @@ fn heading(model: &Model, held: &Held, columns: &Columns) -> String {
     let all = held.figures.rows.len();
     let models =
         if count == all { format!("{all} models") } else { format!("{count} of {all} models") };
-    let hidden = held.figures.lanes.len().saturating_sub(columns.count);
-    let more = if hidden > 0 { format!(", +{hidden} lanes") } else { String::new() };
+    let all = held.figures.lanes.len();
+    let more = if all > columns.count {
+        let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
+        let (first, last) = (columns.first + 1, columns.first + columns.count);
+        format!(", lanes {first}-{last} of {all}, {} {}", key(Action::Left), key(Action::Right))
+    } else {
+        String::new()
+    };
     let explaining = model.bills.explaining.as_ref().map(|(_, since)| *since);
     let again = match () {
         () if is_slow(model, asked(model)) => "recomputing: ",
@@ -309,14 +330,17 @@ fn table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     };
     let columns = Columns::of(&held.figures, &model.bills, room);
     let title = fit(&heading(model, held, &columns), usize::from(area.width).saturating_sub(6));
-    frame.render_widget(theme.panel(title, true), area);
+    let marks = fit(&marks(held, &model.bills), usize::from(area.width).saturating_sub(4));
+    let marks = Span::styled(format!(" {marks} "), theme.style(Role::Dim));
+    frame.render_widget(theme.panel(title, true).title_bottom(Line::from(marks)), area);
     if model.bills.order.is_empty() {
         let text = format!(" no model has all of: {}", model.bills.words);
         return frame.render_widget(Paragraph::new(fit(&text, room)), inside);
     }
     let height = usize::from(inside.height.saturating_sub(1));
-    let first = grid::offset(model.bills.row, model.bills.order.len(), height);
-    let seen = Seen { held, columns, first, height };
+    let lines = Lines::of(held, &model.bills);
+    let first = grid::offset(lines.line_of(model.bills.row), lines.count(), height);
+    let seen = Seen { held, columns, lines, first, height };
     seen.grid(model).draw(frame, inside, theme);
     if seen.columns.bar > 0 {
         seen.bars(frame, inside, model);
@@ -342,19 +366,76 @@ fn nothing(model: &Model) -> String {
     String::new()
 }
 
-/// The rows in sight.
+/// What the signs mean that the rows have.
+fn marks(held: &Held, state: &State) -> String {
+    const ABOUT: [(char, &str); 4] =
+        [('*', "ended"), ('+', "monthly charges on top"), ('!', "stand-in"), ('?', "uncertain")];
+    let rows = || state.order.iter().filter_map(|at| held.figures.rows.get(*at));
+    let mut texts: Vec<String> = ABOUT
+        .iter()
+        .filter(|(sign, _)| rows().any(|row| row.marks.contains(*sign)))
+        .map(|(sign, about)| format!("{sign} {about}"))
+        .collect();
+    if rows().any(|row| row.cells.iter().any(|cell| cell.price.is_err())) {
+        texts.push("- missing".to_owned());
+    }
+    texts.join("  ")
+}
+
+/// Lines of the table: its rows, and a heading above what nobody sells.
+#[derive(Debug, Clone, Copy)]
+struct Lines {
+    sold: usize,
+    rows: usize,
+}
+
+impl Lines {
+    fn of(held: &Held, state: &State) -> Self {
+        let is_sold = |at: &&usize| held.figures.rows.get(**at).is_some_and(Row::is_sold);
+        let sold = state.order.iter().filter(is_sold).count();
+        Self { sold, rows: state.order.len() }
+    }
+
+    const fn has_heading(self) -> bool {
+        self.sold < self.rows
+    }
+
+    const fn count(self) -> usize {
+        self.rows + if self.has_heading() { 1 } else { 0 }
+    }
+
+    const fn line_of(self, row: usize) -> usize {
+        if row >= self.sold && self.has_heading() { row + 1 } else { row }
+    }
+
+    /// The row on a line; `None`: the heading.
+    const fn row_at(self, line: usize) -> Option<usize> {
+        match line {
+            line if line < self.sold => Some(line),
+            line if line == self.sold => None,
+            line => Some(line - 1),
+        }
+    }
+}
+
+/// The lines in sight.
 struct Seen<'a> {
     held: &'a Held,
     columns: Columns,
+    lines: Lines,
     first: usize,
     height: usize,
 }
 
 impl Seen<'_> {
-    fn rows(&self, state: &State) -> impl Iterator<Item = &Row> {
-        let order: Vec<usize> =
-            state.order.iter().skip(self.first).take(self.height).copied().collect();
-        order.into_iter().filter_map(|at| self.held.figures.rows.get(at))
+    /// A row a line; `None`: the heading of what nobody sells.
+    fn rows(&self, state: &State) -> Vec<Option<&Row>> {
+        let last = (self.first + self.height).min(self.lines.count());
+        let row = |line| {
+            let at = state.order.get(self.lines.row_at(line)?)?;
+            self.held.figures.rows.get(*at)
+        };
+        (self.first..last).map(row).collect()
     }
 
     fn lanes(&self) -> std::ops::Range<usize> {
@@ -378,8 +459,9 @@ impl Seen<'_> {
 
     fn grid(&self, model: &Model) -> Grid {
         let state = &model.bills;
-        let selected = state.row - self.first.min(state.row);
-        let line = |(place, row): (usize, &Row)| {
+        let selected = self.lines.line_of(state.row).saturating_sub(self.first);
+        let line = |(place, row): (usize, Option<&Row>)| {
+            let Some(row) = row else { return vec![Cell::of("nobody sells these:", Role::Title)] };
             let mut cells = vec![model_cell(row, &self.columns, place == selected)];
             cells.extend(self.lanes().map(|lane| match &row.cells[lane].price {
                 Ok(price) => Cell::new(price.shown.clone()),
@@ -392,7 +474,7 @@ impl Seen<'_> {
         };
         Grid {
             columns: self.heads(state),
-            rows: self.rows(state).enumerate().map(line).collect(),
+            rows: self.rows(state).into_iter().enumerate().map(line).collect(),
             selected: Some(selected),
             column: Some(1 + state.lane - self.columns.first.min(state.lane)),
             skip: 0,
@@ -406,7 +488,7 @@ impl Seen<'_> {
         let x = area.x + u16::try_from(skip).unwrap_or(u16::MAX);
         let wide = u16::try_from(bar).unwrap_or(0).min(area.right().saturating_sub(x));
         for (y, row) in (area.y + 1..area.bottom()).zip(self.rows(&model.bills)) {
-            let cell = row.cells.get(model.bills.lane);
+            let cell = row.and_then(|row| row.cells.get(model.bills.lane));
             let Some(shares) = cell.and_then(|cell| cell.shares) else { continue };
             let line = Line::from(bar::spans(&model.theme, &shares, usize::from(wide)));
             frame.buffer_mut().set_line(x, y, &line, wide);
@@ -416,7 +498,7 @@ impl Seen<'_> {
 
 fn model_cell(row: &Row, columns: &Columns, selected: bool) -> Cell {
     let marks = width(&row.marks);
-    let id = fit(&row.id, columns.id.saturating_sub(marks));
+    let id = fit_middle(&row.id, columns.id.saturating_sub(marks));
     let name = pad(&format!("{id}{}", row.marks), columns.id, false);
     let role = match row.granularity {
         _ if selected => Role::Title,

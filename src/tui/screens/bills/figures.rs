@@ -59,7 +59,7 @@ pub struct Row {
     pub more: bool,
     /// What must be known of it, a sign each: `*+!?`.
     pub marks: String,
-    /// Id, name and provider in lower case, to be searched.
+    /// All that is seen of it but amounts, in lower case, to be searched.
     pub words: String,
     /// A cell a lane.
     pub cells: Vec<Cell>,
@@ -83,7 +83,26 @@ pub struct Price {
     pub shown: String,
 }
 
+/// In the place of the provider of a model that nobody sells.
+pub const NOBODY: &str = "nobody sells it";
+
 impl Row {
+    /// Whether its tariff can be bought.
+    #[must_use]
+    pub const fn is_sold(&self) -> bool {
+        self.provider.is_some()
+    }
+
+    /// Whether all of the words are seen in its line.
+    #[must_use]
+    pub fn has(&self, words: &str) -> bool {
+        let amounts = || self.cells.iter().filter_map(|cell| cell.price.as_ref().ok());
+        let seen = |word: &str| {
+            self.words.contains(word) || amounts().any(|price| price.shown.contains(word))
+        };
+        words.split_whitespace().all(seen)
+    }
+
     /// The amount in a lane.
     #[must_use]
     pub fn amount(&self, lane: usize) -> Option<&Money> {
@@ -171,7 +190,15 @@ fn row(summary: &Summary, lanes: &[Lane], at: usize, view: &View) -> Option<Row>
         (model.uncertain().is_some(), '?'),
     ];
     let provider = model.provider().map(str::to_owned);
-    let words = format!("{} {} {}", model.id(), model.name(), provider.as_deref().unwrap_or(""));
+    let marks: String = marks.into_iter().filter(|(on, _)| *on).map(|(_, sign)| sign).collect();
+    let words = [
+        &format!("{}{marks}", model.id()),
+        model.name(),
+        provider.as_deref().unwrap_or(NOBODY),
+        model.granularity().name(),
+        model.currency(),
+    ];
+    let words = words.join(" ");
     Some(Row {
         id: model.id().to_owned(),
         name: model.name().to_owned(),
@@ -182,7 +209,7 @@ fn row(summary: &Summary, lanes: &[Lane], at: usize, view: &View) -> Option<Row>
         currency: model.currency().to_owned(),
         granularity: model.granularity(),
         more,
-        marks: marks.into_iter().filter(|(on, _)| *on).map(|(_, sign)| sign).collect(),
+        marks,
         words: words.to_lowercase(),
         cells: lanes.iter().map(|lane| cell(summary, lane, at, view)).collect(),
     })

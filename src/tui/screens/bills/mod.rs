@@ -49,7 +49,8 @@ pub const LEGEND: &str = "A row a price model, a column a lane. Lanes may have d
     invocations, so the figure is the mean of those selected, times a million, at list prices: no \
     allowances, tiers or monthly charges. With a number of requests a month it is the bill of a \
     month of that many requests like those, where all of these apply. Amounts are in the currency \
-    of the row; those of different currencies are not compared. - is missing: select it to read \
+    of the row; those of different currencies are not compared. What nobody sells stands behind \
+    what is sold. - is missing: select it to read \
     why. After an id: * it no longer holds, + there are monthly charges on top, ! a value stands \
     in for one that nobody measured, ? something of the tariff is not certain; select the row to \
     read what. What if memory: time stays as it was measured, although a provider that gives CPU \
@@ -286,7 +287,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         }
         Action::Filter => {
             let text = state.words.clone();
-            let title = "words of id, name or provider".to_owned();
+            let title = "words of a line, name or provider".to_owned();
             model.overlay = Some(Overlay::Prompt { title, text, purpose: Purpose::Filter });
         }
         Action::Enter => return explain(model),

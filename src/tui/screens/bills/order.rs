@@ -42,7 +42,8 @@ impl Sort {
     }
 }
 
-/// The rows that have all `words`, in order, as positions.
+/// The rows that have all `words`, in order, as positions. What nobody sells
+/// stands behind what is sold, whatever the order.
 #[must_use]
 pub fn order(
     figures: &Figures,
@@ -50,20 +51,19 @@ pub fn order(
     (sort, reverse): (Sort, bool),
     lane: usize,
 ) -> Vec<usize> {
-    let has = |row: &Row| words.split_whitespace().all(|word| row.words.contains(word));
     let mut order: Vec<usize> =
-        (0..figures.rows.len()).filter(|at| has(&figures.rows[*at])).collect();
+        (0..figures.rows.len()).filter(|at| figures.rows[*at].has(words)).collect();
     let turned = |it: Ordering| if reverse { it.reverse() } else { it };
     order.sort_by(|one, other| {
         let (one, other) = (&figures.rows[*one], &figures.rows[*other]);
         let by_id = one.id.cmp(&other.id);
-        match sort {
+        other.is_sold().cmp(&one.is_sold()).then_with(|| match sort {
             Sort::Id => turned(by_id),
             Sort::Price => price(one, other, lane, reverse).then(by_id),
             Sort::Granularity => turned(rank(one).cmp(&rank(other)))
                 .then_with(|| price(one, other, lane, false))
                 .then(by_id),
-        }
+        })
     });
     order
 }

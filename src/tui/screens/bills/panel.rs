@@ -114,9 +114,14 @@ impl Page<'_> {
     fn legend(&mut self, detail: &Detail, shares: &[u64; 7]) {
         let mut spans: Vec<Span<'static>> = Vec::new();
         let mut used = 0;
-        for (at, amount) in detail.parts.iter().enumerate().filter(|(at, _)| shares[*at] > 0) {
-            let share = bar::percent(shares[at]);
-            let text = format!("{} {} {share}  ", bar::NAMES[at], amount.trim());
+        for (at, amount) in detail.parts.iter().enumerate() {
+            let text = match shares[at] {
+                0 => format!("{}  ", bar::NAMES[at]),
+                share => {
+                    let share = bar::percent(share);
+                    format!("{} {} {share}  ", bar::NAMES[at], amount.trim())
+                }
+            };
             if used > 0 && used + width(&text) > self.room {
                 self.lines.push(Line::from(std::mem::take(&mut spans)));
                 used = 0;
@@ -189,7 +194,7 @@ impl Page<'_> {
             self.lanes(detail);
         }
         if !detail.cheapest.is_empty() {
-            self.head(&format!("cheapest in this lane, {currency}"));
+            self.head(&format!("cheapest offers in this lane, {currency}"));
             self.rows(["model", "amount", "times"], &detail.cheapest);
         }
         if !detail.volumes.is_empty() {

@@ -87,7 +87,8 @@ fn currencies_stand_apart_and_dollars_first() {
     for reverse in [false, true] {
         let held = model.bills.held.as_ref().expect("figures");
         let rows = model.bills.order.iter().map(|at| &held.figures.rows[*at]);
-        let priced: Vec<_> = rows.filter_map(|row| Some((row, row.amount(0)?))).collect();
+        let sold = rows.filter(|row| row.is_sold());
+        let priced: Vec<_> = sold.filter_map(|row| Some((row, row.amount(0)?))).collect();
         let mut currencies: Vec<&str> = priced.iter().map(|(row, _)| &*row.currency).collect();
         currencies.dedup();
         assert_eq!(currencies, ["USD", "CNY", "EUR"]);
@@ -130,6 +131,64 @@ fn the_selection_stays_on_its_model() {
     assert_eq!(model.bills.row, model.bills.order.len() - 1);
     keys(&mut model, &mut desk, &["g"]);
     assert_eq!(model.bills.row, 0);
+}
+
+#[test]
+fn what_nobody_sells_stands_apart_and_is_never_first() {
+    let (_folder, mut desk, mut model) = full((120, 40));
+    for _ in 0..6 {
+        let held = model.bills.held.as_ref().expect("figures");
+        let sold = |at: &usize| held.figures.rows[*at].is_sold();
+        assert!(sold(&model.bills.order[0]));
+        assert!(model.bills.order.is_sorted_by_key(|at| !sold(at)), "behind what is sold");
+        let detail = detail(&model);
+        assert!(detail.cheapest.iter().all(|line| !line[0].starts_with("shape-")));
+        assert!(detail.compared.iter().all(|line| !line.contains(" shape-")), "{detail:?}");
+        keys(&mut model, &mut desk, &["S"]);
+        keys(&mut model, &mut desk, &["s"]);
+    }
+    keys(&mut model, &mut desk, &["G"]);
+    let shown = testing::text(&model);
+    assert!(shown.contains("nobody sells these:"), "{shown}");
+    assert!(detail(&model).about.iter().any(|line| line.contains("nobody sells it")));
+}
+
+#[test]
+fn a_filter_matches_what_is_seen_in_a_line() {
+    let (_folder, mut desk, mut model) = full((120, 40));
+    let found = |model: &mut Model, words: &str| {
+        filter(model, words.to_owned());
+        let held = model.bills.held.as_ref().expect("figures");
+        let rows = model.bills.order.iter().map(|at| &held.figures.rows[*at]);
+        rows.map(|row| (row.id.clone(), row.granularity, row.currency.clone())).collect::<Vec<_>>()
+    };
+    let hybrid = found(&mut model, "hybrid");
+    assert!(!hybrid.is_empty());
+    assert!(hybrid.iter().all(|row| row.1 == crate::pricing::Granularity::Hybrid), "{hybrid:?}");
+    let euros = found(&mut model, "eur");
+    assert!(!euros.is_empty() && euros.iter().all(|row| row.2 == "EUR"), "{euros:?}");
+    // As the line has it, with its mark.
+    assert_eq!(found(&mut model, "aws-lambda-arm?").len(), 1);
+    let amount = {
+        filter(&mut model, String::new());
+        let row = row(&model, "aws-lambda-x86");
+        row.cells[0].price.as_ref().expect("billed").shown.trim().to_owned()
+    };
+    assert!(found(&mut model, &amount).iter().any(|row| row.0 == "aws-lambda-x86"));
+    keys(&mut model, &mut desk, &["esc"]);
+}
+
+#[test]
+fn ids_are_whole_and_all_lanes_in_sight_at_120x40() {
+    let (_folder, _desk, model) = full((120, 40));
+    let shown = testing::text(&model);
+    let held = model.bills.held.as_ref().expect("figures");
+    let heads = shown.lines().find(|line| line.contains(" grain ")).expect("headings");
+    assert!(held.figures.lanes.iter().all(|lane| heads.contains(&lane.name)), "{shown}");
+    assert!(shown.contains("google-cloud-functions-gen1") || !shown.contains('~'), "{shown}");
+    for sign in ["+ monthly charges on top", "? uncertain", "- missing"] {
+        assert!(shown.contains(sign), "marks are explained: {shown}");
+    }
 }
 
 #[test]

@@ -178,13 +178,14 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
         .filter_map(|at| lists.rows.get(*at))
         .collect();
     let widths = &lists.widths;
-    let (number, status, runs) = (widths.number.max(3), widths.status.max(6), widths.runs.max(4));
+    let (number, status, runs) =
+        ((widths.number + 1).max(3), widths.status.max(6), widths.runs.max(4));
     // Signs, the moment, `failed`, and the gaps between all nine.
-    let used = 2 + number + 16 + status + runs + 6 + 10;
+    let used = 3 + number + 16 + status + runs + 6 + 10;
     let [label, lanes, of] = shares(widths, used, usize::from(area.width));
     let long = "workloads / models";
     let mut columns = vec![
-        Column::text("", 2),
+        Column::text("", 3),
         Column::number("no.", number),
         Column::text("begun (UTC)", 16),
         Column::text("status", status),
@@ -214,7 +215,7 @@ fn cells(model: &Model, row: &Row, [label, lanes, of]: [usize; 3]) -> Vec<Cell> 
     let bad_role = if row.bad.is_some_and(|bad| bad > 0) { Role::Bad } else { Role::Dim };
     vec![
         Cell::of(signs(model, row.item), Role::Key),
-        Cell::new(row.number.clone()),
+        Cell::new(number(model, row)),
         Cell::new(moment(&row.begun).chars().take(16).collect::<String>()),
         Cell::of(row.status.clone(), role(&row.status)),
         Cell::new(row.invocations.to_string()),
@@ -225,12 +226,25 @@ fn cells(model: &Model, row: &Row, [label, lanes, of]: [usize; 3]) -> Vec<Cell> 
     ]
 }
 
-/// Whether it is open, and whether it is marked.
+/// The number of a row, set under that of its recording.
+fn number(model: &Model, row: &Row) -> String {
+    let branch = if row.under.is_some() { model.theme.sign("└", "-") } else { "" };
+    format!("{branch}{}", row.number)
+}
+
+/// Whether it is open, whether it is marked, and whether simulations are under
+/// it.
 fn signs(model: &Model, item: Item) -> String {
     let open = model.opened.map(Item::Recording) == Some(item);
     let open = if open { model.theme.sign("■", "#") } else { " " };
     let marked = if model.history.marked == Some(item) { "*" } else { " " };
-    format!("{open}{marked}")
+    let lists = model.history.lists.as_ref();
+    let fold = match lists.is_some_and(|lists| lists.has_simulations(item)) {
+        true if model.history.unfolded.contains(&item) => "-",
+        true => "+",
+        false => " ",
+    };
+    format!("{open}{marked}{fold}")
 }
 
 fn role(status: &str) -> Role {
@@ -316,7 +330,10 @@ fn database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             texts.push(format!("{size}{free}"));
         }
     }
-    let signs = format!("{} open   * marked for a comparison", model.theme.sign("■", "#"));
+    let signs = format!(
+        "{} open   * marked for a comparison   + has simulations",
+        model.theme.sign("■", "#")
+    );
     texts.push(signs);
     let lines: Vec<Line<'_>> =
         texts.iter().map(|text| styled(model.theme, Role::Text, &fit(text, room))).collect();

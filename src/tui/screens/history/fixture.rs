@@ -153,7 +153,7 @@ pub fn key(model: &mut Model, desk: &mut Desk, key: &str) -> Vec<Effect> {
     settle(model, desk, effects)
 }
 
-/// The filled database, read.
+/// The filled database, read, with the simulation in sight.
 pub fn full(size: (u16, u16)) -> (tempfile::TempDir, Model, Desk) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("c.db");
@@ -161,6 +161,8 @@ pub fn full(size: (u16, u16)) -> (tempfile::TempDir, Model, Desk) {
     let (mut model, mut desk) = model(&path, size);
     let effects = entered(&mut model);
     settle(&mut model, &mut desk, effects);
+    model.history.unfolded.insert(Item::Recording(1));
+    model.history.arrange();
     (folder, model, desk)
 }
 

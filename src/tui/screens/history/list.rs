@@ -1,6 +1,7 @@
 //! Recordings and simulations in one list: reading, order, filter.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::report::{Cell, Column, Table, few, moment};
 use crate::store::{Filter, Item, RecordingHead, SimulationInfo, Store, StoreError, Tally};
@@ -34,7 +35,9 @@ pub struct Row {
     pub lanes: String,
     /// Workloads, or price models.
     pub of: String,
-    /// All of it, in lower case.
+    /// The recording that it stands under.
+    pub under: Option<Item>,
+    /// All that is seen of it, in lower case.
     words: String,
 }
 
@@ -153,12 +156,17 @@ impl Row {
             bad: Some(tally.bad),
             lanes: head.lanes,
             of: head.workloads,
+            under: None,
             words: String::new(),
         }
         .indexed()
     }
 
     fn simulation(info: SimulationInfo) -> Self {
+        // Of several recordings it stands under the first.
+        let first =
+            info.recordings.split(|it: char| !it.is_ascii_digit()).find(|it| !it.is_empty());
+        let under = first.and_then(|id| id.parse().ok()).map(Item::Recording);
         Self {
             item: Item::Simulation(info.id),
             number: format!("s{}", info.id),
@@ -169,15 +177,18 @@ impl Row {
             bad: None,
             lanes: format!("of {}", info.recordings),
             of: info.models,
+            under,
             words: String::new(),
         }
         .indexed()
     }
 
     fn indexed(mut self) -> Self {
-        let begun = moment(&self.begun);
-        let parts =
-            [&*self.number, &begun, &self.label, &self.status, &self.lanes, &self.of].join(" ");
+        let begun: String = moment(&self.begun).chars().take(16).collect();
+        let counts = format!("{} {}", self.invocations, self.bad.unwrap_or(0));
+        let texts =
+            [&*self.number, &begun, &self.label, &self.status, &counts, &self.lanes, &self.of];
+        let parts = texts.join(" ");
         self.words = parts.to_lowercase();
         self
     }
@@ -258,17 +269,54 @@ impl Lists {
         all.saturating_sub(self.rows.len() as u64)
     }
 
-    /// Places of the rows that have all the words, in order.
+    /// Whether simulations of a recording are in the list.
     #[must_use]
-    pub fn visible(&self, words: &str, sort: Sort, reverse: bool) -> Vec<usize> {
+    pub fn has_simulations(&self, item: Item) -> bool {
+        self.rows.iter().any(|row| row.under == Some(item))
+    }
+
+    /// Places of the rows that are shown, in order: recordings, and under those
+    /// that are `unfolded` their simulations. With words, those rows that have
+    /// them all, and the recordings of such simulations.
+    #[must_use]
+    pub fn visible(
+        &self,
+        words: &str,
+        (sort, reverse): (Sort, bool),
+        unfolded: &BTreeSet<Item>,
+    ) -> Vec<usize> {
         let wanted: Vec<&str> = words.split_whitespace().collect();
         let fits = |row: &Row| wanted.iter().all(|word| row.words.contains(word));
-        let mut places: Vec<usize> =
-            (0..self.rows.len()).filter(|at| fits(&self.rows[*at])).collect();
-        places.sort_by(|one, two| {
-            let order = sort.compare(&self.rows[*one], &self.rows[*two]);
-            if reverse { order.reverse() } else { order }
-        });
+        let listed: BTreeSet<Item> = self.rows.iter().map(|row| row.item).collect();
+        let mut above: Vec<usize> = Vec::new();
+        let mut below: BTreeMap<Item, Vec<usize>> = BTreeMap::new();
+        for (at, row) in self.rows.iter().enumerate() {
+            match row.under.filter(|item| listed.contains(item)) {
+                Some(item) => below.entry(item).or_default().push(at),
+                None => above.push(at),
+            }
+        }
+        let in_order = |places: &mut Vec<usize>| {
+            places.sort_by(|one, two| {
+                let order = sort.compare(&self.rows[*one], &self.rows[*two]);
+                if reverse { order.reverse() } else { order }
+            });
+        };
+        in_order(&mut above);
+        let mut places = Vec::new();
+        for at in above {
+            let row = &self.rows[at];
+            let mut children = below.remove(&row.item).unwrap_or_default();
+            let own = fits(row);
+            // A filter shows what it finds, folded or not.
+            let is_open = unfolded.contains(&row.item) || !wanted.is_empty();
+            children.retain(|child| is_open && fits(&self.rows[*child]));
+            in_order(&mut children);
+            if own || !children.is_empty() {
+                places.push(at);
+                places.append(&mut children);
+            }
+        }
         places
     }
 

@@ -22,6 +22,7 @@ pub use detail::{sampler, share};
 pub use draw::draw;
 pub use work::{Answer, Ask, answer};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ratatui::layout::{Position, Rect};
@@ -37,7 +38,8 @@ use detail::Told;
 use list::{Lists, Row, Sort};
 
 /// What help says of the figures.
-pub const LEGEND: &str = "A line a recording (12) or simulation (s12), times in UTC. runs: \
+pub const LEGEND: &str = "A line a recording (12), times in UTC; + has simulations \
+    (s12), which stand under it once they are unfolded. runs: \
     invocations that are stored; failed: those among them that failed or ran out of time. A \
     simulation has no lanes of its own: `of 12` is the recording that was priced, and failures \
     are that recording's. Enter opens a recording, so that bills and timeline are of it, and esc \
@@ -67,6 +69,8 @@ pub struct State {
     visible: Vec<usize>,
     /// Which row is selected, by its place among those.
     cursor: usize,
+    /// Recordings whose simulations are shown.
+    unfolded: BTreeSet<Item>,
     /// Words that rows must have.
     words: String,
     sort: Sort,
@@ -133,7 +137,7 @@ impl State {
 
     fn arrange_around(&mut self, selected: Option<Item>) {
         let Some(lists) = &self.lists else { return };
-        self.visible = lists.visible(&self.words, self.sort, self.reverse);
+        self.visible = lists.visible(&self.words, (self.sort, self.reverse), &self.unfolded);
         let place = self.visible.iter().position(|at| Some(lists.rows[*at].item) == selected);
         let last = self.visible.len().saturating_sub(1);
         self.cursor = place.unwrap_or(self.cursor).min(last);
@@ -212,6 +216,9 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         | Action::PageDown
         | Action::First
         | Action::Last => moved(model, action),
+        Action::Fold => fold(model, None),
+        Action::Right => fold(model, Some(true)),
+        Action::Left => fold(model, Some(false)),
         Action::Enter => deeds::open(model),
         Action::Back => deeds::back(model),
         Action::Filter => {
@@ -237,6 +244,31 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::Refresh => read(model),
         _ => Vec::new(),
     }
+}
+
+/// Shows or hides the simulations of the selected recording, or of the one
+/// above a selected simulation.
+fn fold(model: &mut Model, open: Option<bool>) -> Vec<Effect> {
+    let state = &mut model.history;
+    let Some(row) = state.selected() else { return Vec::new() };
+    let (selected, item) = (row.item, row.under.unwrap_or(row.item));
+    if !state.lists.as_ref().is_some_and(|lists| lists.has_simulations(item)) {
+        if open.is_none() {
+            model.say(format!("{item} has no simulations"));
+        }
+        return Vec::new();
+    }
+    let is_open = state.unfolded.contains(&item);
+    let keeps = if open.unwrap_or(!is_open) {
+        state.unfolded.insert(item);
+        selected
+    } else {
+        state.unfolded.remove(&item);
+        item
+    };
+    state.arrange_around(Some(keeps));
+    state.scroll = 0;
+    look(model)
 }
 
 fn moved(model: &mut Model, action: Action) -> Vec<Effect> {

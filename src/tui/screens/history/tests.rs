@@ -17,12 +17,12 @@ use crate::tui::update::{Message, update};
 #[test]
 fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {
     let (_folder, mut model, mut desk) = full((80, 24));
-    assert_eq!(numbers(&model), ["2", "s1", "1"]);
+    assert_eq!(numbers(&model), ["2", "1", "s1"]);
     key(&mut model, &mut desk, "s");
-    assert_eq!(numbers(&model), ["1", "2", "s1"], "by label, those without one last");
-    assert_eq!(model.history.cursor, 1, "the selection stays on recording 2");
+    assert_eq!(numbers(&model), ["1", "s1", "2"], "by label, those without one last");
+    assert_eq!(model.history.cursor, 2, "the selection stays on recording 2");
     key(&mut model, &mut desk, "S");
-    assert_eq!(numbers(&model), ["2", "s1", "1"], "equals stay newest first");
+    assert_eq!(numbers(&model), ["2", "1", "s1"], "a simulation stays under its recording");
     key(&mut model, &mut desk, "/");
     for letter in ["Q", "u", "i", "e", "t"] {
         key(&mut model, &mut desk, letter);
@@ -35,6 +35,48 @@ fn the_list_has_both_kinds_newest_first_and_is_sorted_and_filtered() {
 }
 
 #[test]
+fn simulations_fold_under_their_recording() {
+    let (_folder, mut model, mut desk) = full((140, 40));
+    key(&mut model, &mut desk, "G");
+    assert_eq!(model.history.selected().map(|row| &*row.number), Some("s1"));
+    key(&mut model, &mut desk, "f");
+    assert_eq!(numbers(&model), ["2", "1"], "folded");
+    assert_eq!(model.history.selected().map(|row| &*row.number), Some("1"), "its recording");
+    let shown = testing::text(&model);
+    assert!(shown.contains("▶  +   1"), "a sign says that there are some: {shown}");
+    assert!(shown.contains("+ has simulations"), "and is explained: {shown}");
+    key(&mut model, &mut desk, "right");
+    assert_eq!(numbers(&model), ["2", "1", "s1"]);
+    assert!(testing::text(&model).contains("└s1"));
+    key(&mut model, &mut desk, "left");
+    assert_eq!(numbers(&model), ["2", "1"]);
+    // A filter finds what is folded, and shows of which recording it is.
+    key(&mut model, &mut desk, "/");
+    for letter in "per-cycle".chars() {
+        key(&mut model, &mut desk, &letter.to_string());
+    }
+    assert_eq!(numbers(&model), ["1", "s1"]);
+    key(&mut model, &mut desk, "enter");
+    key(&mut model, &mut desk, "esc");
+    key(&mut model, &mut desk, "g");
+    key(&mut model, &mut desk, "f");
+    assert!(notice(&model).contains("recording 2 has no simulations"), "{}", notice(&model));
+}
+
+#[test]
+fn a_filter_matches_what_the_list_shows() {
+    let (_folder, mut model, _desk) = full((140, 40));
+    let mut found = |words: &str| {
+        filter(&mut model, words.to_owned());
+        numbers(&model)
+    };
+    assert_eq!(found("2026-11-12 10:00"), ["2"]);
+    // Begun at 10:00:00, of which the list has no seconds.
+    assert_eq!(found("10:00:00"), [""; 0]);
+    assert_eq!(found("interrupted"), ["2"]);
+}
+
+#[test]
 fn counts_are_worked_out_by_hand() {
     let (_folder, model, _desk) = full((80, 24));
     let lists = model.history.lists.as_ref().expect("read");
@@ -44,10 +86,10 @@ fn counts_are_worked_out_by_hand() {
     // Lanes that could not run are not listed.
     assert_eq!((&*row.lanes, &*row.of), ("native", "nop"));
     let json = table(&model).to_json();
-    assert_eq!(json[1]["kind"], "simulation");
-    assert_eq!(json[1]["recordings"], "1");
-    assert_eq!(json[1]["failed"], serde_json::Value::Null);
-    assert_eq!(json[2]["begun_at"], "2026-11-11T10:00:00.000Z");
+    assert_eq!(json[2]["kind"], "simulation");
+    assert_eq!(json[2]["recordings"], "1");
+    assert_eq!(json[2]["failed"], serde_json::Value::Null);
+    assert_eq!(json[1]["begun_at"], "2026-11-11T10:00:00.000Z");
 }
 
 // By hand: six runs of 10 to 60 ms that ended well, each after a start of 2 ms.
@@ -88,7 +130,7 @@ fn enter_opens_a_recording_and_esc_closes_it() {
 #[test]
 fn enter_on_a_simulation_shows_its_amounts() {
     let (_folder, mut model, mut desk) = full((80, 24));
-    key(&mut model, &mut desk, "down");
+    key(&mut model, &mut desk, "G");
     key(&mut model, &mut desk, "enter");
     let Some(Overlay::Text { text, .. }) = &model.overlay else { panic!("nothing above") };
     // 0.03 + 0.01 of 6 invocations: 0.04 / 6 of a million is 6666.6667.
@@ -100,7 +142,7 @@ fn enter_on_a_simulation_shows_its_amounts() {
 #[test]
 fn a_simulation_that_is_not_read_yet_is_shown_once_it_is() {
     let (_folder, mut model, mut desk) = full((80, 24));
-    let moved = press(&mut model, "down");
+    let moved = press(&mut model, "G");
     let opened = press(&mut model, "enter");
     settle(&mut model, &mut desk, moved);
     assert_eq!(model.overlay, None);
@@ -115,7 +157,7 @@ fn a_simulation_that_is_not_read_yet_is_shown_once_it_is() {
 #[test]
 fn labels_are_written_and_read_again() {
     let (_folder, mut model, mut desk) = full((80, 24));
-    key(&mut model, &mut desk, "G");
+    key(&mut model, &mut desk, "down");
     key(&mut model, &mut desk, "L");
     let Some(Overlay::Prompt { text, .. }) = &model.overlay else { panic!("nothing asked") };
     assert_eq!(text, "quiet machine", "the old one is there to be changed");
@@ -129,7 +171,7 @@ fn labels_are_written_and_read_again() {
 #[test]
 fn deleting_asks_twice_and_says_what_goes() {
     let (_folder, mut model, mut desk) = full((80, 24));
-    key(&mut model, &mut desk, "G");
+    key(&mut model, &mut desk, "down");
     key(&mut model, &mut desk, "d");
     let Some(Overlay::Confirm { question, .. }) = &model.overlay else { panic!("not asked") };
     assert_eq!(
@@ -189,14 +231,14 @@ fn the_marked_one_is_the_first_of_a_comparison() {
     let (_folder, mut model, mut desk) = full((80, 24));
     key(&mut model, &mut desk, "c");
     assert!(notice(&model).starts_with("mark the first of the two with a"), "{}", notice(&model));
-    key(&mut model, &mut desk, "G");
+    key(&mut model, &mut desk, "down");
     key(&mut model, &mut desk, "a");
     key(&mut model, &mut desk, "c");
     assert!(notice(&model).contains("is the marked one"), "{}", notice(&model));
-    key(&mut model, &mut desk, "up");
+    key(&mut model, &mut desk, "down");
     key(&mut model, &mut desk, "c");
     assert!(notice(&model).contains("cannot be compared"), "{}", notice(&model));
-    key(&mut model, &mut desk, "up");
+    key(&mut model, &mut desk, "g");
     key(&mut model, &mut desk, "c");
     let Some(Overlay::Text { title, text, .. }) = &model.overlay else { panic!("not shown") };
     assert_eq!(title, "recording 2 against recording 1");
@@ -261,7 +303,7 @@ fn an_answer_for_another_item_is_not_shown() {
     let Effect::History(ask) = first else { panic!("asked of the history") };
     let answer = answer(&mut desk, ask);
     let more = update(&mut model, Message::History(Box::new(answer)));
-    assert!(model.history.detail.as_ref().is_none_or(|it| it.row.item != Item::Simulation(1)));
+    assert!(model.history.detail.as_ref().is_none_or(|it| it.row.item != Item::Recording(1)));
     assert_eq!(more.len(), 1, "what is selected now is asked for");
 }
 
@@ -293,7 +335,7 @@ fn clicks_select_rows_and_give_the_keys_to_the_details() {
     // Tabs, the frame, the heading, then the rows.
     let effects = click(&mut model, body, Position::new(5, 5));
     settle(&mut model, &mut desk, effects);
-    assert_eq!(model.history.selected().map(|row| &*row.number), Some("1"));
+    assert_eq!(model.history.selected().map(|row| &*row.number), Some("s1"));
     click(&mut model, body, Position::new(5, 20));
     assert!(model.history.focus);
     key(&mut model, &mut desk, "down");

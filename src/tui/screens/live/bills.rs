@@ -1,4 +1,4 @@
-//! What the recording costs so far, lane by lane: coarse beside fine, their
+//! What the chosen workload costs in each lane: coarse beside fine, their
 //! ratio, and what the coarse bill is for.
 
 use std::num::NonZeroU64;
@@ -8,32 +8,53 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use super::chosen;
+use crate::lane::StartKind;
 use crate::pricing::{Exact, Granularity, Money};
 use crate::replay::{Group, ModelInfo, ModelTotal, Summary};
-use crate::tui::live::{Bills, Snapshot};
+use crate::tui::live::{CellView, Snapshot};
 use crate::tui::model::Model;
 use crate::tui::theme::Role;
 use crate::tui::widgets::bar;
 use crate::tui::widgets::text::{fit, pad};
 
-const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(4);
+const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
+/// Height of the screen from which on parts have a line each.
+const TALL: u16 = 44;
+/// Models that are shown at most, beside a line that says how many more.
+const MODELS: u16 = 6;
+
+/// Lines that the panel is to have, of `rest`.
+pub fn height(model: &Model, snapshot: &Snapshot, wide: u16, rest: u16) -> u16 {
+    let count = snapshot.bills.as_ref().map_or(model.live.models.len(), |it| it.models().len());
+    let models = u16::try_from(count).unwrap_or(u16::MAX).clamp(1, MODELS);
+    // Shares of three digits would need two lines where it is narrow.
+    let legend = if wide >= 100 { 1 } else { 2 };
+    let parts = if rest >= TALL { 7 } else { legend };
+    let warm = if rest >= TALL && has_warm(model, snapshot) { models + 1 } else { 0 };
+    // Frame, lanes, ratio, bar.
+    5 + models + parts + warm
+}
+
+fn has_warm(model: &Model, snapshot: &Snapshot) -> bool {
+    let starts = chosen::starts(model, snapshot);
+    starts.first() == Some(&StartKind::Cold) && starts.contains(&StartKind::Warm)
+}
 
 /// Draws the panel.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapshot) {
-    let what = if model.live.per_million { "bills of a million" } else { "bills so far" };
-    let of = match (&model.live.workload, model.live.start) {
-        (None, None) => "all runs".to_owned(),
-        (workload, start) => {
-            let workload = workload.as_deref().unwrap_or("all");
-            start.map_or_else(|| workload.to_owned(), |start| format!("{workload} {start}"))
-        }
+    let workload = chosen::workload(model, snapshot).unwrap_or("nothing");
+    let start = chosen::start(model, snapshot);
+    let title = if model.live.per_million {
+        format!("bills of a million {start} {workload}, list prices")
+    } else {
+        format!("sums of the {start} {workload} so far, list prices")
     };
-    let title = format!("{what}, list prices, of {of}");
     let block = model.theme.panel(fit(&title, usize::from(area.width).saturating_sub(6)), false);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let lines = match &snapshot.bills {
-        Some(bills) => lines(model, snapshot, bills, inner),
+        Some(summary) => Panel::new(model, snapshot, summary, inner).lines(),
         None => vec![Line::from(Span::styled(
             " nothing has been billed yet",
             model.theme.style(Role::Dim),
@@ -42,92 +63,179 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapsho
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// The sums of each lane for what is shown.
-pub fn groups(model: &Model, snapshot: &Snapshot, bills: &Bills) -> Vec<Option<Group>> {
-    let state = &model.live;
-    if state.workload.is_none() && state.start.is_none() {
-        return bills.lanes.clone();
-    }
-    let chosen = |workload: &str, start: &str| {
-        state.workload.as_deref().is_none_or(|it| it == workload)
-            && state.start.is_none_or(|it| it.label() == start)
-    };
-    let mut sums = bills.summary.by(|key| (key.lane.clone(), chosen(&key.workload, &key.start)));
-    snapshot.lanes.iter().map(|lane| sums.remove(&(lane.name.clone(), true))).collect()
-}
+/// A lane's cell and its sums.
+type Billed<'a> = Option<(&'a CellView, &'a Group)>;
 
-struct Layout {
+struct Panel<'a> {
+    model: &'a Model,
+    snapshot: &'a Snapshot,
+    summary: &'a Summary,
+    /// Lanes in sight.
+    lanes: std::ops::Range<usize>,
     label: usize,
     lane: usize,
-    first: usize,
-    count: usize,
+    room: Rect,
 }
 
-impl Layout {
-    fn new(width: usize, lanes: usize, selected: usize) -> Self {
-        let label = (width / 4).clamp(12, 34);
-        let least = 15;
-        let count = (width.saturating_sub(label) / least).clamp(1, lanes.max(1));
-        let lane = (width.saturating_sub(label) / count).min(36);
-        let first = (selected + 1).saturating_sub(count);
-        Self { label, lane, first, count }
+impl<'a> Panel<'a> {
+    fn new(model: &'a Model, snapshot: &'a Snapshot, summary: &'a Summary, room: Rect) -> Self {
+        let wide = usize::from(room.width);
+        let label = (wide / 4).clamp(12, 34);
+        let all = snapshot.lanes.len();
+        let count = (wide.saturating_sub(label) / 15).clamp(1, all.max(1));
+        let lane = wide.saturating_sub(label + 1) / count;
+        let first = (model.live.lane + 1).saturating_sub(count);
+        let lanes = first..(first + count).min(all);
+        Self { model, snapshot, summary, lanes, label, lane, room }
+    }
+
+    /// The sums of each lane in sight for a start. What never ended well has no
+    /// price.
+    fn billed(&self, start: StartKind) -> Vec<Billed<'a>> {
+        let of = |lane| {
+            let cell = chosen::cell(self.model, self.snapshot, lane, start)?;
+            let group = self.snapshot.bill(cell)?;
+            (cell.ok > 0).then_some((cell, group))
+        };
+        self.lanes.clone().map(of).collect()
     }
 
     fn row(
         &self,
-        model: &Model,
-        label: (&str, Role),
-        cells: impl Iterator<Item = (String, Role)>,
+        (label, role): (&str, Role),
+        cells: impl IntoIterator<Item = (String, Role)>,
     ) -> Line<'static> {
-        let theme = &model.theme;
-        let mut spans = vec![Span::styled(
-            format!(" {}", pad(label.0, self.label - 1, false)),
-            theme.style(label.1),
-        )];
-        let shown = cells.skip(self.first).take(self.count);
+        let theme = &self.model.theme;
+        let label = format!(" {}", pad(label, self.label - 1, false));
+        let mut spans = vec![Span::styled(label, theme.style(role))];
         spans.extend(
-            shown.map(|(text, role)| Span::styled(pad(&text, self.lane, true), theme.style(role))),
+            cells
+                .into_iter()
+                .map(|(text, role)| Span::styled(pad(&text, self.lane, true), theme.style(role))),
         );
         Line::from(spans)
     }
-}
 
-fn lines(model: &Model, snapshot: &Snapshot, bills: &Bills, area: Rect) -> Vec<Line<'static>> {
-    let width = usize::from(area.width);
-    let summary = &bills.summary;
-    let groups = groups(model, snapshot, bills);
-    let layout = Layout::new(width, groups.len(), model.live.lane);
-    let names = snapshot.lanes.iter().map(|lane| (lane.name.to_string(), Role::Title));
-    let mut lines = vec![layout.row(model, ("invocations", Role::Dim), {
-        let counts = groups.iter().map(|group| group.as_ref().map_or(0, |it| it.invocations));
-        names.zip(counts).map(|((name, role), count)| (format!("{name} {count}"), role))
-    })];
-    // Heading, ratio, bar and legend matter more than the last of many models.
-    let room = usize::from(area.height).saturating_sub(4).max(1);
-    let many = summary.models().len();
-    let shown = if many > room { room - 1 } else { many };
-    for (at, info) in summary.models().iter().enumerate().take(shown) {
-        let role = role(info);
-        let label = format!("{} {}", info.id, info.currency);
-        let cells = groups.iter().map(|group| {
-            let total = group.as_ref().and_then(|group| group.models.get(at));
-            amount(total, model.live.per_million)
-                .map_or(("-".to_owned(), Role::Dim), |it| (it, role))
+    fn lines(&self) -> Vec<Line<'static>> {
+        let start = chosen::start(self.model, self.snapshot);
+        let billed = self.billed(start);
+        let high = usize::from(self.room.height);
+        let mut lines = vec![self.heads(&billed)];
+        let tall = high >= self.summary.models().len().min(usize::from(MODELS)) + 10;
+        let parts = self.parts(&billed, tall);
+        // Heading, ratio, bar and legend matter more than the last of many models.
+        let ratio = self.ratio(&billed);
+        let left = high.saturating_sub(1 + parts.len() + usize::from(ratio.is_some()));
+        self.models(&billed, left.clamp(1, usize::from(MODELS)), &mut lines);
+        lines.extend(ratio);
+        lines.extend(parts);
+        if has_warm(self.model, self.snapshot) && high > lines.len() + 1 {
+            let style = self.model.theme.style(Role::Title);
+            lines.push(Line::from(Span::styled(" warm starts of it", style)));
+            let left = high - lines.len();
+            self.models(&self.billed(StartKind::Warm), left, &mut lines);
+        }
+        if let Some(note) = &self.snapshot.bills_note {
+            let text = format!(" {note}");
+            // Better than the last line of the legend.
+            lines.truncate(high.saturating_sub(1));
+            lines.push(Line::from(Span::styled(text, self.model.theme.style(Role::Warn))));
+        }
+        lines
+    }
+
+    fn heads(&self, billed: &[Billed<'_>]) -> Line<'static> {
+        let names = self.lanes.clone().zip(billed).map(|(lane, billed)| {
+            let name = &self.snapshot.lanes[lane].name;
+            let count = billed.map_or(0, |(_, group)| group.invocations);
+            let failed = billed.map_or(0, |(cell, _)| cell.bad);
+            let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+            (format!("{name} {count}{failed}"), Role::Title)
         });
-        lines.push(layout.row(model, (&label, role), cells));
+        self.row(("invocations", Role::Dim), names)
     }
-    if many > shown {
-        let text = format!(" and {} more models: screen 2 has all", many - shown);
-        lines.push(Line::from(Span::styled(text, model.theme.style(Role::Dim))));
+
+    fn models(&self, billed: &[Billed<'_>], room: usize, lines: &mut Vec<Line<'static>>) {
+        let many = self.summary.models().len();
+        let shown = if many > room { room.saturating_sub(1) } else { many };
+        for (at, info) in self.summary.models().iter().enumerate().take(shown) {
+            let role = role(info);
+            let label = format!("{} {}", info.id, info.currency);
+            let cells = billed.iter().map(|billed| {
+                let total = billed.and_then(|(_, group)| group.models.get(at));
+                amount(total, self.model.live.per_million)
+                    .map_or(("-".to_owned(), Role::Dim), |it| (it, role))
+            });
+            lines.push(self.row((&label, role), cells));
+        }
+        if many > shown {
+            let text = format!(" and {} more models: screen 2 has all", many - shown);
+            lines.push(Line::from(Span::styled(text, self.model.theme.style(Role::Dim))));
+        }
     }
-    if let Some((coarse, fine)) = summary.pairs().next() {
-        lines.push(ratio_row(model, summary, &layout, &groups, (coarse, fine)));
+
+    fn ratio(&self, billed: &[Billed<'_>]) -> Option<Line<'static>> {
+        let (coarse, fine) = self.summary.pairs().next()?;
+        let cells = billed.iter().map(|billed| {
+            let ratio =
+                billed.and_then(|(_, group)| self.summary.ratio(group, coarse, fine, 2).ok());
+            ratio.map_or(("-".to_owned(), Role::Dim), |it| {
+                (format!("{}x", it.rounded(2)), Role::Title)
+            })
+        });
+        Some(self.row(("coarse / fine", Role::Dim), cells))
     }
-    waste_rows(model, summary, &layout, &groups, &mut lines);
-    if let Some(note) = &snapshot.bills_note {
-        lines.push(Line::from(Span::styled(format!(" {note}"), model.theme.style(Role::Warn))));
+
+    /// What the bill of the first coarse model is for: a bar a lane, and all
+    /// parts, a line each where there is room.
+    fn parts(&self, billed: &[Billed<'_>], tall: bool) -> Vec<Line<'static>> {
+        let models = self.summary.models();
+        let coarse = models.iter().position(|info| info.granularity == Granularity::Coarse);
+        let Some(at) = coarse.or((!models.is_empty()).then_some(0)) else { return Vec::new() };
+        let shares: Vec<Option<[u64; 7]>> = billed
+            .iter()
+            .map(|billed| bar::shares(&billed.as_ref()?.1.models.get(at)?.waste))
+            .collect();
+        let theme = &self.model.theme;
+        let label = format!("for {}", models[at].id);
+        let label = format!(" {}", pad(&label, self.label - 1, false));
+        let mut spans = vec![Span::styled(label, theme.style(Role::Dim))];
+        for shares in &shares {
+            let wide = self.lane.saturating_sub(2);
+            spans.push(Span::raw("  "));
+            match shares {
+                Some(shares) => spans.extend(bar::spans(theme, shares, wide)),
+                None => spans.push(Span::raw(pad("-", wide, true))),
+            }
+        }
+        let mut lines = vec![Line::from(spans)];
+        if tall {
+            lines.extend((0..7).map(|part| self.part(part, &shares)));
+        } else {
+            let chosen = self.model.live.lane.saturating_sub(self.lanes.start);
+            let shares = shares.get(chosen).and_then(Option::as_ref);
+            lines.extend(bar::legend(theme, shares, usize::from(self.room.width)));
+        }
+        lines
     }
-    lines
+
+    /// A part in every lane.
+    fn part(&self, part: usize, shares: &[Option<[u64; 7]>]) -> Line<'static> {
+        let theme = &self.model.theme;
+        let name = pad(bar::NAMES[part], self.label.saturating_sub(4), false);
+        let mut spans = vec![
+            Span::raw("  "),
+            Span::styled(theme.part(part).to_string(), theme.style(Role::Part(part))),
+            Span::raw(format!(" {name}")),
+        ];
+        for shares in shares {
+            let share = shares.map_or_else(|| "-".to_owned(), |it| bar::percent(it[part]));
+            let none = shares.is_none_or(|it| it[part] == 0);
+            let role = if none { Role::Dim } else { Role::Text };
+            spans.push(Span::styled(pad(&share, self.lane, true), theme.style(role)));
+        }
+        Line::from(spans)
+    }
 }
 
 fn role(info: &ModelInfo) -> Role {
@@ -147,57 +255,4 @@ pub fn amount(total: Option<&ModelTotal>, per_million: bool) -> Option<String> {
         total.total.clone()
     };
     Some(shown.significant(DIGITS))
-}
-
-fn ratio_row(
-    model: &Model,
-    summary: &Summary,
-    layout: &Layout,
-    groups: &[Option<Group>],
-    (coarse, fine): (usize, usize),
-) -> Line<'static> {
-    let cells = groups.iter().map(|group| {
-        let ratio = group.as_ref().and_then(|it| summary.ratio(it, coarse, fine, 2).ok());
-        ratio.map_or(("-".to_owned(), Role::Dim), |it| (format!("{}x", it.rounded(2)), Role::Title))
-    });
-    layout.row(model, ("coarse / fine", Role::Dim), cells)
-}
-
-/// The bar of each lane under the first coarse model, and what its signs mean.
-fn waste_rows(
-    model: &Model,
-    summary: &Summary,
-    layout: &Layout,
-    groups: &[Option<Group>],
-    lines: &mut Vec<Line<'static>>,
-) {
-    let coarse = summary.models().iter().position(|info| info.granularity == Granularity::Coarse);
-    let Some(at) = coarse.or((!summary.models().is_empty()).then_some(0)) else { return };
-    let shares: Vec<Option<[u64; 7]>> = groups
-        .iter()
-        .map(|group| {
-            let total = group.as_ref()?.models.get(at)?;
-            bar::shares(&total.waste)
-        })
-        .collect();
-    let theme = &model.theme;
-    let mut spans = vec![Span::styled(
-        format!(" {}", pad("what it is for", layout.label - 1, false)),
-        theme.style(Role::Dim),
-    )];
-    for shares in shares.iter().skip(layout.first).take(layout.count) {
-        let wide = layout.lane.saturating_sub(2);
-        spans.push(Span::raw("  "));
-        match shares {
-            Some(shares) => spans.extend(bar::spans(theme, shares, wide)),
-            None => spans.push(Span::raw(pad("-", wide, true))),
-        }
-    }
-    lines.push(Line::from(spans));
-    let selected = shares.get(model.live.lane).copied().flatten();
-    if let Some(shares) = selected {
-        let mut spans = vec![Span::raw(" ")];
-        spans.extend(bar::legend(theme, &shares));
-        lines.push(Line::from(spans));
-    }
 }

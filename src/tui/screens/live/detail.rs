@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::lane;
+use super::chosen;
 use crate::meter::{Meter, Unit};
 use crate::tui::live::{CellState, CellView};
 use crate::tui::model::Model;
@@ -31,9 +31,12 @@ pub fn of(model: &Model) -> Option<Overlay> {
     if let Some(reason) = &lane.failing {
         say(&format!("the newest invocation failed: {reason}"));
     }
-    if let Some(cell) = lane::cells(model, snapshot, model.live.lane, None) {
+    for start in chosen::starts(model, snapshot) {
         say("");
-        say(&about(cell));
+        match chosen::cell(model, snapshot, model.live.lane, start) {
+            Some(cell) => say(&about(cell)),
+            None => say(&chosen::missing(model, snapshot, &lane.name, start)),
+        }
     }
     Some(Overlay::Text { title: lane.name.to_string(), text, scroll: 0 })
 }

@@ -1,18 +1,22 @@
-//! A column: one lane, what it does, its times, and its use of the machine.
+//! The lanes side by side: what each does, the times of the chosen workload, and
+//! its use of the machine. Rows and axes are those of all lanes.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
+use super::axis::LABELS;
+use super::chosen;
+use super::rows::{Drawing, Rows};
 use crate::lane::StartKind;
 use crate::meter::{Meter, Source};
 use crate::tui::frame::clock;
-use crate::tui::live::{CellState, CellView, LaneView, Phase, Quantiles, SPANS, Snapshot};
+use crate::tui::live::{CellState, CellView, LaneView, Phase, Quantiles, Snapshot};
 use crate::tui::model::Model;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::chart;
-use crate::tui::widgets::text::{fit, pad, wrap};
+use crate::tui::widgets::text::{fit, pad, width, wrap};
 use crate::units::{Bytes, Count, Nanos};
 
 /// Names of the lanes: those that were opened, or those that will be.
@@ -30,45 +34,32 @@ pub fn names(model: &Model) -> Vec<String> {
     names
 }
 
-/// The cells of a lane that are shown: of the chosen workload and start, or of
-/// what runs.
-pub fn cells<'a>(
+/// Draws the lanes at their places; `hidden` of them are out of sight.
+pub fn draw(
+    frame: &mut Frame<'_>,
+    places: &[(usize, Rect)],
     model: &Model,
-    snapshot: &'a Snapshot,
-    at: usize,
-    start: Option<StartKind>,
-) -> Option<&'a CellView> {
-    let lane = snapshot.lanes.get(at)?;
-    let current = lane.current.and_then(|place| snapshot.cells.get(place));
-    let first = || snapshot.cells.iter().find(|cell| cell.lane == at);
-    let workload: &str = match &model.live.workload {
-        Some(name) => name,
-        None => &current.or_else(first)?.workload,
-    };
-    let start = start.or(model.live.start).or(current.map(|cell| cell.start));
-    match start {
-        Some(start) => snapshot.cell(at, workload, start),
-        None => snapshot.cells.iter().find(|cell| cell.lane == at && &*cell.workload == workload),
+    snapshot: &Snapshot,
+    hidden: usize,
+) {
+    let drawing = Drawing::new(model, snapshot, places);
+    let names = names(model);
+    for (at, area) in places {
+        let name = names.get(*at).map_or("", String::as_str);
+        one(frame, *area, (*at, name, hidden), &drawing);
     }
 }
 
-/// Draws the lane at a place.
-pub fn draw(
+fn one(
     frame: &mut Frame<'_>,
     area: Rect,
-    model: &Model,
-    snapshot: &Snapshot,
-    at: usize,
-    hidden: usize,
+    (at, name, hidden): (usize, &str, usize),
+    drawing: &Drawing<'_>,
 ) {
+    let Drawing { model, snapshot, .. } = *drawing;
     let theme = &model.theme;
     let selected = at == model.live.lane;
-    let name = names(model).get(at).cloned().unwrap_or_default();
-    let more = if hidden > 0 && selected { format!(" (+{hidden})") } else { String::new() };
-    let cpu = snapshot.lanes.get(at).and_then(|lane| lane.cpu);
-    let cpu = cpu.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));
-    let title = fit(&format!("{name}{cpu}{more}"), usize::from(area.width).saturating_sub(6));
-    let block = theme.panel(title, selected);
+    let block = theme.panel(title(drawing, (at, name, hidden), usize::from(area.width)), selected);
     let inner = block.inner(area);
     frame.render_widget(block, area);
     if inner.height == 0 || inner.width == 0 {
@@ -81,37 +72,31 @@ pub fn draw(
     if let Some(reason) = &lane.unavailable {
         return told(frame, inner, theme, "cannot run here", reason, Role::Warn);
     }
-    let cell = cells(model, snapshot, at, None);
     let mut column = Column { theme, room: inner, y: inner.y };
-    column.line(frame, state(model, snapshot, lane, theme));
-    let rest = usize::from(inner.height);
-    let both = rest >= 20 && model.live.start.is_none();
-    if both {
-        for start in [StartKind::Cold, StartKind::Warm] {
-            if let Some(cell) = cells(model, snapshot, at, Some(start)) {
-                times(&mut column, frame, cell);
-            }
-        }
-    } else if let Some(cell) = cell {
-        times(&mut column, frame, cell);
-    } else {
-        let start = model.live.start.map_or_else(String::new, |it| format!("{it} "));
-        let text = format!("no {start}start of this here");
-        column.line(frame, vec![Span::styled(text, theme.style(Role::Dim))]);
+    column.line(frame, state(drawing, lane));
+    if drawing.rows.starts.is_empty() {
+        return column.dim(frame, "nothing of this workload runs here");
     }
-    let Some(cell) = cell else { return };
-    match &cell.state {
-        CellState::Failed(reason) => {
-            let rest = column.rest();
-            return told(frame, rest, theme, "cannot be prepared", reason, Role::Bad);
-        }
-        CellState::Waiting | CellState::Ready { .. } => {}
+    for start in &drawing.rows.starts {
+        section(&mut column, frame, drawing, at, *start);
     }
-    // Where there is little room, a failure matters more than charts.
-    if let (Some(reason), None, true) = (&lane.failing, lane.running, rest < 20) {
-        return told(frame, column.rest(), theme, "the newest failed", reason, Role::Bad);
-    }
-    use_of_machine(&mut column, frame, model, snapshot, lane, cell);
+    use_of_machine(&mut column, frame, drawing, at);
+}
+
+/// The name of the lane and the workload that is shown.
+fn title(drawing: &Drawing<'_>, (at, name, hidden): (usize, &str, usize), width: usize) -> String {
+    let Drawing { model, snapshot, .. } = *drawing;
+    let selected = at == model.live.lane;
+    let more = if hidden > 0 && selected { format!(" (+{hidden})") } else { String::new() };
+    let cpu = snapshot.lanes.get(at).and_then(|lane| lane.cpu);
+    let cpu = cpu.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));
+    let dot = model.theme.sign(" · ", ": ");
+    let workload = chosen::workload(model, snapshot).unwrap_or_default();
+    let room = width.saturating_sub(if selected { 6 } else { 4 });
+    let full = format!("{name}{dot}{workload}{cpu}{more}");
+    let short = format!("{name}{cpu}{more}");
+    // The workload is in the headings below as well.
+    fit(if full.chars().count() <= room { &full } else { &short }, room)
 }
 
 /// A heading and a reason, wrapped.
@@ -167,54 +152,133 @@ impl Column<'_> {
         ];
         self.line(frame, spans);
     }
+
+    /// The longest label that there is room for, and a value to the right.
+    fn ends(&mut self, frame: &mut Frame<'_>, labels: [&str; 2], value: &str) {
+        let room = self.width();
+        let fits = |label: &&str| width(label) < room.saturating_sub(width(value));
+        let label = labels.into_iter().find(fits).unwrap_or("");
+        let rest = room.saturating_sub(width(label));
+        let spans = vec![
+            Span::styled(label.to_owned(), self.theme.style(Role::Dim)),
+            Span::raw(pad(value, rest, true)),
+        ];
+        self.line(frame, spans);
+    }
 }
 
-/// What the lane does now.
-fn state(model: &Model, snapshot: &Snapshot, lane: &LaneView, theme: &Theme) -> Vec<Span<'static>> {
-    let failing = lane.failing.as_ref();
-    let (sign, text, role) = match (&lane.running, failing) {
+/// What the lane does now, whatever is shown.
+fn state(drawing: &Drawing<'_>, lane: &LaneView) -> Vec<Span<'static>> {
+    let Drawing { model, snapshot, .. } = *drawing;
+    let theme = &model.theme;
+    let (sign, text, role) = match (&lane.running, lane.failing.as_ref()) {
         (Some(running), _) => {
-            let cell = snapshot.cells.get(running.cell);
-            let name = cell.map_or("", |cell| &*cell.workload);
-            let start = cell.map_or("", |cell| cell.start.label());
-            let what = match running.sequence {
-                None => "prepares".to_owned(),
-                Some(0) => "warms up".to_owned(),
-                Some(sequence) => format!("#{sequence}"),
-            };
             // A clock that always says 0:00 would only flicker.
             let since = model.now.since(running.since);
             let since =
                 if since.0 > 1_000_000_000 { format!(" {}", clock(since)) } else { String::new() };
-            (theme.sign("● ", "* "), format!("{name} {start} {what}{since}"), Role::Good)
+            let what = super::running(snapshot, running);
+            (theme.sign("● ", "* "), format!("{what}{since}"), Role::Good)
         }
-        (None, Some(_)) => (theme.sign("✗ ", "! "), "failed".to_owned(), Role::Bad),
+        (None, Some(_)) => (theme.sign("✗ ", "! "), "the newest failed".to_owned(), Role::Bad),
         (None, None) if snapshot.phase.is_active() => {
-            (theme.sign("○ ", "o "), "waits for its turn".to_owned(), Role::Dim)
+            let other = snapshot.lanes.iter().find(|other| other.running.is_some());
+            let text = match other {
+                Some(other) if !snapshot.plan.race => format!("waits: {} runs", other.name),
+                _ => "waits for its turn".to_owned(),
+            };
+            (theme.sign("○ ", "o "), text, Role::Dim)
         }
         (None, None) => (theme.sign("○ ", "o "), lane.version.to_string(), Role::Dim),
     };
     vec![Span::styled(format!("{sign}{text}"), theme.style(role))]
 }
 
-/// Last, median and 95th percentile of start and run.
-fn times(column: &mut Column<'_>, frame: &mut Frame<'_>, cell: &CellView) {
+/// Heading and times of a start, or why there are none. Takes as many lines
+/// either way.
+fn section(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    drawing: &Drawing<'_>,
+    lane: usize,
+    start: StartKind,
+) {
+    let Drawing { model, snapshot, .. } = *drawing;
+    let Some(area) = column.take(drawing.rows.section()) else { return };
+    let mut part = Column { theme: column.theme, room: area, y: area.y };
+    let name = drawing.heading(start);
+    let Some(cell) = chosen::cell(model, snapshot, lane, start) else {
+        part.dim(frame, &name);
+        let lane = snapshot.lanes.get(lane).map_or("", |lane| &*lane.name);
+        let text = chosen::missing(model, snapshot, lane, start);
+        return reason(&mut part, frame, &text, Role::Dim);
+    };
+    if let CellState::Failed(why) = &cell.state {
+        part.dim(frame, &name);
+        return reason(&mut part, frame, &format!("cannot be prepared: {why}"), Role::Bad);
+    }
+    if cell.ok == 0 && cell.bad > 0 {
+        let why = cell.reason.as_deref().unwrap_or_default();
+        part.dim(frame, &name);
+        return reason(&mut part, frame, &format!("{} failed: {why}", cell.bad), Role::Bad);
+    }
+    times(&mut part, frame, drawing, cell, &name);
+}
+
+fn reason(part: &mut Column<'_>, frame: &mut Frame<'_>, text: &str, role: Role) {
+    let style = part.theme.style(role);
+    let lines = wrap(text, part.width()).into_iter();
+    let lines: Vec<Line<'_>> = lines.map(|line| Line::from(Span::styled(line, style))).collect();
+    frame.render_widget(Paragraph::new(lines), part.rest());
+}
+
+/// Last, median and 95th percentile of start and run. Before anything was
+/// recorded, those of the newest warm-up, dimmed.
+fn times(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    drawing: &Drawing<'_>,
+    cell: &CellView,
+    name: &str,
+) {
     let theme = column.theme;
-    let label = 8;
-    let value = column.width().saturating_sub(label) / 2;
-    let count = format!("{} {}", cell.start, Count(cell.ok));
-    let heading = format!(
-        "{}{}{}",
-        pad(&count, label, false),
-        pad("start", value, true),
-        pad("run", value, true)
-    );
-    column.line(frame, vec![Span::styled(heading, theme.style(Role::Title))]);
-    let newest = cell.last.as_ref().map(|last| last.usage.phases);
+    let warms_up = cell.ok == 0 && cell.last.is_none();
+    let count = match (warms_up, cell.bad) {
+        (true, _) if cell.warmup.is_some() => "warm-up".to_owned(),
+        (_, 0) => Count(cell.ok).to_string(),
+        (_, bad) => format!("{}, {bad} failed", Count(cell.ok)),
+    };
+    let name = format!("{name} {count}");
+    let Rows { label, value, one_line, .. } = drawing.rows;
+    let heads = format!("{}{}", pad("start", value, true), pad("run", value, true));
+    let style = theme.style(Role::Title);
+    if one_line {
+        let text = format!("{}{heads}", pad(&name, label, false));
+        column.line(frame, vec![Span::styled(text, style)]);
+    } else {
+        let text = fit(&name, column.width());
+        column.line(frame, vec![Span::styled(text, style)]);
+        let text = format!("{}{heads}", pad("", label, false));
+        column.line(frame, vec![Span::styled(text, theme.style(Role::Dim))]);
+    }
+    let role = if warms_up { Role::Dim } else { Role::Text };
+    for (name, start, run) in figures(cell, warms_up) {
+        let spans = vec![
+            Span::styled(pad(name, label, false), theme.style(Role::Dim)),
+            Span::styled(pad(&start, value, true), theme.style(role)),
+            Span::styled(pad(&run, value, true), theme.style(role)),
+        ];
+        column.line(frame, spans);
+    }
+}
+
+fn figures(cell: &CellView, warms_up: bool) -> [(&'static str, String, String); 3] {
+    let newest = if warms_up { cell.warmup } else { cell.last.as_ref().map(|last| last.usage) };
+    let newest = newest.map(|usage| usage.phases);
     let text =
         |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |it| Nanos(it).to_string());
     let of = |quantiles: Option<Quantiles>, pick: fn(Quantiles) -> u64| text(quantiles.map(pick));
-    let rows = [
+    [
         (
             "last",
             text(newest.and_then(|it| it.startup()).map(|it| it.0)),
@@ -222,108 +286,127 @@ fn times(column: &mut Column<'_>, frame: &mut Frame<'_>, cell: &CellView) {
         ),
         ("p50", of(cell.startup, |it| it.p50), of(cell.run, |it| it.p50)),
         ("p95", of(cell.startup, |it| it.p95), of(cell.run, |it| it.p95)),
-    ];
-    for (name, start, run) in rows {
-        let spans = vec![
-            Span::styled(pad(name, label, false), theme.style(Role::Dim)),
-            Span::raw(pad(&start, value, true)),
-            Span::raw(pad(&run, value, true)),
-        ];
-        column.line(frame, spans);
-    }
+    ]
 }
 
 /// Charts, memory, operators and sources.
 fn use_of_machine(
     column: &mut Column<'_>,
     frame: &mut Frame<'_>,
-    model: &Model,
-    snapshot: &Snapshot,
-    lane: &LaneView,
-    cell: &CellView,
+    drawing: &Drawing<'_>,
+    lane: usize,
 ) {
-    let zoom = model.live.zoom.min(SPANS.len() - 1);
-    let known = lane.running.map(|running| running.known);
-    let points = lane.chart.last(zoom, moment(model, snapshot), column.width() + 1, known);
-    // The newest point is still growing.
-    let full = &points[..points.len().saturating_sub(1)];
-    let cpu: Vec<Option<u64>> = full.iter().map(|it| it.and_then(|it| it.cpu)).collect();
-    let cycles: Vec<Option<u64>> = full.iter().map(|it| it.and_then(|it| it.cycles)).collect();
-    let newest = |values: &[Option<u64>]| values.last().copied().flatten();
-    let in_use = format!("CPU {}", cores(newest(&cpu), SPANS[zoom]));
-    let rate = format!("cyc {}", rate(newest(&cycles), SPANS[zoom], cell));
-    let role = Role::Lane(cell.lane);
-    let tops = (top(&cpu, SPANS[zoom].0), top(&cycles, 1));
-    // Text of CPU, memory, operators and sources; what is left is for pictures.
-    let spare = column.rest().height.saturating_sub(4);
-    if spare < 5 {
-        column.dim(frame, &format!("{in_use} {rate}"));
-        chart_of(column, frame, &cpu, tops.0, (spare.clamp(1, 2), role));
-        memory(column, frame, lane, cell, spare > 2);
-    } else {
-        let high = ((spare - 2) / 2).clamp(1, 12);
-        column.dim(frame, &in_use);
-        chart_of(column, frame, &cpu, tops.0, (high, role));
-        column.dim(frame, &rate);
-        chart_of(column, frame, &cycles, tops.1, (high, role));
-        memory(column, frame, lane, cell, true);
+    let rows = &drawing.rows;
+    let shown = |start: &StartKind| chosen::cell(drawing.model, drawing.snapshot, lane, *start);
+    let Some(cell) = rows.starts.iter().find_map(shown) else { return };
+    if rows.cpu > 0 {
+        column.ends(frame, ["CPUs in use", "CPU"], &of_newest(cell, Meter::CpuTime));
+        graph(column, frame, drawing, lane, Kind::Cpu);
     }
-    let (ops, role) = match cell.meter(Meter::WasmOps) {
-        Ok(count) => (Count(count).to_string(), Role::Text),
-        Err(_) => ("-".to_owned(), Role::Dim),
-    };
-    column.pair(frame, "ops", &ops, role);
-    let room = column.width().saturating_sub(5);
-    column.pair(frame, "from", &sources(cell, room), Role::Dim);
-    failures(column, frame, cell);
-}
-
-/// The moment whose figures are shown.
-fn moment(model: &Model, snapshot: &Snapshot) -> Nanos {
-    let frozen = model.live.frozen.is_some();
-    let end = snapshot.ended;
-    end.unwrap_or(if frozen { model.live.frozen_at } else { model.now })
-}
-
-/// CPUs in use: CPU time over time, to two digits.
-fn cores(cpu: Option<u64>, span: Nanos) -> String {
-    let Some(cpu) = cpu else { return "-".to_owned() };
-    let hundredths = u128::from(cpu) * 100 / u128::from(span.0.max(1));
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
-}
-
-/// How many did not end well, and why the newest did not.
-fn failures(column: &mut Column<'_>, frame: &mut Frame<'_>, cell: &CellView) {
-    if cell.bad == 0 {
-        return;
+    if rows.cycles > 0 {
+        column.ends(frame, counted(cell), &of_newest(cell, Meter::Cycles));
+        graph(column, frame, drawing, lane, Kind::Cycles);
     }
-    let reason = cell.reason.as_deref().unwrap_or_default();
-    let area = column.rest();
-    told(frame, area, column.theme, &format!("{} failed", cell.bad), reason, Role::Bad);
+    if rows.cpu > 0 && column.take(1).is_some() {
+        let end = if drawing.is_over { "end" } else { "now" };
+        let area = Rect { y: column.y - 1, height: 1, ..column.room };
+        let marks = Span::styled(drawing.axis.marks(end), column.theme.style(Role::Dim));
+        let wide = u16::try_from(drawing.axis.count).unwrap_or(u16::MAX).min(area.width);
+        let place = Rect { x: area.right() - wide, width: wide, ..area };
+        frame.render_widget(Paragraph::new(Line::from(marks)), place);
+    }
+    if rows.memory {
+        memory(column, frame, drawing, lane, cell);
+    }
+    if rows.gauge {
+        gauge(column, frame, drawing, lane, cell);
+    }
+    if rows.sources {
+        let (ops, role) = match cell.meter(Meter::WasmOps) {
+            Ok(count) => (Count(count).to_string(), Role::Text),
+            Err(_) => ("-".to_owned(), Role::Dim),
+        };
+        column.pair(frame, "ops", &ops, role);
+        let room = column.width().saturating_sub(5);
+        column.pair(frame, "from", &sources(cell, room), Role::Dim);
+    }
 }
 
-/// A full CPU, or the largest value.
-fn top(values: &[Option<u64>], least: u64) -> u64 {
-    values.iter().flatten().copied().max().unwrap_or(0).max(least)
+/// Says what the chart of cycles counts.
+fn counted(cell: &CellView) -> [&'static str; 2] {
+    match mark(cell) {
+        " r" => ["r: ticks of the time-stamp counter a second", "ticks/s"],
+        " e" => ["e: cycles a second, estimated", "cycles/s"],
+        " u" => ["u: cycles a second in user mode", "cycles/s"],
+        _ => ["cycles a second", "cycles/s"],
+    }
 }
 
-/// Cycles a second while on a CPU in that span, with the mark of its source.
-fn rate(cycles: Option<u64>, span: Nanos, cell: &CellView) -> String {
-    let cycles = match cycles {
-        None => return "-".to_owned(),
-        Some(0) => return "0/s".to_owned(),
-        Some(cycles) => cycles,
+/// CPU time or cycles of the newest invocation.
+fn of_newest(cell: &CellView, meter: Meter) -> String {
+    let usage = cell.last.as_ref().map(|last| last.usage).or(cell.warmup);
+    let value = |meter| usage.and_then(|usage| usage.get(meter));
+    let text = match meter {
+        Meter::Cycles => value(meter)
+            .or_else(|| value(Meter::RefCycles))
+            .map(|count| format!("{}{}", Count(count), mark(cell))),
+        _ => value(meter).map(|span| Nanos(span).to_string()),
     };
-    let per_second = u128::from(cycles) * 1_000_000_000 / u128::from(span.0.max(1));
-    let mark = mark(cell);
-    format!("{}/s{mark}", Count(u64::try_from(per_second).unwrap_or(u64::MAX)))
+    format!("last {} {}", cell.start, text.unwrap_or_else(|| "-".to_owned()))
+}
+
+/// What a chart is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cpu,
+    Cycles,
+}
+
+/// A chart with the ends of its range to the left.
+fn graph(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    drawing: &Drawing<'_>,
+    lane: usize,
+    kind: Kind,
+) {
+    let (high, range, top) = match kind {
+        Kind::Cpu => (drawing.rows.cpu, drawing.cpu, drawing.cpu.cpus()),
+        Kind::Cycles => (drawing.rows.cycles, drawing.cycles, drawing.cycles.count()),
+    };
+    let Some(area) = column.take(high) else { return };
+    let Some(points) = drawing.points.iter().find(|(at, _)| *at == lane) else { return };
+    let pick = |point: &Option<crate::tui::live::Point>| {
+        point.map(|point| if kind == Kind::Cpu { point.cpu } else { point.cycles })
+    };
+    let points: Vec<Option<Option<u64>>> = points.1.iter().map(pick).collect();
+    let values: Vec<Option<u64>> = points.iter().map(|point| point.flatten()).collect();
+    let unknown: Vec<bool> = points.iter().map(|point| *point == Some(None)).collect();
+    let theme = column.theme;
+    let dim = theme.style(Role::Dim);
+    let label = usize::from(LABELS) - 1;
+    let edge = theme.sign("│", "|");
+    for line in 0..area.height {
+        let text = match line {
+            0 => top.as_str(),
+            last if last + 1 == area.height => "0",
+            _ => "",
+        };
+        let text = format!("{}{edge}", pad(text, label, true));
+        frame.buffer_mut().set_string(area.x, area.y + line, fit(&text, column.width()), dim);
+    }
+    let wide = u16::try_from(drawing.axis.count).unwrap_or(u16::MAX);
+    let wide = wide.min(area.width.saturating_sub(LABELS));
+    let place = Rect { x: area.right() - wide, width: wide, ..area };
+    chart::columns(frame.buffer_mut(), place, theme, Role::Lane(lane), &values, range.top);
+    chart::mark_unknown(frame.buffer_mut(), place, theme, &unknown);
 }
 
 /// Marks ticks and estimates, as `record` does.
 pub fn mark(cell: &CellView) -> &'static str {
     let source = |meter| cell.sources.get(meter).and_then(|it| it.source);
-    let cycles = cell.last.as_ref().and_then(|last| last.usage.get(Meter::Cycles));
-    if cycles.is_some() {
+    let usage = cell.last.as_ref().map(|last| last.usage).or(cell.warmup);
+    if usage.and_then(|usage| usage.get(Meter::Cycles)).is_some() {
         let user = cell.sources.get(Meter::Cycles);
         let user = user.is_some_and(|it| it.note.starts_with(crate::meter::perf::USER_ONLY));
         return if user { " u" } else { "" };
@@ -335,40 +418,44 @@ pub fn mark(cell: &CellView) -> &'static str {
     }
 }
 
-/// The next lines as a chart.
-fn chart_of(
-    column: &mut Column<'_>,
-    frame: &mut Frame<'_>,
-    values: &[Option<u64>],
-    top: u64,
-    (high, role): (u16, Role),
-) {
-    let theme = column.theme;
-    if let Some(area) = column.take(high) {
-        chart::columns(frame.buffer_mut(), area, theme, role, values, top);
-    }
+/// Memory that runs now, or the largest peak of what is shown.
+fn used_memory(drawing: &Drawing<'_>, lane: usize, cell: &CellView) -> Option<u64> {
+    let Drawing { model, snapshot, .. } = *drawing;
+    let running = snapshot.lanes.get(lane).and_then(|lane| lane.running);
+    let of_this = |cell: &CellView| Some(&*cell.workload) == chosen::workload(model, snapshot);
+    let now = running
+        .filter(|running| snapshot.cells.get(running.cell).is_some_and(of_this))
+        .and_then(|running| running.memory);
+    let warmup = || cell.warmup.and_then(|usage| usage.get(Meter::MemoryPeak));
+    now.or(cell.peak).or_else(warmup)
 }
 
 fn memory(
     column: &mut Column<'_>,
     frame: &mut Frame<'_>,
-    lane: &LaneView,
+    drawing: &Drawing<'_>,
+    lane: usize,
     cell: &CellView,
-    gauge: bool,
 ) {
-    let now = lane.running.and_then(|running| running.memory);
-    let shown = now.or(cell.peak);
+    let shown = used_memory(drawing, lane, cell);
     let text = shown.map_or_else(|| "-".to_owned(), |bytes| Bytes(bytes).to_string());
     let over = shown.is_some_and(|bytes| bytes > cell.allocated.0);
     let role = if over { Role::Bad } else { Role::Text };
     column.pair(frame, "mem", &format!("{text} of {}", cell.allocated), role);
-    if gauge {
-        let bar = |bytes| chart::gauge(column.theme, bytes, cell.allocated.0, column.width());
-        let style = column.theme.style(role);
-        // An empty line keeps what is below in its place.
-        column
-            .line(frame, shown.map(|bytes| Span::styled(bar(bytes), style)).into_iter().collect());
-    }
+}
+
+fn gauge(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    drawing: &Drawing<'_>,
+    lane: usize,
+    cell: &CellView,
+) {
+    let shown = used_memory(drawing, lane, cell);
+    let bar = |bytes| chart::gauge(column.theme, bytes, cell.allocated.0, column.width());
+    // An empty line keeps what is below in its place.
+    let spans = shown.map(|bytes| Span::raw(bar(bytes))).into_iter().collect();
+    column.line(frame, spans);
 }
 
 /// Where the figures come from, each source once; perf's by their short names

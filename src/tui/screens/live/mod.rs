@@ -1,21 +1,25 @@
-//! The live screen: lanes side by side while they are recorded, and what they
-//! cost.
+//! The live screen: one workload in all lanes side by side while they are
+//! recorded, and what a million invocations of it cost.
 //!
 //! ```text
-//! nop nbody · 10 runs · one lane at a time · shown: what runs
-//! ┌ native ────────┐┌ wasmtime ──────┐┌ docker ────────┐
-//! │ times, charts, ││                ││                │
-//! │ memory, meters ││                ││                │
-//! └────────────────┘└────────────────┘└────────────────┘
-//! ┌ bills so far ──────────────────────────────────────┐
-//! │ models x lanes, ratio, what the coarse bill is for │
-//! └────────────────────────────────────────────────────┘
-//! ┌ messages ──────────────────────────────────────────┐  where there is room
+//! [nbody] nop  wait           10 runs, one lane at a time
+//! one lane at a time: wasmtime runs nbody cold #4         what matters most
+//! ┌ native · nbody ┐┌ wasmtime · nbody ┐┌ docker · nbody ┐
+//! │ times, charts, ││ the same rows    ││ and axes       │
+//! │ memory, meters ││                  ││                │
+//! └────────────────┘└──────────────────┘└────────────────┘
+//! ┌ bills of a million cold nbody ───────────────────────┐
+//! │ models x lanes, ratio, what the coarse bill is for   │
+//! └──────────────────────────────────────────────────────┘
+//! ┌ messages ────────────────────────────────────────────┐  where there is room
 //! ```
 
+mod axis;
 mod bills;
+mod chosen;
 mod detail;
 mod lane;
+mod rows;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,26 +33,28 @@ use ratatui::widgets::Paragraph;
 
 use crate::lane::{LaneSpec, StartKind, Status};
 use crate::tui::action::{Action, Effect};
-use crate::tui::live::{CellState, CellView, Phase, SPANS, Snapshot, StorageState};
+use crate::tui::live::{CellState, CellView, Phase, Running, SPANS, Snapshot, StorageState};
 use crate::tui::model::Model;
 use crate::tui::overlay::{Item, Overlay, Purpose};
 use crate::tui::session::{Wanted, Wish};
 use crate::tui::theme::Role;
-use crate::tui::widgets::text::fit;
+use crate::tui::widgets::text::{fit, width};
 use crate::units::Nanos;
 
 pub use table::table;
 
 /// What help says of the figures.
-pub const LEGEND: &str = "A column a lane. start: from the request to the function's first \
-    instruction; run: from there to the end; last, median and 95th percentile of the newest 4096 \
-    that ended well. CPU: CPUs in use; cyc: cycles a second; r: ticks of the \
-    time-stamp counter where no cycle counter is shown, e estimated from CPU time, u user mode \
-    only. mem: the largest peak of what is allocated. ops: Wasm operators of a separate counting \
-    run. Bills are at list prices. The bar is what the coarse bill is for. - is missing: enter on \
-    the lane says why, and where every figure comes from.";
+pub const LEGEND: &str = "A column a lane; all show the workload that is marked in the first line, \
+    whatever runs. start: from the request to the function's first instruction; run: from there to \
+    the end; last, median and 95th percentile of the newest 4096 that ended well. Dimmed: of the \
+    warm-up. The charts are of this workload alone, with the same time and the same range in all \
+    lanes; ? is time that was not measured. r: ticks of the time-stamp counter where no cycle \
+    counter is shown, e estimated from CPU time, u user mode only. mem: the largest peak of what is \
+    allocated. ops: Wasm operators of a separate counting run. Bills are those of a million \
+    invocations like these, at list prices; the bar is what the bill of the named model is for. - is \
+    missing: enter on the lane says why, and where every figure comes from.";
 
-/// The resolution of the charts at first: half a second a column.
+/// The resolution from which looking closer begins.
 const ZOOM: usize = 1;
 /// Narrowest useful column.
 const LANE_WIDTH: u16 = 26;
@@ -64,16 +70,16 @@ pub struct State {
     pub frozen: Option<Arc<Snapshot>>,
     /// Since when.
     pub frozen_at: Nanos,
-    /// The workload shown; `None`: what runs.
+    /// The workload that was chosen; `None`: the first that can run.
     pub workload: Option<String>,
-    /// The start shown; `None`: what runs.
+    /// The start that was chosen; `None`: both, where there is room.
     pub start: Option<StartKind>,
     /// The selected lane.
     pub lane: usize,
     /// Bills of a million invocations, rather than of those so far.
     pub per_million: bool,
-    /// Resolution of the charts.
-    pub zoom: usize,
+    /// Resolution of the charts; `None`: one that shows the whole recording.
+    pub zoom: Option<usize>,
     /// Whether there was no recording before.
     pub first: bool,
 }
@@ -90,8 +96,8 @@ impl State {
             workload: None,
             start: None,
             lane: 0,
-            per_million: false,
-            zoom: ZOOM,
+            per_million: true,
+            zoom: None,
             first,
         }
     }
@@ -124,9 +130,14 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
             };
         }
         Action::Unit => model.live.per_million = !model.live.per_million,
-        Action::ZoomIn => model.live.zoom = model.live.zoom.saturating_sub(1),
-        Action::ZoomOut => model.live.zoom = (model.live.zoom + 1).min(SPANS.len() - 1),
-        Action::ZoomReset => model.live.zoom = ZOOM,
+        Action::ZoomIn => {
+            model.live.zoom = Some(model.live.zoom.unwrap_or(ZOOM + 1).saturating_sub(1));
+        }
+        Action::ZoomOut => {
+            let next = model.live.zoom.map_or(ZOOM, |zoom| zoom + 1);
+            model.live.zoom = Some(next.min(SPANS.len() - 1));
+        }
+        Action::ZoomReset => model.live.zoom = None,
         Action::Right | Action::NextPanel | Action::Down => {
             model.live.lane = (model.live.lane + 1) % lanes;
         }
@@ -187,17 +198,15 @@ fn toggle(model: &mut Model, change: fn(&mut Wanted)) {
     model.say(text);
 }
 
-/// The next workload to be shown, or none after the last.
+/// Returns the workload beside the one that is shown; after the last comes the
+/// first.
 fn neighbour(model: &Model, forward: bool) -> Option<String> {
-    let names = &shown(model).plan.workloads;
-    let at = model.live.workload.as_ref().and_then(|it| names.iter().position(|name| name == it));
-    let next = match (at, forward) {
-        (None, true) => Some(0),
-        (None, false) => names.len().checked_sub(1),
-        (Some(at), true) => Some(at + 1),
-        (Some(at), false) => at.checked_sub(1),
-    };
-    next.and_then(|at| names.get(at)).cloned()
+    let snapshot = shown(model);
+    let names = chosen::workloads(model, snapshot);
+    let here = chosen::workload(model, snapshot)?;
+    let at = names.iter().position(|name| name == here)?;
+    let step = if forward { 1 } else { names.len() - 1 };
+    names.get((at + step) % names.len()).cloned()
 }
 
 fn choice(title: &str, items: Vec<Item>, purpose: Purpose) -> Overlay {
@@ -281,26 +290,56 @@ pub fn chose_models(model: &mut Model, ids: &[String]) -> Vec<Effect> {
 /// Where the parts of the screen lie.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
+    tabs: Rect,
     summary: Rect,
     lanes: Rect,
     bills: Rect,
     messages: Rect,
 }
 
-fn layout(area: Rect, models: usize) -> Layout {
+/// Height from which on a line is kept for what matters most, even if nothing
+/// does.
+const ROOMY: u16 = 28;
+
+fn layout(area: Rect, model: &Model) -> Layout {
+    let snapshot = shown(model);
     let part = |y: u16, height: u16| Rect { y, height, ..area };
-    let wish = u16::try_from(models).unwrap_or(u16::MAX).clamp(1, 6) + 6;
-    let rest = area.height.saturating_sub(1);
+    let tabs = area.height.min(1);
+    let matters = notable(model, snapshot).is_some();
+    let summary = u16::from(area.height >= ROOMY || matters).min(area.height - tabs);
+    let rest = area.height.saturating_sub(tabs + summary);
     // A short terminal has no room for messages: the newest stands above.
-    let messages = if rest >= 40 { 6 } else { 0 };
-    let bills = wish.min(rest.saturating_sub(13)).max(rest.min(5));
+    let said = u16::try_from(snapshot.log.len()).unwrap_or(u16::MAX).min(4);
+    let messages = if rest >= 40 && said > 0 { said + 2 } else { 0 };
+    let wish = bills::height(model, snapshot, area.width, rest);
+    let bills = wish.min(rest.saturating_sub(11)).max(rest.min(5));
     let lanes = rest.saturating_sub(bills + messages);
+    let top = area.y + tabs + summary;
     Layout {
-        summary: part(area.y, area.height.min(1)),
-        lanes: part(area.y + 1, lanes),
-        bills: part(area.y + 1 + lanes, bills.min(rest)),
-        messages: part(area.y + 1 + lanes + bills, messages),
+        tabs: part(area.y, tabs),
+        summary: part(area.y + tabs, summary),
+        lanes: part(top, lanes),
+        bills: part(top + lanes, bills.min(rest)),
+        messages: part(top + lanes + bills, messages),
     }
+}
+
+/// The tab of each workload: name, text and place.
+fn tabs(model: &Model) -> Vec<(String, String, u16)> {
+    let snapshot = shown(model);
+    let here = chosen::workload(model, snapshot);
+    let mut x = 0;
+    chosen::workloads(model, snapshot)
+        .iter()
+        .map(|name| {
+            // The brackets are for terminals that show no reversed text.
+            let is_here = here == Some(name.as_str());
+            let text = if is_here { format!("[{name}]") } else { format!(" {name} ") };
+            let at = x;
+            x += u16::try_from(width(&text)).unwrap_or(u16::MAX);
+            (name.clone(), text, at)
+        })
+        .collect()
 }
 
 /// The lanes in sight, with the place of each.
@@ -319,10 +358,20 @@ fn columns(model: &Model, area: Rect) -> Vec<(usize, Rect)> {
         .collect()
 }
 
-/// What a click does: it selects a lane.
+/// What a click does: it selects a workload or a lane.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
-    let lanes = layout(area, model.live.models.len()).lanes;
-    let hit = columns(model, lanes).into_iter().find(|(_, place)| place.contains(at));
+    let layout = layout(area, model);
+    if layout.tabs.contains(at) {
+        let x = at.x - layout.tabs.x;
+        let hit = tabs(model).into_iter().find(|(_, text, from)| {
+            (*from..*from + u16::try_from(width(text)).unwrap_or(0)).contains(&x)
+        });
+        if let Some((name, ..)) = hit {
+            model.live.workload = Some(name);
+        }
+        return Vec::new();
+    }
+    let hit = columns(model, layout.lanes).into_iter().find(|(_, place)| place.contains(at));
     if let Some((lane, _)) = hit {
         model.live.lane = lane;
     }
@@ -332,51 +381,125 @@ pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
 /// Draws the screen.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let snapshot = shown(model);
-    let layout = layout(area, model.live.models.len());
-    let (text, role) = summary(model, snapshot);
+    let layout = layout(area, model);
+    draw_tabs(frame, layout.tabs, model, snapshot);
+    let (text, role) =
+        notable(model, snapshot).unwrap_or_else(|| (now_line(model, snapshot), Role::Dim));
     let text = fit(&format!(" {text}"), usize::from(layout.summary.width));
     let line = Line::from(Span::styled(text, model.theme.style(role)));
     frame.render_widget(Paragraph::new(line), layout.summary);
     let columns = columns(model, layout.lanes);
     let out_of_sight = lane::names(model).len().saturating_sub(columns.len());
-    for (at, place) in columns {
-        lane::draw(frame, place, model, snapshot, at, out_of_sight);
-    }
+    lane::draw(frame, &columns, model, snapshot, out_of_sight);
     bills::draw(frame, layout.bills, model, snapshot);
     if layout.messages.height > 2 {
         messages(frame, layout.messages, model, snapshot);
     }
 }
 
-/// The one line above the lanes: what matters most.
-fn summary(model: &Model, snapshot: &Snapshot) -> (String, Role) {
+/// The workloads, the one that is shown marked, and what is recorded.
+fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapshot) {
+    let theme = &model.theme;
+    let here = chosen::workload(model, snapshot);
+    let mut spans = Vec::new();
+    for (name, text, _) in tabs(model) {
+        let role = if here == Some(name.as_str()) { Role::Selected } else { Role::Text };
+        spans.push(Span::styled(text, theme.style(role)));
+    }
+    let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
+    let keys = format!(" {} {}", key(Action::PreviousWorkload), key(Action::NextWorkload));
+    let used: usize = spans.iter().map(Span::width).sum::<usize>() + width(&keys);
+    spans.push(Span::styled(keys, theme.style(Role::Key)));
+    let room = usize::from(area.width).saturating_sub(used + 2);
+    let text = plan_text(model, snapshot);
+    if width(&text) <= room {
+        spans.push(Span::raw(" ".repeat(room - width(&text) + 1)));
+        spans.push(Span::styled(text, theme.style(Role::Dim)));
+    }
+    frame.render_widget(Paragraph::new(Line::from(spans)), area);
+}
+
+/// What matters so much that it has a line in the lowest terminal.
+fn notable(model: &Model, snapshot: &Snapshot) -> Option<(String, Role)> {
     if let Some(frozen) = &model.live.frozen {
         let behind = model.snapshot.events.saturating_sub(frozen.events);
         let key = model.keymap.key_of(Action::Pause, model.screen).unwrap_or_default();
-        return (format!("frozen, {behind} events behind; {key} goes on"), Role::Warn);
+        return Some((format!("frozen, {behind} events behind; {key} goes on"), Role::Warn));
     }
     if let StorageState::Waiting { reason, since } = &snapshot.storage {
         let clock = crate::tui::frame::clock(model.now.since(*since));
-        return (format!("recording waits for the database, {clock}: {reason}"), Role::Bad);
+        return Some((format!("recording waits for the database, {clock}: {reason}"), Role::Bad));
     }
     if let Phase::Failed { reason } = &snapshot.phase {
-        return (reason.clone(), Role::Bad);
+        return Some((reason.clone(), Role::Bad));
     }
     if snapshot.dropped > 0 {
         let text = format!(
             "{} events came too fast to be shown; they are in the database",
             snapshot.dropped
         );
-        return (text, Role::Warn);
+        return Some((text, Role::Warn));
     }
     if let Some(text) = failing(snapshot) {
-        return (text, Role::Bad);
+        return Some((text, Role::Bad));
     }
-    if model.live.first && snapshot.phase.is_active() {
-        let text = "First run: four functions in every lane that runs here. ? explains, x stops";
-        return (text.to_owned(), Role::Good);
+    let greets = model.live.first && snapshot.phase.is_active() && snapshot.done == 0;
+    greets.then(|| {
+        let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
+        let (help, stop) = (key(Action::Help), key(Action::Stop));
+        let count = chosen::workloads(model, snapshot).len();
+        let functions =
+            if count == 1 { "one function".to_owned() } else { format!("{count} functions") };
+        let text = format!(
+            "First run: {functions} in every lane that runs here. {help} explains, {stop} stops"
+        );
+        (text, Role::Good)
+    })
+}
+
+/// Says what runs now, and in which order lanes run.
+fn now_line(model: &Model, snapshot: &Snapshot) -> String {
+    let mut parts = Vec::new();
+    let running: Vec<String> = snapshot
+        .lanes
+        .iter()
+        .filter_map(|lane| Some((lane, lane.running.as_ref()?)))
+        .map(|(lane, it)| format!("{} runs {}", lane.name, self::running(snapshot, it)))
+        .collect();
+    match (&snapshot.phase, snapshot.plan.race) {
+        (Phase::Idle, _) => {
+            let key = model.keymap.key_of(Action::Start, model.screen).unwrap_or_default();
+            parts.push(format!("{key} records this"));
+        }
+        (Phase::Opening, _) => parts.push("opening the lanes".to_owned()),
+        (Phase::Running | Phase::Finishing, race) => {
+            let order = if race { "at the same time" } else { "one lane at a time" };
+            let colon = if running.is_empty() { "" } else { ": " };
+            parts.push(format!("{order}{colon}{}", running.join(", ")));
+        }
+        (Phase::Ended { .. } | Phase::Failed { .. }, _) => {
+            let key = model.keymap.key_of(Action::Start, model.screen).unwrap_or_default();
+            parts.push(format!("{key} records again"));
+        }
     }
-    (plan_line(model, snapshot), Role::Dim)
+    if usize::from(model.size.1) < 42
+        && let Some(newest) = snapshot.log.back()
+    {
+        parts.push(newest.to_string());
+    }
+    parts.join(model.theme.sign(" · ", ", "))
+}
+
+/// Names what a lane runs: `nbody cold #4`.
+fn running(snapshot: &Snapshot, running: &Running) -> String {
+    let cell = snapshot.cells.get(running.cell);
+    let name = cell.map_or("", |cell| &*cell.workload);
+    let start = cell.map_or("", |cell| cell.start.label());
+    match running.sequence {
+        None => format!("{name} {start} prepares"),
+        Some(0) => format!("{name} {start} warms up"),
+        Some(sequence) => format!("{name} {start} #{sequence}"),
+    }
 }
 
 /// The cells whose newest invocation failed, and why the first of them did.
@@ -401,31 +524,19 @@ fn failing(snapshot: &Snapshot) -> Option<String> {
     Some(format!("{} in {lane}, {} fails{others}: {reason}", first.workload, first.start))
 }
 
-fn plan_line(model: &Model, snapshot: &Snapshot) -> String {
+/// How many runs, in which order; what is left out where there is no room.
+fn plan_text(model: &Model, snapshot: &Snapshot) -> String {
     let plan = &snapshot.plan;
     let dot = model.theme.sign(" · ", ", ");
-    let mut parts = Vec::new();
-    if snapshot.phase == Phase::Idle {
+    let (runs, order) = if snapshot.phase == Phase::Idle {
         let wanted = &model.live.wanted;
-        let key = model.keymap.key_of(Action::Start, model.screen).unwrap_or_default();
-        parts.push(format!("{key} records {}", wanted.workloads.join(" ")));
-        parts.push(wanted.length());
-        parts.push(wanted.order().to_owned());
+        (wanted.length(), wanted.order())
     } else {
-        parts.push(plan.workloads.join(" "));
-        parts.push(plan.runs.map_or_else(|| "until stopped".to_owned(), |it| format!("{it} runs")));
-        parts.push((if plan.race { "race" } else { "one lane at a time" }).to_owned());
-    }
-    let start = model.live.start.map_or_else(String::new, |start| format!(" {start}"));
-    let shown = model.live.workload.as_deref().unwrap_or("what runs");
-    parts.push(format!("shown: {shown}{start}"));
-    parts.push(format!("{} a column", SPANS[model.live.zoom.min(SPANS.len() - 1)]));
-    if usize::from(model.size.1) < 42
-        && let Some(newest) = snapshot.log.back()
-    {
-        parts.push(newest.to_string());
-    }
-    parts.join(dot)
+        let runs = plan.runs.map_or_else(|| "until stopped".to_owned(), |it| format!("{it} runs"));
+        (runs, if plan.race { "race" } else { "one lane at a time" })
+    };
+    let start = model.live.start.map_or_else(String::new, |start| format!("{start} only{dot}"));
+    format!("{start}{runs}{dot}{order}")
 }
 
 fn messages(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapshot) {
@@ -439,7 +550,7 @@ fn messages(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapsho
         .log
         .iter()
         .skip(first)
-        .map(|text| Line::from(format!(" {}", fit(text, room))))
+        .map(|text| Line::from(format!(" {}", fit(&text.to_string(), room))))
         .collect();
     frame.render_widget(Paragraph::new(lines), inner);
 }

@@ -87,17 +87,12 @@ fn totals(
     cell: &CellView,
 ) -> Vec<(Option<String>, Option<String>)> {
     let Some(all) = &snapshot.bills else { return vec![(None, None)] };
-    let lane = snapshot.lanes.get(cell.lane).map_or("", |lane| &*lane.name);
-    let group = all.summary.groups().find(|(key, _)| {
-        &*key.lane == lane
-            && key.workload == cell.workload
-            && key.preset == cell.preset
-            && &*key.start == cell.start.label()
-    });
-    let models = all.summary.models().iter().enumerate();
+    // What never ended well has no price.
+    let group = snapshot.bill(cell).filter(|_| cell.ok > 0);
+    let models = all.models().iter().enumerate();
     models
         .map(|(at, info)| {
-            let total = group.and_then(|(_, group)| group.models.get(at));
+            let total = group.and_then(|group| group.models.get(at));
             let billed = total.filter(|it| bills::amount(Some(it), false).is_some());
             (Some(info.id.clone()), billed.map(|it| it.total.to_plain_string()))
         })

@@ -94,22 +94,26 @@ fn the_detail_of_a_lane_says_why_meters_are_missing() {
     assert!(
         shown.contains("cycles                     -  this machine shows no hardware counters")
     );
-    assert!(shown.contains("ref_cycles             110 M  perf:msr/tsc"), "{shown}");
+    assert!(shown.contains("ref_cycles            11.0 M  perf:msr/tsc"), "{shown}");
     assert_snapshot!("detail_80x24", text(&model));
+}
+
+/// The sums of all that a lane ran.
+fn of_lane(snapshot: &Snapshot, lane: &str) -> crate::replay::Group {
+    let bills = snapshot.bills.as_ref().expect("billed");
+    bills.by(|key| key.lane.to_string()).remove(lane).expect("the lane")
 }
 
 #[test]
 fn bills_are_those_of_a_replay() {
     let mut model = testing::model((80, 24));
     model.snapshot = testing::full();
-    let bills = model.snapshot.bills.clone().expect("billed");
-    let native = bills.lanes[0].as_ref().expect("the native lane");
+    let native = of_lane(&model.snapshot, "native");
     // Ten runs of 2 to 11 ms and ten of 101 to 110 ms; Lambda bills start and
     // run, which is 1 ms more each: 3 to 12 and 102 to 111, together 1,140 ms
     // of 128 MiB at $0.0000166667 a GB-second, and 20 requests at $0.0000002.
     assert_eq!(native.invocations, 20);
     assert_eq!(native.models[0].total.to_plain_string(), "0.00000637500475");
-    assert!(text(&model).contains("0.000006375"), "{}", text(&model));
     // A million ticks for each millisecond of run.
     let ticks: u64 = (2..=11).chain(101..=110).sum::<u64>() * 1_000_000;
     assert_eq!(native.models[1].charges[0].quantity.to_plain_string(), ticks.to_string());
@@ -122,8 +126,7 @@ fn failures_are_billed_and_what_was_cut_off_is_not() {
     story.failed(0, 2, "exit code 7");
     story.cut(0, 3);
     let snapshot = story.snapshot();
-    let bills = snapshot.bills.clone().expect("billed");
-    let native = bills.lanes[0].as_ref().expect("the native lane");
+    let native = of_lane(&snapshot, "native");
     assert_eq!((snapshot.done, native.invocations), (3, 2), "as providers do, and replays");
     let cell = &snapshot.cells[0];
     assert_eq!((cell.ok, cell.bad, cell.cut), (1, 1, 1));
@@ -177,8 +180,7 @@ fn other_models_say_when_they_bill_the_newest_only() {
     let note = |story: &mut Story| {
         story.take(Fed::Models(testing::contracts()));
         let snapshot = story.snapshot();
-        let bills = snapshot.bills.clone().expect("billed");
-        let native = bills.lanes[0].as_ref().expect("the native lane").invocations;
+        let native = of_lane(&snapshot, "native").invocations;
         (native, snapshot.bills_note.clone())
     };
     (1..=4_096).for_each(|sequence| story.ran(0, sequence, 1));
@@ -201,11 +203,180 @@ fn a_meter_nobody_read_is_a_dash_and_never_0() {
         let mut model = testing::model(size);
         model.snapshot = story.snapshot();
         let shown = text(&model);
-        assert!(shown.contains("CPU -"), "{shown}");
-        assert!(shown.contains("cyc -"), "{shown}");
-        assert!(shown.contains("mem - of"), "{shown}");
-        assert!(!shown.contains('░'), "{shown}");
+        let lanes = shown.split("bills").next().expect("lanes");
+        assert!(lanes.contains("last cold -"), "{shown}");
+        assert!(lanes.contains("?│"), "the chart says that it is not known: {shown}");
+        assert!(lanes.contains("mem - of"), "{shown}");
+        assert!(!lanes.contains('░'), "{shown}");
     }
+}
+
+/// The lines of every lane, side by side.
+fn lanes(model: &Model) -> Vec<Vec<String>> {
+    let shown = text(model);
+    let mut lanes: Vec<Vec<String>> = Vec::new();
+    for line in shown.lines().filter(|line| line.starts_with(['│', '┌'])) {
+        if line.contains("bills") || line.contains("sums of") {
+            break;
+        }
+        let inner = line.trim_start_matches(['│', '┌']).trim_end_matches(['│', '┐']);
+        let parts = inner.split(if line.starts_with('│') { "││" } else { "┐┌" });
+        for (at, part) in parts.enumerate() {
+            if lanes.len() <= at {
+                lanes.push(Vec::new());
+            }
+            lanes[at].push(part.trim().to_owned());
+        }
+    }
+    lanes
+}
+
+#[test]
+fn all_lanes_show_one_workload_whatever_runs() {
+    let mut story = Story::new();
+    // Each lane has run another workload last: nop in native, nbody in wasmtime.
+    story.ran(3, 1, 100);
+    story.ran(0, 1, 1);
+    story.ran(1, 1, 1);
+    story.ran(4, 1, 200);
+    for size in [(80, 24), (120, 40), (200, 60)] {
+        let mut model = testing::model(size);
+        model.snapshot = story.snapshot();
+        for (name, other, native, wasmtime) in
+            [("nop", "nbody", "1.00 ms", "1.00 ms"), ("nbody", "nop", "100 ms", "200 ms")]
+        {
+            let lanes = lanes(&model);
+            let has =
+                |lane: usize, words: &str| lanes[lane].iter().any(|line| line.contains(words));
+            assert!(has(0, &format!("{name} cold 1")) && has(1, &format!("{name} cold 1")));
+            assert!(!has(0, &format!("{other} ")) && !has(1, &format!("{other} ")), "{lanes:?}");
+            assert!(has(0, native) && has(1, wasmtime), "{lanes:?}");
+            assert!(text(&model).contains(&format!("bills of a million cold {name}")));
+            press(&mut model, "]");
+        }
+    }
+}
+
+#[test]
+fn rows_stand_side_by_side_and_charts_have_one_range() {
+    for size in [(80, 24), (120, 40), (200, 60)] {
+        let mut model = testing::model(size);
+        model.snapshot = testing::full();
+        press(&mut model, "]");
+        let lanes = lanes(&model);
+        let named = |lane: usize, name: &str| {
+            lanes[lane].iter().position(|line| line.starts_with(name)).expect("there")
+        };
+        for name in ["last", "p50", "p95", "mem"] {
+            assert_eq!(named(0, name), named(1, name), "{name}: {lanes:?}");
+        }
+        // native ran once for what wasmtime ran twice, cold and warm.
+        let axis = |lane: usize| {
+            let lines = lanes[lane].iter();
+            lines.filter(|line| line.contains('│') || line.ends_with("now")).map(|line| {
+                line.chars().take_while(|it| !"▁▂▃▄▅▆▇█ ".contains(*it)).collect::<String>()
+            })
+        };
+        assert!(axis(0).eq(axis(1)), "{lanes:?}");
+        assert!(axis(0).count() >= 2, "{lanes:?}");
+    }
+}
+
+#[test]
+fn warm_ups_have_figures_that_are_dimmed() {
+    let mut model = testing::model((80, 24));
+    model.theme = Theme::new(Palette::Terminal, false);
+    let mut story = Story::new();
+    story.warmed_up(0, 40);
+    model.snapshot = story.snapshot();
+    let shown = text(&model);
+    assert!(shown.contains("nop cold warm-up") && shown.contains("40.0 ms"), "{shown}");
+    let y = shown.lines().position(|line| line.contains("40.0 ms")).expect("there");
+    let line = shown.lines().nth(y).expect("there");
+    let x = line.split("40.0").next().expect("before").chars().count();
+    let place = (u16::try_from(x).expect("narrow"), u16::try_from(y).expect("short"));
+    assert_eq!(testing::buffer(&model)[place].fg, Color::DarkGray);
+    assert_eq!(model.snapshot.done, 0, "nothing is recorded");
+    assert!(model.snapshot.bills.as_ref().is_none_or(|bills| bills.groups().count() == 0));
+    story.ran(0, 1, 7);
+    model.snapshot = story.snapshot();
+    let shown = text(&model);
+    assert!(!shown.contains("warm-up") && !shown.contains("40.0 ms"), "{shown}");
+}
+
+#[test]
+fn the_lane_that_runs_is_named_where_others_wait() {
+    let mut story = Story::new();
+    story.take(Fed::Event(Box::new(Event::Started { cell: 3, sequence: 2, count: 1 })));
+    let mut model = testing::model((120, 40));
+    model.snapshot = story.snapshot();
+    let shown = text(&model);
+    assert!(shown.contains("one lane at a time: native runs nbody cold #2"), "{shown}");
+    assert!(shown.contains("● nbody cold #2") && shown.contains("○ waits: native runs"), "{shown}");
+    assert!(lanes(&model)[0].iter().any(|line| line.starts_with("nop cold")), "{shown}");
+}
+
+#[test]
+fn bills_are_of_a_million_and_sums_say_what_they_are_of() {
+    let mut model = testing::model((80, 24));
+    model.snapshot = testing::full();
+    // Ten of nop: 3 to 12 ms, together 75 ms, which is 7.5 ms of 128 MiB at
+    // $0.0000166667 a GB-second for a million: $0.015625... and $0.20.
+    let shown = text(&model);
+    assert!(shown.contains("bills of a million cold nop"), "{shown}");
+    assert!(shown.contains("0.2156"), "{shown}");
+    assert!(shown.contains("for aws-lambda-x86"), "the breakdown names its tariff: {shown}");
+    for part in bar_names() {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    press(&mut model, "u");
+    let shown = text(&model);
+    assert!(shown.contains("sums of the cold nop so far"), "{shown}");
+    // A millionth of ten times that.
+    assert!(shown.contains("0.000002156"), "{shown}");
+}
+
+fn bar_names() -> [&'static str; 7] {
+    crate::tui::widgets::bar::NAMES
+}
+
+#[test]
+fn a_failure_is_told_once_with_its_count_and_has_no_price() {
+    let mut story = Story::new();
+    for sequence in 1..=3 {
+        story.failed(0, sequence, "exit code 7");
+        story.ran(1, sequence, 1);
+        story.failed(3, sequence, "exit code 7");
+    }
+    let snapshot = story.snapshot();
+    let said: Vec<String> = snapshot.log.iter().map(ToString::to_string).collect();
+    let told: Vec<&String> = said.iter().filter(|line| line.contains("exit code 7")).collect();
+    assert_eq!(told, ["nop in native, cold: exit code 7 (6 x, also in another cell)"]);
+    let mut model = testing::model((80, 24));
+    model.snapshot = snapshot;
+    let shown = text(&model);
+    let bill = shown.lines().find(|line| line.contains("aws-lambda-x86 USD")).expect("a bill");
+    let amounts: Vec<&str> = bill.split_whitespace().skip(3).collect();
+    assert_eq!(amounts[0], "-", "nothing that ended well, no price: {shown}");
+    assert_ne!(amounts[1], "-", "{shown}");
+    assert!(shown.contains("3 failed: exit code 7"), "{shown}");
+}
+
+#[test]
+fn nothing_is_a_third_empty_in_a_large_terminal() {
+    let mut model = testing::model((200, 60));
+    let mut story = Story::new();
+    for sequence in 1..=10 {
+        (0..6).for_each(|cell| story.ran(cell, sequence, 5 + u64::from(sequence)));
+    }
+    let mut snapshot = Snapshot::clone(&story.snapshot());
+    snapshot.began = Some(Nanos(testing::NOW.0 - 4_000_000_000));
+    model.snapshot = Arc::new(snapshot);
+    let lanes = lanes(&model);
+    let native = &lanes[0];
+    let empty = native.iter().filter(|line| line.is_empty()).count();
+    assert!(empty * 3 < native.len(), "{}", text(&model));
+    assert!(!native.last().expect("lines").is_empty(), "to the last line: {}", text(&model));
 }
 
 #[test]
@@ -222,13 +393,14 @@ fn what_runs_without_samples_is_not_idle() {
         },
     };
     let mut model = testing::model((80, 24));
+    model.live.zoom = Some(0);
     story.take(sampled(2_000));
     model.snapshot = story.snapshot();
     let shown = text(&model);
-    assert!(shown.contains("CPU - "), "two seconds without a sample: {shown}");
+    assert!(shown.contains("????│"), "two seconds without a sample: {shown}");
     story.take(sampled(0));
     model.snapshot = story.snapshot();
-    assert!(!text(&model).contains("CPU - "), "{}", text(&model));
+    assert!(!text(&model).contains("????│"), "{}", text(&model));
 }
 
 #[test]
@@ -238,7 +410,7 @@ fn preparing_is_not_idle_either() {
     let result = Ok(crate::lane::Prepared::default());
     story.take(Fed::Event(Box::new(Event::Prepared { cell: 0, result })));
     let snapshot = story.snapshot();
-    let points = snapshot.lanes[0].chart.last(0, crate::lane::now(), 20, None);
+    let points = snapshot.cells[0].chart.last(0, crate::lane::now(), 20, None);
     assert!(points.iter().flatten().any(|point| point.cpu.is_none()), "nobody measured it");
 }
 
@@ -266,10 +438,13 @@ fn a_frozen_view_stays_while_events_go_on() {
 fn keys_choose_what_is_shown_and_recorded() {
     let mut model = testing::model((80, 24));
     model.snapshot = testing::full();
+    assert!(text(&model).contains("[nop] nbody "), "the first of the plan: {}", text(&model));
     press(&mut model, "]");
-    assert_eq!(model.live.workload.as_deref(), Some("nop"));
+    assert!(text(&model).contains(" nop [nbody]"), "{}", text(&model));
+    press(&mut model, "]");
+    assert_eq!(model.live.workload.as_deref(), Some("nop"), "after the last comes the first");
     press(&mut model, "[");
-    assert_eq!(model.live.workload, None, "before the first: what runs");
+    assert_eq!(model.live.workload.as_deref(), Some("nbody"));
     press(&mut model, "t");
     assert_eq!(model.live.start, Some(StartKind::Cold));
     press(&mut model, "right");
@@ -323,7 +498,7 @@ fn colours_mean_what_they_say() {
         let x = lines[y].split(words).next().expect("before").chars().count();
         (u16::try_from(x).expect("narrow"), u16::try_from(y).expect("short"))
     };
-    assert_eq!(buffer[find("0.000006375")].fg, Color::Magenta, "coarse");
+    assert_eq!(buffer[find("0.2156")].fg, Color::Magenta, "coarse");
     assert_eq!(buffer[find("cannot run here")].fg, Color::Yellow);
     assert_eq!(buffer[find("rec 60/60")].fg, Color::Green);
 }
@@ -334,10 +509,10 @@ fn many_lanes_scroll() {
     let names = ["native", "wasmtime", "wasmtime:fuel", "docker", "docker:runsc"];
     model.live.wanted.lanes = names.iter().map(|name| name.parse().expect("a lane")).collect();
     let first = text(&model);
-    assert!(first.contains("native (+2)") && !first.contains("runsc"), "{first}");
+    assert!(first.contains("native · nop (+2)") && !first.contains("runsc"), "{first}");
     for _ in 0..4 {
         model.live.lane += 1;
     }
     let last = text(&model);
-    assert!(last.contains("docker:runsc") && !last.contains(" native "), "{last}");
+    assert!(last.contains("docker:runsc") && !last.contains("native"), "{last}");
 }

@@ -226,9 +226,7 @@ fn lines(model: &Model, played: &Played, bills: &BillsAt, area: Rect) -> Vec<Lin
     }
     let bill = bills.lanes.get(selected).and_then(Option::as_ref);
     if let Some(shares) = bill.and_then(|bill| bill.shares) {
-        let mut spans = vec![Span::raw(" ")];
-        spans.extend(bar::legend(&model.theme, &shares));
-        lines.push(Line::from(spans));
+        lines.extend(bar::legend(&model.theme, Some(&shares), usize::from(area.width)));
     }
     // Why something is missing in the selected lane, where there is room.
     for (name, reason) in missing(bills, selected) {
