@@ -389,7 +389,7 @@ fn explain_missing(
     let reason = |meter: Meter| match (report, meter) {
         (None, _) => "the worker ended before it could report",
         (Some(Report { fuel: Fuel::Lost, .. }), Meter::WasmOps) => {
-            "a trap loses what fuel had counted in a register: no count, not even a bound"
+            "a trap comes before what fuel had counted is stored: no count, not even a bound"
         }
         (Some(Report { progress: Progress::Entered, .. }), Meter::WasmOps) => {
             "of this run, which did not end well, nobody knows: it was not counted itself"
