@@ -192,7 +192,7 @@ fn a_trap_never_counts_nothing_for_what_ran() {
         assert_eq!(counted(name), "NULL", "{name}");
     }
     let why = reasons(&place, "wasmtime:fuel", "wasm_ops");
-    assert!(why.len() == 1 && why[0].starts_with("a trap loses"), "{why:?}");
+    assert!(why.len() == 1 && why[0].starts_with("a trap comes"), "{why:?}");
     let levels = numbers(
         &place.open(),
         "SELECT wasm_ops FROM v_invocation WHERE workload = 'deep' AND lane LIKE '%fuel'",

@@ -110,8 +110,7 @@ impl WasmtimeLane {
             None => usage.phases.create = Some(run.started.executed.since(requested)),
         }
         usage.set(Meter::Wall, wall.0);
-        let provenances = explain_missing(provenances, &usage, status, report);
-        Outcome {
+        let outcome = Outcome {
             status,
             reason,
             exit_code,
@@ -120,8 +119,8 @@ impl WasmtimeLane {
             usage,
             provenances,
             output: digest(&mut files.stdout).ok(),
-        }
-        .checked(&job.preset)
+        };
+        explain_missing(outcome.checked(&job.preset), report)
     }
 
     /// Compiles in a process of its own; the error is the compiler's.

@@ -37,7 +37,7 @@ use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Status, Watch, now,
 };
-use crate::meter::{Meter, Phases, Provenance, Provenances, Source, Usage};
+use crate::meter::{Meter, Phases, Provenance, Provenances, Source};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Workload;
 
@@ -379,17 +379,13 @@ const REPORTED: [Meter; 5] = [
     Meter::MemoryStartup,
 ];
 
-/// Says of meters that have no value in this invocation why not.
-fn explain_missing(
-    usual: Arc<Provenances>,
-    usage: &Usage,
-    status: Status,
-    report: Option<&Report>,
-) -> Arc<Provenances> {
+/// Says of meters that have no value in an outcome why not.
+fn explain_missing(mut outcome: Outcome, report: Option<&Report>) -> Outcome {
+    let Outcome { status, usage, provenances: usual, .. } = &outcome;
     let reason = |meter: Meter| match (report, meter) {
         (None, _) => "the worker ended before it could report",
         (Some(Report { fuel: Fuel::Lost, .. }), Meter::WasmOps) => {
-            "a trap loses what fuel had counted in a register: no count, not even a bound"
+            "a trap comes before what fuel had counted is stored: no count, not even a bound"
         }
         (Some(Report { progress: Progress::Entered, .. }), Meter::WasmOps) => {
             "of this run, which did not end well, nobody knows: it was not counted itself"
@@ -400,18 +396,18 @@ fn explain_missing(
     let lacks = |meter: &Meter| {
         let said = usual.get(*meter).is_some_and(|it| it.source.is_some());
         // The operators of a run that went well come from the counting run.
-        let later = *meter == Meter::WasmOps && status == Status::Ok;
+        let later = *meter == Meter::WasmOps && *status == Status::Ok;
         said && !later && usage.get(*meter).is_none()
     };
     let lacking: Vec<Meter> = REPORTED.into_iter().filter(lacks).collect();
     if lacking.is_empty() {
-        return usual;
+        return outcome;
     }
-    let mut all = (*usual).clone();
+    let all = Arc::make_mut(&mut outcome.provenances);
     for meter in lacking {
         all.missing(meter, reason(meter));
     }
-    Arc::new(all)
+    outcome
 }
 
 /// The phases that a worker tells, from `begun` on; `create` is the caller's.

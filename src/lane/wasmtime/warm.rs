@@ -246,19 +246,17 @@ impl WarmWorker {
         if status != Status::Ok {
             reason = reason.map(|it| cold::with_stderr(it, &tail(&mut self.files.stderr)));
         }
-        let usual = Arc::clone(&self.provenances);
-        let provenances = explain_missing(usual, &usage, status, Some(report));
-        Outcome {
+        let outcome = Outcome {
             status,
             reason,
             exit_code,
             requested: report.begun,
             ended: report.ended,
             usage,
-            provenances,
+            provenances: Arc::clone(&self.provenances),
             output: report.output,
-        }
-        .checked(&job.preset)
+        };
+        explain_missing(outcome.checked(&job.preset), Some(report))
     }
 
     /// The outcome of an invocation whose worker has to go, or has gone.
