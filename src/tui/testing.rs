@@ -39,7 +39,8 @@ pub fn wanted() -> Wanted {
 }
 
 /// An invocation requested then: 1 ms to create, 1 ms to start, and a run of
-/// that many milliseconds, half of them on a CPU.
+/// that many milliseconds. The CPU works for half of those, create and start
+/// included.
 pub fn outcome(
     job: &Job,
     requested: Nanos,
@@ -56,12 +57,14 @@ pub fn outcome(
     };
     usage.set(Meter::Wall, (run_ms + 2) * MS);
     usage.set(Meter::CpuTime, run_ms * MS / 2);
+    usage.set(Meter::CpuStartup, (2 * MS).min(run_ms * MS / 2));
     usage.set(Meter::RefCycles, run_ms * 1_000_000);
     usage.set(Meter::MemoryPeak, 64 << 20);
     usage.set(Meter::MemoryAllocated, job.limits.memory.0);
     let mut sources = Provenances::default();
     sources.set(Meter::Wall, Source::Clock, "");
     sources.set(Meter::CpuTime, Source::Rusage, "");
+    sources.set(Meter::CpuStartup, Source::Rusage, "");
     sources.set(Meter::RefCycles, Source::PerfMsrTsc, "");
     sources.set(Meter::MemoryPeak, Source::Procfs, "");
     sources.missing(Meter::Cycles, "this machine shows no hardware counters");

@@ -67,7 +67,7 @@ fn idle_is_what_samples_see_no_cpu_work_in() {
     let seen = sampled(&connection, "nbody");
     println!("nbody: {worked:.3} of the runs worked by the bill, {seen:.3} by samples");
     assert!((worked - seen).abs() < 0.15, "{worked} by the bill, {seen} by samples");
-    assert!(worked > 0.1, "{worked}");
+    assert!(worked > 0.02, "{worked}");
     // It sleeps for 250 ms, in steps of a millisecond or less.
     let waited = share(&place, "wait", &["idle"], &RUNNING);
     assert!(waited > 0.9, "{waited}");

@@ -52,7 +52,7 @@ const READ_INSIDE: &str = "the container's control group, read inside it just be
      function's exec, which is the first of the run: with the OCI runtime's start-up there and \
      without the engine's";
 const CLOCKS: &str = "; cpu_time is perf's, whose clock and the group's differ by some tenths of a \
-     millisecond";
+     per cent";
 const MEMORY_INSIDE: &str = "the container's control group, read inside it just before the \
      function's exec; page cache and kernel memory included";
 const START_UP: &str = "with the OCI runtime's start-up inside the container's control group";
@@ -298,7 +298,7 @@ pub(super) fn account(
     sources.missing(Meter::VcpuAllocated, crate::lane::WHOLE_CPU);
     usage.set(Meter::Wall, wall(&times.phases));
     sources.set(Meter::Wall, Source::Clock, times.basis.note());
-    for meter in [Meter::WasmOps, Meter::LinearMemory] {
+    for meter in [Meter::WasmOps, Meter::LinearMemory, Meter::MemoryGrowFailed] {
         sources.missing(meter, "not WebAssembly");
     }
     for meter in [Meter::IoRead, Meter::IoWrite] {
@@ -534,6 +534,45 @@ mod tests {
         assert!(source(Meter::CpuTime).note.contains("perf is forbidden"));
         assert_eq!(source(Meter::RefCycles).source, Some(Source::Estimate));
         assert_eq!(source(Meter::PageFaults).source, None);
+    }
+
+    /// What a container whose group had used 10 ms before makes of a reading.
+    fn startup_of(cpu: Option<u64>, is_first: bool) -> (Usage, Provenances) {
+        let mut usage = Usage::new(true);
+        let before = Before { cpu: cpu.map(Nanos), memory: Some(512), memory_peak: Some(4000) };
+        let mut values = values(Some(40 * MS), None);
+        values.cpu_before = Some(Nanos(10 * MS));
+        values.is_first = is_first;
+        let sources = values.into_usage(&mut usage, uncounted(), Ok(before));
+        (usage, sources)
+    }
+
+    #[test]
+    fn cpu_time_before_the_function_is_since_the_invocation_began() {
+        let (usage, sources) = startup_of(Some(35 * MS), true);
+        assert_eq!(usage.get(Meter::CpuStartup), Some(25 * MS));
+        assert_eq!(usage.get(Meter::MemoryStartup), Some(512));
+        let note = |meter| sources.get(meter).expect("an entry").note.clone();
+        assert!(note(Meter::CpuStartup).contains("just before the function's exec"));
+        // 4096 bytes at most, 4000 until then.
+        assert!(note(Meter::MemoryPeak).contains("reached by the function"));
+        let (_, sources) = startup_of(Some(35 * MS), false);
+        let note = sources.get(Meter::MemoryPeak).expect("an entry").note.clone();
+        assert!(note.contains("is not known"), "of earlier functions, too: {note}");
+    }
+
+    #[test]
+    fn a_reading_of_another_group_is_not_believed() {
+        // Less than before the invocation, more than all of it, and none.
+        for cpu in [Some(9 * MS), Some(51 * MS), None] {
+            let (usage, sources) = startup_of(cpu, true);
+            assert_eq!(usage.get(Meter::CpuStartup), None, "{cpu:?}");
+            assert_eq!(sources.get(Meter::CpuStartup).expect("a reason").source, None);
+        }
+        let mut usage = Usage::new(true);
+        let sources = values(Some(MS), None).into_usage(&mut usage, uncounted(), UNREAD);
+        assert_eq!(sources.get(Meter::CpuStartup).expect("a reason").note, "a test");
+        assert_eq!(usage.get(Meter::MemoryStartup), None);
     }
 
     #[test]

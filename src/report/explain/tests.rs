@@ -239,7 +239,10 @@ fn the_bill_of_one_invocation_and_what_it_is_for() {
     let bill = explain_bill(model, &usage, &Terms::of(model)).unwrap();
     assert_eq!(*bill.waste().unmeasured.as_exact(), of("203.4"));
     assert!(bill.waste().idle.is_zero() && bill.waste().used.is_zero());
-    holds(&bill.text(), &["unmeasured $0.0000004237508475 (58.1 %)", "not measured: cpu_startup"]);
+    holds(
+        &bill.text(),
+        &["unmeasured $0.0000004237508475 (58.1 %)", "used or not? not measured: cpu_startup"],
+    );
     assert_eq!(bill.json()["reasons"]["unmeasured"], "used or not? not measured: cpu_startup");
 }
 

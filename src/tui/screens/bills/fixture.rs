@@ -73,6 +73,7 @@ impl Script {
         let wall = used.start_ms + used.run_ms;
         usage.set(Meter::Wall, wall * MS);
         usage.set(Meter::CpuTime, used.cpu_ms * MS);
+        usage.set(Meter::CpuStartup, used.start_ms.min(used.cpu_ms) * MS);
         usage.set(Meter::RefCycles, used.cpu_ms * 2_000_000);
         usage.set(Meter::MemoryPeak, used.peak_mib * MIB);
         usage.set(Meter::MemoryAllocated, used.allocated_mib * MIB);
