@@ -62,19 +62,27 @@ fn inline(pairs: &[(String, String)]) -> String {
     format!("{{ {} }}", pairs.join(", "))
 }
 
-/// A value of the metered unit in the unit that says it shortest: exact, within
-/// the length that a file allows, and the same whatever the provider means by GB.
+/// A value of the metered unit in the unit that says it shortest: exact, and
+/// within the length that a file allows.
 fn quantity(dimension: Dimension, value: &Exact) -> String {
-    let plain = |unit: &&(&str, u64)| Gigabyte::Binary.meant(unit.0).is_none();
+    shortest(dimension, value, |_| true)
+}
+
+/// Like [`quantity`], where MB and GB are read as the provider means them: in a
+/// unit that means one thing.
+fn spoken(dimension: Dimension, value: &Exact, gb: Gigabyte) -> String {
+    shortest(dimension, value, |unit| gb.meant(unit).is_none())
+}
+
+fn shortest(dimension: Dimension, value: &Exact, fits: impl Fn(&str) -> bool) -> String {
     let in_unit = |(unit, size): &(&str, u64)| {
         let amount = value.over(&Exact::from(*size))?;
         let text = amount.to_plain_string();
-        let fits = amount.fraction().is_none() && text.len() <= MAX_CHARS;
-        fits.then(|| format!("{text} {unit}"))
+        let short = amount.fraction().is_none() && text.len() <= MAX_CHARS;
+        (short && fits(unit)).then(|| format!("{text} {unit}"))
     };
     // The unit that it was written in is among them.
-    let shortest =
-        dimension.units().iter().filter(plain).filter_map(in_unit).min_by_key(String::len);
+    let shortest = dimension.units().iter().filter_map(in_unit).min_by_key(String::len);
     quoted(&shortest.unwrap_or_else(|| value.to_plain_string()))
 }
 
@@ -102,7 +110,7 @@ impl PriceModel {
         let mut keys = Keys(String::new());
         self.print_head(&mut keys);
         for input in &self.inputs {
-            print_input(input, &mut keys);
+            print_input(input, self.gb, &mut keys);
         }
         for pool in self.pools.iter().filter(|pool| pool.shared) {
             keys.header("pool");
@@ -324,7 +332,7 @@ impl PriceModel {
         for (position, input) in self.inputs.iter().enumerate() {
             let value = terms.input(position).filter(|_| !terms.follows_period(position));
             if let Some(value) = value.filter(|_| value != unless.input(position)) {
-                set.push((input.name.to_string(), input_value(input, value)));
+                set.push((input.name.to_string(), input_value(input, value, self.gb)));
             }
         }
         set
@@ -337,7 +345,7 @@ impl PriceModel {
         keys.table("phases", &phases(&group.usage.phases));
         let measured = |meter: &Meter| {
             let value = Exact::from(group.usage.get(*meter)?);
-            Some((meter.name().to_owned(), quantity(Dimension::of(*meter), &value)))
+            Some((meter.name().to_owned(), spoken(Dimension::of(*meter), &value, self.gb)))
         };
         keys.table("meters", &Meter::ALL.iter().filter_map(measured).collect::<Vec<_>>());
         keys.table("set", &self.set(&group.terms, terms));
@@ -348,7 +356,7 @@ impl PriceModel {
     }
 }
 
-fn print_input(input: &Input, keys: &mut Keys) {
+fn print_input(input: &Input, gb: Gigabyte, keys: &mut Keys) {
     keys.header("input");
     keys.text("name", &input.name);
     keys.text(
@@ -365,15 +373,15 @@ fn print_input(input: &Input, keys: &mut Keys) {
     if input.follows_period {
         keys.text("default", PERIOD);
     } else if let Some(value) = &input.default {
-        keys.put("default", input_value(input, value));
+        keys.put("default", input_value(input, value, gb));
     }
     keys.text("about", &input.about);
 }
 
-fn input_value(input: &Input, value: &Exact) -> String {
+fn input_value(input: &Input, value: &Exact, gb: Gigabyte) -> String {
     match input.kind {
         Kind::Switch => (!value.is_zero()).to_string(),
-        _ => quantity(input.dimension(), value),
+        _ => spoken(input.dimension(), value, gb),
     }
 }
 

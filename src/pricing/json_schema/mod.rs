@@ -194,6 +194,10 @@ fn factor() -> Value {
     }
     let phases = json!({ "required": ["phases"] });
     rules.push(json!({ "if": phases, "then": in_units(Dimension::Time) }));
+    for rule in &mut rules {
+        // What `as` names is a plain number, and limits and grids are written in it.
+        merge(&mut rule["if"], json!({ "not": { "required": ["as"] } }));
+    }
     let each = json!({ "required": ["each"], "properties": { "each": { "const": true } } });
     let shaped = required(&["times", "above", "at_most", "limit"]);
     rules.push(json!({
@@ -201,7 +205,7 @@ fn factor() -> Value {
     }));
     json!({
         "oneOf": required(&["meter", "phases", "input", "period", "lookup", "max_of"]),
-        "dependentRequired": { "table": ["lookup"], "lookup": ["table"] },
+        "dependentRequired": { "table": ["lookup"], "lookup": ["table"], "as": ["times"] },
         "allOf": rules,
     })
 }

@@ -143,10 +143,7 @@ fn inputs() {
             input("\"on\"", "\"switch\"", "default = ▸\"maybe\""),
             "`maybe` is neither `on` nor `off`",
         ),
-        (
-            input("\"n\"", "\"number\"", "default = ▸\"-1\""),
-            "`-1` is not an amount of plain numbers",
-        ),
+        (input("\"n\"", "\"number\"", "default = ▸\"-1\""), "`-1` is negative: write 0 or more"),
         (
             input("\"a\"", "\"count\"", "") + &input("▸\"a\"", "\"size\"", ""),
             "there are two inputs `a`",
@@ -307,7 +304,7 @@ fn examples() {
         ("amount = \"1\"\n[[example.usage]]\nrequests = ▸-1", "`-1` is negative: write 0 or more"),
         (
             "amount = \"1\"\n[[example.usage]]\nrequests = 1\nphases = { run = ▸\"0.5 ns\" }",
-            "`0.5 ns` is 0.5 ns: not a whole number",
+            "`0.5 ns` is 0.5 ns, no whole number: write 0 ns or 1 ns",
         ),
         (
             "amount = \"1\"\n[[example.usage]]\nrequests = 1\nphases = { ▸ruin = \"1 s\" }",
