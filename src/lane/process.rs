@@ -347,7 +347,7 @@ fn set_fallbacks(all: &mut Provenances) {
             Some(Provenance { source: None, note }) => format!("; {note}"),
             None => String::new(),
         };
-        all.set(meter, Source::Rusage, format!("the kernel's account of the ended process{why}"));
+        all.set(meter, Source::Rusage, format!("the kernel's account of the ended processes{why}"));
     }
 }
 

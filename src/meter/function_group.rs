@@ -117,15 +117,19 @@ impl FunctionGroup {
             resets: AtomicBool::new(true),
         };
         make(&group.memory.1)?;
-        // What else can be had is; the group is removed by its drop if not.
-        if let Some((files, parent)) = &parents.cpu {
+        // In v2 one directory has it all; in v1 what else can be had is.
+        let make_also = |parent: &PathBuf| {
             let path = parent.join(&name);
-            group.cpu = make(&path).is_ok().then(|| (*files, path));
-        }
-        if let Some(parent) = &parents.pids {
-            let path = parent.join(&name);
-            group.pids = make(&path).is_ok().then_some(path);
-        }
+            (path == group.memory.1 || make(&path).is_ok()).then_some(path)
+        };
+        let cpu = parents.cpu.as_ref();
+        let cpu = cpu.and_then(|(files, parent)| Some((*files, make_also(parent)?)));
+        let same =
+            |parent: &PathBuf| cpu.as_ref().is_some_and(|(_, path)| path.parent() == Some(parent));
+        let pids = parents.pids.as_ref().and_then(|parent| {
+            if same(parent) { Some(parent.join(&name)) } else { make_also(parent) }
+        });
+        (group.cpu, group.pids) = (cpu, pids);
         Ok(group)
     }
 
