@@ -61,19 +61,40 @@ pub(super) const HELD: &str = "of all its processes together: private and shared
 /// Says where peak and level of memory come from; `Err`: why not from a group.
 pub(super) fn set_sources(group: Result<(), &String>, all: &mut Provenances) {
     let alone = "peak resident set of its only process; never below the launcher's, under 1 MiB";
-    let level = "in samples only; resident set of the first process";
     match group {
         Ok(()) => {
             let note = format!("{alone}; its control group held no more than {COARSE} besides");
             all.set(Meter::MemoryPeak, Source::Rusage, note);
-            all.set(Meter::MemoryRss, Source::Cgroup, format!("in samples only; {HELD}"));
         }
         Err(reason) => {
             let why = if reason.is_empty() { "" } else { "; no control group: " };
             all.set(Meter::MemoryPeak, Source::Rusage, format!("{alone}{why}{reason}"));
-            all.set(Meter::MemoryRss, Source::Procfs, level);
         }
     }
+    set_level_source(group.is_ok(), all);
+}
+
+/// Says where [`level`] comes from.
+pub(super) fn set_level_source(is_grouped: bool, all: &mut Provenances) {
+    let level = "in samples only; resident set of the first process";
+    let note = if is_grouped {
+        format!("{level}, or what its control group holds where that is {COARSE} more")
+    } else {
+        level.to_owned()
+    };
+    all.set(Meter::MemoryRss, Source::Procfs, note);
+}
+
+/// Memory in use now: of the process, or of its group where that holds clearly
+/// more, page cache apart.
+pub(super) fn level(resident: Bytes, group: &FunctionGroup) -> Bytes {
+    let is_more = |held: &Bytes| held.0 > resident.0 + COARSE.0;
+    group
+        .memory_now()
+        .filter(is_more)
+        .map(|held| Bytes(held.0.saturating_sub(group.page_cache().unwrap_or(Bytes(0)).0)))
+        .filter(is_more)
+        .unwrap_or(resident)
 }
 
 /// Why processes were killed for want of memory, if any were.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::launcher::{Program, Spawn, Stdio3};
-use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail, verdict};
+use super::process::{self, Run, Runner, digest, fill_startup, set_startup_sources, tail, verdict};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Watch, now,
@@ -108,8 +108,7 @@ impl NativeLane {
             extra: None,
             timeout: Some(job.limits.timeout),
             memory_limit: Some(job.limits.memory),
-            // A group counts what is used, as for containers, not what is asked for.
-            data_limit: runner.group().is_err().then_some(job.limits.memory),
+            data_limit: Some(job.limits.memory),
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
         };
@@ -160,9 +159,11 @@ fn outcome(
 impl Lane for NativeLane {
     fn describe(&self) -> Description {
         let note = match self.runner.as_ref().map(Runner::group) {
-            Some(Ok(_)) => "memory limit holds for all processes together (control group)".into(),
-            Some(Err(reason)) => format!("{}: no control group, {reason}", super::process::EACH),
-            None => super::process::EACH.to_owned(),
+            Some(Ok(_)) => {
+                format!("{}, and for all memory of all together (control group)", process::EACH)
+            }
+            Some(Err(reason)) => format!("{}; no control group: {reason}", process::EACH),
+            None => process::EACH.to_owned(),
         };
         Description { version: "plain process".to_owned(), note }
     }

@@ -119,7 +119,9 @@ impl Runner {
         let after = counters.read();
         let counts = counters.between(&before, &after);
         let after_exec = accounted(&ended, grouped.as_ref()).since(started.used);
-        let counts = believable(&counts, after_exec, ended.family).then_some(counts);
+        // Where the function runs elsewhere, that account has not all of it.
+        let is_exact = ended.family && !matches!(&self.group, Err(reason) if reason.is_empty());
+        let counts = believable(&counts, after_exec, is_exact).then_some(counts);
         Ok(Run { started, ended, grouped, counts })
     }
 
@@ -278,7 +280,9 @@ impl Run {
                 let held = group.peak.as_ref().map_err(String::as_str)?;
                 let most = Bytes(held.0.saturating_sub(group.files.0));
                 let is_all = !self.ended.family && most.0 <= alone.0 + group::COARSE.0;
-                Ok(if is_all { (alone, Source::Rusage) } else { (*held, Source::Cgroup) })
+                // Pages of a program may be charged to who read it first.
+                let most = (*held).max(alone);
+                Ok(if is_all { (alone, Source::Rusage) } else { (most, Source::Cgroup) })
             }
             None if self.ended.family => Err(group::ONLY_LARGEST),
             None => Ok((alone, Source::Rusage)),
@@ -347,13 +351,14 @@ fn set_fallbacks(all: &mut Provenances) {
             Some(Provenance { source: None, note }) => format!("; {note}"),
             None => String::new(),
         };
-        all.set(meter, Source::Rusage, format!("the kernel's account of the ended process{why}"));
+        all.set(meter, Source::Rusage, format!("the kernel's account of the ended processes{why}"));
     }
 }
 
-/// Whether the counters saw what the kernel saw: `accounted` after exec.
-fn believable(counts: &Counts, accounted: Nanos, family: bool) -> bool {
-    let slack = if family { FAMILY_SLACK } else { SLACK };
+/// Whether the counters saw what the kernel saw: `accounted` after exec, exactly
+/// where it has all processes.
+fn believable(counts: &Counts, accounted: Nanos, is_exact: bool) -> bool {
+    let slack = if is_exact { FAMILY_SLACK } else { SLACK };
     counts.get(Meter::CpuTime).is_none_or(|counted| !exceeds(accounted, Nanos(counted), slack))
 }
 
@@ -468,8 +473,7 @@ pub(super) struct ProcessProbe {
     counters: Arc<Mutex<Counters>>,
     /// What the counters stood at before the invocation.
     baseline: [(Meter, Option<u64>); 3],
-    /// Whose memory is read; `None`: that of the process. Weak, so that it goes
-    /// away with its lane.
+    /// The group of the process. Weak, so that it goes away with its lane.
     group: Option<Weak<FunctionGroup>>,
 }
 
@@ -499,10 +503,11 @@ impl Probe for ProcessProbe {
                 }
             }
         }
-        let memory = match &self.group {
-            Some(group) => group.upgrade().and_then(|group| group.memory_now()),
-            None => procfs::resident(self.pid),
-        };
+        let group = self.group.as_ref().and_then(Weak::upgrade);
+        let memory = procfs::resident(self.pid).map(|resident| match group {
+            Some(group) => group::level(resident, &group),
+            None => resident,
+        });
         values.extend(memory.map(|bytes| (Meter::MemoryRss, bytes.0)));
         values
     }

@@ -394,9 +394,8 @@ fn sweep_below(directory: &Path, depth: usize, kill: bool, removed: &mut BTreeSe
                     removed.insert(name);
                 }
             }
-            Some(_) => {}
             None if depth > 0 => sweep_below(&path, depth - 1, false, removed),
-            None => {}
+            Some(_) | None => {}
         }
     }
 }

@@ -117,15 +117,19 @@ impl FunctionGroup {
             resets: AtomicBool::new(true),
         };
         make(&group.memory.1)?;
-        // What else can be had is; the group is removed by its drop if not.
-        if let Some((files, parent)) = &parents.cpu {
+        // In v2 one directory has it all; in v1 what else can be had is.
+        let make_also = |parent: &PathBuf| {
             let path = parent.join(&name);
-            group.cpu = make(&path).is_ok().then(|| (*files, path));
-        }
-        if let Some(parent) = &parents.pids {
-            let path = parent.join(&name);
-            group.pids = make(&path).is_ok().then_some(path);
-        }
+            (path == group.memory.1 || make(&path).is_ok()).then_some(path)
+        };
+        let cpu = parents.cpu.as_ref();
+        let cpu = cpu.and_then(|(files, parent)| Some((*files, make_also(parent)?)));
+        let same =
+            |parent: &PathBuf| cpu.as_ref().is_some_and(|(_, path)| path.parent() == Some(parent));
+        let pids = parents.pids.as_ref().and_then(|parent| {
+            if same(parent) { Some(parent.join(&name)) } else { make_also(parent) }
+        });
+        (group.cpu, group.pids) = (cpu, pids);
         Ok(group)
     }
 
@@ -235,16 +239,11 @@ impl FunctionGroup {
         }
     }
 
-    fn read(&self, which: &(Files, PathBuf), v1: &str, v2: &str) -> Option<String> {
-        let name = if which.0 == Files::V1 { v1 } else { v2 };
-        fs::read_to_string(which.1.join(name)).ok()
-    }
-
     /// CPU time of everything that ever ran inside.
     #[must_use]
     pub fn cpu_time(&self) -> Option<Nanos> {
         let cpu = self.cpu.as_ref()?;
-        let text = self.read(cpu, "cpuacct.usage", "cpu.stat")?;
+        let text = read_figure(cpu, "cpuacct.usage", "cpu.stat")?;
         match cpu.0 {
             Files::V1 => text.trim().parse().ok().map(Nanos),
             Files::V2 => micros(&text, "usage_usec"),
@@ -254,17 +253,17 @@ impl FunctionGroup {
     fn cpu_split(&self) -> Option<(Nanos, Nanos)> {
         let cpu = self.cpu.as_ref()?;
         if cpu.0 == Files::V2 {
-            let text = self.read(cpu, "", "cpu.stat")?;
+            let text = read_figure(cpu, "", "cpu.stat")?;
             return Some((micros(&text, "user_usec")?, micros(&text, "system_usec")?));
         }
-        let of = |name| self.read(cpu, name, "")?.trim().parse().ok().map(Nanos);
+        let of = |name| read_figure(cpu, name, "")?.trim().parse().ok().map(Nanos);
         Some((of("cpuacct.usage_user")?, of("cpuacct.usage_sys")?))
     }
 
     /// Memory in use now, page cache and kernel memory included.
     #[must_use]
     pub fn memory_now(&self) -> Option<Bytes> {
-        let text = self.read(&self.memory, "memory.usage_in_bytes", "memory.current")?;
+        let text = read_figure(&self.memory, "memory.usage_in_bytes", "memory.current")?;
         text.trim().parse().ok().map(Bytes)
     }
 
@@ -274,7 +273,7 @@ impl FunctionGroup {
             let size = file.read_at(&mut text, 0).ok()?;
             return std::str::from_utf8(text.get(..size)?).ok()?.trim().parse().ok().map(Bytes);
         }
-        let text = self.read(&self.memory, "memory.max_usage_in_bytes", "memory.peak")?;
+        let text = read_figure(&self.memory, "memory.max_usage_in_bytes", "memory.peak")?;
         text.trim().parse().ok().map(Bytes)
     }
 
@@ -303,8 +302,9 @@ impl FunctionGroup {
     }
 
     /// Pages of files that are in no memory file system.
-    fn page_cache(&self) -> Option<Bytes> {
-        let text = self.read(&self.memory, "memory.stat", "memory.stat")?;
+    #[must_use]
+    pub fn page_cache(&self) -> Option<Bytes> {
+        let text = read_figure(&self.memory, "memory.stat", "memory.stat")?;
         let find = |key: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
             value.trim().parse::<u64>().ok()
@@ -316,7 +316,7 @@ impl FunctionGroup {
 
     /// Processes that the kernel killed for want of memory until now.
     fn killed(&self) -> Option<u64> {
-        let text = self.read(&self.memory, "memory.oom_control", "memory.events")?;
+        let text = read_figure(&self.memory, "memory.oom_control", "memory.events")?;
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
     }
 }
@@ -402,6 +402,11 @@ fn has_word(level: &Path, file: &str, word: &str) -> bool {
 fn make(path: &Path) -> Result<(), CgroupError> {
     let action = "create";
     fs::create_dir(path).map_err(|source| CgroupError::Io { action, path: path.to_owned(), source })
+}
+
+fn read_figure((files, directory): &(Files, PathBuf), v1: &str, v2: &str) -> Option<String> {
+    let name = if *files == Files::V1 { v1 } else { v2 };
+    fs::read_to_string(directory.join(name)).ok()
 }
 
 fn micros(text: &str, key: &str) -> Option<Nanos> {

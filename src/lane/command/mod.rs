@@ -486,3 +486,27 @@ impl Lane for CommandLane {
         self.runner = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::ProfileCatalog;
+
+    #[test]
+    fn what_a_runtime_used_before_its_function_is_told_or_missing_with_the_reason() {
+        let profile = |name| ProfileCatalog::builtin().get(name).expect("shipped").clone();
+        let mut usual = Provenances::default();
+        usual.set(Meter::CpuTime, Source::Rusage, "the kernel's account");
+        let of = |all: &Provenances, meter| all.get(meter).expect("an entry").clone();
+        let startup = of(&cold_sources(&profile("wasmi"), &usual), Meter::CpuStartup);
+        assert_eq!(startup.source, Some(Source::Clock));
+        assert!(startup.note.ends_with(RUNTIME_START), "{}", startup.note);
+        // The functions of these are in no group that is looked at.
+        let outside = cold_sources(&profile("runc"), &usual);
+        for meter in [Meter::CpuStartup, Meter::Throttled, Meter::MemoryPeak, Meter::CpuTime] {
+            let missing = of(&outside, meter);
+            assert_eq!(missing.source, None, "{meter}");
+            assert!(missing.note.contains("child of the container's first process"), "{meter}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::super::group::out_of_memory;
+use super::super::group::{out_of_memory, set_level_source};
 use super::super::launcher::Stdio3;
 use super::super::process::{
     ProcessProbe, Runner, digest, estimate_ref_cycles, lock, one_line, tail,
@@ -147,9 +147,7 @@ impl Worker {
         };
         let group = self.runner.group().ok();
         let baseline = group.as_ref().map(|group| group.begin());
-        if group.is_none() {
-            reset_peak(self.pid);
-        }
+        reset_peak(self.pid);
         watch.begin(Box::new(ProcessProbe::new(self.pid, &self.counters, group.as_ref())));
         let before = lock(&self.counters).read();
         let requested = now();
@@ -162,10 +160,8 @@ impl Worker {
         };
         let used = group.zip(baseline).map(|(group, baseline)| group.usage_since(&baseline));
         let used = Used {
-            peak: match &used {
-                Some(used) => used.peak.as_ref().ok().copied(),
-                None => peak(self.pid),
-            },
+            peak: peak(self.pid)
+                .max(used.as_ref().and_then(|used| used.peak.as_ref().ok().copied())),
             accounted: used.and_then(|used| used.cpu),
             counts,
         };
@@ -375,11 +371,10 @@ fn warm_sources(
                 let note = format!("of the worker's control group; not from perf: {why}");
                 all.set(Meter::CpuTime, Source::Cgroup, note);
             }
-            let held = "of the worker and all its processes: private and shared memory, files in \
-                        memory (output included), page cache and kernel memory";
-            let peak = format!("{held}; reset before each invocation");
-            all.set(Meter::MemoryPeak, Source::Cgroup, peak);
-            all.set(Meter::MemoryRss, Source::Cgroup, format!("in samples only; {held}"));
+            let peak = "peak resident set of the worker's process, or of what its control group \
+                        held where that is more: other processes, files in memory (output \
+                        included), page cache; reset before each invocation";
+            all.set(Meter::MemoryPeak, Source::Procfs, peak);
         }
         Err(reason) => {
             let peak = format!(
@@ -389,6 +384,7 @@ fn warm_sources(
             all.set(Meter::MemoryPeak, Source::Procfs, peak);
         }
     }
+    set_level_source(runner.group().is_ok(), &mut all);
     all.missing(
         Meter::CpuStartup,
         "the worker tells when the function starts, not what CPU time went before",
