@@ -11,6 +11,7 @@ mod progress;
 mod query;
 mod record;
 mod replay;
+mod signals;
 mod tax;
 mod workloads;
 
@@ -43,7 +44,8 @@ use crate::workload::Catalog;
   cyclometer doctor                            what can be measured here, and fixes
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some lane or invocation
-failed, 130 stopped by Ctrl-C."
+failed; 128 and the number of the signal that stopped it: 130 Ctrl-C, 143 SIGTERM,
+129 the terminal is gone (SIGHUP)."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -115,8 +117,9 @@ enum Failure {
     Failed(String),
     /// 2: a wrong argument.
     Usage(String),
-    /// Nobody reads the output any more.
-    BrokenPipe,
+    /// Nobody reads the output any more: its pipe is closed, or its terminal is
+    /// gone. That is no failure of the command.
+    Unread,
 }
 
 type Outcome = Result<ExitCode, Failure>;
@@ -133,11 +136,27 @@ impl Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            Self::BrokenPipe
+        let hung_up = error.raw_os_error() == Some(libc::EIO) && is_device(&io::stdout());
+        if error.kind() == io::ErrorKind::BrokenPipe || hung_up {
+            Self::Unread
         } else {
             Self::Failed(format!("cannot write the output: {error}"))
         }
+    }
+}
+
+/// Whether the output goes to a device, such as a terminal that may be gone.
+fn is_device(output: &io::Stdout) -> bool {
+    let kind = nix::sys::stat::fstat(output).map_or(0, |status| status.st_mode);
+    kind & libc::S_IFMT == libc::S_IFCHR
+}
+
+/// Turns output that nobody reads into success: what was measured is stored, and
+/// the exit status tells of that.
+fn even_unread(printed: Result<(), Failure>) -> Result<(), Failure> {
+    match printed {
+        Err(Failure::Unread) => Ok(()),
+        other => other,
     }
 }
 
@@ -175,7 +194,7 @@ pub fn run() -> ExitCode {
     let result = common.install_runtimes().and_then(|()| dispatch(&common, command));
     match result {
         Ok(code) => code,
-        Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Failure::Unread) => ExitCode::SUCCESS,
         Err(Failure::Failed(message)) => {
             say(&format!("error: {message}"));
             ExitCode::from(1)

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::progress::Progress;
-use super::record::{cancel_on_signals, specs};
+use super::record::specs;
+use super::signals::{cancel_on_signals, interrupted_status};
 use super::{Common, Failure, Outcome, say};
 use crate::doctor;
 use crate::lane::{Cancel, LaneSpec};
@@ -98,7 +99,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     }
     print(common.format, &report)?;
     Ok(if interrupted {
-        ExitCode::from(130)
+        interrupted_status()
     } else if report.unfinished.is_empty() {
         ExitCode::SUCCESS
     } else {

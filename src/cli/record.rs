@@ -1,19 +1,18 @@
 //! `record`: the main job, from plan to comparison.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::progress::Progress;
+use super::signals::{self, cancel_on_signals, finish_on_signals};
 use super::{Common, Failure, Outcome, say};
-use crate::lane::{Cancel, LaneSpec};
+use crate::lane::LaneSpec;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::PriceCatalog;
 use crate::record::{
-    Control, DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally,
+    DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally,
     Until, fresh_seed, limits, open_lanes,
 };
 use crate::report::{Format, comparison, steadiness, terminal_width};
@@ -171,7 +170,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let tally = recorded
         .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
     let mut store = finished.map_err(Failure::failed)?;
-    conclude(common, &prices, &mut store, recording)?;
+    super::even_unread(conclude(common, &prices, &mut store, recording))?;
     let incomplete = !options.lane.is_empty() && missing;
     Ok(exit_code(&tally, incomplete))
 }
@@ -231,42 +230,6 @@ pub(super) fn tell_lanes(events: &[Event]) -> bool {
         }
     }
     missing
-}
-
-/// The first Ctrl-C, SIGTERM or SIGHUP stops cleanly; the second at once.
-pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
-        signal_hook::flag::register(signal, Arc::clone(&flag))?;
-    }
-    Ok(Cancel::watching(flag))
-}
-
-/// The first Ctrl-C ends well after the invocation in flight, the second stops
-/// cleanly, as do SIGTERM and SIGHUP, and the next at once.
-fn finish_on_signals() -> Result<Control, Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
-    }
-    for signal in [SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&flag))?;
-    }
-    let (mut interrupts, written) = UnixStream::pair()?;
-    signal_hook::low_level::pipe::register(SIGINT, written)?;
-    let control = Control::from(Cancel::watching(flag));
-    let theirs = control.clone();
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        // One byte a signal; the thread ends with the program.
-        let mut byte = [0];
-        while interrupts.read_exact(&mut byte).is_ok() {
-            if theirs.is_over() { theirs.stop() } else { theirs.finish() }
-        }
-    })?;
-    Ok(control)
 }
 
 fn header(
@@ -329,7 +292,7 @@ pub(super) fn conclude(
 /// Done, failed, done in part, or stopped.
 pub(super) fn exit_code(tally: &Tally, incomplete: bool) -> ExitCode {
     match tally {
-        Tally { interrupted: true, .. } => ExitCode::from(130),
+        Tally { interrupted: true, .. } => signals::interrupted_status(),
         Tally { bad: 0, unprepared: 0, wide: 0, .. } if !incomplete => ExitCode::SUCCESS,
         Tally { ok: 0, .. } => ExitCode::from(1),
         _ => ExitCode::from(3),

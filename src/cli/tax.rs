@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::progress::Progress;
-use super::{Common, Failure, Outcome, record, say};
+use super::{Common, Failure, Outcome, record, say, signals};
 use crate::meter::clock::Clock;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
@@ -77,7 +77,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     }
     let request = request(common, options)?;
     let store = common.store()?;
-    let cancel = record::cancel_on_signals()?;
+    let cancel = signals::cancel_on_signals()?;
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
     let wanted = |it: &&Metering| options.lane.iter().any(|lane| lane == it.base);
     let meterings: Vec<Metering> = METERINGS.iter().filter(wanted).copied().collect();
@@ -111,7 +111,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let tally = recorded
         .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
     let store = finished.map_err(Failure::failed)?;
-    conclude(common, &store, recording)?;
+    super::even_unread(conclude(common, &store, recording))?;
     say(&format!("recording {recording} in {}", store.path().display()));
     Ok(record::exit_code(&tally, missing))
 }
