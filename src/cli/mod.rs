@@ -290,6 +290,19 @@ impl Common {
             .map_err(Failure::failed)
     }
 
+    /// Opens the database to read it. Where it may be written, what was cut off
+    /// is marked and what that left behind is removed, as before work.
+    fn reading(&self) -> Result<Store, Failure> {
+        Store::open_to_read(&self.db_path(), &mut |note| say(&format!("note: {note}")))
+            .map_err(Failure::failed)
+    }
+
+    /// Opens the database to change what is in it: one that is not there is not
+    /// made.
+    fn existing(&self) -> Result<Store, Failure> {
+        if self.db_path().exists() { self.store() } else { self.reading() }
+    }
+
     fn print(&self, table: &Table) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         table.print(self.format, &mut out)?;

@@ -76,7 +76,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         .collect();
     let contracts = contracts.map_err(Failure::failed)?;
     let asked = specs(&options.lane)?;
-    let mut store = common.store()?;
+    let mut store = if options.show { common.reading()? } else { common.store()? };
     let host = serde_json::to_value(Fingerprint::take()).map_err(Failure::failed)?;
     let mut run = choose(options, &store, &host, &asked)?;
     let mut interrupted = false;

@@ -12,8 +12,8 @@ use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::PriceCatalog;
 use crate::record::{
-    DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally,
-    Until, fresh_seed, limits, open_lanes,
+    DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, Until,
+    fresh_seed, limits, open_lanes,
 };
 use crate::report::{Format, comparison, steadiness, terminal_width};
 use crate::store::{RecordingHeader, ReplayPlan, Store, Writer};
@@ -284,7 +284,8 @@ pub(super) fn conclude(
             say(&line);
         }
     }
-    let simulated = simulation.map_or_else(String::new, |it| format!(", simulation {}", it.id));
+    let simulated = simulation.and_then(|it| it.id);
+    let simulated = simulated.map_or_else(String::new, |id| format!(", simulation {id}"));
     say(&format!("recording {recording}{simulated} in {}", store.path().display()));
     Ok(())
 }

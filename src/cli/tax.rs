@@ -71,7 +71,7 @@ pub(super) struct Options {
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     if let Some(recording) = options.show {
-        let store = common.store()?;
+        let store = common.reading()?;
         let recording = store.find(recording).map_err(Failure::failed)?;
         return conclude(common, &store, recording).map(|()| ExitCode::SUCCESS);
     }

@@ -1,6 +1,7 @@
 //! The database: opening, migrating, writing while recording, typed queries, and
 //! reading by SQL.
 
+mod access;
 mod compare;
 mod delete;
 mod entry;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
@@ -30,6 +31,9 @@ use crate::workload::Catalog;
 const QUICK: Duration = Duration::from_millis(15);
 /// Longest time between two frames, so that notices go and clocks move.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// Longest wait for screens that still read the database when the program ends.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What the program needs to begin.
 #[derive(Debug)]
@@ -115,6 +119,8 @@ pub fn run(options: Options) -> Result<Ending, TuiError> {
     let gone = result.as_ref().is_err_and(terminal::is_gone);
     // As a hang-up, which may not come.
     let signal = app.signal.or(gone.then_some(SIGHUP));
+    // Before the writer's connection: the last to close tidies the files up.
+    app.desks.end();
     // Whatever became of the terminal, lanes are closed and rows are written.
     let mut ending = app.session.end(signal.is_none());
     ending.lines.extend(panics.told());
@@ -335,6 +341,16 @@ fn model(settings: Arc<Settings>, config: Config, first: bool) -> Model {
 }
 
 impl Desks {
+    /// Ends all of them, and waits a moment for those that are at work.
+    fn end(self) {
+        let Self { bills, timeline, history, host } = self;
+        let threads = [bills.end(), timeline.end(), history.end(), host.end()];
+        let begun = Instant::now();
+        while begun.elapsed() < GOODBYE && !threads.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn start(settings: &Arc<Settings>, tell: &Sender<Incoming>) -> io::Result<Self> {
         let desk = || Desk::new(Arc::clone(settings), Cancel::default());
         macro_rules! start {

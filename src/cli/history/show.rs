@@ -23,7 +23,7 @@ pub(super) struct Options {
 pub(super) fn run(common: &Common, item: &str) -> Outcome {
     // Before the database is touched: a wrong word is wrong usage.
     super::reference(item)?;
-    let mut store = common.store()?;
+    let mut store = common.reading()?;
     match resolve(&store, item)? {
         Item::Recording(recording) => show_recording(common, &mut store, recording),
         Item::Simulation(simulation) => show_simulation(common, &store, simulation),
