@@ -93,11 +93,15 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
             }
         }
     }
+    if interrupted && run.numbers().is_empty() {
+        say(super::record::NOTHING_KEPT);
+        return Ok(interrupted_status());
+    }
     let report = report(&mut store, &run, contracts, host)?;
     if let Some(folder) = &options.output {
         write_files(&report, folder)?;
     }
-    print(common.format, &report)?;
+    super::even_unread(print(common.format, &report))?;
     Ok(if interrupted {
         interrupted_status()
     } else if report.unfinished.is_empty() {
@@ -228,9 +232,9 @@ fn record(
     }
     // Nothing is sampled: what is timed is not disturbed.
     let recorded = Recorder::new(&mut lanes, &plan, None, cancel.clone())?.run(&mut writer);
-    let store = writer.finish().map_err(Failure::failed)?;
-    let tally = recorded
-        .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
+    let finished = writer.finish();
+    let tally = recorded.map_err(Failure::failed)?;
+    let store = finished.map_err(Failure::failed)?;
     Ok((store, tally))
 }
 

@@ -23,6 +23,9 @@ use crate::workload::Catalog;
 /// Runs that are recorded when nobody says how many.
 const RUNS: u32 = 10;
 
+/// What is said of a recording in which no invocation ended by itself.
+pub(super) const NOTHING_KEPT: &str = "no invocation had finished: nothing is kept of it";
+
 /// Options of `record`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -35,7 +38,8 @@ const RUNS: u32 = 10;
   cyclometer record --workload nbody --until 1% --for 5m
 
 Each round runs every workload once in every lane, in a random order of its own.
-With --until, what is known well enough is left out of further rounds; if some
+Ctrl-C, SIGTERM and a terminal that goes away end it cleanly; what had finished
+is kept. With --until, what is known well enough is left out of further rounds; if some
 never is, the exit status is 3.")]
 pub(super) struct Options {
     /// Workloads, by name [default: nop,nbody,wait,memory-burst]
@@ -167,11 +171,14 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let sampling = options.sample_interval.0.map(Sampling::every);
     let recorded = Recorder::new(&mut lanes, &plan, sampling, control)?.run(&mut writer);
     let finished = writer.finish();
-    let tally = recorded
-        .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
+    let tally = recorded.map_err(Failure::failed)?;
     let mut store = finished.map_err(Failure::failed)?;
-    super::even_unread(conclude(common, &prices, &mut store, recording))?;
     let incomplete = !options.lane.is_empty() && missing;
+    if tally.is_empty() {
+        say(NOTHING_KEPT);
+        return Ok(exit_code(&tally, incomplete));
+    }
+    super::even_unread(conclude(common, &prices, &mut store, recording))?;
     Ok(exit_code(&tally, incomplete))
 }
 

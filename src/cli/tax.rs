@@ -108,9 +108,12 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let sampling = Some(Sampling::each(intervals));
     let recorded = Recorder::new(&mut lanes, &plan, sampling, cancel)?.run(&mut writer);
     let finished = writer.finish();
-    let tally = recorded
-        .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
+    let tally = recorded.map_err(Failure::failed)?;
     let store = finished.map_err(Failure::failed)?;
+    if tally.is_empty() {
+        say(record::NOTHING_KEPT);
+        return Ok(record::exit_code(&tally, missing));
+    }
     super::even_unread(conclude(common, &store, recording))?;
     say(&format!("recording {recording} in {}", store.path().display()));
     Ok(record::exit_code(&tally, missing))

@@ -16,10 +16,12 @@ mod query;
 mod reader;
 mod recorded;
 mod recover;
+mod rescue;
 mod saved;
 mod scan;
 mod series;
 mod simulation;
+mod watch;
 mod writer;
 
 pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};

@@ -9,6 +9,7 @@ use rusqlite_migration::{M, Migrations};
 use thiserror::Error;
 
 use super::access::{Access, connect_reading, copy_to_migrate, is_writable};
+use super::entry::HAS_FINISHED;
 use crate::meter::procfs::ProcessIdentity;
 
 /// Marks a file as ours: "cycm".
@@ -47,13 +48,21 @@ pub enum StoreError {
         /// The cause.
         source: rusqlite::Error,
     },
-    /// A patient writer was told to give up.
+    /// Neither the database nor a copy of it took what was measured.
     #[error("{lost} finished invocation(s) could not be stored: {reason}")]
     GaveUp {
         /// How many.
         lost: usize,
         /// Why the last try failed.
         reason: String,
+    },
+    /// A recording could not go on, and nothing of it is lost.
+    #[error("{reason}; {kept}")]
+    CutShort {
+        /// Why.
+        reason: String,
+        /// Where what was measured is.
+        kept: String,
     },
     /// No recording has that number or name.
     #[error("{0}")]
@@ -71,8 +80,9 @@ impl StoreError {
 pub struct Recovered {
     /// Its number.
     pub recording: i64,
-    /// Its invocations that were kept.
-    pub invocations: i64,
+    /// Its invocations that were kept. With none that had finished, it is not
+    /// kept itself.
+    pub invocations: Option<i64>,
 }
 
 /// An open database.
@@ -222,14 +232,18 @@ impl Store {
             self.connection
                 .execute("UPDATE recording SET status = 'interrupted' WHERE id = ?1", [recording])
                 .map_err(failed("mark of an interrupted recording"))?;
-            let invocations = self
+            let empty = format!("DELETE FROM recording WHERE id = ?1 AND NOT {HAS_FINISHED}");
+            let deleted = self
                 .connection
-                .query_row(
-                    "SELECT COUNT(*) FROM v_invocation WHERE recording = ?1",
-                    [recording],
-                    |row| row.get(0),
-                )
-                .map_err(failed("count of an interrupted recording"))?;
+                .execute(&empty, [recording])
+                .map_err(failed("mark of an interrupted recording"))?;
+            let counted = self.connection.query_row(
+                "SELECT COUNT(*) FROM v_invocation WHERE recording = ?1",
+                [recording],
+                |row| row.get(0),
+            );
+            let invocations = counted.map_err(failed("count of an interrupted recording"))?;
+            let invocations = (deleted == 0).then_some(invocations);
             recovered.push(Recovered { recording, invocations });
         }
         Ok(recovered)
@@ -411,7 +425,7 @@ mod tests {
                 .expect("inserted");
         }
         let recovered = store.recover().expect("recovered");
-        assert_eq!(recovered, [Recovered { recording: 2, invocations: 0 }]);
+        assert_eq!(recovered, [Recovered { recording: 2, invocations: None }]);
         assert_eq!(store.recover().expect("nothing more"), []);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
+use super::entry::HAS_FINISHED;
 use super::open::{Store, StoreError};
 use crate::meter::Phases;
 use crate::meter::perf::USER_ONLY;
@@ -121,12 +122,16 @@ impl Store {
     /// When there is none.
     pub fn find(&self, recording: RecordingRef) -> Result<i64, StoreError> {
         let (sql, number) = match recording {
-            RecordingRef::Latest => ("SELECT MAX(id) FROM recording WHERE ?1 = ?1", 0),
-            RecordingRef::Number(number) => ("SELECT id FROM recording WHERE id = ?1", number),
+            RecordingRef::Latest => {
+                (format!("SELECT MAX(id) FROM recording WHERE ?1 = ?1 AND {HAS_FINISHED}"), 0)
+            }
+            RecordingRef::Number(number) => {
+                ("SELECT id FROM recording WHERE id = ?1".to_owned(), number)
+            }
         };
         let found = self
             .connection
-            .query_row(sql, [number], |row| row.get::<_, Option<i64>>(0))
+            .query_row(&sql, [number], |row| row.get::<_, Option<i64>>(0))
             .optional()
             .map_err(StoreError::sql("search for the recording"))?;
         found.flatten().ok_or_else(|| {

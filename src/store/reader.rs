@@ -194,7 +194,7 @@ impl Reader {
     /// When the database cannot be read.
     pub fn latest(&self, what: &str) -> Result<Option<i64>, StoreError> {
         let sql = match what {
-            "recording" => "SELECT MAX(recording) FROM v_recording",
+            "recording" => "SELECT MAX(recording) FROM v_invocation WHERE status <> 'interrupted'",
             "simulation" => "SELECT MAX(simulation) FROM v_simulation",
             _ => return Ok(None),
         };

@@ -18,10 +18,16 @@ impl Store {
         let store = Self::open(path)?;
         let recovered = store.recover()?;
         for cut in &recovered {
-            tell(format!(
-                "recording {} was cut off; its {} finished invocations are kept",
-                cut.recording, cut.invocations
-            ));
+            tell(match cut.invocations {
+                Some(invocations) => format!(
+                    "recording {} was cut off; its {invocations} finished invocations are kept",
+                    cut.recording
+                ),
+                None => format!(
+                    "recording {} was cut off before an invocation had finished, and is not kept",
+                    cut.recording
+                ),
+            });
         }
         if !recovered.is_empty() {
             let swept = docker::sweep_everything();
