@@ -44,7 +44,7 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
             Column::text("source", "source"),
             Column::text("note", "note"),
         ]);
-        for source in store.meter_sources(recording).map_err(Failure::failed)? {
+        for source in store.merged_meter_sources(recording).map_err(Failure::failed)? {
             table.push(vec![
                 Cell::text(source.lane),
                 Cell::text(source.start),

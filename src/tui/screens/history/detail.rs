@@ -59,7 +59,7 @@ impl Shown {
                     unavailable: store.unavailable_lanes(id)?,
                     medians: medians(&cells),
                     notes: footnotes(&cells, None),
-                    sources: sources(&store.meter_sources(id)?),
+                    sources: sources(&store.merged_meter_sources(id)?),
                 }))
             }
             Item::Simulation(id) => Self::Simulation(Box::new(Simulated::read(store, id)?)),
