@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod clean;
 mod doctor;
 mod history;
 mod lanes;
@@ -104,6 +105,8 @@ enum Command {
     Workloads(workloads::Options),
     /// Show what can be measured here, with the fix for what cannot
     Doctor,
+    /// List what this program has left here, with sizes, and remove it
+    Clean(clean::Options),
     /// Print what a shell needs to complete commands
     Completions(manual::CompletionOptions),
     /// Print the manual page, or write one for each command
@@ -219,6 +222,7 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
         Command::Lanes(options) => lanes::run(common, &options),
         Command::Workloads(options) => workloads::run(common, &options),
         Command::Doctor => doctor::run(common),
+        Command::Clean(options) => clean::run(common, &options),
         Command::Completions(options) => manual::completions(&options),
         Command::Man(options) => manual::man(&options),
     }

@@ -23,6 +23,7 @@ mod ending;
 mod engine;
 mod footprint;
 mod image;
+pub mod leftover;
 mod metering;
 mod output;
 mod phases;
