@@ -115,6 +115,6 @@ fn row(leftover: &Leftover, fate: &Fate) -> Vec<Cell> {
         Cell::maybe(leftover.size.map(|size| (size.to_string(), size.0))),
         Cell::text(&leftover.place),
         Cell::new(told, state),
-        Cell::text(reason),
+        Cell::maybe((!reason.is_empty()).then(|| (String::new(), reason))),
     ]
 }
