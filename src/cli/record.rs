@@ -15,7 +15,7 @@ use crate::record::{
     DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, Until,
     fresh_seed, limits, open_lanes,
 };
-use crate::report::{Format, comparison, steadiness, terminal_width};
+use crate::report::{Format, Table, comparison, steadiness, terminal_width};
 use crate::store::{RecordingHeader, ReplayPlan, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
@@ -178,7 +178,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         say(NOTHING_KEPT);
         return Ok(exit_code(&tally, incomplete));
     }
-    super::even_unread(conclude(common, &prices, &mut store, recording))?;
+    conclude(common, &prices, &mut store, recording)?;
     Ok(exit_code(&tally, incomplete))
 }
 
@@ -275,14 +275,8 @@ pub(super) fn conclude(
     };
     let summary = simulation.as_ref().map(|simulation| &simulation.summary);
     let table = comparison::comparison(&cells, summary);
-    if common.format == Format::Table {
-        let mut out = std::io::stdout().lock();
-        let text = table.render_within(terminal_width(), comparison::SHARED);
-        writeln!(out, "{text}")?;
-        out.flush()?;
-    } else {
-        common.print(&table)?;
-    }
+    // What there is to say is said, whoever reads the table.
+    super::even_unread(print_comparison(common, &table))?;
     for note in comparison::footnotes(&cells, summary) {
         say(&note);
     }
@@ -294,6 +288,16 @@ pub(super) fn conclude(
     let simulated = simulation.and_then(|it| it.id);
     let simulated = simulated.map_or_else(String::new, |id| format!(", simulation {id}"));
     say(&format!("recording {recording}{simulated} in {}", store.path().display()));
+    Ok(())
+}
+
+fn print_comparison(common: &Common, table: &Table) -> Result<(), Failure> {
+    if common.format != Format::Table {
+        return common.print(table);
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", table.render_within(terminal_width(), comparison::SHARED))?;
+    out.flush()?;
     Ok(())
 }
 

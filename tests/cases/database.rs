@@ -195,9 +195,10 @@ fn nobody_has_to_read_the_output_or_the_messages() {
 #[test]
 fn a_failure_is_told_by_the_status_though_nobody_reads_the_output() {
     let place = Place::new();
-    let manifest = "title = \"false\"\nstresses = \"nothing\"\nnative = \"/bin/false\"\n\
+    let manifest = "title = \"false\"\nstresses = \"nothing\"\nnative = \"p\"\n\
                     [preset.quick]\n";
     place.write("w/false/workload.toml", manifest);
+    std::fs::copy("/bin/false", place.path().join("w/false/p")).expect("copied");
     let folder = place.path().join("w");
     let mut command = place.command(&["record", "--workload", "false,nop", "--lane", "native"]);
     command.args(["--start", "cold", "--runs", "2", "--workloads"]).arg(folder);
@@ -373,8 +374,8 @@ impl Mounted {
     fn read_only(path: &Path) -> Option<Self> {
         if nix::unistd::geteuid().is_root() {
             let itself = path.to_str().expect("text");
-            let bound = Self::run(&["--bind", itself], path)
-                && Self::run(&["-o", "remount,ro,bind"], path);
+            let bound =
+                Self::run(&["--bind", itself], path) && Self::run(&["-o", "remount,ro,bind"], path);
             if !bound {
                 cyclometer::testing::skip("a folder cannot be mounted read-only here");
                 return None;
@@ -457,7 +458,7 @@ fn a_read_only_database_is_read_by_all_that_reads_and_left_alone() {
     }
     let other = ["replay", "latest", "--model", "per-cycle,aws-lambda-arm"];
     let bills = read(&place, &other, &database);
-    assert!(bills.stdout.contains("aws-lambda-arm"), "{}", bills.stdout);
+    assert!(bills.stdout.contains("nop"), "{}", bills.stdout);
     assert!(bills.stderr.contains("the simulation is not kept"), "{}", bills.stderr);
     for args in [&["history", "label", "1", "x"][..], &["history", "delete", "1", "--yes"]] {
         let run = read(&place, args, &database);
@@ -521,7 +522,7 @@ fn a_read_only_database_of_an_earlier_version_is_read_from_a_copy() {
             let _ = connection.execute_batch(sql);
         }
         connection
-            .execute_batch("CREATE VIEW v_invocation AS SELECT 1 AS nothing")
+            .execute_batch("CREATE VIEW v_invocation AS SELECT 1 AS x")
             .expect("a view to be made anew");
     }
     let before = files(&folder);

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{Winsize, openpty};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
 /// Longest wait for anything; a busy machine is no failure.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -23,9 +26,21 @@ impl Window {
     /// Starts `command` as the leader of a session in a new terminal, which is
     /// its standard input, output and error.
     pub fn open(command: &Command) -> Self {
-        let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(&size, None).expect("a pseudo-terminal");
-        let slave = File::from(pty.slave);
+        // Not `openpty`: children would inherit this end, and keep it open.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let master = posix_openpt(flags).expect("a pseudo-terminal");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
+        let name = ptsname_r(&master).expect("a name");
+        let mut options = File::options();
+        options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+        let slave = options.open(name).expect("opened");
+        let sized = Command::new("stty")
+            .args(["rows", "30", "columns", "100"])
+            .stdin(slave.try_clone().expect("a copy"))
+            .status();
+        assert!(sized.is_ok_and(|status| status.success()), "stty");
+        let master = File::from(OwnedFd::from(master));
         let stdio = || Stdio::from(slave.try_clone().expect("a copy"));
         let mut leader = Command::new("setsid");
         leader.arg("--ctty").arg(command.get_program()).args(command.get_args());
@@ -37,7 +52,7 @@ impl Window {
         }
         leader.env("TERM", "xterm-256color").stdin(stdio()).stdout(stdio()).stderr(stdio());
         let child = leader.spawn().expect("started");
-        Self { child, master: Some(File::from(pty.master)) }
+        Self { child, master: Some(master) }
     }
 
     /// Reads what is shown, so that the program never waits for a reader, until
