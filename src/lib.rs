@@ -20,6 +20,7 @@
 //! - [`replay`]: usage x models -> bills and totals.
 //! - [`report`]: tables, CSV and JSON.
 //! - [`doctor`]: what can be measured here, and the fix for what cannot.
+//! - [`clean`]: what was left on the machine, and its removal.
 //! - [`tui`]: the observatory: what runs and what is stored, in a terminal.
 //! - [`cli`]: one file a subcommand.
 //!
@@ -41,6 +42,7 @@
 //! Dependencies point one way: `cli`, `tui`, `report` -> `record`, `replay`, `store`
 //! -> `lane`, `meter`, `pricing`, `workload`.
 
+pub mod clean;
 pub mod cli;
 pub mod doctor;
 pub mod lane;

@@ -1,5 +1,6 @@
 //! The only module with `unsafe` code: a CPU instruction, and loading a
-//! compiled module that this program wrote itself.
+//! compiled module that this program wrote itself; and how this process was
+//! started.
 #![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
 
 use std::path::Path;
@@ -39,4 +40,13 @@ pub fn inherited(descriptor: i32) -> Option<std::os::fd::OwnedFd> {
     std::fs::metadata(format!("/proc/self/fd/{descriptor}")).ok()?;
     // SAFETY: it is open, and the caller is the only one to take it.
     Some(unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Whether whoever started this process wants it to outlive its terminal, as
+/// `nohup` does.
+#[must_use]
+pub fn ignores_hangup() -> bool {
+    let process = procfs::process::Process::myself();
+    let status = process.and_then(|process| process.status());
+    status.is_ok_and(|status| status.sigign & (1 << (libc::SIGHUP - 1)) != 0)
 }

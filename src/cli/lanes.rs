@@ -52,7 +52,7 @@ fn list(common: &Common) -> Outcome {
 
 fn check(common: &Common, options: &Check) -> Outcome {
     let profiles = profiles(&options.profile)?;
-    let cancel = super::record::cancel_on_signals()?;
+    let cancel = super::signals::cancel_on_signals()?;
     let mut table = Table::new(&[
         Column::text("lane", "lane"),
         Column::text("check", "check"),
@@ -70,9 +70,9 @@ fn check(common: &Common, options: &Check) -> Outcome {
             table.push(cells.map(Cell::text).to_vec());
         });
     }
-    common.print(&table)?;
+    super::even_unread(common.print(&table))?;
     if cancel.is_cancelled() {
-        return Ok(ExitCode::from(130));
+        return Ok(super::signals::interrupted_status());
     }
     if failed > 0 {
         return Err(Failure::Failed(format!("{failed} of {done} checks failed")));

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod clean;
 mod doctor;
 mod history;
 mod lanes;
@@ -11,6 +12,7 @@ mod progress;
 mod query;
 mod record;
 mod replay;
+mod signals;
 mod tax;
 mod workloads;
 
@@ -43,7 +45,8 @@ use crate::workload::Catalog;
   cyclometer doctor                            what can be measured here, and fixes
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some lane or invocation
-failed, 130 stopped by Ctrl-C."
+failed; 128 and the number of the signal that stopped it: 130 Ctrl-C, 143 SIGTERM,
+129 the terminal is gone (SIGHUP)."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -111,6 +114,8 @@ enum Command {
     Workloads(workloads::Options),
     /// Show what can be measured here, with the fix for what cannot
     Doctor,
+    /// List what this program has left here, with sizes, and remove it
+    Clean(clean::Options),
     /// Print what a shell needs to complete commands
     Completions(manual::CompletionOptions),
     /// Print the manual page, or write one for each command
@@ -124,8 +129,9 @@ enum Failure {
     Failed(String),
     /// 2: a wrong argument.
     Usage(String),
-    /// Nobody reads the output any more.
-    BrokenPipe,
+    /// Nobody reads the output any more: its pipe is closed, or its terminal is
+    /// gone. That is no failure of the command.
+    Unread,
 }
 
 type Outcome = Result<ExitCode, Failure>;
@@ -142,11 +148,27 @@ impl Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            Self::BrokenPipe
+        let hung_up = error.raw_os_error() == Some(libc::EIO) && is_device(&io::stdout());
+        if error.kind() == io::ErrorKind::BrokenPipe || hung_up {
+            Self::Unread
         } else {
             Self::Failed(format!("cannot write the output: {error}"))
         }
+    }
+}
+
+/// Whether the output goes to a device, such as a terminal that may be gone.
+fn is_device(output: &io::Stdout) -> bool {
+    let kind = nix::sys::stat::fstat(output).map_or(0, |status| status.st_mode);
+    kind & libc::S_IFMT == libc::S_IFCHR
+}
+
+/// Turns output that nobody reads into success: what was measured is stored, and
+/// the exit status tells of that.
+fn even_unread(printed: Result<(), Failure>) -> Result<(), Failure> {
+    match printed {
+        Err(Failure::Unread) => Ok(()),
+        other => other,
     }
 }
 
@@ -184,7 +206,7 @@ pub fn run() -> ExitCode {
     let result = common.install_runtimes().and_then(|()| dispatch(&common, command));
     match result {
         Ok(code) => code,
-        Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Failure::Unread) => ExitCode::SUCCESS,
         Err(Failure::Failed(message)) => {
             say(&format!("error: {message}"));
             ExitCode::from(1)
@@ -209,6 +231,7 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
         Command::Lanes(options) => lanes::run(common, &options),
         Command::Workloads(options) => workloads::run(common, &options),
         Command::Doctor => doctor::run(common),
+        Command::Clean(options) => clean::run(common, &options),
         Command::Completions(options) => manual::completions(&options),
         Command::Man(options) => manual::man(&options),
     }
@@ -287,6 +310,19 @@ impl Common {
     fn store(&self) -> Result<Store, Failure> {
         Store::open_recovered(&self.db_path(), &mut |note| say(&format!("note: {note}")))
             .map_err(Failure::failed)
+    }
+
+    /// Opens the database to read it. Where it may be written, what was cut off
+    /// is marked and what that left behind is removed, as before work.
+    fn reading(&self) -> Result<Store, Failure> {
+        Store::open_to_read(&self.db_path(), &mut |note| say(&format!("note: {note}")))
+            .map_err(Failure::failed)
+    }
+
+    /// Opens the database to change what is in it: one that is not there is not
+    /// made.
+    fn existing(&self) -> Result<Store, Failure> {
+        if self.db_path().exists() { self.store() } else { self.reading() }
     }
 
     fn print(&self, table: &Table) -> Result<(), Failure> {

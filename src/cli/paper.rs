@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use super::progress::Progress;
-use super::record::{cancel_on_signals, specs};
+use super::record::specs;
+use super::signals::{cancel_on_signals, interrupted_status};
 use super::{Common, Failure, Outcome, say};
 use crate::doctor;
 use crate::lane::{Cancel, LaneSpec};
@@ -75,7 +76,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         .collect();
     let contracts = contracts.map_err(Failure::failed)?;
     let asked = specs(&options.lane)?;
-    let mut store = common.store()?;
+    let mut store = if options.show { common.reading()? } else { common.store()? };
     let host = serde_json::to_value(Fingerprint::take()).map_err(Failure::failed)?;
     let mut run = choose(options, &store, &host, &asked)?;
     let mut interrupted = false;
@@ -92,13 +93,17 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
             }
         }
     }
+    if interrupted && run.numbers().is_empty() {
+        say(super::record::NOTHING_KEPT);
+        return Ok(interrupted_status());
+    }
     let report = report(&mut store, &run, contracts, host)?;
     if let Some(folder) = &options.output {
         write_files(&report, folder)?;
     }
-    print(common.format, &report)?;
+    super::even_unread(print(common.format, &report))?;
     Ok(if interrupted {
-        ExitCode::from(130)
+        interrupted_status()
     } else if report.unfinished.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -227,9 +232,9 @@ fn record(
     }
     // Nothing is sampled: what is timed is not disturbed.
     let recorded = Recorder::new(&mut lanes, &plan, None, cancel.clone())?.run(&mut writer);
-    let store = writer.finish().map_err(Failure::failed)?;
-    let tally = recorded
-        .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
+    let finished = writer.finish();
+    let tally = recorded.map_err(Failure::failed)?;
+    let store = finished.map_err(Failure::failed)?;
     Ok((store, tally))
 }
 

@@ -1,29 +1,32 @@
 //! `record`: the main job, from plan to comparison.
 
-use std::io::{IsTerminal, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::progress::{Progress, Told};
+use super::signals::{self, cancel_on_signals, finish_on_signals};
 use super::{Common, Failure, Outcome, say};
-use crate::lane::{Cancel, LaneSpec};
+use crate::lane::LaneSpec;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::PriceCatalog;
 use crate::quantity::whole_number;
 use crate::record::{
-    Control, DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally,
-    Until, fresh_seed, limits, open_lanes,
+    DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, Until,
+    fresh_seed, limits, open_lanes,
 };
-use crate::report::{Format, answer, comparison, steadiness, terminal_width};
+use crate::report::answer::{self, Answer};
+use crate::report::{Format, Table, comparison, steadiness, terminal_width};
 use crate::store::{RecordingHeader, ReplayPlan, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
 
 /// Runs that are recorded when nobody says how many.
 const RUNS: u32 = 10;
+
+/// What is said of a recording in which no invocation ended by itself.
+pub(super) const NOTHING_KEPT: &str = "no invocation had finished: nothing is kept of it";
 
 /// Options of `record`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +41,8 @@ const RUNS: u32 = 10;
 
 Each round runs every workload once in every lane, in a new random order. With
 --until, what is known well enough is left out of further rounds; if something
-never is, the exit status is 3.
+never is, the exit status is 3. Ctrl-C, SIGTERM and a terminal that goes away end
+it cleanly: what had finished is kept.
 
 The result ends in sentences, one paragraph a workload: who starts and runs
 faster, by how much, and what a million runs cost. Brackets are 99 % intervals.")]
@@ -178,11 +182,14 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let sampling = options.sample_interval.0.map(Sampling::every);
     let recorded = Recorder::new(&mut lanes, &plan, sampling, control)?.run(&mut writer);
     let finished = writer.finish();
-    let tally = recorded
-        .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
+    let tally = recorded.map_err(Failure::failed)?;
     let mut store = finished.map_err(Failure::failed)?;
-    conclude(common, &prices, &mut store, recording, &told)?;
     let incomplete = !options.lane.is_empty() && missing;
+    if tally.is_empty() {
+        say(NOTHING_KEPT);
+        return Ok(exit_code(&tally, incomplete));
+    }
+    conclude(common, &prices, &mut store, recording, &told)?;
     Ok(exit_code(&tally, incomplete))
 }
 
@@ -245,42 +252,6 @@ pub(super) fn tell_lanes(events: &[Event]) -> bool {
     missing
 }
 
-/// The first Ctrl-C, SIGTERM or SIGHUP stops cleanly; the second at once.
-pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
-        signal_hook::flag::register(signal, Arc::clone(&flag))?;
-    }
-    Ok(Cancel::watching(flag))
-}
-
-/// The first Ctrl-C ends well after the invocation in flight, the second stops
-/// cleanly, as do SIGTERM and SIGHUP, and the next at once.
-fn finish_on_signals() -> Result<Control, Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
-    }
-    for signal in [SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&flag))?;
-    }
-    let (mut interrupts, written) = UnixStream::pair()?;
-    signal_hook::low_level::pipe::register(SIGINT, written)?;
-    let control = Control::from(Cancel::watching(flag));
-    let theirs = control.clone();
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        // One byte a signal; the thread ends with the program.
-        let mut byte = [0];
-        while interrupts.read_exact(&mut byte).is_ok() {
-            if theirs.is_over() { theirs.stop() } else { theirs.finish() }
-        }
-    })?;
-    Ok(control)
-}
-
 fn header(
     options: &Options,
     specs: &[LaneSpec],
@@ -318,21 +289,10 @@ pub(super) fn conclude(
     };
     let summary = simulation.as_ref().map(|simulation| &simulation.summary);
     let table = comparison::comparison(&cells, summary);
-    if common.format == Format::Table {
-        let mut out = std::io::stdout().lock();
-        let text = table.render_within(terminal_width(), comparison::SHARED);
-        writeln!(out, "{text}")?;
-        let runs = store.runs(recording).map_err(Failure::failed)?;
-        let answers = answer::answers(&runs, summary);
-        if !answers.is_empty() {
-            // A line each for whatever reads a pipe.
-            let width = if out.is_terminal() { terminal_width() } else { usize::MAX };
-            writeln!(out, "\n{}", answer::text(&answers, width))?;
-        }
-        out.flush()?;
-    } else {
-        common.print(&table)?;
-    }
+    let runs = store.runs(recording).map_err(Failure::failed)?;
+    let answers = answer::answers(&runs, summary);
+    // What there is to say is said, whoever reads the table.
+    super::even_unread(print_comparison(common, &table, &answers))?;
     let notes = comparison::footnotes(&cells, summary);
     notes.iter().filter(|note| !told.has(note)).for_each(|note| say(note));
     if let Some(share) = around.plan.get("until").and_then(serde_json::Value::as_f64) {
@@ -340,15 +300,32 @@ pub(super) fn conclude(
             say(&line);
         }
     }
-    let simulated = simulation.map_or_else(String::new, |it| format!(", simulation {}", it.id));
+    let simulated = simulation.and_then(|it| it.id);
+    let simulated = simulated.map_or_else(String::new, |id| format!(", simulation {id}"));
     say(&format!("stored as recording {recording}{simulated} in {}", store.path().display()));
+    Ok(())
+}
+
+/// Prints the table and, for people, the answers below it.
+fn print_comparison(common: &Common, table: &Table, answers: &[Answer]) -> Result<(), Failure> {
+    if common.format != Format::Table {
+        return common.print(table);
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", table.render_within(terminal_width(), comparison::SHARED))?;
+    if !answers.is_empty() {
+        // A line each for whatever reads a pipe.
+        let width = if out.is_terminal() { terminal_width() } else { usize::MAX };
+        writeln!(out, "\n{}", answer::text(answers, width))?;
+    }
+    out.flush()?;
     Ok(())
 }
 
 /// Done, failed, done in part, or stopped.
 pub(super) fn exit_code(tally: &Tally, incomplete: bool) -> ExitCode {
     match tally {
-        Tally { interrupted: true, .. } => ExitCode::from(130),
+        Tally { interrupted: true, .. } => signals::interrupted_status(),
         Tally { bad: 0, unprepared: 0, wide: 0, .. } if !incomplete => ExitCode::SUCCESS,
         Tally { ok: 0, .. } => ExitCode::from(1),
         _ => ExitCode::from(3),

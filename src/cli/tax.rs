@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::progress::Progress;
-use super::{Common, Failure, Outcome, record, say};
+use super::{Common, Failure, Outcome, record, say, signals};
 use crate::meter::clock::Clock;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
@@ -72,13 +72,13 @@ pub(super) struct Options {
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     if let Some(recording) = options.show {
-        let store = common.store()?;
+        let store = common.reading()?;
         let recording = store.find(recording).map_err(Failure::failed)?;
         return conclude(common, &store, recording).map(|()| ExitCode::SUCCESS);
     }
     let request = request(common, options)?;
     let store = common.store()?;
-    let cancel = record::cancel_on_signals()?;
+    let cancel = signals::cancel_on_signals()?;
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
     let wanted = |it: &&Metering| options.lane.iter().any(|lane| lane == it.base);
     let meterings: Vec<Metering> = METERINGS.iter().filter(wanted).copied().collect();
@@ -109,10 +109,13 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let sampling = Some(Sampling::each(intervals));
     let recorded = Recorder::new(&mut lanes, &plan, sampling, cancel)?.run(&mut writer);
     let finished = writer.finish();
-    let tally = recorded
-        .map_err(|error| Failure::Failed(format!("{error}; what was stored before is kept")))?;
+    let tally = recorded.map_err(Failure::failed)?;
     let store = finished.map_err(Failure::failed)?;
-    conclude(common, &store, recording)?;
+    if tally.is_empty() {
+        say(record::NOTHING_KEPT);
+        return Ok(record::exit_code(&tally, missing));
+    }
+    super::even_unread(conclude(common, &store, recording))?;
     say(&format!("recording {recording} in {}", store.path().display()));
     Ok(record::exit_code(&tally, missing))
 }

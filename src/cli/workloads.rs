@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Common, Failure, Outcome, record, say};
+use super::{Common, Failure, Outcome, record, say, signals};
 use crate::lane::{self, Cancel, Job, Status, Unwatched};
 use crate::meter::procfs::ProcessIdentity;
 use crate::record::{Event, OpenLane, Plan, PlanRequest, Starts, open_lanes};
@@ -102,7 +102,7 @@ fn check(common: &Common, options: &Check) -> Outcome {
     }
     let specs = record::specs(&options.lane)?;
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
-    let cancel = record::cancel_on_signals()?;
+    let cancel = signals::cancel_on_signals()?;
     let mut events: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs, &owner, &mut events).map_err(Failure::failed)?;
     let missing = record::tell_lanes(&events);
@@ -132,7 +132,7 @@ fn check(common: &Common, options: &Check) -> Outcome {
         Column::text("reason", "reason"),
     ]);
     let mut failed = false;
-    for cell in &plan.cells {
+    for cell in plan.cells.iter().take_while(|_| !cancel.is_cancelled()) {
         let open = &mut lanes[cell.lane];
         let (ended, output, reason) = run_once(open, &cell.job, &cancel);
         failed |= ended != Status::Ok;
@@ -141,7 +141,10 @@ fn check(common: &Common, options: &Check) -> Outcome {
     for open in &mut lanes {
         open.lane.close();
     }
-    common.print(&table)?;
+    super::even_unread(common.print(&table))?;
+    if cancel.is_cancelled() {
+        return Ok(signals::interrupted_status());
+    }
     if failed {
         return Err(Failure::Failed("not all outputs are as expected".to_owned()));
     }

@@ -9,6 +9,18 @@ use std::path::PathBuf;
 /// # Errors
 /// When it cannot be made, or belongs to somebody else.
 pub(super) fn folder(name: &str) -> std::io::Result<PathBuf> {
+    let folder = root().join(name);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    // What is compiled is code: nobody else may put any here.
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    Ok(folder)
+}
+
+/// The names of all cache folders.
+pub(crate) const NAMES: [&str; 2] = ["wasmtime", "runtimes"];
+
+/// The folder of the cache folders, which may not be there.
+pub(crate) fn root() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
@@ -16,9 +28,5 @@ pub(super) fn folder(name: &str) -> std::io::Result<PathBuf> {
         .unwrap_or_else(|| {
             std::env::temp_dir().join(format!("cyclometer-{}", nix::unistd::getuid()))
         });
-    let folder = base.join("cyclometer").join(name);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    // What is compiled is code: nobody else may put any here.
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-    Ok(folder)
+    base.join("cyclometer")
 }

@@ -1,6 +1,6 @@
 //! Lanes: the ways to run a workload, each behind the same contract.
 
-mod cache;
+pub(crate) mod cache;
 pub mod command;
 pub mod docker;
 mod group;

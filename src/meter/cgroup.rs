@@ -5,6 +5,10 @@
 //! the container starts, keeps the kernel's totals: CPU time and peak memory
 //! of everything inside, the container runtime's own start-up included.
 
+mod leftover;
+
+pub use leftover::GroupLeftover;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;

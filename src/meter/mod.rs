@@ -9,8 +9,10 @@ pub mod own_groups;
 pub mod perf;
 pub mod procfs;
 pub mod quota;
+mod scrub;
 mod usage;
 
+pub use scrub::without_ids;
 pub use usage::{Phases, Usage};
 
 use std::collections::BTreeMap;
@@ -217,12 +219,14 @@ pub struct Provenances(BTreeMap<Meter, Provenance>);
 impl Provenances {
     /// Says where `meter` comes from.
     pub fn set(&mut self, meter: Meter, source: Source, note: impl Into<String>) {
-        self.0.insert(meter, Provenance { source: Some(source), note: note.into() });
+        let note = without_ids(&note.into());
+        self.0.insert(meter, Provenance { source: Some(source), note });
     }
 
     /// Says why `meter` is missing.
     pub fn missing(&mut self, meter: Meter, reason: impl Into<String>) {
-        self.0.insert(meter, Provenance { source: None, note: reason.into() });
+        let note = without_ids(&reason.into());
+        self.0.insert(meter, Provenance { source: None, note });
     }
 
     /// Says how the sampler's readings give [`Meter::MemoryTime`].

@@ -26,6 +26,12 @@ impl ProcessIdentity {
         Ok(Self { pid: stat.pid, start_ticks: stat.starttime, boot: boot_id()? })
     }
 
+    /// The number of the process.
+    #[must_use]
+    pub const fn pid(&self) -> i32 {
+        self.pid
+    }
+
     /// Whether that very process still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {

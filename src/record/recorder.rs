@@ -242,6 +242,12 @@ impl<'a> Recorder<'a> {
 }
 
 impl Tally {
+    /// Whether no invocation ended by itself: such a recording is not kept.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ok + self.bad + self.unprepared == 0
+    }
+
     /// Adds what another thread counted.
     pub(super) const fn add(&mut self, other: Self) {
         self.ok += other.ok;

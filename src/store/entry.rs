@@ -71,6 +71,11 @@ pub(super) const COLUMNS: [(Meter, &str); 23] = [
     (Meter::IoWrite, "io_write_bytes"),
 ];
 
+/// Whether an invocation of `recording` ended by itself, well or not.
+pub(super) const HAS_FINISHED: &str = "EXISTS (SELECT 1 FROM cell c
+    JOIN invocation i ON i.cell_id = c.id
+    WHERE c.recording_id = recording.id AND i.status <> 'interrupted')";
+
 #[derive(Debug, Clone)]
 struct CellIds {
     id: i64,
@@ -94,6 +99,20 @@ impl Ids {
     /// Nothing entered yet of a recording that began at that moment.
     pub fn new(recording: i64, began: Nanos) -> Self {
         Self { recording, began, lanes: HashMap::new(), cells: HashMap::new() }
+    }
+
+    /// The recording's number.
+    pub const fn recording(&self) -> i64 {
+        self.recording
+    }
+
+    /// Takes the recording out again if it has ended and no invocation had
+    /// finished: there is nothing to show, to compare or to bill.
+    pub fn forget_empty(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let sql = format!(
+            "DELETE FROM recording WHERE id = ?1 AND status <> 'running' AND NOT {HAS_FINISHED}"
+        );
+        connection.execute(&sql, [self.recording]).map(drop)
     }
 
     /// Enters an event.

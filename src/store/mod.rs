@@ -1,6 +1,7 @@
 //! The database: opening, migrating, writing while recording, typed queries, and
 //! reading by SQL.
 
+mod access;
 mod compare;
 mod delete;
 mod entry;
@@ -15,11 +16,13 @@ mod query;
 mod reader;
 mod recorded;
 mod recover;
+mod rescue;
 mod saved;
 mod scan;
 mod series;
 mod simulation;
 mod throttling;
+mod watch;
 mod writer;
 
 pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};

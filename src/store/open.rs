@@ -8,6 +8,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 use thiserror::Error;
 
+use super::access::{Access, connect_reading, copy_to_migrate, is_writable};
+use super::entry::HAS_FINISHED;
 use crate::meter::procfs::ProcessIdentity;
 
 /// Marks a file as ours: "cycm".
@@ -46,13 +48,21 @@ pub enum StoreError {
         /// The cause.
         source: rusqlite::Error,
     },
-    /// A patient writer was told to give up.
+    /// Neither the database nor a copy of it took what was measured.
     #[error("{lost} finished invocation(s) could not be stored: {reason}")]
     GaveUp {
         /// How many.
         lost: usize,
         /// Why the last try failed.
         reason: String,
+    },
+    /// A recording could not go on, and nothing of it is lost.
+    #[error("{reason}; {kept}")]
+    CutShort {
+        /// Why.
+        reason: String,
+        /// Where what was measured is.
+        kept: String,
     },
     /// No recording has that number or name.
     #[error("{0}")]
@@ -70,8 +80,9 @@ impl StoreError {
 pub struct Recovered {
     /// Its number.
     pub recording: i64,
-    /// Its invocations that were kept.
-    pub invocations: i64,
+    /// Its invocations that were kept. With none that had finished, it is not
+    /// kept itself.
+    pub invocations: Option<i64>,
 }
 
 /// An open database.
@@ -79,6 +90,7 @@ pub struct Recovered {
 pub struct Store {
     pub(super) connection: Connection,
     path: PathBuf,
+    access: Access,
 }
 
 /// `$XDG_DATA_HOME/cyclometer/cyclometer.db`, by default under `~/.local/share`.
@@ -124,35 +136,58 @@ impl Store {
             )
             .map_err(wrong)?;
         connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(wrong)?;
-        Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(
-            |error| match error {
-                rusqlite_migration::Error::RusqliteError { err, .. } => explain(path, &err),
-                other => StoreError::Open {
-                    path: path.to_owned(),
-                    cause: other.to_string(),
-                    remedy: "please report this",
-                },
-            },
-        )?;
-        Ok(Self { connection, path: path.to_owned() })
+        migrate(&mut connection, path)?;
+        Ok(Self { connection, path: path.to_owned(), access: Access::Full })
     }
 
-    /// Opens the database for reading alone: it is not made, not brought up to
-    /// date, and no one who writes has to wait.
+    /// An empty database in memory, for what is to be read where there is none.
+    ///
+    /// # Errors
+    /// When `SQLite` has no memory.
+    pub fn empty(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = Connection::open_in_memory().map_err(|error| explain(path, &error))?;
+        migrate(&mut connection, path)?;
+        Ok(Self { connection, path: path.to_owned(), access: Access::Shared })
+    }
+
+    /// Opens the database for reading alone: it is not made, nothing is left
+    /// beside it, and no one who writes has to wait. One of an earlier version
+    /// is brought up to date, or a copy of it where it may not be written.
     ///
     /// # Errors
     /// When there is none, it is not a cyclometer database, or it was made by a
-    /// newer or an older version of this program.
+    /// newer version of this program.
     pub fn open_reading(path: &Path) -> Result<Self, StoreError> {
-        let (connection, version) = connect_reading(path)?;
-        if version < MIGRATIONS.len() {
-            return Err(StoreError::Open {
-                path: path.to_owned(),
-                cause: "it was made by an earlier version".to_owned(),
-                remedy: "any recording brings it up to date",
-            });
+        let (connection, access, version) = connect_reading(path)?;
+        if version >= MIGRATIONS.len() {
+            return Ok(Self { connection, path: path.to_owned(), access });
         }
-        Ok(Self { connection, path: path.to_owned() })
+        if is_writable(path) && Self::open(path).is_ok() {
+            let (connection, access, _) = connect_reading(path)?;
+            return Ok(Self { connection, path: path.to_owned(), access });
+        }
+        let (mut connection, access) = copy_to_migrate(&connection, path)?;
+        migrate(&mut connection, path)?;
+        Ok(Self { connection, path: path.to_owned(), access })
+    }
+
+    /// Whether rows can be added: the file and its folder may be written, and it
+    /// was opened for that.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        let query_only = self.connection.pragma_query_value(None, "query_only", |row| row.get(0));
+        matches!(self.access, Access::Full) && matches!(query_only, Ok(0))
+    }
+
+    /// Whether the file has changed in a way that only opening it again shows.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.access.is_outdated(&self.path)
+    }
+
+    /// One more connection to the same rows, which only reads.
+    pub(super) fn another_reader(&self) -> Result<Connection, StoreError> {
+        self.access.connect(&self.path).map_err(StoreError::sql("opening for reading"))
     }
 
     /// Whether the file is a database that this program can use; changes
@@ -161,14 +196,11 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn examine(path: &Path) -> Result<(), StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(path, flags).map_err(|error| explain(path, &error))?;
-        identify(&connection, path).map(drop)
+        connect_reading(path).map(drop)
     }
 
     pub(super) const fn from_parts(connection: Connection, path: PathBuf) -> Self {
-        Self { connection, path }
+        Self { connection, path, access: Access::Full }
     }
 
     /// The file.
@@ -200,39 +232,38 @@ impl Store {
             self.connection
                 .execute("UPDATE recording SET status = 'interrupted' WHERE id = ?1", [recording])
                 .map_err(failed("mark of an interrupted recording"))?;
-            let invocations = self
+            let empty = format!("DELETE FROM recording WHERE id = ?1 AND NOT {HAS_FINISHED}");
+            let deleted = self
                 .connection
-                .query_row(
-                    "SELECT COUNT(*) FROM v_invocation WHERE recording = ?1",
-                    [recording],
-                    |row| row.get(0),
-                )
-                .map_err(failed("count of an interrupted recording"))?;
+                .execute(&empty, [recording])
+                .map_err(failed("mark of an interrupted recording"))?;
+            let counted = self.connection.query_row(
+                "SELECT COUNT(*) FROM v_invocation WHERE recording = ?1",
+                [recording],
+                |row| row.get(0),
+            );
+            let invocations = counted.map_err(failed("count of an interrupted recording"))?;
+            let invocations = (deleted == 0).then_some(invocations);
             recovered.push(Recovered { recording, invocations });
         }
         Ok(recovered)
     }
 }
 
-/// A connection that only reads, and the version of the schema.
-pub(super) fn connect_reading(path: &Path) -> Result<(Connection, usize), StoreError> {
-    if !path.exists() {
-        return Err(StoreError::NotFound(format!(
-            "there is no database {} yet: `cyclometer record` makes one, or name another \
-             with --db or CYCLOMETER_DB",
-            path.display()
-        )));
-    }
-    let wrong = |error: rusqlite::Error| explain(path, &error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
-    connection.busy_timeout(Store::BUSY).map_err(wrong)?;
-    let version = identify(&connection, path)?;
-    Ok((connection, version))
+/// Brings the schema up to date.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    Migrations::from_slice(MIGRATIONS).to_latest(connection).map_err(|error| match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => explain(path, &err),
+        other => StoreError::Open {
+            path: path.to_owned(),
+            cause: other.to_string(),
+            remedy: "please report this",
+        },
+    })
 }
 
 /// The version of the schema, if the file is ours and not newer than this program. Reads only.
-fn identify(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+pub(super) fn identify(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let wrong = |error: rusqlite::Error| explain(path, &error);
     let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
@@ -346,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_alone_refuses_foreign_newer_and_older_files() {
+    fn reading_alone_refuses_foreign_and_newer_files() {
         let folder = folder();
         let refused = |name: &str, make: &dyn Fn(&Connection)| {
             let path = folder.path().join(name);
@@ -366,11 +397,6 @@ mod tests {
         let known = i32::try_from(MIGRATIONS.len()).expect("few");
         assert!(refused("foreign", &set("application_id", 7)).contains("another program"));
         assert!(refused("newer", &set("user_version", known + 1)).contains("use a newer"));
-        let older = refused("older", &set("user_version", known - 1));
-        assert!(
-            older.ends_with("an earlier version; any recording brings it up to date"),
-            "{older}"
-        );
     }
 
     #[test]
@@ -399,7 +425,7 @@ mod tests {
                 .expect("inserted");
         }
         let recovered = store.recover().expect("recovered");
-        assert_eq!(recovered, [Recovered { recording: 2, invocations: 0 }]);
+        assert_eq!(recovered, [Recovered { recording: 2, invocations: None }]);
         assert_eq!(store.recover().expect("nothing more"), []);
     }
 }

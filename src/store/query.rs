@@ -1,15 +1,20 @@
 //! Typed queries over recordings.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
+use super::entry::HAS_FINISHED;
 use super::open::{Store, StoreError};
 use super::throttling::Throttling;
-use crate::meter::Phases;
 use crate::meter::perf::USER_ONLY;
+use crate::meter::{Phases, without_ids};
 use crate::units::{Bytes, Nanos};
+
+/// Notes of one meter that are shown in one row.
+const MOST_NOTES: usize = 4;
 
 /// A recording as a person names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +97,7 @@ pub struct CellStats {
 }
 
 /// Where a meter came from.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct MeterSource {
     /// The lane.
     pub lane: String,
@@ -104,6 +109,41 @@ pub struct MeterSource {
     pub source: Option<String>,
     /// What to know about it; the reason when there is none.
     pub note: String,
+}
+
+impl MeterSource {
+    fn is_of_same_meter(&self, other: &Self) -> bool {
+        (&self.lane, &self.start, &self.meter) == (&other.lane, &other.start, &other.meter)
+    }
+
+    /// Makes one row of those of one meter.
+    fn merge(group: Vec<Self>) -> Option<Self> {
+        let is_mixed = group.iter().any(|it| it.source.is_some());
+        let (mut sources, mut notes): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        for it in &group {
+            let note = match &it.source {
+                Some(source) => {
+                    if !sources.contains(source) {
+                        sources.push(source.clone());
+                    }
+                    it.note.clone()
+                }
+                None if is_mixed => format!("missing in some invocations: {}", it.note),
+                None => it.note.clone(),
+            };
+            if !note.is_empty() && !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        let more = notes.len().saturating_sub(MOST_NOTES);
+        notes.truncate(MOST_NOTES);
+        if more > 0 {
+            notes.push(format!("and {more} more, in v_meter_source"));
+        }
+        let first = group.into_iter().next()?;
+        let source = (!sources.is_empty()).then(|| sources.join(", "));
+        Some(Self { source, note: notes.join("; "), ..first })
+    }
 }
 
 pub(super) fn list<T>(
@@ -126,12 +166,16 @@ impl Store {
     /// When there is none.
     pub fn find(&self, recording: RecordingRef) -> Result<i64, StoreError> {
         let (sql, number) = match recording {
-            RecordingRef::Latest => ("SELECT MAX(id) FROM recording WHERE ?1 = ?1", 0),
-            RecordingRef::Number(number) => ("SELECT id FROM recording WHERE id = ?1", number),
+            RecordingRef::Latest => {
+                (format!("SELECT MAX(id) FROM recording WHERE ?1 = ?1 AND {HAS_FINISHED}"), 0)
+            }
+            RecordingRef::Number(number) => {
+                ("SELECT id FROM recording WHERE id = ?1".to_owned(), number)
+            }
         };
         let found = self
             .connection
-            .query_row(sql, [number], |row| row.get::<_, Option<i64>>(0))
+            .query_row(&sql, [number], |row| row.get::<_, Option<i64>>(0))
             .optional()
             .map_err(StoreError::sql("search for the recording"))?;
         found.flatten().ok_or_else(|| {
@@ -161,12 +205,12 @@ impl Store {
         )
     }
 
-    /// Where the meters of a recording came from.
+    /// Where the meters of a recording came from, each source and note once.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn meter_sources(&self, recording: i64) -> Result<Vec<MeterSource>, StoreError> {
-        list(
+        let mut all: Vec<MeterSource> = list(
             &self.connection,
             "list of meter sources",
             "SELECT lane, start, meter, source, note FROM v_meter_source
@@ -178,10 +222,30 @@ impl Store {
                     start: row.get(1)?,
                     meter: row.get(2)?,
                     source: row.get(3)?,
-                    note: row.get(4)?,
+                    // Earlier versions kept ids, and so a row for each invocation.
+                    note: without_ids(row.get_ref(4)?.as_str()?),
                 })
             },
-        )
+        )?;
+        let mut seen = HashSet::new();
+        all.retain(|it| seen.insert(it.clone()));
+        Ok(all)
+    }
+
+    /// Where the meters of a recording came from, one row for each lane, kind
+    /// of start and meter.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn merged_meter_sources(&self, recording: i64) -> Result<Vec<MeterSource>, StoreError> {
+        let mut merged: Vec<Vec<MeterSource>> = Vec::new();
+        for source in self.meter_sources(recording)? {
+            match merged.last_mut().filter(|group| group[0].is_of_same_meter(&source)) {
+                Some(group) => group.push(source),
+                None => merged.push(vec![source]),
+            }
+        }
+        Ok(merged.into_iter().filter_map(MeterSource::merge).collect())
     }
 
     /// What each cell of a recording came to, in the order of the plan.

@@ -1,6 +1,6 @@
 //! Reading the database by SQL, with a connection that cannot write.
 //!
-//! Three locks, each enough by itself: the file is opened read-only, an
+//! Three locks, each enough by itself: the connection is `query_only`, an
 //! authorizer refuses whatever is not reading while the statement is prepared,
 //! and a statement that `SQLite` itself does not call read-only is not run.
 
@@ -16,7 +16,8 @@ use thiserror::Error;
 
 pub use rusqlite::types::Value as Datum;
 
-use super::open::{MIGRATIONS, StoreError, connect_reading, explain};
+use super::access::{Access, connect_reading};
+use super::open::{MIGRATIONS, StoreError, explain};
 use crate::lane::Cancel;
 use crate::pricing::Exact;
 use crate::suggest::nearest;
@@ -114,6 +115,8 @@ pub struct Reader {
     stopped: Arc<Mutex<Option<Stop>>>,
     /// Made by an earlier version of this program, and not brought up to date.
     old: bool,
+    /// Holds a copy of the database, if that is what is read.
+    _access: Access,
 }
 
 impl Reader {
@@ -122,7 +125,7 @@ impl Reader {
     /// # Errors
     /// When there is none, or it cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (connection, version) = connect_reading(path)?;
+        let (connection, access, version) = connect_reading(path)?;
         let wrong = |error: rusqlite::Error| explain(path, &error);
         connection.execute_batch("PRAGMA query_only = ON").map_err(wrong)?;
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
@@ -141,6 +144,7 @@ impl Reader {
             refused,
             stopped: Arc::new(Mutex::new(None)),
             old: version < MIGRATIONS.len(),
+            _access: access,
         })
     }
 
@@ -190,7 +194,7 @@ impl Reader {
     /// When the database cannot be read.
     pub fn latest(&self, what: &str) -> Result<Option<i64>, StoreError> {
         let sql = match what {
-            "recording" => "SELECT MAX(recording) FROM v_recording",
+            "recording" => "SELECT MAX(recording) FROM v_invocation WHERE status <> 'interrupted'",
             "simulation" => "SELECT MAX(simulation) FROM v_simulation",
             _ => return Ok(None),
         };

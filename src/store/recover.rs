@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::access::is_writable;
 use super::open::{Store, StoreError};
 use crate::lane::docker;
 
@@ -17,10 +18,16 @@ impl Store {
         let store = Self::open(path)?;
         let recovered = store.recover()?;
         for cut in &recovered {
-            tell(format!(
-                "recording {} was cut off; its {} finished invocations are kept",
-                cut.recording, cut.invocations
-            ));
+            tell(match cut.invocations {
+                Some(invocations) => format!(
+                    "recording {} was cut off; its {invocations} finished invocations are kept",
+                    cut.recording
+                ),
+                None => format!(
+                    "recording {} was cut off before an invocation had finished, and is not kept",
+                    cut.recording
+                ),
+            });
         }
         if !recovered.is_empty() {
             let swept = docker::sweep_everything();
@@ -33,5 +40,21 @@ impl Store {
             }
         }
         Ok(store)
+    }
+
+    /// Opens the database to read it: as [`Store::open_recovered`] where it may
+    /// be written and nobody holds its lock, and as [`Store::open_reading`]
+    /// elsewhere. It is not made.
+    ///
+    /// # Errors
+    /// As [`Store::open_reading`].
+    pub fn open_to_read(path: &Path, tell: &mut dyn FnMut(String)) -> Result<Self, StoreError> {
+        if path.exists()
+            && is_writable(path)
+            && let Ok(store) = Self::open_recovered(path, tell)
+        {
+            return Ok(store);
+        }
+        Self::open_reading(path)
     }
 }

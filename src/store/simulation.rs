@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -72,8 +72,10 @@ pub struct ReplayPlan {
 /// A replay, kept.
 #[derive(Debug, Clone)]
 pub struct SavedSimulation {
-    /// Its number.
-    pub id: i64,
+    /// Its number; `None`: it is not kept.
+    pub id: Option<i64>,
+    /// Why it is not kept.
+    pub unkept: Option<String>,
     /// Whether it was kept before: same recordings, models and terms.
     pub known: bool,
     /// Whether it has the bill of each invocation.
@@ -133,8 +135,11 @@ impl Store {
     /// transaction. The same replay again gives the same bills and is not kept
     /// twice.
     ///
+    /// Where the database cannot be written, the bills are made all the same and
+    /// say why they are not kept.
+    ///
     /// # Errors
-    /// When there is nothing to bill, or the database fails; nothing is kept then.
+    /// When there is nothing to bill, or the database cannot be read.
     pub fn replay(&mut self, plan: &ReplayPlan) -> Result<SavedSimulation, ReplayError> {
         let cells = scan::cells(&self.connection, &plan.selection)?;
         let summary = self.sum_up(plan, &cells)?;
@@ -149,18 +154,49 @@ impl Store {
             Bills::Auto => rows.saturating_mul(models) <= BILLS_KEPT,
         };
         let inputs = self.inputs(plan, with_bills)?;
+        let saved = |id: Result<i64, String>, known: bool, summary: Summary| SavedSimulation {
+            id: id.as_ref().ok().copied(),
+            unkept: id.err(),
+            known,
+            with_bills,
+            summary,
+        };
         if let Some(id) = self.known_simulation(&inputs)? {
-            return Ok(SavedSimulation { id, known: true, with_bills, summary });
+            return Ok(saved(Ok(id), true, summary));
         }
+        if !self.is_writable() {
+            let reason = format!("the database {} may only be read", self.path().display());
+            return Ok(saved(Err(reason), false, summary));
+        }
+        let id = self.keep_simulation(plan, &cells, &inputs, with_bills, &summary);
+        match id {
+            Ok(id) => Ok(saved(Ok(id), false, summary)),
+            // The bills are right all the same.
+            Err(ReplayError::Store(StoreError::Sql { action, source })) => {
+                let error = StoreError::Sql { action, source };
+                Ok(saved(Err(error.to_string()), false, summary))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn keep_simulation(
+        &self,
+        plan: &ReplayPlan,
+        cells: &HashMap<i64, Key>,
+        inputs: &str,
+        with_bills: bool,
+        summary: &Summary,
+    ) -> Result<i64, ReplayError> {
         // By statements: rows are read and bills written over one connection,
         // which a `Transaction` would borrow.
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::sql("begin"))?;
-        let saved = keep::keep(&self.connection, plan, &cells, &inputs, with_bills, &summary);
+        let saved = keep::keep(&self.connection, plan, cells, inputs, with_bills, summary);
         let end = if saved.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended = self.connection.execute_batch(end).map_err(StoreError::sql("commit"));
         let id = saved?;
         ended?;
-        Ok(SavedSimulation { id, known: false, with_bills, summary })
+        Ok(id)
     }
 
     /// Replays without keeping anything: what if?
@@ -230,14 +266,12 @@ impl Store {
         if let [only] = parts.as_slice() {
             return part(&self.connection, cells, *only, replayer());
         }
-        let path = self.path().to_owned();
+        let readers = parts.iter().map(|_| self.another_reader()).collect::<Result<Vec<_>, _>>()?;
         let found: Vec<Result<Summary, StoreError>> = std::thread::scope(|scope| {
             let threads: Vec<_> = parts
                 .into_iter()
-                .map(|range| {
-                    let path = &path;
-                    scope.spawn(move || part(&reader(path)?, cells, range, replayer()))
-                })
+                .zip(readers)
+                .map(|(range, reader)| scope.spawn(move || part(&reader, cells, range, replayer())))
                 .collect();
             let gone = || StoreError::NotFound("a thread of the replay was lost".to_owned());
             threads.into_iter().map(|it| it.join().unwrap_or_else(|_| Err(gone()))).collect()
@@ -264,12 +298,6 @@ fn parts(first: i64, last: i64, ordered: bool) -> Vec<(i64, i64)> {
             (from, if at + 1 == threads { last } else { from + step - 1 })
         })
         .collect()
-}
-
-/// A connection of its own for a thread.
-fn reader(path: &std::path::Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(path, flags).map_err(StoreError::sql("opening for reading"))
 }
 
 fn part(

@@ -6,6 +6,7 @@
 
 // Not crossbeam's: there, what is queued outlives the receiver, and who waits
 // for a settlement would wait for ever when the thread has failed.
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -14,6 +15,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::entry::{Ids, Statements, integer, timestamp};
 use super::open::{Store, StoreError};
 use super::patience::{Patience, Waits};
+use super::watch::{FileWatch, Whereabouts};
 use crate::lane::Cancel;
 use crate::record::{Event, Sink, SinkError};
 use crate::units::Nanos;
@@ -41,18 +43,18 @@ pub struct RecordingHeader {
 /// Takes each event once it is safe.
 pub type Stored = Box<dyn FnMut(Box<Event>) + Send>;
 
-enum Message {
+pub(super) enum Message {
     Event(Box<Event>),
     Settle(SyncSender<()>),
 }
 
 impl Message {
-    const fn is_invocation(&self) -> bool {
+    pub(super) const fn is_invocation(&self) -> bool {
         matches!(self, Self::Event(event) if is_invocation(event))
     }
 }
 
-const fn is_invocation(event: &Event) -> bool {
+pub(super) const fn is_invocation(event: &Event) -> bool {
     matches!(event, Event::Finished { .. })
 }
 
@@ -61,7 +63,7 @@ pub struct Writer {
     recording: i64,
     queue: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<Result<Connection, StoreError>>>,
-    path: std::path::PathBuf,
+    path: PathBuf,
     store: Option<Connection>,
     failure: Option<SinkError>,
 }
@@ -122,7 +124,15 @@ impl Writer {
             .map_err(StoreError::sql("entry of the recording"))?;
         let recording = connection.last_insert_rowid();
         let ids = Ids::new(recording, began);
-        let scribe = Scribe { connection, ids, stored, patience };
+        let scribe = Scribe {
+            watch: FileWatch::new(&path),
+            path: path.clone(),
+            connection,
+            ids,
+            stored,
+            patience,
+            left_behind: Vec::new(),
+        };
         let (queue, incoming) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
@@ -206,24 +216,29 @@ impl Sink for Writer {
 }
 
 /// What the thread works with.
-struct Scribe {
-    connection: Connection,
-    ids: Ids,
+pub(super) struct Scribe {
+    pub connection: Connection,
+    pub path: PathBuf,
+    /// Tells whether the file is still there.
+    pub watch: FileWatch,
+    pub ids: Ids,
     stored: Stored,
     patience: Option<Patience>,
+    /// Connections to files that are gone or full.
+    pub left_behind: Vec<Connection>,
 }
 
 /// What goes into one transaction: kept until its commit.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     #[expect(clippy::vec_box, reason = "they come in boxes and go on in them")]
-    events: Vec<Box<Event>>,
+    pub events: Vec<Box<Event>>,
     /// Who waits for the commit.
     waiting: Vec<SyncSender<()>>,
 }
 
 impl Batch {
-    fn take(&mut self, message: Message) {
+    pub fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => self.events.push(event),
             Message::Settle(done) => self.waiting.push(done),
@@ -233,9 +248,7 @@ impl Batch {
 
 impl Scribe {
     fn run(mut self, incoming: &Receiver<Message>) -> Result<Connection, StoreError> {
-        if self.patience.is_some() {
-            self.set_busy(Patience::BUSY)?;
-        }
+        self.set_usual_busy()?;
         let mut batch = Batch::default();
         while let Ok(first) = incoming.recv() {
             batch.take(first);
@@ -243,13 +256,23 @@ impl Scribe {
             for event in batch.events.drain(..) {
                 (self.stored)(event);
             }
+            self.verify(&mut batch, incoming)?;
             for done in batch.waiting.drain(..) {
                 // Nobody waits any more: fine.
                 let _ = done.send(());
             }
         }
+        // One that stays because the database is locked is never the latest.
+        let _ = self.ids.forget_empty(&self.connection);
+        self.verify(&mut batch, incoming)?;
         self.set_busy(Store::BUSY)?;
         Ok(self.connection)
+    }
+
+    /// Sets how long a try waits for a lock while it records.
+    pub(super) fn set_usual_busy(&self) -> Result<(), StoreError> {
+        let patient = self.patience.is_some();
+        self.set_busy(if patient { Patience::BUSY } else { Store::BUSY })
     }
 
     fn set_busy(&self, span: std::time::Duration) -> Result<(), StoreError> {
@@ -261,16 +284,16 @@ impl Scribe {
         loop {
             let last = self.patience.as_ref().is_some_and(Patience::is_over);
             let Err(error) = self.attempt(batch, incoming) else { break };
-            let Some(patience) = &mut self.patience else { return Err(error) };
-            if !patience.can_wait(&error) {
-                return Err(error);
+            let waits = self.patience.as_mut().is_some_and(|it| it.can_wait(&error));
+            if last || !waits {
+                return Err(self.give_up(&error, batch, incoming));
             }
-            if last {
-                let left = incoming.try_iter().filter(Message::is_invocation).count();
-                let here = batch.events.iter().filter(|event| is_invocation(event)).count();
-                return Err(StoreError::GaveUp { lost: here + left, reason: error.to_string() });
+            if self.watch.look() != Whereabouts::InPlace {
+                return Err(self.give_up(&error, batch, incoming));
             }
-            patience.wait();
+            if let Some(patience) = &self.patience {
+                patience.wait();
+            }
         }
         if let Some(patience) = &mut self.patience {
             patience.done();
@@ -279,7 +302,7 @@ impl Scribe {
     }
 
     /// One transaction: the batch, and what has come in meanwhile.
-    fn attempt(
+    pub(super) fn attempt(
         &mut self,
         batch: &mut Batch,
         incoming: &Receiver<Message>,

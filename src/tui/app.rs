@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
@@ -30,6 +31,9 @@ use crate::workload::Catalog;
 const QUICK: Duration = Duration::from_millis(15);
 /// Longest time between two frames, so that notices go and clocks move.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// Longest wait for screens that still read the database when the program ends.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// What the program needs to begin.
 #[derive(Debug)]
@@ -107,14 +111,27 @@ struct App {
 pub fn run(options: Options) -> Result<Ending, TuiError> {
     let panics = Panics::watch();
     let mut app = App::new(options, &panics)?;
-    let mut screen = Terminal::take(app.model.mouse).map_err(TuiError::Terminal)?;
-    let result = app.run(&mut screen);
-    drop(screen);
+    let result = match Terminal::take(app.model.mouse) {
+        Ok(mut screen) => app.run(&mut screen),
+        Err(error) => Err(error),
+    };
     panics.forget();
-    let mut ending = app.session.end(app.signal.is_none());
+    let gone = result.as_ref().is_err_and(terminal::is_gone);
+    // As a hang-up, which may not come.
+    let signal = app.signal.or(gone.then_some(SIGHUP));
+    // Before the writer's connection: the last to close tidies the files up.
+    app.desks.end();
+    // Whatever became of the terminal, lanes are closed and rows are written.
+    let mut ending = app.session.end(signal.is_none());
     ending.lines.extend(panics.told());
-    ending.signal = app.signal;
-    result.map_err(TuiError::Terminal)?;
+    ending.signal = signal;
+    match result {
+        Err(error) if signal.is_none() => {
+            ending.failed = true;
+            ending.lines.push(format!("error: {}", TuiError::Terminal(error)));
+        }
+        _ => {}
+    }
     Ok(ending)
 }
 
@@ -123,6 +140,8 @@ impl App {
         let Options { database, catalog, prices, config } = options;
         let (tell, incoming) = unbounded();
         panics.tell(&tell);
+        // Before anything is begun that has to be ended well.
+        listen_to_signals(tell.clone()).map_err(TuiError::System)?;
         let pending = Arc::new(AtomicBool::new(false));
         let (feed, live) = {
             let (tell, pending) = (tell.clone(), Arc::clone(&pending));
@@ -170,7 +189,7 @@ impl App {
         self.model.size = (size.width, size.height);
         self.draw(screen)?;
         // Only now: the first frame waits for nothing.
-        listen(self.tell.clone())?;
+        listen_to_keys(self.tell.clone())?;
         let mut drawn = Instant::now();
         let mut due = drawn + self.frame;
         while !self.quit {
@@ -322,6 +341,16 @@ fn model(settings: Arc<Settings>, config: Config, first: bool) -> Model {
 }
 
 impl Desks {
+    /// Ends all of them, and waits a moment for those that are at work.
+    fn end(self) {
+        let Self { bills, timeline, history, host } = self;
+        let threads = [bills.end(), timeline.end(), history.end(), host.end()];
+        let begun = Instant::now();
+        while begun.elapsed() < GOODBYE && !threads.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn start(settings: &Arc<Settings>, tell: &Sender<Incoming>) -> io::Result<Self> {
         let desk = || Desk::new(Arc::clone(settings), Cancel::default());
         macro_rules! start {
@@ -341,17 +370,27 @@ impl Desks {
     }
 }
 
-/// Starts the threads that wait for the terminal and for signals.
-fn listen(tell: Sender<Incoming>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT])?;
-    let other = tell.clone();
+/// Starts the thread that waits for signals. They stay caught to the very end:
+/// a terminal that goes away often sends several.
+fn listen_to_signals(tell: Sender<Incoming>) -> io::Result<()> {
+    let mut all = vec![SIGTERM, SIGINT, SIGTSTP, SIGCONT];
+    // Under `nohup` it stays ignored; without a terminal drawing fails soon.
+    if !crate::sys::ignores_hangup() {
+        all.push(SIGHUP);
+    }
+    let mut signals = Signals::new(all)?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            if other.send(Incoming::Signal(signal)).is_err() {
+            if tell.send(Incoming::Signal(signal)).is_err() {
                 return;
             }
         }
     })?;
+    Ok(())
+}
+
+/// Starts the thread that waits for keys.
+fn listen_to_keys(tell: Sender<Incoming>) -> io::Result<()> {
     std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
         loop {
             let incoming = match crossterm::event::read() {

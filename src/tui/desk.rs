@@ -6,6 +6,7 @@
 
 use std::mem::discriminant;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -25,6 +26,7 @@ pub trait Question: Send + Sized + 'static {
 /// Questions to one screen's desk.
 pub struct DeskHandle<Ask> {
     queue: Sender<Ask>,
+    thread: JoinHandle<()>,
 }
 
 /// What a desk works with.
@@ -48,7 +50,7 @@ impl Desk {
     /// # Errors
     /// When it cannot be read now.
     pub fn store(&mut self) -> Result<&Store, StoreError> {
-        if self.store.is_none() {
+        if self.store.as_ref().is_none_or(Store::is_outdated) {
             self.store = Some(Store::open_reading(&self.settings.database)?);
         }
         self.store.as_ref().ok_or_else(|| StoreError::NotFound("no database".to_owned()))
@@ -81,7 +83,8 @@ impl<Ask: Question> DeskHandle<Ask> {
         tell: impl Fn(Answer) -> bool + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, incoming) = unbounded();
-        std::thread::Builder::new().name(format!("desk-{name}")).spawn(move || {
+        let builder = std::thread::Builder::new().name(format!("desk-{name}"));
+        let thread = builder.spawn(move || {
             while let Some(asks) = next(&incoming) {
                 super::terminal::panic_for_tests("desk");
                 for ask in asks {
@@ -91,7 +94,13 @@ impl<Ask: Question> DeskHandle<Ask> {
                 }
             }
         })?;
-        Ok(Self { queue })
+        Ok(Self { queue, thread })
+    }
+
+    /// Ends the desk after the question at hand, and with it its connection to
+    /// the database; what it returns is finished then.
+    pub fn end(self) -> JoinHandle<()> {
+        self.thread
     }
 
     /// Asks; a desk that is gone is the end of the program.

@@ -248,6 +248,9 @@ impl Session {
         let recording = active.recording.load(Ordering::SeqCst);
         let path = self.settings.database.display();
         match active.thread.join() {
+            Ok(Ok(tally)) if tally.is_empty() => {
+                ending.lines.push("no invocation had finished: no recording is kept".to_owned());
+            }
             Ok(Ok(tally)) => {
                 let how = if tally.interrupted { ", interrupted" } else { "" };
                 let done = tally.ok + tally.bad + tally.unprepared;
@@ -262,11 +265,6 @@ impl Session {
             Ok(Err(reason)) => {
                 ending.failed = true;
                 ending.lines.push(format!("error: {reason}"));
-                if recording > 0 {
-                    ending.lines.push(format!(
-                        "what recording {recording} had stored before is kept in {path}"
-                    ));
-                }
             }
             Err(_) => {
                 ending.failed = true;

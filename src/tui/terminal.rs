@@ -1,6 +1,7 @@
 //! The terminal: taken over, and given back as it was, whatever happens.
 
 use std::io::{self, Stdout, Write};
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::event::{
@@ -19,8 +20,9 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal while it is ours.
 pub struct Screen {
-    /// To draw on.
-    pub terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// To draw on. Never dropped: ratatui would show the cursor, which
+    /// [`give_back`] has done, and panic where the terminal is gone.
+    pub terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 
 impl Screen {
@@ -31,7 +33,7 @@ impl Screen {
     pub fn take(mouse: bool) -> io::Result<Self> {
         enter(mouse)?;
         match Terminal::new(CrosstermBackend::new(io::stdout())) {
-            Ok(terminal) => Ok(Self { terminal }),
+            Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal) }),
             Err(error) => {
                 give_back();
                 Err(error)
@@ -96,6 +98,14 @@ pub fn give_back() {
     let _ = execute!(out, cursor::Show, LeaveAlternateScreen);
     let _ = disable_raw_mode();
     let _ = out.flush();
+}
+
+/// Whether an error says that there is no terminal any more: its window was
+/// closed, its connection was lost.
+#[must_use]
+pub fn is_gone(error: &io::Error) -> bool {
+    let codes = [libc::EIO, libc::ENXIO, libc::ENODEV, libc::EPIPE, libc::EBADF, libc::ENOTTY];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// A panic on purpose, where a test of a debug build asks for it: what comes

@@ -52,7 +52,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
                 .to_owned(),
         ));
     }
-    let store = common.store()?;
+    let store = common.reading()?;
     let (first, second) = (resolve(&store, &options.first)?, resolve(&store, &options.second)?);
     let compared = compared::compare(&store, first, second, options.confidence)
         .map_err(Failure::failed)?

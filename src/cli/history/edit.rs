@@ -48,7 +48,7 @@ pub(super) struct DeleteOptions {
 /// Names an item.
 pub(super) fn label(common: &Common, options: &LabelOptions) -> Outcome {
     reference(&options.item)?;
-    let store = common.store()?;
+    let store = common.existing()?;
     let item = resolve(&store, &options.item)?;
     let text = options.text.trim();
     store.set_label(item, text).map_err(Failure::failed)?;
@@ -71,7 +71,7 @@ pub(super) fn delete(common: &Common, options: &DeleteOptions) -> Outcome {
             "there is no terminal to ask on: --yes deletes without asking".to_owned(),
         ));
     }
-    let store = common.store()?;
+    let store = common.existing()?;
     let mut items = BTreeSet::new();
     for item in &options.items {
         items.insert(resolve(&store, item)?);

@@ -122,7 +122,10 @@ pub(super) fn run(common: &Common, options: &ListOptions) -> Outcome {
     }
     let kind = if without_status { Kind::Recordings } else { options.kind };
     let filter = options.filter();
-    let store = common.store()?;
+    let path = common.db_path();
+    let missing = !path.exists();
+    let store =
+        if missing { Store::empty(&path).map_err(Failure::failed)? } else { common.reading()? };
     let folds = kind == Kind::All && common.format == Format::Table;
     let made = store.simulations(&filter).map_err(Failure::failed)?;
     let (recordings, simulations) = if folds {
@@ -132,7 +135,12 @@ pub(super) fn run(common: &Common, options: &ListOptions) -> Outcome {
     } else {
         (recordings(&store, &filter)?, simulations(made))
     };
-    if recordings.is_empty() && filter == Filter::default() {
+    if missing {
+        say(&format!(
+            "no recordings yet, and no database {}: `cyclometer record` makes both",
+            path.display()
+        ));
+    } else if recordings.is_empty() && filter == Filter::default() {
         say("nothing has been recorded yet: `cyclometer record` makes a first comparison");
     } else if (kind == Kind::Simulations || recordings.is_empty())
         && (kind == Kind::Recordings || simulations.is_empty())

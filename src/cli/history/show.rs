@@ -24,7 +24,7 @@ pub(super) struct Options {
 pub(super) fn run(common: &Common, item: &str) -> Outcome {
     // Before the database is touched: a wrong word is wrong usage.
     super::reference(item)?;
-    let mut store = common.store()?;
+    let mut store = common.reading()?;
     match resolve(&store, item)? {
         Item::Recording(recording) => show_recording(common, &mut store, recording),
         Item::Simulation(simulation) => show_simulation(common, &store, simulation),
@@ -45,7 +45,7 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
             Column::text("source", "source"),
             Column::text("note", "note"),
         ]);
-        for source in store.meter_sources(recording).map_err(Failure::failed)? {
+        for source in store.merged_meter_sources(recording).map_err(Failure::failed)? {
             table.push(vec![
                 Cell::text(source.lane),
                 Cell::text(source.start),

@@ -103,14 +103,14 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         return schema::print(common, &reader);
     }
     let parameters = parameters(&reader, &sql, saved, &options.param)?;
-    let cancel = super::record::cancel_on_signals()?;
+    let cancel = super::signals::cancel_on_signals()?;
     reader.watch(cancel, options.timeout).map_err(Failure::failed)?;
     let mut output = Output::new(common.format, options.limit);
     let result = reader.query(&sql, &parameters, &mut output);
     // What was read before it was stopped is whole rows, and is shown.
     let ended = output.end(result.is_ok());
     match result {
-        Err(QueryError::Stopped(Stop::Cancelled)) => Ok(ExitCode::from(130)),
+        Err(QueryError::Stopped(Stop::Cancelled)) => Ok(super::signals::interrupted_status()),
         Err(error) => Err(failure(error)),
         Ok(()) => ended.map(|()| ExitCode::SUCCESS).map_err(Failure::from),
     }

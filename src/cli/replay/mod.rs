@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use super::{Common, Failure, Outcome, say};
 use crate::replay::{Contract, Summary};
 use crate::report::{self, Format, footnotes, terminal_width};
-use crate::store::{Bills, ReplayPlan, Selection, Store};
+use crate::store::{Bills, ReplayPlan, SavedSimulation, Selection, Store};
 
 pub(super) use choice::{HEADLINE, headline};
 
@@ -60,7 +60,7 @@ pub(super) struct Options {
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let contracts = choice::contracts(common, &options.choice, &options.terms)?;
-    let mut store = common.store()?;
+    let mut store = common.reading()?;
     let plan = plan(&store, options, contracts)?;
     if options.terms.sweeps() {
         return sweep::run(common, &store, &plan);
@@ -75,19 +75,24 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let summary = &simulation.summary;
     print(common, options, &plan, summary)?;
     remarks(common, &store, &plan, summary)?;
-    let stored = if simulation.known { "was stored before" } else { "is stored" };
-    let bills = if simulation.with_bills { "" } else { ", without the bill of each invocation" };
     let recordings: Vec<String> =
         plan.selection.recordings.iter().map(ToString::to_string).collect();
-    say(&format!(
-        "recording {}: simulation {} {stored}{bills}",
-        recordings.join(", "),
-        simulation.id
-    ));
+    say(&format!("recording {}: {}", recordings.join(", "), describe_keeping(&simulation)));
     // Of all there are, some will not do; of those that were named, all should.
     let named = options.choice.names_models();
     let refused = named && summary.overall().models.iter().any(|total| total.refusals() > 0);
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+/// Under which number a simulation is kept, or why it is not.
+fn describe_keeping(simulation: &SavedSimulation) -> String {
+    let Some(id) = simulation.id else {
+        let reason = simulation.unkept.as_deref().unwrap_or("nobody said why");
+        return format!("the simulation is not kept: {reason}");
+    };
+    let stored = if simulation.known { "was stored before" } else { "is stored" };
+    let bills = if simulation.with_bills { "" } else { ", without the bill of each invocation" };
+    format!("simulation {id} {stored}{bills}")
 }
 
 fn plan(store: &Store, options: &Options, contracts: Vec<Contract>) -> Result<ReplayPlan, Failure> {

@@ -120,6 +120,35 @@ pub fn endpoint() -> Result<Endpoint, EndpointError> {
     .endpoint()
 }
 
+/// Every engine that this user has: the one in use first, then those of the
+/// other contexts and of the default socket; only that of `DOCKER_HOST` where it
+/// is set. The second list is what is wrong with some of them.
+pub(super) fn all_endpoints() -> (Vec<Endpoint>, Vec<String>) {
+    let around = Surroundings {
+        variable: &|name| std::env::var(name).ok(),
+        read: &|path| std::fs::read_to_string(path),
+    };
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    let mut take = |endpoint: Result<Endpoint, EndpointError>| match endpoint {
+        Ok(endpoint) => found.push(endpoint),
+        Err(error) => problems.push(error.to_string()),
+    };
+    take(around.endpoint());
+    if around.set("DOCKER_HOST").is_some() {
+        return (found, problems);
+    }
+    let contexts = around.folder().unwrap_or_default().join("contexts/meta");
+    for entry in std::fs::read_dir(contexts).into_iter().flatten().flatten() {
+        let meta: Result<Option<ContextMeta>, _> = around.json(&entry.path().join("meta.json"));
+        let Ok(Some(meta)) = meta else { continue };
+        if let Some(name) = meta.name {
+            take(around.of_context(name, "contexts".to_owned()));
+        }
+    }
+    take(around.usable(DEFAULT_HOST.to_owned(), Origin::Default));
+    (found, problems)
+}
+
 #[derive(Deserialize)]
 struct ClientConfig {
     #[serde(rename = "currentContext")]
@@ -128,6 +157,8 @@ struct ClientConfig {
 
 #[derive(Deserialize)]
 struct ContextMeta {
+    #[serde(rename = "Name")]
+    name: Option<String>,
     #[serde(rename = "Endpoints")]
     endpoints: ContextEndpoints,
 }

@@ -180,14 +180,23 @@ impl Engine {
     pub fn connect() -> Result<(Self, EngineInfo), LaneError> {
         let unavailable = |reason: String| LaneError::Unavailable { reason };
         let endpoint = connect::endpoint().map_err(|error| unavailable(error.to_string()))?;
+        Self::connect_to(&endpoint)
+    }
+
+    /// Connects to the engine at `endpoint` and asks it about itself.
+    ///
+    /// # Errors
+    /// [`LaneError::Unavailable`].
+    pub fn connect_to(endpoint: &Endpoint) -> Result<(Self, EngineInfo), LaneError> {
+        let unavailable = |reason: String| LaneError::Unavailable { reason };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
             unavailable(format!("cannot wait for the Docker engine's answers: {error}"))
         })?;
-        let docker = client(&endpoint).map_err(|error| unavailable(refusal(&endpoint, &error)))?;
+        let docker = client(endpoint).map_err(|error| unavailable(refusal(endpoint, &error)))?;
         let engine = Self { docker, host: endpoint.host.clone(), runtime };
-        let answer = engine.runtime.block_on(engine.introduce(&endpoint));
+        let answer = engine.runtime.block_on(engine.introduce(endpoint));
         let (api_version, info) = answer.map_err(unavailable)?;
-        Ok((engine, EngineInfo::new(endpoint, api_version, info)))
+        Ok((engine, EngineInfo::new(endpoint.clone(), api_version, info)))
     }
 
     async fn introduce(&self, endpoint: &Endpoint) -> Result<(Option<String>, SystemInfo), String> {

@@ -23,6 +23,7 @@ mod ending;
 mod engine;
 mod footprint;
 mod image;
+pub mod leftover;
 mod metering;
 mod output;
 mod phases;
@@ -48,9 +49,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Watch};
-use crate::meter::Provenances;
 use crate::meter::cgroup::{Driver, Group, Hierarchy};
 use crate::meter::procfs::ProcessIdentity;
+use crate::meter::{Provenances, without_ids};
 use crate::workload::Workload;
 use container::remove;
 use engine::{BRIEF, Engine, EngineError};
@@ -290,8 +291,10 @@ impl DockerLane {
             Ok(_) => self.meter(&next_tag()).err(),
             Err(reason) => Some(reason.clone()),
         };
-        let group =
-            group.map(|reason| format!("CPU and memory of containers are not metered: {reason}"));
+        let group = group.map(|reason| {
+            let reason = without_ids(&reason);
+            format!("CPU and memory of containers are not metered: {reason}")
+        });
         let files = self.files.as_ref().err().map(|reason| {
             format!(
                 "input and output go through the engine, whose work is in the time of the run: \

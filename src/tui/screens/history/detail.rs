@@ -63,7 +63,7 @@ impl Shown {
                     answers: sentences(store, settings, id)?,
                     medians: medians(&cells),
                     notes: footnotes(&cells, None),
-                    sources: sources(&store.meter_sources(id)?),
+                    sources: sources(&store.merged_meter_sources(id)?),
                 }))
             }
             Item::Simulation(id) => Self::Simulation(Box::new(Simulated::read(store, id)?)),

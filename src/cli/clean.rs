@@ -1,0 +1,120 @@
+//! `clean`: what this program has left on the machine.
+
+use std::process::ExitCode;
+
+use super::{Common, Outcome, say};
+use crate::clean::{Found, Kind, Leftover, find_leftovers};
+use crate::report::{Cell, Column, Format, Table};
+use crate::units::Bytes;
+
+/// Options of `clean`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cyclometer clean                      list what is there, and what it takes
+  cyclometer clean --remove
+  cyclometer clean --remove --only images,caches
+
+Without --remove nothing is changed. What a living process uses stays, and so
+does what other users and other machines have made; databases are never touched.
+Images and compiled code are made again when a recording needs them. Looked in
+are the engine of DOCKER_HOST or, without it, those of all contexts.
+
+Exit status: 0 done, 3 something could not be removed.")]
+pub(super) struct Options {
+    /// Remove what is not in use
+    #[arg(long)]
+    remove: bool,
+    /// Only these kinds [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,KIND")]
+    only: Vec<Kind>,
+}
+
+/// What became of a leftover.
+enum Fate {
+    Stays(String),
+    CanGo,
+    Removed,
+    Failed(String),
+}
+
+/// Runs the command.
+pub(super) fn run(common: &Common, options: &Options) -> Outcome {
+    let kinds = if options.only.is_empty() { Kind::ALL.to_vec() } else { options.only.clone() };
+    let Found { leftovers, problems } = find_leftovers(&kinds);
+    let mut table = Table::new(&[
+        Column::text("what", "kind"),
+        Column::text("name", "name"),
+        Column::number("size", "size_bytes"),
+        Column::text("where", "place"),
+        Column::text("state", "state"),
+        Column::text("", "reason"),
+    ]);
+    let (mut count, mut failed, mut size) = (0, 0, Bytes(0));
+    // Containers go before their images do.
+    let mut fates: Vec<(&Leftover, Fate)> = Vec::new();
+    let (images, others): (Vec<_>, Vec<_>) =
+        leftovers.iter().partition(|it| it.kind == Kind::Images);
+    for leftover in others.into_iter().chain(images) {
+        let fate = decide(leftover, options.remove);
+        match &fate {
+            Fate::CanGo | Fate::Removed => {
+                count += 1;
+                size.0 += leftover.size.map_or(0, |size| size.0);
+            }
+            Fate::Failed(_) => failed += 1,
+            Fate::Stays(_) => {}
+        }
+        fates.push((leftover, fate));
+    }
+    fates.sort_by_key(|(leftover, _)| leftover.kind);
+    for (leftover, fate) in &fates {
+        table.push(row(leftover, fate));
+    }
+    if !table.is_empty() || common.format != Format::Table {
+        super::even_unread(common.print(&table))?;
+    }
+    for problem in &problems {
+        say(&format!("note: not looked at: {problem}"));
+    }
+    say(&match (options.remove, count) {
+        (false, 0) => "there is nothing to remove".to_owned(),
+        (false, count) => format!("{count} of them can go, {size}: `cyclometer clean --remove`"),
+        (true, count) => format!("{count} removed, {size}"),
+    });
+    if failed > 0 {
+        say(&format!("error: {failed} could not be removed; the table says why"));
+        return Ok(ExitCode::from(3));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn decide(leftover: &Leftover, remove: bool) -> Fate {
+    if let Some(reason) = &leftover.in_use {
+        return Fate::Stays(reason.clone());
+    }
+    if !remove {
+        return Fate::CanGo;
+    }
+    match leftover.remove() {
+        Ok(()) => Fate::Removed,
+        Err(reason) => Fate::Failed(reason),
+    }
+}
+
+fn row(leftover: &Leftover, fate: &Fate) -> Vec<Cell> {
+    let (state, reason) = match fate {
+        Fate::Stays(reason) => ("stays", reason.as_str()),
+        Fate::CanGo => ("can go", ""),
+        Fate::Removed => ("removed", ""),
+        Fate::Failed(reason) => ("failed", reason.as_str()),
+    };
+    let told = if reason.is_empty() { state.to_owned() } else { format!("{state}: {reason}") };
+    vec![
+        Cell::text(leftover.kind.label()),
+        Cell::text(&leftover.name),
+        Cell::maybe(leftover.size.map(|size| (size.to_string(), size.0))),
+        Cell::text(&leftover.place),
+        Cell::new(told, state),
+        Cell::maybe((!reason.is_empty()).then(|| (String::new(), reason))),
+    ]
+}

@@ -1,0 +1,84 @@
+//! Signals that end a command, and the exit status that each stands for.
+//!
+//! The first one stops cleanly. A second Ctrl-C ends at once; SIGTERM and
+//! SIGHUP never do, since a terminal that goes away often sends several.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::Failure;
+use crate::lane::Cancel;
+use crate::record::Control;
+use crate::sys;
+
+/// The newest signal that was to end this process; 0: none was sent.
+static RECEIVED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+
+/// Returns the exit status of a command that was stopped: 128 and the number
+/// of the signal, so 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP.
+pub(super) fn interrupted_status() -> ExitCode {
+    let signal = RECEIVED.load(Ordering::SeqCst);
+    ExitCode::from(u8::try_from(128 + signal).ok().filter(|_| signal > 0).unwrap_or(130))
+}
+
+/// Returns a token that Ctrl-C, SIGTERM or SIGHUP sets. A second Ctrl-C ends
+/// the process at once.
+///
+/// # Errors
+/// When the system takes no handler.
+pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_default(SIGINT, Arc::clone(&stopped))?;
+    for signal in ending_signals() {
+        remember(signal)?;
+        flag::register(signal, Arc::clone(&stopped))?;
+    }
+    Ok(Cancel::watching(stopped))
+}
+
+/// Returns a control that the first Ctrl-C tells to end well after the
+/// invocation in flight, and the second, SIGTERM or SIGHUP to stop cleanly. One
+/// more Ctrl-C ends the process at once.
+///
+/// # Errors
+/// When the system takes no handler, or gives no thread.
+pub(super) fn finish_on_signals() -> Result<Control, Failure> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_default(SIGINT, Arc::clone(&stopped))?;
+    for signal in ending_signals() {
+        remember(signal)?;
+        if signal != SIGINT {
+            flag::register(signal, Arc::clone(&stopped))?;
+        }
+    }
+    let (mut interrupts, written) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(SIGINT, written)?;
+    let control = Control::from(Cancel::watching(stopped));
+    let theirs = control.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        // One byte a signal; the thread ends with the program.
+        let mut byte = [0];
+        while interrupts.read_exact(&mut byte).is_ok() {
+            if theirs.is_over() { theirs.stop() } else { theirs.finish() }
+        }
+    })?;
+    Ok(control)
+}
+
+fn remember(signal: i32) -> Result<(), Failure> {
+    let number = usize::try_from(signal).unwrap_or_default();
+    flag::register_usize(signal, Arc::clone(&RECEIVED), number)?;
+    Ok(())
+}
+
+/// The signals that end a command. Under `nohup` SIGHUP is none of them.
+fn ending_signals() -> Vec<i32> {
+    let all = [SIGINT, SIGTERM, SIGHUP];
+    all.into_iter().filter(|signal| *signal != SIGHUP || !sys::ignores_hangup()).collect()
+}

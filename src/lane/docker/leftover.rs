@@ -1,0 +1,247 @@
+//! Images and containers of this program in every engine that answers.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::models::{ContainerSummary, ImageSummary};
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
+};
+
+use super::connect::{self, Endpoint};
+use super::container::remove as remove_container;
+use super::engine::{Engine, REQUEST};
+use super::spec::{HOST_LABEL, OWNER_LABEL};
+use super::sweep::host_name;
+use crate::meter::procfs::ProcessIdentity;
+use crate::units::Bytes;
+
+/// Longest time for the removal of an image: its layers go from the disk.
+const REMOVAL: Duration = Duration::from_mins(1);
+/// Digits of the tag that stands for the content of an image.
+const TAG_DIGITS: usize = 12;
+
+/// An image or a container of this program.
+#[derive(Debug, Clone)]
+pub struct EngineLeftover {
+    /// Whether it is an image.
+    pub is_image: bool,
+    /// Its name.
+    pub name: String,
+    /// What it takes on the engine's disk.
+    pub size: Option<Bytes>,
+    /// Why it must stay; `None`: it can go.
+    pub in_use: Option<String>,
+    /// To remove it by.
+    pub handle: Handle,
+}
+
+/// An image or a container of an engine.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    endpoint: Endpoint,
+    is_image: bool,
+    /// The image's repository and tag, or the container's id.
+    reference: String,
+}
+
+/// The engines to look in, and what is wrong with the configuration of others.
+/// `DOCKER_HOST` names the only one; else it is that in use, those of all other
+/// contexts, and the one of the default socket.
+#[must_use]
+pub fn endpoints() -> (Vec<Endpoint>, Vec<String>) {
+    let (found, problems) = connect::all_endpoints();
+    let here = |endpoint: &Endpoint| endpoint.socket().is_none_or(Path::exists);
+    let mut seen = HashSet::new();
+    let found = found.into_iter().filter(here).filter(|it| seen.insert(it.host.clone()));
+    (found.collect(), problems)
+}
+
+/// Lists what an engine has of this program. Changes nothing.
+///
+/// # Errors
+/// When the engine does not answer, in words.
+pub fn list(endpoint: &Endpoint) -> Result<Vec<EngineLeftover>, String> {
+    let (engine, _) = Engine::connect_to(endpoint).map_err(|error| error.to_string())?;
+    let (images, containers) = engine
+        .block_on(async {
+            let options = ListContainersOptionsBuilder::new().all(true).build();
+            let request = engine.docker.list_containers(Some(options));
+            let containers = engine.ask("list containers", REQUEST, None, request).await?;
+            let filters =
+                HashMap::from([("reference".to_owned(), vec!["cyclometer/*".to_owned()])]);
+            let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+            let request = engine.docker.list_images(Some(options));
+            let images = engine.ask("list images", REQUEST, None, request).await?;
+            Ok::<_, super::EngineError>((images, containers))
+        })
+        .map_err(|error| error.to_string())?;
+    let host = host_name();
+    let mut found: Vec<EngineLeftover> = containers
+        .iter()
+        .filter_map(|it| describe_container(it, endpoint, host.as_deref()))
+        .collect();
+    // Containers that are about to go do not keep their image.
+    let staying: HashSet<&str> = containers
+        .iter()
+        .filter(|it| {
+            let id = it.id.as_deref().unwrap_or_default();
+            !found.iter().any(|found| found.handle.reference == id && found.in_use.is_none())
+        })
+        .filter_map(|it| it.image_id.as_deref())
+        .collect();
+    let images: Vec<EngineLeftover> = images
+        .iter()
+        .flat_map(|it| describe_image(it, endpoint, host.as_deref(), &staying))
+        .collect();
+    found.extend(images);
+    Ok(found)
+}
+
+fn describe_container(
+    container: &ContainerSummary,
+    endpoint: &Endpoint,
+    host: Option<&str>,
+) -> Option<EngineLeftover> {
+    let labels = container.labels.as_ref()?;
+    let owner: ProcessIdentity = labels.get(OWNER_LABEL)?.parse().ok()?;
+    let id = container.id.clone()?;
+    let name = container.names.as_ref().and_then(|names| names.first());
+    let in_use = match labels.get(HOST_LABEL).map(String::as_str) {
+        theirs if theirs.is_none() || theirs != host => Some(foreign(theirs)),
+        _ => owner.is_alive().then(|| format!("process {} uses it", owner.pid())),
+    };
+    Some(EngineLeftover {
+        is_image: false,
+        name: name.map_or(id.as_str(), |name| name.trim_start_matches('/')).to_owned(),
+        size: None,
+        in_use,
+        handle: Handle { endpoint: endpoint.clone(), is_image: false, reference: id },
+    })
+}
+
+fn foreign(host: Option<&str>) -> String {
+    let host = host.unwrap_or("of unknown name");
+    format!("made by another machine ({host}), which alone can tell whether it is in use")
+}
+
+fn describe_image(
+    image: &ImageSummary,
+    endpoint: &Endpoint,
+    host: Option<&str>,
+    staying: &HashSet<&str>,
+) -> Vec<EngineLeftover> {
+    let theirs = image.labels.get(HOST_LABEL).map(String::as_str);
+    let in_use = if staying.contains(image.id.as_str()) {
+        Some("a container uses it".to_owned())
+    } else {
+        theirs.filter(|theirs| host != Some(*theirs)).map(|theirs| foreign(Some(theirs)))
+    };
+    let tags = image.repo_tags.iter().filter(|tag| is_ours(tag));
+    tags.enumerate()
+        .map(|(at, tag)| EngineLeftover {
+            is_image: true,
+            name: tag.clone(),
+            // A second name takes no more.
+            size: (at == 0).then(|| u64::try_from(image.size).ok().map(Bytes)).flatten(),
+            in_use: in_use.clone(),
+            handle: Handle { endpoint: endpoint.clone(), is_image: true, reference: tag.clone() },
+        })
+        .collect()
+}
+
+/// Whether a repository and tag are such as this program gives: the name of the
+/// workload, and the digits that stand for the content.
+fn is_ours(reference: &str) -> bool {
+    let Some((repository, tag)) = reference.rsplit_once(':') else { return false };
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let name = repository.strip_prefix("cyclometer/").unwrap_or_default();
+    !name.is_empty() && !name.contains('/') && tag.len() == TAG_DIGITS && tag.bytes().all(is_digit)
+}
+
+/// Removes an image or a container.
+///
+/// # Errors
+/// Why that could not be done, in words.
+pub fn remove(handle: &Handle) -> Result<(), String> {
+    let (engine, _) = Engine::connect_to(&handle.endpoint).map_err(|error| error.to_string())?;
+    let removed = if handle.is_image {
+        // Not by force: what is in use since stays.
+        let options = RemoveImageOptionsBuilder::new().force(false).build();
+        let request = engine.docker.remove_image(&handle.reference, Some(options), None);
+        engine.block_on(async {
+            match engine.ask("remove the image", REMOVAL, None, request).await {
+                Err(error) if error.is_missing() => Ok(()),
+                other => other.map(drop),
+            }
+        })
+    } else {
+        engine.block_on(remove_container(&engine, &handle.reference, REQUEST)).map(drop)
+    };
+    removed.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::docker::Origin;
+
+    fn endpoint() -> Endpoint {
+        Endpoint { host: "unix:///x".to_owned(), from: Origin::Default }
+    }
+
+    #[test]
+    fn only_names_that_this_program_gives_are_ours() {
+        assert!(is_ours("cyclometer/nbody:0123456789ab"));
+        for other in [
+            "cyclometer/nbody:latest",
+            "cyclometer/nbody:0123456789abc",
+            "cyclometer/nbody:0123456789AB",
+            "registry/cyclometer/nbody:0123456789ab",
+            "cyclometer/a/b:0123456789ab",
+            "cyclometer:0123456789ab",
+            "mycyclometer/nbody:0123456789ab",
+        ] {
+            assert!(!is_ours(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn containers_of_the_living_and_of_other_machines_stay() {
+        let me = ProcessIdentity::current().expect("/proc").to_string();
+        let stays = |owner: &str, machine: &str| {
+            let labels = HashMap::from([
+                (OWNER_LABEL.to_owned(), owner.to_owned()),
+                (HOST_LABEL.to_owned(), machine.to_owned()),
+            ]);
+            let container = ContainerSummary {
+                id: Some("1".to_owned()),
+                labels: Some(labels),
+                ..ContainerSummary::default()
+            };
+            let found = describe_container(&container, &endpoint(), Some("here"));
+            found.map(|it| it.in_use.is_some())
+        };
+        assert_eq!(stays("1-2-nosuchboot", "here"), Some(false));
+        assert_eq!(stays(&me, "here"), Some(true));
+        assert_eq!(stays("1-2-nosuchboot", "elsewhere"), Some(true));
+        assert_eq!(stays("nonsense", "here"), None, "not made by this program");
+    }
+
+    #[test]
+    fn an_image_with_a_container_that_stays_stays() {
+        let image = ImageSummary {
+            id: "sha256:1".to_owned(),
+            repo_tags: vec!["cyclometer/a:0123456789ab".to_owned(), "mine/a:1".to_owned()],
+            size: 5,
+            ..ImageSummary::default()
+        };
+        let none = HashSet::new();
+        let found = describe_image(&image, &endpoint(), Some("here"), &none);
+        assert_eq!(found.len(), 1, "a name that a person gave is left alone");
+        assert_eq!((found[0].size, found[0].in_use.clone()), (Some(Bytes(5)), None));
+        let used = HashSet::from(["sha256:1"]);
+        assert!(describe_image(&image, &endpoint(), None, &used)[0].in_use.is_some());
+    }
+}
