@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::prices::thousands;
 use super::table::{Cell, Column};
 use crate::record::MOST_RUNS;
 use crate::stats::{Confidence, Summary, Warning};
@@ -203,14 +204,14 @@ fn narrower(summary: &Summary, share: f64) -> String {
     let needed = (1.5 * runs * (reach / share).powi(2)).max(runs + 1.0);
     let hours = needed * summary.mean / 3.6e12;
     let digits = 10_f64.powf(needed.log10().floor() - 1.0).max(1.0);
-    let told = (needed / digits).ceil() * digits;
+    let told = thousands(&format!("{:.0}", (needed / digits).ceil() * digits));
     if needed <= 10.0 * f64::from(MOST_RUNS) && hours <= 1.0 {
-        return format!("about {told:.0} runs would do, raise --runs or --for");
+        return format!("about {told} runs would do, raise --runs or --for");
     }
     let within_reach = (10.0 * f64::from(MOST_RUNS)).min(3.6e12 / summary.mean.max(1.0));
     let wider = (reach * (1.5 * runs / within_reach).sqrt() * 100.0).max(share * 100.0);
     format!(
-        "it would take about {told:.0} runs; ask for less, such as --until {wider:.0}%",
+        "it would take about {told} runs; ask for less, such as --until {wider:.0}%",
         wider = wider.ceil()
     )
 }
@@ -254,10 +255,10 @@ mod tests {
         );
         // A hundred times as narrow would take 600,000 runs.
         let absurd = narrower(&narrow, reach / 100.0);
-        assert!(absurd.starts_with("it would take about 600000 runs; ask for less"), "{absurd}");
+        assert!(absurd.starts_with("it would take about 600,000 runs; ask for less"), "{absurd}");
         // Ten times as narrow, of runs of a minute each: 6,000 minutes.
         let slow = narrower(&series(40, 60e9, 0.1), reach / 10.0);
-        assert!(slow.starts_with("it would take about 6000 runs; ask for less"), "{slow}");
+        assert!(slow.starts_with("it would take about 6,000 runs; ask for less"), "{slow}");
     }
 
     #[test]
