@@ -24,7 +24,7 @@ use crate::lane::wasmtime::settings::Settings;
 use crate::lane::wasmtime::{engine, worker};
 use crate::pricing::PriceCatalog;
 use crate::profile::{self, ProfileCatalog};
-use crate::report::{Format, Table};
+use crate::report::{Format, Table, escape_markdown, wrap_sentence};
 use crate::store::{Store, default_path};
 use crate::units::Nanos;
 use crate::workload::Catalog;
@@ -269,6 +269,22 @@ impl Common {
     fn store(&self) -> Result<Store, Failure> {
         Store::open_recovered(&self.db_path(), &mut |note| say(&format!("note: {note}")))
             .map_err(Failure::failed)
+    }
+
+    /// Prints sentences below a table: as a list in Markdown.
+    fn print_lines(&self, lines: &[String]) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        if self.format == Format::Markdown && !lines.is_empty() {
+            writeln!(out)?;
+        }
+        for line in lines {
+            match self.format {
+                Format::Markdown => writeln!(out, "- {}", escape_markdown(line))?,
+                _ => writeln!(out, "{}", wrap_sentence(line))?,
+            }
+        }
+        out.flush()?;
+        Ok(())
     }
 
     fn print(&self, table: &Table) -> Result<(), Failure> {

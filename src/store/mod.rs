@@ -4,6 +4,7 @@
 mod compare;
 mod delete;
 mod entry;
+mod failures;
 mod footprint;
 mod history;
 mod keep;

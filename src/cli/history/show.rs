@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::{Common, Failure, Outcome, record, say};
 use super::resolve;
 use crate::report::simulated::Simulated;
-use crate::report::{Cell, Column, Format, Table};
+use crate::report::{Cell, Column, Format, Table, escape_markdown};
 use crate::store::{Item, Store};
 
 /// Options of `history show`.
@@ -36,7 +36,7 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
         say(&format!("lane {lane} could not run: {reason}"));
     }
     record::conclude(common, &common.price_catalog()?, store, recording)?;
-    if common.format == Format::Table {
+    if common.format.is_for_people() {
         let mut table = Table::new(&[
             Column::text("lane", "lane"),
             Column::text("start", "start"),
@@ -106,15 +106,20 @@ fn show_simulation(common: &Common, store: &Store, simulation: i64) -> Outcome {
             }
             writeln!(out, "{whole:#}")?;
         }
-        Format::Table => {
+        Format::Table | Format::Markdown => {
+            let markdown = common.format == Format::Markdown;
             for line in it.heading() {
+                let line = if markdown { escape_markdown(&line) } else { line };
                 writeln!(out, "{line}")?;
             }
             writeln!(out)?;
-            it.models.print(Format::Table, &mut out)?;
+            it.models.print(common.format, &mut out)?;
             for (title, _, table) in it.tables.iter().filter(|(_, _, table)| !table.is_empty()) {
                 writeln!(out, "\n{title}")?;
-                table.print(Format::Table, &mut out)?;
+                if markdown {
+                    writeln!(out)?;
+                }
+                table.print(common.format, &mut out)?;
             }
         }
     }
@@ -129,7 +134,7 @@ fn numbers(recordings: &str) -> Vec<i64> {
 }
 
 fn tell(common: &Common, it: &Simulated) {
-    let digits = (common.format == Format::Table).then_some(
+    let digits = common.format.is_for_people().then_some(
         "mean / M: mean bill of a million; amounts to 6 digits, --format json has all of them",
     );
     for note in [it.cut(), digits, it.plain()].into_iter().flatten() {

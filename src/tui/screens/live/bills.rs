@@ -120,8 +120,8 @@ fn lines(model: &Model, snapshot: &Snapshot, bills: &Bills, area: Rect) -> Vec<L
         let text = format!(" and {} more models: screen 2 has all", many - shown);
         lines.push(Line::from(Span::styled(text, model.theme.style(Role::Dim))));
     }
-    if let Some((coarse, fine)) = summary.pairs().next() {
-        lines.push(ratio_row(model, summary, &layout, &groups, (coarse, fine)));
+    if let Some(pair) = crate::report::only_pair(summary) {
+        lines.push(ratio_row(model, summary, &layout, &groups, pair));
     }
     waste_rows(model, summary, &layout, &groups, &mut lines);
     if let Some(note) = &snapshot.bills_note {
