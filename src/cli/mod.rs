@@ -43,7 +43,7 @@ use crate::workload::Catalog;
   cyclometer doctor                            what can be measured here, and fixes
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some lane or invocation
-failed, 130 stopped by Ctrl-C."
+failed, 4 a gate is not met, 130 stopped by Ctrl-C."
 )]
 struct Arguments {
     #[command(flatten)]

@@ -20,6 +20,7 @@ mod saved;
 mod scan;
 mod series;
 mod simulation;
+mod subject;
 mod writer;
 
 pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
@@ -39,4 +40,5 @@ pub use saved::{Amounts, Part};
 pub use scan::Selection;
 pub use series::{Planned, Run, Series, StoredLane};
 pub use simulation::{Bills, ReplayError, ReplayPlan, SavedSimulation};
+pub use subject::Subject;
 pub use writer::{RecordingHeader, Stored, Writer};

@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../db/migrations/20261121170000_compile_times.sql")),
     M::up(include_str!("../../db/migrations/20261121180000_footprint_parts.sql")),
     M::up(include_str!("../../db/migrations/20261128110000_startup_and_throttling.sql")),
+    M::up(include_str!("../../db/migrations/20261128120000_subjects.sql")),
 ];
 
 /// Why the database cannot be used.
@@ -57,6 +58,28 @@ pub enum StoreError {
     /// No recording has that number or name.
     #[error("{0}")]
     NotFound(String),
+}
+
+impl Store {
+    /// Opens the database of another place only to read from it: nothing of it
+    /// is changed, not even brought up to date.
+    ///
+    /// # Errors
+    /// When there is none, it cannot be read, or it is of another version.
+    pub fn open_other(path: &Path) -> Result<Self, StoreError> {
+        let (connection, version) = connect_reading(path)?;
+        if version < MIGRATIONS.len() {
+            return Err(StoreError::Open {
+                path: path.to_owned(),
+                cause: format!(
+                    "its schema has version {version}, and this program compares version {}",
+                    MIGRATIONS.len()
+                ),
+                remedy: "bring a copy of it up to date: cyclometer history --db COPY",
+            });
+        }
+        Ok(Self { connection, path: path.to_owned() })
+    }
 }
 
 impl StoreError {

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use super::super::{Common, Failure, Outcome, record, say};
 use super::resolve;
 use crate::report::simulated::Simulated;
+use crate::report::subjects::subject_table;
 use crate::report::{Cell, Column, Format, Table, escape_markdown};
 use crate::store::{Item, Store};
 
 /// Options of `history show`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// A recording (12, latest) or a simulation (s12, slatest)
+    /// A recording (12, latest, a label) or a simulation (s12, slatest)
     #[arg(value_name = "RECORDING|sN", default_value = "latest")]
     pub(super) item: String,
 }
@@ -55,9 +56,21 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
         }
         writeln!(std::io::stdout())?;
         common.print(&table)?;
+        show_subjects(common, store, recording)?;
         show_footprints(common, store, recording)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Arguments, input, digests and limits of what was run.
+fn show_subjects(common: &Common, store: &Store, recording: i64) -> Result<(), Failure> {
+    let subjects = store.subjects(recording).map_err(Failure::failed)?;
+    if subjects.is_empty() {
+        say("arguments, input and program were not kept by the version that recorded this");
+        return Ok(());
+    }
+    writeln!(std::io::stdout())?;
+    common.print(&subject_table(&subjects))
 }
 
 /// What the footprints consist of, and what runs them.

@@ -32,7 +32,7 @@ bill them; interrupted ones are not. Without --per-month bills are at list
 prices: no allowances, no tiers, no monthly fees. The same replay twice is
 stored once.")]
 pub(super) struct Options {
-    /// Numbers of recordings, or `latest` [default: latest]
+    /// Recordings by number or label, or `latest` [default: latest]
     #[arg(value_name = "RECORDING")]
     recordings: Vec<String>,
     #[command(flatten)]
