@@ -28,7 +28,10 @@ pub(super) use choice::{HEADLINE, headline};
   cyclometer replay 3 4 --lane docker --workload nbody --format csv
 
 Billed are invocations that ended well, failed or ran out of time, as providers
-bill them; interrupted ones are not. Without --per-month bills are at list
+bill them; interrupted ones are not. A cell in which all failed has no price.
+Every model that was asked for is shown, as a bill or as a refusal; programs get a
+row a model and cell, with the same columns whatever the number of models, and
+`outcome`: billed, partly refused, refused or failed. Without --per-month bills are at list
 prices: no allowances, no tiers, no monthly fees. The same replay twice is
 stored once.")]
 pub(super) struct Options {
