@@ -268,7 +268,7 @@ impl Replayer {
                 peak: group.peak,
                 beyond: group.beyond,
             };
-            summary.enter(group.key.clone(), counts, &models);
+            summary.enter(group.key.clone(), &counts, &models);
         }
         summary
     }

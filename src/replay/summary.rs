@@ -249,10 +249,10 @@ impl Summary {
     }
 
     /// Adds what the rows of a group came to.
-    pub(super) fn enter(&mut self, key: Key, counts: Group, sums: &[ModelSums]) {
+    pub(super) fn enter(&mut self, key: Key, counts: &Group, sums: &[ModelSums]) {
         let pairs = sums.iter().zip(self.contracts.iter());
         let models = pairs.map(|(sums, contract)| ModelTotal::of(sums, contract)).collect();
-        let group = Group { models, ..counts };
+        let group = Group { models, ..counts.clone() };
         let infos = &self.models;
         self.groups.entry(key).or_insert_with(|| Group::new(infos)).merge(&group);
     }

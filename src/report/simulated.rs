@@ -132,8 +132,8 @@ fn totals(charges: &[Amounts], used: &[UsedModel]) -> Table {
             Cell::maybe(refused.map(|it| (it.clone(), it))),
         ]);
     }
-    let charged = |model: &str| charges.iter().any(|it| it.model == model);
-    for it in used.iter().filter(|it| !charged(&it.model)) {
+    let has_items = |model: &str| charges.iter().any(|it| it.model == model);
+    for it in used.iter().filter(|it| !has_items(&it.model)) {
         let none = || Cell::maybe::<u64>(None);
         let why = "no charge for single invocations: --per-month bills monthly ones";
         table.push(vec![

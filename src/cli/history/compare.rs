@@ -169,6 +169,12 @@ pub(in crate::cli) fn compare_recordings(
     Ok(status(gate.as_ref()))
 }
 
+fn say_all(lines: &[String]) {
+    for line in lines {
+        say(line);
+    }
+}
+
 /// Prints a comparison: first what was run, then the largest differences, the
 /// gate, and the whole table.
 fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<(), Failure> {
@@ -184,7 +190,7 @@ fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<()
     match common.format {
         Format::Table => {
             common.print_lines(&[one.clone(), two.clone(), String::new()])?;
-            remarks.iter().for_each(|it| say(it));
+            say_all(&remarks);
             if !largest.is_empty() {
                 common.print_lines(largest)?;
                 common.print_lines(&[String::new()])?;
@@ -198,7 +204,7 @@ fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<()
                 common.print(&gate.table)?;
                 common.print_lines(&gate.lines)?;
             }
-            notes.iter().for_each(|it| say(it));
+            say_all(&notes);
         }
         Format::Markdown => {
             let mut out = std::io::stdout().lock();
@@ -222,12 +228,12 @@ fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<()
             }
         }
         _ => {
-            remarks.iter().for_each(|it| say(it));
+            say_all(&remarks);
             common.print(&difference.table)?;
-            largest.iter().for_each(|it| say(it));
-            notes.iter().for_each(|it| say(it));
+            say_all(largest);
+            say_all(&notes);
             if let Some(gate) = gate {
-                gate.lines.iter().for_each(|it| say(it));
+                say_all(&gate.lines);
             }
         }
     }

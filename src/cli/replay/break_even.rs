@@ -45,15 +45,14 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan, named: bool
     let mut found: Vec<(&Contract, &Contract, BreakEven)> = Vec::new();
     for ((coarse, fine), revenue) in pairs.into_iter().zip(revenues) {
         let rows = revenue.rows;
-        match BreakEven::new(coarse, fine, revenue) {
-            Some(it) => found.push((coarse, fine, it)),
-            None => {
-                let why = match rows {
-                    0 => "no invocation is billed by both".to_owned(),
-                    _ => format!("{rows} invocations are billed by both and used nothing of it"),
-                };
-                left_out.push(LeftOut::new(coarse, fine, why));
-            }
+        if let Some(it) = BreakEven::new(coarse, fine, revenue) {
+            found.push((coarse, fine, it));
+        } else {
+            let why = match rows {
+                0 => "no invocation is billed by both".to_owned(),
+                _ => format!("{rows} invocations are billed by both and used nothing of it"),
+            };
+            left_out.push(LeftOut::new(coarse, fine, why));
         }
     }
     pass(store, plan, |key, usage| {

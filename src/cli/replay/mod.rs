@@ -169,7 +169,9 @@ fn remarks(
     }
     if !common.format.is_for_people() {
         // Those who read tables have them below the table.
-        report::refusals(summary).iter().for_each(|note| say(note));
+        for note in report::refusals(summary) {
+            say(&note);
+        }
     }
     let failures = store
         .first_failures(&plan.selection, |wanted| {

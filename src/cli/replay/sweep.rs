@@ -108,7 +108,14 @@ fn table(
                 continue;
             }
             let best = best.map(|((size, after), _)| (Bytes(size), after));
-            table.push(row(info.id.as_str(), key, group.peak, before.as_ref(), best, note));
+            table.push(row(
+                info.id.as_str(),
+                key,
+                group.peak,
+                before.as_ref(),
+                best.as_ref(),
+                note,
+            ));
         }
     }
     let others = others.into_iter().map(|(note, who)| format!("{note}: {}", who.join(", ")));
@@ -162,7 +169,7 @@ fn row(
     key: &Key,
     peak: Option<Bytes>,
     before: Option<&Money>,
-    best: Option<(Bytes, Money)>,
+    best: Option<&(Bytes, Money)>,
     note: String,
 ) -> Vec<Cell> {
     let digits = std::num::NonZeroU64::MIN.saturating_add(3);
@@ -170,7 +177,7 @@ fn row(
         Cell::maybe(amount.map(|it| (it.significant(digits), it.to_plain_string())))
     };
     let size = |size: Option<Bytes>| Cell::maybe(size.map(|it| (it.to_string(), it.0)));
-    let share = before.zip(best.as_ref()).and_then(|(before, (_, after))| {
+    let share = before.zip(best).and_then(|(before, (_, after))| {
         (before.as_exact() - after.as_exact()).over(before.as_exact())
     });
     let percent = |share: &Exact| format!("{} %", (share * &Exact::from(100)).rounded(0));
@@ -181,9 +188,9 @@ fn row(
         Cell::text(&*key.start),
         Cell::text(&*key.preset),
         size(peak),
-        size(best.as_ref().map(|it| it.0)),
+        size(best.map(|it| it.0)),
         money(before),
-        money(best.as_ref().map(|it| &it.1)),
+        money(best.map(|it| &it.1)),
         Cell::maybe(share.map(|it| (percent(&it), it.to_plain_string()))),
         Cell::text(note),
     ]
