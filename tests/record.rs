@@ -300,7 +300,7 @@ fn wrong_usage_is_exit_2_with_the_nearest_name() {
         (&["record", "--wrkload", "nop"], "--workload"),
         (&["recrod"], "record"),
         (&["replay", "latest", "--model", "aws-lamda"], "aws-lambda-x86"),
-        (&["replay", "newest"], "neither a recording's number nor `latest`"),
+        (&["replay", "newest"], "neither a recording's number nor `latest`, and no recording has"),
         (&["record", "--runs", "0"], "--runs"),
         (&["record", "--sample-interval", "10us"], "less than 1.00 ms"),
         (&["record", "--memory", "12"], "128MiB"),

@@ -26,7 +26,7 @@ use crate::lane::wasmtime::settings::Settings;
 use crate::lane::wasmtime::{engine, worker};
 use crate::pricing::PriceCatalog;
 use crate::profile::{self, ProfileCatalog};
-use crate::report::{Format, Table};
+use crate::report::{Format, Table, escape_markdown, wrap_sentence};
 use crate::store::{Store, default_path};
 use crate::units::Nanos;
 use crate::workload::Catalog;
@@ -45,8 +45,8 @@ use crate::workload::Catalog;
   cyclometer doctor                            what can be measured here, and fixes
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some lane or invocation
-failed; 128 and the number of the signal that stopped it: 130 Ctrl-C, 143 SIGTERM,
-129 the terminal is gone (SIGHUP)."
+failed, 4 a gate is not met; 128 and the number of the signal that stopped it:
+130 Ctrl-C, 143 SIGTERM, 129 the terminal is gone (SIGHUP)."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -323,6 +323,22 @@ impl Common {
     /// made.
     fn existing(&self) -> Result<Store, Failure> {
         if self.db_path().exists() { self.store() } else { self.reading() }
+    }
+
+    /// Prints sentences below a table: as a list in Markdown.
+    fn print_lines(&self, lines: &[String]) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        if self.format == Format::Markdown && !lines.is_empty() {
+            writeln!(out)?;
+        }
+        for line in lines {
+            match self.format {
+                Format::Markdown => writeln!(out, "- {}", escape_markdown(line))?,
+                _ => writeln!(out, "{}", wrap_sentence(line))?,
+            }
+        }
+        out.flush()?;
+        Ok(())
     }
 
     fn print(&self, table: &Table) -> Result<(), Failure> {

@@ -319,6 +319,7 @@ fn print(format: Format, report: &Report) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match format {
         Format::Table => write!(out, "{}", paper::text(report, terminal_width()))?,
+        Format::Markdown => write!(out, "{}", paper::markdown(report))?,
         Format::Json => writeln!(out, "{:#}", paper::json(report))?,
         Format::Jsonl => writeln!(out, "{}", paper::json(report))?,
         // Refused before anything was measured.

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::history::compare::{GateOptions, compare_recordings};
 use super::progress::{Progress, Told};
 use super::signals::{self, cancel_on_signals, finish_on_signals};
 use super::{Common, Failure, Outcome, say};
@@ -18,7 +19,8 @@ use crate::record::{
 };
 use crate::report::answer::{self, Answer};
 use crate::report::{Format, Table, comparison, steadiness, terminal_width};
-use crate::store::{RecordingHeader, ReplayPlan, Store, Writer};
+use crate::stats::Confidence;
+use crate::store::{RecordingHeader, RecordingRef, ReplayPlan, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
 
@@ -108,6 +110,12 @@ pub(super) struct Options {
     /// Label of the recording
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
+    /// Compare with a recording afterwards: its label or number, `latest`, or
+    /// the file of another database, whose newest recording is meant
+    #[arg(long, value_name = "LABEL|FILE")]
+    against: Option<String>,
+    #[command(flatten)]
+    gate: GateOptions,
 }
 
 /// A sampling interval, or none.
@@ -147,6 +155,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         specs.dedup();
     }
     let store = common.store()?;
+    let baseline = Baseline::find(&store, options)?;
     let control = if options.until_stopped || options.until.is_some() {
         finish_on_signals()?
     } else {
@@ -185,12 +194,77 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let tally = recorded.map_err(Failure::failed)?;
     let mut store = finished.map_err(Failure::failed)?;
     let incomplete = !options.lane.is_empty() && missing;
+    let code = exit_code(&tally, incomplete);
     if tally.is_empty() {
         say(NOTHING_KEPT);
-        return Ok(exit_code(&tally, incomplete));
+        return Ok(code);
     }
     conclude(common, &prices, &mut store, recording, &told)?;
-    Ok(exit_code(&tally, incomplete))
+    match baseline.filter(|_| tally.ok > 0 && !tally.interrupted) {
+        Some(baseline) => baseline.compare(common, options, &store, recording, code),
+        None => Ok(code),
+    }
+}
+
+/// The recording that a new one is compared with.
+struct Baseline {
+    /// The other database; `None`: it is in this one.
+    other: Option<Store>,
+    recording: i64,
+}
+
+impl Baseline {
+    /// Finds it before anything is recorded: a wrong name is told then, and
+    /// `latest` is not the recording that is to be made.
+    fn find(store: &Store, options: &Options) -> Result<Option<Self>, Failure> {
+        let Some(name) = &options.against else {
+            return if options.gate.is_set() {
+                Err(Failure::usage("--fail-above needs a baseline: --against LABEL|FILE"))
+            } else {
+                Ok(None)
+            };
+        };
+        let reference: RecordingRef = name.parse().map_err(Failure::Usage)?;
+        let label = matches!(reference, RecordingRef::Label(_));
+        let missing = match store.find(reference) {
+            Ok(recording) => return Ok(Some(Self { other: None, recording })),
+            Err(error) => error,
+        };
+        if !label || !std::path::Path::new(name).is_file() {
+            let file = if label { ", nor is there such a file" } else { "" };
+            return Err(Failure::Usage(format!("--against: {missing}{file}")));
+        }
+        let other = Store::open_reading(std::path::Path::new(name)).map_err(Failure::failed)?;
+        let recording = other.find(RecordingRef::Latest);
+        let recording = recording.map_err(|_| {
+            Failure::Failed(format!("--against: there is no recording in {name} to compare with"))
+        })?;
+        Ok(Some(Self { other: Some(other), recording }))
+    }
+
+    /// Compares; a gate that is not met replaces success, whole or in part.
+    fn compare(
+        &self,
+        common: &Common,
+        options: &Options,
+        store: &Store,
+        recording: i64,
+        code: ExitCode,
+    ) -> Outcome {
+        if common.format.is_for_people() {
+            writeln!(std::io::stdout())?;
+        }
+        let first = (self.other.as_ref().unwrap_or(store), self.recording);
+        let gate = compare_recordings(
+            common,
+            first,
+            (store, recording),
+            &options.gate,
+            Confidence::default(),
+            false,
+        )?;
+        Ok(if gate == ExitCode::SUCCESS { code } else { gate })
+    }
 }
 
 fn request(catalog: &Catalog, options: &Options) -> Result<PlanRequest, Failure> {

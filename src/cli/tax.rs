@@ -64,14 +64,14 @@ pub(super) struct Options {
     /// Label of the recording
     #[arg(long, default_value = "tax", value_name = "TEXT")]
     label: String,
-    /// Print what an earlier one came to instead: its number, or latest
+    /// Print what an earlier one came to instead: its number or label, or latest
     #[arg(long, value_name = "RECORDING", conflicts_with_all = ["workload", "runs", "seed"])]
     show: Option<RecordingRef>,
 }
 
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
-    if let Some(recording) = options.show {
+    if let Some(recording) = options.show.clone() {
         let store = common.reading()?;
         let recording = store.find(recording).map_err(Failure::failed)?;
         return conclude(common, &store, recording).map(|()| ExitCode::SUCCESS);

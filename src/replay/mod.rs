@@ -36,6 +36,8 @@ pub struct Row {
     pub key: Key,
     /// When it was requested, since the recording began.
     pub offset: Nanos,
+    /// Whether it failed or ran out of time; providers bill that too.
+    pub failed: bool,
     /// What it used.
     pub usage: Usage,
 }
@@ -81,6 +83,7 @@ struct Gathering {
     open: Stretches,
     peak: Option<Bytes>,
     beyond: u64,
+    failed: u64,
 }
 
 /// Batches of one program, by what was measured.
@@ -168,6 +171,7 @@ impl Replayer {
             open: Stretches::new(&*key.start == "cold"),
             peak: None,
             beyond: 0,
+            failed: 0,
         });
         self.known.insert(key.clone(), self.groups.len() - 1);
         self.groups.len() - 1
@@ -211,7 +215,17 @@ impl Replayer {
             values[signal.index()] = signal.of(&row.usage).unwrap_or(0);
         }
         let group = self.group(&row.key);
+        if row.failed {
+            self.count_failure(group);
+        }
         self.push(group, row.offset, present, &mut values);
+    }
+
+    /// Counts a row of a group as one that failed.
+    pub fn count_failure(&mut self, group: usize) {
+        if let Some(gathering) = self.groups.get_mut(group) {
+            gathering.failed += 1;
+        }
     }
 
     /// Runs what is left, and sums up.
@@ -220,9 +234,23 @@ impl Replayer {
         self.so_far()
     }
 
+    /// Runs what is left of one part of a replay. Only when all parts are
+    /// merged is it known which cells have failed altogether: then
+    /// [`Summary::unprice_failed_groups`] has to be called.
+    #[must_use]
+    pub fn finish_part(mut self) -> Summary {
+        self.sum_up()
+    }
+
     /// The sums up to now; rows can be added afterwards. Instances that serve
     /// a request yet count as if they ended now, and are not ended by that.
     pub fn so_far(&mut self) -> Summary {
+        let mut summary = self.sum_up();
+        summary.unprice_failed_groups();
+        summary
+    }
+
+    fn sum_up(&mut self) -> Summary {
         let mut summary = Summary::new(&self.contracts);
         for group in &mut self.groups {
             group.rows.finish(&mut self.requests);
@@ -233,8 +261,14 @@ impl Replayer {
                     mine.add_stretches(of_stretches);
                 }
             }
-            let rows = group.rows.sums.rows();
-            summary.enter(group.key.clone(), rows, &models, group.peak, group.beyond);
+            let counts = Group {
+                invocations: group.rows.sums.rows(),
+                failed: group.failed,
+                models: Vec::new(),
+                peak: group.peak,
+                beyond: group.beyond,
+            };
+            summary.enter(group.key.clone(), &counts, &models);
         }
         summary
     }

@@ -43,6 +43,8 @@ pub struct ModelInfo {
 pub struct Group {
     /// How many invocations there were, billed or refused.
     pub invocations: u64,
+    /// How many of them failed or ran out of time.
+    pub failed: u64,
     /// One entry for each model, in the order of [`Summary::models`].
     pub models: Vec<ModelTotal>,
     /// Largest peak of memory.
@@ -141,10 +143,31 @@ impl Group {
         Self { models: models.iter().map(total).collect(), ..Self::default() }
     }
 
+    /// Whether there are invocations and all of them failed: what such a cell
+    /// costs is no price of the function.
+    #[must_use]
+    pub const fn only_failed(&self) -> bool {
+        self.invocations > 0 && self.failed == self.invocations
+    }
+
+    /// Says how many invocations failed, where any did: `all 3 invocations
+    /// failed`, `1 of 3 invocations failed`.
+    #[must_use]
+    pub fn failures(&self) -> Option<String> {
+        let Self { failed, invocations, .. } = self;
+        match (failed, invocations) {
+            (0, _) => None,
+            (1, 1) => Some("the only invocation failed".to_owned()),
+            _ if self.only_failed() => Some(format!("all {failed} invocations failed")),
+            _ => Some(format!("{failed} of {invocations} invocations failed")),
+        }
+    }
+
     /// Adds the sums of `other`, a group of the same models.
     fn merge(&mut self, other: &Self) {
-        let Self { invocations, models, peak, beyond } = other;
+        let Self { invocations, failed, models, peak, beyond } = other;
         self.invocations += invocations;
+        self.failed += failed;
         self.peak = self.peak.max(*peak);
         self.beyond += beyond;
         for (mine, theirs) in self.models.iter_mut().zip(models) {
@@ -226,17 +249,10 @@ impl Summary {
     }
 
     /// Adds what the rows of a group came to.
-    pub(super) fn enter(
-        &mut self,
-        key: Key,
-        invocations: u64,
-        sums: &[ModelSums],
-        peak: Option<Bytes>,
-        beyond: u64,
-    ) {
+    pub(super) fn enter(&mut self, key: Key, counts: &Group, sums: &[ModelSums]) {
         let pairs = sums.iter().zip(self.contracts.iter());
         let models = pairs.map(|(sums, contract)| ModelTotal::of(sums, contract)).collect();
-        let group = Group { invocations, models, peak, beyond };
+        let group = Group { models, ..counts.clone() };
         let infos = &self.models;
         self.groups.entry(key).or_insert_with(|| Group::new(infos)).merge(&group);
     }
@@ -246,6 +262,15 @@ impl Summary {
         for (key, group) in &other.groups {
             let infos = &self.models;
             self.groups.entry(key.clone()).or_insert_with(|| Group::new(infos)).merge(group);
+        }
+    }
+
+    /// Takes the amounts of groups away in which every invocation failed: the
+    /// time until a failure is no price of the function. Sums over groups are
+    /// without them then.
+    pub fn unprice_failed_groups(&mut self) {
+        for group in self.groups.values_mut().filter(|group| group.only_failed()) {
+            group.models = Group::new(&self.models).models;
         }
     }
 

@@ -25,7 +25,7 @@ fn row(invocation: i64, lane: &str, start: &str, run_ms: u64, cycles: Option<u64
     usage.set(Meter::Cycles, cycles);
     let (workload, preset) = ("nbody".into(), "small".into());
     let key = Key { lane: lane.into(), workload, preset, start: start.into() };
-    Row { invocation, key, offset: Nanos(0), usage }
+    Row { invocation, key, offset: Nanos(0), failed: false, usage }
 }
 
 fn run(rows: Vec<Row>) -> Summary {

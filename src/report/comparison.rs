@@ -39,7 +39,7 @@ const FURTHER: &[Column] = &[
 const BILLED: [Column; BILLS] = [
     Column::number("coarse $/M", "coarse_usd_per_million"),
     Column::number("cycle $/M", "fine_usd_per_million"),
-    Column::number("ratio", "coarse_over_fine"),
+    Column::number("coarse/fine", "coarse_over_fine"),
 ];
 
 /// How many of them are of bills.
@@ -54,7 +54,7 @@ pub const SHARED: usize = 3;
 pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
     let groups: HashMap<&Key, &Group> =
         summary.map(|summary| summary.groups().collect()).unwrap_or_default();
-    let pair = summary.and_then(|summary| summary.pairs().next());
+    let pair = summary.map(|summary| [0, 1].map(|at| has_column(summary, at).then_some(at)));
     rows(cells, &BILLED, |stats| {
         let key = Key {
             lane: stats.lane.clone(),
@@ -148,23 +148,30 @@ fn measured(stats: &CellStats) -> [Vec<Cell>; 2] {
     [first, further]
 }
 
+/// Whether a model's bills stand in the table, whose columns are of US dollars:
+/// a user's own model of that id may be in another currency.
+fn has_column(summary: &Summary, at: usize) -> bool {
+    summary.models().get(at).is_some_and(|info| info.currency == "USD")
+}
+
 fn billed(
     summary: Option<&Summary>,
     group: Option<&Group>,
-    pair: Option<(usize, usize)>,
+    pair: Option<[Option<usize>; 2]>,
     ok: u64,
 ) -> [Cell; BILLS] {
     let none = || Cell::maybe::<Value>(None);
     // What never ends well has no price: a bill of failures compares with none.
     let group = group.filter(|_| ok > 0);
-    let (Some(summary), Some(group), Some((coarse, fine))) = (summary, group, pair) else {
+    let (Some(summary), Some(group), Some([coarse, fine])) = (summary, group, pair) else {
         return [none(), none(), none()];
     };
-    let mean = |model: usize| {
-        let mean = group.models[model].mean_per_million();
+    let mean = |model: Option<usize>| {
+        let mean = model.and_then(|at| group.models[at].mean_per_million());
         Cell::maybe(mean.map(|it| (it.rounded(4), it.to_plain_string())))
     };
-    let ratio = summary.ratio(group, coarse, fine, 2).ok();
+    let pair = coarse.zip(fine).filter(|pair| summary.pairs().any(|it| it == *pair));
+    let ratio = pair.and_then(|(coarse, fine)| summary.ratio(group, coarse, fine, 2).ok());
     let ratio = ratio.map(|it| (format!("{}x", it.rounded(2)), it.to_plain_string()));
     [mean(coarse), mean(fine), Cell::maybe(ratio)]
 }
@@ -192,13 +199,16 @@ pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> 
         notes.push("r: ref_cycles, TSC ticks while on a CPU; no cycle counter here".to_owned());
     }
     if let Some(summary) = summary {
-        let name = |at: usize| summary.models()[at].id.as_str();
-        notes.extend(summary.pairs().next().map(|(coarse, fine)| {
-            format!(
+        let infos = summary.models();
+        if let [coarse, fine, ..] = infos {
+            notes.push(format!(
                 "$/M: mean bill of a million; coarse is {}, cycle is {}",
-                name(coarse),
-                name(fine)
-            )
+                coarse.id, fine.id
+            ));
+        }
+        let foreign = infos.iter().enumerate().filter(|(at, _)| !has_column(summary, *at));
+        notes.extend(foreign.map(|(_, info)| {
+            format!("{} is in {} here: `replay` shows its bills", info.id, info.currency)
         }));
         for (info, total) in summary.models().iter().zip(&summary.overall().models) {
             notes.extend(
@@ -212,6 +222,18 @@ pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> 
     for stats in cells {
         let name = format!("{} in {}, {}", stats.workload, stats.lane, stats.start);
         notes.extend(stats.note.as_ref().map(|note| format!("{name}: {note}")));
+        if stats.bad > 0 && summary.is_some() {
+            notes.push(match stats.ok {
+                0 => format!("{name}: all {} failed, so there is no price", stats.bad),
+                ok => {
+                    format!(
+                        "{name}: {} of {} failed, and are in the bill too",
+                        stats.bad,
+                        ok + stats.bad
+                    )
+                }
+            });
+        }
     }
     notes.extend(failures(cells));
     notes

@@ -27,6 +27,19 @@ const VERDICT: [Column; 7] = [
     Column::hidden("confidence"),
 ];
 
+/// A verdict on one meter or bill of a cell.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// Workload, preset, lane and start; of a bill, the model too.
+    pub names: Vec<String>,
+    /// The meter for people; of a bill, the model.
+    pub title: String,
+    /// The meter for programs, such as `run_ns`; of a bill, `bill`.
+    pub key: &'static str,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
 /// A comparison: its rows, and what a reader must know about them.
 #[derive(Debug, Clone)]
 pub struct Difference {
@@ -45,6 +58,10 @@ pub struct Difference {
     pub refused: usize,
     /// Verdicts without spread: each side has one value.
     pub apart: usize,
+    /// Each verdict, for what is made of them: the largest, a gate.
+    pub judged: Vec<Judged>,
+    /// Cells that only one side has: names, and which side.
+    pub lonely: Vec<(Vec<String>, &'static str)>,
 }
 
 /// Compares the cells of two recordings by their medians.
@@ -68,6 +85,8 @@ pub fn recordings(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confidence)
         need: 0,
         refused: 0,
         apart: 0,
+        judged: Vec::new(),
+        lonely: Vec::new(),
     };
     for (one, two) in matched(first, second, |cell| &cell.names) {
         match (one, two) {
@@ -103,6 +122,8 @@ pub fn simulations(first: &[PricedCell], second: &[PricedCell], sure: Confidence
         need: 0,
         refused: 0,
         apart: 0,
+        judged: Vec::new(),
+        lonely: Vec::new(),
     };
     for (one, two) in matched(first, second, |cell| &cell.names) {
         match (one, two) {
@@ -137,6 +158,26 @@ fn matched<'a, T, const N: usize>(
 }
 
 impl Difference {
+    /// The largest certain differences, the largest first, a sentence each. They
+    /// are ordered by the end of the interval that is nearer to no difference.
+    #[must_use]
+    pub fn largest(&self, most: usize) -> Vec<String> {
+        let size = |judged: &&Judged| match judged.verdict {
+            Verdict::Lower(change) => -change.high.max(f64::MIN_POSITIVE).ln(),
+            Verdict::Higher(change) => change.low.ln(),
+            _ => 0.0,
+        };
+        let mut certain: Vec<&Judged> =
+            self.judged.iter().filter(|judged| judged.verdict.differs()).collect();
+        certain.sort_by(|one, two| size(two).total_cmp(&size(one)));
+        let sentence = |judged: &&Judged| {
+            let name = |at: usize| judged.names.get(at).map_or("", String::as_str);
+            let (title, verdict) = (&judged.title, &judged.verdict);
+            format!("{} in {}, {}: {title} {verdict}", name(0), name(2), name(3))
+        };
+        certain.iter().take(most).map(sentence).collect()
+    }
+
     fn cell(&mut self, one: &RunsOfCell, two: &RunsOfCell, sure: Confidence) {
         let name = one.names.join(", ");
         // TSC ticks stand in for cycles: both beside each other say one thing twice.
@@ -158,7 +199,11 @@ impl Difference {
             let mut row: Vec<Cell> = one.names.iter().map(Cell::text).collect();
             row.push(Cell::new(meter.title, meter.key));
             row.extend([middle(first, meter.key), middle(second, meter.key)]);
+            self.judge(&one.names, meter.title, meter.key, verdict);
             self.finish(row, first.len(), second.len(), &verdict);
+        }
+        if two.ok == 0 && two.bad > 0 {
+            self.lonely.push((one.names.to_vec(), "all failed in the second"));
         }
         for (which, cell) in [("first", one), ("second", two)] {
             if cell.bad > 0 {
@@ -190,7 +235,13 @@ impl Difference {
         };
         let mut row: Vec<Cell> = one.names.iter().map(Cell::text).collect();
         row.extend([mean(one), mean(two), Cell::text(&*one.currency)]);
+        self.judge(&one.names, &format!("bill of {}", one.names[4]), "bill", verdict);
         self.finish(row, one.bills.len(), two.bills.len(), &verdict);
+    }
+
+    fn judge(&mut self, names: &[String], title: &str, key: &'static str, verdict: Verdict) {
+        let (names, title) = (names.to_vec(), title.to_owned());
+        self.judged.push(Judged { names, title, key, verdict });
     }
 
     fn finish(&mut self, mut row: Vec<Cell>, first: usize, second: usize, verdict: &Verdict) {
@@ -224,6 +275,7 @@ impl Difference {
     /// A cell that cannot be compared; `gap` is how many of its columns stay
     /// empty between its names and the verdict.
     fn lonely(&mut self, names: &[String], gap: usize, why: &'static str) {
+        self.lonely.push((names.to_vec(), why));
         let none = || Cell::maybe::<Value>(None);
         let mut row: Vec<Cell> = names.iter().map(Cell::text).collect();
         row.extend((0..gap).map(|_| none()));

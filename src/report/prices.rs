@@ -15,6 +15,9 @@ const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
 /// Invocations that bills are shown for.
 const MILLION: u64 = 1_000_000;
 
+/// Why a model without charges for single invocations has no price at list.
+const MONTHLY_ONLY: &str = "it has monthly charges only: --per-month bills them";
+
 /// What a group costs under a model: a month, or a million at list prices.
 #[derive(Clone, PartialEq, Eq)]
 enum Price {
@@ -29,14 +32,15 @@ impl Price {
         if let Some(refusal) = total.refused.keys().next() {
             return Self::None(refusal.to_string());
         }
+        if group.only_failed() {
+            return Self::None(group.failures().unwrap_or_default());
+        }
         match month {
             Some(requests) => match summary.month(group, model, requests) {
                 Ok(settlement) => Self::Of(settlement.total),
                 Err(why) => Self::None(why.to_string()),
             },
-            None if total.charges.is_empty() => {
-                Self::None("it has monthly charges only: --per-month bills them".to_owned())
-            }
+            None if total.charges.is_empty() => Self::None(MONTHLY_ONLY.to_owned()),
             None => million(total).map_or(Self::None("nothing was billed".to_owned()), Self::Of),
         }
     }
@@ -55,7 +59,8 @@ fn million(total: &ModelTotal) -> Option<Money> {
     amount.as_exact().over(&Exact::from(total.billed)).map(Money::from)
 }
 
-/// Every model and group a row, for programs.
+/// Every model and group a row, for programs: one schema whatever the number of
+/// models, with a row for what was refused too.
 #[must_use]
 pub fn prices(summary: &Summary, month: Option<&Exact>) -> Table {
     let mut table = Table::new(&[
@@ -67,6 +72,10 @@ pub fn prices(summary: &Summary, month: Option<&Exact>) -> Table {
         Column::text("lane", "lane"),
         Column::text("start", "start"),
         Column::number("invocations", "invocations"),
+        Column::hidden("failed"),
+        Column::hidden("billed"),
+        Column::hidden("refused"),
+        Column::hidden("outcome"),
         Column::hidden("list_total"),
         Column::number("a million", "list_per_million"),
         Column::number("a month", "month_total"),
@@ -100,11 +109,20 @@ fn row(
     let money = |amount: Option<&Money>| {
         Cell::maybe(amount.map(|it| (it.significant(DIGITS), it.to_plain_string())))
     };
-    let billed = (total.billed > 0).then_some(&total.total);
+    let listed = total.billed > 0 && !total.charges.is_empty();
+    let billed = listed.then_some(&total.total);
     let requests = month.map(|it| (it.to_plain_string(), it.to_plain_string()));
     let of_month = month.map(|_| Price::read(summary, group, index, month));
-    let mut note: Vec<String> = total.notes.keys().map(ToString::to_string).collect();
-    note.extend(total.refused.keys().map(ToString::to_string));
+    let mut note = remarks(group, total);
+    match (&of_month, listed) {
+        (Some(Price::None(why)), _) if !note.iter().any(|it| it.contains(why)) => {
+            note.push(why.clone());
+        }
+        (None, false) if total.charges.is_empty() && total.billed > 0 => {
+            note.push(MONTHLY_ONLY.to_owned());
+        }
+        _ => {}
+    }
     let mut cells = vec![
         Cell::text(info.id.as_str()),
         Cell::text(info.currency.as_str()),
@@ -114,14 +132,42 @@ fn row(
         Cell::text(&*key.lane),
         Cell::text(&*key.start),
         Cell::new(group.invocations, group.invocations),
+        Cell::new(group.failed, group.failed),
+        Cell::new(total.billed, total.billed),
+        Cell::new(total.refusals(), total.refusals()),
+        Cell::text(outcome(group, total)),
         money(billed),
-        money(million(total).as_ref()),
+        money(million(total).filter(|_| listed).as_ref()),
         money(of_month.as_ref().and_then(Price::amount)),
         Cell::maybe(requests),
     ];
     cells.extend(total.waste.parts().map(|(_, part)| money(billed.map(|_| part))));
     cells.push(Cell::text(note.join("; ")));
     cells
+}
+
+/// Says how the bill of a group came out, for programs.
+fn outcome(group: &Group, total: &ModelTotal) -> &'static str {
+    match (total.billed, total.refusals()) {
+        (0, 0) if group.only_failed() => "failed",
+        (0, _) => "refused",
+        (_, 0) => "billed",
+        _ => "partly refused",
+    }
+}
+
+/// Lists what stands in for something in a group's bill, what was refused and
+/// why, and how many invocations failed.
+pub(super) fn remarks(group: &Group, total: &ModelTotal) -> Vec<String> {
+    let mut remarks: Vec<String> = total.notes.keys().map(ToString::to_string).collect();
+    remarks.extend(
+        total
+            .refused
+            .iter()
+            .map(|(why, count)| format!("refused {count} of {}: {why}", group.invocations)),
+    );
+    remarks.extend(group.failures());
+    remarks
 }
 
 /// A column of the matrix: a lane and a kind of start, over all workloads.

@@ -28,7 +28,7 @@ impl<'a> RowWriter<'a> {
         let form = match format {
             Format::Jsonl => Form::Lines(out),
             Format::Json => Form::Array { out, begun: false },
-            Format::Csv | Format::Table => {
+            Format::Csv | Format::Table | Format::Markdown => {
                 let mut writer = csv::Writer::from_writer(out);
                 writer.write_record(&keys).map_err(io_error)?;
                 Form::Csv(Box::new(writer))

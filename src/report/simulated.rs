@@ -35,14 +35,15 @@ impl Simulated {
     pub fn read(store: &Store, simulation: i64) -> Result<Self, StoreError> {
         let info = store.simulation(simulation)?;
         let options = store.simulation_options(simulation)?;
+        let used = store.used_models(simulation)?;
         let amounts = |part| store.amounts(simulation, part);
         let parts = [amounts(Part::Charges)?, amounts(Part::Settlement)?, amounts(Part::Waste)?];
         Ok(Self {
             info,
             options,
-            models: models(store.used_models(simulation)?),
+            models: models(&used),
             tables: [
-                ("list price of the recorded invocations", "totals", totals(&parts[0])),
+                ("list price of the recorded invocations", "totals", totals(&parts[0], &used)),
                 ("charges", "charges", listed("charge", &parts[0])),
                 ("the month", "settlement", listed("position", &parts[1])),
                 ("what of it was used", "waste", listed("part", &parts[2])),
@@ -98,7 +99,7 @@ impl Simulated {
     }
 }
 
-fn models(used: Vec<UsedModel>) -> Table {
+fn models(used: &[UsedModel]) -> Table {
     let mut table = Table::new(&[
         Column::text("price model", "model"),
         Column::text("granularity", "granularity"),
@@ -106,13 +107,15 @@ fn models(used: Vec<UsedModel>) -> Table {
         Column::hidden("digest"),
     ]);
     for it in used {
-        table.push([it.model, it.granularity, it.currency, it.digest].map(Cell::text).to_vec());
+        let texts = [&it.model, &it.granularity, &it.currency, &it.digest];
+        table.push(texts.map(Cell::text).to_vec());
     }
     table
 }
 
-/// The sum of all charges, by model and lane.
-fn totals(charges: &[Amounts]) -> Table {
+/// The sum of all charges, by model and lane; a model that has none for single
+/// invocations is there with the reason.
+fn totals(charges: &[Amounts], used: &[UsedModel]) -> Table {
     let mut table = Table::new(&[
         Column::text("model", "model"),
         Column::text("lane", "lane"),
@@ -139,6 +142,20 @@ fn totals(charges: &[Amounts]) -> Table {
             Cell::maybe(mean.map(|it| (it.rounded(4), it.to_plain_string()))),
             Cell::text(&*first.currency),
             Cell::maybe(refused.map(|it| (it.clone(), it))),
+        ]);
+    }
+    let has_items = |model: &str| charges.iter().any(|it| it.model == model);
+    for it in used.iter().filter(|it| !has_items(&it.model)) {
+        let none = || Cell::maybe::<u64>(None);
+        let why = "no charge for single invocations: --per-month bills monthly ones";
+        table.push(vec![
+            Cell::text(&*it.model),
+            Cell::text(""),
+            none(),
+            none(),
+            none(),
+            Cell::text(&*it.currency),
+            Cell::text(why),
         ]);
     }
     table

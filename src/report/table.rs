@@ -20,6 +20,16 @@ pub enum Format {
     Csv,
     /// An object a line, values in base units.
     Jsonl,
+    /// A Markdown table with units, for summaries of CI and for documents.
+    Markdown,
+}
+
+impl Format {
+    /// Whether it shows what people read: units, few digits, no hidden columns.
+    #[must_use]
+    pub const fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Markdown)
+    }
 }
 
 /// A column: its heading for people, its key for programs.
@@ -142,6 +152,7 @@ impl Table {
     pub fn print(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         match format {
             Format::Table => writeln!(out, "{}", self.wrapped(terminal_width())),
+            Format::Markdown => writeln!(out, "{}", self.markdown()),
             Format::Json => {
                 serde_json::to_writer_pretty(&mut *out, &self.to_json())?;
                 writeln!(out)
@@ -155,6 +166,28 @@ impl Table {
                 writer.end()
             }
         }
+    }
+
+    /// A Markdown table of what people see; an empty string without columns.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let shown: Vec<usize> = (0..self.columns.len())
+            .filter(|index| !self.columns[*index].title.is_empty())
+            .collect();
+        let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
+        let heading = |index: &usize| {
+            let lines = self.columns[*index].title.lines().map(escape_markdown);
+            lines.collect::<Vec<_>>().join("<br>")
+        };
+        let rule =
+            |index: &usize| if self.columns[*index].number { "--:" } else { ":--" }.to_owned();
+        let mut lines =
+            vec![line(shown.iter().map(heading).collect()), line(shown.iter().map(rule).collect())];
+        for row in &self.rows {
+            let text = |index: &usize| escape_markdown(&row[*index].text);
+            lines.push(line(shown.iter().map(text).collect()));
+        }
+        lines.join("\n")
     }
 
     /// Text no wider than `width`, as far as single columns allow: what does
@@ -289,6 +322,41 @@ fn plain(text: &str) -> Cow<'_, str> {
     characters.collect::<String>().into()
 }
 
+/// Text that Markdown shows as it is: on one line, without control characters,
+/// and with all that means something in Markdown or HTML escaped.
+#[must_use]
+pub fn escape_markdown(text: &str) -> String {
+    let text = plain(text);
+    let mut escaped = String::with_capacity(text.len());
+    let mut before = ' ';
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let after = characters.peek().copied().unwrap_or(' ');
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '|' | '\\' | '`' | '*' | '[' | ']' | '~' | '$' => escaped.extend(['\\', c]),
+            // Inside a name such as ref_cycles it is only a character.
+            '_' if !(before.is_alphanumeric() && after.is_alphanumeric()) => {
+                escaped.extend(['\\', c]);
+            }
+            _ => escaped.push(c),
+        }
+        before = c;
+    }
+    escaped
+}
+
+/// Text as a block of code in Markdown.
+#[must_use]
+pub fn markdown_code(text: &str) -> String {
+    // A fence is longer than any run of its character in the text.
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n", text.trim_end())
+}
+
 /// A heading may have several lines.
 fn heading(title: &str) -> String {
     title.lines().map(plain).collect::<Vec<_>>().join("\n")
@@ -345,6 +413,19 @@ mod tests {
             printed(Format::Jsonl),
             "{\"lane\":\"native\",\"run_ns\":1000000,\"secret\":\"x\",\"bill\":null}\n"
         );
+    }
+
+    #[test]
+    fn markdown_shows_text_as_it_is_and_nothing_hidden() {
+        let mut table = sample();
+        let cells = ["a|b `x` *y*\n<script>\x1b[2J", "1", "s", "_z_ a_b"].map(Cell::text);
+        table.push(cells.to_vec());
+        assert_eq!(
+            table.markdown(),
+            "| lane | run | bill |\n| :-- | --: | --: |\n| native | 1.00 ms | - |\n\
+             | a\\|b \\`x\\` \\*y\\* &lt;script&gt;\u{fffd}\\[2J | 1 | \\_z\\_ a_b |"
+        );
+        assert_eq!(printed(Format::Markdown).lines().count(), 3);
     }
 
     #[test]

@@ -1,118 +1,125 @@
-//! Totals of a simulation by lane and workload, coarse beside fine.
+//! Bills of a few models, cell by cell, for people: a column a model.
 
-use super::table::{Cell, Column, Table};
-use crate::pricing::Granularity;
+use super::table::{Cell, Table};
 use crate::replay::{Group, ModelTotal, Summary};
 
 /// Significant digits that people see of an amount; programs get all.
 const DIGITS: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(5);
 
-/// A row a lane, workload, preset and start, model by model, and one for all.
-/// A pair of
-/// models is a row, so that a replay through many has the same columns.
+/// Models that fit beside each other; more are a matrix of models and lanes.
+pub const FEW_MODELS: usize = 2;
+
+/// Whether a summary is of so few models that each has a column.
+#[must_use]
+pub fn has_few_models(summary: &Summary) -> bool {
+    summary.models().len() <= FEW_MODELS
+}
+
+/// A row a lane, workload, preset and start, and one for all; a column a model,
+/// whatever its granularity. A ratio is shown where there is exactly one coarse
+/// and one fine model of one currency, and is named after what it divides.
 #[must_use]
 pub fn totals(summary: &Summary) -> Table {
-    // One pair of models is named below the table.
-    let several = summary.pairs().nth(1).is_some();
-    let named = |title, key| if several { Column::text(title, key) } else { Column::hidden(key) };
-    let mut table = Table::new(&[
-        Column::text("workload", "workload"),
-        Column::text("lane", "lane"),
-        Column::text("start", "start"),
-        Column::hidden("preset"),
-        Column::number("invocations", "invocations"),
-        named("coarse model", "coarse_model"),
-        Column::number("coarse", "coarse_total"),
-        named("fine model", "fine_model"),
-        Column::number("fine", "fine_total"),
-        Column::text("currency", "currency"),
-        Column::number("ratio", "coarse_over_fine"),
-        Column::hidden("note"),
-    ]);
-    let by_workload = summary
+    let pair = only_pair(summary);
+    let names = [("workload", false), ("lane", false), ("start", false), ("invocations", true)];
+    let mut columns: Vec<(String, bool)> =
+        names.into_iter().map(|(name, number)| (name.to_owned(), number)).collect();
+    let failures = summary.groups().any(|(_, group)| group.failed > 0);
+    columns.extend(failures.then(|| ("failed".to_owned(), true)));
+    columns.extend(summary.models().iter().map(|info| {
+        (format!("{}\n{}, {}", info.id, info.granularity.name(), info.currency), true)
+    }));
+    columns.extend(pair.map(|_| ("coarse/fine".to_owned(), true)));
+    let mut table = Table::of(columns);
+    let mut push = |names: [&str; 3], group: &Group| {
+        let mut row: Vec<Cell> = names.into_iter().map(Cell::text).collect();
+        row.push(Cell::new(group.invocations, group.invocations));
+        row.extend(failures.then(|| Cell::new(group.failed, group.failed)));
+        row.extend(group.models.iter().map(amount));
+        row.extend(pair.map(|(coarse, fine)| {
+            let ratio = summary.ratio(group, coarse, fine, 2).ok();
+            Cell::maybe(ratio.map(|it| (format!("{}x", it.rounded(2)), it.to_plain_string())))
+        }));
+        table.push(row);
+    };
+    let cells = summary
         .by(|key| (key.workload.clone(), key.lane.clone(), key.start.clone(), key.preset.clone()));
-    for ((workload, lane, start, preset), group) in &by_workload {
-        push(&mut table, summary, [workload, lane, start, preset], group);
+    for ((workload, lane, start, _), group) in &cells {
+        push([workload, lane, start], group);
     }
-    push(&mut table, summary, ["all", "all", "", ""], &summary.overall());
+    push(["all", "all", ""], &summary.overall());
     table
 }
 
-fn push(table: &mut Table, summary: &Summary, names: [&str; 4], group: &Group) {
-    let models = summary.models();
-    let alone =
-        |granularity: Granularity| models.iter().position(|model| model.granularity == granularity);
-    let mut pairs: Vec<(Option<usize>, Option<usize>)> =
-        summary.pairs().map(|(coarse, fine)| (Some(coarse), Some(fine))).collect();
-    if pairs.is_empty() {
-        pairs.push((alone(Granularity::Coarse), alone(Granularity::Fine)));
-    }
-    for (coarse, fine) in pairs {
-        let name = |at: Option<usize>| {
-            Cell::maybe(at.map(|at| (models[at].id.clone(), models[at].id.clone())))
-        };
-        let bill = |at: Option<usize>| {
-            at.map_or_else(|| Cell::maybe::<String>(None), |at| amount(&group.models[at]))
-        };
-        let currency = coarse.or(fine).map(|at| models[at].currency.clone());
-        let ratio =
-            coarse.zip(fine).and_then(|(coarse, fine)| summary.ratio(group, coarse, fine, 2).ok());
-        table.push(vec![
-            Cell::text(names[0]),
-            Cell::text(names[1]),
-            Cell::text(names[2]),
-            Cell::text(names[3]),
-            Cell::new(group.invocations, group.invocations),
-            name(coarse),
-            bill(coarse),
-            name(fine),
-            bill(fine),
-            Cell::maybe(currency.map(|it| (it.clone(), it))),
-            Cell::maybe(ratio.map(|it| (format!("{}x", it.rounded(2)), it.to_plain_string()))),
-            Cell::text(notes(group, [coarse, fine])),
-        ]);
-    }
+/// The coarse and the fine model, where there is exactly one of each.
+#[must_use]
+pub fn only_pair(summary: &Summary) -> Option<(usize, usize)> {
+    let mut pairs = summary.pairs();
+    pairs.next().filter(|_| pairs.next().is_none())
 }
 
 fn amount(total: &ModelTotal) -> Cell {
-    let shown = (total.billed > 0)
-        .then(|| (total.total.significant(DIGITS), total.total.to_plain_string()));
+    let whole = total.billed > 0 && total.refusals() == 0 && !total.charges.is_empty();
+    let shown = whole.then(|| (total.total.significant(DIGITS), total.total.to_plain_string()));
     Cell::maybe(shown)
 }
 
-/// What a reader must know about the totals.
+/// Tells what stands in for something in the totals.
 #[must_use]
 pub fn footnotes(summary: &Summary) -> Vec<String> {
-    let models = summary.models();
-    let mut notes = Vec::new();
-    if let (Some((coarse, fine)), None) = (summary.pairs().next(), summary.pairs().nth(1)) {
-        notes.push(format!("coarse is {}, fine is {}", models[coarse].id, models[fine].id));
-    }
-    let overall = summary.overall();
-    let mut said: Vec<(String, Vec<&str>)> = Vec::new();
-    let mut say = |what: String, model| match said.iter_mut().find(|(known, _)| *known == what) {
-        Some((_, who)) => who.push(model),
-        None => said.push((what, vec![model])),
-    };
-    for (model, total) in models.iter().zip(&overall.models) {
-        total.notes.keys().for_each(|note| say(note.to_string(), &model.id));
-        for (why, count) in &total.refused {
-            say(format!("refused {count} of {}: {}", overall.invocations, why.missing), &model.id);
-        }
-    }
-    // What several models have to say is said once.
-    notes.extend(said.into_iter().map(|(what, who)| format!("{what}: {}", who.join(", "))));
-    notes
+    by_note(summary, |total| total.notes.keys().map(ToString::to_string).collect())
 }
 
-/// Refusals and labels of the models of a row.
-fn notes(group: &Group, models: [Option<usize>; 2]) -> String {
-    let mut notes = Vec::new();
-    for total in models.into_iter().flatten().map(|at| &group.models[at]) {
-        notes.extend(total.notes.keys().map(ToString::to_string));
-        notes.extend(
-            total.refused.iter().map(|(refusal, count)| format!("{count} refused: {refusal}")),
-        );
+/// Tells why models have no bill, or not of all invocations: a line a reason.
+#[must_use]
+pub fn refusals(summary: &Summary) -> Vec<String> {
+    let overall = summary.overall();
+    let all = overall.invocations;
+    let mut lines = by_note(summary, |total| {
+        let refused = total.refused.iter();
+        refused.map(|(why, count)| format!("refused {count} of {all}: {}", why.missing)).collect()
+    });
+    let monthly = |at: usize| {
+        let free = overall.models.get(at).is_some_and(|total| total.charges.is_empty());
+        free && summary.contract(at).is_some_and(|(model, _)| model.charges().next().is_some())
+    };
+    let monthly = summary.models().iter().enumerate().filter(|(at, _)| monthly(*at));
+    let monthly: Vec<&str> = monthly.map(|(_, model)| model.id.as_str()).collect();
+    if !monthly.is_empty() {
+        let names = monthly.join(", ");
+        lines.push(format!("monthly charges only, which --per-month bills: {names}"));
     }
-    notes.join("; ")
+    lines
+}
+
+/// Remarks on models, each once, with the models that it is about.
+fn by_note(summary: &Summary, notes: impl Fn(&ModelTotal) -> Vec<String>) -> Vec<String> {
+    let mut said: Vec<(String, Vec<&str>)> = Vec::new();
+    let overall = summary.overall();
+    for (model, total) in summary.models().iter().zip(&overall.models) {
+        for note in notes(total) {
+            match said.iter_mut().find(|(known, _)| *known == note) {
+                Some((_, who)) => who.push(&model.id),
+                None => said.push((note, vec![&model.id])),
+            }
+        }
+    }
+    said.into_iter().map(|(note, who)| format!("{note}: {}", who.join(", "))).collect()
+}
+
+/// Tells, cell by cell, how many failures are in the bills, and which cells have
+/// none since all invocations failed; `reason` is that of a cell's first failure.
+#[must_use]
+pub fn failure_notes(
+    summary: &Summary,
+    reason: impl Fn(&crate::replay::Key) -> Option<String>,
+) -> Vec<String> {
+    let groups = summary.groups().filter_map(|(key, group)| Some((key, group, group.failures()?)));
+    groups
+        .map(|(key, group, failures)| {
+            let reason = reason(key).map(|it| format!(", the first: {it}")).unwrap_or_default();
+            let billed = if group.only_failed() { "no price" } else { "failures are billed too" };
+            format!("{} in {}, {}: {billed}: {failures}{reason}", key.workload, key.lane, key.start)
+        })
+        .collect()
 }

@@ -1,5 +1,6 @@
 //! What bills are for: the decomposition, group by group.
 
+use super::prices::remarks;
 use super::table::{Cell, Column, Table};
 use crate::pricing::{Exact, Money};
 use crate::replay::{Group, ModelTotal, Summary};
@@ -36,6 +37,7 @@ pub fn waste(summary: &Summary) -> Table {
         Column::number("start", "startup"),
         Column::number("fees", "fees"),
         Column::number("?", "unmeasured"),
+        Column::hidden("note"),
     ]);
     for index in 0..summary.models().len() {
         for (key, group) in summary.groups() {
@@ -61,6 +63,7 @@ fn push(table: &mut Table, summary: &Summary, index: usize, group: &Group, names
     row.push(Cell::new(total.billed, total.billed));
     row.push(money(total, &total.total));
     row.extend(total.waste.parts().map(|(_, part)| share(total, part)));
+    row.push(Cell::text(remarks(group, total).join("; ")));
     table.push(row);
 }
 

@@ -2,6 +2,16 @@
 
 use crate::store::Extent;
 
+/// Characters that lines of sentences have at most, however wide the terminal is.
+const SENTENCE: usize = 80;
+
+/// A sentence on lines that fit the terminal; further lines are indented.
+#[must_use]
+pub fn wrap_sentence(text: &str) -> String {
+    let width = super::terminal_width().clamp(20, SENTENCE);
+    super::explain::page::wrapped(text, width - 2).join("\n  ")
+}
+
 /// A moment as people read it: `2026-11-21 10:00:00`.
 #[must_use]
 pub fn moment(stamp: &str) -> String {

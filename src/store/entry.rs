@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::{CachedStatement, Connection, Transaction, params};
 
 use super::open::StoreError;
+use super::subject;
 use crate::lane::{Job, Outcome, Sample, Status};
 use crate::meter::{Meter, Provenances};
 use crate::record::{Event, SamplerReport};
@@ -159,6 +160,7 @@ impl Ids {
             params![self.recording, lane, job.workload.name, job.preset.name, start],
         )?;
         let id = transaction.last_insert_rowid();
+        subject::insert(transaction, id, job)?;
         self.cells.insert(job.cell, CellIds { id, lane, start, known: None });
         Ok(())
     }

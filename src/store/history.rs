@@ -9,9 +9,9 @@ use super::open::{Store, StoreError};
 use super::query::{RecordingRef, list};
 
 /// A recording or a simulation as a person names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
-    /// `12` or `latest`.
+    /// `12`, `latest` or a label; a label may be that of a simulation too.
     Recording(RecordingRef),
     /// `s12`; `None` is the newest, `slatest`.
     Simulation(Option<i64>),
@@ -21,18 +21,10 @@ impl FromStr for Reference {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "`{text}` is neither a recording's number nor `latest`, nor a simulation \
-                 such as `s12` or `slatest`"
-            )
-        };
-        match text.strip_prefix('s') {
-            Some("latest") => Ok(Self::Simulation(None)),
-            Some(number) => {
-                number.parse().map(|it| Self::Simulation(Some(it))).map_err(|_| wrong())
-            }
-            None => text.parse().map(Self::Recording).map_err(|_| wrong()),
+        match text.strip_prefix('s').map(|number| (number, number.parse())) {
+            Some(("latest", _)) => Ok(Self::Simulation(None)),
+            Some((_, Ok(number))) => Ok(Self::Simulation(Some(number))),
+            _ => text.parse().map(Self::Recording),
         }
     }
 }
@@ -151,6 +143,7 @@ impl Store {
     /// When there is no such recording or simulation.
     pub fn resolve(&self, reference: Reference) -> Result<Item, StoreError> {
         let simulation = match reference {
+            Reference::Recording(RecordingRef::Label(label)) => return self.labelled(&label),
             Reference::Recording(recording) => return self.find(recording).map(Item::Recording),
             Reference::Simulation(simulation) => simulation,
         };
@@ -169,6 +162,25 @@ impl Store {
             StoreError::NotFound(simulation.map_or_else(
                 || "there is no simulation yet: make one with `cyclometer replay`".to_owned(),
                 |id| format!("there is no simulation {id}: `cyclometer history` lists them"),
+            ))
+        })
+    }
+
+    /// The newest recording with a label, or else the newest simulation.
+    fn labelled(&self, label: &str) -> Result<Item, StoreError> {
+        let newest = |sql| {
+            self.connection
+                .query_row(sql, [label], |row| row.get::<_, Option<i64>>(0))
+                .map_err(StoreError::sql("search for a label"))
+        };
+        if let Some(id) = newest("SELECT MAX(id) FROM recording WHERE label = ?1")? {
+            return Ok(Item::Recording(id));
+        }
+        let found = newest("SELECT MAX(id) FROM simulation WHERE label = ?1")?;
+        found.map(Item::Simulation).ok_or_else(|| {
+            StoreError::NotFound(format!(
+                "`{label}` is neither a recording's number nor `latest`, nor a simulation such as \
+                 `s12` or `slatest`, nor a label: `cyclometer history` lists all there is"
             ))
         })
     }
@@ -287,8 +299,10 @@ mod tests {
         assert_eq!("latest".parse(), recording(RecordingRef::Latest));
         assert_eq!("s12".parse(), Ok(Reference::Simulation(Some(12))));
         assert_eq!("slatest".parse(), Ok(Reference::Simulation(None)));
-        for nonsense in ["", "s", "x12", "12s", "newest", "s-", "1 2"] {
-            assert!(nonsense.parse::<Reference>().is_err(), "{nonsense:?} was accepted");
+        for label in ["s", "x12", "12s", "nightly", "s-", "1 2"] {
+            let found = label.parse::<Reference>();
+            assert_eq!(found, recording(RecordingRef::Label(label.to_owned())));
         }
+        assert!("".parse::<Reference>().is_err());
     }
 }

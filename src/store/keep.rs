@@ -37,7 +37,11 @@ pub(super) fn keep(
         }
     }
     if with_bills {
-        bills(connection, plan, cells, id)?;
+        let failed: Vec<&Key> =
+            summary.groups().filter(|(_, it)| it.only_failed()).map(|(key, _)| key).collect();
+        let mut priced = cells.clone();
+        priced.retain(|_, key| !failed.contains(&&*key));
+        bills(connection, plan, &priced, id)?;
     }
     Ok(id)
 }
@@ -95,7 +99,7 @@ fn totals(
     group: &Group,
 ) -> rusqlite::Result<()> {
     for (index, (info, total)) in summary.models().iter().zip(&group.models).enumerate() {
-        line_items(connection, id, cell, info, total)?;
+        line_items(connection, id, cell, info, group, total)?;
         waste(connection, id, cell, &info.id, total)?;
         let Some(requests) = &plan.per_month else { continue };
         if let Ok(month) = summary.month(group, index, requests) {
@@ -110,6 +114,7 @@ fn line_items(
     id: i64,
     cell: i64,
     info: &crate::replay::ModelInfo,
+    group: &Group,
     total: &ModelTotal,
 ) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
@@ -117,7 +122,8 @@ fn line_items(
             refused, note, quantity, unit, exact)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
-    let refused = total.refused.keys().map(ToString::to_string).collect::<Vec<_>>();
+    let mut refused = total.refused.keys().map(ToString::to_string).collect::<Vec<_>>();
+    refused.extend(group.failures().filter(|_| group.only_failed()));
     let refused = (!refused.is_empty()).then(|| refused.join("; "));
     let notes = total.notes.keys().map(AsRef::as_ref).collect::<Vec<&str>>().join("; ");
     for ((charge, unit), sums) in info.charges.iter().zip(&total.charges) {

@@ -25,6 +25,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../db/migrations/20261121170000_compile_times.sql")),
     M::up(include_str!("../../db/migrations/20261121180000_footprint_parts.sql")),
     M::up(include_str!("../../db/migrations/20261128110000_startup_and_throttling.sql")),
+    M::up(include_str!("../../db/migrations/20261128120000_subjects.sql")),
 ];
 
 /// Why the database cannot be used.

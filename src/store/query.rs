@@ -17,12 +17,22 @@ use crate::units::{Bytes, Nanos};
 const MOST_NOTES: usize = 4;
 
 /// A recording as a person names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordingRef {
     /// The newest.
     Latest,
     /// The one with this number.
     Number(i64),
+    /// The newest with this label.
+    Label(String),
+}
+
+/// Says that a name is that of nothing.
+pub(super) fn unknown_name(name: &str) -> String {
+    format!(
+        "`{name}` is neither a recording's number nor `latest`, and no recording has that label: \
+         `cyclometer history` lists them"
+    )
 }
 
 impl FromStr for RecordingRef {
@@ -31,10 +41,8 @@ impl FromStr for RecordingRef {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "latest" => Ok(Self::Latest),
-            _ => text
-                .parse()
-                .map(Self::Number)
-                .map_err(|_| format!("`{text}` is neither a recording's number nor `latest`")),
+            "" => Err("a recording is named by its number, its label or `latest`".to_owned()),
+            _ => Ok(text.parse().map_or_else(|_| Self::Label(text.to_owned()), Self::Number)),
         }
     }
 }
@@ -165,19 +173,22 @@ impl Store {
     /// # Errors
     /// When there is none.
     pub fn find(&self, recording: RecordingRef) -> Result<i64, StoreError> {
-        let (sql, number) = match recording {
+        let found = match &recording {
             RecordingRef::Latest => {
-                (format!("SELECT MAX(id) FROM recording WHERE ?1 = ?1 AND {HAS_FINISHED}"), 0)
+                let sql = format!("SELECT MAX(id) FROM recording WHERE {HAS_FINISHED}");
+                self.connection.query_row(&sql, [], |row| row.get(0))
             }
             RecordingRef::Number(number) => {
-                ("SELECT id FROM recording WHERE id = ?1".to_owned(), number)
+                let sql = "SELECT id FROM recording WHERE id = ?1";
+                self.connection.query_row(sql, [number], |row| row.get(0))
+            }
+            RecordingRef::Label(label) => {
+                let sql =
+                    format!("SELECT MAX(id) FROM recording WHERE label = ?1 AND {HAS_FINISHED}");
+                self.connection.query_row(&sql, [label], |row| row.get::<_, Option<i64>>(0))
             }
         };
-        let found = self
-            .connection
-            .query_row(&sql, [number], |row| row.get::<_, Option<i64>>(0))
-            .optional()
-            .map_err(StoreError::sql("search for the recording"))?;
+        let found = found.optional().map_err(StoreError::sql("search for the recording"))?;
         found.flatten().ok_or_else(|| {
             StoreError::NotFound(match recording {
                 RecordingRef::Latest => {
@@ -186,6 +197,7 @@ impl Store {
                 RecordingRef::Number(number) => {
                     format!("there is no recording {number}: `cyclometer history` lists them")
                 }
+                RecordingRef::Label(label) => unknown_name(&label),
             })
         })
     }

@@ -203,6 +203,18 @@ impl Reader {
             .map_err(StoreError::sql("search for the newest"))
     }
 
+    /// The number of the newest recording with a label; `None` if there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn labelled(&self, label: &str) -> Result<Option<i64>, StoreError> {
+        self.connection
+            .query_row("SELECT MAX(recording) FROM v_recording WHERE label = ?1", [label], |row| {
+                row.get(0)
+            })
+            .map_err(StoreError::sql("search for a label"))
+    }
+
     /// Names of the parameters of a statement, without their colon.
     ///
     /// # Errors

@@ -113,7 +113,7 @@ pub(super) fn scan(
     // only where it matters does the offset.
     let (offset, order) =
         if replayer.wants_order() { ("offset_ns", "cell_id, offset_ns, id") } else { ("0", "id") };
-    let mut names = vec!["cell_id", offset];
+    let mut names = vec!["cell_id", offset, "status <> 'ok'"];
     names.extend(columns.iter().map(|(_, column)| *column));
     let sql = format!(
         "SELECT {} FROM invocation
@@ -140,9 +140,12 @@ pub(super) fn scan(
         };
         let Some(group) = group else { continue };
         let offset: i64 = row.get(1).map_err(failed)?;
+        if row.get(2).map_err(failed)? {
+            replayer.count_failure(group);
+        }
         let mut present = Signals::default();
         for (at, (signal, _)) in columns.iter().enumerate() {
-            let value: Option<i64> = row.get(at + 2).map_err(failed)?;
+            let value: Option<i64> = row.get(at + 3).map_err(failed)?;
             if let Some(value) = value.and_then(|value| u64::try_from(value).ok()) {
                 values[signal.index()] = value;
                 present.insert(*signal);
@@ -155,12 +158,12 @@ pub(super) fn scan(
 }
 
 /// All columns of a usage, after number, cell, offset and the phases; the
-/// parts of phases are last.
+/// parts of phases are last but for whether it failed.
 fn usage_columns() -> String {
     let names: Vec<&str> = COLUMNS.iter().map(|(_, column)| *column).collect();
     format!(
         "id, cell_id, offset_ns, create_ns, start_ns, run_ns, teardown_ns,
-         counter_coverage_ppm, {}, deserialize_ns, instantiate_ns, release_ns",
+         counter_coverage_ppm, {}, deserialize_ns, instantiate_ns, release_ns, status <> 'ok'",
         names.join(", ")
     )
 }
@@ -187,7 +190,8 @@ fn read_row(row: &SqlRow<'_>, key: &Key) -> rusqlite::Result<Row> {
         usage.set(*meter, unsigned(8 + index)?);
     }
     let offset = time(2)?.unwrap_or(Nanos(0));
-    Ok(Row { invocation: row.get(0)?, key: key.clone(), offset, usage })
+    let failed = row.get(parts + 3)?;
+    Ok(Row { invocation: row.get(0)?, key: key.clone(), offset, failed, usage })
 }
 
 /// Hands every billable invocation of `cells` to `each`, in the order of their

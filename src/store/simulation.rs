@@ -264,7 +264,9 @@ impl Store {
         };
         let parts = parts(first, last, replayer().wants_order());
         if let [only] = parts.as_slice() {
-            return part(&self.connection, cells, *only, replayer());
+            let mut summary = part(&self.connection, cells, *only, replayer())?;
+            summary.unprice_failed_groups();
+            return Ok(summary);
         }
         let readers = parts.iter().map(|_| self.another_reader()).collect::<Result<Vec<_>, _>>()?;
         let found: Vec<Result<Summary, StoreError>> = std::thread::scope(|scope| {
@@ -280,6 +282,7 @@ impl Store {
         for part in found {
             summary.merge(&part?);
         }
+        summary.unprice_failed_groups();
         Ok(summary)
     }
 }
@@ -307,7 +310,7 @@ fn part(
     mut replayer: Replayer,
 ) -> Result<Summary, StoreError> {
     scan::scan(connection, cells, range, &mut replayer)?;
-    Ok(replayer.finish())
+    Ok(replayer.finish_part())
 }
 
 /// Numbers of recordings, of all or of those that began at or after a moment.

@@ -5,6 +5,7 @@ use std::io::{Seek, Write};
 use std::sync::{Arc, OnceLock};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 /// Most bytes that an input may have.
@@ -41,6 +42,17 @@ impl Input {
     #[must_use]
     pub fn counter(bytes: u64) -> Self {
         Self { recipe: Recipe::Counter(bytes.min(MAX_INPUT)), content: Arc::default() }
+    }
+
+    /// Identifies the content: `none`, `counter`, or the SHA-256 of given bytes.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match &self.recipe {
+            _ if self.is_empty() => "none".to_owned(),
+            Recipe::Empty => "none".to_owned(),
+            Recipe::Given(content) => super::hex(&Sha256::digest(content)),
+            Recipe::Counter(_) => "counter".to_owned(),
+        }
     }
 
     /// Whether there is nothing to read.

@@ -1,39 +1,69 @@
-//! `history compare`: what differs between two recordings, or two simulations.
+//! `history compare`: what differs between two recordings, or two simulations,
+//! and whether that is allowed.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use super::super::{Common, Failure, Outcome, say};
-use super::{reference, resolve};
+use super::resolve;
 use crate::quantity::percentage;
-use crate::report::Format;
 use crate::report::compared::{self, Compared};
-use crate::report::difference::NAMES;
+use crate::report::difference::{Difference, NAMES};
+use crate::report::gate::{Gate, GateMeter, Threshold};
+use crate::report::{Format, escape_markdown};
 use crate::stats::Confidence;
-use crate::store::Reference;
+use crate::store::{Item, Store};
+
+/// The status of a gate that is not met.
+pub(in crate::cli) const NOT_MET: u8 = 4;
 
 /// Options of `history compare`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cyclometer history compare 3 4
+  cyclometer history compare before latest   by label
   cyclometer history compare 3 latest --format csv
-  cyclometer history compare s3 s4     mean bills, by model
+  cyclometer history compare s3 s4           mean bills, by model
+  cyclometer history compare 3 4 --fail-above 10% --meter start,run,bill
+  cyclometer history compare 3 4 --fail-above 5% --format markdown >> $GITHUB_STEP_SUMMARY
 
 The second is compared with the first. Times and counts are compared by their
 medians, bills by their means, of runs that ended well, each with a bootstrap
 interval. `99 % sure`: of a hundred comparisons of things that do not differ,
 one says that they do. The runs of one recording share a machine in one state:
-to tell the function from the hour, record both again.")]
+to tell the function from the hour, record both again.
+
+The gate of --fail-above is not met if the whole interval of a rise lies above
+the threshold, if a cell of the first is missing in the second or all its runs
+failed there, or if nothing could be compared. An interval that straddles the
+threshold is undecided, which is said and does not fail; a meter that one side
+has not is said too.
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 4 the gate is not met.")]
 pub(super) struct Options {
-    /// The recording (12, latest) or simulation (s12) to compare with
+    /// The recording (12, latest, a label) or simulation (s12) to compare with
     #[arg(value_name = "FIRST")]
     first: String,
     /// The recording or simulation that is compared
     #[arg(value_name = "SECOND")]
     second: String,
+    #[command(flatten)]
+    gate: GateOptions,
     /// How sure a shown difference has to be, in per cent
     #[arg(long, value_name = "PERCENT", default_value = "99", value_parser = confidence)]
     confidence: Confidence,
+}
+
+/// What is allowed to differ, and by how much.
+#[derive(Debug, Clone, clap::Args)]
+pub(in crate::cli) struct GateOptions {
+    /// Exit with status 4 if a meter has risen by more than so much for certain
+    #[arg(long, value_name = "PERCENT")]
+    fail_above: Option<Threshold>,
+    /// Meters of that gate: start, run, wall, cpu, cycles, ops, memory, bill
+    /// [default: start,run,bill]
+    #[arg(long, value_name = "X,Y", value_delimiter = ',', requires = "fail_above")]
+    meter: Vec<GateMeter>,
 }
 
 fn confidence(text: &str) -> Result<Confidence, String> {
@@ -43,46 +73,171 @@ fn confidence(text: &str) -> Result<Confidence, String> {
 
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
-    let kinds = [reference(&options.first)?, reference(&options.second)?];
-    let recordings = kinds.iter().filter(|it| matches!(it, Reference::Recording(_))).count();
-    if recordings == 1 {
-        return Err(Failure::Usage(
-            "a recording and a simulation cannot be compared: name two recordings (3 4) or two \
-             simulations (s3 s4)"
-                .to_owned(),
-        ));
-    }
     let store = common.reading()?;
     let (first, second) = (resolve(&store, &options.first)?, resolve(&store, &options.second)?);
-    let compared = compared::compare(&store, first, second, options.confidence)
-        .map_err(Failure::failed)?
-        .ok_or_else(|| Failure::Usage("two of one kind can be compared".to_owned()))?;
-    let Compared { names: [one, two], warnings, difference, conclusion } = compared;
-    if common.format == Format::Table {
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{one}\n{two}\n")?;
+    let compared = match (first, second) {
+        (Item::Recording(first), Item::Recording(second)) => {
+            return compare_recordings(
+                common,
+                (&store, first),
+                (&store, second),
+                &options.gate,
+                options.confidence,
+                true,
+            );
+        }
+        (Item::Simulation(_), Item::Simulation(_)) => {
+            compared::compare(&store, first, second, options.confidence)
+                .map_err(Failure::failed)?
+                .ok_or_else(|| Failure::usage("two of one kind can be compared"))?
+        }
+        _ => {
+            return Err(Failure::usage(
+                "a recording and a simulation cannot be compared: name two recordings (3 4) or \
+                 two simulations (s3 s4)",
+            ));
+        }
+    };
+    let meters = options.gate.meters();
+    if options.gate.fail_above.is_some() && meters.iter().all(|it| it.name != "bill") {
+        return Err(Failure::usage("simulations have bills only: --meter bill"));
     }
-    for warning in warnings {
-        say(&format!("warning: {warning}"));
-    }
+    let bills: Vec<GateMeter> = meters.into_iter().filter(|it| it.name == "bill").collect();
+    let gate =
+        options.gate.fail_above.map(|most| Gate::rule(&[&compared.difference], &bills, most));
     if first == second {
         say(&format!("note: both are {first}"));
     }
-    if difference.table.is_empty() {
-        say("neither of the two has anything to compare");
+    print(common, &compared, gate.as_ref())?;
+    Ok(status(gate.as_ref()))
+}
+
+impl GateOptions {
+    /// Whether there is a gate.
+    pub(in crate::cli) const fn is_set(&self) -> bool {
+        self.fail_above.is_some()
     }
-    let mut out = std::io::stdout().lock();
-    if common.format == Format::Table {
-        if !difference.table.is_empty() {
-            writeln!(out, "{}", difference.table.render_grouped(NAMES))?;
-        }
+
+    fn meters(&self) -> Vec<GateMeter> {
+        if self.meter.is_empty() { GateMeter::usual() } else { self.meter.clone() }
+    }
+}
+
+fn status(gate: Option<&Gate>) -> ExitCode {
+    match gate {
+        Some(gate) if !gate.met => ExitCode::from(NOT_MET),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Compares two recordings, each in its database, prints that, and rules.
+/// Without `with_table` programs get no rows, since others are before them.
+pub(in crate::cli) fn compare_recordings(
+    common: &Common,
+    first: (&Store, i64),
+    second: (&Store, i64),
+    options: &GateOptions,
+    sure: Confidence,
+    with_table: bool,
+) -> Outcome {
+    let compared = compared::compare_recordings(first, second, sure).map_err(Failure::failed)?;
+    let meters = options.meters();
+    let bills: Option<Difference> = if options.is_set() && meters.iter().any(|it| it.name == "bill")
+    {
+        let contracts = super::super::replay::headline(&common.price_catalog()?);
+        let contracts = contracts.map_err(Failure::failed)?;
+        let bills = compared::compare_bills(first, second, &contracts, sure);
+        Some(bills.map_err(Failure::failed)?)
     } else {
-        difference.table.print(common.format, &mut out)?;
+        None
+    };
+    let gate = options.fail_above.map(|most| {
+        let mut all = vec![&compared.difference];
+        all.extend(&bills);
+        Gate::rule(&all, &meters, most)
+    });
+    if first.1 == second.1 && first.0.path() == second.0.path() {
+        say(&format!("note: both are recording {}", first.1));
     }
-    out.flush()?;
-    drop(out);
-    for line in difference.notes.iter().chain(&conclusion) {
+    if with_table || common.format.is_for_people() {
+        print(common, &compared, gate.as_ref())?;
+    } else {
+        let gate = gate.iter().flat_map(|gate| &gate.lines);
+        compared.subjects.iter().chain(&compared.largest).chain(gate).for_each(|it| say(it));
+    }
+    Ok(status(gate.as_ref()))
+}
+
+fn say_all(lines: &[String]) {
+    for line in lines {
         say(line);
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a comparison: first what was run, then the largest differences, the
+/// gate, and the whole table.
+fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<(), Failure> {
+    let Compared { names: [one, two], subjects, warnings, largest, difference, conclusion } =
+        compared;
+    let remarks: Vec<String> = subjects
+        .iter()
+        .map(|it| format!("what was run: {it}"))
+        .chain(warnings.iter().map(|it| format!("warning: {it}")))
+        .collect();
+    let notes: Vec<String> = difference.notes.iter().chain(conclusion).cloned().collect();
+    let empty = difference.table.is_empty();
+    match common.format {
+        Format::Table => {
+            common.print_lines(&[one.clone(), two.clone(), String::new()])?;
+            say_all(&remarks);
+            if !largest.is_empty() {
+                common.print_lines(largest)?;
+                common.print_lines(&[String::new()])?;
+            }
+            if !empty {
+                let mut out = std::io::stdout().lock();
+                writeln!(out, "{}", difference.table.render_grouped(NAMES))?;
+            }
+            if let Some(gate) = gate {
+                common.print_lines(&[String::new()])?;
+                common.print(&gate.table)?;
+                common.print_lines(&gate.lines)?;
+            }
+            say_all(&notes);
+        }
+        Format::Markdown => {
+            let mut out = std::io::stdout().lock();
+            let title = gate.and_then(|gate| gate.lines.last());
+            let title = title.map_or("comparison", String::as_str);
+            writeln!(out, "### cyclometer: {}", escape_markdown(title))?;
+            drop(out);
+            common.print_lines(&[one.clone(), two.clone()])?;
+            common.print_lines(&remarks)?;
+            common.print_lines(largest)?;
+            if let Some(gate) = gate {
+                writeln!(std::io::stdout())?;
+                common.print(&gate.table)?;
+                common.print_lines(&gate.lines)?;
+            }
+            if !empty {
+                writeln!(std::io::stdout(), "\n<details><summary>all figures</summary>\n")?;
+                common.print(&difference.table)?;
+                common.print_lines(&notes)?;
+                writeln!(std::io::stdout(), "\n</details>")?;
+            }
+        }
+        _ => {
+            say_all(&remarks);
+            common.print(&difference.table)?;
+            say_all(largest);
+            say_all(&notes);
+            if let Some(gate) = gate {
+                say_all(&gate.lines);
+            }
+        }
+    }
+    if empty {
+        say("neither of the two has anything to compare");
+    }
+    Ok(())
 }

@@ -172,7 +172,7 @@ fn print(
             common.print(recordings)?;
             common.print(simulations)?;
         }
-        (Kind::All, Format::Table) => {
+        (Kind::All, Format::Table | Format::Markdown) => {
             if !recordings.is_empty() {
                 common.print(recordings)?;
             }

@@ -1,6 +1,6 @@
 //! `history`: what has been recorded and simulated.
 
-mod compare;
+pub(super) mod compare;
 mod edit;
 mod list;
 mod show;
@@ -10,7 +10,7 @@ pub(super) use list::since;
 use clap::Subcommand;
 
 use super::{Common, Failure, Outcome};
-use crate::store::{Item, Reference, Store};
+use crate::store::{Item, RecordingRef, Reference, Store, StoreError};
 
 /// Options of `history`.
 #[derive(Debug, clap::Args)]
@@ -22,8 +22,9 @@ use crate::store::{Item, Reference, Store};
   cyclometer history compare 3 4       what differs, and how sure that is
   cyclometer history delete 1 2 s7
 
-A recording is named by its number or `latest`, a simulation by `s` and its
-number or `slatest`.")]
+A recording is named by its number, its label or `latest`, a simulation by `s`
+and its number, its label or `slatest`. Of several with one label, the newest is
+meant.")]
 pub(super) struct Options {
     #[command(subcommand)]
     command: Option<Command>,
@@ -74,15 +75,21 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 
 /// What a person named.
 fn reference(text: &str) -> Result<Reference, Failure> {
-    let commands = ["list", "show", "compare", "label", "delete"];
-    text.parse().map_err(|error: String| {
-        let meant = crate::suggest::nearest(text, commands)
-            .filter(|_| text.chars().all(char::is_alphabetic))
-            .map_or_else(String::new, |name| format!("; did you mean `history {name}`?"));
-        Failure::Usage(format!("{error}{meant}"))
-    })
+    text.parse().map_err(Failure::Usage)
 }
 
-fn resolve(store: &Store, text: &str) -> Result<Item, Failure> {
-    store.resolve(reference(text)?).map_err(Failure::failed)
+/// Finds what was named; a word that is the label of nothing is wrong usage.
+pub(super) fn resolve(store: &Store, text: &str) -> Result<Item, Failure> {
+    let commands = ["list", "show", "compare", "label", "delete"];
+    let reference = reference(text)?;
+    let label = matches!(&reference, Reference::Recording(RecordingRef::Label(_)));
+    store.resolve(reference).map_err(|error| match error {
+        StoreError::NotFound(error) if label => {
+            let meant = crate::suggest::nearest(text, commands)
+                .filter(|_| text.chars().all(char::is_alphabetic))
+                .map_or_else(String::new, |name| format!("; did you mean `history {name}`?"));
+            Failure::Usage(format!("{error}{meant}"))
+        }
+        error => Failure::failed(error),
+    })
 }

@@ -9,13 +9,14 @@ use super::super::progress::Told;
 use super::super::{Common, Failure, Outcome, record, say};
 use super::resolve;
 use crate::report::simulated::Simulated;
-use crate::report::{Cell, Column, Format, Table};
+use crate::report::subjects::subject_table;
+use crate::report::{Cell, Column, Format, Table, escape_markdown};
 use crate::store::{Item, Store};
 
 /// Options of `history show`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// A recording (12, latest) or a simulation (s12, slatest)
+    /// A recording (12, latest, a label) or a simulation (s12, slatest)
     #[arg(value_name = "RECORDING|sN", default_value = "latest")]
     pub(super) item: String,
 }
@@ -37,7 +38,7 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
         say(&format!("lane {lane} could not run: {reason}"));
     }
     record::conclude(common, &common.price_catalog()?, store, recording, &Told::default())?;
-    if common.format == Format::Table {
+    if common.format.is_for_people() {
         let mut table = Table::new(&[
             Column::text("lane", "lane"),
             Column::text("start", "start"),
@@ -56,9 +57,21 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
         }
         writeln!(std::io::stdout())?;
         common.print(&table)?;
+        show_subjects(common, store, recording)?;
         show_footprints(common, store, recording)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Arguments, input, digests and limits of what was run.
+fn show_subjects(common: &Common, store: &Store, recording: i64) -> Result<(), Failure> {
+    let subjects = store.subjects(recording).map_err(Failure::failed)?;
+    if subjects.is_empty() {
+        say("arguments, input and program were not kept by the version that recorded this");
+        return Ok(());
+    }
+    writeln!(std::io::stdout())?;
+    common.print(&subject_table(&subjects))
 }
 
 /// What the footprints consist of, and what runs them.
@@ -107,15 +120,20 @@ fn show_simulation(common: &Common, store: &Store, simulation: i64) -> Outcome {
             }
             writeln!(out, "{whole:#}")?;
         }
-        Format::Table => {
+        Format::Table | Format::Markdown => {
+            let markdown = common.format == Format::Markdown;
             for line in it.heading() {
+                let line = if markdown { escape_markdown(&line) } else { line };
                 writeln!(out, "{line}")?;
             }
             writeln!(out)?;
-            it.models.print(Format::Table, &mut out)?;
+            it.models.print(common.format, &mut out)?;
             for (title, _, table) in it.tables.iter().filter(|(_, _, table)| !table.is_empty()) {
                 writeln!(out, "\n{title}")?;
-                table.print(Format::Table, &mut out)?;
+                if markdown {
+                    writeln!(out)?;
+                }
+                table.print(common.format, &mut out)?;
             }
         }
     }
@@ -130,7 +148,7 @@ fn numbers(recordings: &str) -> Vec<i64> {
 }
 
 fn tell(common: &Common, it: &Simulated) {
-    let digits = (common.format == Format::Table).then_some(
+    let digits = common.format.is_for_people().then_some(
         "mean / M: mean bill of a million; amounts to 6 digits, --format json has all of them",
     );
     for note in [it.cut(), digits, it.plain(), it.by_earlier_rule()].into_iter().flatten() {

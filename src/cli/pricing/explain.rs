@@ -11,8 +11,8 @@ use crate::pricing::{
     self, Dimension, Exact, Example, Given, Input, MAX_FILE_BYTES, Missing, Policy, PriceModel,
     Refusal, Rounding, Terms, UsageGroup, gigabyte_note,
 };
-use crate::report::Format;
 use crate::report::explain::{Explanation, explain};
+use crate::report::{Format, markdown_code};
 
 /// Options of `pricing explain`.
 #[derive(Debug, clap::Args)]
@@ -113,6 +113,7 @@ fn print(common: &Common, explanation: &Explanation<'_>) -> Outcome {
     let mut out = std::io::stdout().lock();
     match common.format {
         Format::Table => out.write_all(explanation.text().as_bytes())?,
+        Format::Markdown => write!(out, "{}", markdown_code(&explanation.text()))?,
         Format::Json => {
             let text =
                 serde_json::to_string_pretty(&explanation.json()).map_err(Failure::failed)?;

@@ -71,7 +71,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         table.push(row(model));
     }
     common.print(&table)?;
-    if common.format == Format::Table {
+    if common.format.is_for_people() {
         say("needs: phases and meters that are read; `pricing show MODEL` has charges and inputs");
     }
     Ok(ExitCode::SUCCESS)
@@ -122,7 +122,7 @@ pub(super) fn show(common: &Common, options: &ShowOptions) -> Outcome {
         head(model)?;
     }
     common.print(&charges(model))?;
-    if common.format == Format::Table && !model.inputs().is_empty() {
+    if common.format.is_for_people() && !model.inputs().is_empty() {
         writeln!(std::io::stdout())?;
         common.print(&inputs(model))?;
     }

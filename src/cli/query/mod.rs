@@ -156,6 +156,15 @@ fn parameters(
         let text = text.or_else(|| saved?.default(&name));
         let value = match (name.as_str(), text) {
             ("recording" | "simulation", None | Some("latest")) => newest(reader, &name)?,
+            ("recording", Some(text)) if text.parse::<i64>().is_err() => {
+                let found = reader.labelled(text).map_err(Failure::failed)?;
+                Datum::Integer(found.ok_or_else(|| {
+                    Failure::Usage(format!(
+                        "no recording has the number or label `{text}`: `cyclometer history` \
+                         lists them"
+                    ))
+                })?)
+            }
             // As `history` names it.
             ("simulation", Some(text)) => datum(text.strip_prefix('s').unwrap_or(text)),
             (_, Some(text)) => datum(text),

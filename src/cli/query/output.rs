@@ -29,7 +29,7 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(format: Format, limit: Option<u64>) -> Self {
-        let capped = format == Format::Table && limit.is_none();
+        let capped = format.is_for_people() && limit.is_none();
         Self {
             format,
             limit: limit.unwrap_or(if capped { MOST } else { u64::MAX }),
@@ -45,8 +45,8 @@ impl Output {
     /// Prints what is left to print; `whole` if all rows came.
     pub(super) fn end(self, whole: bool) -> io::Result<()> {
         let Some(writer) = self.writer else {
-            if self.format == Format::Table && (whole || !self.kept.is_empty()) {
-                print(&self.names, &self.kept)?;
+            if self.format.is_for_people() && (whole || !self.kept.is_empty()) {
+                print(self.format, &self.names, &self.kept)?;
                 if self.kept.is_empty() {
                     super::super::say("no rows");
                 }
@@ -63,7 +63,7 @@ impl Output {
 impl RowSink for Output {
     fn columns(&mut self, names: &[String]) -> io::Result<()> {
         self.names = unique(names);
-        if self.format != Format::Table {
+        if !self.format.is_for_people() {
             // In large pieces: a system call a row would take most of the time.
             let out = io::BufWriter::with_capacity(1 << 16, io::stdout());
             self.writer = Some(RowWriter::start(self.format, self.names.clone(), Box::new(out))?);
@@ -104,7 +104,7 @@ fn unique(names: &[String]) -> Vec<String> {
     result
 }
 
-fn print(names: &[String], rows: &[Vec<Datum>]) -> io::Result<()> {
+fn print(format: Format, names: &[String], rows: &[Vec<Datum>]) -> io::Result<()> {
     let is_number =
         |at: usize| rows.iter().all(|row| !matches!(row[at], Datum::Text(_) | Datum::Blob(_)));
     let columns = names.iter().enumerate().map(|(at, name)| (name.clone(), is_number(at)));
@@ -113,8 +113,11 @@ fn print(names: &[String], rows: &[Vec<Datum>]) -> io::Result<()> {
         table.push(row.iter().map(|value| Cell::new(text(value), Value::Null)).collect());
     }
     let width = terminal_width();
-    let shown =
-        if names.len() > FEW { table.render_within(width, 1) } else { table.wrapped(width) };
+    let shown = match format {
+        Format::Markdown => table.markdown(),
+        _ if names.len() > FEW => table.render_within(width, 1),
+        _ => table.wrapped(width),
+    };
     let mut out = io::stdout().lock();
     writeln!(out, "{shown}")?;
     out.flush()

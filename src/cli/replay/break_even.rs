@@ -6,22 +6,38 @@ use crate::cli::{Common, Failure, Outcome, say};
 use crate::pricing::{Exact, Granularity, Terms};
 use crate::replay::break_even::{BreakEven, Revenue, Shift};
 use crate::replay::{Contract, Key};
-use crate::report::{Cell, Column, Format, Table};
+use crate::report::{Cell, Column, Table};
 use crate::store::{ReplayError, ReplayPlan, Store, StoreError};
 
 /// The fine prices that are looked for unless models are named.
 const FINE: [&str; 3] = ["per-cycle", "per-cpu-ms", "per-wasm-op"];
 
 /// Runs the command.
-pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome {
-    let (coarse, fine) = pairs(common, plan)?;
-    let mut pairs: Vec<(&Contract, &Contract)> = Vec::new();
-    for coarse in &coarse {
-        let same = |fine: &&Contract| fine.0.currency() == coarse.0.currency();
-        pairs.extend(fine.iter().filter(same).map(|fine| (coarse, fine)));
+pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan, named: bool) -> Outcome {
+    let (coarse, fine) = pairs(common, plan, named)?;
+    let all = || coarse.iter().flat_map(|coarse| fine.iter().map(move |fine| (coarse, fine)));
+    let mut left_out: Vec<LeftOut> = Vec::new();
+    for (coarse, fine) in all() {
+        left_out.extend(incomparable(coarse, fine).map(|why| LeftOut::new(coarse, fine, why)));
+    }
+    let pairs: Vec<(&Contract, &Contract)> =
+        all().filter(|(coarse, fine)| incomparable(coarse, fine).is_none()).collect();
+    // The time until a failure is no price of the function.
+    let failed: Vec<Key> = store
+        .simulate(plan)
+        .map_err(Failure::failed)?
+        .groups()
+        .filter(|(_, group)| group.only_failed())
+        .map(|(key, _)| key.clone())
+        .collect();
+    for key in &failed {
+        say(&format!("{} in {}, {}: left out: all failed", key.workload, key.lane, key.start));
     }
     let mut revenues = vec![Revenue::default(); pairs.len()];
-    pass(store, plan, |_, usage| {
+    pass(store, plan, |key, usage| {
+        if failed.contains(key) {
+            return;
+        }
         for ((coarse, fine), revenue) in pairs.iter().zip(&mut revenues) {
             revenue.add(coarse, fine, usage);
         }
@@ -29,34 +45,69 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome 
     let mut found: Vec<(&Contract, &Contract, BreakEven)> = Vec::new();
     for ((coarse, fine), revenue) in pairs.into_iter().zip(revenues) {
         let rows = revenue.rows;
-        match BreakEven::new(coarse, fine, revenue) {
-            Some(it) => found.push((coarse, fine, it)),
-            None => say(&format!(
-                "{} and {}: no price, since {rows} invocations are billed by both and used \
-                 nothing of it",
-                coarse.0.id(),
-                fine.0.id()
-            )),
+        if let Some(it) = BreakEven::new(coarse, fine, revenue) {
+            found.push((coarse, fine, it));
+        } else {
+            let why = match rows {
+                0 => "no invocation is billed by both".to_owned(),
+                _ => format!("{rows} invocations are billed by both and used nothing of it"),
+            };
+            left_out.push(LeftOut::new(coarse, fine, why));
         }
     }
     pass(store, plan, |key, usage| {
+        if failed.contains(key) {
+            return;
+        }
         for (coarse, fine, it) in &mut found {
             it.add(coarse, fine, key, usage);
         }
     })?;
     let found: Vec<BreakEven> = found.into_iter().map(|(_, _, it)| it).collect();
-    print(common, &found)
+    print(common, &found, &left_out)?;
+    let missing = named && !left_out.is_empty();
+    Ok(if missing { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-/// Coarse models, and fine ones: those of the plan, or the usual ones.
-fn pairs(common: &Common, plan: &ReplayPlan) -> Result<(Vec<Contract>, Vec<Contract>), Failure> {
+/// A pair of models that has no break-even price, and why.
+struct LeftOut {
+    coarse: String,
+    fine: String,
+    why: String,
+}
+
+impl LeftOut {
+    fn new(coarse: &Contract, fine: &Contract, why: impl Into<String>) -> Self {
+        let (coarse, fine) = (coarse.0.id().to_owned(), fine.0.id().to_owned());
+        Self { coarse, fine, why: why.into() }
+    }
+}
+
+/// Why two models can have no break-even price, whatever was recorded.
+fn incomparable(coarse: &Contract, fine: &Contract) -> Option<String> {
+    if coarse.0.currency() != fine.0.currency() {
+        return Some(format!("one is in {}, one in {}", coarse.0.currency(), fine.0.currency()));
+    }
+    let charges = fine.0.counted(&fine.1).count();
+    (charges != 1).then(|| format!("{} has {charges} charges, not one price", fine.0.id()))
+}
+
+/// Coarse models, and fine ones: those that were named, or the usual ones.
+fn pairs(
+    common: &Common,
+    plan: &ReplayPlan,
+    named: bool,
+) -> Result<(Vec<Contract>, Vec<Contract>), Failure> {
     let is_fine = |it: &&Contract| it.0.granularity() == Granularity::Fine;
     let coarse: Vec<Contract> = plan.contracts.iter().filter(|it| !is_fine(it)).cloned().collect();
     let catalog = common.price_catalog()?;
-    let mut fine = Vec::new();
-    for id in FINE {
-        let model = catalog.find(id).map_err(Failure::failed)?;
-        fine.push((model.clone(), Terms::of(model)));
+    let mut fine: Vec<Contract> =
+        plan.contracts.iter().filter(|it| named && is_fine(it)).cloned().collect();
+    if fine.is_empty() {
+        for id in FINE {
+            let model = catalog.find(id).map_err(Failure::failed)?;
+            fine.push((model.clone(), Terms::of(model)));
+        }
     }
     if coarse.is_empty() {
         return Err(Failure::usage(
@@ -84,7 +135,7 @@ fn pass(
     Ok(())
 }
 
-fn print(common: &Common, found: &[BreakEven]) -> Outcome {
+fn print(common: &Common, found: &[BreakEven], left_out: &[LeftOut]) -> Result<(), Failure> {
     let mut prices = Table::new(&[
         Column::text("revenue of", "coarse_model"),
         Column::text("by", "fine_model"),
@@ -110,6 +161,7 @@ fn print(common: &Common, found: &[BreakEven]) -> Outcome {
         Column::number("p5", "ratio_p5"),
         Column::number("p50", "ratio_p50"),
         Column::number("p95", "ratio_p95"),
+        Column::hidden("note"),
     ]);
     for it in found {
         prices.push(price_row(it));
@@ -117,16 +169,27 @@ fn print(common: &Common, found: &[BreakEven]) -> Outcome {
             groups.push(group_row(it, key, &mut shift.clone()));
         }
     }
-    if common.format == Format::Table {
+    if !common.format.is_for_people() {
+        for it in left_out {
+            let mut row: Vec<Cell> = vec![Cell::text(&*it.fine), Cell::text(&*it.coarse)];
+            row.extend((0..10).map(|_| Cell::maybe::<u64>(None)));
+            row.push(Cell::text(&*it.why));
+            groups.push(row);
+        }
+    }
+    if common.format.is_for_people() {
         common.print(&prices)?;
         println_blank()?;
         common.print(&groups)?;
+        let without =
+            left_out.iter().map(|it| format!("{} by {}: no price: {}", it.coarse, it.fine, it.why));
+        common.print_lines(&without.collect::<Vec<_>>())?;
         say("price: at which all invocations together pay what the coarse model takes, in USD");
         say("fine/coarse: what a group then pays, against what it pays now; p5 to p95 of its runs");
     } else {
         common.print(&groups)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn println_blank() -> Result<(), Failure> {
@@ -169,6 +232,7 @@ fn group_row(it: &BreakEven, key: &Key, shift: &mut Shift) -> Vec<Cell> {
         ratio(shift.quantile(5)),
         ratio(shift.quantile(50)),
         ratio(shift.quantile(95)),
+        Cell::text(""),
     ]
 }
 

@@ -195,7 +195,10 @@ pub(super) fn recordings(
     let mut numbers = Vec::new();
     for name in names {
         let reference: RecordingRef = name.parse().map_err(Failure::Usage)?;
-        let number = store.find(reference).map_err(Failure::failed)?;
+        let label = matches!(reference, RecordingRef::Label(_));
+        let number = store
+            .find(reference)
+            .map_err(|error| if label { Failure::usage(error) } else { Failure::failed(error) })?;
         if !numbers.contains(&number) {
             numbers.push(number);
         }

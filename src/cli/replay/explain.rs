@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
 use crate::replay::{Key, Row};
-use crate::report::Format;
 use crate::report::explain::{CellExplanation, explain_bill};
+use crate::report::{Format, markdown_code};
 use crate::store::{ReplayPlan, Store, StoreError};
 use crate::suggest::nearest;
 
@@ -33,14 +33,20 @@ fn invocation(common: &Common, store: &Store, plan: &ReplayPlan, number: i64) ->
         match explain_bill(model, &usage, terms) {
             Err(refusal) => {
                 refused = true;
-                say(&format!("{}: refused: {refusal}", model.id()));
+                let reason = refusal.to_string();
+                if common.format == Format::Json {
+                    objects.push(serde_json::json!({ "model": model.id(), "refused": reason }));
+                } else {
+                    let blank = if index > 0 { "\n" } else { "" };
+                    writeln!(out, "{blank}{}: refused: {reason}", model.id())?;
+                }
             }
             Ok(bill) if common.format == Format::Json => objects.push(bill.json()),
             Ok(bill) => {
                 if index > 0 {
                     writeln!(out)?;
                 }
-                write!(out, "{}", bill.text())?;
+                write!(out, "{}", shown(common.format, bill.text()))?;
             }
         }
     }
@@ -53,6 +59,11 @@ fn invocation(common: &Common, store: &Store, plan: &ReplayPlan, number: i64) ->
         ));
     }
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+/// The text as it is, or as a block of code in Markdown.
+fn shown(format: Format, text: String) -> String {
+    if format == Format::Markdown { markdown_code(&text) } else { text }
 }
 
 /// Whether every part of `what` names the workload, the lane or the start.
@@ -71,8 +82,9 @@ fn cell(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcom
         plan.contracts.iter().map(|(model, terms)| CellExplanation::new(model, terms)).collect();
     let mut names: Vec<String> = Vec::new();
     let mut known: Vec<String> = Vec::new();
+    let mut failures = (0_u64, 0_u64);
     let read = store.each_invocation(&plan.selection, |row| {
-        let Row { key, usage, .. } = row;
+        let Row { key, usage, failed, .. } = row;
         let name = format!("{} in {}, {}", key.workload, key.lane, key.start);
         for part in [&key.workload, &key.lane, &key.start] {
             if !known.iter().any(|it| **it == **part) {
@@ -83,6 +95,7 @@ fn cell(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcom
             if !names.contains(&name) {
                 names.push(name);
             }
+            failures = (failures.0 + u64::from(failed), failures.1 + 1);
             let usage = plan.what_if.apply(usage);
             for cell in &mut cells {
                 cell.add(&usage);
@@ -105,7 +118,10 @@ fn cell(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcom
         if index > 0 {
             writeln!(out)?;
         }
-        write!(out, "{}", cell.text(&names.join("; ")))?;
+        write!(out, "{}", shown(common.format, cell.text(&names.join("; "))))?;
+    }
+    if failures.0 > 0 {
+        say(&format!("{} of these {} invocations failed", failures.0, failures.1));
     }
     let refused = cells.iter().any(|cell| cell.billed() == 0);
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })

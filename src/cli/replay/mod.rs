@@ -28,11 +28,14 @@ pub(super) use choice::{HEADLINE, headline};
   cyclometer replay 3 4 --lane docker --workload nbody --format csv
 
 Billed are invocations that ended well, failed or ran out of time, as providers
-bill them; interrupted ones are not. Without --per-month bills are at list
+bill them; interrupted ones are not. A cell in which all failed has no price.
+Every model that was asked for is shown, as a bill or as a refusal; programs get a
+row a model and cell, with the same columns whatever the number of models, and
+`outcome`: billed, partly refused, refused or failed. Without --per-month bills are at list
 prices: no allowances, no tiers, no monthly fees. The same replay twice is
 stored once.")]
 pub(super) struct Options {
-    /// Numbers of recordings, or `latest` [default: latest]
+    /// Recordings by number or label, or `latest` [default: latest]
     #[arg(value_name = "RECORDING")]
     recordings: Vec<String>,
     #[command(flatten)]
@@ -69,7 +72,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         return explain::run(common, &store, &plan, what);
     }
     if options.break_even {
-        return break_even::run(common, &store, &plan);
+        let named = !options.choice.model.is_empty();
+        return break_even::run(common, &store, &plan, named);
     }
     let simulation = store.replay(&plan).map_err(Failure::failed)?;
     let summary = &simulation.summary;
@@ -123,30 +127,31 @@ fn print(
     summary: &Summary,
 ) -> Result<(), Failure> {
     let month = plan.per_month.as_ref();
-    let pair = summary.models().len() <= 2 && month.is_none();
-    if common.format != Format::Table {
-        let table = match (options.waste, pair) {
-            (true, _) => report::waste(summary),
-            (false, true) => report::totals(summary),
-            (false, false) => report::prices(summary, month),
-        };
-        return common.print(&table);
-    }
+    let refusals = report::refusals(summary);
     if options.waste {
         common.print(&report::waste(summary))?;
         report::unmeasured(summary).into_iter().for_each(say);
-        return Ok(());
+        return if common.format.is_for_people() { common.print_lines(&refusals) } else { Ok(()) };
     }
-    if pair {
-        return common.print(&report::totals(summary));
+    if !common.format.is_for_people() {
+        return common.print(&report::prices(summary, month));
     }
-    let mut out = std::io::stdout().lock();
-    let width = terminal_width().min(100);
-    writeln!(out, "{}", report::price_matrix(summary, month).render_within(width, 1))?;
-    for line in report::extremes(summary, month) {
-        writeln!(out, "{line}")?;
+    if report::has_few_models(summary) && month.is_none() {
+        common.print(&report::totals(summary))?;
+        return common.print_lines(&refusals);
     }
-    Ok(())
+    let matrix = report::price_matrix(summary, month);
+    if common.format == Format::Markdown {
+        common.print(&matrix)?;
+    } else {
+        let width = terminal_width().min(100);
+        writeln!(std::io::stdout(), "{}", matrix.render_within(width, 1))?;
+    }
+    let mut lines = report::extremes(summary, month);
+    // A month has charges that no single invocation has.
+    let monthly = |line: &String| month.is_some() && line.starts_with("monthly charges only");
+    lines.extend(refusals.into_iter().filter(|line| !monthly(line)));
+    common.print_lines(&lines)
 }
 
 /// What a reader must know: estimates, stand-ins, refusals, what does not fit.
@@ -172,6 +177,23 @@ fn remarks(
     for note in footnotes(summary) {
         say(&note);
     }
+    if !common.format.is_for_people() {
+        // Those who read tables have them below the table.
+        for note in report::refusals(summary) {
+            say(&note);
+        }
+    }
+    let failures = store
+        .first_failures(&plan.selection, |wanted| {
+            summary.groups().any(|(key, group)| key == wanted && group.failed > 0)
+        })
+        .map_err(Failure::failed)?;
+    for note in report::failure_notes(summary, |key| failures.get(key).cloned()) {
+        say(&note);
+    }
+    for (key, why) in store.cells_without_runs(&plan.selection).map_err(Failure::failed)? {
+        say(&format!("{} in {}, {}: no price: {why}", key.workload, key.lane, key.start));
+    }
     for (key, group) in summary.groups().filter(|(_, group)| group.beyond > 0) {
         let peak = group.peak.map(|peak| format!(" (largest peak {peak})")).unwrap_or_default();
         say(&format!(
@@ -179,7 +201,7 @@ fn remarks(
             key.workload, key.lane, key.start, group.beyond, group.invocations
         ));
     }
-    if common.format == Format::Table {
+    if common.format.is_for_people() {
         say("--format json has all digits; --waste, --break-even and --explain say more");
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::cli::{Common, Failure, Outcome, say};
 use crate::meter::Meter;
 use crate::pricing::{Exact, Money};
 use crate::replay::{Group, Key, Summary, WhatIf};
-use crate::report::{Cell, Column, Format, Table};
+use crate::report::{Cell, Column, Table};
 use crate::store::{ReplayPlan, Store};
 use crate::units::Bytes;
 
@@ -42,13 +42,18 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome 
         let plan = ReplayPlan { what_if: WhatIf(what_if.0), ..plan.clone() };
         tried.push((size, store.simulate(&plan).map_err(Failure::failed)?));
     }
-    let table = table(&now, &tried, plan.per_month.as_ref());
-    if table.is_empty() && common.format == Format::Table {
-        say("nothing is cheaper than what it is billed for now, at any size that the peak allows");
+    let people = common.format.is_for_people();
+    let (table, others) = table(&now, &tried, plan.per_month.as_ref(), people);
+    if !(people && table.is_empty()) {
+        common.print(&table)?;
+    }
+    if people {
+        common.print_lines(&others)?;
+    }
+    if people && table.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    common.print(&table)?;
-    if common.format == Format::Table {
+    if common.format.is_for_people() {
         let what = if plan.per_month.is_some() { "a month" } else { "a million, list prices" };
         say(&format!("cost of {what}; {} sizes tried, none below the largest peak", tried.len()));
         say("time is as measured: a provider that gives CPU with memory would take longer");
@@ -56,7 +61,14 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome 
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(now: &Summary, tried: &[(u64, Summary)], month: Option<&Exact>) -> Table {
+/// A row a model and cell. Those that nothing saves are left out of what people
+/// read, and told of: which, and why.
+fn table(
+    now: &Summary,
+    tried: &[(u64, Summary)],
+    month: Option<&Exact>,
+    people: bool,
+) -> (Table, Vec<String>) {
     let several = now.models().len() > 1;
     let mut table = Table::new(&[
         if several { Column::text("model", "model") } else { Column::hidden("model") },
@@ -69,17 +81,62 @@ fn table(now: &Summary, tried: &[(u64, Summary)], month: Option<&Exact>) -> Tabl
         Column::number("now", "cost_now"),
         Column::number("then", "cost_best"),
         Column::number("saves", "saving"),
+        Column::hidden("note"),
     ]);
+    let mut others: Vec<(String, Vec<String>)> = Vec::new();
+    let models = now.models().len();
     for (index, info) in now.models().iter().enumerate() {
         for (key, group) in now.groups() {
-            let Some(peak) = group.peak else { continue };
-            let Some(before) = cost(now, group, index, month) else { continue };
-            let best = best(tried, key, index, peak, month);
-            let Some((size, after)) = best.filter(|(_, after)| *after < before) else { continue };
-            table.push(row(info.id.as_str(), key, peak, Bytes(size), &before, &after));
+            let before = cost(now, group, index, month);
+            let best = group.peak.and_then(|peak| best(tried, key, index, peak, month));
+            let best = best.zip(before.as_ref()).filter(|((_, after), before)| after < *before);
+            let note = match (&best, &before) {
+                (Some(_), _) => String::new(),
+                (None, Some(_)) if group.peak.is_some() => {
+                    "nothing is cheaper at any size that the peak allows".to_owned()
+                }
+                (None, Some(_)) => "no memory peak was measured".to_owned(),
+                (None, None) => format!("no price: {}", reason(now, group, index, month)),
+            };
+            if people && best.is_none() {
+                let who = if models > 1 { info.id.clone() } else { cell_name(key) };
+                match others.iter_mut().find(|(known, _)| *known == note) {
+                    Some((_, all)) if all.contains(&who) => {}
+                    Some((_, all)) => all.push(who),
+                    None => others.push((note, vec![who])),
+                }
+                continue;
+            }
+            let best = best.map(|((size, after), _)| (Bytes(size), after));
+            table.push(row(
+                info.id.as_str(),
+                key,
+                group.peak,
+                before.as_ref(),
+                best.as_ref(),
+                note,
+            ));
         }
     }
-    table
+    let others = others.into_iter().map(|(note, who)| format!("{note}: {}", who.join(", ")));
+    (table, others.collect())
+}
+
+fn cell_name(key: &Key) -> String {
+    format!("{} in {}, {}", key.workload, key.lane, key.start)
+}
+
+/// Why a group has no price under a model.
+fn reason(summary: &Summary, group: &Group, index: usize, month: Option<&Exact>) -> String {
+    if let Some(failures) = group.failures().filter(|_| group.only_failed()) {
+        return failures;
+    }
+    let refused = group.models.get(index).and_then(|total| total.refused.keys().next());
+    if let Some(refusal) = refused {
+        return refusal.to_string();
+    }
+    let month = month.and_then(|requests| summary.month(group, index, requests).err());
+    month.map_or_else(|| "nothing was billed".to_owned(), |why| why.to_string())
 }
 
 /// The least cost of the sizes that fit; of several, the smallest size.
@@ -107,22 +164,34 @@ fn cost(summary: &Summary, group: &Group, index: usize, month: Option<&Exact>) -
     million.as_exact().over(&Exact::from(total.billed)).map(Money::from)
 }
 
-fn row(id: &str, key: &Key, peak: Bytes, size: Bytes, before: &Money, after: &Money) -> Vec<Cell> {
+fn row(
+    id: &str,
+    key: &Key,
+    peak: Option<Bytes>,
+    before: Option<&Money>,
+    best: Option<&(Bytes, Money)>,
+    note: String,
+) -> Vec<Cell> {
     let digits = std::num::NonZeroU64::MIN.saturating_add(3);
-    let money = |amount: &Money| Cell::new(amount.significant(digits), amount.to_plain_string());
-    let saved = before.as_exact() - after.as_exact();
-    let share = saved.over(before.as_exact()).unwrap_or_default();
-    let percent = (&share * &Exact::from(100)).rounded(0);
+    let money = |amount: Option<&Money>| {
+        Cell::maybe(amount.map(|it| (it.significant(digits), it.to_plain_string())))
+    };
+    let size = |size: Option<Bytes>| Cell::maybe(size.map(|it| (it.to_string(), it.0)));
+    let share = before.zip(best).and_then(|(before, (_, after))| {
+        (before.as_exact() - after.as_exact()).over(before.as_exact())
+    });
+    let percent = |share: &Exact| format!("{} %", (share * &Exact::from(100)).rounded(0));
     vec![
         Cell::text(id),
         Cell::text(&*key.workload),
         Cell::text(&*key.lane),
         Cell::text(&*key.start),
         Cell::text(&*key.preset),
-        Cell::new(peak, peak.0),
-        Cell::new(size, size.0),
+        size(peak),
+        size(best.map(|it| it.0)),
         money(before),
-        money(after),
-        Cell::new(format!("{percent} %"), share.to_plain_string()),
+        money(best.map(|it| &it.1)),
+        Cell::maybe(share.map(|it| (percent(&it), it.to_plain_string()))),
+        Cell::text(note),
     ]
 }

@@ -241,7 +241,7 @@ fn bills(lane: &str, cpu_ms: Option<u64>, cycles: Option<u64>) -> Summary {
         preset: "quick".into(),
         start: "warm".into(),
     };
-    let row = Row { invocation: 1, key, offset: Nanos(0), usage };
+    let row = Row { invocation: 1, key, offset: Nanos(0), failed: false, usage };
     let contracts = HEADLINE.map(|id| {
         let model = find(id).expect("built in");
         (model.clone(), Terms::of(model))

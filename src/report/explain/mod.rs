@@ -6,7 +6,7 @@ mod cell;
 mod figures;
 mod json;
 mod month;
-mod page;
+pub(in crate::report) mod page;
 mod steps;
 #[cfg(test)]
 mod tests;

@@ -119,7 +119,13 @@ mod tests {
             let (lane, workload, preset, start) =
                 (name("native"), name("f"), name("small"), name("cold"));
             let key = Key { lane, workload, preset, start };
-            Ok::<_, std::convert::Infallible>(Row { invocation: 1, key, offset: Nanos(0), usage })
+            Ok::<_, std::convert::Infallible>(Row {
+                invocation: 1,
+                key,
+                offset: Nanos(0),
+                failed: false,
+                usage,
+            })
         });
         let contract = (model.clone(), terms.clone());
         let summary = replay(rows, &[contract]).unwrap();

@@ -420,6 +420,7 @@ impl View {
             invocation: 0,
             key: self.keys[place].clone(),
             offset: outcome.requested.since(began),
+            failed: outcome.status != Status::Ok,
             usage: outcome.usage,
         };
         if let Some(bills) = &mut self.bills {

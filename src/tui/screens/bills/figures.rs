@@ -232,6 +232,9 @@ fn cell(summary: &Summary, lane: &Lane, at: usize, view: &View) -> Cell {
 /// The bill of a month, or the mean of a million; or why there is none.
 fn price(summary: &Summary, group: &Group, at: usize, view: &View) -> Result<Money, String> {
     let total = group.models.get(at).ok_or("there is no such model in this replay")?;
+    if let Some(failures) = group.failures().filter(|_| group.only_failed()) {
+        return Err(failures);
+    }
     if let Some((refusal, count)) = total.refused.iter().next() {
         return Err(format!("refused {count} of {}: {refusal}", group.invocations));
     }

@@ -365,10 +365,10 @@ pub fn text(
 pub fn comparison(it: &Compared, width: usize) -> String {
     let mut lines = it.names.to_vec();
     lines.push(String::new());
-    for warning in &it.warnings {
-        lines.push(format!("warning: {warning}"));
-    }
-    if !it.warnings.is_empty() {
+    lines.extend(it.subjects.iter().map(|it| format!("what was run: {it}")));
+    lines.extend(it.warnings.iter().map(|it| format!("warning: {it}")));
+    lines.extend(it.largest.iter().cloned());
+    if it.subjects.len() + it.warnings.len() + it.largest.len() > 0 {
         lines.push(String::new());
     }
     if it.difference.table.is_empty() {

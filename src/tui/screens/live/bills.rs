@@ -175,7 +175,7 @@ impl<'a> Panel<'a> {
     }
 
     fn ratio(&self, billed: &[Billed<'_>]) -> Option<Line<'static>> {
-        let (coarse, fine) = self.summary.pairs().next()?;
+        let (coarse, fine) = crate::report::only_pair(self.summary)?;
         let cells = billed.iter().map(|billed| {
             let ratio =
                 billed.and_then(|(_, group)| self.summary.ratio(group, coarse, fine, 2).ok());
