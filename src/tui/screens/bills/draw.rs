@@ -153,8 +153,8 @@ pub fn hit(model: &Model, area: Rect, at: Position) -> Option<(Option<usize>, Op
     }
     let columns = Columns::of(&held.figures, &model.bills, usize::from(inside.width));
     let lines = Lines::of(held, &model.bills);
-    let line = grid::row_at(inside, at.y, lines.line_of(model.bills.row), lines.count());
-    let row = line.and_then(|line| lines.row_at(line));
+    let drawn = grid::row_at(inside, at.y, lines.line_of(model.bills.row), lines.count());
+    let row = drawn.and_then(|drawn| lines.row_at(drawn));
     let lane = columns.lane_at(usize::from(at.x - inside.x));
     Some((row, lane.filter(|lane| *lane < held.figures.lanes.len())))
 }

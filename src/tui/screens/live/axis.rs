@@ -113,7 +113,7 @@ impl Range {
     pub fn of(largest: u64, column: Nanos, least: u64) -> Self {
         let column = u128::from(column.0.max(1));
         let rate = (u128::from(largest) * 1_000_000_000).div_ceil(column).max(least.into());
-        let rate = (0..)
+        let rate = (0..=28)
             .flat_map(|power| [1, 2, 5].map(|digit: u128| digit * 10_u128.pow(power)))
             .find(|nice| *nice >= rate.max(1))
             .unwrap_or(rate);

@@ -20,6 +20,7 @@ const HIGH: u16 = 4;
 
 /// The rows that every lane has.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says whether a row is there")]
 pub struct Rows {
     /// The starts with times.
     pub starts: Vec<StartKind>,

@@ -272,8 +272,8 @@ fn rows_stand_side_by_side_and_charts_have_one_range() {
         }
         // native ran once for what wasmtime ran twice, cold and warm.
         let axis = |lane: usize| {
-            let lines = lanes[lane].iter();
-            lines.filter(|line| line.contains('│') || line.ends_with("now")).map(|line| {
+            let drawn = lanes[lane].iter();
+            drawn.filter(|line| line.contains('│') || line.ends_with("now")).map(|line| {
                 line.chars().take_while(|it| !"▁▂▃▄▅▆▇█ ".contains(*it)).collect::<String>()
             })
         };
