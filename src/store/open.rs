@@ -300,10 +300,15 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
             "another program holds its lock".to_owned(),
             "wait for it to end, or use another file with --db or CYCLOMETER_DB",
         ),
-        Some(ErrorCode::ReadOnly) => (
-            "it is read-only".to_owned(),
-            "make the file and its folder writable, or use another with --db or CYCLOMETER_DB",
-        ),
+        Some(code)
+            if code == ErrorCode::ReadOnly
+                || (code == ErrorCode::CannotOpen && path.exists() && !is_writable(path)) =>
+        {
+            (
+                "it is read-only".to_owned(),
+                "make the file and its folder writable, or use another with --db or CYCLOMETER_DB",
+            )
+        }
         Some(ErrorCode::DiskFull) => {
             ("the disk is full".to_owned(), "free some space, or use another disk with --db")
         }

@@ -105,7 +105,16 @@ fn every_command_that_runs_functions_ends_with_its_terminal() {
     }
     // Hours, if it is not stopped; it stores nothing to wait for.
     let place = Place::new();
-    let check = ["workloads", "check", "nbody", "--preset", "paper", "--lane", "native,wasmtime"];
+    let check = [
+        "workloads",
+        "check",
+        "--workload",
+        "nbody",
+        "--preset",
+        "paper",
+        "--lane",
+        "native,wasmtime",
+    ];
     let mut window = Window::open(&place.command(&check));
     let session = i32::try_from(window.child.id()).expect("a pid");
     window.until("a function", || {
