@@ -110,7 +110,7 @@ fn overlapping_requests_on_one_instance_are_billed_together_at_any_moment() {
 
 /// What had ended by a moment, replayed in the order of requests.
 fn replayed(place: &Place, models: &[&str], at: Nanos) -> crate::replay::Summary {
-    use crate::replay::{Key, Replayer, WhatIf};
+    use crate::replay::{Replayer, WhatIf};
     let store = Store::open(&place.path()).expect("opened");
     let ids: Vec<String> = models.iter().map(|it| (*it).to_owned()).collect();
     let contracts = ledger::contracts(&crate::pricing::PriceCatalog::builtin(), &ids);
@@ -125,10 +125,7 @@ fn replayed(place: &Place, models: &[&str], at: Nanos) -> crate::replay::Summary
     rows.retain(|row| row.offset.0 + row.usage.get(Meter::Wall).expect("measured") <= at.0);
     rows.sort_by_key(|row| (row.offset, row.invocation));
     let mut replayer = Replayer::new(contracts, WhatIf::default());
-    for mut row in rows {
-        row.key = Key { workload: "".into(), preset: "".into(), ..row.key };
-        replayer.push_row(&row);
-    }
+    rows.iter().for_each(|row| replayer.push_row(row));
     replayer.finish()
 }
 

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::recording::Played;
-use crate::lane::Cancel;
+use crate::lane::{Cancel, Status};
 use crate::pricing::PriceCatalog;
 use crate::pricing::Terms;
 use crate::pricing::compile::{Signal, Signals};
@@ -29,6 +29,8 @@ struct Entry {
     cell: u32,
     offset: Nanos,
     billed: bool,
+    /// Whether it failed or ran out of time.
+    failed: bool,
     present: Signals,
     /// Of which tangle it is.
     tangle: Option<u32>,
@@ -84,11 +86,15 @@ pub fn contracts(prices: &PriceCatalog, models: &[String]) -> Arc<Vec<Contract>>
     Arc::new(found.map(|model| (model.clone(), Terms::of(model))).collect())
 }
 
-/// What is summed: lanes, and cold and warm apart, since only warm invocations
-/// share an instance.
+/// Names what is summed: a cell, since one that only fails has no price, and
+/// since only warm invocations of a cell share an instance.
 fn key_of(cell: &PlayedCell, lane: &Arc<str>) -> Key {
-    let (workload, preset) = ("".into(), "".into());
-    Key { lane: Arc::clone(lane), workload, preset, start: Arc::clone(&cell.start) }
+    Key {
+        lane: Arc::clone(lane),
+        workload: Arc::clone(&cell.workload),
+        preset: Arc::clone(&cell.preset),
+        start: Arc::clone(&cell.start),
+    }
 }
 
 impl Ledger {
@@ -150,7 +156,8 @@ impl Ledger {
         store.played_signals(key, signals, |billed, present, row| {
             let Some(at) = next.next() else { return };
             let (id, cell, offset) = (at.id, at.cell, at.offset);
-            entries.push(Entry { id, cell, offset, billed, present, tangle: None });
+            let failed = matches!(at.status, Status::Failed | Status::Timeout);
+            entries.push(Entry { id, cell, offset, billed, failed, present, tangle: None });
             values.extend(wanted.iter().map(|signal| row[signal.index()]));
         })?;
         if entries.len() == self.carried + rows.len() {
@@ -231,9 +238,12 @@ impl Ledger {
             for (signal, value) in self.wanted.iter().zip(own) {
                 values[signal.index()] = *value;
             }
+            if entry.failed {
+                replayer.count_failure(group);
+            }
             replayer.push(group, entry.offset, entry.present, &mut values);
         }
-        replayer.finish()
+        replayer.finish_part()
     }
 
     /// The bills when so many invocations of the part had ended.
@@ -248,6 +258,7 @@ impl Ledger {
         let tied = tied.filter(|at| *at < to && self.settled_at(*at) > *from);
         let mut sums = sums.clone();
         sums.merge(&self.replay(plain.chain(tied).collect()));
+        sums.unprice_failed_groups();
         sums
     }
 
