@@ -210,7 +210,7 @@ pub(super) fn recordings(
     Ok(numbers)
 }
 
-/// A number of requests, at least one: 3000000, 3_000_000, 3e6 or 3M.
+/// Parses a number of requests, at least one: `3000000`, `3_000_000`, `3e6` or `3M`.
 pub(in crate::cli) fn count(text: &str) -> Result<Exact, Failure> {
     let count: u64 = whole_number(text).map_err(Failure::usage)?;
     if count == 0 {
