@@ -178,8 +178,16 @@ impl Dimension {
     /// Parses a number and a unit in the metered unit; `gb` is what the writer
     /// means by MB and GB.
     pub(super) fn quantity(self, text: &str, gb: Gigabyte) -> Result<Exact, QuantityError> {
-        let (number, unit) =
-            if self.bare() { Decimal::split_count(text)? } else { Decimal::split(text)? };
+        let split = if self.bare() { Decimal::split_count(text) } else { Decimal::split(text) };
+        self.in_metered_unit(text, split?, gb)
+    }
+
+    fn in_metered_unit(
+        self,
+        text: &str,
+        (number, unit): (Decimal, &str),
+        gb: Gigabyte,
+    ) -> Result<Exact, QuantityError> {
         let number = Exact::from(&number);
         if unit.is_empty() && self.bare() {
             return Ok(number);
