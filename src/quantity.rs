@@ -7,7 +7,7 @@
 //!
 //! A number is read exactly, and in full or not at all: what is refused says
 //! what to write instead. A single comma is refused, because `0,5` is a half to
-//! some and `1,769` is 1769 to others.
+//! some and `1,769` is 1769 to others; but `100,000 requests` are what they seem.
 
 use num_bigint::BigUint;
 use num_traits::{ToPrimitive, Zero};
@@ -54,6 +54,15 @@ pub struct Decimal {
 
 type Read<T> = Result<T, QuantityError>;
 
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Things {
+    /// What has fractions.
+    Any,
+    /// What has none.
+    Whole,
+}
+
 impl Decimal {
     /// Parses a number that nothing follows.
     ///
@@ -82,6 +91,10 @@ impl Decimal {
     ///
     /// Says what to write.
     pub fn split(text: &str) -> Read<(Self, &str)> {
+        Self::split_as(text, Things::Any)
+    }
+
+    fn split_as(text: &str, things: Things) -> Read<(Self, &str)> {
         let text = text.trim();
         let fail = |message: &str| Err(QuantityError::new(text, message));
         match text.chars().next() {
@@ -101,7 +114,7 @@ impl Decimal {
             let message = format!("has more than {MAX_CHARS} characters");
             return Err(QuantityError::new(text, message));
         }
-        let mut number = read_body(text, body)?;
+        let mut number = read_body(text, body, things)?;
         number.decimals -= exponent;
         if number.to_plain().len() > MAX_CHARS {
             let message = format!("has more than {MAX_CHARS} characters when written out");
@@ -129,7 +142,21 @@ impl Decimal {
     ///
     /// Says what to write.
     pub fn split_count(text: &str) -> Read<(Self, &str)> {
-        let (mut number, rest) = Self::split(text)?;
+        Self::split_count_as(text, Things::Any)
+    }
+
+    /// Like [`Decimal::split_count`], for what there is no half of, such as
+    /// requests: there a single comma can only group digits.
+    ///
+    /// # Errors
+    ///
+    /// Says what to write.
+    pub fn split_whole_count(text: &str) -> Read<(Self, &str)> {
+        Self::split_count_as(text, Things::Whole)
+    }
+
+    fn split_count_as(text: &str, things: Things) -> Read<(Self, &str)> {
+        let (mut number, rest) = Self::split_as(text, things)?;
         let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
         match SUFFIXES.iter().find(|(suffix, _)| *suffix == word) {
@@ -205,7 +232,8 @@ impl Decimal {
 ///
 /// Says what to write.
 pub fn whole_number<N: TryFrom<u64>>(text: &str) -> Read<N> {
-    let number = Decimal::parse_count(text)?;
+    let (number, rest) = Decimal::split_whole_count(text)?;
+    let number = number.alone(text, rest)?;
     let fail = |message: &str| QuantityError::new(text.trim(), message);
     let whole = number.to_whole(1).ok_or_else(|| {
         let fraction = number.decimals > 0;
@@ -244,7 +272,7 @@ fn split_exponent<'a>(text: &str, rest: &'a str) -> Read<(i32, &'a str)> {
 }
 
 /// Digits, a point, and what groups them.
-fn read_body(text: &str, body: &str) -> Read<Decimal> {
+fn read_body(text: &str, body: &str, things: Things) -> Read<Decimal> {
     let fail = |message: String| Err(QuantityError::new(text, message));
     let bare: String = body.chars().filter(char::is_ascii_digit).collect();
     let mut parts = body.split('.');
@@ -265,7 +293,7 @@ fn read_body(text: &str, body: &str) -> Read<Decimal> {
         return fail("write a point before the fraction and nothing between thousands".to_owned());
     }
     if whole.contains(',') {
-        check_groups(text, whole, fraction.is_some())?;
+        check_groups(text, whole, fraction.is_some(), things)?;
     }
     let single = |part: &str| part.split('_').all(|group| !group.is_empty());
     if !single(whole)
@@ -281,7 +309,7 @@ fn read_body(text: &str, body: &str) -> Read<Decimal> {
 }
 
 /// Commas group digits by threes; one comma alone may be somebody's point.
-fn check_groups(text: &str, whole: &str, has_fraction: bool) -> Read<()> {
+fn check_groups(text: &str, whole: &str, has_fraction: bool, things: Things) -> Read<()> {
     let groups: Vec<&str> = whole.split(',').collect();
     let bare: String = whole.chars().filter(char::is_ascii_digit).collect();
     let first = groups[0];
@@ -289,7 +317,7 @@ fn check_groups(text: &str, whole: &str, has_fraction: bool) -> Read<()> {
         && !first.starts_with('0')
         && groups[1..].iter().all(|group| group.len() == 3);
     let message = match (threes, groups.as_slice()) {
-        (true, _) if has_fraction || groups.len() > 2 => return Ok(()),
+        (true, _) if has_fraction || groups.len() > 2 || things == Things::Whole => return Ok(()),
         (_, [before, after]) if !has_fraction && after.len() == 3 && !before.starts_with('0') => {
             format!("a single comma may be meant as a point: write {bare} or {before}.{after}")
         }
@@ -399,10 +427,17 @@ mod tests {
     #[test]
     fn whole_numbers_fit_their_type() {
         assert_eq!(whole_number::<u32>("1e3"), Ok(1_000));
+        // There is no half of a run, so the comma can only group.
+        assert_eq!(whole_number::<u32>("100,000"), Ok(100_000));
         assert_eq!(whole_number::<u64>("18446744073709551615"), Ok(u64::MAX));
-        for (text, advice) in
-            [("0.5", "whole number"), ("5e9", "too large"), ("1e-3", "whole number"), ("", "write")]
-        {
+        for (text, advice) in [
+            ("0.5", "whole number"),
+            ("1,5", "with a point"),
+            ("0,500", "with a point"),
+            ("5e9", "too large"),
+            ("1e-3", "whole number"),
+            ("", "write"),
+        ] {
             let error = whole_number::<u32>(text).expect_err(text).to_string();
             assert!(error.contains(advice), "{text}: {error}");
         }

@@ -98,6 +98,8 @@ pub struct Step {
     pub value: Exact,
     /// What kind of value it is.
     pub dimension: Dimension,
+    /// The unit of a plain number that is not in the factor's unit yet.
+    pub unit: Option<Arc<str>>,
 }
 
 /// A factor's value and how it came about.
@@ -134,7 +136,7 @@ type Trace<'a> = Option<&'a mut Vec<Step>>;
 
 fn tell(trace: &mut Trace<'_>, value: &Exact, dimension: Dimension, what: impl FnOnce() -> String) {
     if let Some(steps) = trace {
-        steps.push(Step { what: what(), read: false, value: value.clone(), dimension });
+        steps.push(Step { what: what(), read: false, value: value.clone(), dimension, unit: None });
     }
 }
 
@@ -240,10 +242,19 @@ impl Scene<'_> {
         value: &Exact,
         trace: &mut Trace<'_>,
     ) -> Result<Exact, Missing> {
+        if factor.product_unit.is_none() {
+            return self.times(value, &factor.times, factor.dimension, trace);
+        }
+        // What is multiplied is told in the unit that the multiplier is for.
+        let own = Some(Arc::clone(&factor.unit));
+        let in_unit = value.over(&factor.size).unwrap_or_default();
+        tell(trace, &in_unit, Dimension::Number, || format!("in {}", factor.unit));
+        if let Some(steps) = trace {
+            let plain = steps.iter_mut().filter(|step| step.dimension == Dimension::Number);
+            plain.for_each(|step| step.unit.clone_from(&own));
+        }
         let product = self.times(value, &factor.times, factor.dimension, trace)?;
-        if factor.product_unit.is_some()
-            && let Some(step) = trace.as_mut().and_then(|steps| steps.last_mut())
-        {
+        if let Some(step) = trace.as_mut().and_then(|steps| steps.last_mut()) {
             (step.value, step.dimension) = factor.told(&product);
         }
         Ok(product)

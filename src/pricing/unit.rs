@@ -178,8 +178,16 @@ impl Dimension {
     /// Parses a number and a unit in the metered unit; `gb` is what the writer
     /// means by MB and GB.
     pub(super) fn quantity(self, text: &str, gb: Gigabyte) -> Result<Exact, QuantityError> {
-        let (number, unit) =
-            if self.bare() { Decimal::split_count(text)? } else { Decimal::split(text)? };
+        let split = if self.bare() { Decimal::split_count(text) } else { Decimal::split(text) };
+        self.in_metered_unit(text, split?, gb)
+    }
+
+    fn in_metered_unit(
+        self,
+        text: &str,
+        (number, unit): (Decimal, &str),
+        gb: Gigabyte,
+    ) -> Result<Exact, QuantityError> {
         let number = Exact::from(&number);
         if unit.is_empty() && self.bare() {
             return Ok(number);
@@ -208,7 +216,11 @@ impl Dimension {
     ///
     /// Says what would be accepted instead.
     pub fn whole(self, text: &str, gb: Gigabyte) -> Result<u64, QuantityError> {
-        let metered = self.quantity(text, gb)?;
+        let metered = if self.bare() {
+            self.in_metered_unit(text, Decimal::split_whole_count(text)?, gb)?
+        } else {
+            self.quantity(text, gb)?
+        };
         metered.to_u64().ok_or_else(|| {
             let (base, _) = self.base();
             let unit = if base.is_empty() { String::new() } else { format!(" {base}") };
@@ -227,6 +239,7 @@ impl Dimension {
         let mib = Exact::from(1 << 20);
         let (unit, size) = match self {
             Self::Size if *value > mib => ("MiB", mib),
+            _ if self.bare() => ("", Exact::from(1)),
             _ => (self.base().0, Exact::from(1)),
         };
         let amount = value.over(&size).unwrap_or_default();

@@ -55,7 +55,6 @@ fn what_is_not_understood_in_full_says_what_to_write() {
     let place = Place::new();
     for (number, advice) in [
         ("0,0457", "write 0.0457, with a point"),
-        ("1,769", "write 1769 or 1.769"),
         ("4bananas", "write 4 alone"),
         ("1.2.3", "more than one point"),
         ("4.000.000", "write 4000000"),
@@ -75,6 +74,14 @@ fn what_is_not_understood_in_full_says_what_to_write() {
             assert!(error.contains(advice), "{option}{number}: {error}");
         }
     }
+    let comma = "aws-lambda-managed-instances --set instance_price=1,769";
+    assert!(refused(&place, comma).contains("write 1769 or 1.769"));
+    // There is no half of a request, so here the comma can only group.
+    let requests = "aws-lambda-edge --set run=1s --set memory_allocated=128MB --requests ";
+    assert_eq!(
+        total(&place, &format!("{requests}100,000")),
+        total(&place, &format!("{requests}1e5"))
+    );
     let sizes = "aws-lambda-x86 --set run=1s --set memory_allocated=";
     // 1.7 x 1024 = 1740.8 MiB.
     assert!(refused(&place, &format!("{sizes}1.7GB")).contains("write 1740 MiB or 1741 MiB"));

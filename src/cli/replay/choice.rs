@@ -206,7 +206,7 @@ pub(super) fn recordings(
     Ok(numbers)
 }
 
-/// A number of requests, at least one: 3000000, 3_000_000, 3e6 or 3M.
+/// Parses a number of requests, at least one: `3000000`, `3_000_000`, `3e6` or `3M`.
 pub(in crate::cli) fn count(text: &str) -> Result<Exact, Failure> {
     let count: u64 = whole_number(text).map_err(Failure::usage)?;
     if count == 0 {
@@ -224,7 +224,7 @@ mod tests {
         for text in ["3000000", "3_000_000", "3,000,000", "3M", "3000k", "0.003G", "3e6"] {
             assert_eq!(count(text).ok(), Some(Exact::from(3_000_000)), "{text}");
         }
-        for text in ["", "M", "0", "-1", "1.5", "1,5", "3,000", "3 m", "3e-6"] {
+        for text in ["", "M", "0", "-1", "1.5", "1,5", "0,500", "3 m", "3e-6"] {
             assert!(count(text).is_err(), "{text}");
         }
     }

@@ -319,7 +319,7 @@ impl Planner<'_> {
                 Value::Constant(value) => Value::Constant(value.up_to_multiple(&grid)),
                 Value::Column { at, per: 1 } if !grid.is_zero() => self.stepped(at, &grid)?,
                 Value::Column { .. } if !grid.is_zero() => return Err(Stop::Slow),
-                column => column,
+                column @ Value::Column { .. } => column,
             };
             let value = self.times(value, times)?;
             common = common_multiple(common, denominator(&value)?)?;

@@ -32,7 +32,7 @@ fn factors() {
         ("grid = ▸\"1 MiB\"", "`MiB` is not a unit of time"),
         ("minimum = ▸\"-1 ms\"", "`-1 ms` is negative"),
         ("above = ▸\"1\"", "`1`: time has a unit: write 1 with one of `ns`"),
-        ("at_most = ▸\"ms\"", "`ms` is not an amount of time"),
+        ("at_most = ▸\"ms\"", "`ms` is not a number: write digits"),
         ("limit = ▸\"1.2.3 ms\"", "`1.2.3 ms` has more than one point"),
         ("times = ▸\"8x\"", "`8x`: `x` is not understood here: write 8 alone"),
         ("times = ▸\"x\"", "there is no input `x`"),

@@ -144,7 +144,7 @@ fn the_tutorial_quotes_what_the_program_says() {
     let wrong = first.replace("grid = \"256 MiB\"", "grid = \"256 MiBs\"");
     let error = PriceModel::parse_all(&wrong, "nimbus.toml").unwrap_err();
     assert!(PAGE.contains(&format!("error: {error}\n")), "{error}");
-    let model = parse(&whole.replace("above = \"5 GB\"\n", ""));
+    let model = parse(&whole.replace("above = \"5 GiB\"\n", ""));
     let failure = model.examples()[0].check(&model).unwrap_err().to_string();
     let (_, figures) = failure.split_once(" expects ").unwrap();
     assert!(PAGE.contains(&format!("expects {figures}\n")), "{failure}");

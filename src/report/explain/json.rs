@@ -238,7 +238,7 @@ fn factor(factor: &FactorTrace) -> Value {
         object.set(
             "unit",
             match step.dimension {
-                Dimension::Number => &*factor.unit,
+                Dimension::Number => step.unit.as_deref().unwrap_or(&factor.unit),
                 dimension => dimension.units().first().map_or("", |(unit, _)| unit),
             },
         );

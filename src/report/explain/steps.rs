@@ -57,10 +57,10 @@ fn steps(page: &mut Page, indent: usize, factor: &FactorTrace) {
     }
 }
 
-/// A step's value; plain numbers are in the unit of the factor.
+/// A step's value; plain numbers are in their own unit or that of the factor.
 fn shown(step: &Step, unit: &str) -> String {
     if step.dimension == Dimension::Number {
-        amount(&step.value, unit)
+        amount(&step.value, step.unit.as_deref().unwrap_or(unit))
     } else {
         metered(&step.value, step.dimension)
     }

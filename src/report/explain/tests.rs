@@ -68,7 +68,9 @@ AWS Lambda x86, us-east-1 (aws-lambda-x86), from 2025-08-01, USD
     snapstart cache, snapstart restores, tenant environments,
     durable operations, durable writes, durable storage, kafka pollers,
     sqs pollers
-  switched off: provisioned duration (provisioned is off)
+  switched off: provisioned invocations (provisioned is off),
+    large provisioned events (provisioned is off), provisioned duration
+    (provisioned is off)
 
   note: MB as Amazon Web Services writes it: 1536 MiB
   note: GB as Amazon Web Services writes it: 0.5 GiB
@@ -96,7 +98,8 @@ fn whole_packages_of_requests_and_messages() {
             "to pay = 11,960,100 requests",
             "up to a multiple of 1,000,000 = 12,000,000 requests",
             "x $0.15 / 1,000,000 = $1.80 -> $1.80",
-            "x 0.128 = 3.84 days = 331,776 s",
+            "in s = 2,592,000 s",
+            "x 0.128 = 331,776 GB-s",
             "x 100 instance stretches = 33,177,600 GB-s",
             "up to a multiple of 1,000,000 = 33,000,000 GB-s",
             "x $12.50 / 1,000,000 = $412.50 -> $412.50",
@@ -159,7 +162,7 @@ fn a_virtual_currency() {
             "update_messages 1 message",
             "x 5,000,000 = 5,000,000 cycles",
             "wasm_ops 1,000,000 events",
-            "counted as = 1,000,000 instructions",
+            "1,000,000 events x 1 share = 1,000,000 instructions a request",
             "together = 6,000,000 cycles",
             "x $1.00 / 755,000,000,000 = ~$0.00000794701986754967",
             "~: cut to 15 digits; --format json has them all",
