@@ -187,10 +187,10 @@ fn wrong_arguments_say_what_would_be_right() {
         (&["--set", "tmp_storag=1GiB"], "did you mean `tmp_storage`?"),
         (&["--set", "tmp_storage"], "write NAME=VALUE"),
         (&["--memory", "256MB"], "write MiB or GiB"),
-        (&["--per-month", "many"], "3_000_000"),
+        (&["--per-month", "many"], "write digits, such as 4000000"),
         (&["--start", "hot"], "cold, warm"),
         (&["--since", "yesterday"], "yesterday"),
-        (&["--days", "400"], "1..=366"),
+        (&["--days", "400"], "1 to 366 days"),
     ] {
         let run = place.run(&[&["replay"], args].concat());
         assert_eq!(run.code, 2, "{args:?}: {}", run.stderr);
