@@ -93,8 +93,11 @@ fn parse_scaled(
     example: &str,
     units: &[UnitSize],
 ) -> Result<u64, UnitError> {
-    let (number, unit) = Decimal::split(text)?;
     let fail = |message: String| UnitError::new(text.trim(), message);
+    if !text.contains(|c: char| c.is_ascii_digit()) {
+        return Err(fail(format!("is no {what}: write {example}")));
+    }
+    let (number, unit) = Decimal::split(text)?;
     if unit.is_empty() {
         return Err(fail(format!("a {what} has a unit: write {example}")));
     }
