@@ -230,8 +230,8 @@ mod tests {
     #[test]
     fn nonsense_is_refused_with_what_to_write() {
         for (text, advice) in [
-            ("", "write a number"),
-            ("ms", "write digits"),
+            ("", "write 10ms, 1.5s or 2min"),
+            ("ms", "write 10ms, 1.5s or 2min"),
             ("10", "write 10ms, 1.5s or 2min"),
             ("10 parsecs", "use `ns`, `us`, `ms`"),
             ("-1ms", "write 0 or more"),

@@ -71,7 +71,7 @@ fn a_recording_without_perf_says_why_counters_are_missing_and_none_reads_0() {
     assert_eq!(without, ["0"]);
     let busy = column(
         &connection,
-        "SELECT COUNT(*) FROM v_invocation WHERE cpu_ns * 2 < run_ns AND status = 'ok'",
+        "SELECT COUNT(*) FROM v_invocation WHERE cpu_ns < 20000000 AND status = 'ok'",
     );
-    assert_eq!(busy, ["0"], "nbody computes all the time");
+    assert_eq!(busy, ["0"], "nbody computes for some 70 ms");
 }

@@ -44,6 +44,9 @@ fn live_compares_one_named_workload_in_all_lanes_at_every_size() {
     assert!(shown.contains("native · nbody") && shown.contains("wasmtime · nbody"), "{shown}");
     // Two workloads, three runs: cold in both lanes, warm in wasmtime.
     tty.shows("done 18");
+    // The answer at the end lies over the screen until a key is pressed.
+    tty.shows("what it shows");
+    tty.press("\x1b");
     for size in [(80, 24), (200, 60), (120, 40)] {
         tty.resize(size.0, size.1);
         for name in ["nbody", "nop"] {
@@ -70,7 +73,7 @@ fn live_compares_one_named_workload_in_all_lanes_at_every_size() {
 fn bills_and_help_explain_themselves() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut tty = start(folder.path(), &ARGS, (120, 40));
-    tty.shows("done 18");
+    tty.shows("what it shows");
     tty.press("2");
     // The legend of the marks is drawn after the rows above it.
     let shown = tty.until("the table of bills", |text| {
