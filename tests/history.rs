@@ -256,7 +256,7 @@ fn deletion_leaves_no_orphans() {
     );
     assert_eq!(column(&connection, "SELECT label FROM recording"), ["second"]);
     let expected = |name: &str| match name {
-        "recording" | "lane_meter" | "phase" | "footprint" | "compile" => 1,
+        "recording" | "lane_meter" | "phase" | "footprint" | "compile" | "subject" => 1,
         "lane" => 2,
         "cell" => 3,
         "invocation" => 33,

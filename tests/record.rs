@@ -215,7 +215,8 @@ fn decimal(value: i128, digits: usize) -> String {
 fn history_lists_what_there_is() {
     let place = Place::new();
     let empty = place.ok(&["history"]);
-    assert!(empty.stderr.contains("nothing has been recorded yet"), "{}", empty.stderr);
+    assert!(empty.stderr.contains("no recordings yet"), "{}", empty.stderr);
+    assert!(!place.db().exists(), "reading makes no database");
     place.ok(&[
         "record",
         "--workload",
@@ -293,6 +294,7 @@ fn the_sampler_keeps_a_time_series_and_its_own_cost() {
 #[test]
 fn wrong_usage_is_exit_2_with_the_nearest_name() {
     let place = Place::new();
+    drop(cyclometer::store::Store::open(&place.db()).expect("an empty database"));
     for (args, word) in [
         (&["record", "--workload", "nbdy"][..], "did you mean `nbody`?"),
         (&["record", "--lane", "dokcer"], "did you mean `docker`?"),

@@ -148,6 +148,9 @@ fn runs(connection: &Connection, recording: i64) {
     connection.execute(part, [cold]).expect("a part of a footprint");
     let compile = "INSERT INTO compile VALUES (?1, 1, 5)";
     connection.execute(compile, [cold]).expect("a compilation");
+    let subject =
+        "INSERT INTO subject VALUES (?1, '[\"1\"]', 'none', 0, 'aa', 'bb', NULL, 128, 5, 1024)";
+    connection.execute(subject, [cold]).expect("what was run");
 }
 
 fn simulation(connection: &Connection) {
