@@ -219,10 +219,25 @@ fn all<'a>(lanes: &[Reading<'a>], base: &Base<'a>, verb: &str) -> Vec<Clause<'a>
             vec![(only.lane, format!("{verb} {preposition} {}", span(only.median)))]
         }
         Base::Lane(beside) => {
-            let clause = |it: &Reading<'a>| (it.lane, format!("{verb} {}", relation(it, beside)));
+            let clause = |it: &Reading<'a>| {
+                let loading =
+                    if verb.starts_with("runs") { includes_loading(it, beside) } else { "" };
+                (it.lane, format!("{verb} {}{loading}", relation(it, beside)))
+            };
             base.others(lanes).iter().map(clause).collect()
         }
     }
+}
+
+/// Explains a run that is short beside that of a lane which starts a process: its
+/// run begins at exec, so that loading the program is part of it.
+fn includes_loading(one: &Reading<'_>, beside: &Reading<'_>) -> &'static str {
+    let process = |lane: &str| lane == BARE || lane.starts_with(USUAL);
+    let much = matches!(relate(one, beside), Relation::Faster(change) if change.ratio >= 2.0);
+    if much && process(beside.lane) && !process(one.lane) {
+        return ", whose run includes loading the program";
+    }
+    ""
 }
 
 /// Says how the fastest and the slowest of many lanes stand to `base`.

@@ -101,6 +101,22 @@ fn as_fast_is_said_only_of_what_lies_within_the_band() {
     assert_eq!(words::times(&change), "1.0700x [1.0004, 1.2000]");
 }
 
+// A run of a process begins at exec: beside one in a worker, a short run is
+// mostly the program being loaded, and no faster execution.
+#[test]
+fn a_much_shorter_run_beside_a_process_is_said_to_leave_out_loading() {
+    let scaled = |by: f64| STEADY.map(|value| value * by);
+    let text = |lane: &str, other: &str, by: f64| {
+        told(&[cell(other, "cold", &[], &STEADY), cell(lane, "cold", &[], &scaled(by))])
+    };
+    let loading = "faster than native, whose run includes loading the program";
+    assert!(text("wasmtime", "native", 0.1).contains(loading));
+    assert!(text("wasmtime:fuel", "docker:runsc", 0.1).contains("whose run includes loading"));
+    assert!(!text("wasmtime", "native", 0.8).contains("loading"), "a fifth is no matter of that");
+    assert!(!text("native", "docker", 0.1).contains("loading"), "both load the program");
+    assert!(!text("wasmtime", "node", 0.1).contains("loading"));
+}
+
 #[test]
 fn only_like_is_set_beside_like() {
     // Cold containers beside warm sandboxes would be 78 times slower.
