@@ -125,7 +125,9 @@ fn replayed(place: &Place, models: &[&str], at: Nanos) -> crate::replay::Summary
     rows.retain(|row| row.offset.0 + row.usage.get(Meter::Wall).expect("measured") <= at.0);
     rows.sort_by_key(|row| (row.offset, row.invocation));
     let mut replayer = Replayer::new(contracts, WhatIf::default());
-    rows.iter().for_each(|row| replayer.push_row(row));
+    for row in &rows {
+        replayer.push_row(row);
+    }
     replayer.finish()
 }
 
