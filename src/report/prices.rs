@@ -193,7 +193,8 @@ fn order(summary: &Summary, overall: &Group, month: Option<&Exact>) -> Vec<(usiz
             (None, None) => Ordering::Equal,
         };
         let missing = first.amount().is_none().cmp(&second.amount().is_none());
-        let apart = is_made_up(summary, *one).cmp(&is_made_up(summary, *other));
+        let made_up = |index, price: &Price| price.amount().is_some() && is_made_up(summary, index);
+        let apart = made_up(*one, first).cmp(&made_up(*other, second));
         let currencies = foreign(*one).cmp(&foreign(*other));
         missing.then(apart).then(currencies).then(amounts)
     });
