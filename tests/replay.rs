@@ -56,6 +56,47 @@ fn every_model_fits_a_terminal_and_the_extremes_are_named() {
 }
 
 #[test]
+fn what_nobody_sells_stands_below_what_somebody_does() {
+    let place = place();
+    let run = place.ok(&["replay", "--model", "all"]);
+    let line = |word: &str| {
+        let found = run.stdout.lines().position(|it| it.starts_with(word));
+        found.unwrap_or_else(|| panic!("no {word} in {}", run.stdout))
+    };
+    let apart = line("nobody sells these:");
+    assert!(line("aws-lambda-x86 ") < apart && line("aws-lambda-microvm") < apart);
+    for made_up in ["shape-aws ", "shape-cloudflare", "per-cpu-ms"] {
+        assert!(line(made_up) > apart, "{made_up} in {}", run.stdout);
+    }
+}
+
+#[test]
+fn the_most_wasteful_is_that_of_the_column_and_nothing_is_not_wasteful() {
+    let place = place();
+    place.open().execute("UPDATE invocation SET cpu_ns = cpu_ns + 500000", []).expect("CPU time");
+    // Workers round CPU time up; Supabase bills the month and the request only.
+    let models = "supabase-edge,cloudflare-workers";
+    let run = place.ok(&["replay", "--model", models, "--per-month", "1"]);
+    assert!(run.stdout.contains("most wasteful: cloudflare-workers"), "{}", run.stdout);
+    assert!(run.stdout.contains("a month of 1 invocation;"), "{}", run.stdout);
+    let run = place.ok(&["replay", "--model", "supabase-edge", "--per-month", "1"]);
+    assert!(!run.stdout.contains("most wasteful"), "{}", run.stdout);
+}
+
+#[test]
+fn a_sweep_tells_of_a_model_as_a_whole_only_if_no_cell_of_it_has_a_row() {
+    let place = place();
+    // Below 128 MiB nothing is cheaper on Lambda; 1 GiB in the other lane is dear.
+    let small = "UPDATE invocation SET memory_allocated_bytes = 67108864 WHERE cell_id = 2";
+    place.open().execute(small, []).expect("a small function");
+    let run = place.ok(&["replay", "--memory", "sweep", "--model", "aws-lambda-x86,per-cpu-ms"]);
+    assert!(run.stdout.lines().any(|it| it.starts_with("aws-lambda-x86 ")), "{}", run.stdout);
+    let told = "the peak allows: aws-lambda-x86 (f in wasm, warm), per-cpu-ms";
+    let said = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains(told), "{}", run.stdout);
+}
+
+#[test]
 fn waste_is_what_the_hand_computes() {
     let place = place();
     let args = ["replay", "--waste", "--model", "aws-lambda-x86", "--format", "json"];

@@ -96,12 +96,12 @@ impl Shift {
         self.fine.ratio(&self.coarse, 6)
     }
 
-    /// The ratio that `per_cent` of the rows do not exceed.
+    /// Returns a quantile of the rows' ratios, by linear interpolation between
+    /// the two nearest, as of every other percentile that is shown.
     #[must_use]
-    pub fn quantile(&mut self, per_cent: usize) -> Option<f64> {
+    pub fn quantile(&mut self, share: f64) -> Option<f64> {
         self.ratios.sort_unstable_by(f64::total_cmp);
-        let last = self.ratios.len().checked_sub(1)?;
-        self.ratios.get(last * per_cent.min(100) / 100).copied()
+        crate::stats::percentile(&self.ratios, share)
     }
 
     /// Adds the rows of another.
@@ -223,7 +223,20 @@ mod tests {
         // 0.0000002500003 / 0.0000004000004 = 0.625000125...
         let ratio = found.groups[&key("a")].ratio().unwrap();
         assert_eq!(ratio.to_plain_string(), "0.625");
-        assert!(all.quantile(0).unwrap() < 1.0 && all.quantile(100).unwrap() > 1.0);
+        assert!(all.quantile(0.0).unwrap() < 1.0 && all.quantile(1.0).unwrap() > 1.0);
+    }
+
+    // numpy.quantile of 1, 2, 4, 8, 16 and 100 (method "linear") gives 1.25, 6
+    // and 79: one row in six that pays far more is seen in the 95th percentile,
+    // and the median of an even number is no single row.
+    #[test]
+    fn few_rows_have_the_quantiles_of_the_tables() {
+        let ratios = vec![100.0, 16.0, 8.0, 4.0, 2.0, 1.0];
+        let mut shift = Shift { ratios, ..Shift::default() };
+        for (share, expected) in [(0.05, 1.25), (0.5, 6.0), (0.95, 79.0)] {
+            let found = shift.quantile(share).unwrap();
+            assert!((found - expected).abs() < 1e-9, "{share}: {found}");
+        }
     }
 
     #[test]

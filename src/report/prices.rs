@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::table::{Cell, Column, Table};
-use crate::pricing::{Basis, Exact, Granularity, Money};
+use crate::pricing::{Basis, Exact, Money};
 use crate::replay::{Group, Key, ModelTotal, Summary};
 
 /// Significant digits that people see of an amount; programs get all.
@@ -177,7 +177,7 @@ fn lanes(summary: &Summary) -> Vec<(Lane, Group)> {
     summary.by(|key| (Arc::clone(&key.lane), Arc::clone(&key.start))).into_iter().collect()
 }
 
-/// Cheapest first; other currencies and what was refused last.
+/// Cheapest first; other currencies, what nobody sells and what was refused last.
 fn order(summary: &Summary, overall: &Group, month: Option<&Exact>) -> Vec<(usize, Price)> {
     let mut models: Vec<(usize, Price)> = (0..summary.models().len())
         .map(|index| (index, Price::read(summary, overall, index, month)))
@@ -193,7 +193,10 @@ fn order(summary: &Summary, overall: &Group, month: Option<&Exact>) -> Vec<(usiz
             (None, None) => Ordering::Equal,
         };
         let missing = first.amount().is_none().cmp(&second.amount().is_none());
-        missing.then(foreign(*one).cmp(&foreign(*other))).then(amounts)
+        let made_up = |index, price: &Price| price.amount().is_some() && is_made_up(summary, index);
+        let apart = made_up(*one, first).cmp(&made_up(*other, second));
+        let currencies = foreign(*one).cmp(&foreign(*other));
+        missing.then(apart).then(currencies).then(amounts)
     });
     models
 }
@@ -207,12 +210,18 @@ pub fn price_matrix(summary: &Summary, month: Option<&Exact>) -> Table {
     columns.push(("waste".to_owned(), true));
     let mut table = Table::of(columns);
     let overall = summary.overall();
-    let mut currency = "USD";
-    for (index, _) in order(summary, &overall, month) {
+    let mut section = "in USD:".to_owned();
+    for (index, price) in order(summary, &overall, month) {
         let info = &summary.models()[index];
-        if info.currency != currency {
-            currency = &info.currency;
-            let mut heading = vec![Cell::text(format!("in {currency}:"))];
+        let apart = price.amount().is_some() && is_made_up(summary, index);
+        let its = match (apart, info.currency.as_str()) {
+            (true, "USD") => "nobody sells these:".to_owned(),
+            (true, currency) => format!("nobody sells these, in {currency}:"),
+            (false, currency) => format!("in {currency}:"),
+        };
+        if its != section {
+            section = its;
+            let mut heading = vec![Cell::text(section.as_str())];
             heading.extend((0..=lanes.len()).map(|_| Cell::text("")));
             table.push(heading);
         }
@@ -240,6 +249,11 @@ fn ended(summary: &Summary, index: usize) -> bool {
 fn has_fees(summary: &Summary, index: usize) -> bool {
     let Some((model, terms)) = summary.contract(index) else { return false };
     model.charges().any(|it| it.basis() == Basis::Period && model.applies(it, terms))
+}
+
+/// Whether nobody sells it: a shape of prices, or a price of our own.
+fn is_made_up(summary: &Summary, index: usize) -> bool {
+    summary.contract(index).is_some_and(|(model, _)| model.provider().is_none())
 }
 
 /// Whether somebody offers it today, at a price that is all there is to pay.
@@ -278,7 +292,10 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
     let order = order(summary, &overall, month);
     let unit = month.map_or_else(
         || "a million invocations at list prices".to_owned(),
-        |requests| format!("a month of {} invocations", grouped(requests)),
+        |requests| {
+            let many = if *requests == Exact::from(1) { "" } else { "s" };
+            format!("a month of {} invocation{many}", grouped(requests))
+        },
     );
     let mut lines = vec![format!("cost of {unit}; USD unless said")];
     let dollars = |index: usize| summary.models()[index].currency == "USD";
@@ -293,12 +310,10 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
         let id = &summary.models()[index].id;
         lines.push(format!("dearest on offer: {id}, ${} over all lanes", shown(amount, month)));
     }
-    let coarse = |index: &usize| {
-        let granularity = summary.models()[*index].granularity;
-        granularity != Granularity::Fine && on_offer(summary, *index, Some(&Exact::default()))
-    };
-    let shares = order.iter().map(|(index, _)| *index).filter(coarse);
+    let offered = |index: &usize| on_offer(summary, *index, Some(&Exact::default()));
+    let shares = order.iter().map(|(index, _)| *index).filter(offered);
     let shares = shares.filter_map(|index| Some((index, overall.models[index].waste.share()?)));
+    let shares = shares.filter(|(_, share)| !share.is_zero());
     if let Some((index, share)) = shares.max_by(|(_, one), (_, other)| one.cmp(other)) {
         let id = &summary.models()[index].id;
         let percent = (&share * &Exact::from(100)).rounded(1);

@@ -62,7 +62,7 @@ impl fmt::Display for Refusal {
             Self::BelowQuanta { base, quantum: Quantum { span, of } } => {
                 write!(f, "no ratio: {base} < {QUANTA} x {span} ({of})")
             }
-            Self::TooFew { have: 0, .. } => f.write_str("not measured on both sides"),
+            Self::TooFew { have: 0, .. } => f.write_str("one side or both have no figure"),
             Self::TooFew { have, need } => {
                 write!(f, "too few runs to say: {have}, and {need} are needed")
             }

@@ -208,7 +208,7 @@ impl fmt::Display for Verdict {
             Self::Identical { runs } => write!(f, "identical in all {runs} runs"),
             Self::Apart { ratio } => write!(f, "{}, without spread", worded(*ratio)),
             Self::Refused(refusal) => write!(f, "{refusal}"),
-            Self::TooFew { have: 0, .. } => f.write_str("not measured on both sides"),
+            Self::TooFew { have: 0, .. } => f.write_str("one side or both have no figure"),
             Self::TooFew { have, need } => {
                 write!(f, "too few runs to say: {have}, and {need} are needed")
             }

@@ -213,7 +213,7 @@ fn price_row(it: &BreakEven) -> Vec<Cell> {
         Cell::new(percent(all.more, all.rows()), all.more),
         Cell::new(percent(all.less, all.rows()), all.less),
         Cell::new(all.same, all.same),
-        ratio(all.quantile(50)),
+        ratio(all.quantile(0.5)),
     ]
 }
 
@@ -229,9 +229,9 @@ fn group_row(it: &BreakEven, key: &Key, shift: &mut Shift) -> Vec<Cell> {
         Cell::new(shift.rows(), shift.rows()),
         Cell::new(percent(shift.more, shift.rows()), shift.more),
         Cell::maybe(whole),
-        ratio(shift.quantile(5)),
-        ratio(shift.quantile(50)),
-        ratio(shift.quantile(95)),
+        ratio(shift.quantile(0.05)),
+        ratio(shift.quantile(0.5)),
+        ratio(shift.quantile(0.95)),
         Cell::text(""),
     ]
 }

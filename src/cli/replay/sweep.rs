@@ -4,6 +4,7 @@
 //! smaller size would run longer: the sweep says what head-room costs, not how
 //! fast the function is.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
@@ -55,7 +56,10 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome 
     }
     if common.format.is_for_people() {
         let what = if plan.per_month.is_some() { "a month" } else { "a million, list prices" };
-        say(&format!("cost of {what}; {} sizes tried, none below the largest peak", tried.len()));
+        say(&format!(
+            "cost of {what}; {} sizes tried, in each cell those of its largest peak and more",
+            tried.len()
+        ));
         say("time is as measured: a provider that gives CPU with memory would take longer");
     }
     Ok(ExitCode::SUCCESS)
@@ -83,8 +87,7 @@ fn table(
         Column::number("saves", "saving"),
         Column::hidden("note"),
     ]);
-    let mut others: Vec<(String, Vec<String>)> = Vec::new();
-    let models = now.models().len();
+    let mut left_out = LeftOut::new();
     for (index, info) in now.models().iter().enumerate() {
         for (key, group) in now.groups() {
             let before = cost(now, group, index, month);
@@ -99,12 +102,7 @@ fn table(
                 (None, None) => format!("no price: {}", reason(now, group, index, month)),
             };
             if people && best.is_none() {
-                let who = if models > 1 { info.id.clone() } else { cell_name(key) };
-                match others.iter_mut().find(|(known, _)| *known == note) {
-                    Some((_, all)) if all.contains(&who) => {}
-                    Some((_, all)) => all.push(who),
-                    None => others.push((note, vec![who])),
-                }
+                left_out.entry(note).or_default().entry(index).or_default().push(cell_name(key));
                 continue;
             }
             let best = best.map(|((size, after), _)| (Bytes(size), after));
@@ -118,8 +116,28 @@ fn table(
             ));
         }
     }
-    let others = others.into_iter().map(|(note, who)| format!("{note}: {}", who.join(", ")));
-    (table, others.collect())
+    (table, told(now, &left_out))
+}
+
+/// Cells without a row, by why and by model.
+type LeftOut = BTreeMap<String, BTreeMap<usize, Vec<String>>>;
+
+/// Tells which cells have no row, and why. A model stands for its cells only if
+/// none of them has another fate.
+fn told(now: &Summary, left_out: &LeftOut) -> Vec<String> {
+    let all_cells = now.groups().count();
+    let name = |(index, cells): (&usize, &Vec<String>)| {
+        let id = &now.models()[*index].id;
+        match now.models().len() {
+            1 => cells.join("; "),
+            _ if cells.len() == all_cells => id.clone(),
+            _ => format!("{id} ({})", cells.join("; ")),
+        }
+    };
+    let line = |(note, models): (&String, &BTreeMap<usize, Vec<String>>)| {
+        format!("{note}: {}", models.iter().map(name).collect::<Vec<_>>().join(", "))
+    };
+    left_out.iter().map(line).collect()
 }
 
 fn cell_name(key: &Key) -> String {
