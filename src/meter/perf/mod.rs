@@ -388,10 +388,8 @@ fn open_event(perf: &Perf, event: Event, target: Target<'_>) -> Result<Opened, R
         Err(failure) if failure.is_denied() && event.counts_in_user_mode() => {
             // Denied again, the first error tells what is denied. Any other error
             // is the one to tell: with kernel mode or without, there is no PMU.
-            open_mode(perf, event, target, false).map_err(|second| match second.is_denied() {
-                true => failure,
-                false => second,
-            })
+            open_mode(perf, event, target, false)
+                .map_err(|second| if second.is_denied() { failure } else { second })
         }
         other => other,
     };
