@@ -45,6 +45,7 @@
 pub mod clean;
 pub mod cli;
 pub mod doctor;
+pub mod frozen;
 pub mod lane;
 pub mod meter;
 pub mod paper;

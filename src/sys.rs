@@ -1,6 +1,6 @@
 //! The only module with `unsafe` code: a CPU instruction, and loading a
-//! compiled module that this program wrote itself; and how this process was
-//! started.
+//! compiled module that this program wrote itself; how this process was
+//! started; and how its threads are interrupted.
 #![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
 
 use std::path::Path;
@@ -49,4 +49,15 @@ pub fn ignores_hangup() -> bool {
     let process = procfs::process::Process::myself();
     let status = process.and_then(|process| process.status());
     status.is_ok_and(|status| status.sigign & (1 << (libc::SIGHUP - 1)) != 0)
+}
+
+/// Interrupts system calls that threads of this process wait in. There must be
+/// a handler for SIGURG, or nothing comes of it.
+pub fn interrupt_threads() {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return };
+    let numbers = threads.filter_map(|it| it.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    for thread in numbers {
+        // SAFETY: takes numbers only; without such a thread it fails.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGURG) };
+    }
 }

@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::Failure;
+use crate::frozen::let_go_of_frozen_terminals;
 use crate::lane::Cancel;
 use crate::record::Control;
 use crate::sys;
@@ -39,6 +40,7 @@ pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
         remember(signal)?;
         flag::register(signal, Arc::clone(&stopped))?;
     }
+    end_on_frozen_terminals()?;
     Ok(Cancel::watching(stopped))
 }
 
@@ -57,6 +59,7 @@ pub(super) fn finish_on_signals() -> Result<Control, Failure> {
             flag::register(signal, Arc::clone(&stopped))?;
         }
     }
+    end_on_frozen_terminals()?;
     let (mut interrupts, written) = UnixStream::pair()?;
     signal_hook::low_level::pipe::register(SIGINT, written)?;
     let control = Control::from(Cancel::watching(stopped));
@@ -69,6 +72,23 @@ pub(super) fn finish_on_signals() -> Result<Control, Failure> {
         }
     })?;
     Ok(control)
+}
+
+/// Sees to it that a signal ends the program even while it waits for a terminal
+/// that nobody reads.
+fn end_on_frozen_terminals() -> Result<(), Failure> {
+    let (mut endings, written) = UnixStream::pair()?;
+    for signal in ending_signals() {
+        signal_hook::low_level::pipe::register(signal, written.try_clone()?)?;
+    }
+    std::thread::Builder::new().name("endings".to_owned()).spawn(move || {
+        if endings.read_exact(&mut [0]).is_ok() {
+            let_go_of_frozen_terminals();
+        }
+        // Open to the end: signals go on writing to it.
+        std::mem::forget(endings);
+    })?;
+    Ok(())
 }
 
 fn remember(signal: i32) -> Result<(), Failure> {

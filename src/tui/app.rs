@@ -381,6 +381,9 @@ fn listen_to_signals(tell: Sender<Incoming>) -> io::Result<()> {
     let mut signals = Signals::new(all)?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
+            if ![SIGTSTP, SIGCONT].contains(&signal) {
+                crate::frozen::let_go_of_frozen_terminals();
+            }
             if tell.send(Incoming::Signal(signal)).is_err() {
                 return;
             }

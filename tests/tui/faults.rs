@@ -1,9 +1,15 @@
 //! What goes wrong while the screen is on: each is told in its place, the rest
 //! goes on, and nothing that had finished is lost.
 
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rusqlite::Connection;
 
 use super::Home;
@@ -190,4 +196,61 @@ fn a_flood_of_output_is_told_in_its_lane_and_the_screen_stays_whole() {
     let ok = home
         .query("SELECT COUNT(*) > 2 FROM v_invocation WHERE workload = 'wait' AND status = 'ok'");
     assert_eq!(ok, "1");
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_does_not_keep_a_program_from_ending() {
+    let live = ["live", "--workload", "nop", "--lane", "native", "--loop"];
+    let record = ["record", "--workload", "nop", "--lane", "native", "--runs", "20000"];
+    for args in [&live[..], &record[..]] {
+        let home = Home::new();
+        let (mut child, terminal) = starts_unread(&home, args);
+        // Until it was full for a while.
+        let (begun, mut room) = (Instant::now(), Instant::now());
+        while room.elapsed() < Duration::from_secs(1) {
+            assert!(child.try_wait().expect("asked").is_none(), "{args:?} ended");
+            assert!(begun.elapsed() < Duration::from_secs(50), "{args:?}: it never fills");
+            let mut slave = [PollFd::new(terminal.slave.as_fd(), PollFlags::POLLOUT)];
+            if poll(&mut slave, PollTimeout::ZERO) != Ok(0) {
+                room = Instant::now();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        kill(Pid::from_raw(child.id().try_into().expect("a pid")), Signal::SIGTERM).expect("sent");
+        let begun = Instant::now();
+        let ended = loop {
+            if let Some(status) = child.try_wait().expect("asked") {
+                break status;
+            }
+            if begun.elapsed() > Duration::from_secs(40) {
+                child.kill().expect("killed");
+                panic!("{args:?} waits for its terminal");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert_eq!(ended.code(), Some(super::code_of(Signal::SIGTERM)), "{args:?}");
+        let kept = "SELECT status, ended_at IS NOT NULL, invocations > 0 FROM v_recording";
+        assert_eq!(home.query(kept), "interrupted,1,1", "{args:?}");
+        home.is_whole();
+    }
+}
+
+/// Starts the program in a terminal that takes only what fits in its buffers.
+fn starts_unread(home: &Home, args: &[&str]) -> (Child, OpenptyResult) {
+    let size = Winsize { ws_row: 60, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None).expect("a pseudo-terminal");
+    let stdio = || Stdio::from(pty.slave.try_clone().expect("a copy"));
+    let child = Command::new("setsid")
+        .args(["--ctty", env!("CARGO_BIN_EXE_cyclometer")])
+        .args(args)
+        .env("TERM", "xterm-256color")
+        .env("CYCLOMETER_DB", home.database())
+        .env("XDG_CONFIG_HOME", home.path().join("config"))
+        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+        .stdin(stdio())
+        .stdout(stdio())
+        .stderr(stdio())
+        .spawn()
+        .expect("started");
+    (child, pty)
 }
