@@ -452,7 +452,9 @@ impl Seen<'_> {
         heads.extend(names.map(|name| Column::number(name, wide)));
         if bar > 0 {
             let lane = lanes.get(state.lane).map_or("", |lane| &lane.name);
-            heads.push(Column::text(fit(&format!("what {lane} is for"), bar), bar));
+            let long = format!("what {lane} is for");
+            let head = if long.chars().count() > bar { "what for".to_owned() } else { long };
+            heads.push(Column::text(fit(&head, bar), bar));
         }
         heads
     }
