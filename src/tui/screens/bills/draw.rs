@@ -283,7 +283,7 @@ fn mib(bytes: u64) -> String {
 /// Says what the figures are, in the most words that fit; which lanes are shown,
 /// and how to see the others, stays longest.
 fn heading(model: &Model, held: &Held, columns: &Columns, room: usize) -> String {
-    let [long, short, least] = held.request.view.month.map_or_else(
+    let [long, short, brief] = held.request.view.month.map_or_else(
         || {
             let of =
                 ["mean bill of a million invocations at", "a million invocations,", "a million,"];
@@ -313,7 +313,7 @@ fn heading(model: &Model, held: &Held, columns: &Columns, room: usize) -> String
         () => "",
     };
     let full = format!("{again}{long}, {models}{more}");
-    let shorter = [format!("{again}{short}, {models}{more}"), format!("{again}{least}{more}")];
+    let shorter = [format!("{again}{short}, {models}{more}"), format!("{again}{brief}{more}")];
     let mut fitting = std::iter::once(full.clone()).chain(shorter);
     fitting.find(|text| text.chars().count() <= room).unwrap_or(full)
 }
