@@ -32,7 +32,7 @@ use crate::units::Nanos;
 use crate::workload::Catalog;
 
 /// Run a function as WebAssembly, in Docker and as a plain process; meter every
-/// invocation; keep it in `SQLite`; and see what coarse and fine prices charge.
+/// invocation; keep it in a database; and see what coarse and fine prices charge.
 #[derive(Debug, Parser)]
 #[command(
     name = "cyclometer",

@@ -219,24 +219,40 @@ pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> 
             );
         }
     }
-    for stats in cells {
-        let name = format!("{} in {}, {}", stats.workload, stats.lane, stats.start);
-        notes.extend(stats.note.as_ref().map(|note| format!("{name}: {note}")));
-        if stats.bad > 0 && summary.is_some() {
-            notes.push(match stats.ok {
-                0 => format!("{name}: all {} failed, so there is no price", stats.bad),
-                ok => {
-                    format!(
-                        "{name}: {} of {} failed, and are in the bill too",
-                        stats.bad,
-                        ok + stats.bad
-                    )
-                }
-            });
-        }
-    }
+    notes.extend(notes_of_cells(cells, summary.is_some()));
     notes.extend(failures(cells));
     notes
+}
+
+/// Returns what is said of single cells, each sentence once with the cells that
+/// it holds for.
+fn notes_of_cells(cells: &[CellStats], billed: bool) -> Vec<String> {
+    let mut told: Vec<(String, Vec<String>)> = Vec::new();
+    for stats in cells {
+        let price = (stats.bad > 0 && billed).then(|| match stats.ok {
+            0 => format!("all {} failed, so there is no price", stats.bad),
+            ok => format!("{} of {} failed, and are in the bill too", stats.bad, ok + stats.bad),
+        });
+        for text in stats.note.clone().into_iter().chain(price) {
+            match told.iter_mut().find(|(other, _)| *other == text) {
+                Some((_, names)) => names.push(name(stats)),
+                None => told.push((text, vec![name(stats)])),
+            }
+        }
+    }
+    told.into_iter().map(|(text, names)| format!("{}: {text}", first_of(&names))).collect()
+}
+
+fn name(stats: &CellStats) -> String {
+    format!("{} in {}, {}", stats.workload, stats.lane, stats.start)
+}
+
+/// Returns one or two names of cells, or the first of more and how many are left.
+fn first_of(names: &[String]) -> String {
+    match names {
+        [first, rest @ ..] if rest.len() > 1 => format!("{first}; {} more cells", rest.len()),
+        few => few.join("; "),
+    }
 }
 
 /// Each failure once, with its count: `12 x nbody in docker, cold: exit code 3`.
@@ -247,7 +263,7 @@ pub fn failures(cells: &[CellStats]) -> Vec<String> {
     let mut told: Vec<(String, u64, Vec<String>)> = Vec::new();
     let mut others = Vec::new();
     for stats in cells {
-        let name = format!("{} in {}, {}", stats.workload, stats.lane, stats.start);
+        let name = name(stats);
         for (reason, count) in stats.failures.iter().take(REASONS) {
             match told.iter_mut().find(|(other, ..)| other == reason) {
                 Some((_, sum, names)) => {
@@ -262,11 +278,8 @@ pub fn failures(cells: &[CellStats]) -> Vec<String> {
             others.push(format!("{rest} x {name}: for other reasons"));
         }
     }
-    let line = |(reason, count, names): (String, u64, Vec<String>)| match names.as_slice() {
-        [name] => format!("{count} x {name}: {reason}"),
-        [one, two] => format!("{count} x {one}; {two}: {reason}"),
-        [first, rest @ ..] => format!("{count} x {first}; {} more cells: {reason}", rest.len()),
-        [] => reason,
+    let line = |(reason, count, names): (String, u64, Vec<String>)| {
+        format!("{count} x {}: {reason}", first_of(&names))
     };
     told.into_iter().map(line).chain(others).collect()
 }

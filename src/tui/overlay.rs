@@ -439,7 +439,13 @@ fn choice(
 ) {
     let names = items.iter().map(|item| width(&item.name)).max().unwrap_or(0);
     let notes = items.iter().map(|item| width(&item.note)).max().unwrap_or(0);
-    let place = middle(area, (names + notes + 12).max(width(title) + 8), items.len() + 4);
+    let how = if single {
+        "enter: this one   esc: none"
+    } else {
+        "space: on or off   enter: done   esc: as before"
+    };
+    let wide = (names + notes + 12).max(width(title) + 8).max(width(how) + 2);
+    let place = middle(area, wide, items.len() + 4);
     let block = model.theme.panel(title, true);
     let inner = block.inner(place);
     let room = usize::from(inner.width);
@@ -462,11 +468,6 @@ fn choice(
         ]));
     }
     lines.push(Line::default());
-    let how = if single {
-        "enter: this one   esc: none"
-    } else {
-        "space: on or off   enter: done   esc: as before"
-    };
     lines.push(Line::from(Span::styled(fit(how, room), model.theme.style(Role::Dim))));
     frame.render_widget(Clear, place);
     frame.render_widget(block, place);

@@ -97,6 +97,14 @@ fn an_export_is_asked_for_by_its_first_letter() {
 }
 
 #[test]
+fn the_keys_of_a_choice_of_short_names_are_shown_in_full() {
+    let mut model = testing::model((80, 24));
+    press(&mut model, "w");
+    let shown = text(&model);
+    assert!(shown.contains("space: on or off   enter: done   esc: as before"), "{shown}");
+}
+
+#[test]
 fn deleting_is_agreed_to_twice() {
     let confirm = || Overlay::Confirm {
         question: "delete recording 3?".to_owned(),

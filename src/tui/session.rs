@@ -18,6 +18,7 @@ use crate::record::{
     Control, DEMO, Event, Plan, PlanRequest, Recorder, Sampler, Sampling, Sink, SinkError, Starts,
     Tally, fresh_seed, open_lanes,
 };
+use crate::report::{counted, wrap_sentence};
 use crate::store::{RecordingHeader, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
@@ -255,8 +256,9 @@ impl Session {
                 let how = if tally.interrupted { ", interrupted" } else { "" };
                 let done = tally.ok + tally.bad + tally.unprepared;
                 ending.lines.push(format!(
-                    "recording {recording}{how}: {done} invocations in {path}; \
-                     `cyclometer history show {recording}` tells more"
+                    "recording {recording}{how}: {} in {path}; \
+                     `cyclometer history show {recording}` tells more",
+                    held(done, tally.interrupted)
                 ));
                 if told && done <= TOLD_AT_ONCE {
                     ending.lines.extend(answers(&self.settings, recording));
@@ -275,12 +277,21 @@ impl Session {
     }
 }
 
-/// What a recording shows, in sentences; none where it cannot be read, which is
-/// no reason to complain at the very end.
+/// Returns how many invocations finished. Of a recording that was interrupted
+/// the database also has the one in flight, and the word says that it is not
+/// counted.
+fn held(done: u64, interrupted: bool) -> String {
+    let name = if interrupted { "finished invocation" } else { "invocation" };
+    counted(i64::try_from(done).unwrap_or(i64::MAX), name)
+}
+
+/// Returns what a recording shows, in sentences on lines that fit the terminal;
+/// none where it cannot be read, which is no reason to complain at the very end.
 fn answers(settings: &Settings, recording: i64) -> Vec<String> {
-    Store::open_reading(&settings.database)
+    let all = Store::open_reading(&settings.database)
         .and_then(|store| sentences(&store, settings, recording))
-        .unwrap_or_default()
+        .unwrap_or_default();
+    all.iter().map(|text| wrap_sentence(text)).collect()
 }
 
 /// What the recorder's thread works with.
@@ -424,5 +435,17 @@ impl Task {
         self.recording.store(writer.recording(), Ordering::SeqCst);
         self.feed.tell(Item::Recording(writer.recording()));
         Ok(writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::held;
+
+    #[test]
+    fn the_invocation_in_flight_is_not_counted_as_finished() {
+        assert_eq!(held(23, true), "23 finished invocations");
+        assert_eq!(held(1, true), "1 finished invocation");
+        assert_eq!(held(200, false), "200 invocations");
     }
 }

@@ -105,6 +105,35 @@ fn a_failure_is_told_once_with_its_count_and_has_no_price() {
 }
 
 #[test]
+fn what_holds_for_many_cells_is_told_once() {
+    let place = Place::new();
+    let source = "int main(void) { return 3; }";
+    let Some(folder) = own(&place, "three", source, "") else { return };
+    let Some(twin) = own(&place, "twin", source, "") else { return };
+    let (folder, twin) = (folder.to_str().expect("UTF-8"), twin.to_str().expect("UTF-8"));
+    let run = place.run(&[
+        "record",
+        "--workloads",
+        folder,
+        "--workloads",
+        twin,
+        "--workload",
+        "three,twin",
+        "--lane",
+        "native",
+        "--runs",
+        "2",
+    ]);
+    let told: Vec<&str> = run.stderr.lines().filter(|it| it.contains("no price")).collect();
+    assert_eq!(
+        told,
+        ["three in native, cold; twin in native, cold: all 2 failed, so there is no price"],
+        "{}",
+        run.stderr
+    );
+}
+
+#[test]
 fn short_outputs_are_shown_in_every_lane() {
     let place = Place::new();
     let source = "#include <stdio.h>\nint main(void) { puts(\"41\"); return 0; }";

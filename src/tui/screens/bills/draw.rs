@@ -280,11 +280,19 @@ fn mib(bytes: u64) -> String {
     }
 }
 
-/// What the figures are.
-fn heading(model: &Model, held: &Held, columns: &Columns) -> String {
-    let what = held.request.view.month.map_or_else(
-        || "mean bill of a million invocations at list prices".to_owned(),
-        |requests| format!("bill of a month of {} requests", grouped(&Exact::from(requests))),
+/// Says what the figures are, in the most words that fit; which lanes are shown,
+/// and how to see the others, stays longest.
+fn heading(model: &Model, held: &Held, columns: &Columns, room: usize) -> String {
+    let [long, short, brief] = held.request.view.month.map_or_else(
+        || {
+            let of =
+                ["mean bill of a million invocations at", "a million invocations,", "a million,"];
+            of.map(|of| format!("{of} list prices"))
+        },
+        |requests| {
+            let month = format!("a month of {} requests", grouped(&Exact::from(requests)));
+            [format!("bill of {month}"), month.clone(), month]
+        },
     );
     let count = model.bills.order.len();
     let all = held.figures.rows.len();
@@ -304,7 +312,10 @@ fn heading(model: &Model, held: &Held, columns: &Columns) -> String {
         () if is_slow(model, explaining) => "explaining: ",
         () => "",
     };
-    format!("{again}{what}, {models}{more}")
+    let full = format!("{again}{long}, {models}{more}");
+    let shorter = [format!("{again}{short}, {models}{more}"), format!("{again}{brief}{more}")];
+    let mut fitting = std::iter::once(full.clone()).chain(shorter);
+    fitting.find(|text| text.chars().count() <= room).unwrap_or(full)
 }
 
 /// Whether an answer takes noticeably long.
@@ -329,7 +340,8 @@ fn table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         return frame.render_widget(Paragraph::new(lines), inside);
     };
     let columns = Columns::of(&held.figures, &model.bills, room);
-    let title = fit(&heading(model, held, &columns), usize::from(area.width).saturating_sub(6));
+    let wide = usize::from(area.width).saturating_sub(6);
+    let title = fit(&heading(model, held, &columns, wide), wide);
     let marks = fit(&marks(held, &model.bills), usize::from(area.width).saturating_sub(4));
     let marks = Span::styled(format!(" {marks} "), theme.style(Role::Dim));
     frame.render_widget(theme.panel(title, true).title_bottom(Line::from(marks)), area);
@@ -452,7 +464,9 @@ impl Seen<'_> {
         heads.extend(names.map(|name| Column::number(name, wide)));
         if bar > 0 {
             let lane = lanes.get(state.lane).map_or("", |lane| &lane.name);
-            heads.push(Column::text(fit(&format!("what {lane} is for"), bar), bar));
+            let long = format!("what {lane} is for");
+            let head = if long.chars().count() > bar { "what for".to_owned() } else { long };
+            heads.push(Column::text(fit(&head, bar), bar));
         }
         heads
     }

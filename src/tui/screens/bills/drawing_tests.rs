@@ -142,6 +142,11 @@ fn more_lanes_than_fit_scroll() {
     go(&mut model, &mut desk);
     keys(&mut model, &mut desk, &["right", "right", "right", "right", "right"]);
     draw_in_all_sizes("lanes", &mut model);
+    for size in [(60, 16), (80, 24)] {
+        model.size = size;
+        let text = testing::text(&model);
+        assert!(text.contains(" of 9, left right"), "how to see the others is not cut: {text}");
+    }
     model.theme = crate::tui::theme::Theme::new(crate::tui::theme::Palette::Mono, true);
     model.size = (80, 24);
     let text = testing::text(&model);

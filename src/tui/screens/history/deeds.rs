@@ -50,7 +50,10 @@ pub(super) fn text_above(model: &mut Model, title: String, text: String) -> bool
 }
 
 pub(super) fn back(model: &mut Model) -> Vec<Effect> {
-    if let Some(id) = model.opened.take() {
+    // What hides rows goes first: the list says that this key shows all again.
+    if !model.history.words.is_empty() {
+        filter(model, String::new());
+    } else if let Some(id) = model.opened.take() {
         let of = model.snapshot.recording.map_or_else(
             || "bills and timeline wait for a recording".to_owned(),
             |live| format!("bills and timeline are of recording {live} again"),
@@ -58,10 +61,8 @@ pub(super) fn back(model: &mut Model) -> Vec<Effect> {
         model.say(format!("recording {id} is closed: {of}"));
     } else if model.history.focus {
         model.history.focus = false;
-    } else if model.history.words.is_empty() {
-        model.history.marked = None;
     } else {
-        filter(model, String::new());
+        model.history.marked = None;
     }
     Vec::new()
 }

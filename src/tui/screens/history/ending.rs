@@ -9,10 +9,11 @@ use crate::tui::model::{Model, Settings};
 use crate::tui::overlay::Overlay;
 use crate::tui::screens::Screen;
 
-/// Asks for the answer of the recording that has just ended, once.
+/// Asks for the answer of the recording that has just ended, once, as soon as
+/// nothing is in its way.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
     let over = matches!(model.snapshot.phase, Phase::Ended { .. });
-    match model.snapshot.recording.filter(|_| over && model.screen == Screen::Live) {
+    match model.snapshot.recording.filter(|_| over && is_free(model)) {
         Some(recording) if model.history.concluded != Some(recording) => {
             model.history.concluded = Some(recording);
             vec![Effect::History(Ask::Conclude { recording })]
@@ -21,12 +22,22 @@ pub fn tick(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// Shows the answer above the live screen, if the person is still there and
-/// nothing else is in the way.
+/// Whether the live screen is shown and nothing above it.
+fn is_free(model: &Model) -> bool {
+    model.overlay.is_none() && model.screen == Screen::Live
+}
+
+/// Shows the answer above the live screen; where something has come between, it
+/// is asked for again later.
 pub fn conclude(model: &mut Model, recording: i64, result: Result<String, String>) {
-    let free = model.overlay.is_none() && model.screen == Screen::Live;
-    let newest = model.snapshot.recording == Some(recording);
-    let Some(text) = result.ok().filter(|text| free && newest && !text.is_empty()) else { return };
+    if model.snapshot.recording != Some(recording) {
+        return;
+    }
+    if !is_free(model) {
+        model.history.concluded = None;
+        return;
+    }
+    let Some(text) = result.ok().filter(|text| !text.is_empty()) else { return };
     let title = format!("recording {recording}: what it shows");
     model.overlay = Some(Overlay::Answer { title, text, scroll: 0 });
 }

@@ -115,6 +115,44 @@ fn a_recording_that_ends_says_once_what_it_shows() {
 }
 
 #[test]
+fn an_answer_waits_until_nothing_is_in_its_way() {
+    let (_folder, mut model, mut desk) = full((120, 40));
+    model.screen = Screen::Live;
+    press(&mut model, "?");
+    let phase = Phase::Ended { status: Status::Ok };
+    model.snapshot = Arc::new(Snapshot { phase, recording: Some(1), ..Snapshot::default() });
+    assert!(ending::tick(&mut model).is_empty(), "help is being read");
+    press(&mut model, "esc");
+    let mut effects = ending::tick(&mut model);
+    let Some(Effect::History(ask)) = effects.pop() else { panic!("nothing is asked") };
+    // Another screen is opened while the database is read.
+    press(&mut model, "4");
+    let told = answer(&mut desk, ask);
+    update(&mut model, Message::History(Box::new(told)));
+    assert_eq!(model.overlay, None);
+    press(&mut model, "1");
+    let mut effects = ending::tick(&mut model);
+    let Some(Effect::History(ask)) = effects.pop() else { panic!("the answer is lost") };
+    let told = answer(&mut desk, ask);
+    update(&mut model, Message::History(Box::new(told)));
+    assert!(matches!(model.overlay, Some(Overlay::Answer { .. })));
+    assert!(ending::tick(&mut model).is_empty(), "once");
+}
+
+#[test]
+fn esc_shows_all_rows_again_before_it_closes_a_recording() {
+    let (_folder, mut model, mut desk) = full((140, 40));
+    key(&mut model, &mut desk, "enter");
+    model.screen = Screen::History;
+    filter(&mut model, "no such words".to_owned());
+    assert!(testing::text(&model).contains("esc shows all again"));
+    key(&mut model, &mut desk, "esc");
+    assert_eq!((numbers(&model).len(), model.opened), (3, Some(2)));
+    key(&mut model, &mut desk, "esc");
+    assert_eq!(model.opened, None);
+}
+
+#[test]
 fn enter_opens_a_recording_and_esc_closes_it() {
     let (_folder, mut model, mut desk) = full((80, 24));
     key(&mut model, &mut desk, "enter");

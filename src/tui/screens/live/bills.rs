@@ -126,7 +126,9 @@ impl<'a> Panel<'a> {
         // Heading, ratio, bar and legend matter more than the last of many models.
         let ratio = self.ratio(&billed);
         let left = high.saturating_sub(1 + parts.len() + usize::from(ratio.is_some()));
-        self.models(&billed, left.clamp(1, usize::from(MODELS)), &mut lines);
+        // The first two matter more than what is said of them.
+        let least = self.summary.models().len().clamp(1, 2);
+        self.models(&billed, left.clamp(least, usize::from(MODELS)), &mut lines);
         lines.extend(ratio);
         lines.extend(parts);
         if has_warm(self.model, self.snapshot) && high > lines.len() + 1 {

@@ -97,6 +97,6 @@ pub fn shown(meter: Meter, value: u64) -> String {
         Unit::Cycle | Unit::Event => Count(value).to_string(),
         Unit::MilliCpu => format!("{}.{:03} CPU", value / 1_000, value % 1_000),
         // A byte-millisecond is too small to be read.
-        Unit::ByteMillisecond => format!("{} B s", Count(value / 1_000)),
+        Unit::ByteMillisecond => format!("{} s", Bytes(value / 1_000)),
     }
 }

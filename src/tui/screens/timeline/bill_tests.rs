@@ -51,6 +51,31 @@ fn bills_of_a_moment_are_of_those_that_had_ended() {
 }
 
 #[test]
+fn a_bill_counts_only_the_invocations_that_have_a_price() {
+    let mut place = Place::new(None);
+    place.lane("wasmtime", None);
+    let well = place.cell("wasmtime", "nop", StartKind::Cold);
+    let never = place.cell("wasmtime", "nbody", StartKind::Cold);
+    for at in 0..2 {
+        place.ran_at(u64::from(at) * 100, well, at, 8, None);
+    }
+    for at in 2..5 {
+        place.ran_at(u64::from(at) * 100, never, at, 8, Some("exit code 3"));
+    }
+    place.done();
+    let model = open(&place, (120, 40));
+    let bills = model.timeline.bills.clone().expect("known");
+    let lane = bills.lanes[0].as_ref().expect("billed");
+    assert_eq!((lane.invocations, lane.unpriced), (2, 3));
+    // Two of 9 ms x 0.125 GiB x 0.0000166667 + 0.0000002.
+    let total = lane.totals[0].as_deref().expect("billed");
+    assert!(total.starts_with("0.0000004375"), "{total}");
+    let shown = crate::tui::testing::text(&model);
+    assert!(shown.contains("wasmtime 2"), "{shown}");
+    assert!(shown.contains("3 more, of cells in which all failed, have no price"), "{shown}");
+}
+
+#[test]
 fn parts_carry_bills_on_exactly() {
     let place = story(None);
     let whole = ledgers(&place, 1_000, &["aws-lambda-x86", "per-cycle"]);

@@ -47,6 +47,8 @@ pub struct BillsAt {
 pub struct LaneBill {
     /// Invocations that were billed or refused.
     pub invocations: u64,
+    /// Others, of cells in which nothing ended well: they have no price.
+    pub unpriced: u64,
     /// By model.
     pub totals: Vec<Figure>,
     /// Coarse over fine.
@@ -65,7 +67,10 @@ impl BillsAt {
         let mut groups = summary.by(|key| key.lane.clone());
         let lanes = played.about.lanes.iter().map(|lane| {
             let group = groups.remove(&lane.name).filter(|group| group.invocations > 0)?;
-            Some(LaneBill::of(summary, &group, bar, pair))
+            let in_lane = summary.groups().filter(|(key, _)| key.lane == lane.name);
+            let unpriced = in_lane.map(|(_, group)| group).filter(|group| group.only_failed());
+            let unpriced = unpriced.map(|group| group.invocations).sum();
+            Some(LaneBill::of(summary, &group, unpriced, bar, pair))
         });
         let role = |granularity| match granularity {
             Granularity::Coarse => Role::Coarse,
@@ -99,6 +104,7 @@ impl LaneBill {
     fn of(
         summary: &Summary,
         group: &Group,
+        unpriced: u64,
         bar: Option<usize>,
         pair: Option<(usize, usize)>,
     ) -> Self {
@@ -111,7 +117,8 @@ impl LaneBill {
         };
         let shares = bar.and_then(|at| group.models.get(at)).filter(|total| total.billed > 0);
         Self {
-            invocations: group.invocations,
+            invocations: group.invocations.saturating_sub(unpriced),
+            unpriced,
             totals: group.models.iter().map(total).collect(),
             ratio,
             shares: shares.and_then(|total| bar::shares(&total.waste)),
@@ -206,7 +213,10 @@ fn lines(model: &Model, played: &Played, bills: &BillsAt, area: Rect) -> Vec<Lin
         played.about.lanes.iter().zip(&bills.lanes).enumerate().map(|(at, (lane, bill))| {
             let pointer = if at == selected { model.theme.pointer() } else { "" };
             let count = bill.as_ref().map_or(0, |bill| bill.invocations);
-            (format!("{pointer}{} {count}", lane.name), Role::Title)
+            // A name is cut before its count is.
+            let end = format!(" {count}");
+            let room = columns.wide.saturating_sub(1 + pointer.chars().count() + end.len());
+            (format!("{pointer}{}{end}", fit(&lane.name, room)), Role::Title)
         });
     let mut lines = vec![columns.line(model, ("lane, invocations", Role::Dim), names)];
     for (at, (name, role)) in bills.models.iter().enumerate() {
@@ -227,6 +237,11 @@ fn lines(model: &Model, played: &Played, bills: &BillsAt, area: Rect) -> Vec<Lin
     let bill = bills.lanes.get(selected).and_then(Option::as_ref);
     if let Some(shares) = bill.and_then(|bill| bill.shares) {
         lines.extend(bar::legend(&model.theme, Some(&shares), usize::from(area.width)));
+    }
+    if let Some(count) = bill.map(|bill| bill.unpriced).filter(|count| *count > 0) {
+        let text = format!(" {count} more, of cells in which all failed, have no price");
+        let text = fit(&text, usize::from(area.width));
+        lines.push(Line::from(Span::styled(text, model.theme.style(Role::Warn))));
     }
     // Why something is missing in the selected lane, where there is room.
     for (name, reason) in missing(bills, selected) {

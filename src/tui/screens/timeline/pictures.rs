@@ -167,6 +167,6 @@ fn what_came_late_into_an_earlier_part_is_not_lost() {
     key(&mut model, "G");
     key(&mut model, "G");
     let bills = model.timeline.bills.clone().expect("known");
-    let all: u64 = bills.lanes.iter().flatten().map(|it| it.invocations).sum();
+    let all: u64 = bills.lanes.iter().flatten().map(|it| it.invocations + it.unpriced).sum();
     assert_eq!((all, position(&model)), (14, 640));
 }

@@ -139,7 +139,7 @@ fn going_on_past_an_end_reads_the_next_part() {
     key(&mut model, "G");
     assert_eq!(model.notice().expect("said").text, "this is the end");
     let bills = model.timeline.bills.clone().expect("known");
-    let all: u64 = bills.lanes.iter().flatten().map(|it| it.invocations).sum();
+    let all: u64 = bills.lanes.iter().flatten().map(|it| it.invocations + it.unpriced).sum();
     assert_eq!(all, 13, "those of the parts before are in it");
     key(&mut model, "g");
     key(&mut model, "left");
