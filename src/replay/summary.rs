@@ -1,5 +1,6 @@
 //! What a replay comes to: sums by lane, workload, preset and kind of start.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -383,5 +384,22 @@ impl Summary {
             return Err(NoRatio::Refused);
         }
         numerator.total.ratio(&denominator.total, digits).ok_or(NoRatio::Zero)
+    }
+
+    /// Says which of a coarse and a fine bill is the larger, and how many times
+    /// as large: `fine 6.25x`. A bare ratio is read the wrong way round.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::ratio`].
+    pub fn dearer(&self, group: &Group, coarse: usize, fine: usize) -> Result<String, NoRatio> {
+        let ratio = self.ratio(group, coarse, fine, 12)?;
+        let one = Exact::from(1);
+        let (name, times) = match ratio.cmp(&one) {
+            Ordering::Equal => return Ok("neither".to_owned()),
+            Ordering::Greater => ("coarse", ratio),
+            Ordering::Less => ("fine", one.over(&ratio).ok_or(NoRatio::Zero)?),
+        };
+        Ok(format!("{name} {}x", times.rounded(2)))
     }
 }

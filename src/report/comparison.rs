@@ -39,7 +39,7 @@ const FURTHER: &[Column] = &[
 const BILLED: [Column; BILLS] = [
     Column::number("coarse $/M", "coarse_usd_per_million"),
     Column::number("cycle $/M", "fine_usd_per_million"),
-    Column::number("coarse/fine", "coarse_over_fine"),
+    Column::number("dearer", "coarse_over_fine"),
 ];
 
 /// How many of them are of bills.
@@ -172,7 +172,8 @@ fn billed(
     };
     let pair = coarse.zip(fine).filter(|pair| summary.pairs().any(|it| it == *pair));
     let ratio = pair.and_then(|(coarse, fine)| summary.ratio(group, coarse, fine, 2).ok());
-    let ratio = ratio.map(|it| (format!("{}x", it.rounded(2)), it.to_plain_string()));
+    let dearer = pair.and_then(|(coarse, fine)| summary.dearer(group, coarse, fine).ok());
+    let ratio = dearer.zip(ratio).map(|(text, ratio)| (text, ratio.to_plain_string()));
     [mean(coarse), mean(fine), Cell::maybe(ratio)]
 }
 

@@ -29,7 +29,7 @@ pub fn totals(summary: &Summary) -> Table {
     columns.extend(summary.models().iter().map(|info| {
         (format!("{}\n{}, {}", info.id, info.granularity.name(), info.currency), true)
     }));
-    columns.extend(pair.map(|_| ("coarse/fine".to_owned(), true)));
+    columns.extend(pair.map(|_| ("dearer".to_owned(), true)));
     let mut table = Table::of(columns);
     let mut push = |names: [&str; 3], group: &Group| {
         let mut row: Vec<Cell> = names.into_iter().map(Cell::text).collect();
@@ -38,7 +38,8 @@ pub fn totals(summary: &Summary) -> Table {
         row.extend(group.models.iter().map(amount));
         row.extend(pair.map(|(coarse, fine)| {
             let ratio = summary.ratio(group, coarse, fine, 2).ok();
-            Cell::maybe(ratio.map(|it| (format!("{}x", it.rounded(2)), it.to_plain_string())))
+            let dearer = summary.dearer(group, coarse, fine).ok();
+            Cell::maybe(dearer.zip(ratio).map(|(text, ratio)| (text, ratio.to_plain_string())))
         }));
         table.push(row);
     };

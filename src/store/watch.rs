@@ -87,9 +87,6 @@ impl FileWatch {
     /// Removes the log and its index that a file left behind when it was moved or
     /// removed by itself, if they are those that this process has open.
     pub(super) fn remove_log(&self) {
-        if self.path.exists() {
-            return;
-        }
         for suffix in ["-wal", "-shm"] {
             let left = beside(&self.path, suffix);
             let open = Self { identity: identity(&left), ..Self::nameless() }.descriptors();

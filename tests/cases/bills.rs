@@ -229,7 +229,13 @@ fn a_cell_that_never_ran_is_not_passed_over() {
 fn a_ratio_is_shown_for_one_pair_only_and_says_what_it_divides() {
     let place = place();
     let pair = place.ok(&["replay"]).stdout;
-    assert!(pair.lines().next().is_some_and(|line| line.ends_with("coarse/fine")), "{pair}");
+    assert!(pair.lines().next().is_some_and(|line| line.ends_with("dearer")), "{pair}");
+    // 1 GiB x 0.12 s x 0.0000166667 + 0.0000002 = 2.200004 a million; 150 M cycles
+    // x 0.0115 / 10^12 = 1.725 a million: 1.275 times as much.
+    assert!(pair.contains("coarse 1.28x"), "{pair}");
+    // At 128 MiB it is 0.4500005 a million, and cycles are 3.833 times as dear.
+    let less = place.ok(&["replay", "--memory", "128MiB"]).stdout;
+    assert!(less.contains("fine 3.83x"), "{less}");
     let more = place.ok(&["replay", "--model", "per-cycle,per-cpu-ms"]).stdout;
-    assert!(!more.contains("coarse/fine"), "{more}");
+    assert!(!more.contains("dearer"), "{more}");
 }

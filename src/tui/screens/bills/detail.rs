@@ -292,9 +292,9 @@ fn pair(held: &Held, lane: usize, live: &[String]) -> Option<String> {
     let chosen = |at: usize| live.contains(&summary.models()[at].id);
     let (coarse, fine) = summary.pairs().find(|(coarse, fine)| chosen(*coarse) && chosen(*fine))?;
     let name = |at: usize| &summary.models()[at].id;
-    let ratio = match summary.ratio(group, coarse, fine, 2) {
-        Ok(ratio) => format!("{}x", ratio.rounded(2)),
+    let dearer = match summary.dearer(group, coarse, fine) {
+        Ok(dearer) => dearer,
         Err(why) => format!("-, {why}"),
     };
-    Some(format!("coarse / fine, {} / {}: {ratio}", name(coarse), name(fine)))
+    Some(format!("dearer of {} (coarse) and {} (fine): {dearer}", name(coarse), name(fine)))
 }

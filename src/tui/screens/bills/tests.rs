@@ -38,7 +38,7 @@ fn the_figures_are_those_of_the_hand() {
     // Half of 2.000004 is waiting; of the other half a sixteenth is touched.
     let parts: Vec<&str> = told.parts.iter().map(|part| part.trim()).collect();
     assert_eq!(parts, ["0.0625", "1", "0.9375", "0", "0", "0.2", "0"]);
-    assert!(told.compared.iter().any(|it| it.ends_with("aws-lambda-x86 / per-cycle: 1.59x")));
+    assert!(told.compared.iter().any(|it| it.ends_with("per-cycle (fine): coarse 1.59x")));
     // 360,000 GB-s are free; 2,000,000 requests are not.
     keys(&mut model, &mut desk, &["}", "}", "}", "}", "}"]);
     assert_eq!(exact(&model, "aws-lambda-x86", 0), "0.4");

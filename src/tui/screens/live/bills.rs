@@ -179,13 +179,11 @@ impl<'a> Panel<'a> {
     fn ratio(&self, billed: &[Billed<'_>]) -> Option<Line<'static>> {
         let (coarse, fine) = crate::report::only_pair(self.summary)?;
         let cells = billed.iter().map(|billed| {
-            let ratio =
-                billed.and_then(|(_, group)| self.summary.ratio(group, coarse, fine, 2).ok());
-            ratio.map_or(("-".to_owned(), Role::Dim), |it| {
-                (format!("{}x", it.rounded(2)), Role::Title)
-            })
+            let dearer =
+                billed.and_then(|(_, group)| self.summary.dearer(group, coarse, fine).ok());
+            dearer.map_or(("-".to_owned(), Role::Dim), |it| (it, Role::Title))
         });
-        Some(self.row(("coarse / fine", Role::Dim), cells))
+        Some(self.row(("dearer", Role::Dim), cells))
     }
 
     /// What the bill of the first coarse model is for: a bar a lane, and all

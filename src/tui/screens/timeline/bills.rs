@@ -110,10 +110,9 @@ impl LaneBill {
     ) -> Self {
         let ratio = match pair {
             None => Err("there is no coarse and fine model of one currency".to_owned()),
-            Some((coarse, fine)) => summary
-                .ratio(group, coarse, fine, 2)
-                .map(|ratio| format!("{}x", ratio.rounded(2)))
-                .map_err(|error: NoRatio| error.to_string()),
+            Some((coarse, fine)) => {
+                summary.dearer(group, coarse, fine).map_err(|error: NoRatio| error.to_string())
+            }
         };
         let shares = bar.and_then(|at| group.models.get(at)).filter(|total| total.billed > 0);
         Self {
@@ -229,7 +228,7 @@ fn lines(model: &Model, played: &Played, bills: &BillsAt, area: Rect) -> Vec<Lin
     if bills.pair.is_some() {
         let cells =
             bills.lanes.iter().map(|it| figure(it.as_ref().map(|it| &it.ratio), Role::Title));
-        lines.push(columns.line(model, ("coarse / fine", Role::Dim), cells));
+        lines.push(columns.line(model, ("dearer", Role::Dim), cells));
     }
     if let Some(name) = &bills.bar {
         lines.push(bars(model, bills, &columns, name));
