@@ -71,6 +71,10 @@ fn a_comparison_is_recorded_looked_at_and_left() {
     let mut tty = home.start(&SHORT, (80, 24));
     tty.shows("First run");
     tty.shows("done 18");
+    // The answer lies over the screen until it is read.
+    tty.shows("what it shows");
+    tty.press("\x1b");
+    tty.until("the screen below the answer", |text| !text.contains("what it shows"));
     // Every screen by its digit.
     tty.press("2");
     tty.shows("aws-lambda-x86");
