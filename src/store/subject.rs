@@ -83,7 +83,8 @@ impl Store {
                 let arguments: String = row.get(4)?;
                 Ok(Subject {
                     names: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?],
-                    arguments: serde_json::from_str(&arguments).unwrap_or_default(),
+                    // What is no list is shown as it is, and never as no arguments.
+                    arguments: serde_json::from_str(&arguments).unwrap_or_else(|_| vec![arguments]),
                     input: row.get(5)?,
                     input_bytes: row.get(6)?,
                     module: row.get(7)?,
