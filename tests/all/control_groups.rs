@@ -16,7 +16,7 @@ const NOBODY: u32 = 65_534;
 
 /// Compiles a program of `programs/` as a workload of that name.
 fn make_workload(place: &Place, name: &str) -> bool {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cases/programs/{name}.c"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/all/programs/{name}.c"));
     let source = std::fs::read_to_string(path).expect("a program");
     let Some(program) = compile(place, name, &source) else { return false };
     let manifest = format!(

@@ -1,0 +1,1 @@
+//! Compiled code, images and databases that are kept: whose they are, whether they heal.

@@ -1,0 +1,1 @@
+//! Runtimes and workers that end badly, or never.

@@ -1,0 +1,1 @@
+//! Functions in containers, and engines that answer badly.

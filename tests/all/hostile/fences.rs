@@ -1,0 +1,1 @@
+//! Native functions that leave processes behind, or attack their supervisor.

@@ -1,0 +1,1 @@
+//! Folders and files of others: links, pipes, devices, limits.

@@ -1,0 +1,1 @@
+//! Queries and price files that would take for ever.

@@ -1,0 +1,1 @@
+//! Recorders that find the database locked, or descriptors scarce.

@@ -1,0 +1,1 @@
+//! WebAssembly that wants more memory or time than it may have.
