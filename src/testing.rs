@@ -1,7 +1,5 @@
 //! Helpers that tests, inside and outside of the library, have in common.
 
-use std::io::Write;
-
 use crate::meter::{Meter, Phases, Usage};
 use crate::pricing::{Exact, MAX_FILE_BYTES, Money, PriceModel, PricingError, Terms, UsageGroup};
 use crate::units::Nanos;
@@ -17,7 +15,7 @@ pub fn skip(reason: &str) {
     let about_docker = reason.to_ascii_lowercase().contains("docker");
     assert!(!(required && about_docker), "Docker is required here, but: {reason}");
     let test = std::thread::current().name().unwrap_or("test").to_owned();
-    let _ = writeln!(std::io::stderr(), "skipped: {test}: {reason}");
+    crate::output::write_message(&format!("skipped: {test}: {reason}"));
 }
 
 /// CPU time of this thread: for limits that a busy machine must not break.

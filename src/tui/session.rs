@@ -242,8 +242,7 @@ impl Session {
             active.control.stop();
             active.give_up.cancel();
             if told {
-                use std::io::Write;
-                let _ = writeln!(std::io::stderr(), "stopping the recording ...");
+                crate::output::write_message("stopping the recording ...");
             }
         }
         let recording = active.recording.load(Ordering::SeqCst);
