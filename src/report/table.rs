@@ -18,7 +18,8 @@ pub enum Format {
     Table,
     /// An array of objects, values in base units.
     Json,
-    /// A header and a line a row, values in base units.
+    /// A header and a line a row, values in base units; text that a spreadsheet
+    /// would take for a formula has an apostrophe in front.
     Csv,
     /// An object a line, values in base units.
     Jsonl,

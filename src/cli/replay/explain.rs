@@ -10,6 +10,7 @@ use crate::report::explain::{CellExplanation, explain_bill};
 use crate::report::{Format, markdown_code};
 use crate::store::{ReplayPlan, Store, StoreError};
 use crate::suggest::nearest;
+use crate::visible_text::escape_line;
 
 /// Explains an invocation by its number, or what names of a workload, lane and
 /// start, with `/` between them, select.
@@ -119,7 +120,7 @@ fn cell(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcom
         if index > 0 {
             writeln!(out)?;
         }
-        write!(out, "{}", shown(common.format, cell.text(&names.join("; "))))?;
+        write!(out, "{}", shown(common.format, cell.text(&escape_line(&names.join("; ")))))?;
     }
     if failures.0 > 0 {
         say(&format!("{} of these {} invocations failed", failures.0, failures.1));
