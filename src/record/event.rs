@@ -142,7 +142,7 @@ pub trait Sink {
 /// Keeps events, for tests and for lanes without a store.
 impl Sink for Vec<Event> {
     fn send(&mut self, event: Event) -> Result<(), SinkError> {
-        self.push(event);
+        self.push(event.with_summarized_texts());
         Ok(())
     }
 

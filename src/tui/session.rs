@@ -335,6 +335,7 @@ struct Opened {
 
 impl Sink for Opened {
     fn send(&mut self, event: Event) -> Result<(), SinkError> {
+        let event = event.with_summarized_texts();
         self.feed.event(Box::new(event.clone()));
         self.events.push(event);
         Ok(())
