@@ -52,7 +52,10 @@ impl<'a> RowWriter<'a> {
                         Value::String(text) => {
                             writer.write_field(&*escape_csv_cell(text)).map_err(io_error)?;
                         }
-                        other => writer.write_field(other.to_string()).map_err(io_error)?,
+                        other => {
+                            let json = other.to_string();
+                            writer.write_field(&*escape_json(&json)).map_err(io_error)?;
+                        }
                     }
                 }
                 writer.write_record(None::<&[u8]>).map_err(io_error)?;

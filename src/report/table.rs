@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(
             table.markdown(),
             "| lane | run | bill |\n| :-- | --: | --: |\n| native | 1.00 ms | - |\n\
-             | a\\|b \\`x\\` \\*y\\* &lt;script&gt;\u{fffd}\\[2J | 1 | \\_z\\_ a_b |"
+             | a\\|b \\`x\\` \\*y\\*\\\\n&lt;script&gt;\\\\x1b\\[2J | 1 | \\_z\\_ a_b |"
         );
         assert_eq!(printed(Format::Markdown).lines().count(), 3);
     }
