@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(fit("a\u{1b}[2J", 10), "a\\x1b[2J");
         assert_eq!(width("a\u{1b}[2J"), 8);
         assert_eq!(pad("\u{202e}", 9, true), " \\u{202e}");
-        assert_eq!(fit_middle("abcdefghij\u{200b}", 12), "abcdef~200b}");
+        assert_eq!(fit_middle("abcdefghij\u{200b}", 12), "abcde~{200b}");
         assert_eq!(fit("abc", 0), "");
         assert_eq!(fit_middle("google-cloud-run-jobs", 12), "googl~n-jobs");
         assert_eq!(fit_middle("google-cloud-run-jobs", 21), "google-cloud-run-jobs");
