@@ -442,8 +442,11 @@ fn speaking_profile(place: &Place) -> String {
         [ \"$1\" = --version ] && { printf 'runtime 1.0 '; cat \"$here/said\"; exit 0; }\nexit 3\n";
     let program = place.write("runtimes/cyclometer-test-runtime", script);
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("executable");
-    let said = [payload().as_bytes(), b"\x9b2J\xff\xfe\x1b[2J\n", "x".repeat(9_000).as_bytes()];
-    place.write("runtimes/said", said.concat());
+    let mut said = payload().into_bytes();
+    said.extend(b"\x9b2J\xff\xfe\x1b[2J\n");
+    said.extend("x".repeat(9_000).bytes());
+    said.extend(payload().bytes());
+    place.write("runtimes/said", said);
     let profile = include_str!("../../data/profiles/sound.toml");
     place.write("runtimes/speaks.toml", profile);
     place.path().join("runtimes").to_str().expect("text").to_owned()
