@@ -421,8 +421,7 @@ fn a_price_file_is_printed_without_what_hides_in_its_comments() {
     let place = fixture::place();
     let file = place.path().join("own.toml");
     let file = file.to_str().expect("text");
-    run(&place, &["pricing", "new", "own", file]);
-    let text = std::fs::read_to_string(file).expect("made");
+    let text = run(&place, &["pricing", "new", "own"]).stdout;
     let raw = payload().replace(|it: char| it.is_ascii_control(), "");
     std::fs::write(file, format!("# {raw}\n{text}")).expect("written");
     let shown = run(&place, &["pricing", "show", "own", "--text", "--pricing", file]);
