@@ -1,6 +1,7 @@
 //! Formats that have escapes of their own.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use super::{Breaks, Marks, escape_line, escape_lines, is_plain};
 
@@ -19,7 +20,8 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     for character in json.chars() {
         if marks.escapes(character, Breaks::Kept) {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
+                // Memory takes all.
+                let _ = write!(escaped, "\\u{unit:04x}");
             }
         } else {
             escaped.push(character);
