@@ -391,6 +391,32 @@ mod tests {
         assert_eq!(printed(Format::Markdown).lines().count(), 3);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_format_lets_anything_hidden_through(
+            name in ".{0,6}",
+            text in proptest::collection::vec(proptest::char::any(), 0..30),
+        ) {
+            let text: String = text.into_iter().chain("\u{202e}\x1b".chars()).collect();
+            let mut table = Table::of([(format!("k{name}"), false)]);
+            table.push(vec![Cell::text(text.as_str())]);
+            let formats =
+                [Format::Table, Format::Markdown, Format::Json, Format::Jsonl, Format::Csv];
+            for format in formats {
+                let mut out = Vec::new();
+                table.print(format, &mut out).expect("memory takes all");
+                let printed = String::from_utf8(out).expect("text");
+                proptest::prop_assert_eq!(escape_lines(&printed), printed.as_str());
+                if format == Format::Json {
+                    let read: Value = serde_json::from_str(&printed).expect("JSON");
+                    proptest::prop_assert_eq!(read, table.to_json());
+                }
+            }
+            let grouped = table.render_grouped(1) + &table.render_within(20, 0);
+            proptest::prop_assert_eq!(escape_lines(&grouped), grouped.as_str());
+        }
+    }
+
     #[test]
     fn groups_stand_below_their_names() {
         let mut table = sample();

@@ -141,6 +141,30 @@ mod tests {
         assert_eq!(pad("ab", 4, false), "ab  ");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_screen_lets_anything_hidden_through(
+            text in proptest::collection::vec(proptest::char::any(), 0..30),
+            room in 0_usize..30,
+        ) {
+            let text: String = text.into_iter().collect();
+            for fitted in [fit(&text, room), fit_middle(&text, room), pad(&text, room, false)] {
+                proptest::prop_assert!(is_visible(&fitted), "{fitted:?}");
+                proptest::prop_assert!(fitted.width() <= room, "{fitted:?}");
+            }
+            for line in wrap(&text, room) {
+                proptest::prop_assert!(is_visible(&line), "{line:?}");
+            }
+            let area = ratatui::layout::Rect::new(0, 0, 40, 1);
+            let mut buffer = Buffer::empty(area);
+            buffer.set_string(0, 0, &text, ratatui::style::Style::new());
+            clear_hidden(&mut buffer);
+            for cell in &buffer.content {
+                proptest::prop_assert!(is_visible(cell.symbol()));
+            }
+        }
+    }
+
     #[test]
     fn lines_break_between_words() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
