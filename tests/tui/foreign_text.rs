@@ -1,5 +1,7 @@
 //! Text of others on the screens: nothing in it is obeyed by the terminal.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::Home;
 use super::common::{Place, fixture};
 
@@ -51,9 +53,8 @@ fn text_of(written: &[u8]) -> String {
         });
         let end = sequence.find(|it: char| ('@'..='~').contains(&it)).expect("whole");
         let (parameters, last) = (&sequence[..end], &sequence[end..=end]);
-        // Colours, places and modes. The payload's own clears the screen (2J)
-        // and goes to line 5, column 5.
-        assert!(matches!(last, "m" | "H" | "h" | "l" | "J" | "K" | "u"), "{parameters}{last}");
+        // Colours, places and modes.
+        assert!("mHhlJKuABCDG".contains(last), "{parameters}{last}");
         rest = &sequence[end + 1..];
     }
     text + rest
@@ -99,4 +100,34 @@ fn stored_text_moves_no_cursor_and_sets_no_title_on_any_screen() {
     tty.press("q");
     assert_eq!(tty.ends().code(), Some(0));
     tty.is_as_before();
+}
+
+/// A runtime that says the payload on standard error and fails.
+fn speaking_runtime(home: &Home) {
+    let folder = home.path().join("runtimes");
+    std::fs::create_dir(&folder).expect("made");
+    let program = folder.join("cyclometer-test-runtime");
+    let script = "#!/bin/sh\n[ \"$1\" = --version ] && { echo runtime 1.0; exit 0; }\n\
+        cat \"${0%/*}/said\" >&2\nexit 3\n";
+    std::fs::write(&program, script).expect("written");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("executable");
+    std::fs::write(folder.join("said"), PAYLOAD).expect("written");
+    let profile = include_str!("../data/profiles/sound.toml");
+    std::fs::write(folder.join("speaks.toml"), profile).expect("written");
+}
+
+#[test]
+fn messages_beside_the_bar_of_a_recording_are_harmless() {
+    let home = Home::new();
+    speaking_runtime(&home);
+    let folder = home.path().join("runtimes");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let args = ["record", "--lane", "speaks", "--workload", "nop", "--runs", "2"];
+    let more = [("CYCLOMETER_RUNTIMES", folder.as_path()), ("PATH", std::path::Path::new(&path))];
+    let mut tty = home.start_with(&args, (160, 50), &more);
+    assert_eq!(tty.ends().code(), Some(3));
+    tty.shows_at_the_end("\\x1b]0;owned\\x07");
+    let text = text_of(&tty.written());
+    let bad = text.chars().find(|it| is_hidden(*it) && !matches!(it, '\r' | '\n'));
+    assert_eq!(bad, None, "{text:?}");
 }

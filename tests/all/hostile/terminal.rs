@@ -45,8 +45,8 @@ const FORBIDDEN: [(u32, u32); 31] = [
     (0xe0fff, 0xe0fff),
     (0xf0000, 0xf0003),
     (0xffffe, 0xfffff),
-    (0x100000, 0x100003),
-    (0x10fffe, 0x10ffff),
+    (0x0010_0000, 0x0010_0003),
+    (0x0010_fffe, 0x0010_ffff),
 ];
 
 /// Marks above and below on one letter.
