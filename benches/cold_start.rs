@@ -1,5 +1,6 @@
 //! Cold starts of `nop` in every lane that runs here, interleaved, as ratios
 //! to docker; and warm instantiate + run: `cargo bench --bench cold_start`.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod common;
 

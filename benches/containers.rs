@@ -5,6 +5,7 @@
 //! Output is compared three ways, interleaved: the native lane, a plain process
 //! whose output file was allocated beforehand as the docker lane's is, and the
 //! docker lane.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! What sampling at 10 ms adds to a native workload of about a second, paired
 //! with the same lane with sampling off: `cargo bench --bench perturbation`.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! How many warm `nop` invocations a second are recorded with their usage into
 //! `SQLite`, beside the same without a database and the same rows without a
 //! worker: `cargo bench --bench throughput`.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 mod common;
 

@@ -6,6 +6,8 @@
 //!
 //! - [`suggest`]: what was meant by a mistyped name.
 //! - [`toml_text`]: where in a TOML file something is wrong.
+//! - [`visible_text`]: text from outside, made harmless on every way out.
+//! - [`output`]: standard output and standard error, the only ways out.
 //! - [`stats`]: whether measurements differ, and how sure that is.
 //! - [`units`]: nanoseconds and bytes, exact.
 //! - [`workload`]: functions to run, with their inputs and expected outputs.
@@ -48,6 +50,7 @@ pub mod doctor;
 pub mod frozen;
 pub mod lane;
 pub mod meter;
+pub mod output;
 pub mod paper;
 pub mod pricing;
 pub mod profile;
@@ -64,4 +67,5 @@ pub mod testing;
 pub mod toml_text;
 pub mod tui;
 pub mod units;
+pub mod visible_text;
 pub mod workload;

@@ -1,5 +1,7 @@
 //! What is wrong in a TOML file, and where, told to the person who wrote it.
 
+use crate::visible_text::summarize;
+
 /// Longest message, in characters: a key of the file may be quoted in it.
 const MAX_MESSAGE_CHARS: usize = 600;
 
@@ -31,17 +33,5 @@ pub fn with_nearest(message: &str) -> String {
 /// The message on one line of bounded length, without what a terminal would obey.
 #[must_use]
 pub fn printable(message: &str) -> String {
-    let mut clean: String = message
-        .chars()
-        .take(MAX_MESSAGE_CHARS)
-        .flat_map(|c| match c {
-            '\n' => vec![';', ' '],
-            c if c.is_control() => c.escape_default().collect(),
-            c => vec![c],
-        })
-        .collect();
-    if message.chars().nth(MAX_MESSAGE_CHARS).is_some() {
-        clean.push_str("...");
-    }
-    clean
+    summarize(&message.trim_end().replace('\n', "; "), MAX_MESSAGE_CHARS)
 }

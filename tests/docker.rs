@@ -127,7 +127,7 @@ fn has_gvisor() -> bool {
     let has = info.runtimes.iter().any(|name| name == "runsc");
     if !has {
         // An engine may be required; gVisor is not.
-        eprintln!("skipped: the engine has no runtime runsc (gVisor)");
+        cyclometer::testing::skip("the engine has no runtime runsc (gVisor)");
     }
     has
 }

@@ -6,6 +6,7 @@
 //!   sums over the same file.
 //!
 //! Wrong sums end it with an error.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -10,6 +10,7 @@
 //! cargo bench --bench tui -- paired       the same recording with and without it
 //! cargo bench --bench tui -- soak         ten million events
 //! ```
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 #[path = "../../tests/tui/pty.rs"]
 #[expect(dead_code, reason = "the tests use all of it")]

@@ -1,10 +1,11 @@
 //! The observatory: what `cyclometer` does when nothing else is asked.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{Common, Failure, Outcome, config_folder, say};
+use crate::output::{flush_messages, is_terminal_output};
 use crate::pricing::PriceCatalog;
 use crate::record::{Starts, limits};
 use crate::tui::{self, Config, Surroundings, TuiError, Wanted};
@@ -63,7 +64,7 @@ pub(super) struct Options {
 
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
-    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+    if !std::io::stdin().is_terminal() || !is_terminal_output() {
         return Err(Failure::Usage(
             "the live view needs a terminal, and this is none: `cyclometer record` makes the \
              same comparison without one"
@@ -89,7 +90,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         (None, true) => 1,
         (None, false) => 0,
     };
-    let _ = std::io::stderr().flush();
+    flush_messages();
     Ok(ExitCode::from(code))
 }
 

@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::{Arguments, Failure, Outcome, say};
+use crate::output::text_output;
 
 /// Options of `completions`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,7 @@ pub(super) fn completions(options: &CompletionOptions) -> Outcome {
     let mut text = Vec::new();
     let mut command = Arguments::command();
     clap_complete::generate(options.shell, &mut command, "cyclometer", &mut text);
-    std::io::stdout().lock().write_all(&text)?;
+    text_output().write_all(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -47,7 +48,7 @@ pub(super) fn man(options: &ManOptions) -> Outcome {
     let Some(folder) = &options.into else {
         let mut page = Vec::new();
         clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
-        std::io::stdout().lock().write_all(&page)?;
+        text_output().write_all(&page)?;
         return Ok(ExitCode::SUCCESS);
     };
     let failed = |error| {

@@ -16,6 +16,7 @@ mod signals;
 mod tax;
 mod workloads;
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,11 +25,13 @@ use clap::{Parser, Subcommand};
 
 use crate::lane::wasmtime::settings::Settings;
 use crate::lane::wasmtime::{engine, worker};
+use crate::output::{self, text_output};
 use crate::pricing::PriceCatalog;
 use crate::profile::{self, ProfileCatalog};
-use crate::report::{Format, Table, escape_markdown, wrap_sentence};
+use crate::report::{Format, Table, wrap_sentence};
 use crate::store::{Store, default_path};
 use crate::units::Nanos;
+use crate::visible_text::{escape_lines, escape_markdown};
 use crate::workload::Catalog;
 
 /// Run a function as WebAssembly, in Docker and as a plain process; meter every
@@ -148,19 +151,13 @@ impl Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        let hung_up = error.raw_os_error() == Some(libc::EIO) && is_device(&io::stdout());
+        let hung_up = error.raw_os_error() == Some(libc::EIO) && output::is_device_output();
         if error.kind() == io::ErrorKind::BrokenPipe || hung_up {
             Self::Unread
         } else {
             Self::Failed(format!("cannot write the output: {error}"))
         }
     }
-}
-
-/// Whether the output goes to a device, such as a terminal that may be gone.
-fn is_device(output: &io::Stdout) -> bool {
-    let kind = nix::sys::stat::fstat(output).map_or(0, |status| status.st_mode);
-    kind & libc::S_IFMT == libc::S_IFCHR
 }
 
 /// Turns output that nobody reads into success: what was measured is stored, and
@@ -192,7 +189,7 @@ pub fn hidden(begun: Nanos) -> Option<ExitCode> {
     Some(match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            let _ = writeln!(io::stderr(), "{message}");
+            say(&message);
             ExitCode::FAILURE
         }
     })
@@ -201,7 +198,10 @@ pub fn hidden(begun: Nanos) -> Option<ExitCode> {
 /// Parses the arguments and runs the command.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Arguments { common, command } = Arguments::parse();
+    let Arguments { common, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse_arguments(&error),
+    };
     let command = command.unwrap_or_else(|| Command::Live(Box::default()));
     let result = common.install_runtimes().and_then(|()| dispatch(&common, command));
     match result {
@@ -212,10 +212,23 @@ pub fn run() -> ExitCode {
             ExitCode::from(1)
         }
         Err(Failure::Usage(message)) => {
-            say(&format!("error: {message}\n\nFor more information, try '--help'."));
+            say(&format!("error: {message}\n"));
+            say("For more information, try '--help'.");
             ExitCode::from(2)
         }
     }
+}
+
+/// Prints help, the version, or what is wrong with the arguments. An argument
+/// that is repeated in that must not reach the terminal as it is; without any
+/// such the library prints it, with colours.
+fn refuse_arguments(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    match escape_lines(&text) {
+        Cow::Borrowed(_) => drop(error.print()),
+        Cow::Owned(visible) => say(visible.trim_end()),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn dispatch(common: &Common, command: Command) -> Outcome {
@@ -239,8 +252,7 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
 
 /// Talk, which goes to standard error.
 fn say(message: &str) {
-    // Nobody to talk to is no reason to stop.
-    let _ = writeln!(io::stderr(), "{message}");
+    output::write_message(message);
 }
 
 impl Common {
@@ -327,7 +339,7 @@ impl Common {
 
     /// Prints sentences below a table: as a list in Markdown.
     fn print_lines(&self, lines: &[String]) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
+        let mut out = text_output();
         if self.format == Format::Markdown && !lines.is_empty() {
             writeln!(out)?;
         }
@@ -342,7 +354,7 @@ impl Common {
     }
 
     fn print(&self, table: &Table) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
+        let mut out = text_output();
         table.print(self.format, &mut out)?;
         out.flush()?;
         Ok(())

@@ -15,6 +15,7 @@ use crate::lane::{Cancel, LaneSpec};
 use crate::meter::clock::Clock;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
+use crate::output::{json_text, text_output};
 use crate::paper::{BILLED, LaneAbout, MARK, Material, Part, Preset, Report, Run, Unfinished};
 use crate::pricing::Terms;
 use crate::profile::{self, Takes};
@@ -303,7 +304,7 @@ fn write_files(report: &Report, folder: &Path) -> Result<(), Failure> {
         Failure::Failed(format!("cannot write {}: {error}", path.display()))
     };
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
-    let json = serde_json::to_string_pretty(&paper::json(report)).map_err(Failure::failed)?;
+    let json = json_text(&paper::json(report), true);
     let mut files =
         vec![("report.md".to_owned(), paper::markdown(report)), ("report.json".to_owned(), json)];
     files.extend(paper::charts(report));
@@ -316,12 +317,12 @@ fn write_files(report: &Report, folder: &Path) -> Result<(), Failure> {
 }
 
 fn print(format: Format, report: &Report) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = text_output();
     match format {
         Format::Table => write!(out, "{}", paper::text(report, terminal_width()))?,
         Format::Markdown => write!(out, "{}", paper::markdown(report))?,
-        Format::Json => writeln!(out, "{:#}", paper::json(report))?,
-        Format::Jsonl => writeln!(out, "{}", paper::json(report))?,
+        Format::Json => writeln!(out, "{}", json_text(&paper::json(report), true))?,
+        Format::Jsonl => writeln!(out, "{}", json_text(&paper::json(report), false))?,
         // Refused before anything was measured.
         Format::Csv => {}
     }

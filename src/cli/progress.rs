@@ -1,13 +1,11 @@
 //! What a recording says while it runs: a bar on a terminal, lines elsewhere.
 
 use std::collections::{HashMap, HashSet};
-use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
 use crate::lane::Status;
+use crate::output::MessageBar;
 use crate::record::Event;
 use crate::report::steadiness;
 use crate::units::Nanos;
@@ -21,7 +19,7 @@ const FREE_LINES_OF_FAILURES: usize = 100;
 
 /// Tells of events that are safe in the database.
 pub(super) struct Progress {
-    bar: Option<ProgressBar>,
+    bar: Option<MessageBar>,
     /// `None`: nobody knows, it goes on until it is stopped.
     total: Option<u64>,
     done: u64,
@@ -56,15 +54,8 @@ impl Progress {
             Some(_) => "{bar:30} {pos}/{len} {elapsed} {prefix}{wide_msg}",
             None => "{pos} {elapsed} {prefix}{wide_msg}",
         };
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
-            }
-            bar
-        });
         Self {
-            bar,
+            bar: MessageBar::on_terminal(total, template),
             total,
             done: 0,
             cells: HashMap::new(),
@@ -113,7 +104,7 @@ impl Progress {
                 let status = outcome.status.label();
                 if let Some(bar) = &self.bar {
                     bar.set_position(self.done);
-                    bar.set_message(format!("{name} {wall}"));
+                    bar.set_message(&format!("{name} {wall}"));
                 }
                 let reason = outcome.reason.as_deref().unwrap_or("");
                 if outcome.status == Status::Ok {
@@ -137,7 +128,7 @@ impl Progress {
             }
             Event::Ended { .. } => {
                 if let Some(bar) = &self.bar {
-                    bar.finish_and_clear();
+                    bar.clear();
                 }
             }
         }
@@ -148,7 +139,7 @@ impl Progress {
     fn fail(&mut self, cell: usize, status: &str, reason: &str, name: &str) {
         self.failed += 1;
         if let Some(bar) = &self.bar {
-            bar.set_prefix(format!("{} failed  ", self.failed));
+            bar.set_prefix(&format!("{} failed  ", self.failed));
         }
         if self.seen.len() < FREE_LINES_OF_FAILURES
             && self.seen.insert((cell, format!("{status} {reason}")))
@@ -165,7 +156,7 @@ impl Progress {
     fn line(&mut self, text: &str, important: bool) {
         if let Some(bar) = &self.bar {
             if important {
-                bar.println(text);
+                bar.write_message(text);
             }
             return;
         }

@@ -1,6 +1,6 @@
 //! `record`: the main job, from plan to comparison.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::{Common, Failure, Outcome, say};
 use crate::lane::LaneSpec;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
+use crate::output::{is_terminal_output, text_output};
 use crate::pricing::PriceCatalog;
 use crate::quantity::whole_number;
 use crate::record::{
@@ -252,7 +253,7 @@ impl Baseline {
         code: ExitCode,
     ) -> Outcome {
         if common.format.is_for_people() {
-            writeln!(std::io::stdout())?;
+            writeln!(text_output())?;
         }
         let first = (self.other.as_ref().unwrap_or(store), self.recording);
         let gate = compare_recordings(
@@ -385,11 +386,11 @@ fn print_comparison(common: &Common, table: &Table, answers: &[Answer]) -> Resul
     if common.format != Format::Table {
         return common.print(table);
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = text_output();
     writeln!(out, "{}", table.render_within(terminal_width(), comparison::SHARED))?;
     if !answers.is_empty() {
         // A line each for whatever reads a pipe.
-        let width = if out.is_terminal() { terminal_width() } else { usize::MAX };
+        let width = if is_terminal_output() { terminal_width() } else { usize::MAX };
         writeln!(out, "\n{}", answer::text(answers, width))?;
     }
     out.flush()?;

@@ -11,6 +11,7 @@ use super::{Common, Failure, Outcome, record, say, signals};
 use crate::meter::clock::Clock;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
+use crate::output::text_output;
 use crate::quantity::whole_number;
 use crate::record::tax::{METERINGS, Metering, open_meterings};
 use crate::record::{
@@ -157,7 +158,7 @@ fn conclude(common: &Common, store: &Store, recording: i64) -> Result<(), Failur
         )));
     }
     if common.format == Format::Table {
-        let mut out = std::io::stdout().lock();
+        let mut out = text_output();
         writeln!(out, "{}", tax.table.render_grouped(NAMES))?;
         out.flush()?;
     } else {

@@ -14,6 +14,7 @@ use crate::meter::function_group::{FunctionGroup, GroupUsage};
 use crate::meter::perf::{Counters, Counts, Target};
 use crate::meter::{Meter, Provenance, Provenances, Source, Usage, host, procfs};
 use crate::units::{Bytes, Nanos};
+use crate::visible_text::{summarize, summarize_end};
 use crate::workload::OutputDigest;
 
 /// Which limit of memory holds without a control group.
@@ -451,13 +452,16 @@ pub(super) fn tail(file: &mut File) -> String {
     if start.is_err() || file.read_to_end(&mut bytes).is_err() {
         return String::new();
     }
-    one_line(&String::from_utf8_lossy(&bytes))
+    summarize_end(&bytes, size > KEPT, MAX_LINE_CHARS)
 }
 
-/// Control characters would let a workload write on the user's terminal.
+/// Longest line that a reason quotes, in characters.
+const MAX_LINE_CHARS: usize = 2_048;
+
+/// Returns what a function, a worker or an engine said on one visible line of
+/// bounded length.
 pub(super) fn one_line(text: &str) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    clean.split_whitespace().collect::<Vec<_>>().join(" ")
+    summarize(text, MAX_LINE_CHARS)
 }
 
 /// Meters that the sampler reads of a process' counters.
@@ -519,7 +523,7 @@ mod tests {
 
     #[test]
     fn terminals_are_safe_from_stderr() {
-        assert_eq!(one_line("a\x1b[2Jb\r\n\tc"), "a [2Jb c");
+        assert_eq!(one_line("a\x1b[2Jb\r\n\tc"), "a\\x1b[2Jb c");
     }
 
     #[test]

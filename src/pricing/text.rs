@@ -10,6 +10,7 @@ use toml::value::Datetime;
 use super::money::Money;
 use super::number::Exact;
 use crate::quantity::Decimal;
+use crate::visible_text::is_visible;
 
 /// Longest name, source or note, in characters.
 pub(super) const MAX_LABEL_CHARS: usize = 600;
@@ -71,9 +72,10 @@ impl TryFrom<String> for Label {
         }
         // Marks that reverse the direction of writing could make one price look
         // like another.
-        let reverses = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if text.contains(char::is_control) || text.contains(reverses) {
-            return Err("this text holds a control character, such as a line break".to_owned());
+        if !is_visible(&text) {
+            return Err("this text holds a control character, such as a line break, or one that \
+                        cannot be seen"
+                .to_owned());
         }
         Ok(Self(text.into()))
     }

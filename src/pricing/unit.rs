@@ -8,6 +8,7 @@ use super::number::{Direction, Exact};
 use crate::meter::{Meter, Phases, Unit};
 use crate::quantity::{Decimal, QuantityError};
 use crate::units::{Nanos, SIZE, TIME, TIME_ALIASES, UnitSize, advise_unit, unit_size};
+use crate::visible_text::is_visible;
 
 /// What a factor measures; units convert within a dimension, never across.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,11 +132,13 @@ impl Dimension {
     pub(super) fn unit(self, name: &str) -> Result<u64, String> {
         if self == Self::Number {
             // It is shown on bills, and joined with other units there.
-            let word = |c: char| !c.is_whitespace() && !c.is_control();
+            let word = |c: char| !c.is_whitespace();
             if matches!(name, "k" | "K" | "M" | "G" | "B") {
                 return Err(format!("`{name}` is no unit: write all digits, as in 4000000"));
             }
-            return if (1..=MAX_WORD_CHARS).contains(&name.chars().count()) && name.chars().all(word)
+            return if (1..=MAX_WORD_CHARS).contains(&name.chars().count())
+                && name.chars().all(word)
+                && is_visible(name)
             {
                 Ok(1)
             } else {

@@ -7,6 +7,10 @@ use thiserror::Error;
 use super::sampler::SamplerReport;
 use super::until::Width;
 use crate::lane::{Job, Outcome, Prepared, Sample, Status};
+use crate::visible_text::summarize;
+
+/// Longest reason or note, in characters.
+const MAX_REASON_CHARS: usize = 4_096;
 
 /// Something that happened while recording.
 #[derive(Debug, Clone)]
@@ -92,6 +96,27 @@ impl Event {
     pub const fn is_fleeting(&self) -> bool {
         matches!(self, Self::Preparing { .. } | Self::Started { .. })
     }
+
+    /// Puts every reason and note on one visible line of bounded length: they
+    /// may quote functions, runtimes and engines.
+    #[must_use]
+    pub fn with_summarized_texts(mut self) -> Self {
+        let summarized = |text: &mut String| *text = summarize(text, MAX_REASON_CHARS);
+        match &mut self {
+            Self::Lane { version, note, unavailable, .. } => {
+                [version, note].into_iter().chain(unavailable).for_each(summarized);
+            }
+            Self::Prepared { result: Ok(prepared), .. } => {
+                prepared.notes.iter_mut().for_each(summarized);
+            }
+            Self::Prepared { result: Err(reason), .. } => summarized(reason),
+            Self::WarmedUp { outcome, .. } | Self::Finished { outcome, .. } => {
+                outcome.reason.iter_mut().for_each(summarized);
+            }
+            _ => {}
+        }
+        self
+    }
 }
 
 /// Why an event could not be taken.
@@ -117,7 +142,7 @@ pub trait Sink {
 /// Keeps events, for tests and for lanes without a store.
 impl Sink for Vec<Event> {
     fn send(&mut self, event: Event) -> Result<(), SinkError> {
-        self.push(event);
+        self.push(event.with_summarized_texts());
         Ok(())
     }
 

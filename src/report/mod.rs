@@ -21,7 +21,7 @@ mod words;
 pub use crate::stats::{half_spread, quantile};
 pub use prices::{extremes, grouped, price_matrix, prices};
 pub use rows::RowWriter;
-pub use table::{Cell, Column, Format, Table, escape_markdown, markdown_code, terminal_width};
+pub use table::{Cell, Column, Format, Table, markdown_code, terminal_width};
 pub use totals::{failure_notes, footnotes, has_few_models, only_pair, refusals, totals};
 pub use waste::{unmeasured, waste};
 pub use words::{counted, few, moment, what_goes, wrap_sentence};

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::Format;
+use crate::visible_text::{escape_csv_cell, escape_json};
 
 /// Writes rows as CSV, JSON or JSON Lines.
 pub struct RowWriter<'a> {
@@ -30,7 +31,8 @@ impl<'a> RowWriter<'a> {
             Format::Json => Form::Array { out, begun: false },
             Format::Csv | Format::Table | Format::Markdown => {
                 let mut writer = csv::Writer::from_writer(out);
-                writer.write_record(&keys).map_err(io_error)?;
+                let titles = keys.iter().map(|key| escape_csv_cell(key).into_owned());
+                writer.write_record(titles).map_err(io_error)?;
                 Form::Csv(Box::new(writer))
             }
         };
@@ -47,8 +49,13 @@ impl<'a> RowWriter<'a> {
                 for value in values {
                     match value {
                         Value::Null => writer.write_field("").map_err(io_error)?,
-                        Value::String(text) => writer.write_field(text).map_err(io_error)?,
-                        other => writer.write_field(other.to_string()).map_err(io_error)?,
+                        Value::String(text) => {
+                            writer.write_field(&*escape_csv_cell(text)).map_err(io_error)?;
+                        }
+                        other => {
+                            let json = other.to_string();
+                            writer.write_field(&*escape_json(&json)).map_err(io_error)?;
+                        }
                     }
                 }
                 writer.write_record(None::<&[u8]>).map_err(io_error)?;
@@ -99,9 +106,8 @@ fn object<'v>(
     let mut separator: &[u8] = b"{";
     for (key, value) in keys.iter().zip(values) {
         out.write_all(separator)?;
-        serde_json::to_writer(&mut *out, key)?;
-        out.write_all(b":")?;
-        serde_json::to_writer(&mut *out, value)?;
+        let (key, value) = (serde_json::to_string(key)?, serde_json::to_string(value)?);
+        write!(out, "{}:{}", escape_json(&key), escape_json(&value))?;
         separator = b",";
     }
     out.write_all(if separator == b"{" { b"{}" } else { b"}" })

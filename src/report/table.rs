@@ -7,6 +7,8 @@ use comfy_table::{CellAlignment, ContentArrangement, presets};
 use serde_json::{Map, Value};
 
 use super::rows::RowWriter;
+use crate::output::json_text;
+use crate::visible_text::{escape_line, escape_lines, escape_markdown};
 
 /// How a table is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -16,7 +18,8 @@ pub enum Format {
     Table,
     /// An array of objects, values in base units.
     Json,
-    /// A header and a line a row, values in base units.
+    /// A header and a line a row, values in base units; text that a spreadsheet
+    /// would take for a formula has an apostrophe in front.
     Csv,
     /// An object a line, values in base units.
     Jsonl,
@@ -154,8 +157,7 @@ impl Table {
             Format::Table => writeln!(out, "{}", self.wrapped(terminal_width())),
             Format::Markdown => writeln!(out, "{}", self.markdown()),
             Format::Json => {
-                serde_json::to_writer_pretty(&mut *out, &self.to_json())?;
-                writeln!(out)
+                writeln!(out, "{}", json_text(&self.to_json(), true))
             }
             Format::Csv | Format::Jsonl => {
                 let keys = self.columns.iter().map(|column| column.key.to_string()).collect();
@@ -241,7 +243,7 @@ impl Table {
             let shown = row.iter().zip(&self.columns).take(keys);
             let names: Vec<_> = shown
                 .filter(|(_, column)| !column.title.is_empty())
-                .map(|(cell, _)| plain(&cell.text))
+                .map(|(cell, _)| escape_line(&cell.text))
                 .collect();
             let group = names.join(", ");
             if group != last {
@@ -249,7 +251,7 @@ impl Table {
                 last = group;
             }
             result.push(line.to_owned());
-            result.extend(below.map(|index| format!("    {}", plain(&row[index].text))));
+            result.extend(below.map(|index| format!("    {}", escape_line(&row[index].text))));
         }
         result.join("\n")
     }
@@ -279,7 +281,7 @@ impl Table {
         table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(shown.iter().map(|index| heading(&self.columns[*index].title)));
         for row in &self.rows {
-            table.add_row(shown.iter().map(|index| plain(&row[*index].text)));
+            table.add_row(shown.iter().map(|index| escape_line(&row[*index].text)));
         }
         for (position, index) in shown.iter().enumerate() {
             if let Some(column) = table.column_mut(position) {
@@ -308,49 +310,10 @@ impl Table {
     }
 }
 
-/// Text on one line and without control characters: what a function or a
-/// database says must not move a terminal's cursor.
-fn plain(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return text.into();
-    }
-    let characters = text.chars().map(|c| match c {
-        '\n' | '\t' | '\r' => ' ',
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        c => c,
-    });
-    characters.collect::<String>().into()
-}
-
-/// Text that Markdown shows as it is: on one line, without control characters,
-/// and with all that means something in Markdown or HTML escaped.
-#[must_use]
-pub fn escape_markdown(text: &str) -> String {
-    let text = plain(text);
-    let mut escaped = String::with_capacity(text.len());
-    let mut before = ' ';
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        let after = characters.peek().copied().unwrap_or(' ');
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '|' | '\\' | '`' | '*' | '[' | ']' | '~' | '$' => escaped.extend(['\\', c]),
-            // Inside a name such as ref_cycles it is only a character.
-            '_' if !(before.is_alphanumeric() && after.is_alphanumeric()) => {
-                escaped.extend(['\\', c]);
-            }
-            _ => escaped.push(c),
-        }
-        before = c;
-    }
-    escaped
-}
-
 /// Text as a block of code in Markdown.
 #[must_use]
 pub fn markdown_code(text: &str) -> String {
+    let text = escape_lines(text);
     // A fence is longer than any run of its character in the text.
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
@@ -359,7 +322,7 @@ pub fn markdown_code(text: &str) -> String {
 
 /// A heading may have several lines.
 fn heading(title: &str) -> String {
-    title.lines().map(plain).collect::<Vec<_>>().join("\n")
+    title.lines().map(escape_line).collect::<Vec<_>>().join("\n")
 }
 
 fn lines(table: &comfy_table::Table) -> String {
@@ -423,9 +386,35 @@ mod tests {
         assert_eq!(
             table.markdown(),
             "| lane | run | bill |\n| :-- | --: | --: |\n| native | 1.00 ms | - |\n\
-             | a\\|b \\`x\\` \\*y\\* &lt;script&gt;\u{fffd}\\[2J | 1 | \\_z\\_ a_b |"
+             | a\\|b \\`x\\` \\*y\\*\\\\n&lt;script&gt;\\\\x1b\\[2J | 1 | \\_z\\_ a_b |"
         );
         assert_eq!(printed(Format::Markdown).lines().count(), 3);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_format_lets_anything_hidden_through(
+            name in ".{0,6}",
+            text in proptest::collection::vec(proptest::char::any(), 0..30),
+        ) {
+            let text: String = text.into_iter().chain("\u{202e}\x1b".chars()).collect();
+            let mut table = Table::of([(format!("k{name}"), false)]);
+            table.push(vec![Cell::text(text.as_str())]);
+            let formats =
+                [Format::Table, Format::Markdown, Format::Json, Format::Jsonl, Format::Csv];
+            for format in formats {
+                let mut out = Vec::new();
+                table.print(format, &mut out).expect("memory takes all");
+                let printed = String::from_utf8(out).expect("text");
+                proptest::prop_assert_eq!(escape_lines(&printed), printed.as_str());
+                if format == Format::Json {
+                    let read: Value = serde_json::from_str(&printed).expect("JSON");
+                    proptest::prop_assert_eq!(read, table.to_json());
+                }
+            }
+            let grouped = table.render_grouped(1) + &table.render_within(20, 0);
+            proptest::prop_assert_eq!(escape_lines(&grouped), grouped.as_str());
+        }
     }
 
     #[test]
@@ -437,7 +426,7 @@ mod tests {
         }
         assert_eq!(
             table.render_grouped(1),
-            "    run  bill\n\nnative\n1.00 ms     -\n    2 s     7\n\nwasm\u{fffd}[2J\n    2 s     7"
+            "    run  bill\n\nnative\n1.00 ms     -\n    2 s     7\n\nwasm\\x1b[2J\n    2 s     7"
         );
     }
 

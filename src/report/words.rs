@@ -1,15 +1,17 @@
 //! Words that lists of recordings and simulations have in common.
 
 use crate::store::Extent;
+use crate::visible_text::escape_line;
 
 /// Characters that lines of sentences have at most, however wide the terminal is.
 const SENTENCE: usize = 80;
 
-/// A sentence on lines that fit the terminal; further lines are indented.
+/// A sentence on lines that fit the terminal; further lines are indented. What
+/// is hidden in it becomes visible, breaks of lines too.
 #[must_use]
 pub fn wrap_sentence(text: &str) -> String {
     let width = super::terminal_width().clamp(20, SENTENCE);
-    super::explain::page::wrapped(text, width - 2).join("\n  ")
+    super::explain::page::wrapped(&escape_line(text), width - 2).join("\n  ")
 }
 
 /// A moment as people read it: `2026-11-21 10:00:00`.

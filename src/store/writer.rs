@@ -204,7 +204,8 @@ impl Sink for Writer {
             return Ok(());
         }
         let queue = self.queue.as_ref();
-        let sent = queue.map(|queue| queue.send(Message::Event(Box::new(event))));
+        let sent =
+            queue.map(|queue| queue.send(Message::Event(Box::new(event.with_summarized_texts()))));
         if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(self.fail()) }
     }
 

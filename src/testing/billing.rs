@@ -4,6 +4,7 @@
 use crate::meter::{Meter, Phases, Usage};
 use crate::pricing::{Exact, MAX_FILE_BYTES, Money, PriceModel, PricingError, Terms, UsageGroup};
 use crate::units::Nanos;
+use crate::visible_text::is_visible;
 
 /// Puts a text through everything that reads, bills and prints a price model:
 /// what fuzzing and the mutated files of the tests have in common.
@@ -50,7 +51,7 @@ pub fn price_model_survives(text: &str) {
 
 fn refusal_is_usable(text: &str, error: &PricingError) {
     let message = error.to_string();
-    assert!(!message.contains(char::is_control), "a control character in {message:?}");
+    assert!(is_visible(&message), "something hidden in {message:?}");
     assert!(message.len() < 4096, "{} bytes of message", message.len());
     match error {
         PricingError::TooLarge { size, .. } => assert_eq!(*size, text.len()),

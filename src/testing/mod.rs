@@ -3,8 +3,6 @@
 mod billing;
 mod inputs;
 
-use std::io::Write;
-
 pub use billing::price_model_survives;
 pub use inputs::{INPUT_KINDS, InputKind};
 
@@ -19,7 +17,7 @@ pub fn skip(reason: &str) {
     let about_docker = reason.to_ascii_lowercase().contains("docker");
     assert!(!(required && about_docker), "Docker is required here, but: {reason}");
     let test = std::thread::current().name().unwrap_or("test").to_owned();
-    let _ = writeln!(std::io::stderr(), "skipped: {test}: {reason}");
+    crate::output::write_message(&format!("skipped: {test}: {reason}"));
 }
 
 /// CPU time of this thread: for limits that a busy machine must not break.

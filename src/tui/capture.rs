@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
+use crate::visible_text::escape_xml;
+
 /// Width and height of a character in the picture.
 const CELL: (usize, usize) = (9, 19);
 
@@ -132,7 +134,7 @@ fn text_at(svg: &mut String, look: Look, text: &str, (x, y): (usize, usize)) {
         "<text x=\"{x}\" y=\"{}\" fill=\"{}\"{bold}{dim}{fit}>{}</text>",
         y + 15,
         look.text,
-        escaped(text)
+        escape_xml(text)
     );
 }
 
@@ -176,19 +178,6 @@ fn shape(svg: &mut String, symbol: &str, (x, y): (usize, usize), color: &str) ->
     };
     let _ = writeln!(svg, "<path d=\"{path}\" stroke=\"{color}\" fill=\"none\"/>");
     true
-}
-
-fn escaped(text: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => result.push_str("&amp;"),
-            '<' => result.push_str("&lt;"),
-            '>' => result.push_str("&gt;"),
-            other => result.push(other),
-        }
-    }
-    result
 }
 
 const fn color(color: Color) -> Option<&'static str> {

@@ -11,7 +11,7 @@ use super::model::{LEAST, Model};
 use super::overlay;
 use super::screens::{self, Screen};
 use super::theme::Role;
-use super::widgets::text::{fit, width};
+use super::widgets::text::{clear_hidden, fit, width};
 use crate::lane::Status;
 use crate::units::Nanos;
 
@@ -79,6 +79,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model) {
     screens::draw(frame, parts.body, model);
     draw_footer(frame, parts.footer, model);
     overlay::draw(frame, area, model);
+    clear_hidden(frame.buffer_mut());
 }
 
 fn too_small(frame: &mut Frame<'_>, area: Rect) {

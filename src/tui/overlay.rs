@@ -14,6 +14,7 @@ use super::screens::{bills, history, host, live, timeline};
 use super::theme::Role;
 use super::widgets::bar;
 use super::widgets::text::{fit, pad, width, wrap};
+use crate::visible_text::{escape_line, is_hidden};
 
 /// What lies above the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,7 +223,7 @@ fn writing(model: &mut Model, text: &mut String, purpose: &Purpose, event: &KeyE
 /// What is pasted goes into the line that is written.
 pub fn pasted(model: &mut Model, pasted: &str) {
     let Some(Overlay::Prompt { text, purpose, .. }) = &mut model.overlay else { return };
-    text.extend(pasted.chars().filter(|it| !it.is_control()).take(200));
+    text.extend(pasted.chars().filter(|it| !is_hidden(*it)).take(200));
     if *purpose == Purpose::Filter {
         let text = text.clone();
         filter(model, &text);
@@ -414,7 +415,8 @@ fn prompt(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text: &
     let line = Rect { y: area.bottom().saturating_sub(1), height: 1.min(area.height), ..area };
     let room = usize::from(line.width).saturating_sub(width(title) + 5);
     // The end of a long text is what is being written.
-    let mut shown = text;
+    let text = escape_line(text);
+    let mut shown = &*text;
     while width(shown) > room {
         let Some(first) = shown.chars().next() else { break };
         shown = &shown[first.len_utf8()..];

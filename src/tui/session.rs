@@ -242,8 +242,7 @@ impl Session {
             active.control.stop();
             active.give_up.cancel();
             if told {
-                use std::io::Write;
-                let _ = writeln!(std::io::stderr(), "stopping the recording ...");
+                crate::output::write_message("stopping the recording ...");
             }
         }
         let recording = active.recording.load(Ordering::SeqCst);
@@ -336,6 +335,7 @@ struct Opened {
 
 impl Sink for Opened {
     fn send(&mut self, event: Event) -> Result<(), SinkError> {
+        let event = event.with_summarized_texts();
         self.feed.event(Box::new(event.clone()));
         self.events.push(event);
         Ok(())

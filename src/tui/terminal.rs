@@ -1,4 +1,8 @@
 //! The terminal: taken over, and given back as it was, whatever happens.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what is drawn is escaped by widgets::text and by clear_hidden"
+)]
 
 use std::io::{self, Stdout, Write};
 use std::mem::ManuallyDrop;

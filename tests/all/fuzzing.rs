@@ -68,6 +68,7 @@ fn files_of(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+#[expect(clippy::print_stdout, reason = "with --nocapture it is told how many there were")]
 fn survive(name: &str) {
     let kind = INPUT_KINDS.iter().find(|kind| kind.name == name).expect("a kind");
     let corpus = corpus(name);

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod foreign_text;
 mod pty;
 
 use std::path::{Path, PathBuf};

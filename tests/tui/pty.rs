@@ -24,6 +24,7 @@ pub struct Tty {
     master: File,
     slave: File,
     screen: Arc<Mutex<vt100::Parser>>,
+    written: Arc<Mutex<Vec<u8>>>,
     before: Termios,
 }
 
@@ -65,21 +66,29 @@ impl Tty {
         let child = command.spawn().expect("started");
         let screen = Arc::new(Mutex::new(vt100::Parser::new(sized(lines), sized(columns), 0)));
         let (mut reader, seen) = (master.try_clone().expect("a copy"), Arc::clone(&screen));
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&written);
         std::thread::spawn(move || {
             let mut bytes = [0; 8_192];
             while let Ok(count) = reader.read(&mut bytes) {
                 if count == 0 {
                     return;
                 }
+                kept.lock().expect("whole").extend_from_slice(&bytes[..count]);
                 seen.lock().expect("whole").process(&bytes[..count]);
             }
         });
-        Self { child, master, slave, screen, before }
+        Self { child, master, slave, screen, written, before }
     }
 
     /// What a person sees.
     pub fn text(&self) -> String {
         self.screen.lock().expect("whole").screen().contents()
+    }
+
+    /// Everything that the program has written so far.
+    pub fn written(&self) -> Vec<u8> {
+        self.written.lock().expect("whole").clone()
     }
 
     /// Presses keys.

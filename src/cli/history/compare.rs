@@ -6,13 +6,15 @@ use std::process::ExitCode;
 
 use super::super::{Common, Failure, Outcome, say};
 use super::resolve;
+use crate::output::text_output;
 use crate::quantity::percentage;
+use crate::report::Format;
 use crate::report::compared::{self, Compared};
 use crate::report::difference::{Difference, NAMES};
 use crate::report::gate::{Gate, GateMeter, Threshold};
-use crate::report::{Format, escape_markdown};
 use crate::stats::Confidence;
 use crate::store::{Item, Store};
+use crate::visible_text::escape_markdown;
 
 /// The status of a gate that is not met.
 pub(in crate::cli) const NOT_MET: u8 = 4;
@@ -195,7 +197,7 @@ fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<()
                 common.print_lines(&[String::new()])?;
             }
             if !empty {
-                let mut out = std::io::stdout().lock();
+                let mut out = text_output();
                 writeln!(out, "{}", difference.table.render_grouped(NAMES))?;
             }
             if let Some(gate) = gate {
@@ -206,7 +208,7 @@ fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<()
             say_all(&notes);
         }
         Format::Markdown => {
-            let mut out = std::io::stdout().lock();
+            let mut out = text_output();
             let title = gate.and_then(|gate| gate.lines.last());
             let title = title.map_or("comparison", String::as_str);
             writeln!(out, "### cyclometer: {}", escape_markdown(title))?;
@@ -215,15 +217,15 @@ fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<()
             common.print_lines(&remarks)?;
             common.print_lines(largest)?;
             if let Some(gate) = gate {
-                writeln!(std::io::stdout())?;
+                writeln!(text_output())?;
                 common.print(&gate.table)?;
                 common.print_lines(&gate.lines)?;
             }
             if !empty {
-                writeln!(std::io::stdout(), "\n<details><summary>all figures</summary>\n")?;
+                writeln!(text_output(), "\n<details><summary>all figures</summary>\n")?;
                 common.print(&difference.table)?;
                 common.print_lines(&notes)?;
-                writeln!(std::io::stdout(), "\n</details>")?;
+                writeln!(text_output(), "\n</details>")?;
             }
         }
         _ => {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::super::{Common, Failure, Outcome, say};
+use crate::output::{json_text, text_output};
 use crate::record::limits::at_least_one;
 use crate::report::{Cell, Column, Format, Table, few, moment};
 use crate::store::{Filter, RecordingInfo, SimulationInfo, Store};
@@ -165,8 +166,8 @@ fn print(
                 "recordings": recordings.to_json(),
                 "simulations": simulations.to_json(),
             });
-            let mut out = std::io::stdout().lock();
-            writeln!(out, "{both:#}")?;
+            let mut out = text_output();
+            writeln!(out, "{}", json_text(&both, true))?;
         }
         (Kind::All, Format::Jsonl) => {
             common.print(recordings)?;
@@ -178,7 +179,7 @@ fn print(
             }
             if !simulations.is_empty() {
                 if !recordings.is_empty() {
-                    writeln!(std::io::stdout())?;
+                    writeln!(text_output())?;
                 }
                 common.print(simulations)?;
             }

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use super::super::progress::Told;
 use super::super::{Common, Failure, Outcome, record, say};
 use super::resolve;
+use crate::output::{json_text, text_output};
 use crate::report::simulated::Simulated;
 use crate::report::subjects::subject_table;
-use crate::report::{Cell, Column, Format, Table, escape_markdown};
+use crate::report::{Cell, Column, Format, Table};
 use crate::store::{Item, Store};
+use crate::visible_text::{escape_line, escape_markdown};
 
 /// Options of `history show`.
 #[derive(Debug, clap::Args)]
@@ -55,7 +57,7 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
                 Cell::text(source.note),
             ]);
         }
-        writeln!(std::io::stdout())?;
+        writeln!(text_output())?;
         common.print(&table)?;
         show_subjects(common, store, recording)?;
         show_footprints(common, store, recording)?;
@@ -70,7 +72,7 @@ fn show_subjects(common: &Common, store: &Store, recording: i64) -> Result<(), F
         say("arguments, input and program were not kept by the version that recorded this");
         return Ok(());
     }
-    writeln!(std::io::stdout())?;
+    writeln!(text_output())?;
     common.print(&subject_table(&subjects))
 }
 
@@ -94,7 +96,7 @@ fn show_footprints(common: &Common, store: &Store, recording: i64) -> Result<(),
             Cell::text(part.workloads),
         ]);
     }
-    writeln!(std::io::stdout())?;
+    writeln!(text_output())?;
     common.print(&table)?;
     Ok(())
 }
@@ -102,7 +104,7 @@ fn show_footprints(common: &Common, store: &Store, recording: i64) -> Result<(),
 /// What a simulation was asked for, and what came out.
 fn show_simulation(common: &Common, store: &Store, simulation: i64) -> Outcome {
     let it = Simulated::read(store, simulation).map_err(Failure::failed)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = text_output();
     match common.format {
         Format::Csv | Format::Jsonl => it.tables[0].2.print(common.format, &mut out)?,
         Format::Json => {
@@ -118,12 +120,13 @@ fn show_simulation(common: &Common, store: &Store, simulation: i64) -> Outcome {
             for (_, key, table) in &it.tables {
                 whole[*key] = table.to_json();
             }
-            writeln!(out, "{whole:#}")?;
+            writeln!(out, "{}", json_text(&whole, true))?;
         }
         Format::Table | Format::Markdown => {
             let markdown = common.format == Format::Markdown;
             for line in it.heading() {
-                let line = if markdown { escape_markdown(&line) } else { line };
+                let line =
+                    if markdown { escape_markdown(&line).into() } else { escape_line(&line) };
                 writeln!(out, "{line}")?;
             }
             writeln!(out)?;

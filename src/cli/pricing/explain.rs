@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
 use crate::meter::Meter;
+use crate::output::{json_text, text_output};
 use crate::pricing::{
     self, Dimension, Exact, Example, Given, Input, MAX_FILE_BYTES, Missing, Policy, PriceModel,
     Refusal, Rounding, Terms, UsageGroup, gigabyte_note,
@@ -110,14 +111,12 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 }
 
 fn print(common: &Common, explanation: &Explanation<'_>) -> Outcome {
-    let mut out = std::io::stdout().lock();
+    let mut out = text_output();
     match common.format {
         Format::Table => out.write_all(explanation.text().as_bytes())?,
         Format::Markdown => write!(out, "{}", markdown_code(&explanation.text()))?,
         Format::Json => {
-            let text =
-                serde_json::to_string_pretty(&explanation.json()).map_err(Failure::failed)?;
-            writeln!(out, "{text}")?;
+            writeln!(out, "{}", json_text(&explanation.json(), true))?;
         }
         Format::Csv | Format::Jsonl => {
             for note in explanation.notes() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
 use crate::meter::Meter;
+use crate::output::text_output;
 use crate::pricing::{Basis, Dimension, Exact, Granularity, Input, Phase, PriceModel, Tier};
 use crate::report::{Cell, Column, Format, Table};
 
@@ -115,7 +116,7 @@ pub(super) fn show(common: &Common, options: &ShowOptions) -> Outcome {
     if options.text {
         let resolved = options.resolved.then(|| model.to_toml());
         let text = resolved.as_deref().unwrap_or(model.text());
-        std::io::stdout().write_all(text.as_bytes())?;
+        text_output().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     if common.format == Format::Table {
@@ -123,7 +124,7 @@ pub(super) fn show(common: &Common, options: &ShowOptions) -> Outcome {
     }
     common.print(&charges(model))?;
     if common.format.is_for_people() && !model.inputs().is_empty() {
-        writeln!(std::io::stdout())?;
+        writeln!(text_output())?;
         common.print(&inputs(model))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -140,7 +141,7 @@ fn period_in_words(period: &Exact) -> String {
 }
 
 fn head(model: &PriceModel) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
+    let mut out = text_output();
     writeln!(out, "{} ({})", model.name(), model.id())?;
     let until = model.effective_until().map(|day| format!(" until {day}")).unwrap_or_default();
     writeln!(

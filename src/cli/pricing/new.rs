@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use crate::cli::{Common, Failure, Outcome, config_folder, say};
 use crate::meter::Meter;
+use crate::output::{json_text, text_output};
 use crate::pricing::{Dimension, PriceModel, PricingError, json_schema};
 use crate::report::{Cell, Column, Table};
 
@@ -61,7 +62,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         say(&format!("note: there is a `{}` already, from {}", other.id(), other.origin()));
     }
     let Some(path) = &options.file else {
-        std::io::stdout().write_all(text.as_bytes())?;
+        text_output().write_all(text.as_bytes())?;
         hint("FILE");
         return Ok(ExitCode::SUCCESS);
     };
@@ -93,8 +94,8 @@ pub(super) fn schema(common: &Common, options: &SchemaOptions) -> Outcome {
         common.print(&meters())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{:#}", json_schema())?;
+    let mut out = text_output();
+    writeln!(out, "{}", json_text(&json_schema(), true))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{Common, Failure, Outcome, say};
+use crate::output::text_output;
 use crate::quantity::whole_number;
 use crate::store::{Datum, QueryError, Reader, Stop};
 use crate::units::Nanos;
@@ -87,7 +88,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     }
     let saved = options.saved.as_deref().map(Saved::find).transpose().map_err(Failure::Usage)?;
     if let Some(saved) = saved.filter(|_| options.show) {
-        let mut out = std::io::stdout().lock();
+        let mut out = text_output();
         out.write_all(saved.text.as_bytes())?;
         out.flush()?;
         return Ok(ExitCode::SUCCESS);

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use crate::output::text_output;
 use crate::report::{Cell, Format, RowWriter, Table, terminal_width};
 use crate::store::{Datum, RowSink};
 
@@ -65,7 +66,7 @@ impl RowSink for Output {
         self.names = unique(names);
         if !self.format.is_for_people() {
             // In large pieces: a system call a row would take most of the time.
-            let out = io::BufWriter::with_capacity(1 << 16, io::stdout());
+            let out = io::BufWriter::with_capacity(1 << 16, text_output());
             self.writer = Some(RowWriter::start(self.format, self.names.clone(), Box::new(out))?);
         }
         Ok(())
@@ -118,7 +119,7 @@ fn print(format: Format, names: &[String], rows: &[Vec<Datum>]) -> io::Result<()
         _ if names.len() > FEW => table.render_within(width, 1),
         _ => table.wrapped(width),
     };
-    let mut out = io::stdout().lock();
+    let mut out = text_output();
     writeln!(out, "{shown}")?;
     out.flush()
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
+use crate::output::text_output;
 use crate::pricing::{Exact, Granularity, Terms};
 use crate::replay::break_even::{BreakEven, Revenue, Shift};
 use crate::replay::{Contract, Key};
@@ -194,7 +195,7 @@ fn print(common: &Common, found: &[BreakEven], left_out: &[LeftOut]) -> Result<(
 
 fn println_blank() -> Result<(), Failure> {
     use std::io::Write;
-    writeln!(std::io::stdout())?;
+    writeln!(text_output())?;
     Ok(())
 }
 

@@ -4,11 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
+use crate::output::{json_text, text_output};
 use crate::replay::{Key, Row};
 use crate::report::explain::{CellExplanation, explain_bill};
 use crate::report::{Format, markdown_code};
 use crate::store::{ReplayPlan, Store, StoreError};
 use crate::suggest::nearest;
+use crate::visible_text::escape_line;
 
 /// Explains an invocation by its number, or what names of a workload, lane and
 /// start, with `/` between them, select.
@@ -26,7 +28,7 @@ fn invocation(common: &Common, store: &Store, plan: &ReplayPlan, number: i64) ->
     let (recording, row) = store.invocation(number).map_err(Failure::failed)?;
     let Row { key, usage, .. } = row;
     let usage = plan.what_if.apply(usage);
-    let mut out = std::io::stdout().lock();
+    let mut out = text_output();
     let mut objects = Vec::new();
     let mut refused = false;
     for (index, (model, terms)) in plan.contracts.iter().enumerate() {
@@ -51,7 +53,7 @@ fn invocation(common: &Common, store: &Store, plan: &ReplayPlan, number: i64) ->
         }
     }
     if common.format == Format::Json {
-        writeln!(out, "{:#}", serde_json::Value::Array(objects))?;
+        writeln!(out, "{}", json_text(&serde_json::Value::Array(objects), true))?;
     } else {
         say(&format!(
             "invocation {number} of recording {recording}: {} in {}, {}",
@@ -113,12 +115,12 @@ fn cell(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcom
              and start such as nbody/docker/cold)"
         )));
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = text_output();
     for (index, cell) in cells.iter().enumerate() {
         if index > 0 {
             writeln!(out)?;
         }
-        write!(out, "{}", shown(common.format, cell.text(&names.join("; "))))?;
+        write!(out, "{}", shown(common.format, cell.text(&escape_line(&names.join("; ")))))?;
     }
     if failures.0 > 0 {
         say(&format!("{} of these {} invocations failed", failures.0, failures.1));

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::{Common, Failure, Outcome, say};
+use crate::output::text_output;
 use crate::replay::{Contract, Summary};
 use crate::report::{self, Format, footnotes, terminal_width};
 use crate::store::{Bills, ReplayPlan, SavedSimulation, Selection, Store};
@@ -145,7 +146,7 @@ fn print(
         common.print(&matrix)?;
     } else {
         let width = terminal_width().min(100);
-        writeln!(std::io::stdout(), "{}", matrix.render_within(width, 1))?;
+        writeln!(text_output(), "{}", matrix.render_within(width, 1))?;
     }
     let mut lines = report::extremes(summary, month);
     // A month has charges that no single invocation has.

@@ -6,6 +6,7 @@ use bytes::Bytes as Buffer;
 use sha2::{Digest, Sha256};
 
 use crate::units::Bytes;
+use crate::visible_text::summarize_end;
 use crate::workload::OutputDigest;
 
 /// Output up to here is hashed after the invocation, not during it, so that
@@ -24,6 +25,8 @@ pub(super) struct Output {
     /// How standard output begins.
     head: Vec<u8>,
     tail: Vec<u8>,
+    /// What was said before the tail is gone.
+    is_cut: bool,
     /// Bytes came that belong to no stream.
     malformed: bool,
 }
@@ -63,6 +66,7 @@ impl Output {
     fn stderr(&mut self, message: &[u8]) {
         self.tail.extend_from_slice(message);
         let excess = self.tail.len().saturating_sub(TAIL);
+        self.is_cut |= excess > 0;
         self.tail.drain(..excess);
     }
 
@@ -95,15 +99,13 @@ impl Output {
 
     /// The end of standard error on one line, `None` if nothing was written.
     pub fn tail(&self) -> Option<String> {
-        let text = String::from_utf8_lossy(&self.tail);
-        let lines: Vec<_> = text.lines().map(printable).filter(|line| !line.is_empty()).collect();
+        let lines = self.tail.split(|byte| *byte == b'\n').enumerate();
+        let lines: Vec<_> = lines
+            .map(|(at, line)| summarize_end(line, self.is_cut && at == 0, TAIL))
+            .filter(|line| !line.is_empty())
+            .collect();
         (!lines.is_empty()).then(|| lines.join(" | "))
     }
-}
-
-/// Without control characters, which a terminal would obey.
-fn printable(line: &str) -> String {
-    line.chars().filter(|character| !character.is_control()).collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]
@@ -147,8 +149,8 @@ mod tests {
         output.take(err(&"x".repeat(TAIL)));
         output.take(err("\n\u{1b}[31mbad\u{7}\n\nend\n"));
         let tail = output.tail().expect("something was written");
-        assert!(tail.ends_with("x | [31mbad | end"), "{tail}");
-        assert!(tail.len() <= TAIL + 8);
+        assert!(tail.ends_with("x | \\x1b[31mbad\\x07 | end"), "{tail}");
+        assert!(tail.len() <= TAIL + 24);
     }
 
     #[test]

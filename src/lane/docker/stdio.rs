@@ -179,7 +179,7 @@ mod tests {
         let mut out = OpenOptions::new().write(true).open(folder.join("out")).expect("opened");
         out.write_all(b"result").expect("written");
         assert_eq!(files.digest().expect("read"), OutputDigest::of(b"result"));
-        assert_eq!(files.tail().as_deref(), Some("bad [2J end"));
+        assert_eq!(files.tail().as_deref(), Some("bad\\x1b[2J end"));
         files.reset().expect("emptied");
         assert_eq!(files.digest().expect("read"), OutputDigest::of(b""));
         assert_eq!((files.tail(), about("out").blocks()), (None, 2048));

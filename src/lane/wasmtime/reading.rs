@@ -106,6 +106,7 @@ impl Meters {
     ///
     /// # Errors
     /// When the lane has gone, or a descriptor cannot be duplicated.
+    #[expect(clippy::disallowed_methods, reason = "the output of the function, not ours")]
     pub fn open(socket: &OwnedFd) -> Result<Self, String> {
         let counters = Counters::open(Target::ThisThread);
         let missing = |meter: &Meter| !counters.has(*meter);

@@ -118,6 +118,7 @@ fn serve(
 }
 
 impl Function {
+    #[expect(clippy::disallowed_methods, reason = "the output of the function, not ours")]
     fn load(config: WorkerConfig) -> wasmtime::Result<Self> {
         let purpose = if config.warm { Purpose::Warm } else { Purpose::Cold };
         let engine = Engine::new(&config.settings.config(purpose))?;

@@ -15,6 +15,13 @@ use super::unit::{Dimension, Gigabyte, Phase};
 use crate::meter::Meter;
 use crate::quantity::MAX_CHARS;
 
+/// Characters of the first plane that cannot be seen, or that terminals obey, as
+/// `visible_text` has them: JSON Schema has no classes.
+const HIDDEN: &str = concat!(
+    r"\u0000-\u001F\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F",
+    r"\u2028-\u202E\u2060-\u206F\u3164\uE000-\uF8FF\uFDD0-\uFDEF\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB\uFFFE\uFFFF"
+);
+
 const DECIMAL: &str = concat!(
     r"([0-9]+(_[0-9]+)*|[1-9][0-9]{0,2}(,[0-9]{3}){2,}|[1-9][0-9]{0,2},[0-9]{3}(?=\.))",
     r"(\.[0-9]+(_[0-9]+)*)?([eE][+-]?0*([0-2]?[0-9]|30))?"
@@ -245,7 +252,7 @@ fn values() -> Map<String, Value> {
         "label": {
             "type": "string",
             "maxLength": MAX_LABEL_CHARS,
-            "pattern": r"^(?=.*\S)[^\u0000-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]+$",
+            "pattern": format!(r"^(?=.*\S)[^{HIDDEN}]+$"),
             "description": "text on one line",
         },
         "name": { "type": "string" },

@@ -25,6 +25,7 @@ use crate::pricing::{PriceCatalog, Terms, UnknownModel};
 use crate::replay::{Contract, Summary};
 use crate::store::{ComparedMeter, ReplayError, ReplayPlan, RunsOfCell, Store, StoreError};
 use crate::units::Bytes;
+use crate::visible_text::escape_line;
 
 use speed::Reading;
 
@@ -120,8 +121,10 @@ pub fn headline(catalog: &PriceCatalog) -> Result<Vec<Contract>, UnknownModel> {
 /// Returns the answers as one text, a line each, wrapped at `width` columns.
 #[must_use]
 pub fn text(answers: &[Answer], width: usize) -> String {
-    let paragraphs: Vec<String> =
-        answers.iter().map(|answer| words::wrap(&answer.to_string(), width)).collect();
+    let paragraphs: Vec<String> = answers
+        .iter()
+        .map(|answer| words::wrap(&escape_line(&answer.to_string()), width))
+        .collect();
     paragraphs.join("\n")
 }
 

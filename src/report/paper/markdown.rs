@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{ABOUT, dollars, machine, multiple, published, reach, reasons, smaller, span};
 use crate::paper::{Part, Published, Report, Row, times};
+use crate::visible_text::escape_markdown;
 
 /// The report as Markdown; the charts are files beside it.
 #[must_use]
@@ -12,7 +13,7 @@ pub fn markdown(report: &Report) -> String {
         "# The tables of Long et al. 2020, made again\n\n\"A lightweight design for serverless \
          Function-as-a-Service\" (arXiv 2010.07115) beside what was measured here.\n\n",
     );
-    let _ = writeln!(out, "- {}", machine(report));
+    let _ = writeln!(out, "- {}", escape_markdown(&machine(report)));
     let _ =
         writeln!(out, "- preset `{}`, intervals of {}", report.preset.name(), report.confidence);
     for part in &report.unfinished {
@@ -37,23 +38,7 @@ pub fn markdown(report: &Report) -> String {
     if !report.warnings.is_empty() {
         let _ = writeln!(out, "\n## Before believing the figures\n");
         for warning in &report.warnings {
-            let _ = writeln!(out, "- {}", plain(warning));
-        }
-    }
-    out
-}
-
-/// Text that no table or emphasis takes for its own.
-fn plain(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '|' | '*' | '_' | '`' | '<' | '[' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            '\n' | '\r' => out.push(' '),
-            c => out.push(c),
+            let _ = writeln!(out, "- {}", escape_markdown(warning));
         }
     }
     out
@@ -78,20 +63,20 @@ fn claims(out: &mut String, report: &Report) {
             claim.number,
             claim.claim,
             claim.holds.label(),
-            plain(&claim.note)
+            escape_markdown(&claim.note)
         );
         for finding in &claim.findings {
             let workload = if finding.workload.is_empty() {
                 String::new()
             } else {
-                format!(", {}", finding.workload)
+                format!(", {}", escape_markdown(&finding.workload))
             };
             let _ = writeln!(
                 out,
                 "   - {}{workload}: {}: {}",
-                finding.lane,
+                escape_markdown(&finding.lane),
                 finding.holds.label(),
-                plain(&finding.text)
+                escape_markdown(&finding.text)
             );
         }
     }
@@ -110,7 +95,7 @@ fn matrix(out: &mut String, rows: &[Row]) {
         }
     }
     for (lane, start) in lanes {
-        let mut cells = vec![lane.to_owned(), start.to_owned()];
+        let mut cells = vec![escape_markdown(lane), escape_markdown(start)];
         for workload in workloads {
             let row = rows
                 .iter()
@@ -171,9 +156,9 @@ fn rows(out: &mut String, rows: &[Row]) {
         };
         let time = row.time.as_ref();
         let mut cells = vec![
-            row.workload.clone(),
-            row.lane.clone(),
-            row.start.clone(),
+            escape_markdown(&row.workload),
+            escape_markdown(&row.lane),
+            escape_markdown(&row.start),
             time.map_or(0, |time| time.count).to_string(),
             or_dash(time.map(|time| span(time.median))),
             or_dash(reach(row)),
@@ -190,7 +175,7 @@ fn rows(out: &mut String, rows: &[Row]) {
     }
     let _ = writeln!(out);
     for reason in reasons(rows) {
-        let _ = writeln!(out, "- {}", plain(&reason));
+        let _ = writeln!(out, "- {}", escape_markdown(&reason));
     }
 }
 
@@ -205,8 +190,8 @@ fn compile(out: &mut String, report: &Report) {
         line(
             out,
             &[
-                row.lane.clone(),
-                row.workload.clone(),
+                escape_markdown(&row.lane),
+                escape_markdown(&row.workload),
                 row.time.count.to_string(),
                 span(row.time.median),
                 reach.unwrap_or_else(|| "-".to_owned()),
@@ -222,7 +207,8 @@ fn footprint(out: &mut String, report: &Report) {
         size.map_or_else(|| "-".to_owned(), |it| it.to_string())
     };
     for it in &report.footprint {
-        let cells = [it.lane.clone(), size(it.function), size(it.runtime), size(it.total())];
+        let cells =
+            [escape_markdown(&it.lane), size(it.function), size(it.runtime), size(it.total())];
         line(out, &cells);
     }
 }
@@ -235,13 +221,18 @@ fn lanes(out: &mut String, report: &Report) {
                 let _ = writeln!(
                     out,
                     "- {}: {}; {}",
-                    lane.name,
-                    plain(&lane.version),
-                    plain(&lane.note)
+                    escape_markdown(&lane.name),
+                    escape_markdown(&lane.version),
+                    escape_markdown(&lane.note)
                 );
             }
             Some(why) => {
-                let _ = writeln!(out, "- {}: not measured: {}", lane.name, plain(why));
+                let _ = writeln!(
+                    out,
+                    "- {}: not measured: {}",
+                    escape_markdown(&lane.name),
+                    escape_markdown(why)
+                );
             }
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::{smaller, span};
 use crate::paper::{Part, Report, Row, Table};
+use crate::visible_text::escape_xml;
 
 /// Size of the parts of a chart, in pixels.
 const LABELS: f64 = 230.0;
@@ -133,7 +134,7 @@ fn draw(part: Part, groups: &[(&str, Vec<Bar>)], axis: &Axis, note: &str) -> Str
     let _ = writeln!(
         svg,
         "<text x=\"12\" y=\"26\" font-size=\"16\" font-weight=\"bold\">{}</text>",
-        escaped(part.title())
+        escape_xml(part.title())
     );
     grid(&mut svg, axis, bottom);
     let mut y = TOP;
@@ -143,7 +144,7 @@ fn draw(part: Part, groups: &[(&str, Vec<Bar>)], axis: &Axis, note: &str) -> Str
                 svg,
                 "<text x=\"12\" y=\"{}\" font-weight=\"bold\">{}</text>",
                 y + 17.0,
-                escaped(workload)
+                escape_xml(workload)
             );
             y += LINE;
         }
@@ -181,7 +182,7 @@ fn one(svg: &mut String, bar: &Bar, axis: &Axis, y: f64) {
          <text x=\"{}\" y=\"{}\">{}</text>",
         LABELS - 8.0,
         y + 17.0,
-        escaped(&bar.label),
+        escape_xml(&bar.label),
         y + 5.0,
         (end - LABELS).max(1.0),
         bar.kind.color(),
@@ -206,7 +207,7 @@ fn one(svg: &mut String, bar: &Bar, axis: &Axis, y: f64) {
             "<path d=\"M{x:.1} {} l5 6 l-5 6 l-5 -6 z\" fill=\"{fill}\" stroke=\"#111111\">\
              <title>{} in 2020: {seconds} s</title></path>",
             middle - 6.0,
-            escaped(host)
+            escape_xml(host)
         );
     }
 }
@@ -245,10 +246,6 @@ fn legend(svg: &mut String, y: f64, note: &str) {
         y - 10.0,
         x + 131.0,
         y + 22.0,
-        escaped(note)
+        escape_xml(note)
     );
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

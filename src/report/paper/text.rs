@@ -6,12 +6,13 @@ use super::{ABOUT, dollars, machine, multiple, published, reach, smaller, span};
 use crate::paper::{Claim, Part, Report, Row};
 use crate::report::table::{Cell, Column, Table};
 use crate::units::Bytes;
+use crate::visible_text::{escape_line, escape_lines};
 
 /// The report, at most `width` columns wide.
 #[must_use]
 pub fn text(report: &Report, width: usize) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "{}", machine(report));
+    let _ = writeln!(out, "{}", escape_line(&machine(report)));
     let _ = writeln!(
         out,
         "preset {}, intervals of {}; recordings {}",
@@ -129,7 +130,7 @@ fn reasons(out: &mut String, rows: &[Row], width: usize) {
 fn folded(text: &str, width: usize, indent: usize) -> String {
     let blanks = " ".repeat(indent);
     let (mut out, mut used) = (blanks.clone(), indent);
-    for word in text.split_whitespace() {
+    for word in escape_lines(text).split_whitespace() {
         let wide = word.chars().count();
         if used > indent && used + 1 + wide > width {
             out.push('\n');
@@ -197,10 +198,10 @@ fn said(claim: &Claim, width: usize) -> String {
         let _ = write!(
             out,
             "\n   {:lanes$}  {:workloads$}  {:13}  {}",
-            finding.lane,
-            finding.workload,
+            escape_line(&finding.lane),
+            escape_line(&finding.workload),
             finding.holds.label(),
-            finding.text
+            escape_line(&finding.text)
         );
     }
     out

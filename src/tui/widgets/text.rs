@@ -1,14 +1,17 @@
 //! Text that fits.
 
+use ratatui::buffer::Buffer;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The text in at most `width` columns; what is cut is marked by `~`. Control
-/// characters, which a workload's output may hold, become `?`.
+use crate::visible_text::{escape_line, is_visible};
+
+/// The text in at most `width` columns; what is cut is marked by `~`. Hidden
+/// characters, which a workload's output may hold, become escapes.
 #[must_use]
 pub fn fit(text: &str, width: usize) -> String {
-    let clean: String = text.chars().map(|it| if it.is_control() { '?' } else { it }).collect();
+    let clean = escape_line(text);
     if clean.width() <= width {
-        return clean;
+        return clean.into_owned();
     }
     let mut result = String::new();
     let mut used = 0;
@@ -36,7 +39,7 @@ pub fn fit_middle(text: &str, room: usize) -> String {
     let head = fit(text, room.div_ceil(2));
     let mut tail: Vec<char> = Vec::new();
     let mut used = width(&head);
-    for character in text.chars().rev() {
+    for character in escape_line(text).chars().rev() {
         let wide = character.width().unwrap_or(0);
         if used + wide > room {
             break;
@@ -68,7 +71,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 fn wrap_line(line: &str, width: usize, lines: &mut Vec<String>) {
-    let mut rest: String = line.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
+    let mut rest = escape_line(line).into_owned();
     loop {
         if rest.width() <= width {
             lines.push(rest);
@@ -101,10 +104,20 @@ fn wrap_line(line: &str, width: usize, lines: &mut Vec<String>) {
     }
 }
 
-/// Columns that the text takes.
+/// Columns that the text takes, as [`fit`] shows it.
 #[must_use]
 pub fn width(text: &str) -> usize {
-    text.width()
+    escape_line(text).width()
+}
+
+/// Replaces what is hidden in the cells of a screen by `?`: the last gate, for
+/// text that came there without [`fit`], [`wrap`] or a table.
+pub fn clear_hidden(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !is_visible(cell.symbol()) {
+            cell.set_symbol("?");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -116,13 +129,40 @@ mod tests {
         assert_eq!(fit("native", 6), "native");
         assert_eq!(fit("wasmtime", 6), "wasmt~");
         assert_eq!(fit("日本語", 4), "日~");
-        assert_eq!(fit("a\u{1b}[2J", 10), "a?[2J");
+        assert_eq!(fit("a\u{1b}[2J", 10), "a\\x1b[2J");
+        assert_eq!(width("a\u{1b}[2J"), 8);
+        assert_eq!(pad("\u{202e}", 9, true), " \\u{202e}");
+        assert_eq!(fit_middle("abcdefghij\u{200b}", 12), "abcde~{200b}");
         assert_eq!(fit("abc", 0), "");
         assert_eq!(fit_middle("google-cloud-run-jobs", 12), "googl~n-jobs");
         assert_eq!(fit_middle("google-cloud-run-jobs", 21), "google-cloud-run-jobs");
         assert_eq!(fit_middle("abcdef", 2), "a~");
         assert_eq!(pad("7", 3, true), "  7");
         assert_eq!(pad("ab", 4, false), "ab  ");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_screen_lets_anything_hidden_through(
+            text in proptest::collection::vec(proptest::char::any(), 0..30),
+            room in 0_usize..30,
+        ) {
+            let text: String = text.into_iter().collect();
+            for fitted in [fit(&text, room), fit_middle(&text, room), pad(&text, room, false)] {
+                proptest::prop_assert!(is_visible(&fitted), "{fitted:?}");
+                proptest::prop_assert!(fitted.width() <= room, "{fitted:?}");
+            }
+            for line in wrap(&text, room) {
+                proptest::prop_assert!(is_visible(&line), "{line:?}");
+            }
+            let area = ratatui::layout::Rect::new(0, 0, 40, 1);
+            let mut buffer = Buffer::empty(area);
+            buffer.set_string(0, 0, &text, ratatui::style::Style::new());
+            clear_hidden(&mut buffer);
+            for cell in &buffer.content {
+                proptest::prop_assert!(is_visible(cell.symbol()));
+            }
+        }
     }
 
     #[test]

@@ -1,0 +1,230 @@
+//! Text from outside, written so that a person sees what is there and nothing
+//! obeys it.
+//!
+//! File names, labels, what functions and engines write: all of it may hold
+//! characters that move a cursor, change the direction of writing, or cannot
+//! be seen. Everything that leaves the program goes through here:
+//!
+//! | way out | function | a break of lines | a hidden character |
+//! |---|---|---|---|
+//! | a cell, a title, a word | [`escape_line`] | `\n` | `\x1b`, `\u{202e}` |
+//! | a page, a message | [`escape_lines`] | stays | `\x1b`, `\u{202e}` |
+//! | a stream of bytes | [`VisibleWriter`] | stays | the same; bytes that are no UTF-8: `\x9b` |
+//! | a reason, a note | [`summarize`], [`summarize_end`] | one blank | the same, on a bounded length |
+//! | JSON | [`escape_json`] | stays | `\u202e`, which is the same value |
+//! | CSV | [`escape_csv_cell`] | stays | `\x1b`, `\u{202e}` |
+//! | Markdown | [`escape_markdown`] | `\n` | the same; marks that mean something: `\|` |
+//! | XML | [`escape_xml`] | `\n` | the same; `&lt;` |
+//!
+//! [`is_hidden`] says which characters are meant. Marks that are drawn above or
+//! below a character stay up to [`MOST_MARKS`] on one; further ones are escaped,
+//! since a pile of them covers other lines.
+//!
+//! A backslash is no hidden character and stays as it is: what reads `\x1b` may
+//! have been an escape character, or these four. Whoever has to know asks for
+//! JSON.
+//!
+//! The module needs nothing else of this program.
+
+mod formats;
+mod writer;
+
+use std::borrow::Cow;
+
+use unicode_width::UnicodeWidthChar;
+
+pub use formats::{escape_csv_cell, escape_json, escape_markdown, escape_xml};
+pub use writer::VisibleWriter;
+
+/// Marks on one character that are shown; UTS #39 (5.4) takes more than four in
+/// a row for an attempt to deceive.
+pub const MOST_MARKS: usize = 4;
+
+/// Whether a character is a control, is invisible, or has no meaning of its own:
+/// C0 and C1 controls, DEL, breaks of lines and paragraphs, all that Unicode
+/// calls ignorable by default (controls of direction, zero-width characters,
+/// variation selectors, fillers, tags), controls of notation and of annotation,
+/// private use, and code points that are no characters.
+///
+/// Blanks of any width are none, nor are the marks that Arabic writes in front
+/// of numbers, which can be seen.
+#[must_use]
+pub const fn is_hidden(character: char) -> bool {
+    matches!(character,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
+        // Line and paragraph separators.
+        | '\u{2028}' | '\u{2029}'
+        // Default_Ignorable_Code_Point.
+        | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+        // Other format controls: annotation, hieroglyphs.
+        | '\u{fff9}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}'
+        // Private use.
+        | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}'
+        // No characters.
+        | '\u{fdd0}'..='\u{fdef}'
+    ) || (character as u32) & 0xfffe == 0xfffe
+}
+
+/// Returns the text on one line, with every hidden character as an escape:
+/// `\n`, `\t` and `\r`, `\x1b` below U+0080, `\u{202e}` from there on. A text
+/// without any is returned as it is; so is what this has returned.
+#[must_use]
+pub fn escape_line(text: &str) -> Cow<'_, str> {
+    escape(text, Breaks::Escaped)
+}
+
+/// Like [`escape_line`], but breaks of lines and tabs stay.
+#[must_use]
+pub fn escape_lines(text: &str) -> Cow<'_, str> {
+    escape(text, Breaks::Kept)
+}
+
+/// Whether [`escape_line`] returns the text as it is.
+#[must_use]
+pub fn is_visible(text: &str) -> bool {
+    matches!(escape_line(text), Cow::Borrowed(_))
+}
+
+/// Like [`escape_lines`], of bytes: those that are not part of UTF-8 become
+/// `\x9b`.
+#[must_use]
+pub fn escape_bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut marks = Marks::default();
+    for chunk in bytes.utf8_chunks() {
+        push_escaped(&mut text, chunk.valid(), Breaks::Kept, &mut marks);
+        for byte in chunk.invalid() {
+            push_byte(&mut text, *byte);
+            marks = Marks::default();
+        }
+    }
+    text
+}
+
+/// Returns the text on one line of at most `most` characters: white space of
+/// any kind and length becomes one blank, hidden characters become escapes, and
+/// a text that is too long ends in `...`. Its own result is returned as it is.
+#[must_use]
+pub fn summarize(text: &str, most: usize) -> String {
+    const CUT: &str = "...";
+    let mut line = String::new();
+    let mut marks = Marks::default();
+    let mut length = 0;
+    // Where the mark would stand if the rest did not fit.
+    let mut cut = 0;
+    let words = text.split_whitespace().enumerate();
+    let characters =
+        words.flat_map(|(at, word)| (at > 0).then_some(' ').into_iter().chain(word.chars()));
+    for character in characters {
+        let before = line.len();
+        if marks.escapes(character, Breaks::Escaped) {
+            push_escape(&mut line, character);
+        } else {
+            line.push(character);
+        }
+        length += line[before..].chars().count();
+        if length + CUT.len() <= most {
+            cut = line.len();
+        }
+        if length > most {
+            line.truncate(cut);
+            line.push_str(&CUT[..CUT.len().min(most)]);
+            break;
+        }
+    }
+    line
+}
+
+/// Like [`summarize`], of bytes: those that are not part of UTF-8 become `\x9b`.
+/// `is_cut`: they are the end of a longer text, which may have been cut inside of
+/// a character; the rest of that is left out.
+#[must_use]
+pub fn summarize_end(bytes: &[u8], is_cut: bool, most: usize) -> String {
+    let rest = bytes.iter().take(3).take_while(|byte| **byte & 0xc0 == 0x80).count();
+    let bytes = if is_cut { &bytes[rest..] } else { bytes };
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| push_byte(&mut text, *byte));
+    }
+    summarize(&text, most)
+}
+
+/// What becomes of breaks of lines and of tabs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breaks {
+    Kept,
+    Escaped,
+}
+
+/// How many marks stand on the character that was last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks(usize);
+
+impl Marks {
+    /// Whether the next character is to be escaped.
+    fn escapes(&mut self, character: char, breaks: Breaks) -> bool {
+        let kept = breaks == Breaks::Kept && matches!(character, '\n' | '\t');
+        if is_hidden(character) {
+            self.0 = 0;
+            return !kept;
+        }
+        if character.is_ascii() || character.width() != Some(0) {
+            self.0 = 0;
+            return false;
+        }
+        self.0 += 1;
+        self.0 > MOST_MARKS
+    }
+}
+
+/// Whether all of it is plain, which nearly everything is.
+fn is_plain(bytes: &[u8], breaks: Breaks) -> bool {
+    let kept = |byte: u8| breaks == Breaks::Kept && matches!(byte, b'\n' | b'\t');
+    bytes.iter().all(|byte| matches!(byte, b' '..=b'~') || kept(*byte))
+}
+
+fn escape(text: &str, breaks: Breaks) -> Cow<'_, str> {
+    let mut marks = Marks::default();
+    if is_plain(text.as_bytes(), breaks) || !text.chars().any(|it| marks.escapes(it, breaks)) {
+        return text.into();
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    push_escaped(&mut escaped, text, breaks, &mut Marks::default());
+    escaped.into()
+}
+
+fn push_escaped(out: &mut String, text: &str, breaks: Breaks, marks: &mut Marks) {
+    for character in text.chars() {
+        if marks.escapes(character, breaks) {
+            push_escape(out, character);
+        } else {
+            out.push(character);
+        }
+    }
+}
+
+fn push_escape(out: &mut String, character: char) {
+    match character {
+        '\n' => out.push_str("\\n"),
+        '\t' => out.push_str("\\t"),
+        '\r' => out.push_str("\\r"),
+        // Bytes that are no UTF-8 start at 80.
+        '\0'..='\x7f' => push_byte(out, character as u8),
+        _ => out.extend(character.escape_unicode()),
+    }
+}
+
+fn push_byte(out: &mut String, byte: u8) {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    out.push_str("\\x");
+    out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! A stream that lets nothing hidden through.
+
+use std::io::{self, Write};
+
+use super::{Breaks, Marks, is_plain, push_byte, push_escaped};
+
+/// Writes bytes on to another writer as [`escape_lines`](super::escape_lines)
+/// does, whatever pieces they come in; those that are not part of UTF-8 become
+/// `\x9b`. A character that is cut off stays back until its rest comes, or until
+/// the end.
+pub struct VisibleWriter<W: Write> {
+    out: W,
+    marks: Marks,
+    /// The beginning of a character.
+    begun: Vec<u8>,
+}
+
+impl<W: Write> VisibleWriter<W> {
+    /// Lets everything through to `out` that may be seen.
+    pub const fn new(out: W) -> Self {
+        Self { out, marks: Marks(0), begun: Vec::new() }
+    }
+
+    /// Adds all but a character that is cut off, which is kept.
+    fn push(&mut self, mut bytes: &[u8], text: &mut String) {
+        loop {
+            let error = match std::str::from_utf8(bytes) {
+                Ok(valid) => return push_escaped(text, valid, Breaks::Kept, &mut self.marks),
+                Err(error) => error,
+            };
+            let (valid, rest) = bytes.split_at(error.valid_up_to());
+            let valid = std::str::from_utf8(valid).unwrap_or_default();
+            push_escaped(text, valid, Breaks::Kept, &mut self.marks);
+            let Some(wrong) = error.error_len() else {
+                self.begun = rest.to_vec();
+                return;
+            };
+            rest[..wrong].iter().for_each(|byte| push_byte(text, *byte));
+            self.marks = Marks(0);
+            bytes = &rest[wrong..];
+        }
+    }
+}
+
+impl<W: Write> Write for VisibleWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.begun.is_empty() && is_plain(bytes, Breaks::Kept) {
+            if !bytes.is_empty() {
+                self.marks = Marks(0);
+            }
+            self.out.write_all(bytes)?;
+            return Ok(bytes.len());
+        }
+        let mut text = String::with_capacity(bytes.len() + 16);
+        if self.begun.is_empty() {
+            self.push(bytes, &mut text);
+        } else {
+            let whole = [std::mem::take(&mut self.begun).as_slice(), bytes].concat();
+            self.push(&whole, &mut text);
+        }
+        self.out.write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl<W: Write> Drop for VisibleWriter<W> {
+    fn drop(&mut self) {
+        if !self.begun.is_empty() {
+            let mut text = String::new();
+            self.begun.iter().for_each(|byte| push_byte(&mut text, *byte));
+            let _ = self.out.write_all(text.as_bytes());
+        }
+    }
+}
