@@ -4,17 +4,27 @@
 pub mod build;
 mod catalog;
 mod input;
+mod limits;
 mod manifest;
 
 pub use catalog::{Catalog, CatalogError};
 pub use input::{Input, InputError, memory_file};
-pub use manifest::{Limits, ManifestError};
+pub use limits::{
+    Limits, MEMORY, OUTPUT, TIMEOUT, parse_memory_limit, parse_output_limit, parse_time_limit,
+    within,
+};
+pub use manifest::{MAX_MANIFEST, Manifest, ManifestError};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+
+use crate::files::{Bound, FileProblem, RegularFile};
+
+/// Bound of a module or a program of a user's.
+pub(crate) const PROGRAM: Bound = Bound::new("a program", 256 << 20);
 
 /// A function to run, with all that is needed to run and check it.
 #[derive(Debug, Clone)]
@@ -42,19 +52,28 @@ pub struct Workload {
 pub enum Native {
     /// Carried inside this program.
     Embedded(&'static [u8]),
-    /// A file of the user's.
-    File(PathBuf),
+    /// A file of the user's, found when the workload was loaded: whatever
+    /// becomes of its name, that file is run.
+    File(Arc<RegularFile>),
 }
 
 impl Native {
+    /// Finds a user's program by its path.
+    ///
+    /// # Errors
+    /// When there is none, or it is no regular file.
+    pub fn find(path: &std::path::Path) -> Result<Self, FileProblem> {
+        Ok(Self::File(Arc::new(RegularFile::find(path)?)))
+    }
+
     /// The program's bytes.
     ///
     /// # Errors
-    /// When the user's file cannot be read.
+    /// When the user's file cannot be read, or is larger than 256 MiB.
     pub fn bytes(&self) -> std::io::Result<std::borrow::Cow<'static, [u8]>> {
         match self {
             Self::Embedded(bytes) => Ok((*bytes).into()),
-            Self::File(path) => std::fs::read(path).map(Into::into),
+            Self::File(file) => Ok(file.read(PROGRAM)?.into()),
         }
     }
 }
