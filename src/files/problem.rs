@@ -92,7 +92,7 @@ pub enum FileProblem {
     #[error("its symbolic links lead in a circle")]
     Circle,
     /// Larger than what is read of its kind.
-    #[error("it is larger than {}, the most that {} may have: is it the right file?", .0.most, .0.what)]
+    #[error("it is larger than {}, the most that {} may have", .0.most, .0.what)]
     TooLarge(Bound),
     /// All files of a folder together are larger than what is read.
     #[error("the files of the folder are larger than {0} together: name a smaller folder")]
