@@ -90,3 +90,6 @@ fn reopen(handle: BorrowedFd<'_>) -> std::io::Result<File> {
 fn handle_path(handle: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", handle.as_raw_fd())
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,8 +34,8 @@ pub struct NativeLane {
 
 enum Executable {
     Embedded(File),
-    /// The very file that was found when the workload was loaded.
-    Found(Arc<RegularFile>),
+    /// A file of the user's by its descriptor: what was found is what is run.
+    Found(RegularFile),
     /// A script, whose interpreter needs a path.
     Script(PathBuf),
 }
@@ -65,10 +65,13 @@ impl NativeLane {
                     file.write_all(bytes)?;
                     Executable::Embedded(file)
                 }
-                Some(Native::File(file)) if is_script(file) => {
-                    Executable::Script(file.path().to_owned())
+                Some(Native::File(file)) => {
+                    let found = file.find()?;
+                    match is_script(&found) {
+                        true => Executable::Script(file.path()),
+                        false => Executable::Found(found),
+                    }
                 }
-                Some(Native::File(file)) => Executable::Found(Arc::clone(file)),
                 None => return Err(std::io::ErrorKind::NotFound.into()),
             };
             self.programs.insert(workload.name.clone(), program);
@@ -218,8 +221,8 @@ impl Lane for NativeLane {
         let size = match &job.workload.native {
             Some(Native::Embedded(bytes)) => Some(Bytes(bytes.len() as u64)),
             Some(Native::File(file)) => {
-                let size = file.size();
-                let shown = shown_path(file.path());
+                let size = file.find().and_then(|found| Ok(found.size()?));
+                let shown = shown_path(&file.path());
                 Some(Bytes(size.map_err(|error| failed(format!("{shown}: {error}")))?))
             }
             None => None,

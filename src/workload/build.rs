@@ -80,7 +80,8 @@ pub struct Built {
 pub fn build(folder: &Path, check: bool) -> Result<Vec<Built>, BuildError> {
     let clang = find_clang()?;
     let mut all = Vec::new();
-    for found in workload_folders(folder)?.workloads {
+    for found in workload_folders(folder)?.open_each() {
+        let found = found?;
         let manifest = found.manifest(&Cell::new(u64::MAX))?;
         let Some(source) = &manifest.source else { continue };
         let source = Source::take(&found, source)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::manifest::{MAX_MANIFEST, Manifest, ManifestError};
-use super::{Native, PROGRAM, Workload};
+use super::{Native, NativeFile, PROGRAM, Workload};
 use crate::files::{Bound, FileProblem, Folder, Links, is_plain, shown_path};
 use crate::suggest::suggestion;
 use crate::units::Bytes;
@@ -124,12 +124,12 @@ impl Catalog {
     /// When it holds none, or one that cannot be loaded.
     pub fn add_folder(&mut self, folder: &Path) -> Result<(), CatalogError> {
         let found = workload_folders(folder)?;
-        self.notices.extend(found.notices);
         let left = Cell::new(MAX_TOGETHER.0);
-        for folder in &found.workloads {
-            let workload = folder.load(&left)?;
+        for folder in found.open_each() {
+            let workload = folder?.load(&left)?;
             self.workloads.insert(workload.name.clone(), Arc::new(workload));
         }
+        self.notices.extend(found.notices);
         Ok(())
     }
 
@@ -188,30 +188,65 @@ fn load_embedded(embedded: &'static Embedded) -> Result<Workload, CatalogError> 
     Ok(assemble(embedded.name.to_owned(), manifest, wasm, native, None))
 }
 
-/// A folder with a manifest.
+/// An open folder with a manifest.
 pub(super) struct WorkloadFolder {
     /// The workload's name.
     pub name: String,
     /// Its files.
     pub folder: Folder,
+    /// The folder that was named, and where in it this one is.
+    root: Arc<Folder>,
+    inside: PathBuf,
 }
 
-/// The workloads of a folder.
+/// The workloads of a folder that was named.
 pub(super) struct Found {
-    pub workloads: Vec<WorkloadFolder>,
+    root: Arc<Folder>,
+    /// Each with its folder, relative to the root. They are not kept open: there
+    /// may be more than descriptors.
+    workloads: Vec<(String, PathBuf)>,
     /// What was left out, and why.
     notices: Vec<String>,
+}
+
+impl Found {
+    /// Opens one folder after the other.
+    pub fn open_each(&self) -> impl Iterator<Item = Result<WorkloadFolder, CatalogError>> {
+        self.workloads.iter().map(|(name, inside)| {
+            let folder = self.root.open_folder(inside).map_err(|source| CatalogError::Io {
+                path: self.root.path().join(inside),
+                source,
+            })?;
+            let root = Arc::clone(&self.root);
+            Ok(WorkloadFolder { name: name.clone(), folder, root, inside: inside.clone() })
+        })
+    }
+
+    /// Adds a folder, which is to be named as a workload is.
+    fn add(&mut self, name: &OsStr, inside: &Path) -> Result<(), CatalogError> {
+        let fits = |name: &&str| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain);
+        match name.to_str().filter(fits) {
+            Some(_) if self.workloads.len() == MAX_WORKLOADS => {
+                Err(CatalogError::TooMany { path: self.root.path().to_owned() })
+            }
+            Some(name) => {
+                self.workloads.push((name.to_owned(), inside.to_owned()));
+                Ok(())
+            }
+            None => Err(CatalogError::Name { path: self.root.path().join(inside) }),
+        }
+    }
 }
 
 /// Finds the folder itself if it has a manifest, or those in it that have one.
 pub(super) fn workload_folders(path: &Path) -> Result<Found, CatalogError> {
     let io = |source: FileProblem| CatalogError::Io { path: path.to_owned(), source };
     let path = path.canonicalize().map_err(|error| io(error.into()))?;
-    let folder = Folder::open(&path, Links::Beneath).map_err(io)?;
-    let mut found = Found { workloads: Vec::new(), notices: Vec::new() };
+    let folder = Arc::new(Folder::open(&path, Links::Beneath).map_err(io)?);
+    let root = Arc::clone(&folder);
+    let mut found = Found { root, workloads: Vec::new(), notices: Vec::new() };
     if has_manifest(&folder)? {
-        let name = path.file_name().unwrap_or_default();
-        found.workloads.push(WorkloadFolder::new(name, folder)?);
+        found.add(path.file_name().unwrap_or_default(), Path::new(""))?;
         return Ok(found);
     }
     for name in folder.entries().map_err(io)? {
@@ -229,10 +264,7 @@ pub(super) fn workload_folders(path: &Path) -> Result<Found, CatalogError> {
         };
         match has_manifest(&sub) {
             Ok(false) => {}
-            Ok(true) if found.workloads.len() == MAX_WORKLOADS => {
-                return Err(CatalogError::TooMany { path });
-            }
-            Ok(true) => found.workloads.push(WorkloadFolder::new(&name, sub)?),
+            Ok(true) => found.add(&name, Path::new(&name))?,
             Err(CatalogError::Io { path, source: FileProblem::Io(error) })
                 if error.kind() == std::io::ErrorKind::PermissionDenied =>
             {
@@ -254,14 +286,6 @@ fn has_manifest(folder: &Folder) -> Result<bool, CatalogError> {
 }
 
 impl WorkloadFolder {
-    fn new(name: &OsStr, folder: Folder) -> Result<Self, CatalogError> {
-        let fits = |name: &&str| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain);
-        match name.to_str().filter(fits) {
-            Some(name) => Ok(Self { name: name.to_owned(), folder }),
-            None => Err(CatalogError::Name { path: folder.path().to_owned() }),
-        }
-    }
-
     /// Reads and checks the manifest, and the files that its presets name;
     /// `left` is how many bytes may be read.
     pub fn manifest(&self, left: &Cell<u64>) -> Result<Manifest, CatalogError> {
@@ -285,9 +309,10 @@ impl WorkloadFolder {
         };
         let native = match &manifest.native {
             Some(name) => {
-                let file = self.folder.find_regular(Path::new(name));
-                let file = file.map_err(|source| self.unreadable(name, source))?;
-                Some(Native::File(Arc::new(file)))
+                let (root, inside) = (Arc::clone(&self.root), self.inside.clone());
+                let file = NativeFile { root, inside, name: PathBuf::from(name) };
+                file.find().map_err(|source| self.unreadable(name, source))?;
+                Some(Native::File(file))
             }
             None => None,
         };
@@ -383,5 +408,24 @@ mod tests {
             catalog.add_folder(Path::new("/proc/self/fd")),
             Err(CatalogError::Empty { .. })
         ));
+    }
+
+    #[test]
+    fn files_of_a_folder_have_a_bound_together() {
+        let place = tempfile::tempdir().expect("a folder");
+        let own = place.path().join("own");
+        std::fs::create_dir(&own).expect("made");
+        std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
+        let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n\
+                        stdin = { file = \"m.wasm\" }\n[preset.other]\nstdin = { file = \"m.wasm\" }\n";
+        std::fs::write(own.join("workload.toml"), manifest).expect("written");
+        let found = workload_folders(place.path()).expect("found");
+        let folder = found.open_each().next().expect("one").expect("opened");
+        // The module, and each input: three times four bytes.
+        let left = Cell::new(12);
+        assert!(folder.load(&left).is_ok());
+        assert_eq!(left.get(), 0);
+        let error = folder.load(&Cell::new(11)).expect_err("refused").to_string();
+        assert!(error.contains("m.wasm") && error.contains("1.00 GiB together"), "{error}");
     }
 }

@@ -23,9 +23,9 @@ const MAX_NAME: usize = 64;
 const MAX_TITLE: usize = 600;
 /// Most arguments of a preset.
 const MAX_ARGS: usize = 1_000;
-/// Most bytes of all arguments of a preset, each with its end: less than a
-/// system page of 4 KiB times 32, which is the most that Linux takes of one.
-const MAX_ARG_BYTES: usize = 96 << 10;
+/// Most bytes of all arguments of a preset, each with its end: they go to the
+/// launcher in one message, with those of the runtime.
+const MAX_ARG_BYTES: usize = 56 << 10;
 
 /// What is wrong with a manifest.
 #[derive(Debug, Error)]

@@ -16,12 +16,12 @@ pub use limits::{
 pub use manifest::{MAX_MANIFEST, Manifest, ManifestError};
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::files::{Bound, FileProblem, RegularFile};
+use crate::files::{Bound, FileProblem, Folder, Links, RegularFile};
 
 /// Bound of a module or a program of a user's.
 pub(crate) const PROGRAM: Bound = Bound::new("a program", 256 << 20);
@@ -52,9 +52,35 @@ pub struct Workload {
 pub enum Native {
     /// Carried inside this program.
     Embedded(&'static [u8]),
-    /// A file of the user's, found when the workload was loaded: whatever
-    /// becomes of its name, that file is run.
-    File(Arc<RegularFile>),
+    /// A file of the user's.
+    File(NativeFile),
+}
+
+/// A native program in a folder of the user's. It is opened when it is needed,
+/// below the folder that was opened when the workload was loaded; what is then
+/// found to be a regular file is what is run.
+#[derive(Debug, Clone)]
+pub struct NativeFile {
+    root: Arc<Folder>,
+    inside: PathBuf,
+    name: PathBuf,
+}
+
+impl NativeFile {
+    /// Finds the program.
+    ///
+    /// # Errors
+    /// When there is none, it is no regular file, or a link leads out of the
+    /// workload's folder.
+    pub fn find(&self) -> Result<RegularFile, FileProblem> {
+        self.root.open_folder(&self.inside)?.find_regular(&self.name)
+    }
+
+    /// Returns its name, for messages.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.root.path().join(&self.inside).join(&self.name)
+    }
 }
 
 impl Native {
@@ -62,8 +88,13 @@ impl Native {
     ///
     /// # Errors
     /// When there is none, or it is no regular file.
-    pub fn find(path: &std::path::Path) -> Result<Self, FileProblem> {
-        Ok(Self::File(Arc::new(RegularFile::find(path)?)))
+    pub fn find(path: &Path) -> Result<Self, FileProblem> {
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let root = Arc::new(Folder::open(folder.unwrap_or(Path::new(".")), Links::Anywhere)?);
+        let name = PathBuf::from(path.file_name().unwrap_or_default());
+        let file = NativeFile { root, inside: PathBuf::new(), name };
+        file.find()?;
+        Ok(Self::File(file))
     }
 
     /// The program's bytes.
@@ -73,7 +104,7 @@ impl Native {
     pub fn bytes(&self) -> std::io::Result<std::borrow::Cow<'static, [u8]>> {
         match self {
             Self::Embedded(bytes) => Ok((*bytes).into()),
-            Self::File(file) => Ok(file.read(PROGRAM)?.into()),
+            Self::File(file) => Ok(file.find()?.read(PROGRAM)?.into()),
         }
     }
 }

@@ -17,7 +17,7 @@ mod cold;
 mod counting;
 pub mod engine;
 mod limiter;
-mod protocol;
+pub(crate) mod protocol;
 mod reading;
 pub mod settings;
 mod warm;

@@ -438,14 +438,14 @@ fn lists_of_a_manifest_are_bounded() {
     let presets: String = (0..65).map(|number| format!("[preset.p{number}]\n")).collect();
     let large = format!("{}# {}\n", MANIFEST, "x".repeat(100 << 20));
     let many = format!("{MANIFEST}args = [{}]\n", "\"\",".repeat(1_001));
-    let long = format!("{MANIFEST}args = [\"{}\"]\n", "x".repeat(96 << 10));
+    let long = format!("{MANIFEST}args = [\"{}\"]\n", "x".repeat(56 << 10));
     let name = format!("{MANIFEST}[preset.{}]\n", "x".repeat(65));
     let title = MANIFEST.replace("\"t\"", &format!("\"{}\"", "x".repeat(601)));
     for (text, word) in [
         (large, "larger than 256 KiB"),
         (format!("{MANIFEST}{presets}"), "66 presets are more than 64"),
         (many, "1001 are more than 1000"),
-        (long, "96.0 KiB: give it on `stdin`"),
+        (long, "more than 56.0 KiB: give it on `stdin`"),
         (name, "a preset's name is 1 to 64 bytes"),
         (title, "more than 600 characters"),
         (MANIFEST.replace("\"t\"", "\"a\\u001b[2J\""), "control character"),
