@@ -30,18 +30,21 @@ pub(super) fn open_beneath(
     path: &Path,
     folder: &Path,
 ) -> Result<OwnedFd, FileProblem> {
-    let outside = || FileProblem::Outside(folder.to_owned());
-    let mut steps: VecDeque<Step> = steps(path).ok_or_else(outside)?.into();
+    let leads_out = |link: Option<&(PathBuf, PathBuf)>| match link.cloned() {
+        Some((link, target)) => FileProblem::LeadsOut { link, target, folder: folder.to_owned() },
+        None => FileProblem::Outside(folder.to_owned()),
+    };
+    // Each step with the number of the link that asks for it.
+    let first = steps(path).ok_or_else(|| leads_out(None))?;
+    let mut steps: VecDeque<(Step, Option<usize>)> =
+        first.into_iter().map(|step| (step, None)).collect();
     // Handles of the folders between the root and where we are, with names.
     let mut way: Vec<(OwnedFd, OsString)> = Vec::new();
-    let mut links = 0;
-    let mut last_link: Option<(PathBuf, PathBuf)> = None;
-    while let Some(step) = steps.pop_front() {
+    let mut links: Vec<(PathBuf, PathBuf)> = Vec::new();
+    while let Some((step, by)) = steps.pop_front() {
         let Step::Into(name) = step else {
             if way.pop().is_none() {
-                return Err(last_link.map_or_else(outside, |(link, target)| {
-                    FileProblem::LeadsOut { link, target, folder: folder.to_owned() }
-                }));
+                return Err(leads_out(by.and_then(|number| links.get(number))));
             }
             continue;
         };
@@ -52,19 +55,16 @@ pub(super) fn open_beneath(
             way.push((handle, name));
             continue;
         }
-        links += 1;
-        if links > MAX_LINKS {
+        if links.len() == MAX_LINKS {
             return Err(FileProblem::Circle);
         }
         let target = PathBuf::from(readlinkat(&handle, "")?);
-        let link: PathBuf = way.iter().map(|(_, name)| name).chain([&name]).collect();
-        let Some(more) = self::steps(&target) else {
-            return Err(FileProblem::LeadsOut { link, target, folder: folder.to_owned() });
-        };
+        let link = (way.iter().map(|(_, name)| name).chain([&name]).collect(), target);
+        let more = self::steps(&link.1).ok_or_else(|| leads_out(Some(&link)))?;
         for step in more.into_iter().rev() {
-            steps.push_front(step);
+            steps.push_front((step, Some(links.len())));
         }
-        last_link = Some((link, target));
+        links.push(link);
     }
     match way.pop() {
         Some((handle, _)) => Ok(handle),

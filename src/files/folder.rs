@@ -137,6 +137,7 @@ impl Folder {
         match self.links {
             Links::Beneath => open_beneath(self.handle.as_fd(), name, &self.path),
             Links::Anywhere => {
+                let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
                 let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
                 Ok(openat(&self.handle, name, flags, Mode::empty())?)
             }

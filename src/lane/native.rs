@@ -67,9 +67,10 @@ impl NativeLane {
                 }
                 Some(Native::File(file)) => {
                     let found = file.find()?;
-                    match is_script(&found) {
-                        true => Executable::Script(file.path()),
-                        false => Executable::Found(found),
+                    if is_script(&found) {
+                        Executable::Script(file.path())
+                    } else {
+                        Executable::Found(found)
                     }
                 }
                 None => return Err(std::io::ErrorKind::NotFound.into()),

@@ -68,7 +68,7 @@ impl ProfileCatalog {
             return self.add_folder(path, Links::Beneath);
         }
         // It was named: whether there is one is no matter of its content.
-        let failed = |cause: std::io::Error| unreadable(path, cause.into());
+        let failed = |cause: std::io::Error| unreadable(path, &cause.into());
         path.metadata().map_err(failed)?;
         self.take(load(path));
         Ok(())
@@ -84,7 +84,7 @@ impl ProfileCatalog {
     }
 
     fn add_folder(&mut self, path: &Path, links: Links) -> Result<(), ProfileError> {
-        let failed = |cause| unreadable(path, cause);
+        let failed = |cause: FileProblem| unreadable(path, &cause);
         let folder = Folder::open(path, links).map_err(failed)?;
         let names = folder.toml_files().map_err(failed)?;
         if names.len() > MAX_PROFILES {
@@ -145,7 +145,7 @@ impl ProfileCatalog {
 /// # Errors
 /// When it cannot be read, or is no profile.
 pub fn load(path: &Path) -> Result<Vec<Profile>, ProfileError> {
-    let content = files::read_given(path, BOUND).map_err(|cause| unreadable(path, cause))?;
+    let content = files::read_given(path, BOUND).map_err(|cause| unreadable(path, &cause))?;
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parse_file(path, content, &|script| {
         let folder = Folder::open(folder.unwrap_or(Path::new(".")), Links::Beneath)?;
@@ -156,7 +156,7 @@ pub fn load(path: &Path) -> Result<Vec<Profile>, ProfileError> {
 /// Reads a profile of a folder.
 fn load_from(folder: &Folder, name: &Path) -> Result<Vec<Profile>, ProfileError> {
     let path = folder.path().join(name);
-    let content = folder.read(name, BOUND).map_err(|cause| unreadable(&path, cause))?;
+    let content = folder.read(name, BOUND).map_err(|cause| unreadable(&path, &cause))?;
     parse_file(&path, content, &|script| folder.read(Path::new(script), SCRIPT))
 }
 
@@ -165,12 +165,12 @@ fn parse_file(
     content: Vec<u8>,
     read: resolve::ReadScript<'_>,
 ) -> Result<Vec<Profile>, ProfileError> {
-    let text = files::into_text(content).map_err(|cause| unreadable(path, cause))?;
+    let text = files::into_text(content).map_err(|cause| unreadable(path, &cause))?;
     let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
     resolve::parse(&name, &text, &shown_path(path), read)
 }
 
-fn unreadable(path: &Path, cause: FileProblem) -> ProfileError {
+fn unreadable(path: &Path, cause: &FileProblem) -> ProfileError {
     ProfileError::Read { path: path.to_owned(), cause: cause.to_string() }
 }
 

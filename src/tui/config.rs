@@ -146,10 +146,8 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         // What a person named may be a pipe; at the usual place one would keep
         // the program waiting without a word.
-        let content = match named {
-            true => files::read_given(path, BOUND),
-            false => files::read_regular(path, BOUND),
-        };
+        let content =
+            if named { files::read_given(path, BOUND) } else { files::read_regular(path, BOUND) };
         let content = match content {
             Err(cause) if cause.is_missing() && !named => Vec::new(),
             other => other.map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?,

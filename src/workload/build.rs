@@ -179,12 +179,13 @@ impl<'a> Source<'a> {
         let made = self.made();
         let new = RegularFile::find(&made).and_then(|file| file.read(PROGRAM));
         let new = new.map_err(|source| io(&made, source))?;
-        let mode = std::fs::metadata(&made).map_or(0o755, |data| data.permissions().mode() & 0o777);
+        let data = std::fs::metadata(&made).map_err(|error| io(&made, error.into()))?;
+        let permissions = data.permissions().mode() & 0o777;
         let folder = &self.workload.folder;
         let path = folder.path().join(name);
         let same = folder.read(Path::new(name), PROGRAM).is_ok_and(|old| old == new);
         if !check && !same {
-            let written = folder.replace(Path::new(name), &new, mode);
+            let written = folder.replace(Path::new(name), &new, permissions);
             written.map_err(|source| io(&path, source))?;
         }
         // The next program is not to be taken for this one.

@@ -124,15 +124,15 @@ impl Manifest {
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub fn parse(content: &[u8], origin: &str, read: ReadFile<'_>) -> Result<Self, ManifestError> {
+    pub fn parse(text: &[u8], origin: &str, read: ReadFile<'_>) -> Result<Self, ManifestError> {
         let syntax = |offset: Option<usize>, message: &str| ManifestError::Syntax {
-            place: place(origin, &String::from_utf8_lossy(content), offset),
+            place: place(origin, &String::from_utf8_lossy(text), offset),
             message: printable(message),
         };
-        if content.len() as u64 > MAX_MANIFEST.most.0 {
+        if text.len() as u64 > MAX_MANIFEST.most.0 {
             return Err(syntax(None, &FileProblem::TooLarge(MAX_MANIFEST).to_string()));
         }
-        let text = std::str::from_utf8(content)
+        let text = std::str::from_utf8(text)
             .map_err(|error| syntax(Some(error.valid_up_to()), "a byte here is not UTF-8"))?;
         let raw: RawManifest = toml::from_str(text).map_err(|error| {
             syntax(error.span().map(|span| span.start), &with_nearest(error.message()))
