@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_placed() {
-        let bad_key = parse(&format!("{HEAD}colour = 3\n[preset.quick]\n")).err().expect("refused");
+        let bad_key = parse(&format!("{HEAD}colour = 3\n[preset.quick]\n")).expect_err("refused");
         assert!(
             bad_key.to_string().starts_with("w/workload.toml:4:1: unknown field `colour`"),
             "{bad_key}"
@@ -388,7 +388,7 @@ mod tests {
             ("[preset.q]\nlimits = { memory = \"lots\" }\n", "128MiB"),
             ("[preset.q]\nargs = [\"a\\u0000b\"]\n", "NUL"),
         ] {
-            let error = parse(&format!("{HEAD}{tail}")).err().expect("refused").to_string();
+            let error = parse(&format!("{HEAD}{tail}")).expect_err("refused").to_string();
             assert!(error.contains(word), "{tail:?} gave {error:?}");
         }
     }
