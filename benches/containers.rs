@@ -71,7 +71,7 @@ fn plan(lanes: &[cyclometer::record::OpenLane], program: &Path) -> Plan {
         stresses: String::new(),
         source: None,
         wasm: None,
-        native: Some(Native::File(program.to_owned())),
+        native: Some(Native::find(program).expect("a program")),
         presets: BTreeMap::from([("bench".to_owned(), preset)]),
         folder: None,
     };

@@ -8,6 +8,7 @@
 //! - [`toml_text`]: where in a TOML file something is wrong.
 //! - [`visible_text`]: text from outside, made harmless on every way out.
 //! - [`output`]: standard output and standard error, the only ways out.
+//! - [`files`]: reading and writing files of others, within bounds.
 //! - [`stats`]: whether measurements differ, and how sure that is.
 //! - [`units`]: nanoseconds and bytes, exact.
 //! - [`workload`]: functions to run, with their inputs and expected outputs.
@@ -44,9 +45,12 @@
 //! Dependencies point one way: `cli`, `tui`, `report` -> `record`, `replay`, `store`
 //! -> `lane`, `meter`, `pricing`, `workload`.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod clean;
 pub mod cli;
 pub mod doctor;
+pub mod files;
 pub mod frozen;
 pub mod lane;
 pub mod meter;

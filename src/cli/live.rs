@@ -45,7 +45,8 @@ pub(super) struct Options {
     /// Run lanes at the same time, each on a CPU of its own
     #[arg(long)]
     race: bool,
-    /// Memory each function is given, and billed for [default: the workload's]
+    /// Memory each function is given, and billed for: 6MiB to 1TiB
+    /// [default: the workload's]
     #[arg(long, value_parser = limits::memory, value_name = "SIZE")]
     memory: Option<Bytes>,
     /// Price models whose bills are shown [default: aws-lambda-x86,per-cycle]

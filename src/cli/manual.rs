@@ -1,7 +1,7 @@
 //! `completions` and `man`: what shells and manuals know of the command line.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -9,6 +9,10 @@ use clap_complete::Shell;
 
 use super::{Arguments, Failure, Outcome, say};
 use crate::output::text_output;
+use crate::files::{Bound, FileProblem, Folder, Links, PrivateFolder, shown_path};
+
+/// Bound of a manual page, which this program makes itself.
+const PAGE: Bound = Bound::new("a manual page", 16 << 20);
 
 /// Options of `completions`.
 #[derive(Debug, clap::Args)]
@@ -51,14 +55,27 @@ pub(super) fn man(options: &ManOptions) -> Outcome {
         text_output().write_all(&page)?;
         return Ok(ExitCode::SUCCESS);
     };
-    let failed = |error| {
+    write_pages(folder).map_err(|error| {
         Failure::Failed(format!(
             "cannot write manual pages into {}: {error}; name a folder that can be written",
-            folder.display()
+            shown_path(folder)
         ))
-    };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    clap_mangen::generate_to(Arguments::command(), folder).map_err(failed)?;
-    say(&format!("manual pages are in {}", folder.display()));
+    })?;
+    say(&format!("manual pages are in {}", shown_path(folder)));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a page for each command. The generator writes through links, so it
+/// does that elsewhere.
+fn write_pages(folder: &Path) -> Result<(), FileProblem> {
+    std::fs::create_dir_all(folder)?;
+    let folder = Folder::open(folder, Links::Anywhere)?;
+    let scratch = PrivateFolder::new("manual")?;
+    clap_mangen::generate_to(Arguments::command(), scratch.path())?;
+    let pages = Folder::open(scratch.path(), Links::Beneath)?;
+    for name in pages.entries()? {
+        let page = pages.read(Path::new(&name), PAGE)?;
+        folder.replace(Path::new(&name), &page, 0o666)?;
+    }
+    Ok(())
 }

@@ -264,6 +264,9 @@ impl Common {
                 Failure::Usage(name_hint(error, folder, "workload", "--workload", known))
             })?;
         }
+        for notice in catalog.notices() {
+            say(&format!("note: {notice}"));
+        }
         Ok(catalog)
     }
 
@@ -273,7 +276,7 @@ impl Common {
         let mut catalog = PriceCatalog::builtin();
         let own = config_folder().map(|folder| folder.join("pricing"));
         if let Some(folder) = own.filter(|folder| folder.is_dir()) {
-            catalog.add(&folder).map_err(Failure::failed)?;
+            catalog.add_own(&folder).map_err(Failure::failed)?;
         }
         for folder in &self.pricing {
             catalog.add(folder).map_err(|error| {
@@ -297,7 +300,7 @@ impl Common {
         }
         let mut catalog = ProfileCatalog::builtin();
         if let Some(folder) = own {
-            catalog.add(&folder).map_err(Failure::failed)?;
+            catalog.add_own(&folder).map_err(Failure::failed)?;
         }
         for folder in self.runtimes.iter().filter(|path| !path.as_os_str().is_empty()) {
             catalog.add(folder).map_err(|error| {

@@ -11,6 +11,7 @@ use super::record::specs;
 use super::signals::{cancel_on_signals, interrupted_status};
 use super::{Common, Failure, Outcome, say};
 use crate::doctor;
+use crate::files::{Folder, Links, shown_path};
 use crate::lane::{Cancel, LaneSpec};
 use crate::meter::clock::Clock;
 use crate::meter::host::Fingerprint;
@@ -300,18 +301,20 @@ fn about(lane: crate::store::StoredLane) -> LaneAbout {
 }
 
 fn write_files(report: &Report, folder: &Path) -> Result<(), Failure> {
-    let failed = |path: &Path, error: &std::io::Error| {
-        Failure::Failed(format!("cannot write {}: {error}", path.display()))
+    let failed = |path: &Path, error: &dyn std::fmt::Display| {
+        Failure::Failed(format!("cannot write {}: {error}", shown_path(path)))
     };
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     let json = json_text(&paper::json(report), true);
+    let opened = Folder::open(folder, Links::Anywhere).map_err(|error| failed(folder, &error))?;
     let mut files =
         vec![("report.md".to_owned(), paper::markdown(report)), ("report.json".to_owned(), json)];
     files.extend(paper::charts(report));
     for (name, content) in files {
-        let path = folder.join(name);
-        std::fs::write(&path, content).map_err(|error| failed(&path, &error))?;
-        say(&format!("written: {}", path.display()));
+        let path = folder.join(&name);
+        let written = opened.replace(Path::new(&name), content.as_bytes(), 0o666);
+        written.map_err(|error| failed(&path, &error))?;
+        say(&format!("written: {}", shown_path(&path)));
     }
     Ok(())
 }

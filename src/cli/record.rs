@@ -13,7 +13,6 @@ use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::output::{is_terminal_output, text_output};
 use crate::pricing::PriceCatalog;
-use crate::quantity::whole_number;
 use crate::record::{
     DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, Until,
     fresh_seed, limits, open_lanes,
@@ -84,9 +83,9 @@ pub(super) struct Options {
     /// [default: a new one each time, which is printed]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    /// Runs of each workload in each lane that come first and are not recorded;
-    /// all others are, outliers too
-    #[arg(long, default_value_t = 1, value_parser = whole_number::<u32>, value_name = "N")]
+    /// Runs of each workload in each lane that come first and are not recorded, up
+    /// to 1000000; all others are, outliers too
+    #[arg(long, default_value_t = 1, value_parser = limits::warmup, value_name = "N")]
     warmup: u32,
     /// Record until Ctrl-C (once: finish the running invocation; twice: abort it)
     #[arg(long, conflicts_with = "runs")]
@@ -94,15 +93,16 @@ pub(super) struct Options {
     /// Run all lanes at the same time, each on its own CPU
     #[arg(long)]
     race: bool,
-    /// Time between two samples of a running invocation, at least 1ms; `off`
-    /// takes none
+    /// Time between two samples of a running invocation: 1ms to 1h; `off` takes
+    /// none
     #[arg(long, default_value = "10ms", value_parser = interval, value_name = "TIME")]
     sample_interval: Interval,
-    /// Memory that each function may use, and is billed for
+    /// Memory that each function may use, and is billed for: 6MiB to 1TiB
     /// [default: the workload's]
     #[arg(long, value_parser = limits::memory, value_name = "SIZE")]
     memory: Option<Bytes>,
-    /// Time after which an invocation is stopped [default: the workload's]
+    /// Time after which an invocation is stopped: 1ms to 7days, or `none` for
+    /// 7days [default: the workload's]
     #[arg(long, value_parser = limits::timeout, value_name = "TIME")]
     timeout: Option<Nanos>,
     /// Run functions on this CPU only, by its number
@@ -138,7 +138,7 @@ fn base_image(text: &str) -> Result<String, String> {
 fn cpu(text: &str) -> Result<u16, String> {
     let cpu: u16 = text.parse().map_err(|_| format!("`{text}` is not the number of a CPU"))?;
     let path = format!("/sys/devices/system/cpu/cpu{cpu}");
-    let online = std::fs::read_to_string(format!("{path}/online"));
+    let online = crate::files::read_kernel_text(format!("{path}/online"));
     // CPU 0 often cannot be switched off and has no such file.
     let here = std::path::Path::new(&path).exists() && online.map_or(true, |it| it.trim() == "1");
     if here { Ok(cpu) } else { Err(format!("there is no CPU {cpu} online here")) }

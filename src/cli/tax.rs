@@ -53,10 +53,10 @@ pub(super) struct Options {
     /// Recorded runs of each workload under each metering
     #[arg(long, default_value_t = 30, value_parser = limits::at_least_one, value_name = "N")]
     runs: u32,
-    /// Runs before them that are not recorded
-    #[arg(long, default_value_t = 1, value_parser = whole_number::<u32>, value_name = "N")]
+    /// Runs before them that are not recorded, up to 1000000
+    #[arg(long, default_value_t = 1, value_parser = limits::warmup, value_name = "N")]
     warmup: u32,
-    /// Longest time of one invocation [default: the workload's]
+    /// Longest time of one invocation: 1ms to 7days [default: the workload's]
     #[arg(long, value_parser = limits::timeout, value_name = "TIME")]
     timeout: Option<Nanos>,
     /// Draws the order of runs [default: another each time, which is told]

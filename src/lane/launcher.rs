@@ -150,7 +150,7 @@ impl Launcher {
     /// the kernel still prefers what uses more memory.
     pub fn survive_out_of_memory(&mut self) {
         let path = format!("/proc/{}/oom_score_adj", self.pid());
-        let Ok(usual) = std::fs::read_to_string(&path) else { return };
+        let Ok(usual) = crate::files::read_kernel_text(&path) else { return };
         let Ok(usual) = usual.trim().parse() else { return };
         if std::fs::write(&path, "-1000").is_ok() {
             self.oom_score = Some(usual);

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Watch, now,
 };
+use crate::files::{RegularFile, shown_path};
 use crate::meter::{Meter, Provenances, Usage};
 use crate::units::Bytes;
 use crate::workload::{Native, Workload, memory_file};
@@ -33,7 +34,10 @@ pub struct NativeLane {
 
 enum Executable {
     Embedded(File),
-    Path(PathBuf),
+    /// A file of the user's by its descriptor: what was found is what is run.
+    Found(RegularFile),
+    /// A script, whose interpreter needs a path.
+    Script(PathBuf),
 }
 
 impl NativeLane {
@@ -61,7 +65,14 @@ impl NativeLane {
                     file.write_all(bytes)?;
                     Executable::Embedded(file)
                 }
-                Some(Native::File(path)) => Executable::Path(path.clone()),
+                Some(Native::File(file)) => {
+                    let found = file.find()?;
+                    if is_script(&found) {
+                        Executable::Script(file.path())
+                    } else {
+                        Executable::Found(found)
+                    }
+                }
                 None => return Err(std::io::ErrorKind::NotFound.into()),
             };
             self.programs.insert(workload.name.clone(), program);
@@ -94,7 +105,8 @@ impl NativeLane {
         self.load(&job.workload).map_err(|error| error.to_string())?;
         let program = match self.programs.get(&job.workload.name) {
             Some(Executable::Embedded(file)) => Program::File(file.as_fd()),
-            Some(Executable::Path(path)) => Program::Path(path),
+            Some(Executable::Found(file)) => Program::File(file.as_fd()),
+            Some(Executable::Script(path)) => Program::Path(path),
             None => return Err("no native program".to_owned()),
         };
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
@@ -124,6 +136,15 @@ impl NativeLane {
         };
         Ok(outcome(job, runner, &run, &mut files, &self.provenances))
     }
+}
+
+/// Whether a program is run by an interpreter, by its first two bytes.
+fn is_script(file: &RegularFile) -> bool {
+    let mut start = [0; 2];
+    // One that may be executed but not read is no script: its interpreter could
+    // not read it either.
+    let read = file.open().and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *b"#!"
 }
 
 fn outcome(
@@ -200,10 +221,10 @@ impl Lane for NativeLane {
         self.load(&job.workload).map_err(|error| failed(error.to_string()))?;
         let size = match &job.workload.native {
             Some(Native::Embedded(bytes)) => Some(Bytes(bytes.len() as u64)),
-            Some(Native::File(path)) => {
-                let data = std::fs::metadata(path)
-                    .map_err(|error| failed(format!("{}: {error}", path.display())))?;
-                Some(Bytes(data.len()))
+            Some(Native::File(file)) => {
+                let size = file.find().and_then(|found| Ok(found.size()?));
+                let shown = shown_path(&file.path());
+                Some(Bytes(size.map_err(|error| failed(format!("{shown}: {error}")))?))
             }
             None => None,
         };

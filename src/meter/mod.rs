@@ -1,6 +1,11 @@
 //! What can be measured here: the meters, where their values come from, and
 //! the readers for perf counters, cgroups and procfs.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "procfs, sysfs and control groups, which the kernel alone writes"
+)]
+
 pub mod cgroup;
 pub mod clock;
 pub mod function_group;

@@ -8,6 +8,12 @@ use thiserror::Error;
 use super::error::{MAX_FILE_BYTES, PricingError, UnknownModel};
 use super::model::PriceModel;
 use super::resolve;
+use crate::files::{self, Bound, FileProblem, Folder, Links, shown_path};
+
+/// Bound of a price file.
+pub(crate) const BOUND: Bound = Bound::new("a price file", MAX_FILE_BYTES as u64);
+/// Most price files of a folder.
+const MAX_FILES: usize = 1_000;
 
 // `SHIPPED`: name and text of every file in `pricing/`.
 include!(concat!(env!("OUT_DIR"), "/pricing.rs"));
@@ -52,12 +58,21 @@ fn unknown<'a>(id: &str, models: impl Iterator<Item = &'a PriceModel> + Clone) -
 #[derive(Debug, Error)]
 pub enum CatalogError {
     /// The folder or a file in it cannot be read.
-    #[error("cannot read {}: {cause}; --pricing takes a folder of .toml files, or one such file", path.display())]
+    #[error(
+        "cannot read {}: {cause}; --pricing takes a folder of .toml files, or one such file",
+        shown_path(path)
+    )]
     Read {
         /// What was to be read.
         path: PathBuf,
         /// What is wrong.
-        cause: std::io::Error,
+        cause: FileProblem,
+    },
+    /// The folder has more price files than are read.
+    #[error("{} has more than {MAX_FILES} price files: name a smaller folder", shown_path(path))]
+    TooMany {
+        /// The folder.
+        path: PathBuf,
     },
     /// A file is no price model.
     #[error(transparent)]
@@ -78,18 +93,47 @@ impl PriceCatalog {
         Self { models: builtin().to_vec(), notices: Vec::new() }
     }
 
-    /// Adds every `.toml` file of a folder, or one file. A model with the id
-    /// of another takes its place, with a notice.
+    /// Adds every `.toml` file of a folder, or one file, which may be a pipe. A
+    /// model with the id of another takes its place, with a notice.
     ///
     /// # Errors
     ///
     /// If the folder or a file cannot be read, or is no price model.
     pub fn add(&mut self, path: &Path) -> Result<(), CatalogError> {
-        for file in files(path)? {
-            let text = read(&file)?;
-            for model in PriceModel::parse_all(&text, &file.display().to_string())? {
-                self.insert(model);
-            }
+        if !path.is_dir() {
+            return self.add_text(path, &read(path)?);
+        }
+        self.add_folder(path, Links::Beneath)
+    }
+
+    /// Adds every `.toml` file of the user's own folder, in which links may lead
+    /// anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`PriceCatalog::add`].
+    pub fn add_own(&mut self, path: &Path) -> Result<(), CatalogError> {
+        self.add_folder(path, Links::Anywhere)
+    }
+
+    fn add_folder(&mut self, path: &Path, links: Links) -> Result<(), CatalogError> {
+        let failed = |path: &Path, cause| CatalogError::Read { path: path.to_owned(), cause };
+        let folder = Folder::open(path, links).map_err(|cause| failed(path, cause))?;
+        let names = folder.toml_files().map_err(|cause| failed(path, cause))?;
+        if names.len() > MAX_FILES {
+            return Err(CatalogError::TooMany { path: path.to_owned() });
+        }
+        for name in names {
+            let file = path.join(&name);
+            let content = folder.read(&name, BOUND).map_err(|cause| failed(&file, cause))?;
+            self.add_text(&file, &text(&file, content)?)?;
+        }
+        Ok(())
+    }
+
+    fn add_text(&mut self, path: &Path, text: &str) -> Result<(), CatalogError> {
+        for model in PriceModel::parse_all(text, &shown_path(path))? {
+            self.insert(model);
         }
         Ok(())
     }
@@ -141,40 +185,21 @@ impl PriceCatalog {
     }
 }
 
-/// The price files of a folder, sorted, or the one file.
-fn files(path: &Path) -> Result<Vec<PathBuf>, CatalogError> {
-    let failed = |cause| CatalogError::Read { path: path.to_owned(), cause };
-    if std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)? {
-        let file = entry.map_err(failed)?.path();
-        if file.extension().is_some_and(|kind| kind == "toml") {
-            found.push(file);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// A price file's text; of one that is too large, as much as shows that.
+/// Reads a price file that a person named: it may be a pipe, or `-` for standard
+/// input.
 ///
 /// # Errors
 ///
-/// If it cannot be read.
+/// If it cannot be read, or is too large or no text.
 pub fn read(path: &Path) -> Result<String, CatalogError> {
-    use std::io::Read;
     let failed = |cause| CatalogError::Read { path: path.to_owned(), cause };
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    std::fs::File::open(path)
-        .map_err(failed)?
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    String::from_utf8(bytes).map_err(|error| {
+    text(path, files::read_given(path, BOUND).map_err(failed)?)
+}
+
+/// Takes a price file's content for text.
+fn text(path: &Path, content: Vec<u8>) -> Result<String, CatalogError> {
+    String::from_utf8(content).map_err(|error| {
         let problem = super::error::Problem::new(0..0, format!("this is no text: {error}"));
-        problem.locate("", &path.display().to_string()).into()
+        problem.locate("", &shown_path(path)).into()
     })
 }

@@ -1,18 +1,22 @@
 //! Where profiles come from: inside the program, or a user's folder.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use super::error::{MAX_PROFILE_BYTES, ProfileError};
 use super::{Profile, resolve};
+use crate::files::{self, Bound, FileProblem, Folder, Links, shown_path};
 
 // `SHIPPED_RUNTIMES`: name and content of every file in `runtimes/`.
 include!(concat!(env!("OUT_DIR"), "/runtimes.rs"));
 
-/// Largest script beside a profile.
-const MAX_SCRIPT_BYTES: u64 = 1 << 20;
+/// Bound of a profile.
+const BOUND: Bound = Bound::new("a profile", MAX_PROFILE_BYTES);
+/// Bound of a script beside a profile.
+const SCRIPT: Bound = Bound::new("a script", 1 << 20);
+/// Most profiles of a folder.
+const MAX_PROFILES: usize = 256;
 
 /// All profiles that can be named.
 #[derive(Debug, Clone, Default)]
@@ -60,13 +64,44 @@ impl ProfileCatalog {
     /// # Errors
     /// When the folder or file cannot be read.
     pub fn add(&mut self, path: &Path) -> Result<(), ProfileError> {
-        for file in files(path)? {
-            match load(&file) {
-                Ok(profiles) => self.replace(profiles),
-                Err(error) => self.notices.push(format!("{error} (this runtime is left out)")),
-            }
+        if path.is_dir() {
+            return self.add_folder(path, Links::Beneath);
+        }
+        // It was named: whether there is one is no matter of its content.
+        let failed = |cause: std::io::Error| unreadable(path, &cause.into());
+        path.metadata().map_err(failed)?;
+        self.take(load(path));
+        Ok(())
+    }
+
+    /// Adds every `.toml` file of the user's own folder, in which links may lead
+    /// anywhere.
+    ///
+    /// # Errors
+    /// As [`ProfileCatalog::add`].
+    pub fn add_own(&mut self, path: &Path) -> Result<(), ProfileError> {
+        self.add_folder(path, Links::Anywhere)
+    }
+
+    fn add_folder(&mut self, path: &Path, links: Links) -> Result<(), ProfileError> {
+        let failed = |cause: FileProblem| unreadable(path, &cause);
+        let folder = Folder::open(path, links).map_err(failed)?;
+        let names = folder.toml_files().map_err(failed)?;
+        if names.len() > MAX_PROFILES {
+            let what = format!("it has more than {MAX_PROFILES} .toml files");
+            return Err(failed(FileProblem::Io(std::io::Error::other(what))));
+        }
+        for name in names {
+            self.take(load_from(&folder, &name));
         }
         Ok(())
+    }
+
+    fn take(&mut self, loaded: Result<Vec<Profile>, ProfileError>) {
+        match loaded {
+            Ok(profiles) => self.replace(profiles),
+            Err(error) => self.notices.push(format!("{error} (this runtime is left out)")),
+        }
     }
 
     fn replace(&mut self, profiles: Vec<Profile>) {
@@ -104,61 +139,44 @@ impl ProfileCatalog {
     }
 }
 
-/// Reads a profile and its variants; the file's name is the runtime's.
+/// Reads a profile that a person named, and its variants; the file's name is the
+/// runtime's. It may be a pipe; a script lies beside it.
 ///
 /// # Errors
 /// When it cannot be read, or is no profile.
 pub fn load(path: &Path) -> Result<Vec<Profile>, ProfileError> {
-    let failed = |cause: std::io::Error| ProfileError::Read {
-        path: path.to_owned(),
-        cause: cause.to_string(),
-    };
-    let text = read_bounded(path, MAX_PROFILE_BYTES).map_err(failed)?;
-    let text = String::from_utf8(text)
-        .map_err(|error| failed(std::io::Error::other(format!("this is no text: {error}"))))?;
-    let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
-    let folder = path.parent().unwrap_or(Path::new(""));
-    resolve::parse(&name, &text, &path.display().to_string(), &|script| {
-        read_bounded(&folder.join(script), MAX_SCRIPT_BYTES)
+    let content = files::read_given(path, BOUND).map_err(|cause| unreadable(path, &cause))?;
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parse_file(path, content, &|script| {
+        let folder = Folder::open(folder.unwrap_or(Path::new(".")), Links::Beneath)?;
+        folder.read(Path::new(script), SCRIPT)
     })
 }
 
+/// Reads a profile of a folder.
+fn load_from(folder: &Folder, name: &Path) -> Result<Vec<Profile>, ProfileError> {
+    let path = folder.path().join(name);
+    let content = folder.read(name, BOUND).map_err(|cause| unreadable(&path, &cause))?;
+    parse_file(&path, content, &|script| folder.read(Path::new(script), SCRIPT))
+}
+
+fn parse_file(
+    path: &Path,
+    content: Vec<u8>,
+    read: resolve::ReadScript<'_>,
+) -> Result<Vec<Profile>, ProfileError> {
+    let text = files::into_text(content).map_err(|cause| unreadable(path, &cause))?;
+    let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
+    resolve::parse(&name, &text, &shown_path(path), read)
+}
+
+fn unreadable(path: &Path, cause: &FileProblem) -> ProfileError {
+    ProfileError::Read { path: path.to_owned(), cause: cause.to_string() }
+}
+
 /// A file that comes with the shipped profiles.
-fn shipped(name: &str) -> std::io::Result<Vec<u8>> {
+fn shipped(name: &str) -> Result<Vec<u8>, FileProblem> {
     let found = SHIPPED_RUNTIMES.iter().find(|(file, _)| *file == name);
-    found.map(|(_, content)| content.to_vec()).ok_or_else(|| std::io::ErrorKind::NotFound.into())
-}
-
-/// The profiles of a folder, sorted, or the one file.
-fn files(path: &Path) -> Result<Vec<PathBuf>, ProfileError> {
-    let failed = |cause: std::io::Error| ProfileError::Read {
-        path: path.to_owned(),
-        cause: cause.to_string(),
-    };
-    if std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)? {
-        let file = entry.map_err(failed)?.path();
-        if file.extension().is_some_and(|kind| kind == "toml") {
-            found.push(file);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// A regular file's content: a pipe or device could keep us waiting for ever.
-fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-    let data = std::fs::metadata(path)?;
-    if !data.is_file() {
-        return Err(std::io::Error::other("not a regular file"));
-    }
-    if data.len() > limit {
-        return Err(std::io::Error::other(format!("{} bytes are more than {limit}", data.len())));
-    }
-    let mut content = Vec::new();
-    std::fs::File::open(path)?.take(limit).read_to_end(&mut content)?;
-    Ok(content)
+    let missing = || FileProblem::Io(std::io::ErrorKind::NotFound.into());
+    found.map(|(_, content)| content.to_vec()).ok_or_else(missing)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::files::shown_path;
 use crate::toml_text::{place, printable, with_nearest};
 
 /// Largest profile that is read, in bytes.
@@ -16,7 +17,7 @@ pub enum ProfileError {
     /// The file or folder cannot be read.
     #[error(
         "cannot read {}: {cause}; --runtimes takes a folder of .toml files, or one such file",
-        path.display()
+        shown_path(path)
     )]
     Read {
         /// What was to be read.

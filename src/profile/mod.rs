@@ -18,6 +18,7 @@ pub mod template;
 
 pub use catalog::{ProfileCatalog, catalog, install, load};
 pub use error::{MAX_PROFILE_BYTES, ProfileError};
+pub use resolve::{ReadScript, parse};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -15,7 +15,9 @@ use super::{
     Compile, KnownFailure, MemoryLimit, Need, Profile, ProfileError, Program, Script, Sees, Takes,
     Trap,
 };
-use crate::units::Nanos;
+use crate::files::FileProblem;
+use crate::units::{Nanos, UnitError};
+use crate::workload::within;
 
 /// Longest text of one value, in bytes.
 const MAX_TEXT: usize = 4096;
@@ -30,13 +32,18 @@ const COMPILE_TIMEOUT: Nanos = Nanos(120_000_000_000);
 const COMMON: [&str; 7] =
     ["name", "script", "config", "scratch", "memory_bytes", "memory_mib", "memory_pages"];
 
-/// Reads the file beside the profile that it names.
-pub(crate) type ReadScript<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
+/// Reads the file beside the profile that it names, by its plain name.
+pub type ReadScript<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, FileProblem>;
 
 type Resolved<T> = Result<T, Problem>;
 
-/// The runtime of a file, and after it its variants.
-pub(crate) fn parse(
+/// Parses and checks a profile: the runtime `name`, and after it its variants.
+/// `origin` is how errors name the file, and `read` gives the content of a
+/// script beside it.
+///
+/// # Errors
+/// What is wrong with it, in which line and column.
+pub fn parse(
     name: &str,
     text: &str,
     origin: &str,
@@ -261,11 +268,7 @@ impl Resolver<'_> {
                 return Err(Problem::new(text.span(), "an extension is letters and digits"));
             }
         };
-        let timeout = file.timeout.as_ref().map_or(Ok(COMPILE_TIMEOUT), |text| {
-            text.get_ref().parse().map_err(|error: crate::units::UnitError| {
-                Problem::new(text.span(), error.to_string())
-            })
-        })?;
+        let timeout = file.timeout.as_ref().map_or(Ok(COMPILE_TIMEOUT), compile_timeout)?;
         let names = file.names.as_ref().map(program_names).transpose()?;
         Ok(Compile { names, args, extension, timeout })
     }
@@ -295,6 +298,15 @@ impl Resolver<'_> {
         })?;
         Ok(Script { name: text.clone(), content: Arc::from(content) })
     }
+}
+
+/// How long compiling may take: 1ms to 1h.
+fn compile_timeout(text: &Text) -> Resolved<Nanos> {
+    const RANGE: &str = "1ms to 1h";
+    let wrong = |message: String| Problem::new(text.span(), message);
+    let span: Nanos =
+        text.get_ref().parse().map_err(|error: UnitError| wrong(format!("{error} ({RANGE})")))?;
+    within(span, &(Nanos(1_000_000)..=Nanos(3_600_000_000_000)), RANGE).map_err(wrong)
 }
 
 /// The command lines of a runtime or variant, as written.

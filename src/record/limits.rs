@@ -1,16 +1,23 @@
 //! What people may ask for, and why not less.
 
+use std::ops::RangeInclusive;
+
 use crate::quantity::whole_number;
-use crate::units::{Bytes, Nanos, UnitError};
+use crate::units::{Nanos, UnitError};
+use crate::workload::within;
+pub use crate::workload::{parse_memory_limit as memory, parse_time_limit as timeout};
 
 /// Workloads of a recording that names none: a start, a computation, idle
 /// time and head-room.
 pub const DEMO: [&str; 4] = ["nbody", "nop", "wait", "memory-burst"];
-/// Docker's own minimum.
-const LEAST_MEMORY: Bytes = Bytes(6 << 20);
-const LEAST_INTERVAL: Nanos = Nanos(1_000_000);
+/// Time between two samples.
+const INTERVAL: RangeInclusive<Nanos> = Nanos(1_000_000)..=Nanos(3_600_000_000_000);
+/// Most recorded runs of a cell, and most rows of a list.
+const MOST: u32 = 1_000_000_000;
+/// Most runs of a cell that are not recorded.
+pub const MOST_WARMUP: u32 = 1_000_000;
 
-/// Time between two samples; `off` is none.
+/// Parses the time between two samples: 1ms to 1h, or `off` for none.
 ///
 /// # Errors
 /// When it is no time, or too short, in words.
@@ -19,34 +26,7 @@ pub fn interval(text: &str) -> Result<Option<Nanos>, String> {
         return Ok(None);
     }
     let span: Nanos = text.parse().map_err(|error: UnitError| error.to_string())?;
-    if span < LEAST_INTERVAL {
-        return Err(format!("{span} is less than {LEAST_INTERVAL}; or give `off`"));
-    }
-    Ok(Some(span))
-}
-
-/// Memory that a function is given.
-///
-/// # Errors
-/// When it is no size, or too little, in words.
-pub fn memory(text: &str) -> Result<Bytes, String> {
-    let size: Bytes = text.parse().map_err(|error: UnitError| error.to_string())?;
-    if size < LEAST_MEMORY {
-        return Err(format!("{size} is less than {LEAST_MEMORY}, which containers need"));
-    }
-    Ok(size)
-}
-
-/// Longest time of one invocation.
-///
-/// # Errors
-/// When it is no time, or none at all, in words.
-pub fn timeout(text: &str) -> Result<Nanos, String> {
-    match text.parse() {
-        Ok(Nanos(0)) => Err("a function needs some time".to_owned()),
-        Ok(span) => Ok(span),
-        Err(error) => Err(error.to_string()),
-    }
+    within(span, &INTERVAL, "1ms to 1h, or `off`").map(Some)
 }
 
 /// Number of runs or rows, of which there is at least one: `1000` or `1e3`.
@@ -56,6 +36,19 @@ pub fn timeout(text: &str) -> Result<Nanos, String> {
 pub fn at_least_one(text: &str) -> Result<u32, String> {
     match whole_number(text) {
         Ok(0) => Err(format!("`{text}`: write 1 or more")),
+        Ok(number) if number > MOST => Err(format!("`{text}`: write 1 to {MOST}")),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Parses a number of runs that are not recorded: 0 to 1,000,000.
+///
+/// # Errors
+/// When it is no whole number, or more, in words.
+pub fn warmup(text: &str) -> Result<u32, String> {
+    match whole_number(text) {
+        Ok(number) if number > MOST_WARMUP => Err(format!("`{text}`: write 0 to {MOST_WARMUP}")),
         Ok(number) => Ok(number),
         Err(error) => Err(error.to_string()),
     }

@@ -21,7 +21,7 @@ pub struct InputKind {
 pub const INPUT_KINDS: &[InputKind] = &[
     InputKind {
         name: "manifest",
-        survives: |bytes| with_text(bytes, manifest_survives),
+        survives: manifest_survives,
         words: &[
             "title",
             "stresses",
@@ -158,12 +158,12 @@ fn with_text(bytes: &[u8], survives: fn(&str)) {
     }
 }
 
-fn manifest_survives(text: &str) {
+fn manifest_survives(content: &[u8]) {
     let read = |name: &str| match name {
         "there" => Ok(b"content".to_vec()),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     };
-    match Manifest::parse(text, "workload.toml", &read) {
+    match Manifest::parse(content, "workload.toml", &read) {
         Ok(manifest) => {
             assert!(!manifest.presets.is_empty(), "accepted without a preset");
             for (name, preset) in &manifest.presets {
@@ -174,7 +174,7 @@ fn manifest_survives(text: &str) {
                 assert!(!preset.stdin.identity().is_empty());
             }
         }
-        Err(error) => assert_bounded(&error.to_string(), text),
+        Err(error) => assert_bounded(&error.to_string(), &String::from_utf8_lossy(content)),
     }
 }
 

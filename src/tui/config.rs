@@ -9,28 +9,29 @@ use thiserror::Error;
 use super::keymap::{KeyError, Keymap};
 use super::session::Wanted;
 use super::theme::{Palette, Theme};
+use crate::files::{self, Bound, FileProblem, shown_path};
 use crate::lane::LaneSpec;
-use crate::record::Starts;
+use crate::record::{Starts, limits};
 use crate::units::Nanos;
 
 /// Most frames a second.
 const MOST_FRAMES: u32 = 30;
 /// A larger file is not read.
-const MOST_BYTES: u64 = 1 << 20;
+const BOUND: Bound = Bound::new("a configuration", 1 << 20);
 
 /// Why the configuration cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {cause}", path.display())]
+    #[error("cannot read the configuration {}: {cause}", shown_path(path))]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        cause: std::io::Error,
+        cause: FileProblem,
     },
     /// It is not what it should be.
-    #[error("the configuration {}: {message}", path.display())]
+    #[error("the configuration {}: {message}", shown_path(path))]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -143,16 +144,16 @@ impl Config {
         around: Surroundings,
         plan: Wanted,
     ) -> Result<Self, ConfigError> {
-        let text = match std::fs::metadata(path) {
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && !named => String::new(),
-            Err(cause) => return Err(ConfigError::Read { path: path.to_owned(), cause }),
-            Ok(file) if file.len() > MOST_BYTES => {
-                let message = "it is larger than 1 MiB, which no configuration is".to_owned();
-                return Err(ConfigError::Invalid { path: path.to_owned(), message });
-            }
-            Ok(_) => std::fs::read_to_string(path)
-                .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?,
+        // What a person named may be a pipe; at the usual place one would keep
+        // the program waiting without a word.
+        let content =
+            if named { files::read_given(path, BOUND) } else { files::read_regular(path, BOUND) };
+        let content = match content {
+            Err(cause) if cause.is_missing() && !named => Vec::new(),
+            other => other.map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?,
         };
+        let text = files::into_text(content)
+            .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
         Self::parse(&text, around, plan)
             .map_err(|message| ConfigError::Invalid { path: path.to_owned(), message })
     }
@@ -214,21 +215,24 @@ impl PlanSection {
                 other => return Err(format!("start is cold, warm or both, not `{other}`")),
             };
         }
-        if runs == Some(0) {
-            return Err("runs is at least 1".to_owned());
+        if let Some(runs) = runs {
+            limits::at_least_one(&runs.to_string()).map_err(|error| format!("runs: {error}"))?;
+        }
+        if let Some(warmup) = warmup {
+            limits::warmup(&warmup.to_string()).map_err(|error| format!("warmup: {error}"))?;
         }
         wanted.runs = runs.unwrap_or(wanted.runs);
         wanted.warmup = warmup.unwrap_or(wanted.warmup);
         wanted.race = race.unwrap_or(wanted.race);
         wanted.until_stopped = until_stopped.unwrap_or(wanted.until_stopped);
         if let Some(memory) = memory {
-            wanted.memory = Some(crate::record::limits::memory(&memory)?);
+            wanted.memory = Some(limits::memory(&memory)?);
         }
         if let Some(timeout) = timeout {
-            wanted.timeout = Some(crate::record::limits::timeout(&timeout)?);
+            wanted.timeout = Some(limits::timeout(&timeout)?);
         }
         if let Some(interval) = sample_interval {
-            wanted.sample_interval = crate::record::limits::interval(&interval)?;
+            wanted.sample_interval = limits::interval(&interval)?;
         }
         Ok(wanted)
     }
@@ -306,7 +310,7 @@ mod tests {
         assert!(wrong("[view]\nframes = 0").contains("frames is 1 to 30"));
         assert!(wrong("[keys]\nsort = [\"q\"]").contains("bound to both `quit` and `sort`"));
         assert!(wrong("[plan]\nlanes = [\"wasmtme\"]").contains("did you mean `wasmtime`"));
-        assert!(wrong("[plan]\nruns = 0").contains("at least 1"));
+        assert!(wrong("[plan]\nruns = 0").contains("runs: `0`: write 1 or more"));
         assert!(wrong("[plan]\nmemory = \"1MiB\"").contains("less than"));
         assert!(wrong("[plan").contains("line 1"));
     }

@@ -1,13 +1,12 @@
 //! Writing what is in sight to a file.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::PathBuf;
 
 use ratatui::buffer::Buffer;
 
 use super::model::Model;
 use super::{capture, screens};
+use crate::files::create_new;
 use crate::report::{Format, Table};
 
 /// What is written.
@@ -92,20 +91,10 @@ impl Page {
                     path.display()
                 )
             };
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            match create_new(&path, &bytes) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(error)),
-                Ok(mut file) => {
-                    let written = file.write_all(&bytes);
-                    return match written {
-                        Ok(()) => Ok(path),
-                        Err(error) => {
-                            // Half a file would be taken for a whole one.
-                            let _ = std::fs::remove_file(&path);
-                            Err(failed(error))
-                        }
-                    };
-                }
+                Ok(()) => return Ok(path),
             }
         }
         Err(format!("there are a hundred files named {name}; remove some"))

@@ -1,15 +1,23 @@
 //! `workloads build`: from C to the WebAssembly module and, for a user's own
 //! workload, the native program.
 
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use thiserror::Error;
 
 #[path = "flags.rs"]
 mod flags;
 
-use super::manifest::Manifest;
+use super::PROGRAM;
+use super::catalog::{WorkloadFolder, workload_folders};
+use crate::files::{Bound, FileProblem, PrivateFolder, RegularFile, create_new, shown_path};
+
+/// Bound of a C source.
+const SOURCE: Bound = Bound::new("a source", 16 << 20);
 
 /// Names under which clang with a Wasm target is looked for.
 const CLANGS: [&str; 4] = ["clang-14", "clang", "clang-19", "clang-17"];
@@ -39,13 +47,16 @@ pub enum BuildError {
     #[error(transparent)]
     Catalog(#[from] super::CatalogError),
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", shown_path(path))]
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
+        /// Why.
+        source: FileProblem,
     },
+    /// No private folder can be made.
+    #[error("cannot make a folder for what is built: {0}")]
+    Scratch(std::io::Error),
 }
 
 /// One program that was built.
@@ -68,49 +79,131 @@ pub struct Built {
 /// At the first that cannot be built.
 pub fn build(folder: &Path, check: bool) -> Result<Vec<Built>, BuildError> {
     let clang = find_clang()?;
-    let scratch = Scratch::new()?;
     let mut all = Vec::new();
-    for folder in super::catalog::workload_folders(folder)? {
-        let path = folder.join("workload.toml");
-        let text = std::fs::read_to_string(&path).map_err(|source| io(&path, source))?;
-        let manifest = Manifest::parse(&text, &path.display().to_string(), &|name| {
-            std::fs::read(folder.join(name))
-        })
-        .map_err(super::CatalogError::from)?;
-        let name = folder.file_name().map_or_else(String::new, |it| it.to_string_lossy().into());
-        let Some(source) = manifest.source else { continue };
-        let source = folder.join(source);
-        let made = scratch.0.join("made");
-        if let Some(wasm) = manifest.wasm {
-            wasm_module(&clang, &source, &scratch.0, &made)?;
-            all.push(settle(&name, &made, &folder.join(wasm), check)?);
+    for found in workload_folders(folder)?.open_each() {
+        let found = found?;
+        let manifest = found.manifest(&Cell::new(u64::MAX))?;
+        let Some(source) = &manifest.source else { continue };
+        let source = Source::take(&found, source)?;
+        if let Some(wasm) = &manifest.wasm {
+            source.wasm_module(&clang)?;
+            all.push(source.settle(wasm, check)?);
         }
-        if let Some(native) = manifest.native {
-            native_program(&source, &made)?;
-            all.push(settle(&name, &made, &folder.join(native), check)?);
+        if let Some(native) = &manifest.native {
+            source.native_program()?;
+            all.push(source.settle(native, check)?);
         }
     }
     Ok(all)
 }
 
-/// A folder that goes away with the value.
-struct Scratch(PathBuf);
+/// The source of a workload, in a private folder in which it is compiled: no
+/// compiler opens a pipe that lies under its name, or writes through a link.
+struct Source<'a> {
+    workload: &'a WorkloadFolder,
+    scratch: PrivateFolder,
+    path: PathBuf,
+    /// The folder in which headers of its own lie.
+    beside: PathBuf,
+}
 
-impl Scratch {
-    fn new() -> Result<Self, BuildError> {
-        let path = std::env::temp_dir().join(format!("cyclometer-build-{}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(|source| io(&path, source))?;
-        Ok(Self(path))
+impl<'a> Source<'a> {
+    fn take(workload: &'a WorkloadFolder, name: &str) -> Result<Self, BuildError> {
+        let content = workload.folder.read(Path::new(name), SOURCE);
+        let content = content.map_err(|source| workload.unreadable(name, source))?;
+        let original = workload.folder.path().join(name);
+        let scratch = PrivateFolder::new("build").map_err(BuildError::Scratch)?;
+        let path = scratch.path().join(original.file_name().unwrap_or_default());
+        create_new(&path, &content).map_err(|error| io(&path, error.into()))?;
+        let beside = original.parent().unwrap_or(workload.folder.path()).to_owned();
+        Ok(Self { workload, scratch, path, beside })
+    }
+
+    /// What a compiler makes.
+    fn made(&self) -> PathBuf {
+        self.scratch.path().join("made")
+    }
+
+    /// Adds the source to a command: it finds headers, and says its name, as if
+    /// it lay in its own folder.
+    fn compile(&self, command: &mut Command) {
+        let mut map = OsString::from("-fmacro-prefix-map=");
+        map.push(self.scratch.path());
+        map.push("=");
+        map.push(&self.beside);
+        command.arg("-iquote").arg(&self.beside).arg(map).arg(&self.path);
+    }
+
+    fn wasm_module(&self, clang: &str) -> Result<(), BuildError> {
+        let object = self.scratch.path().join("object.o");
+        let mut compile = limited(clang);
+        compile.args(flags::WASM_COMPILE).args(flags::COMMON).args(["-Wall", "-Wextra", "-Werror"]);
+        self.compile(compile.arg("-c"));
+        self.run(compile.arg("-o").arg(&object))?;
+        let mut link = limited(clang);
+        link.args(flags::WASM_LINK).arg(&object).arg("-o").arg(self.made());
+        self.run(link.args(flags::LIBRARIES))
+    }
+
+    fn native_program(&self) -> Result<(), BuildError> {
+        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+        let command = |link: &[&str]| {
+            let mut command = limited(&compiler);
+            command.args(flags::COMMON).args(link).arg("-s");
+            self.compile(&mut command);
+            self.run(command.arg("-o").arg(self.made()).args(flags::LIBRARIES))
+        };
+        // Dynamic where there is no static C library: docker lanes then say so.
+        command(&["-static"]).or_else(|_| command(&[]))
+    }
+
+    fn run(&self, command: &mut Command) -> Result<(), BuildError> {
+        let line = format!("{command:?}");
+        let message = match command.stdin(Stdio::null()).output() {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                // Where the person who wrote it finds it.
+                let private = format!("{}/", self.scratch.path().display());
+                let said = said.replace(&private, &format!("{}/", self.beside.display()));
+                if said.is_empty() { output.status.to_string() } else { said }
+            }
+            Err(error) => error.to_string(),
+        };
+        Err(BuildError::Compiler { command: line, message })
+    }
+
+    /// Compares what was made with what is there and, unless checking, installs
+    /// it.
+    fn settle(&self, name: &str, check: bool) -> Result<Built, BuildError> {
+        let made = self.made();
+        let new = RegularFile::find(&made).and_then(|file| file.read(PROGRAM));
+        let new = new.map_err(|source| io(&made, source))?;
+        let data = std::fs::metadata(&made).map_err(|error| io(&made, error.into()))?;
+        let permissions = data.permissions().mode() & 0o777;
+        let folder = &self.workload.folder;
+        let path = folder.path().join(name);
+        let same = folder.read(Path::new(name), PROGRAM).is_ok_and(|old| old == new);
+        if !check && !same {
+            let written = folder.replace(Path::new(name), &new, permissions);
+            written.map_err(|source| io(&path, source))?;
+        }
+        // The next program is not to be taken for this one.
+        std::fs::remove_file(&made).map_err(|error| io(&made, error.into()))?;
+        let workload = self.workload.name.clone();
+        Ok(Built { workload, path, size: new.len() as u64, same })
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// A compiler that may use 300 s of CPU time and 4 GiB of memory: sources may
+/// come from anyone, and may include a device that never ends.
+fn limited(compiler: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -t 300 -v 4194304; exec \"$0\" \"$@\"", compiler]);
+    command
 }
 
-fn io(path: &Path, source: std::io::Error) -> BuildError {
+fn io(path: &Path, source: FileProblem) -> BuildError {
     BuildError::Io { path: path.to_owned(), source }
 }
 
@@ -122,45 +215,4 @@ fn find_clang() -> Result<String, BuildError> {
     found
         .map(|name| (*name).to_owned())
         .ok_or_else(|| BuildError::NoClang { tried: CLANGS.join(", ") })
-}
-
-fn wasm_module(clang: &str, source: &Path, scratch: &Path, made: &Path) -> Result<(), BuildError> {
-    let object = scratch.join("object.o");
-    let mut compile = Command::new(clang);
-    compile.args(flags::WASM_COMPILE).args(flags::COMMON).args(["-Wall", "-Wextra", "-Werror"]);
-    run(compile.arg("-c").arg(source).arg("-o").arg(&object))?;
-    let mut link = Command::new(clang);
-    run(link.args(flags::WASM_LINK).arg(&object).arg("-o").arg(made).args(flags::LIBRARIES))
-}
-
-fn native_program(source: &Path, made: &Path) -> Result<(), BuildError> {
-    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    let command = |link: &[&str]| {
-        let mut command = Command::new(&compiler);
-        command.args(flags::COMMON).args(link).arg("-s").arg(source).arg("-o").arg(made);
-        run(command.args(flags::LIBRARIES))
-    };
-    // Dynamic where there is no static C library: docker lanes then say so.
-    command(&["-static"]).or_else(|_| command(&[]))
-}
-
-fn run(command: &mut Command) -> Result<(), BuildError> {
-    let line = format!("{command:?}");
-    let result = command.output();
-    let message = match result {
-        Ok(output) if output.status.success() => return Ok(()),
-        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-        Err(error) => error.to_string(),
-    };
-    Err(BuildError::Compiler { command: line, message })
-}
-
-/// Compares what was made with what is there and, unless checking, installs it.
-fn settle(workload: &str, made: &Path, path: &Path, check: bool) -> Result<Built, BuildError> {
-    let new = std::fs::read(made).map_err(|source| io(made, source))?;
-    let same = std::fs::read(path).is_ok_and(|old| old == new);
-    if !check && !same {
-        std::fs::copy(made, path).map_err(|source| io(path, source))?;
-    }
-    Ok(Built { workload: workload.to_owned(), path: path.to_owned(), size: new.len() as u64, same })
 }

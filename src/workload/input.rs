@@ -89,7 +89,7 @@ impl Input {
     /// When there is no memory for it.
     pub fn open(&self) -> Result<File, InputError> {
         if self.is_empty() {
-            return Ok(File::open("/dev/null")?);
+            return Ok(std::fs::OpenOptions::new().read(true).open("/dev/null")?);
         }
         let mut file = memory_file("cyclometer-stdin")?;
         file.write_all(&self.content())?;

@@ -7,25 +7,25 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::input::MAX_INPUT;
+use super::limits::{Limits, parse_memory_limit, parse_output_limit, parse_time_limit};
 use super::{Input, OutputDigest, Preset};
-use crate::units::{Bytes, Nanos};
+use crate::files::{Bound, FileProblem, is_plain};
+use crate::toml_text::{printable, with_nearest};
+use crate::units::Bytes;
 
-/// Limits under which a function runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Memory that the function is given, and billed for.
-    pub memory: Bytes,
-    /// Longest time from its start to its end.
-    pub timeout: Nanos,
-    /// Most bytes that it may write to standard output.
-    pub output: Bytes,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory: Bytes(128 << 20), timeout: Nanos(60_000_000_000), output: Bytes(16 << 20) }
-    }
-}
+/// Largest manifest.
+pub const MAX_MANIFEST: Bound = Bound::new("a manifest", 256 << 10);
+/// Most presets of a workload.
+const MAX_PRESETS: usize = 64;
+/// Longest name of a preset, in bytes.
+const MAX_NAME: usize = 64;
+/// Longest title, in characters.
+const MAX_TITLE: usize = 600;
+/// Most arguments of a preset.
+const MAX_ARGS: usize = 1_000;
+/// Most bytes of all arguments of a preset, each with its end: they go to the
+/// launcher in one message, with those of the runtime.
+const MAX_ARG_BYTES: usize = 56 << 10;
 
 /// What is wrong with a manifest.
 #[derive(Debug, Error)]
@@ -50,13 +50,20 @@ pub enum ManifestError {
     },
 }
 
-/// What the manifest says, its files not yet read.
-pub(crate) struct Manifest {
+/// A manifest, checked; its programs are not read.
+#[derive(Debug)]
+pub struct Manifest {
+    /// One line for people.
     pub title: String,
+    /// What the function stresses.
     pub stresses: String,
+    /// The C source, relative to the folder.
     pub source: Option<String>,
+    /// The WebAssembly module, relative to the folder.
     pub wasm: Option<String>,
+    /// The native program, relative to the folder.
     pub native: Option<String>,
+    /// Arguments, input, expected output and limits by name.
     pub presets: BTreeMap<String, Preset>,
 }
 
@@ -103,8 +110,8 @@ struct RawContent {
     bytes: Option<u64>,
 }
 
-/// Reads files that a manifest names.
-pub(crate) type ReadFile<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
+/// Reads a file that a manifest names, a path that stays inside its folder.
+pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, FileProblem>;
 
 struct Context<'a> {
     origin: &'a str,
@@ -112,13 +119,28 @@ struct Context<'a> {
 }
 
 impl Manifest {
-    /// Parses the manifest's text; `origin` is how errors name it.
-    pub fn parse(text: &str, origin: &str, read: ReadFile<'_>) -> Result<Self, ManifestError> {
-        let raw: RawManifest = toml::from_str(text).map_err(|error| ManifestError::Syntax {
-            place: place(origin, text, error.span().map(|span| span.start)),
-            message: error.message().to_owned(),
+    /// Parses and checks a manifest; `origin` is how errors name it, and `read`
+    /// gives the content of files that it names.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn parse(text: &[u8], origin: &str, read: ReadFile<'_>) -> Result<Self, ManifestError> {
+        let syntax = |offset: Option<usize>, message: &str| ManifestError::Syntax {
+            place: place(origin, &String::from_utf8_lossy(text), offset),
+            message: printable(message),
+        };
+        if text.len() as u64 > MAX_MANIFEST.most.0 {
+            return Err(syntax(None, &FileProblem::TooLarge(MAX_MANIFEST).to_string()));
+        }
+        let text = std::str::from_utf8(text)
+            .map_err(|error| syntax(Some(error.valid_up_to()), "a byte here is not UTF-8"))?;
+        let raw: RawManifest = toml::from_str(text).map_err(|error| {
+            syntax(error.span().map(|span| span.start), &with_nearest(error.message()))
         })?;
         let context = Context { origin, read };
+        for (key, text) in [("title", &raw.title), ("stresses", &raw.stresses)] {
+            context.check_line(key, text, MAX_TITLE)?;
+        }
         for (key, path) in [("source", &raw.source), ("wasm", &raw.wasm), ("native", &raw.native)] {
             if let Some(path) = path {
                 context.check_path(key, path)?;
@@ -126,6 +148,10 @@ impl Manifest {
         }
         if raw.preset.is_empty() {
             return Err(context.wrong("preset", "at least one [preset.NAME] is needed"));
+        }
+        if raw.preset.len() > MAX_PRESETS {
+            let message = format!("{} presets are more than {MAX_PRESETS}", raw.preset.len());
+            return Err(context.wrong("preset", message));
         }
         let presets = raw
             .preset
@@ -151,8 +177,35 @@ impl Context<'_> {
         ManifestError::Value {
             file: self.origin.to_owned(),
             key: key.to_owned(),
-            message: message.into(),
+            message: printable(&message.into()),
         }
+    }
+
+    /// Text that is shown stays on its line and obeys no terminal.
+    fn check_line(&self, key: &str, text: &str, most: usize) -> Result<(), ManifestError> {
+        if text.chars().count() > most {
+            return Err(self.wrong(key, format!("it has more than {most} characters")));
+        }
+        if !text.chars().all(is_plain) {
+            return Err(self.wrong(key, "it has a control character: write it on one line"));
+        }
+        Ok(())
+    }
+
+    fn check_args(&self, key: &str, args: &[String]) -> Result<(), ManifestError> {
+        if let Some(bad) = args.iter().find(|arg| arg.contains('\0')) {
+            return Err(self.wrong(key, format!("{bad:?} contains a NUL character")));
+        }
+        if args.len() > MAX_ARGS {
+            return Err(self.wrong(key, format!("{} are more than {MAX_ARGS}", args.len())));
+        }
+        let bytes: usize = args.iter().map(|arg| arg.len() + 1).sum();
+        if bytes > MAX_ARG_BYTES {
+            let (all, most) = (Bytes(bytes as u64), Bytes(MAX_ARG_BYTES as u64));
+            let message = format!("{all} are more than {most}: give it on `stdin`");
+            return Err(self.wrong(key, message));
+        }
+        Ok(())
     }
 
     /// Files stay inside the workload's folder.
@@ -176,9 +229,11 @@ impl Context<'_> {
         outer: &RawLimits,
     ) -> Result<Preset, ManifestError> {
         let key = |field: &str| format!("preset.{name}.{field}");
-        if let Some(bad) = raw.args.iter().find(|arg| arg.contains('\0')) {
-            return Err(self.wrong(&key("args"), format!("{bad:?} contains a NUL character")));
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
+            let message = format!("a preset's name is 1 to {MAX_NAME} bytes on one line");
+            return Err(self.wrong(&format!("preset.{}", printable(name)), message));
         }
+        self.check_args(&key("args"), &raw.args)?;
         Ok(Preset {
             name: name.to_owned(),
             args: raw.args,
@@ -257,17 +312,15 @@ impl Context<'_> {
         outer: &RawLimits,
     ) -> Result<Limits, ManifestError> {
         let mut limits = Limits::default();
-        let wrong = |field: &str, error: crate::units::UnitError| {
-            self.wrong(&format!("{key}.{field}"), error.to_string())
-        };
+        let wrong = |field: &str, error: String| self.wrong(&format!("{key}.{field}"), error);
         if let Some(text) = inner.memory.as_ref().or(outer.memory.as_ref()) {
-            limits.memory = text.parse().map_err(|error| wrong("memory", error))?;
+            limits.memory = parse_memory_limit(text).map_err(|error| wrong("memory", error))?;
         }
         if let Some(text) = inner.timeout.as_ref().or(outer.timeout.as_ref()) {
-            limits.timeout = text.parse().map_err(|error| wrong("timeout", error))?;
+            limits.timeout = parse_time_limit(text).map_err(|error| wrong("timeout", error))?;
         }
         if let Some(text) = inner.output.as_ref().or(outer.output.as_ref()) {
-            limits.output = text.parse().map_err(|error| wrong("output", error))?;
+            limits.output = parse_output_limit(text).map_err(|error| wrong("output", error))?;
         }
         Ok(limits)
     }
@@ -297,9 +350,10 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Nanos;
 
     fn parse(text: &str) -> Result<Manifest, ManifestError> {
-        Manifest::parse(text, "w/workload.toml", &|name| Ok(name.as_bytes().to_vec()))
+        Manifest::parse(text.as_bytes(), "w/workload.toml", &|name| Ok(name.as_bytes().to_vec()))
     }
 
     const HEAD: &str = "title = \"t\"\nstresses = \"s\"\nwasm = \"w.wasm\"\n";
@@ -319,7 +373,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_placed() {
-        let bad_key = parse(&format!("{HEAD}colour = 3\n[preset.quick]\n")).err().expect("refused");
+        let bad_key = parse(&format!("{HEAD}colour = 3\n[preset.quick]\n")).expect_err("refused");
         assert!(
             bad_key.to_string().starts_with("w/workload.toml:4:1: unknown field `colour`"),
             "{bad_key}"
@@ -334,7 +388,7 @@ mod tests {
             ("[preset.q]\nlimits = { memory = \"lots\" }\n", "128MiB"),
             ("[preset.q]\nargs = [\"a\\u0000b\"]\n", "NUL"),
         ] {
-            let error = parse(&format!("{HEAD}{tail}")).err().expect("refused").to_string();
+            let error = parse(&format!("{HEAD}{tail}")).expect_err("refused").to_string();
             assert!(error.contains(word), "{tail:?} gave {error:?}");
         }
     }

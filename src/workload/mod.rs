@@ -4,18 +4,27 @@
 pub mod build;
 mod catalog;
 mod input;
+mod limits;
 mod manifest;
 
 pub use catalog::{Catalog, CatalogError};
 pub use input::{Input, InputError, memory_file};
-pub(crate) use manifest::Manifest;
-pub use manifest::{Limits, ManifestError};
+pub use limits::{
+    Limits, MEMORY, OUTPUT, TIMEOUT, parse_memory_limit, parse_output_limit, parse_time_limit,
+    within,
+};
+pub use manifest::{MAX_MANIFEST, Manifest, ManifestError};
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+
+use crate::files::{Bound, FileProblem, Folder, Links, RegularFile};
+
+/// Bound of a module or a program of a user's.
+pub(crate) const PROGRAM: Bound = Bound::new("a program", 256 << 20);
 
 /// A function to run, with all that is needed to run and check it.
 #[derive(Debug, Clone)]
@@ -44,18 +53,58 @@ pub enum Native {
     /// Carried inside this program.
     Embedded(&'static [u8]),
     /// A file of the user's.
-    File(PathBuf),
+    File(NativeFile),
+}
+
+/// A native program in a folder of the user's. It is opened when it is needed,
+/// below the folder that was opened when the workload was loaded; what is then
+/// found to be a regular file is what is run.
+#[derive(Debug, Clone)]
+pub struct NativeFile {
+    root: Arc<Folder>,
+    inside: PathBuf,
+    name: PathBuf,
+}
+
+impl NativeFile {
+    /// Finds the program.
+    ///
+    /// # Errors
+    /// When there is none, it is no regular file, or a link leads out of the
+    /// workload's folder.
+    pub fn find(&self) -> Result<RegularFile, FileProblem> {
+        self.root.open_folder(&self.inside)?.find_regular(&self.name)
+    }
+
+    /// Returns its name, for messages.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.root.path().join(&self.inside).join(&self.name)
+    }
 }
 
 impl Native {
+    /// Finds a user's program by its path.
+    ///
+    /// # Errors
+    /// When there is none, or it is no regular file.
+    pub fn find(path: &Path) -> Result<Self, FileProblem> {
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let root = Arc::new(Folder::open(folder.unwrap_or(Path::new(".")), Links::Anywhere)?);
+        let name = PathBuf::from(path.file_name().unwrap_or_default());
+        let file = NativeFile { root, inside: PathBuf::new(), name };
+        file.find()?;
+        Ok(Self::File(file))
+    }
+
     /// The program's bytes.
     ///
     /// # Errors
-    /// When the user's file cannot be read.
+    /// When the user's file cannot be read, or is larger than 256 MiB.
     pub fn bytes(&self) -> std::io::Result<std::borrow::Cow<'static, [u8]>> {
         match self {
             Self::Embedded(bytes) => Ok((*bytes).into()),
-            Self::File(path) => std::fs::read(path).map(Into::into),
+            Self::File(file) => Ok(file.find()?.read(PROGRAM)?.into()),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
+use crate::files::shown_path;
 use crate::pricing::{self, Example, PriceModel};
 use crate::report::{Cell, Column, Table};
 
@@ -18,7 +19,7 @@ rounded as the model's policy says, is the printed one to its last digit. One
 that is rounded as its own source does says nothing of the policy: those are
 counted apart.")]
 pub(super) struct Options {
-    /// Price files [default: all models there are]
+    /// Price files, `-` for standard input [default: all models there are]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// One row an example rather than one a model
@@ -63,7 +64,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     }
     for file in &options.files {
         let text = pricing::read(file).map_err(Failure::failed)?;
-        match PriceModel::parse_all(&text, &file.display().to_string()) {
+        match PriceModel::parse_all(&text, &shown_path(file)) {
             Ok(found) => models.extend(found),
             Err(error) => {
                 say(&format!("error: {error}"));

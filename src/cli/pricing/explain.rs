@@ -1,11 +1,12 @@
 //! `pricing explain`: the arithmetic of a bill, step by step.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::{Common, Failure, Outcome, say};
+use crate::files::{self, Bound, shown_path};
 use crate::meter::Meter;
 use crate::output::{json_text, text_output};
 use crate::pricing::{
@@ -14,6 +15,9 @@ use crate::pricing::{
 };
 use crate::report::explain::{Explanation, explain};
 use crate::report::{Format, markdown_code};
+
+/// Bound of a file of usage groups.
+const USAGE: Bound = Bound::new("a file of usage groups", MAX_FILE_BYTES as u64);
 
 /// Options of `pricing explain`.
 #[derive(Debug, clap::Args)]
@@ -51,7 +55,8 @@ pub(super) struct Options {
     /// may be repeated
     #[arg(long, value_name = "NAME=VALUE,...", conflicts_with_all = ["requests", "instances"])]
     group: Vec<String>,
-    /// A TOML file of such groups, in the form of [[example.usage]]
+    /// A TOML file of such groups, in the form of [[example.usage]]; `-` is
+    /// standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["requests", "instances", "group"])]
     usage: Option<PathBuf>,
     /// One of the model's own examples, by number or name
@@ -241,8 +246,8 @@ fn of_file(
             "--usage says what the requests used: --set is for inputs of the model beside it";
         return Err(Failure::usage(text));
     }
-    let origin = path.display().to_string();
-    let text = read(path).map_err(|error| {
+    let origin = shown_path(path);
+    let text = files::read_given(path, USAGE).and_then(files::into_text).map_err(|error| {
         let what = "--usage takes a TOML file with [[usage]] groups";
         Failure::usage(format!("cannot read {origin}: {error}; {what}"))
     })?;
@@ -260,14 +265,6 @@ fn of_file(
     notes.extend(gigabyte_note(model).filter(|_| text.contains("MB") || text.contains("GB")));
     notes.extend(unread(model, &groups));
     Ok(Bill { groups, terms, rounding: model.rounding(), notes })
-}
-
-/// As much of a file as shows whether it is too large.
-fn read(path: &Path) -> std::io::Result<String> {
-    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// That something was said which makes no difference.

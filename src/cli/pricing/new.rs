@@ -1,13 +1,13 @@
 //! `pricing new` and `pricing schema`: what a price file of one's own starts
 //! from.
 
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use crate::cli::{Common, Failure, Outcome, config_folder, say};
+use crate::files::{create_new, shown_path};
 use crate::meter::Meter;
 use crate::output::{json_text, text_output};
 use crate::pricing::{Dimension, PriceModel, PricingError, json_schema};
@@ -66,16 +66,15 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         hint("FILE");
         return Ok(ExitCode::SUCCESS);
     };
-    let file = OpenOptions::new().write(true).create_new(true).open(path);
-    let shown = path.display();
+    let shown = shown_path(path);
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::AlreadyExists => {
             Failure::failed(format!("{shown} exists and is left alone: choose another name"))
         }
         _ => Failure::failed(format!("cannot write {shown}: {error}")),
     };
-    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
-    hint(&shown.to_string());
+    create_new(path, text.as_bytes()).map_err(failed)?;
+    hint(&shown);
     Ok(ExitCode::SUCCESS)
 }
 

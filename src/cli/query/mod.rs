@@ -4,12 +4,13 @@ mod output;
 mod saved;
 mod schema;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{Common, Failure, Outcome, say};
 use crate::output::text_output;
+use crate::files::{self, Bound};
 use crate::quantity::whole_number;
 use crate::store::{Datum, QueryError, Reader, Stop};
 use crate::units::Nanos;
@@ -125,12 +126,13 @@ fn failure(error: QueryError) -> Failure {
     }
 }
 
+/// Bound of a query.
+const SQL: Bound = Bound::new("a query", 1 << 20);
+
 fn standard_input() -> Result<String, Failure> {
-    let mut sql = String::new();
-    std::io::stdin()
-        .read_to_string(&mut sql)
-        .map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")))?;
-    Ok(sql)
+    files::read_standard_input(SQL)
+        .and_then(files::into_text)
+        .map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")))
 }
 
 /// A value for each parameter of the statement: given, or the saved query's

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::files::RegularFile;
 use crate::profile::Profile;
 use crate::units::Bytes;
 
@@ -128,7 +129,7 @@ struct Segment {
 
 /// The libraries of a 64-bit little-endian ELF file; `None`: it is none.
 fn links(path: &Path) -> io::Result<Option<Links>> {
-    let file = File::open(path)?;
+    let file = RegularFile::find(path)?.open()?;
     let mut header = [0; 64];
     if file.read_exact_at(&mut header, 0).is_err() || !header.starts_with(b"\x7fELF\x02\x01") {
         return Ok(None);

@@ -14,6 +14,7 @@ use super::super::{Cancel, Job, LaneError, Unwatched, now};
 use super::call::Call;
 use super::detect::Runtime;
 use super::{bundle, ending};
+use crate::files::{self, Bound};
 use crate::profile::{Compile, Profile, Takes};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Input, hex};
@@ -115,7 +116,8 @@ pub(super) fn keep(
 ) -> std::io::Result<PathBuf> {
     let folder = cache.join(&hex(&Sha256::digest(content))[..32]);
     let path = folder.join(name);
-    if fs::read(&path).is_ok_and(|there| there == content) {
+    let bound = Bound::new("what is kept here", content.len() as u64);
+    if files::read_regular(&path, bound).is_ok_and(|there| there == content) {
         return Ok(path);
     }
     fs::create_dir_all(&folder)?;

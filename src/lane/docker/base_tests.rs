@@ -86,7 +86,7 @@ fn a_program_without_its_loader_says_so() {
     let owner = bench.lane.owner.clone();
     bench.lane = DockerLane::open(None, Some(BASE), &owner, None).expect("opened");
     // This program's own tests are linked dynamically.
-    let dynamic = Native::File(std::path::PathBuf::from("/bin/true"));
+    let dynamic = Native::find("/bin/true".as_ref()).expect("there");
     bench.workload = Arc::new(workload("docker-lane-dynamic", dynamic));
     for start in [StartKind::Cold, StartKind::Warm] {
         let outcome = bench.run(&Job { start, ..bench.job(&[], Input::default()) });

@@ -9,11 +9,14 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::files::{self, Bound};
 use crate::workload::hex;
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// The port that the `docker` command takes when none is given.
 const PLAIN_PORT: u16 = 2375;
+/// Most contexts that are looked at.
+const MOST_CONTEXTS: usize = 1_000;
 
 /// What named the engine's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,21 +116,20 @@ pub(super) struct Surroundings<'a> {
 /// When a file that names it is broken, or the address is of a kind that is
 /// not supported.
 pub fn endpoint() -> Result<Endpoint, EndpointError> {
-    Surroundings {
-        variable: &|name| std::env::var(name).ok(),
-        read: &|path| std::fs::read_to_string(path),
-    }
-    .endpoint()
+    Surroundings { variable: &|name| std::env::var(name).ok(), read: &read_file }.endpoint()
+}
+
+/// Reads a file of Docker's configuration.
+fn read_file(path: &Path) -> io::Result<String> {
+    const BOUND: Bound = Bound::new("a file of Docker's configuration", 1 << 20);
+    Ok(files::read_regular(path, BOUND).and_then(files::into_text)?)
 }
 
 /// Every engine that this user has: the one in use first, then those of the
 /// other contexts and of the default socket; only that of `DOCKER_HOST` where it
 /// is set. The second list is what is wrong with some of them.
 pub(super) fn all_endpoints() -> (Vec<Endpoint>, Vec<String>) {
-    let around = Surroundings {
-        variable: &|name| std::env::var(name).ok(),
-        read: &|path| std::fs::read_to_string(path),
-    };
+    let around = Surroundings { variable: &|name| std::env::var(name).ok(), read: &read_file };
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     let mut take = |endpoint: Result<Endpoint, EndpointError>| match endpoint {
         Ok(endpoint) => found.push(endpoint),
@@ -138,7 +140,8 @@ pub(super) fn all_endpoints() -> (Vec<Endpoint>, Vec<String>) {
         return (found, problems);
     }
     let contexts = around.folder().unwrap_or_default().join("contexts/meta");
-    for entry in std::fs::read_dir(contexts).into_iter().flatten().flatten() {
+    let entries = std::fs::read_dir(contexts).into_iter().flatten().flatten();
+    for entry in entries.take(MOST_CONTEXTS) {
         let meta: Result<Option<ContextMeta>, _> = around.json(&entry.path().join("meta.json"));
         let Ok(Some(meta)) = meta else { continue };
         if let Some(name) = meta.name {

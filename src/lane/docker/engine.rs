@@ -144,7 +144,7 @@ impl EngineInfo {
     /// Why this machine's control groups cannot be the engine's, if so.
     pub(super) fn elsewhere(&self) -> Option<String> {
         let here = |name: &str| {
-            let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?;
+            let text = crate::files::read_kernel_text(format!("/proc/sys/kernel/{name}")).ok()?;
             Some(text.trim().to_owned())
         };
         let same = self.host == here("hostname") && self.kernel == here("osrelease");

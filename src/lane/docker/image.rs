@@ -383,7 +383,10 @@ mod tests {
         workload.native = Some(Native::Embedded(b"#!/bin/sh"));
         assert!(reason(&workload).contains("-static"));
         assert!(Payload::program(&workload, true).is_ok(), "a base image may have a shell");
-        workload.native = Some(Native::File("/nonexistent".into()));
-        assert!(reason(&workload).contains("No such file"));
+        // A sparse file, larger than any program that is read.
+        let large = tempfile::NamedTempFile::new().expect("a file");
+        large.as_file().set_len(257 << 20).expect("grown");
+        workload.native = Some(Native::find(large.path()).expect("there"));
+        assert!(reason(&workload).contains("larger than 256 MiB"), "{}", reason(&workload));
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn groups() -> Option<usize> {
 
 /// Name of this machine, as far as labels go.
 pub(super) fn host_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = crate::files::read_kernel_text("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 

@@ -1,7 +1,6 @@
 //! Against a real engine, where there is one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -456,7 +455,7 @@ fn unknown_runtimes_are_refused_with_those_there_are() {
 fn only_static_programs_are_supported() {
     let Some(bench) = bench(None) else { return };
     assert!(bench.lane.supports(&bench.workload).is_ok());
-    let script = workload("script", Native::File(PathBuf::from("/proc/self/status")));
+    let script = workload("script", Native::find("/proc/self/status".as_ref()).expect("there"));
     let error = bench.lane.supports(&script).expect_err("not a program").to_string();
     assert!(error.contains("-static"), "{error}");
 }

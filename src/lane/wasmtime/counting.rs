@@ -20,6 +20,7 @@ use wasmtime::{OperatorCost, VariableOperatorCost};
 
 use super::engine::VERSION;
 use super::protocol::VARYING;
+use crate::files::{self, Bound};
 use crate::lane::Job;
 use crate::meter::{Provenance, Source};
 use crate::workload::hex;
@@ -184,7 +185,9 @@ pub fn key(job: &Job) -> String {
 
 /// The count of earlier runs.
 pub fn recall(cache: &Path, key: &str) -> Option<Counted> {
-    parse(&fs::read_to_string(cache.join(format!("{key}.ops"))).ok()?)
+    const BOUND: Bound = Bound::new("a count of operators", 4096);
+    let content = files::read_regular(&cache.join(format!("{key}.ops")), BOUND).ok()?;
+    parse(&files::into_text(content).ok()?)
 }
 
 fn parse(text: &str) -> Option<Counted> {

@@ -324,6 +324,7 @@ pub fn set_executable(path: &Path) {
 }
 
 /// The program that workers execute: by default this one.
+#[expect(clippy::disallowed_methods, reason = "it is this program itself")]
 fn executable() -> std::io::Result<File> {
     File::open(EXECUTABLE.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path))
 }

@@ -32,7 +32,7 @@ fn cpu_clock(clock: ClockId) -> Option<u64> {
 
 /// Memory of this process that is resident now, in bytes.
 pub fn resident() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let statm = crate::files::read_kernel_text("/proc/self/statm").ok()?;
     parse_statm(&statm)?.checked_mul(procfs::page_size())
 }
 

@@ -1,0 +1,211 @@
+//! A folder of somebody's.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, fstat};
+
+use super::beneath::open_beneath;
+use super::{Bound, FileKind, FileProblem, handle_path, read_handle, reopen};
+
+/// Most entries of a folder that are looked at.
+const MAX_ENTRIES: usize = 10_000;
+
+/// Which symbolic links among a folder's entries are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// Those that stay below the folder: it may come from anyone.
+    Beneath,
+    /// All: the folder is the user's own, as the configuration is, and links
+    /// keep such files elsewhere.
+    Anywhere,
+}
+
+/// A folder that was opened once. Whatever becomes of its name, its entries are
+/// those of the folder that was opened.
+#[derive(Debug)]
+pub struct Folder {
+    handle: OwnedFd,
+    path: PathBuf,
+    links: Links,
+}
+
+impl Folder {
+    /// Opens a folder by its name, which may be a link.
+    ///
+    /// # Errors
+    /// When there is none, or it is no folder.
+    pub fn open(path: &Path, links: Links) -> Result<Self, FileProblem> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let handle = open(path, flags, Mode::empty())?;
+        Ok(Self { handle, path: path.to_owned(), links })
+    }
+
+    /// Opens a folder below this one.
+    ///
+    /// # Errors
+    /// When there is none, it is no folder, or a link leads out.
+    pub fn open_folder(&self, name: &Path) -> Result<Self, FileProblem> {
+        let handle = self.handle(name)?;
+        match kind(&handle)? {
+            FileKind::Folder => Ok(Self { handle, path: self.path.join(name), links: self.links }),
+            _ => Err(FileProblem::Io(std::io::ErrorKind::NotADirectory.into())),
+        }
+    }
+
+    /// The name by which it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its whole path without links, as far as it can be told.
+    #[must_use]
+    pub fn real_path(&self) -> PathBuf {
+        let link = std::fs::read_link(handle_path(self.handle.as_fd()));
+        link.unwrap_or_else(|_| self.path.clone())
+    }
+
+    /// Returns the kind of an entry; that of what it leads to, if it is a link
+    /// that is followed.
+    ///
+    /// # Errors
+    /// When there is none, or a link leads out.
+    pub fn kind(&self, name: &Path) -> Result<FileKind, FileProblem> {
+        kind(&self.handle(name)?)
+    }
+
+    /// Reads a regular file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is none, leads out of the folder, or is larger
+    /// than `bound`.
+    pub fn read(&self, name: &Path, bound: Bound) -> Result<Vec<u8>, FileProblem> {
+        read_handle(self.handle(name)?.as_fd(), bound)
+    }
+
+    /// Reads a regular file that is text.
+    ///
+    /// # Errors
+    /// As [`Folder::read`], and when it is not UTF-8.
+    pub fn read_text(&self, name: &Path, bound: Bound) -> Result<String, FileProblem> {
+        super::into_text(self.read(name, bound)?)
+    }
+
+    /// Finds a regular file that is to be executed or read later: its handle
+    /// (`O_PATH`) stays with the file, whatever becomes of the name.
+    ///
+    /// # Errors
+    /// When there is none, or a link leads out.
+    pub fn find_regular(&self, name: &Path) -> Result<RegularFile, FileProblem> {
+        RegularFile::from_handle(self.handle(name)?, self.path.join(name))
+    }
+
+    /// Lists the names of all entries, sorted.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or has more than 10,000.
+    pub fn entries(&self) -> Result<Vec<OsString>, FileProblem> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(handle_path(self.handle.as_fd()))? {
+            if names.len() == MAX_ENTRIES {
+                return Err(FileProblem::TooMany(MAX_ENTRIES));
+            }
+            names.push(entry?.file_name());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Lists the names of the entries that end in `.toml`, sorted.
+    ///
+    /// # Errors
+    /// As [`Folder::entries`].
+    pub fn toml_files(&self) -> Result<Vec<PathBuf>, FileProblem> {
+        let names = self.entries()?.into_iter().map(PathBuf::from);
+        Ok(names.filter(|name| name.extension().is_some_and(|kind| kind == "toml")).collect())
+    }
+
+    pub(super) fn as_handle(&self) -> &OwnedFd {
+        &self.handle
+    }
+
+    fn handle(&self, name: &Path) -> Result<OwnedFd, FileProblem> {
+        match self.links {
+            Links::Beneath => open_beneath(self.handle.as_fd(), name, &self.path),
+            Links::Anywhere => {
+                let name = if name.as_os_str().is_empty() { Path::new(".") } else { name };
+                let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+                Ok(openat(&self.handle, name, flags, Mode::empty())?)
+            }
+        }
+    }
+}
+
+fn kind(handle: &OwnedFd) -> Result<FileKind, FileProblem> {
+    Ok(FileKind::from_mode(fstat(handle)?.st_mode))
+}
+
+/// A regular file by its handle.
+#[derive(Debug)]
+pub struct RegularFile {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl RegularFile {
+    /// Finds a file by its path, which may be a link.
+    ///
+    /// # Errors
+    /// When there is none, or it is no regular file.
+    pub fn find(path: &Path) -> Result<Self, FileProblem> {
+        let handle = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        Self::from_handle(handle, path.to_owned())
+    }
+
+    fn from_handle(handle: OwnedFd, path: PathBuf) -> Result<Self, FileProblem> {
+        match kind(&handle)? {
+            FileKind::Regular => Ok(Self { handle, path }),
+            other => Err(FileProblem::Kind(other)),
+        }
+    }
+
+    /// The name by which it was found.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens it to read it.
+    ///
+    /// # Errors
+    /// When that is not permitted.
+    pub fn open(&self) -> std::io::Result<File> {
+        reopen(self.handle.as_fd())
+    }
+
+    /// Returns its size in bytes.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn size(&self) -> std::io::Result<u64> {
+        Ok(u64::try_from(fstat(&self.handle)?.st_size).unwrap_or(0))
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is larger than `bound`.
+    pub fn read(&self, bound: Bound) -> Result<Vec<u8>, FileProblem> {
+        read_handle(self.handle.as_fd(), bound)
+    }
+}
+
+impl AsFd for RegularFile {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}

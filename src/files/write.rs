@@ -1,0 +1,140 @@
+//! Writing: whole files or none, and through no link.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, mkdtemp, unlinkat};
+
+use super::{FileProblem, Folder};
+
+impl Folder {
+    /// Writes a file, in the place of one of that name: first under another
+    /// name, then renamed, so that nobody ever finds a part of it. A link of
+    /// that name is itself replaced, not what it leads to. `mode` is that of a
+    /// new file before the umask.
+    ///
+    /// # Errors
+    /// The system's answer; nothing is left behind then.
+    pub fn replace(&self, name: &Path, content: &[u8], mode: u32) -> Result<(), FileProblem> {
+        let inside = name.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let sub = inside.map(|parent| self.open_folder(parent)).transpose()?;
+        let folder = sub.as_ref().unwrap_or(self);
+        let Some(name) = name.file_name() else {
+            return Err(FileProblem::Outside(self.path().to_owned()));
+        };
+        let (partial, mut file) = folder.new_partial(mode)?;
+        let written = file
+            .write_all(content)
+            .map_err(FileProblem::from)
+            .and_then(|()| Ok(renameat(folder.as_handle(), &*partial, folder.as_handle(), name)?));
+        if written.is_err() {
+            let _ = unlinkat(folder.as_handle(), &*partial, UnlinkatFlags::NoRemoveDir);
+        }
+        written
+    }
+
+    /// Makes a file under a name that nobody has.
+    fn new_partial(&self, mode: u32) -> Result<(String, File), FileProblem> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!(".cyclometer-partial-{}-{number}", std::process::id());
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+            let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            match openat(self.as_handle(), &*name, flags, Mode::from_bits_truncate(mode)) {
+                Ok(file) => return Ok((name, file.into())),
+                Err(Errno::EEXIST) if number < 1_000 => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Writes a new file; one that is there, or a link, is left alone. What could
+/// not be written whole is removed.
+///
+/// # Errors
+/// `AlreadyExists` where there is something of that name; the system's answer.
+pub fn create_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    // `create_new` is O_EXCL, which follows no link either.
+    let mut file =
+        options.write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let written = file.write_all(content);
+    if written.is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+/// A new folder for this process alone (mode 0700), gone with the value.
+#[derive(Debug)]
+pub struct PrivateFolder(PathBuf);
+
+impl PrivateFolder {
+    /// Makes one among temporary files; its name begins with `cyclometer-` and
+    /// `purpose`. Those of the same purpose whose process is gone are removed.
+    ///
+    /// # Errors
+    /// When none can be made, or others could put theirs in its place.
+    pub fn new(purpose: &str) -> std::io::Result<Self> {
+        let base = std::env::temp_dir().canonicalize()?;
+        check_shared(&base)?;
+        let prefix = format!("cyclometer-{purpose}-");
+        remove_abandoned(&base, &prefix);
+        let template = base.join(format!("{prefix}{}-XXXXXX", std::process::id()));
+        Ok(Self(mkdtemp(&template)?))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by a later process.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Refuses a folder whose entries others may rename: one that they can write
+/// and that has no sticky bit.
+fn check_shared(base: &Path) -> std::io::Result<()> {
+    let data = base.metadata()?;
+    let (mode, me) = (data.mode(), nix::unistd::geteuid().as_raw());
+    let foreign = data.uid() != me && data.uid() != 0;
+    // A group of one's own is the rule where the umask lets it write.
+    let group = mode & 0o020 != 0 && data.gid() != nix::unistd::getegid().as_raw();
+    let shared = mode & 0o002 != 0 || group;
+    if foreign || (shared && mode & libc::S_ISVTX == 0) {
+        return Err(std::io::Error::other(format!(
+            "others may replace what is put into {}: set TMPDIR to a folder of your own",
+            super::shown_path(base)
+        )));
+    }
+    Ok(())
+}
+
+/// Removes our folders of that name whose process is gone.
+fn remove_abandoned(base: &Path, prefix: &str) {
+    let me = nix::unistd::geteuid().as_raw();
+    for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(prefix));
+        let owner = rest.and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid);
+        let Some(owner) = owner.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
+        let ours = entry.metadata().is_ok_and(|data| data.is_dir() && data.uid() == me);
+        if ours && !Path::new(&format!("/proc/{owner}")).exists() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
