@@ -12,7 +12,6 @@ use crate::meter::clock::Clock;
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::output::text_output;
-use crate::quantity::whole_number;
 use crate::record::tax::{METERINGS, Metering, open_meterings};
 use crate::record::{
     Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, fresh_seed, limits,
