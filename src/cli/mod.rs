@@ -26,8 +26,9 @@ use crate::lane::wasmtime::settings::Settings;
 use crate::lane::wasmtime::{engine, worker};
 use crate::pricing::PriceCatalog;
 use crate::profile::{self, ProfileCatalog};
+use crate::record::Control;
 use crate::report::{Format, Table, escape_markdown, wrap_sentence};
-use crate::store::{Store, default_path};
+use crate::store::{Notice, Patience, Store, default_path, is_writable};
 use crate::units::Nanos;
 use crate::workload::Catalog;
 
@@ -237,6 +238,20 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
     }
 }
 
+/// Says that nothing can be stored for now, and that it goes on.
+fn tell_of_the_database(notice: Notice) {
+    progress::say_beside_bar(&match notice {
+        Notice::Waits(reason) => format!(
+            "waiting for the database: {reason}; nothing is lost meanwhile, Ctrl-C gives up"
+        ),
+        Notice::GoesOn(after) => {
+            let after = Nanos(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+            format!("the database takes rows again, after {after}: going on")
+        }
+        Notice::Remark(remark) => format!("note: {remark}"),
+    });
+}
+
 /// Talk, which goes to standard error.
 fn say(message: &str) {
     // Nobody to talk to is no reason to stop.
@@ -306,9 +321,18 @@ impl Common {
     }
 
     /// Opens the database, marks what was cut off, and removes what that left
-    /// behind.
+    /// behind. Where it is locked, then and later, that is waited for.
     fn store(&self) -> Result<Store, Failure> {
-        Store::open_recovered(&self.db_path(), &mut |note| say(&format!("note: {note}")))
+        // Nobody has asked to be told of signals: they end the program.
+        self.store_until(Control::default())
+    }
+
+    /// Opens the database as [`Self::store`] does, and waits no longer when
+    /// nothing more is to be started.
+    fn store_until(&self, control: impl Into<Control>) -> Result<Store, Failure> {
+        let patience = Patience::new(Box::new(tell_of_the_database), control);
+        let mut note = |note| say(&format!("note: {note}"));
+        Store::open_recovered_patiently(&self.db_path(), patience, &mut note)
             .map_err(Failure::failed)
     }
 
@@ -317,6 +341,13 @@ impl Common {
     fn reading(&self) -> Result<Store, Failure> {
         Store::open_to_read(&self.db_path(), &mut |note| say(&format!("note: {note}")))
             .map_err(Failure::failed)
+    }
+
+    /// Opens the database to read it and to keep what is made of that, if it may
+    /// be written.
+    fn reading_to_keep(&self) -> Result<Store, Failure> {
+        let path = self.db_path();
+        if path.exists() && is_writable(&path) { self.store() } else { self.reading() }
     }
 
     /// Opens the database to change what is in it: one that is not there is not

@@ -19,6 +19,18 @@ const FREE_LINES: u64 = 200;
 /// So many failures are told of at once; more are counted.
 const FREE_LINES_OF_FAILURES: usize = 100;
 
+/// The bar on the terminal, for what is said beside it.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Says something that no event tells of.
+pub(super) fn say_beside_bar(text: &str) {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bar.filter(|bar| !bar.is_finished()) {
+        Some(bar) => bar.suspend(|| super::say(text)),
+        None => super::say(text),
+    }
+}
+
 /// Tells of events that are safe in the database.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
@@ -63,6 +75,7 @@ impl Progress {
             }
             bar
         });
+        BAR.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bar);
         Self {
             bar,
             total,

@@ -28,6 +28,11 @@ pub(super) fn interrupted_status() -> ExitCode {
     ExitCode::from(u8::try_from(128 + signal).ok().filter(|_| signal > 0).unwrap_or(130))
 }
 
+/// Returns whether a signal came that was to end this process.
+pub(super) fn is_interrupted() -> bool {
+    RECEIVED.load(Ordering::SeqCst) > 0
+}
+
 /// Returns a token that Ctrl-C, SIGTERM or SIGHUP sets. A second Ctrl-C ends
 /// the process at once.
 ///

@@ -92,6 +92,12 @@ impl Event {
     pub const fn is_fleeting(&self) -> bool {
         matches!(self, Self::Preparing { .. } | Self::Started { .. })
     }
+
+    /// Whether it tells what is recorded, rather than what came of it.
+    #[must_use]
+    pub const fn is_of_plan(&self) -> bool {
+        matches!(self, Self::Lane { .. } | Self::Cell { .. } | Self::Prepared { .. })
+    }
 }
 
 /// Why an event could not be taken.

@@ -21,6 +21,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::guard::guard;
 use super::open::{Store, StoreError, explain, identify};
 use crate::meter::procfs::ProcessIdentity;
 
@@ -94,7 +95,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Whether this user may write the database and make files beside it.
-pub(super) fn is_writable(path: &Path) -> bool {
+pub(crate) fn is_writable(path: &Path) -> bool {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -123,6 +124,7 @@ impl Access {
             Self::Copy(folder, _) => Connection::open(folder.database())?,
         };
         connection.busy_timeout(Store::BUSY)?;
+        guard(&connection)?;
         Ok(connection)
     }
 

@@ -7,7 +7,9 @@ mod delete;
 mod entry;
 mod failures;
 mod footprint;
+mod guard;
 mod history;
+mod holders;
 mod keep;
 mod open;
 mod overview;
@@ -27,13 +29,14 @@ mod throttling;
 mod watch;
 mod writer;
 
+pub(crate) use access::is_writable;
 pub use compare::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
 pub use delete::Extent;
 pub use footprint::StoredPart;
 pub use history::{Filter, Item, RecordingInfo, Reference, SimulationInfo};
 pub use open::{Recovered, Store, StoreError, default_path};
 pub use overview::{RecordingAbout, RecordingHead, Size, Tally};
-pub use patience::Waits;
+pub use patience::{Notice, Patience, Tell};
 pub use playback::{
     PlayedCell, PlayedInvocation, PlayedLane, PlayedRecording, PlayedRow, RecordingPart, Tangle,
 };

@@ -195,7 +195,7 @@ impl Reader {
     pub fn latest(&self, what: &str) -> Result<Option<i64>, StoreError> {
         let sql = match what {
             "recording" => "SELECT MAX(recording) FROM v_invocation WHERE status <> 'interrupted'",
-            "simulation" => "SELECT MAX(simulation) FROM v_simulation",
+            "simulation" => "SELECT MAX(simulation) FROM v_simulation WHERE models IS NOT NULL",
             _ => return Ok(None),
         };
         self.connection
