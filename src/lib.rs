@@ -44,6 +44,7 @@
 
 pub mod clean;
 pub mod cli;
+pub mod descriptors;
 pub mod doctor;
 pub mod frozen;
 pub mod lane;

@@ -16,6 +16,8 @@ mod signals;
 mod tax;
 mod workloads;
 
+pub use query::query_survives;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -203,6 +205,7 @@ pub fn hidden(begun: Nanos) -> Option<ExitCode> {
 #[must_use]
 pub fn run() -> ExitCode {
     let Arguments { common, command } = Arguments::parse();
+    crate::descriptors::raise();
     let command = command.unwrap_or_else(|| Command::Live(Box::default()));
     let result = common.install_runtimes().and_then(|()| dispatch(&common, command));
     match result {

@@ -1,5 +1,6 @@
 //! Rows for programs, one by one: a million of them need no memory.
 
+use std::borrow::Borrow;
 use std::io::{self, Write};
 
 use serde_json::Value;
@@ -37,15 +38,15 @@ impl<'a> RowWriter<'a> {
         Ok(Self { keys, form })
     }
 
-    /// Writes a row: one value a key.
+    /// Writes a row: one value a key, each taken when the one before is written.
     ///
     /// # Errors
     /// When the output takes no more.
-    pub fn row<'v>(&mut self, values: impl IntoIterator<Item = &'v Value>) -> io::Result<()> {
+    pub fn row<V: Borrow<Value>>(&mut self, values: impl IntoIterator<Item = V>) -> io::Result<()> {
         match &mut self.form {
             Form::Csv(writer) => {
                 for value in values {
-                    match value {
+                    match value.borrow() {
                         Value::Null => writer.write_field("").map_err(io_error)?,
                         Value::String(text) => writer.write_field(text).map_err(io_error)?,
                         other => writer.write_field(other.to_string()).map_err(io_error)?,
@@ -91,17 +92,17 @@ fn io_error(error: csv::Error) -> io::Error {
 }
 
 /// By hand, since a `serde_json` map forgets the order of its keys.
-fn object<'v>(
+fn object<V: Borrow<Value>>(
     out: &mut dyn Write,
     keys: &[String],
-    values: impl IntoIterator<Item = &'v Value>,
+    values: impl IntoIterator<Item = V>,
 ) -> io::Result<()> {
     let mut separator: &[u8] = b"{";
     for (key, value) in keys.iter().zip(values) {
         out.write_all(separator)?;
         serde_json::to_writer(&mut *out, key)?;
         out.write_all(b":")?;
-        serde_json::to_writer(&mut *out, value)?;
+        serde_json::to_writer(&mut *out, value.borrow())?;
         separator = b",";
     }
     out.write_all(if separator == b"{" { b"{}" } else { b"}" })

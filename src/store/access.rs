@@ -128,6 +128,14 @@ impl Access {
         Ok(connection)
     }
 
+    /// The folder of the copy, if it is one.
+    pub(super) fn copy_folder(&self) -> Option<&Path> {
+        match self {
+            Self::Copy(folder, _) => Some(&folder.0),
+            Self::Full | Self::Shared | Self::Frozen(_) => None,
+        }
+    }
+
     /// Whether the file has changed since, and has to be opened again to be seen.
     pub(super) fn is_outdated(&self, path: &Path) -> bool {
         match self {

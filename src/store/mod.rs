@@ -41,7 +41,7 @@ pub use playback::{
     PlayedCell, PlayedInvocation, PlayedLane, PlayedRecording, PlayedRow, RecordingPart, Tangle,
 };
 pub use query::{CellStats, MeterSource, RecordingRef};
-pub use reader::{Datum, QueryError, Reader, Sink as RowSink, Stop, ViewColumn};
+pub use reader::{Datum, QueryError, Reader, SeenDatum, Sink as RowSink, Stop, ViewColumn};
 pub use recorded::RecordedCell;
 pub use saved::{Amounts, Part};
 pub use scan::Selection;

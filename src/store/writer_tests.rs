@@ -235,3 +235,41 @@ fn what_is_about_to_happen_does_not_reach_the_thread() {
     assert_eq!(kept.len(), 3);
     assert!(kept.iter().all(|event| !event.is_fleeting()));
 }
+
+#[test]
+fn what_a_locked_database_does_not_take_is_kept_even_where_no_copy_can_be_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.db");
+    let store = Store::open(&path).expect("made");
+    let recording = header().enter(&store.connection).expect("entered");
+    let mut scribe = Scribe {
+        watch: FileWatch::new(&path),
+        path: path.clone(),
+        connection: store.connection,
+        ids: Ids::new(recording, Nanos(0)),
+        header: header(),
+        preamble: Vec::new(),
+        stored: Box::new(drop),
+        patience: None,
+        log_told: 0,
+        left_behind: Vec::new(),
+    };
+    let (queue, incoming) = sync_channel(QUEUE);
+    let mut batch = Batch { events: preamble().map(Box::new).to_vec(), waiting: Vec::new() };
+    scribe.attempt(&mut batch, &incoming).expect("stored");
+    scribe.preamble = std::mem::take(&mut batch.events);
+
+    // Within a transaction, SQLite makes no copy.
+    scribe.connection.execute_batch("BEGIN").expect("begun");
+    for sequence in 1..=3 {
+        queue.send(Message::Event(Box::new(finished(sequence, 1)))).expect("queued");
+    }
+    let locked = StoreError::Locked { path };
+    let error = scribe.give_up(&locked, &mut batch, &incoming).to_string();
+    let rescued = folder.path().join("c.rescued.db");
+    assert!(error.contains("as a recording of its own"), "{error}");
+    assert!(error.ends_with(&format!("--db {}", rescued.display())), "{error}");
+    let kept = other(&rescued);
+    assert_eq!((count(&kept, "v_invocation"), count(&kept, "v_sample")), (3, 3));
+    assert_eq!(count(&kept, "recording WHERE status = 'interrupted'"), 1);
+}
