@@ -14,8 +14,8 @@ use crate::meter::procfs::ProcessIdentity;
 use crate::pricing::PriceCatalog;
 use crate::quantity::whole_number;
 use crate::record::{
-    DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, SinkError, Starts, Tally,
-    Until, fresh_seed, limits, open_lanes,
+    DEMO, Event, MOST_RUNS, Plan, PlanError, PlanRequest, Recorder, Sampling, Sink, SinkError,
+    Starts, Tally, Until, fresh_seed, limits, open_lanes,
 };
 use crate::report::answer::{self, Answer};
 use crate::report::{Format, Table, comparison, steadiness, terminal_width};
@@ -171,7 +171,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
             "none of the lanes can run here; nothing was recorded".to_owned(),
         ));
     }
-    let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
+    let plan = Plan::new(&request, &lanes).map_err(unplanned)?;
     for reason in &plan.left_out {
         say(&format!("skipped: {reason}"));
     }
@@ -205,6 +205,14 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     match baseline.filter(|_| tally.ok > 0 && !tally.interrupted) {
         Some(baseline) => baseline.compare(common, options, &store, recording, code),
         None => Ok(code),
+    }
+}
+
+/// A plan that is too large is right all the same; others are wrong usage.
+pub(super) fn unplanned(error: PlanError) -> Failure {
+    match error {
+        PlanError::Files(_) => Failure::failed(error),
+        other => Failure::usage(other),
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let (mut lanes, intervals) =
         open_meterings(&meterings, &owner, &mut opened).map_err(Failure::failed)?;
     let missing = record::tell_lanes(&opened);
-    let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
+    let plan = Plan::new(&request, &lanes).map_err(record::unplanned)?;
     for reason in &plan.left_out {
         say(&format!("left out: {reason}"));
     }
