@@ -333,7 +333,7 @@ impl Common {
     /// Opens the database as [`Self::store`] does, and waits no longer when
     /// nothing more is to be started.
     fn store_until(&self, control: impl Into<Control>) -> Result<Store, Failure> {
-        let patience = Patience::new(Box::new(tell_of_the_database), control);
+        let patience = Patience::for_locks(Box::new(tell_of_the_database), control);
         let mut note = |note| say(&format!("note: {note}"));
         Store::open_recovered_patiently(&self.db_path(), patience, &mut note)
             .map_err(Failure::failed)

@@ -241,7 +241,7 @@ impl Store {
     pub fn empty(path: &Path) -> Result<Self, StoreError> {
         let mut connection = Connection::open_in_memory().map_err(|error| explain(path, &error))?;
         migrate(&mut connection, path)?;
-        Ok(Self { access: Access::Shared, ..Self::from_parts(connection, path.to_owned()) })
+        Ok(Self::reading(connection, path, Access::Shared))
     }
 
     /// Opens the database for reading alone: it is not made, nothing is left
@@ -254,15 +254,15 @@ impl Store {
     pub fn open_reading(path: &Path) -> Result<Self, StoreError> {
         let (connection, access, version) = connect_reading(path)?;
         if version >= MIGRATIONS.len() {
-            return Ok(Self { access, ..Self::from_parts(connection, path.to_owned()) });
+            return Ok(Self::reading(connection, path, access));
         }
         if is_writable(path) && Self::open(path).is_ok() {
             let (connection, access, _) = connect_reading(path)?;
-            return Ok(Self { access, ..Self::from_parts(connection, path.to_owned()) });
+            return Ok(Self::reading(connection, path, access));
         }
         let (mut connection, access) = copy_to_migrate(&connection, path)?;
         migrate(&mut connection, path)?;
-        Ok(Self { access, ..Self::from_parts(connection, path.to_owned()) })
+        Ok(Self::reading(connection, path, access))
     }
 
     /// Whether rows can be added: the file and its folder may be written, and it
@@ -295,6 +295,11 @@ impl Store {
 
     pub(super) const fn from_parts(connection: Connection, path: PathBuf) -> Self {
         Self { connection, path, access: Access::Full, patience: RefCell::new(None) }
+    }
+
+    /// Reads what a connection was opened to.
+    pub(super) fn reading(connection: Connection, path: &Path, access: Access) -> Self {
+        Self { access, ..Self::from_parts(connection, path.to_owned()) }
     }
 
     /// Waits from now on as `patience` says.

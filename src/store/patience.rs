@@ -40,6 +40,8 @@ pub type Tell = Box<dyn FnMut(Notice) + Send>;
 pub struct Patience {
     tell: Tell,
     give_up: Control,
+    /// Whether it waits for a disk, too.
+    for_disks: bool,
     /// When it began to wait.
     begun: Option<Instant>,
     /// What was told last.
@@ -67,15 +69,25 @@ impl Patience {
     /// that they are to stop.
     pub(super) const BUSY: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
 
-    /// Waits until `give_up` says that nothing more is to be started.
+    /// Waits for locks and for disks that take no more, until `give_up` says
+    /// that nothing more is to be started.
     pub fn new(tell: Tell, give_up: impl Into<Control>) -> Self {
-        Self { tell, give_up: give_up.into(), begun: None, told: None, over: None }
+        let give_up = give_up.into();
+        Self { tell, give_up, for_disks: true, begun: None, told: None, over: None }
+    }
+
+    /// Waits for locks alone: where nobody is there to see to a disk.
+    pub fn for_locks(tell: Tell, give_up: impl Into<Control>) -> Self {
+        Self { for_disks: false, ..Self::new(tell, give_up) }
     }
 
     /// Whether to try again after this error: passes the time until then, and
     /// tells of it if it lasts.
     pub(super) fn tries_again(&mut self, error: &StoreError, path: &Path) -> bool {
         let Some(cause) = cause(error) else { return false };
+        if cause != Cause::Locked && !self.for_disks {
+            return false;
+        }
         let begun = *self.begun.get_or_insert_with(Instant::now);
         if self.give_up.is_over() {
             let over = *self.over.get_or_insert_with(Instant::now);

@@ -35,7 +35,9 @@ impl Scribe {
         let Some(patience) = &mut self.patience else { return };
         let log = super::access::beside(&self.path, "-wal");
         let size = std::fs::metadata(&log).map_or(0, |data| data.len());
-        if size < LARGE_LOG.max(self.log_told.saturating_mul(2)) {
+        let worth_a_word =
+            if self.log_told == 0 { LARGE_LOG } else { self.log_told.saturating_mul(2) };
+        if size < worth_a_word {
             return;
         }
         self.log_told = size;

@@ -236,15 +236,13 @@ fn what_is_about_to_happen_does_not_reach_the_thread() {
     assert!(kept.iter().all(|event| !event.is_fleeting()));
 }
 
-#[test]
-fn what_a_locked_database_does_not_take_is_kept_even_where_no_copy_can_be_made() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("c.db");
-    let store = Store::open(&path).expect("made");
+/// What the thread of a writer works with.
+fn scribe(path: &Path) -> Scribe {
+    let store = Store::open(path).expect("made");
     let recording = header().enter(&store.connection).expect("entered");
-    let mut scribe = Scribe {
-        watch: FileWatch::new(&path),
-        path: path.clone(),
+    Scribe {
+        watch: FileWatch::new(path),
+        path: path.to_owned(),
         connection: store.connection,
         ids: Ids::new(recording, Nanos(0)),
         header: header(),
@@ -253,7 +251,33 @@ fn what_a_locked_database_does_not_take_is_kept_even_where_no_copy_can_be_made()
         patience: None,
         log_told: 0,
         left_behind: Vec::new(),
-    };
+    }
+}
+
+#[test]
+fn a_log_that_grows_is_told_of_and_again_when_it_has_doubled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.db");
+    let (says, heard) = mpsc::channel();
+    let tell = Box::new(move |notice| says.send(notice).unwrap_or(()));
+    let mut scribe = scribe(&path);
+    scribe.patience = Some(Patience::new(tell, Cancel::default()));
+    scribe.look_at_log();
+    assert!(heard.try_recv().is_err(), "a usual one is not worth a word");
+    // As if 1 byte had been told of: any log is more than twice that.
+    scribe.log_told = 1;
+    scribe.look_at_log();
+    scribe.look_at_log();
+    let told: Vec<Notice> = heard.try_iter().collect();
+    let [Notice::Remark(remark)] = &told[..] else { panic!("{told:?}") };
+    assert!(remark.contains("c.db-wal has grown to "), "{remark}");
+}
+
+#[test]
+fn what_a_locked_database_does_not_take_is_kept_even_where_no_copy_can_be_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.db");
+    let mut scribe = scribe(&path);
     let (queue, incoming) = sync_channel(QUEUE);
     let mut batch = Batch { events: preamble().map(Box::new).to_vec(), waiting: Vec::new() };
     scribe.attempt(&mut batch, &incoming).expect("stored");

@@ -183,8 +183,15 @@ fn print(
     out.flush()
 }
 
+/// As [`crate::workload::hex`], for blobs of any size.
 fn hex(bytes: &[u8]) -> String {
-    crate::workload::hex(bytes)
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 /// The text of a cell, and whether it is cut.

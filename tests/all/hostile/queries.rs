@@ -102,6 +102,7 @@ fn a_query_that_nobody_reads_ends_in_time() {
 #[test]
 fn memory_of_a_query_is_bounded() {
     let place = place();
+    let twelve = format!("SELECT {}", vec!["printf('%.*c', 60000000, 'x')"; 12].join(", "));
     for (sql, word) in [
         ("SELECT zeroblob(1000000000)", "larger than 64.0 MiB"),
         ("SELECT printf('%.*c', 999999999, 'x')", "larger than 64.0 MiB"),
@@ -110,13 +111,7 @@ fn memory_of_a_query_is_bounded() {
              SELECT length(group_concat(printf('%.*c', 1000000, 'x'), '')) FROM n",
             "larger than 64.0 MiB",
         ),
-        (
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200)
-             SELECT MAX(length(a.x || b.x)) FROM
-                (SELECT group_concat(printf('%.*c', 30000000, 'x'), '') OVER (ORDER BY i
-                    ROWS 1 PRECEDING) AS x FROM n) a, (SELECT 'y' AS x) b",
-            "",
-        ),
+        (&twelve, "more than 512 MiB of memory"),
     ] {
         // 1.5 GiB of address space, threads and program included.
         let script =
@@ -225,15 +220,14 @@ fn names_of_a_database_of_others_do_not_fill_the_terminal() {
     let run = place.ok(&["history"]);
     assert!(begun.elapsed() < BOUND, "it took {:?}", begun.elapsed());
     assert!(run.stdout.len() < 100_000, "{} bytes", run.stdout.len());
-    let json = place.ok(&["history", "--format", "json"]).json();
-    let label = json[0]["label"].as_str().map(str::len);
-    assert_eq!(label, Some(20_000_000), "programs have it whole");
+    let json = place.ok(&["history", "--format", "json"]).stdout;
+    assert!(json.len() > 40_000_000, "programs have both labels whole");
 }
 
 /// Charges whose prices are for numbers of units without a common factor.
 fn dear_model() -> String {
     let mut text = "id = \"dear\"\nname = \"Dear\"\ncurrency = \"USD\"\ngranularity = \"coarse\"\n\
-        effective_from = \"2026-01-01\"\nretrieved = \"2026-01-01\"\nsource = \"none\"\n\
+        effective_from = 2026-01-01\nretrieved = 2026-01-01\nsource = \"none\"\n\
         rounding = \"none\"\n"
         .to_owned();
     for index in 0..64 {
