@@ -49,6 +49,7 @@
 
 pub mod clean;
 pub mod cli;
+pub mod descriptors;
 pub mod doctor;
 pub mod files;
 pub mod frozen;

@@ -79,6 +79,7 @@ pub fn json_text(value: &Value, indented: bool) -> String {
 
 /// A bar on standard error that shows how far something is, with messages beside
 /// it.
+#[derive(Debug, Clone)]
 pub struct MessageBar(ProgressBar);
 
 impl MessageBar {
@@ -113,6 +114,12 @@ impl MessageBar {
     /// Writes a message above it.
     pub fn write_message(&self, message: &str) {
         self.0.println(message_text(message));
+    }
+
+    /// Whether it was removed.
+    #[must_use]
+    pub fn is_cleared(&self) -> bool {
+        self.0.is_finished()
     }
 
     /// Removes it.

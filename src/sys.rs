@@ -1,6 +1,6 @@
 //! The only module with `unsafe` code: a CPU instruction, and loading a
 //! compiled module that this program wrote itself; how this process was
-//! started; and how its threads are interrupted.
+//! started; how its threads are interrupted; and limits of another process.
 #![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
 
 use std::path::Path;
@@ -49,6 +49,15 @@ pub fn ignores_hangup() -> bool {
     let process = procfs::process::Process::myself();
     let status = process.and_then(|process| process.status());
     status.is_ok_and(|status| status.sigign & (1 << (libc::SIGHUP - 1)) != 0)
+}
+
+/// Limits how many files another process may have open.
+pub fn limit_files_of(pid: u32, soft: u64, hard: u64) {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
+    // SAFETY: reads one structure that lives until it returns; without such a
+    // process it fails.
+    unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
 }
 
 /// Interrupts system calls that threads of this process wait in. There must be

@@ -16,6 +16,8 @@ mod signals;
 mod tax;
 mod workloads;
 
+pub use query::query_survives;
+
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -28,8 +30,9 @@ use crate::lane::wasmtime::{engine, worker};
 use crate::output::{self, text_output};
 use crate::pricing::PriceCatalog;
 use crate::profile::{self, ProfileCatalog};
+use crate::record::Control;
 use crate::report::{Format, Table, wrap_sentence};
-use crate::store::{Store, default_path};
+use crate::store::{Notice, Patience, Store, default_path, is_writable};
 use crate::units::Nanos;
 use crate::visible_text::{escape_lines, escape_markdown};
 use crate::workload::Catalog;
@@ -202,6 +205,7 @@ pub fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse_arguments(&error),
     };
+    crate::descriptors::raise();
     let command = command.unwrap_or_else(|| Command::Live(Box::default()));
     let result = common.install_runtimes().and_then(|()| dispatch(&common, command));
     match result {
@@ -248,6 +252,20 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
         Command::Completions(options) => manual::completions(&options),
         Command::Man(options) => manual::man(&options),
     }
+}
+
+/// Says that nothing can be stored for now, and that it goes on.
+fn tell_of_the_database(notice: Notice) {
+    progress::say_beside_bar(&match notice {
+        Notice::Waits(reason) => format!(
+            "waiting for the database: {reason}; nothing is lost meanwhile, Ctrl-C gives up"
+        ),
+        Notice::GoesOn(after) => {
+            let after = Nanos(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+            format!("the database takes rows again, after {after}: going on")
+        }
+        Notice::Remark(remark) => format!("note: {remark}"),
+    });
 }
 
 /// Talk, which goes to standard error.
@@ -321,9 +339,18 @@ impl Common {
     }
 
     /// Opens the database, marks what was cut off, and removes what that left
-    /// behind.
+    /// behind. Where it is locked, then and later, that is waited for.
     fn store(&self) -> Result<Store, Failure> {
-        Store::open_recovered(&self.db_path(), &mut |note| say(&format!("note: {note}")))
+        // Nobody has asked to be told of signals: they end the program.
+        self.store_until(Control::default())
+    }
+
+    /// Opens the database as [`Self::store`] does, and waits no longer when
+    /// nothing more is to be started.
+    fn store_until(&self, control: impl Into<Control>) -> Result<Store, Failure> {
+        let patience = Patience::for_locks(Box::new(tell_of_the_database), control);
+        let mut note = |note| say(&format!("note: {note}"));
+        Store::open_recovered_patiently(&self.db_path(), patience, &mut note)
             .map_err(Failure::failed)
     }
 
@@ -332,6 +359,13 @@ impl Common {
     fn reading(&self) -> Result<Store, Failure> {
         Store::open_to_read(&self.db_path(), &mut |note| say(&format!("note: {note}")))
             .map_err(Failure::failed)
+    }
+
+    /// Opens the database to read it and to keep what is made of that, if it may
+    /// be written.
+    fn reading_to_keep(&self) -> Result<Store, Failure> {
+        let path = self.db_path();
+        if path.exists() && is_writable(&path) { self.store() } else { self.reading() }
     }
 
     /// Opens the database to change what is in it: one that is not there is not

@@ -78,15 +78,18 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         .collect();
     let contracts = contracts.map_err(Failure::failed)?;
     let asked = specs(&options.lane)?;
-    let mut store = if options.show { common.reading()? } else { common.store()? };
+    let cancel = if options.show { None } else { Some(cancel_on_signals()?) };
+    let mut store = match &cancel {
+        None => common.reading()?,
+        Some(cancel) => common.store_until(cancel.clone())?,
+    };
     let host = serde_json::to_value(Fingerprint::take()).map_err(Failure::failed)?;
     let mut run = choose(options, &store, &host, &asked)?;
     let mut interrupted = false;
-    if !options.show {
-        let cancel = cancel_on_signals()?;
+    if let Some(cancel) = &cancel {
         for unfinished in run.unfinished(&store).map_err(Failure::failed)? {
             let tally;
-            (store, tally) = record(store, &catalog, &run, unfinished, &cancel)?;
+            (store, tally) = record(store, &catalog, &run, unfinished, cancel)?;
             run = again(&store, &run)?;
             interrupted = tally.interrupted;
             if interrupted {

@@ -17,6 +17,18 @@ const FREE_LINES: u64 = 200;
 /// So many failures are told of at once; more are counted.
 const FREE_LINES_OF_FAILURES: usize = 100;
 
+/// The bar on the terminal, for what is said beside it.
+static BAR: Mutex<Option<MessageBar>> = Mutex::new(None);
+
+/// Says something that no event tells of.
+pub(super) fn say_beside_bar(text: &str) {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bar.filter(|bar| !bar.is_cleared()) {
+        Some(bar) => bar.write_message(text),
+        None => super::say(text),
+    }
+}
+
 /// Tells of events that are safe in the database.
 pub(super) struct Progress {
     bar: Option<MessageBar>,
@@ -54,8 +66,10 @@ impl Progress {
             Some(_) => "{bar:30} {pos}/{len} {elapsed} {prefix}{wide_msg}",
             None => "{pos} {elapsed} {prefix}{wide_msg}",
         };
+        let bar = MessageBar::on_terminal(total, template);
+        BAR.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&bar);
         Self {
-            bar: MessageBar::on_terminal(total, template),
+            bar,
             total,
             done: 0,
             cells: HashMap::new(),

@@ -14,13 +14,13 @@ use crate::meter::procfs::ProcessIdentity;
 use crate::output::{is_terminal_output, text_output};
 use crate::pricing::PriceCatalog;
 use crate::record::{
-    DEMO, Event, MOST_RUNS, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, Tally, Until,
-    fresh_seed, limits, open_lanes,
+    DEMO, Event, MOST_RUNS, Plan, PlanError, PlanRequest, Recorder, Sampling, Sink, SinkError,
+    Starts, Tally, Until, fresh_seed, limits, open_lanes,
 };
 use crate::report::answer::{self, Answer};
 use crate::report::{Format, Table, comparison, steadiness, terminal_width};
 use crate::stats::Confidence;
-use crate::store::{RecordingHeader, RecordingRef, ReplayPlan, Store, Writer};
+use crate::store::{RecordingHeader, RecordingRef, ReplayPlan, Store, StoreError, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
 
@@ -155,13 +155,13 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         specs = specs.into_iter().map(|spec| spec.with_base(image)).collect();
         specs.dedup();
     }
-    let store = common.store()?;
-    let baseline = Baseline::find(&store, options)?;
     let control = if options.until_stopped || options.until.is_some() {
         finish_on_signals()?
     } else {
         cancel_on_signals()?.into()
     };
+    let store = common.store_until(control.clone())?;
+    let baseline = Baseline::find(&store, options)?;
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
 
     let mut opened: Vec<Event> = Vec::new();
@@ -172,7 +172,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
             "none of the lanes can run here; nothing was recorded".to_owned(),
         ));
     }
-    let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
+    let plan = Plan::new(&request, &lanes).map_err(unplanned)?;
     for reason in &plan.left_out {
         say(&format!("skipped: {reason}"));
     }
@@ -192,8 +192,10 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let sampling = options.sample_interval.0.map(Sampling::every);
     let recorded = Recorder::new(&mut lanes, &plan, sampling, control)?.run(&mut writer);
     let finished = writer.finish();
-    let tally = recorded.map_err(Failure::failed)?;
-    let mut store = finished.map_err(Failure::failed)?;
+    let (tally, mut store) = match (recorded, finished) {
+        (Ok(tally), Ok(store)) => (tally, store),
+        (recorded, finished) => return cut_short(recorded.err(), finished.err()),
+    };
     let incomplete = !options.lane.is_empty() && missing;
     let code = exit_code(&tally, incomplete);
     if tally.is_empty() {
@@ -205,6 +207,26 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         Some(baseline) => baseline.compare(common, options, &store, recording, code),
         None => Ok(code),
     }
+}
+
+/// A plan that is too large is right all the same; others are wrong usage.
+pub(super) fn unplanned(error: PlanError) -> Failure {
+    match error {
+        PlanError::Files(_) => Failure::failed(error),
+        other => Failure::usage(other),
+    }
+}
+
+/// Tells why a recording could not be stored to its end. Its exit status is that
+/// of a signal if one came while it waited.
+pub(super) fn cut_short(recorded: Option<SinkError>, finished: Option<StoreError>) -> Outcome {
+    let recorded = recorded.map(|error| error.to_string());
+    let error = recorded.or_else(|| finished.map(|error| error.to_string())).unwrap_or_default();
+    if !signals::is_interrupted() {
+        return Err(Failure::Failed(error));
+    }
+    say(&format!("error: {error}"));
+    Ok(signals::interrupted_status())
 }
 
 /// The recording that a new one is compared with.

@@ -24,8 +24,18 @@ static RECEIVED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 /// Returns the exit status of a command that was stopped: 128 and the number
 /// of the signal, so 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP.
 pub(super) fn interrupted_status() -> ExitCode {
+    ExitCode::from(u8::try_from(interrupted_number()).unwrap_or(130))
+}
+
+/// Returns that status as a number.
+pub(super) fn interrupted_number() -> i32 {
     let signal = RECEIVED.load(Ordering::SeqCst);
-    ExitCode::from(u8::try_from(128 + signal).ok().filter(|_| signal > 0).unwrap_or(130))
+    i32::try_from(128 + signal).ok().filter(|_| signal > 0).unwrap_or(130)
+}
+
+/// Returns whether a signal came that was to end this process.
+pub(super) fn is_interrupted() -> bool {
+    RECEIVED.load(Ordering::SeqCst) > 0
 }
 
 /// Returns a token that Ctrl-C, SIGTERM or SIGHUP sets. A second Ctrl-C ends

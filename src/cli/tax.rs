@@ -77,8 +77,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         return conclude(common, &store, recording).map(|()| ExitCode::SUCCESS);
     }
     let request = request(common, options)?;
-    let store = common.store()?;
     let cancel = signals::cancel_on_signals()?;
+    let store = common.store_until(cancel.clone())?;
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
     let wanted = |it: &&Metering| options.lane.iter().any(|lane| lane == it.base);
     let meterings: Vec<Metering> = METERINGS.iter().filter(wanted).copied().collect();
@@ -86,7 +86,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let (mut lanes, intervals) =
         open_meterings(&meterings, &owner, &mut opened).map_err(Failure::failed)?;
     let missing = record::tell_lanes(&opened);
-    let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
+    let plan = Plan::new(&request, &lanes).map_err(record::unplanned)?;
     for reason in &plan.left_out {
         say(&format!("left out: {reason}"));
     }
@@ -109,8 +109,10 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let sampling = Some(Sampling::each(intervals));
     let recorded = Recorder::new(&mut lanes, &plan, sampling, cancel)?.run(&mut writer);
     let finished = writer.finish();
-    let tally = recorded.map_err(Failure::failed)?;
-    let store = finished.map_err(Failure::failed)?;
+    let (tally, store) = match (recorded, finished) {
+        (Ok(tally), Ok(store)) => (tally, store),
+        (recorded, finished) => return record::cut_short(recorded.err(), finished.err()),
+    };
     if tally.is_empty() {
         say(record::NOTHING_KEPT);
         return Ok(record::exit_code(&tally, missing));

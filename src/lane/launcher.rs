@@ -137,6 +137,7 @@ impl Launcher {
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed)?;
+        crate::descriptors::hand_on(process.id());
         Ok(Self { socket: ours, process, oom_score: None })
     }
 

@@ -437,8 +437,9 @@ fn with_fallbacks(missing: Missing, factor: &Factor) -> Missing {
 
 /// The value of the first row that reaches up to `key`.
 fn row_for(rows: &[Row], key: &Exact, of: &str, dimension: Dimension) -> Result<Exact, Missing> {
-    let found = rows.iter().find(|row| *key <= row.up_to).map(|row| row.value.clone());
-    found.ok_or_else(|| Missing::Limit {
+    // They ascend.
+    let found = rows.get(rows.partition_point(|row| row.up_to < *key));
+    found.map(|row| row.value.clone()).ok_or_else(|| Missing::Limit {
         of: of.into(),
         most: rows.last().map_or_else(String::new, |row| dimension.shown(&row.up_to)).into(),
     })

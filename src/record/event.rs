@@ -117,6 +117,12 @@ impl Event {
         }
         self
     }
+
+    /// Whether it tells what is recorded, rather than what came of it.
+    #[must_use]
+    pub const fn is_of_plan(&self) -> bool {
+        matches!(self, Self::Lane { .. } | Self::Cell { .. } | Self::Prepared { .. })
+    }
 }
 
 /// Why an event could not be taken.

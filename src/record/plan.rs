@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::recorder::OpenLane;
 use super::until::Until;
+use crate::descriptors;
 use crate::lane::{Job, StartKind};
 use crate::stats::Random;
 use crate::units::{Bytes, Nanos};
@@ -164,6 +165,9 @@ pub enum PlanError {
     /// One CPU for all, and one for each.
     #[error("lanes that race have a CPU each: leave out the CPU they are to be pinned to")]
     PinnedRace,
+    /// It would fail in its middle.
+    #[error("nothing was recorded: {0}")]
+    Files(String),
     /// Nobody says where lanes may run.
     #[error("cannot tell which CPUs may be used: {0}")]
     Cpus(#[from] nix::Error),
@@ -173,11 +177,14 @@ impl Plan {
     /// Lays out the cells of `request` over the lanes that are open.
     ///
     /// # Errors
-    /// For a preset that a workload lacks, when no cell is left, or for a race
-    /// that is pinned to one CPU.
+    /// For a preset that a workload lacks, when no cell is left, for a race that
+    /// is pinned to one CPU, or when it needs more open files than there may be.
     pub fn new(request: &PlanRequest, lanes: &[OpenLane]) -> Result<Self, PlanError> {
         let cpus = if request.race { usable_cpus()? } else { Vec::new() };
-        Self::on(&cpus, request, lanes)
+        let plan = Self::on(&cpus, request, lanes)?;
+        let cells = plan.cells.iter().map(|cell| (lanes[cell.lane].name.as_str(), cell.job.start));
+        descriptors::check(descriptors::of_cells(cells)).map_err(PlanError::Files)?;
+        Ok(plan)
     }
 
     /// The same, with those CPUs for a race.

@@ -14,6 +14,7 @@ use super::plan::{Cell, Plan};
 use super::race;
 use super::sampler::{Sampler, SamplerReport, Sampling};
 use super::track::{Track, Turn};
+use crate::descriptors;
 use crate::lane::{self, Lane, LaneError, LaneSpec, Outcome, Prepared, Status};
 use crate::meter::procfs::ProcessIdentity;
 use crate::stats::Random;
@@ -29,12 +30,13 @@ pub struct OpenLane {
 /// Opens lanes, telling `sink` of each; those that cannot run are left out.
 ///
 /// # Errors
-/// When the sink takes no more.
+/// When the sink takes no more, or they need more open files than there may be.
 pub fn open_lanes(
     specs: &[LaneSpec],
     owner: &ProcessIdentity,
     sink: &mut dyn Sink,
 ) -> Result<Vec<OpenLane>, SinkError> {
+    descriptors::check(descriptors::of_lanes(specs.len())).map_err(SinkError)?;
     let mut open = Vec::new();
     for spec in specs {
         let name = spec.to_string();

@@ -1,5 +1,6 @@
 //! Rows for programs, one by one: a million of them need no memory.
 
+use std::borrow::Borrow;
 use std::io::{self, Write};
 
 use serde_json::Value;
@@ -39,15 +40,15 @@ impl<'a> RowWriter<'a> {
         Ok(Self { keys, form })
     }
 
-    /// Writes a row: one value a key.
+    /// Writes a row: one value a key, each taken when the one before is written.
     ///
     /// # Errors
     /// When the output takes no more.
-    pub fn row<'v>(&mut self, values: impl IntoIterator<Item = &'v Value>) -> io::Result<()> {
+    pub fn row<V: Borrow<Value>>(&mut self, values: impl IntoIterator<Item = V>) -> io::Result<()> {
         match &mut self.form {
             Form::Csv(writer) => {
                 for value in values {
-                    match value {
+                    match value.borrow() {
                         Value::Null => writer.write_field("").map_err(io_error)?,
                         Value::String(text) => {
                             writer.write_field(&*escape_csv_cell(text)).map_err(io_error)?;
@@ -98,15 +99,15 @@ fn io_error(error: csv::Error) -> io::Error {
 }
 
 /// By hand, since a `serde_json` map forgets the order of its keys.
-fn object<'v>(
+fn object<V: Borrow<Value>>(
     out: &mut dyn Write,
     keys: &[String],
-    values: impl IntoIterator<Item = &'v Value>,
+    values: impl IntoIterator<Item = V>,
 ) -> io::Result<()> {
     let mut separator: &[u8] = b"{";
     for (key, value) in keys.iter().zip(values) {
         out.write_all(separator)?;
-        let (key, value) = (serde_json::to_string(key)?, serde_json::to_string(value)?);
+        let (key, value) = (serde_json::to_string(key)?, serde_json::to_string(value.borrow())?);
         write!(out, "{}:{}", escape_json(&key), escape_json(&value))?;
         separator = b",";
     }

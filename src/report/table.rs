@@ -1,6 +1,7 @@
 //! A table that people read as text and programs as CSV or JSON.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use comfy_table::{CellAlignment, ContentArrangement, presets};
@@ -78,23 +79,38 @@ impl Cell {
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         let text = text.into();
-        Self { value: Value::String(text.clone()), text }
+        Self { value: Value::String(text.clone()), text: shorten(text) }
     }
 
     /// A value with its unit for people, bare for programs.
     #[must_use]
     pub fn new(text: impl std::fmt::Display, value: impl Into<Value>) -> Self {
-        Self { text: text.to_string(), value: value.into() }
+        Self { text: shorten(text.to_string()), value: value.into() }
     }
 
     /// A value that may be missing: `-` for people, null for programs.
     #[must_use]
     pub fn maybe<T: Into<Value>>(found: Option<(String, T)>) -> Self {
         match found {
-            Some((text, value)) => Self { text, value: value.into() },
+            Some((text, value)) => Self { text: shorten(text), value: value.into() },
             None => Self { text: "-".to_owned(), value: Value::Null },
         }
     }
+}
+
+/// Bytes of a cell for people: what is longer is a name or a message that was
+/// made to be, and laying it out takes minutes.
+const LONGEST: usize = 4_096;
+
+/// The beginning of a long text, with a mark and its size; programs have it
+/// whole.
+fn shorten(mut text: String) -> String {
+    let size = text.len();
+    if size > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        let _ = write!(text, "\u{2026} ({size} bytes in all)");
+    }
+    text
 }
 
 /// A column of a table; unlike [`Column`], its names may be made at run time.
@@ -415,6 +431,15 @@ mod tests {
             let grouped = table.render_grouped(1) + &table.render_within(20, 0);
             proptest::prop_assert_eq!(escape_lines(&grouped), grouped.as_str());
         }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_for_people_and_whole_for_programs() {
+        let mut table = Table::new(&[Column::text("name", "name")]);
+        table.push(vec![Cell::text("\u{e4}".repeat(5_000_000))]);
+        let text = table.wrapped(80);
+        assert!(text.len() < 10_000 && text.contains("(10000000"), "{} bytes", text.len());
+        assert_eq!(table.to_json()[0]["name"].as_str().map(str::len), Some(10_000_000));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::guard::guard;
 use super::open::{Store, StoreError, explain, identify};
 use crate::meter::procfs::ProcessIdentity;
 
@@ -94,7 +95,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Whether this user may write the database and make files beside it.
-pub(super) fn is_writable(path: &Path) -> bool {
+pub(crate) fn is_writable(path: &Path) -> bool {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -123,7 +124,16 @@ impl Access {
             Self::Copy(folder, _) => Connection::open(folder.database())?,
         };
         connection.busy_timeout(Store::BUSY)?;
+        guard(&connection)?;
         Ok(connection)
+    }
+
+    /// The folder of the copy, if it is one.
+    pub(super) fn copy_folder(&self) -> Option<&Path> {
+        match self {
+            Self::Copy(folder, _) => Some(&folder.0),
+            Self::Full | Self::Shared | Self::Frozen(_) => None,
+        }
     }
 
     /// Whether the file has changed since, and has to be opened again to be seen.

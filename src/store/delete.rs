@@ -95,6 +95,10 @@ impl Store {
     /// recording, which is running, would fail while it waits. Nothing is
     /// deleted then.
     pub fn delete(&self, items: &[Item]) -> Result<Extent, StoreError> {
+        self.patiently(|| self.delete_once(items))
+    }
+
+    fn delete_once(&self, items: &[Item]) -> Result<Extent, StoreError> {
         let failed = StoreError::sql;
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed("deletion"))?;
         // Within the transaction: a recording that began meanwhile is seen.

@@ -102,6 +102,11 @@ impl Ids {
         Self { recording, began, lanes: HashMap::new(), cells: HashMap::new() }
     }
 
+    /// Nothing entered yet of the same recording under another number.
+    pub fn of_another(&self, recording: i64) -> Self {
+        Self::new(recording, self.began)
+    }
+
     /// The recording's number.
     pub const fn recording(&self) -> i64 {
         self.recording

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use rusqlite::{OptionalExtension, params};
 
+use super::keep::IS_FINISHED;
 use super::open::{Store, StoreError};
 use super::query::{RecordingRef, list};
 
@@ -148,13 +149,16 @@ impl Store {
             Reference::Simulation(simulation) => simulation,
         };
         let found = match simulation {
-            None => {
-                self.connection.query_row("SELECT MAX(id) FROM simulation", [], |row| row.get(0))
-            }
-            Some(id) => {
-                self.connection
-                    .query_row("SELECT id FROM simulation WHERE id = ?1", [id], |row| row.get(0))
-            }
+            None => self.connection.query_row(
+                &format!("SELECT MAX(id) FROM simulation s WHERE {IS_FINISHED}"),
+                [],
+                |row| row.get(0),
+            ),
+            Some(id) => self.connection.query_row(
+                &format!("SELECT id FROM simulation s WHERE id = ?1 AND {IS_FINISHED}"),
+                [id],
+                |row| row.get(0),
+            ),
         };
         let found: Option<Option<i64>> =
             found.optional().map_err(StoreError::sql("search for the simulation"))?;
@@ -243,7 +247,7 @@ impl Store {
     pub fn simulations(&self, filter: &Filter) -> Result<Vec<SimulationInfo>, StoreError> {
         let sql = format!(
             "SELECT {} FROM simulation s
-             WHERE (?1 IS NULL AND ?2 IS NULL OR EXISTS (
+             WHERE {IS_FINISHED} AND (?1 IS NULL AND ?2 IS NULL OR EXISTS (
                     SELECT 1 FROM cell c JOIN lane l ON l.id = c.lane_id
                     WHERE (c.recording_id = s.recording_id OR c.recording_id IN (
                         SELECT recording_id FROM simulation_recording r
@@ -281,10 +285,12 @@ impl Store {
             Item::Simulation(id) => ("UPDATE simulation SET label = ?2 WHERE id = ?1", id),
         };
         let label = (!label.is_empty()).then_some(label);
-        self.connection
-            .execute(sql, params![id, label])
-            .map(drop)
-            .map_err(StoreError::sql("change of the label"))
+        self.patiently(|| {
+            self.connection
+                .execute(sql, params![id, label])
+                .map(drop)
+                .map_err(StoreError::sql("change of the label"))
+        })
     }
 }
 

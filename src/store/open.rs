@@ -1,15 +1,18 @@
 //! Opening a database: refused before any work when it cannot be used, and
 //! repaired where an earlier recording was cut off.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use thiserror::Error;
 
 use super::access::{Access, connect_reading, copy_to_migrate, is_writable};
 use super::entry::HAS_FINISHED;
+use super::guard::guard;
+use super::patience::Patience;
 use crate::meter::procfs::ProcessIdentity;
 
 /// Marks a file as ours: "cycm".
@@ -41,6 +44,15 @@ pub enum StoreError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Another program holds its lock.
+    #[error(
+        "cannot open the database {}: another program holds its lock; wait for it to end, or use \
+         another file with --db or CYCLOMETER_DB", path.display()
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
     /// A statement failed.
     #[error("the database {action} failed: {source}")]
     Sql {
@@ -70,6 +82,18 @@ pub enum StoreError {
     NotFound(String),
 }
 
+/// An error that may be one of the database.
+pub(super) trait InStore {
+    /// Returns that of the database.
+    fn in_store(&self) -> Option<&StoreError>;
+}
+
+impl InStore for StoreError {
+    fn in_store(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
 impl StoreError {
     pub(super) fn sql(action: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| Self::Sql { action, source }
@@ -92,6 +116,8 @@ pub struct Store {
     pub(super) connection: Connection,
     path: PathBuf,
     access: Access,
+    /// How it waits where it cannot be written; `None`: a moment.
+    patience: RefCell<Option<Patience>>,
 }
 
 /// `$XDG_DATA_HOME/cyclometer/cyclometer.db`, by default under `~/.local/share`.
@@ -109,12 +135,73 @@ impl Store {
     /// How long to wait for another process' lock.
     pub(super) const BUSY: Duration = Duration::from_secs(3);
 
+    /// How long who only reads waits to put things right.
+    pub(super) const MOMENT: Duration = Duration::from_millis(250);
+
     /// Opens the database for writing, made if it is not there.
     ///
     /// # Errors
     /// When the file is not a cyclometer database, is newer than this program,
     /// read-only, locked, or cannot be made. Nothing is changed then.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let begun = Instant::now();
+        loop {
+            // Not all that waits for a lock does so within `SQLite`.
+            match Self::open_within(path, Self::BUSY) {
+                Err(StoreError::Locked { .. }) if begun.elapsed() < Self::BUSY => {
+                    std::thread::sleep(Patience::BUSY);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Opens the database as [`Self::open`] does, and waits, then and whenever
+    /// it is written, as long as that takes: until `patience` is to give up.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_patiently(path: &Path, mut patience: Patience) -> Result<Self, StoreError> {
+        loop {
+            match Self::open_within(path, Patience::BUSY) {
+                Ok(store) => {
+                    patience.done();
+                    store.patience.replace(Some(patience));
+                    return Ok(store);
+                }
+                Err(error) if patience.tries_again(&error, path) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Does what writes: again and again where the database is locked or full,
+    /// if that is how it was opened.
+    pub(super) fn patiently<T, E>(&self, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E>
+    where
+        E: InStore,
+    {
+        loop {
+            let result = attempt();
+            let mut patience = self.patience.borrow_mut();
+            let Some(patience) = patience.as_mut() else { return result };
+            match &result {
+                Err(error)
+                    if error.in_store().is_some_and(|it| patience.tries_again(it, &self.path)) => {}
+                _ => {
+                    patience.done();
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// Takes the patience, for a writer that waits by itself.
+    pub(super) fn take_patience(&self) -> Option<Patience> {
+        self.patience.take()
+    }
+
+    pub(super) fn open_within(path: &Path, busy: Duration) -> Result<Self, StoreError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| StoreError::Open {
                 path: path.to_owned(),
@@ -127,7 +214,8 @@ impl Store {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let wrong = |error: rusqlite::Error| explain(path, &error);
         let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
-        connection.busy_timeout(Store::BUSY).map_err(wrong)?;
+        connection.busy_timeout(busy).map_err(wrong)?;
+        guard(&connection).map_err(wrong)?;
         identify(&connection, path)?;
         // Takes the write lock, so that a read-only or locked file shows now.
         connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK;").map_err(wrong)?;
@@ -136,9 +224,14 @@ impl Store {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
             )
             .map_err(wrong)?;
-        connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(wrong)?;
+        let known: i32 = connection
+            .pragma_query_value(None, "application_id", |row| row.get(0))
+            .map_err(wrong)?;
+        if known != APPLICATION_ID {
+            connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(wrong)?;
+        }
         migrate(&mut connection, path)?;
-        Ok(Self { connection, path: path.to_owned(), access: Access::Full })
+        Ok(Self::from_parts(connection, path.to_owned()))
     }
 
     /// An empty database in memory, for what is to be read where there is none.
@@ -148,7 +241,7 @@ impl Store {
     pub fn empty(path: &Path) -> Result<Self, StoreError> {
         let mut connection = Connection::open_in_memory().map_err(|error| explain(path, &error))?;
         migrate(&mut connection, path)?;
-        Ok(Self { connection, path: path.to_owned(), access: Access::Shared })
+        Ok(Self::reading(connection, path, Access::Shared))
     }
 
     /// Opens the database for reading alone: it is not made, nothing is left
@@ -161,15 +254,15 @@ impl Store {
     pub fn open_reading(path: &Path) -> Result<Self, StoreError> {
         let (connection, access, version) = connect_reading(path)?;
         if version >= MIGRATIONS.len() {
-            return Ok(Self { connection, path: path.to_owned(), access });
+            return Ok(Self::reading(connection, path, access));
         }
         if is_writable(path) && Self::open(path).is_ok() {
             let (connection, access, _) = connect_reading(path)?;
-            return Ok(Self { connection, path: path.to_owned(), access });
+            return Ok(Self::reading(connection, path, access));
         }
         let (mut connection, access) = copy_to_migrate(&connection, path)?;
         migrate(&mut connection, path)?;
-        Ok(Self { connection, path: path.to_owned(), access })
+        Ok(Self::reading(connection, path, access))
     }
 
     /// Whether rows can be added: the file and its folder may be written, and it
@@ -201,7 +294,18 @@ impl Store {
     }
 
     pub(super) const fn from_parts(connection: Connection, path: PathBuf) -> Self {
-        Self { connection, path, access: Access::Full }
+        Self { connection, path, access: Access::Full, patience: RefCell::new(None) }
+    }
+
+    /// Reads what a connection was opened to.
+    pub(super) fn reading(connection: Connection, path: &Path, access: Access) -> Self {
+        Self { access, ..Self::from_parts(connection, path.to_owned()) }
+    }
+
+    /// Waits from now on as `patience` says.
+    pub(super) fn with_patience(self, patience: Option<Patience>) -> Self {
+        self.patience.replace(patience);
+        self
     }
 
     /// The file.
@@ -216,6 +320,11 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub fn recover(&self) -> Result<Vec<Recovered>, StoreError> {
+        super::keep::remove_unfinished(self)?;
+        self.patiently(|| self.recover_once())
+    }
+
+    fn recover_once(&self) -> Result<Vec<Recovered>, StoreError> {
         let failed = StoreError::sql;
         let mut running = self
             .connection
@@ -253,7 +362,16 @@ impl Store {
 
 /// Brings the schema up to date.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    Migrations::from_slice(MIGRATIONS).to_latest(connection).map_err(|error| match error {
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    let migrated = Migrations::from_slice(MIGRATIONS).to_latest(connection);
+    connection.set_transaction_behavior(TransactionBehavior::Deferred);
+    // Where two programs do it at once, the second fails when it gets the lock,
+    // and has nothing left to do.
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    if version.is_ok_and(|version: u32| usize::try_from(version) == Ok(MIGRATIONS.len())) {
+        return Ok(());
+    }
+    migrated.map_err(|error| match error {
         rusqlite_migration::Error::RusqliteError { err, .. } => explain(path, &err),
         other => StoreError::Open {
             path: path.to_owned(),
@@ -296,10 +414,9 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
             "it is not an SQLite database".to_owned(),
             "name another file with --db or CYCLOMETER_DB",
         ),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
-            "another program holds its lock".to_owned(),
-            "wait for it to end, or use another file with --db or CYCLOMETER_DB",
-        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            return StoreError::Locked { path: path.to_owned() };
+        }
         Some(code)
             if code == ErrorCode::ReadOnly
                 || (code == ErrorCode::CannotOpen && path.exists() && !is_writable(path)) =>

@@ -5,6 +5,7 @@ use rusqlite::OptionalExtension;
 use serde_json::Value;
 
 use super::history::SimulationInfo;
+use super::keep::IS_FINISHED;
 use super::open::{Store, StoreError};
 use super::query::list;
 
@@ -80,7 +81,10 @@ impl Store {
     pub fn totals(&self) -> Result<(i64, i64), StoreError> {
         self.connection
             .query_row(
-                "SELECT (SELECT COUNT(*) FROM recording), (SELECT COUNT(*) FROM simulation)",
+                &format!(
+                    "SELECT (SELECT COUNT(*) FROM recording),
+                        (SELECT COUNT(*) FROM simulation s WHERE {IS_FINISHED})"
+                ),
                 [],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )

@@ -9,22 +9,39 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::ErrorCode;
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, Statement, types::ValueRef};
 use thiserror::Error;
 
 pub use rusqlite::types::Value as Datum;
+pub use rusqlite::types::ValueRef as SeenDatum;
 
 use super::access::{Access, connect_reading};
-use super::open::{MIGRATIONS, StoreError, explain};
+use super::guard::MOST_BYTES;
+use super::open::{MIGRATIONS, Store, StoreError, explain};
 use crate::lane::Cancel;
 use crate::pricing::Exact;
 use crate::suggest::nearest;
+use crate::units::Bytes;
 
 /// Steps of `SQLite`'s machine between two looks at the clock: some
 /// microseconds.
 const STEPS: i32 = 1_000;
+
+/// Memory of `SQLite` for one query: what is larger is sorted on the disk.
+const MEMORY: i64 = 512 << 20;
+
+/// Limits of a statement. Patterns are short, for nothing stops a comparison
+/// with one; the others keep the time until a statement runs within bounds.
+const LIMITS: [(Limit, i32); 4] = [
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
+    (Limit::SQLITE_LIMIT_EXPR_DEPTH, 500),
+    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 500),
+    (Limit::SQLITE_LIMIT_ATTACHED, 0),
+];
 
 /// Pragmas that only tell, whatever is given to them.
 const TELLING: [&str; 12] = [
@@ -89,11 +106,12 @@ pub trait Sink {
     /// When they cannot be written.
     fn columns(&mut self, names: &[String]) -> io::Result<()>;
 
-    /// Takes a row; returns whether it wants another.
+    /// Takes a row, whose values may be as large as `SQLite` lets them be;
+    /// returns whether it wants another.
     ///
     /// # Errors
     /// When it cannot be written.
-    fn row(&mut self, values: Vec<Datum>) -> io::Result<bool>;
+    fn row(&mut self, values: &[SeenDatum<'_>]) -> io::Result<bool>;
 }
 
 /// A column of a view.
@@ -116,7 +134,7 @@ pub struct Reader {
     /// Made by an earlier version of this program, and not brought up to date.
     old: bool,
     /// Holds a copy of the database, if that is what is read.
-    _access: Access,
+    access: Access,
 }
 
 impl Reader {
@@ -126,8 +144,34 @@ impl Reader {
     /// When there is none, or it cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let (connection, access, version) = connect_reading(path)?;
+        Self::over(connection, access, version, path)
+    }
+
+    /// Reads an empty database, which is in memory: for tries.
+    ///
+    /// # Errors
+    /// When `SQLite` has no memory.
+    pub fn empty() -> Result<Self, StoreError> {
+        let path = Path::new(":memory:");
+        let connection = Store::empty(path)?.connection;
+        Self::over(connection, Access::Shared, MIGRATIONS.len(), path)
+    }
+
+    fn over(
+        connection: Connection,
+        access: Access,
+        version: usize,
+        path: &Path,
+    ) -> Result<Self, StoreError> {
         let wrong = |error: rusqlite::Error| explain(path, &error);
         connection.execute_batch("PRAGMA query_only = ON").map_err(wrong)?;
+        // A limit of the whole program; a smaller one stays.
+        connection
+            .pragma_update_and_check(None, "hard_heap_limit", MEMORY, |_| Ok(()))
+            .map_err(wrong)?;
+        for (limit, most) in LIMITS {
+            connection.set_limit(limit, most).map_err(wrong)?;
+        }
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
         connection.create_aggregate_function("decimal_sum", 1, flags, DecimalSum).map_err(wrong)?;
         let refused = Arc::new(Mutex::new(None));
@@ -144,8 +188,15 @@ impl Reader {
             refused,
             stopped: Arc::new(Mutex::new(None)),
             old: version < MIGRATIONS.len(),
-            _access: access,
+            access,
         })
+    }
+
+    /// The folder of the copy that is read, if one is: a program that ends
+    /// without dropping this has to remove it.
+    #[must_use]
+    pub fn copy_folder(&self) -> Option<&Path> {
+        self.access.copy_folder()
     }
 
     /// From now on, queries end when `cancel` says so or `timeout` is over.
@@ -173,6 +224,12 @@ impl Reader {
             .map_err(StoreError::sql("watch over the query"))
     }
 
+    /// What stopped a query, if one was.
+    #[must_use]
+    pub fn stop(&self) -> Option<Stop> {
+        *lock(&self.stopped)
+    }
+
     /// The columns of the public views, in their order.
     ///
     /// # Errors
@@ -195,7 +252,7 @@ impl Reader {
     pub fn latest(&self, what: &str) -> Result<Option<i64>, StoreError> {
         let sql = match what {
             "recording" => "SELECT MAX(recording) FROM v_invocation WHERE status <> 'interrupted'",
-            "simulation" => "SELECT MAX(simulation) FROM v_simulation",
+            "simulation" => "SELECT MAX(simulation) FROM v_simulation WHERE models IS NOT NULL",
             _ => return Ok(None),
         };
         self.connection
@@ -255,9 +312,9 @@ impl Reader {
         sink.columns(&names)?;
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(|error| self.explain(&error, sql))? {
-            let values: Result<Vec<Datum>, _> =
-                (0..names.len()).map(|at| row.get_ref(at).map(datum)).collect();
-            if !sink.row(values.map_err(|error| self.explain(&error, sql))?)? {
+            let values: Result<Vec<SeenDatum<'_>>, _> =
+                (0..names.len()).map(|at| row.get_ref(at)).collect();
+            if !sink.row(&values.map_err(|error| self.explain(&error, sql))?)? {
                 break;
             }
         }
@@ -285,7 +342,7 @@ impl Reader {
         if let Some(reason) = lock(&self.refused).take() {
             return QueryError::Wrong(reason);
         }
-        if let Some(stop) = lock(&self.stopped).take() {
+        if let Some(stop) = self.stop() {
             return QueryError::Stopped(stop);
         }
         let (message, offset) = match error {
@@ -297,7 +354,12 @@ impl Reader {
             rusqlite::Error::SqlInputError { msg, offset, .. } => {
                 (msg.clone(), usize::try_from(*offset).ok())
             }
-            rusqlite::Error::SqliteFailure(_, Some(message)) => (message.clone(), None),
+            rusqlite::Error::SqliteFailure(failure, message) => {
+                if let Some(reason) = beyond(failure.code) {
+                    return QueryError::Wrong(reason);
+                }
+                (message.clone().unwrap_or_else(|| failure.to_string()), None)
+            }
             other => (other.to_string(), None),
         };
         let mut text = format!("SQLite says: {message}{}", self.hint(&message, sql));
@@ -336,6 +398,20 @@ impl Reader {
     }
 }
 
+/// What a statement wanted too much of.
+fn beyond(code: ErrorCode) -> Option<String> {
+    match code {
+        ErrorCode::OutOfMemory => {
+            Some(format!("the query takes more than {} of memory", Bytes(MEMORY.unsigned_abs())))
+        }
+        ErrorCode::TooBig => Some(format!(
+            "a value or a row is larger than {}",
+            Bytes(u64::from(MOST_BYTES.unsigned_abs()))
+        )),
+        _ => None,
+    }
+}
+
 /// The line of the statement that is wrong, with a mark below.
 fn place(sql: &str, offset: usize) -> Option<String> {
     let before = sql.get(..offset)?;
@@ -351,17 +427,6 @@ fn place(sql: &str, offset: usize) -> Option<String> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn datum(value: ValueRef<'_>) -> Datum {
-    match value {
-        ValueRef::Null => Datum::Null,
-        ValueRef::Integer(value) => Datum::Integer(value),
-        ValueRef::Real(value) => Datum::Real(value),
-        // What others wrote need not be UTF-8.
-        ValueRef::Text(bytes) => Datum::Text(String::from_utf8_lossy(bytes).into_owned()),
-        ValueRef::Blob(bytes) => Datum::Blob(bytes.to_vec()),
-    }
 }
 
 /// Why an action of a statement is not allowed; `None`: it only reads.

@@ -16,8 +16,8 @@ impl Sink for Kept {
         Ok(())
     }
 
-    fn row(&mut self, values: Vec<Datum>) -> io::Result<bool> {
-        self.rows.push(values);
+    fn row(&mut self, values: &[SeenDatum<'_>]) -> io::Result<bool> {
+        self.rows.push(values.iter().map(|value| (*value).try_into().expect("UTF-8")).collect());
         Ok(true)
     }
 }

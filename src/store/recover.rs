@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::access::is_writable;
 use super::open::{Store, StoreError};
+use super::patience::Patience;
 use crate::lane::docker;
 
 impl Store {
@@ -15,7 +16,24 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_recovered(path: &Path, tell: &mut dyn FnMut(String)) -> Result<Self, StoreError> {
-        let store = Self::open(path)?;
+        Self::open(path)?.recovered(tell)
+    }
+
+    /// Opens the database as [`Self::open_recovered`] does, and waits as
+    /// [`Self::open_patiently`] does.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_recovered_patiently(
+        path: &Path,
+        patience: Patience,
+        tell: &mut dyn FnMut(String),
+    ) -> Result<Self, StoreError> {
+        Self::open_patiently(path, patience)?.recovered(tell)
+    }
+
+    fn recovered(self, tell: &mut dyn FnMut(String)) -> Result<Self, StoreError> {
+        let store = self;
         let recovered = store.recover()?;
         for cut in &recovered {
             tell(match cut.invocations {
@@ -43,7 +61,7 @@ impl Store {
     }
 
     /// Opens the database to read it: as [`Store::open_recovered`] where it may
-    /// be written and nobody holds its lock, and as [`Store::open_reading`]
+    /// be written and nobody holds its lock for long, and as [`Store::open_reading`]
     /// elsewhere. It is not made.
     ///
     /// # Errors
@@ -51,8 +69,10 @@ impl Store {
     pub fn open_to_read(path: &Path, tell: &mut dyn FnMut(String)) -> Result<Self, StoreError> {
         if path.exists()
             && is_writable(path)
-            && let Ok(store) = Self::open_recovered(path, tell)
+            && let Ok(store) = Self::open_within(path, Self::MOMENT)
+            && let Ok(store) = store.recovered(tell)
         {
+            store.connection.busy_timeout(Self::BUSY).map_err(StoreError::sql("set-up"))?;
             return Ok(store);
         }
         Self::open_reading(path)

@@ -3,15 +3,53 @@
 
 use std::path::Path;
 use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::entry::timestamp;
+use super::entry::{Ids, Statements, timestamp};
+use super::holders::who_reads;
 use super::open::{Store, StoreError};
 use super::watch::{Whereabouts, rescue_paths};
 use super::writer::{Batch, Message, Scribe, is_invocation};
 
+/// How long a copy may take of a database that is only locked: who stopped the
+/// recording waits for it.
+const COPY_TIME: Duration = Duration::from_secs(1);
+/// Steps of `SQLite`'s machine between two looks at the clock.
+const STEPS: i32 = 1_000;
+/// Bytes of a log that are worth a word.
+const LARGE_LOG: u64 = 256 << 20;
+
+/// Makes another database ready to go on in.
+type Place<'a> = dyn Fn(&Scribe, &Path) -> Result<(Connection, Ids), StoreError> + 'a;
+
+const fn is_lock(code: Option<ErrorCode>) -> bool {
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 impl Scribe {
+    /// Says so when the log grows: it is begun anew only when nobody reads what
+    /// was in it before.
+    pub(super) fn look_at_log(&mut self) {
+        let Some(patience) = &mut self.patience else { return };
+        let log = super::access::beside(&self.path, "-wal");
+        let size = std::fs::metadata(&log).map_or(0, |data| data.len());
+        let worth_a_word =
+            if self.log_told == 0 { LARGE_LOG } else { self.log_told.saturating_mul(2) };
+        if size < worth_a_word {
+            return;
+        }
+        self.log_told = size;
+        let who = who_reads(&self.path).unwrap_or_else(|| "another program".to_owned());
+        patience.remark(format!(
+            "{} has grown to {}: {who} reads an older state of the database without end; the \
+             space is used again when that ends",
+            log.display(),
+            crate::units::Bytes(size)
+        ));
+    }
+
     /// Checks after a commit that the file is still there. Where it is not, the
     /// recording ends with an error that says where its rows are.
     pub(super) fn verify(
@@ -75,7 +113,7 @@ impl Scribe {
         }
         let what = if *place == Whereabouts::Replaced { "replaced" } else { "removed" };
         let reason = format!("the database {path} was {what} while a recording was written to it");
-        let error = self.rescue(reason, false, batch, incoming);
+        let error = self.rescue(reason, None, batch, incoming);
         self.watch.remove_log();
         error
     }
@@ -95,7 +133,6 @@ impl Scribe {
             StoreError::Sql { source, .. } => source.sqlite_error_code(),
             _ => None,
         };
-        let full = code == Some(ErrorCode::DiskFull);
         let remedy = match code {
             Some(ErrorCode::DiskFull) => "; free some space",
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -104,32 +141,41 @@ impl Scribe {
             _ => "",
         };
         let reason = format!("{error} ({}){remedy}", self.path.display());
-        self.rescue(reason, full, batch, incoming)
+        self.rescue(reason, Some(code), batch, incoming)
     }
 
     /// Copies the database to a place where it can be written, with all that
-    /// was measured since.
+    /// was measured since. Where the file itself is in its place, and only takes
+    /// no more (`refuses`), a database with the rest will do.
     fn rescue(
         &mut self,
         reason: String,
-        disk_is_full: bool,
+        refuses: Option<Option<ErrorCode>>,
         batch: &mut Batch,
         incoming: &Receiver<Message>,
     ) -> StoreError {
         let mut refused = String::from("there is no folder for a copy");
-        for path in rescue_paths(&self.path, disk_is_full) {
-            match self.move_to(&path).and_then(|()| self.write_rest(batch, incoming)) {
-                Ok(()) => {
-                    let kept = format!(
-                        "all that was measured, and what the database had before, is in {0} now; \
-                         name it with --db {0}",
-                        path.display()
-                    );
-                    return StoreError::CutShort { reason, kept };
-                }
-                Err(error) => {
-                    refused = error.to_string();
-                    let _ = std::fs::remove_file(&path);
+        let disk_is_full = refuses == Some(Some(ErrorCode::DiskFull));
+        let is_quick = matches!(refuses, Some(code) if is_lock(code));
+        let whole: &Place<'_> = &|it, path| it.copy_to(path, is_quick);
+        let rest: &Place<'_> = &Self::begin_anew;
+        let places = [
+            (whole, "all that was measured, and what the database had before, is in"),
+            (rest, "what it did not take, as a recording of its own, is in"),
+        ];
+        for (place, what) in places.into_iter().take(if refuses.is_some() { 2 } else { 1 }) {
+            for path in rescue_paths(&self.path, disk_is_full) {
+                match self.go_on_in(place, &path, batch, incoming) {
+                    Ok(()) => {
+                        let kept = format!("{what} {0} now; name it with --db {0}", path.display());
+                        return StoreError::CutShort { reason, kept };
+                    }
+                    Err(error) => {
+                        refused = error.to_string();
+                        for suffix in ["", "-wal", "-shm"] {
+                            let _ = std::fs::remove_file(super::access::beside(&path, suffix));
+                        }
+                    }
                 }
             }
         }
@@ -141,16 +187,60 @@ impl Scribe {
         }
     }
 
-    /// Goes on in a copy of the database.
-    fn move_to(&mut self, path: &Path) -> Result<(), StoreError> {
+    /// Goes on in another database; stays in this one if that fails.
+    fn go_on_in(
+        &mut self,
+        place: &Place<'_>,
+        path: &Path,
+        batch: &mut Batch,
+        incoming: &Receiver<Message>,
+    ) -> Result<(), StoreError> {
+        let (other, ids) = place(self, path)?;
+        let here = std::mem::replace(&mut self.connection, other);
+        let ids = std::mem::replace(&mut self.ids, ids);
+        let written = self.write_rest(batch, incoming);
+        if written.is_ok() {
+            // The old one stays open: its log is read no more.
+            self.left_behind.push(here);
+        } else {
+            self.connection = here;
+            self.ids = ids;
+        }
+        written
+    }
+
+    /// Copies the database; quickly, or not at all, if that is wanted.
+    fn copy_to(&self, path: &Path, is_quick: bool) -> Result<(Connection, Ids), StoreError> {
         let failed = StoreError::sql;
-        self.connection
+        let begun = Instant::now();
+        let watch = move || begun.elapsed() > COPY_TIME;
+        let handler = is_quick.then_some(watch);
+        self.connection.progress_handler(STEPS, handler).map_err(failed("set-up"))?;
+        let copied = self
+            .connection
             .execute("VACUUM INTO ?1", [path.to_string_lossy()])
-            .map_err(failed("copy to a safe place"))?;
-        let copy = Store::open(path)?;
-        // The old one stays open: its log is read no more.
-        self.left_behind.push(std::mem::replace(&mut self.connection, copy.connection));
-        Ok(())
+            .map_err(failed("copy to a safe place"));
+        let none: Option<fn() -> bool> = None;
+        self.connection.progress_handler(STEPS, none).map_err(failed("set-up"))?;
+        copied?;
+        Ok((Store::open(path)?.connection, self.ids.clone()))
+    }
+
+    /// Enters the recording, with its lanes and cells, in a database of its own.
+    fn begin_anew(&self, path: &Path) -> Result<(Connection, Ids), StoreError> {
+        let failed = StoreError::sql;
+        let mut connection = Store::open(path)?.connection;
+        let mut ids = self.ids.of_another(self.header.enter(&connection)?);
+        let transaction = connection.transaction().map_err(failed("start of a transaction"))?;
+        {
+            let mut statements = Statements::prepare(&transaction)?;
+            for event in &self.preamble {
+                ids.write(&transaction, &mut statements, event)
+                    .map_err(failed("write of an event"))?;
+            }
+        }
+        transaction.commit().map_err(failed("commit"))?;
+        Ok((connection, ids))
     }
 
     /// Stores what has not been stored yet, and marks the recording as cut off.
@@ -159,9 +249,15 @@ impl Scribe {
         batch: &mut Batch,
         incoming: &Receiver<Message>,
     ) -> Result<(), StoreError> {
+        let mut written = Vec::new();
         loop {
-            self.attempt(batch, incoming)?;
-            batch.events.clear();
+            let attempt = self.attempt(batch, incoming);
+            written.append(&mut batch.events);
+            if attempt.is_err() {
+                // All of it goes elsewhere then.
+                batch.events = written;
+                return attempt;
+            }
             match incoming.try_recv() {
                 Ok(message) => batch.take(message),
                 Err(_) => break,

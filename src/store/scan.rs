@@ -218,6 +218,42 @@ pub(super) fn each_billable<E: From<StoreError>>(
     Ok(())
 }
 
+/// Some billable invocations.
+pub(super) struct Page {
+    pub rows: Vec<Row>,
+    /// Where the next page begins; `None`: there is none.
+    pub next: Option<i64>,
+}
+
+/// Reads billable invocations of `cells` between two numbers, at most so many:
+/// nothing is kept open meanwhile.
+pub(super) fn billable_page(
+    connection: &Connection,
+    cells: &HashMap<i64, Key>,
+    (first, last): (i64, i64),
+    most: u32,
+) -> Result<Page, StoreError> {
+    let failed = |source| StoreError::Sql { action: "read of invocations", source };
+    let sql = format!(
+        "SELECT {} FROM invocation WHERE id BETWEEN ?1 AND ?2 AND {BILLABLE} ORDER BY id LIMIT ?3",
+        usage_columns()
+    );
+    let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
+    let mut rows = statement.query((first, last, most)).map_err(failed)?;
+    let mut page = Page { rows: Vec::new(), next: None };
+    let mut seen = 0;
+    while let Some(row) = rows.next().map_err(failed)? {
+        seen += 1;
+        let id: i64 = row.get(0).map_err(failed)?;
+        page.next = id.checked_add(1).filter(|_| seen == most);
+        let cell: i64 = row.get(1).map_err(failed)?;
+        if let Some(key) = cells.get(&cell) {
+            page.rows.push(read_row(row, key).map_err(failed)?);
+        }
+    }
+    Ok(page)
+}
+
 impl Store {
     /// Hands every billable invocation of a selection to `each`.
     ///

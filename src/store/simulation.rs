@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::keep;
-use super::open::{Store, StoreError};
+use super::open::{InStore, Store, StoreError};
 use super::scan::{self, Selection};
 use crate::pricing::Exact;
 use crate::replay::{Contract, Key, Replayer, Summary, WhatIf};
@@ -39,6 +39,15 @@ pub enum ReplayError {
          not billed); `cyclometer history` lists what there is"
     )]
     Empty(String),
+}
+
+impl InStore for ReplayError {
+    fn in_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Empty(_) => None,
+        }
+    }
 }
 
 /// Whether bills of single invocations are kept.
@@ -131,8 +140,8 @@ impl ReplayPlan {
 }
 
 impl Store {
-    /// Replays recordings through price models and keeps the result, in one
-    /// transaction. The same replay again gives the same bills and is not kept
+    /// Replays recordings through price models and keeps the result; nobody sees
+    /// a part of it. The same replay again gives the same bills and is not kept
     /// twice.
     ///
     /// Where the database cannot be written, the bills are made all the same and
@@ -168,8 +177,7 @@ impl Store {
             let reason = format!("the database {} may only be read", self.path().display());
             return Ok(saved(Err(reason), false, summary));
         }
-        let id = self.keep_simulation(plan, &cells, &inputs, with_bills, &summary);
-        match id {
+        match keep::keep(self, plan, &cells, &inputs, with_bills, &summary) {
             Ok(id) => Ok(saved(Ok(id), false, summary)),
             // The bills are right all the same.
             Err(ReplayError::Store(StoreError::Sql { action, source })) => {
@@ -178,25 +186,6 @@ impl Store {
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn keep_simulation(
-        &self,
-        plan: &ReplayPlan,
-        cells: &HashMap<i64, Key>,
-        inputs: &str,
-        with_bills: bool,
-        summary: &Summary,
-    ) -> Result<i64, ReplayError> {
-        // By statements: rows are read and bills written over one connection,
-        // which a `Transaction` would borrow.
-        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::sql("begin"))?;
-        let saved = keep::keep(&self.connection, plan, cells, inputs, with_bills, summary);
-        let end = if saved.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = self.connection.execute_batch(end).map_err(StoreError::sql("commit"));
-        let id = saved?;
-        ended?;
-        Ok(id)
     }
 
     /// Replays without keeping anything: what if?
@@ -212,7 +201,7 @@ impl Store {
         Ok(summary)
     }
 
-    fn known_simulation(&self, inputs: &str) -> Result<Option<i64>, StoreError> {
+    pub(super) fn known_simulation(&self, inputs: &str) -> Result<Option<i64>, StoreError> {
         self.connection
             .query_row("SELECT id FROM simulation WHERE inputs = ?1", [inputs], |row| row.get(0))
             .optional()

@@ -14,9 +14,8 @@ use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::entry::{Ids, Statements, integer, timestamp};
 use super::open::{Store, StoreError};
-use super::patience::{Patience, Waits};
+use super::patience::Patience;
 use super::watch::{FileWatch, Whereabouts};
-use crate::lane::Cancel;
 use crate::record::{Event, Sink, SinkError};
 use crate::units::Nanos;
 
@@ -38,6 +37,19 @@ pub struct RecordingHeader {
     pub host: String,
     /// `None`: no sampling.
     pub sample_interval: Option<Nanos>,
+}
+
+impl RecordingHeader {
+    /// Enters a recording that runs, and returns its number.
+    pub(super) fn enter(&self, connection: &Connection) -> Result<i64, StoreError> {
+        let sql = "INSERT INTO recording (label, started_at, status, owner, plan, host,
+                sample_interval_ns)
+             VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6)";
+        let interval = self.sample_interval.map(|interval| integer(interval.0));
+        let values = params![self.label, timestamp(), self.owner, self.plan, self.host, interval];
+        connection.execute(sql, values).map_err(StoreError::sql("entry of the recording"))?;
+        Ok(connection.last_insert_rowid())
+    }
 }
 
 /// Takes each event once it is safe.
@@ -62,15 +74,18 @@ pub(super) const fn is_invocation(event: &Event) -> bool {
 pub struct Writer {
     recording: i64,
     queue: Option<SyncSender<Message>>,
-    thread: Option<JoinHandle<Result<Connection, StoreError>>>,
-    path: PathBuf,
-    store: Option<Connection>,
+    thread: Option<JoinHandle<Result<Store, StoreError>>>,
+    store: Option<Store>,
     failure: Option<SinkError>,
 }
 
 impl Writer {
     /// Enters the recording and starts the thread. `stored` is called, on that
     /// thread, for each event after its commit.
+    ///
+    /// Over a store that was [opened patiently](Store::open_patiently), the
+    /// writer waits where the database is locked or the disk is full, and loses
+    /// nothing meanwhile: who records waits with it.
     ///
     /// # Errors
     /// When the recording cannot be entered, or there is no thread.
@@ -79,58 +94,20 @@ impl Writer {
         header: &RecordingHeader,
         stored: Stored,
     ) -> Result<Self, StoreError> {
-        Self::begin(store, header, stored, None)
-    }
-
-    /// The same, but the writer waits where the database is locked or the disk
-    /// is full, and loses nothing meanwhile: `waits` is told why and what to
-    /// do, and `None` when it goes on. It ends with an error, after one last
-    /// try, when `give_up` says so.
-    ///
-    /// # Errors
-    /// As [`Self::start`]: the entry of the recording is not waited for.
-    pub fn patient(
-        store: Store,
-        header: &RecordingHeader,
-        stored: Stored,
-        waits: Waits,
-        give_up: Cancel,
-    ) -> Result<Self, StoreError> {
-        Self::begin(store, header, stored, Some(Patience::new(waits, give_up)))
-    }
-
-    fn begin(
-        store: Store,
-        header: &RecordingHeader,
-        stored: Stored,
-        patience: Option<Patience>,
-    ) -> Result<Self, StoreError> {
-        let path = store.path().to_owned();
-        let connection = store.connection;
         let began = crate::lane::now();
-        connection
-            .execute(
-                "INSERT INTO recording (label, started_at, status, owner, plan, host, sample_interval_ns)
-                 VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6)",
-                params![
-                    header.label,
-                    timestamp(),
-                    header.owner,
-                    header.plan,
-                    header.host,
-                    header.sample_interval.map(|interval| integer(interval.0)),
-                ],
-            )
-            .map_err(StoreError::sql("entry of the recording"))?;
-        let recording = connection.last_insert_rowid();
-        let ids = Ids::new(recording, began);
+        let recording = store.patiently(|| header.enter(&store.connection))?;
+        let path = store.path().to_owned();
+        let patience = store.take_patience();
         let scribe = Scribe {
             watch: FileWatch::new(&path),
-            path: path.clone(),
-            connection,
-            ids,
+            path,
+            connection: store.connection,
+            ids: Ids::new(recording, began),
+            header: header.clone(),
+            preamble: Vec::new(),
             stored,
             patience,
+            log_told: 0,
             left_behind: Vec::new(),
         };
         let (queue, incoming) = sync_channel(QUEUE);
@@ -140,14 +117,7 @@ impl Writer {
             .map_err(|error| {
                 StoreError::NotFound(format!("no thread for the database: {error}"))
             })?;
-        Ok(Self {
-            recording,
-            queue: Some(queue),
-            thread: Some(thread),
-            path,
-            store: None,
-            failure: None,
-        })
+        Ok(Self { recording, queue: Some(queue), thread: Some(thread), store: None, failure: None })
     }
 
     /// The recording's number.
@@ -163,7 +133,7 @@ impl Writer {
     pub fn finish(mut self) -> Result<Store, StoreError> {
         self.join()?;
         match self.store.take() {
-            Some(connection) => Ok(Store::from_parts(connection, self.path.clone())),
+            Some(store) => Ok(store),
             None => Err(StoreError::NotFound(
                 self.failure
                     .as_ref()
@@ -176,8 +146,8 @@ impl Writer {
         self.queue = None;
         let Some(thread) = self.thread.take() else { return Ok(()) };
         match thread.join() {
-            Ok(Ok(connection)) => {
-                self.store = Some(connection);
+            Ok(Ok(store)) => {
+                self.store = Some(store);
                 Ok(())
             }
             Ok(Err(error)) => Err(error),
@@ -223,8 +193,14 @@ pub(super) struct Scribe {
     /// Tells whether the file is still there.
     pub watch: FileWatch,
     pub ids: Ids,
+    pub header: RecordingHeader,
+    /// The lanes and cells that were entered: with them, what is left can be
+    /// stored elsewhere.
+    pub preamble: Vec<Box<Event>>,
     stored: Stored,
-    patience: Option<Patience>,
+    pub patience: Option<Patience>,
+    /// Bytes of the log that were told of.
+    pub log_told: u64,
     /// Connections to files that are gone or full.
     pub left_behind: Vec<Connection>,
 }
@@ -248,16 +224,20 @@ impl Batch {
 }
 
 impl Scribe {
-    fn run(mut self, incoming: &Receiver<Message>) -> Result<Connection, StoreError> {
+    fn run(mut self, incoming: &Receiver<Message>) -> Result<Store, StoreError> {
         self.set_usual_busy()?;
         let mut batch = Batch::default();
         while let Ok(first) = incoming.recv() {
             batch.take(first);
             self.keep(&mut batch, incoming)?;
             for event in batch.events.drain(..) {
+                if event.is_of_plan() {
+                    self.preamble.push(event.clone());
+                }
                 (self.stored)(event);
             }
             self.verify(&mut batch, incoming)?;
+            self.look_at_log();
             for done in batch.waiting.drain(..) {
                 // Nobody waits any more: fine.
                 let _ = done.send(());
@@ -266,8 +246,10 @@ impl Scribe {
         // One that stays because the database is locked is never the latest.
         let _ = self.ids.forget_empty(&self.connection);
         self.verify(&mut batch, incoming)?;
-        self.set_busy(Store::BUSY)?;
-        Ok(self.connection)
+        if self.patience.is_none() {
+            self.set_busy(Store::BUSY)?;
+        }
+        Ok(Store::from_parts(self.connection, self.path).with_patience(self.patience))
     }
 
     /// Sets how long a try waits for a lock while it records.
@@ -282,18 +264,11 @@ impl Scribe {
 
     /// Stores a batch, however long it takes if that is what is wanted.
     fn keep(&mut self, batch: &mut Batch, incoming: &Receiver<Message>) -> Result<(), StoreError> {
-        loop {
-            let last = self.patience.as_ref().is_some_and(Patience::is_over);
-            let Err(error) = self.attempt(batch, incoming) else { break };
-            let waits = self.patience.as_mut().is_some_and(|it| it.can_wait(&error));
-            if last || !waits {
+        while let Err(error) = self.attempt(batch, incoming) {
+            let waits = self.watch.look() == Whereabouts::InPlace
+                && self.patience.as_mut().is_some_and(|it| it.tries_again(&error, &self.path));
+            if !waits {
                 return Err(self.give_up(&error, batch, incoming));
-            }
-            if self.watch.look() != Whereabouts::InPlace {
-                return Err(self.give_up(&error, batch, incoming));
-            }
-            if let Some(patience) = &self.patience {
-                patience.wait();
             }
         }
         if let Some(patience) = &mut self.patience {

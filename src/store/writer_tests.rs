@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::super::patience::Notice;
 use super::*;
-use crate::lane::{Job, Outcome, Sample, StartKind, Status};
+use crate::lane::{Cancel, Job, Outcome, Sample, StartKind, Status};
 use crate::meter::{Meter, Provenances, Source};
 use crate::units::Nanos;
 use crate::workload::Catalog;
@@ -55,24 +56,26 @@ fn finished(sequence: u32, samples: u64) -> Event {
     Event::Finished { cell: 0, sequence, outcome: Box::new(outcome), samples }
 }
 
-type Heard = mpsc::Receiver<Option<String>>;
+type Heard = mpsc::Receiver<Notice>;
 
 /// A patient writer over `store`, what it says, and what it has stored.
 fn patient(store: Store, give_up: &Cancel) -> (Writer, Heard, mpsc::Receiver<Box<Event>>) {
     let (says, heard) = mpsc::channel();
     let (keeps, kept) = mpsc::channel();
-    let writer = Writer::patient(
-        store,
-        &header(),
-        Box::new(move |event| keeps.send(event).unwrap_or(())),
-        Box::new(move |reason| says.send(reason).unwrap_or(())),
-        give_up.clone(),
-    );
-    (writer.expect("a writer"), heard, kept)
+    let tell = Box::new(move |notice| says.send(notice).unwrap_or(()));
+    store.connection.busy_timeout(Patience::BUSY).expect("set");
+    let store = store.with_patience(Some(Patience::new(tell, give_up.clone())));
+    let stored = Box::new(move |event| keeps.send(event).unwrap_or(()));
+    (Writer::start(store, &header(), stored).expect("a writer"), heard, kept)
 }
 
+/// Why it waits; `None`: it goes on.
 fn hear(heard: &Heard) -> Option<String> {
-    heard.recv_timeout(LONG).expect("it says something")
+    match heard.recv_timeout(LONG).expect("it says something") {
+        Notice::Waits(reason) => Some(reason),
+        Notice::GoesOn(_) => None,
+        Notice::Remark(remark) => panic!("{remark}"),
+    }
 }
 
 fn other(path: &Path) -> Connection {
@@ -98,7 +101,7 @@ fn a_patient_writer_waits_for_a_lock_and_loses_nothing() {
     }
     let settling = std::thread::spawn(move || (writer.settle(), writer));
     let reason = hear(&heard).expect("it waits");
-    assert!(reason.contains("lock: wait for it to end"), "{reason}");
+    assert!(reason.ends_with(": wait for it to end, or end it"), "{reason}");
     // More than one try; the reason is the same and told once.
     std::thread::sleep(Duration::from_millis(1_200));
     assert!(!settling.is_finished() && heard.try_recv().is_err());
@@ -174,8 +177,8 @@ fn a_writer_that_gives_up_keeps_what_was_measured_and_says_where() {
     let begun = Instant::now();
     give_up.cancel();
     let error = writer.settle().expect_err("it gave up").to_string();
-    // 50 ms to notice and 50 ms for the last try; the rest is for slow machines.
-    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+    // A second of grace; the rest is for slow machines.
+    assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}", begun.elapsed());
     assert!(error.contains("another program holds its lock"), "{error}");
     assert!(error.contains(&format!("--db {}", rescued.display())), "{error}");
     assert_eq!(writer.finish().expect_err("no database").to_string(), error);
@@ -231,4 +234,66 @@ fn what_is_about_to_happen_does_not_reach_the_thread() {
     let kept: Vec<Box<Event>> = kept.try_iter().collect();
     assert_eq!(kept.len(), 3);
     assert!(kept.iter().all(|event| !event.is_fleeting()));
+}
+
+/// What the thread of a writer works with.
+fn scribe(path: &Path) -> Scribe {
+    let store = Store::open(path).expect("made");
+    let recording = header().enter(&store.connection).expect("entered");
+    Scribe {
+        watch: FileWatch::new(path),
+        path: path.to_owned(),
+        connection: store.connection,
+        ids: Ids::new(recording, Nanos(0)),
+        header: header(),
+        preamble: Vec::new(),
+        stored: Box::new(drop),
+        patience: None,
+        log_told: 0,
+        left_behind: Vec::new(),
+    }
+}
+
+#[test]
+fn a_log_that_grows_is_told_of_and_again_when_it_has_doubled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.db");
+    let (says, heard) = mpsc::channel();
+    let tell = Box::new(move |notice| says.send(notice).unwrap_or(()));
+    let mut scribe = scribe(&path);
+    scribe.patience = Some(Patience::new(tell, Cancel::default()));
+    scribe.look_at_log();
+    assert!(heard.try_recv().is_err(), "a usual one is not worth a word");
+    // As if 1 byte had been told of: any log is more than twice that.
+    scribe.log_told = 1;
+    scribe.look_at_log();
+    scribe.look_at_log();
+    let told: Vec<Notice> = heard.try_iter().collect();
+    let [Notice::Remark(remark)] = &told[..] else { panic!("{told:?}") };
+    assert!(remark.contains("c.db-wal has grown to "), "{remark}");
+}
+
+#[test]
+fn what_a_locked_database_does_not_take_is_kept_even_where_no_copy_can_be_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.db");
+    let mut scribe = scribe(&path);
+    let (queue, incoming) = sync_channel(QUEUE);
+    let mut batch = Batch { events: preamble().map(Box::new).to_vec(), waiting: Vec::new() };
+    scribe.attempt(&mut batch, &incoming).expect("stored");
+    scribe.preamble = std::mem::take(&mut batch.events);
+
+    // Within a transaction, SQLite makes no copy.
+    scribe.connection.execute_batch("BEGIN").expect("begun");
+    for sequence in 1..=3 {
+        queue.send(Message::Event(Box::new(finished(sequence, 1)))).expect("queued");
+    }
+    let locked = StoreError::Locked { path };
+    let error = scribe.give_up(&locked, &mut batch, &incoming).to_string();
+    let rescued = folder.path().join("c.rescued.db");
+    assert!(error.contains("as a recording of its own"), "{error}");
+    assert!(error.ends_with(&format!("--db {}", rescued.display())), "{error}");
+    let kept = other(&rescued);
+    assert_eq!((count(&kept, "v_invocation"), count(&kept, "v_sample")), (3, 3));
+    assert_eq!(count(&kept, "recording WHERE status = 'interrupted'"), 1);
 }

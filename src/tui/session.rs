@@ -19,7 +19,7 @@ use crate::record::{
     Tally, fresh_seed, open_lanes,
 };
 use crate::report::{counted, wrap_sentence};
-use crate::store::{RecordingHeader, Store, Writer};
+use crate::store::{Notice, Patience, RecordingHeader, Store, Writer};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
 
@@ -395,7 +395,18 @@ impl Task {
     /// Opens the database, and says what an earlier recording left behind.
     fn open(&self) -> Result<Store, String> {
         let mut notes = |note: String| self.feed.tell(Item::Note(note));
-        Store::open_recovered(&self.settings.database, &mut notes)
+        let feed = self.feed.clone();
+        let tell = Box::new(move |notice| {
+            feed.tell(match notice {
+                Notice::Waits(reason) => {
+                    Item::Storage(StorageState::Waiting { reason, since: now() })
+                }
+                Notice::GoesOn(_) => Item::Storage(StorageState::Fine),
+                Notice::Remark(remark) => Item::Note(remark),
+            });
+        });
+        let patience = Patience::new(tell, self.give_up.clone());
+        Store::open_recovered_patiently(&self.settings.database, patience, &mut notes)
             .map_err(|error| error.to_string())
     }
 
@@ -413,8 +424,8 @@ impl Task {
             host: serde_json::to_string(&Fingerprint::take()).map_err(|error| error.to_string())?,
             sample_interval: self.wanted.sample_interval,
         };
-        let (stored, waiting) = (self.feed.clone(), self.feed.clone());
-        let writer = Writer::patient(
+        let stored = self.feed.clone();
+        let writer = Writer::start(
             store,
             &header,
             Box::new(move |event| match *event {
@@ -422,14 +433,6 @@ impl Task {
                 Event::Lane { .. } => {}
                 _ => stored.event(event),
             }),
-            Box::new(move |reason| {
-                let state = reason.map_or(StorageState::Fine, |reason| StorageState::Waiting {
-                    reason,
-                    since: now(),
-                });
-                waiting.tell(Item::Storage(state));
-            }),
-            self.give_up.clone(),
         )
         .map_err(|error| error.to_string())?;
         self.recording.store(writer.recording(), Ordering::SeqCst);

@@ -3,6 +3,7 @@
 mod output;
 mod saved;
 mod schema;
+mod watchdog;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,8 +15,12 @@ use crate::files::{self, Bound};
 use crate::quantity::whole_number;
 use crate::store::{Datum, QueryError, Reader, Stop};
 use crate::units::Nanos;
-use output::Output;
+use output::{Output, Told};
 use saved::Saved;
+use watchdog::Watchdog;
+
+/// Bytes of a statement, as many as `SQLite` takes.
+const MOST_SQL: u64 = 1_000_000;
 
 /// Options of `query`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +34,8 @@ use saved::Saved;
   cyclometer query 'SELECT * FROM v_sample WHERE recording = :recording' --format csv
   cyclometer query --schema
 
-One statement that only reads. `:recording` and `:simulation` are the newest, if
+One statement that only reads; values of at most 64 MiB, in 512 MiB of memory.
+Cells of a table are cut after 1000 characters. `:recording` and `:simulation` are the newest, if
 --param does not say otherwise. `decimal_sum(amount)` adds money exactly."
 )]
 pub(super) struct Options {
@@ -51,7 +57,7 @@ pub(super) struct Options {
     /// A value for a named parameter; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parameter, conflicts_with_all = ["list", "schema"])]
     param: Vec<(String, String)>,
-    /// End the query after this time
+    /// End the query after this time, whatever it does then
     #[arg(long, value_name = "TIME", value_parser = timeout)]
     timeout: Option<Duration>,
     /// No more rows than this [default: all; 1000 in a table]
@@ -100,21 +106,59 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         (None, Some(sql)) => sql.clone(),
         (None, None) => String::new(),
     };
-    let reader = Reader::open(&common.db_path()).map_err(Failure::failed)?;
-    if options.schema {
-        return schema::print(common, &reader);
-    }
-    let parameters = parameters(&reader, &sql, saved, &options.param)?;
     let cancel = super::signals::cancel_on_signals()?;
+    let watchdog = Watchdog::start(cancel.clone(), options.timeout)?;
+    let reader = Reader::open(&common.db_path()).map_err(Failure::failed)?;
+    watchdog.removes(reader.copy_folder());
+    // From here on: what is asked for first may be a view of somebody else's.
     reader.watch(cancel, options.timeout).map_err(Failure::failed)?;
-    let mut output = Output::new(common.format, options.limit);
-    let result = reader.query(&sql, &parameters, &mut output);
+    let result = if options.schema {
+        schema::print(common, &reader)
+    } else {
+        ask(common, options, &reader, &sql, saved)
+    };
+    match (result, reader.stop()) {
+        (Err(_), Some(Stop::Cancelled)) => Ok(super::signals::interrupted_status()),
+        (Err(_), Some(stop)) => Err(Failure::failed(stop)),
+        (result, _) => result,
+    }
+}
+
+/// Runs the statement and prints its rows.
+fn ask(
+    common: &Common,
+    options: &Options,
+    reader: &Reader,
+    sql: &str,
+    saved: Option<&Saved>,
+) -> Outcome {
+    let parameters = parameters(reader, sql, saved, &options.param)?;
+    // In large pieces: a system call a row would take most of the time.
+    let out = Box::new(std::io::BufWriter::with_capacity(1 << 16, text_output()));
+    let mut output = Output::new(common.format, options.limit, out);
+    let result = reader.query(sql, &parameters, &mut output);
     // What was read before it was stopped is whole rows, and is shown.
     let ended = output.end(result.is_ok());
-    match result {
-        Err(QueryError::Stopped(Stop::Cancelled)) => Ok(super::signals::interrupted_status()),
-        Err(error) => Err(failure(error)),
-        Ok(()) => ended.map(|()| ExitCode::SUCCESS).map_err(Failure::from),
+    if let Ok(told) = &ended {
+        tell_what_is_left_out(told);
+    }
+    result.map_err(failure)?;
+    ended?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts a text through all that `query` does with one, as a table and as JSON:
+/// for fuzzing.
+pub fn query_survives(reader: &Reader, sql: &str) {
+    let time = Some(Duration::from_millis(20));
+    for format in [crate::report::Format::Table, crate::report::Format::Json] {
+        if reader.watch(crate::lane::Cancel::default(), time).is_err() {
+            return;
+        }
+        let Ok(parameters) = parameters(reader, sql, None, &[]) else { return };
+        let mut output = Output::new(format, Some(20), Box::new(std::io::sink()));
+        let result = reader.query(sql, &parameters, &mut output);
+        let _ = output.end(result.is_ok());
     }
 }
 
@@ -127,7 +171,7 @@ fn failure(error: QueryError) -> Failure {
 }
 
 /// Bound of a query.
-const SQL: Bound = Bound::new("a query", 1 << 20);
+const SQL: Bound = Bound::new("a query", MOST_SQL);
 
 fn standard_input() -> Result<String, Failure> {
     files::read_standard_input(SQL)
@@ -201,11 +245,23 @@ fn datum(text: &str) -> Datum {
     }
 }
 
-/// Says that a table ends before its rows do.
-fn tell_cut(rows: usize) {
-    say(&format!(
-        "the first {rows} rows; --limit N shows more, and --format csv or jsonl shows all"
-    ));
+/// Says what a table does not show.
+fn tell_what_is_left_out(told: &Told) {
+    if told.no_rows {
+        say("no rows");
+    }
+    if let Some(rows) = told.cut_after {
+        say(&format!(
+            "the first {rows} rows; --limit N shows more, as far as a table goes, and --format csv \
+             or jsonl shows all"
+        ));
+    }
+    if told.cut_cells > 0 {
+        say(&format!(
+            "{} cell(s) are cut and end in \u{2026}; --format json, jsonl or csv has them whole",
+            told.cut_cells
+        ));
+    }
 }
 
 #[cfg(test)]

@@ -1,117 +1,177 @@
 //! The rows of a query: as a table, which waits for its widest cell, or one by
 //! one for programs.
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use serde_json::Value;
 
-use crate::output::text_output;
 use crate::report::{Cell, Format, RowWriter, Table, terminal_width};
-use crate::store::{Datum, RowSink};
+use crate::store::{RowSink, SeenDatum};
 
 /// Rows that a person reads; more would only scroll by, and fill memory.
 const MOST: u64 = 1_000;
+
+/// Cells of a table, whatever the limit: laying out more takes minutes.
+const MOST_CELLS: u64 = 100_000;
+
+/// Cells that a table has unless more rows are asked for.
+const USUAL_CELLS: u64 = 20_000;
+
+/// Bytes of a table; a terminal shows a thousandth of it.
+const MOST_TEXT: usize = 2 << 20;
+
+/// Characters of a cell of a table.
+const LONGEST: usize = 1_000;
 
 /// More columns than this are split into tables rather than squeezed into one.
 const FEW: usize = 8;
 
 /// Takes the rows and prints them.
-pub(super) struct Output {
+pub(super) struct Output<'a> {
     format: Format,
     limit: u64,
     rows: u64,
-    /// Rows were left out that nobody asked to leave out.
-    cut: bool,
     capped: bool,
     names: Vec<String>,
-    kept: Vec<Vec<Datum>>,
-    writer: Option<RowWriter<'static>>,
+    kept: Vec<Vec<Shown>>,
+    /// Bytes in those.
+    size: usize,
+    told: Told,
+    out: Option<Box<dyn Write + 'a>>,
+    writer: Option<RowWriter<'a>>,
 }
 
-impl Output {
-    pub(super) fn new(format: Format, limit: Option<u64>) -> Self {
-        let capped = format.is_for_people() && limit.is_none();
+/// What a table does not show, although nobody asked to leave it out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// It has no rows.
+    pub no_rows: bool,
+    /// It ends after so many rows, and there are more.
+    pub cut_after: Option<usize>,
+    /// So many cells are cut.
+    pub cut_cells: usize,
+}
+
+/// A value as a table shows it.
+struct Shown {
+    text: String,
+    is_number: bool,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(format: Format, limit: Option<u64>, out: Box<dyn Write + 'a>) -> Self {
+        let for_people = format.is_for_people();
         Self {
             format,
-            limit: limit.unwrap_or(if capped { MOST } else { u64::MAX }),
+            limit: limit.unwrap_or(if for_people { MOST } else { u64::MAX }),
             rows: 0,
-            cut: false,
-            capped,
+            capped: for_people && limit.is_none(),
             names: Vec::new(),
             kept: Vec::new(),
+            size: 0,
+            told: Told::default(),
+            out: Some(out),
             writer: None,
         }
     }
 
-    /// Prints what is left to print; `whole` if all rows came.
-    pub(super) fn end(self, whole: bool) -> io::Result<()> {
-        let Some(writer) = self.writer else {
-            if self.format.is_for_people() && (whole || !self.kept.is_empty()) {
-                print(self.format, &self.names, &self.kept)?;
-                if self.kept.is_empty() {
-                    super::super::say("no rows");
-                }
-                if self.cut {
-                    super::tell_cut(self.kept.len());
-                }
-            }
-            return Ok(());
-        };
-        writer.end()
+    /// Prints what is left to print, `whole` if all rows came, and says what a
+    /// table leaves out.
+    pub(super) fn end(mut self, whole: bool) -> io::Result<Told> {
+        if let Some(writer) = self.writer {
+            writer.end()?;
+            return Ok(Told::default());
+        }
+        if let Some(mut out) = self.out.take()
+            && self.format.is_for_people()
+            && (whole || !self.kept.is_empty())
+        {
+            print(self.format, &self.names, &self.kept, &mut *out)?;
+            self.told.no_rows = self.kept.is_empty();
+        }
+        Ok(self.told)
+    }
+
+    fn keep(&mut self, values: &[SeenDatum<'_>]) {
+        let mut row = Vec::with_capacity(values.len());
+        for value in values {
+            let shown = shown(*value);
+            let (text, is_cut) = cut(shown.text);
+            self.told.cut_cells += usize::from(is_cut);
+            self.size += text.len();
+            row.push(Shown { text: text.into_owned(), is_number: shown.is_number });
+        }
+        self.kept.push(row);
     }
 }
 
-impl RowSink for Output {
+impl RowSink for Output<'_> {
     fn columns(&mut self, names: &[String]) -> io::Result<()> {
-        self.names = unique(names);
+        let columns = u64::try_from(names.len()).unwrap_or(u64::MAX).max(1);
         if !self.format.is_for_people() {
-            // In large pieces: a system call a row would take most of the time.
-            let out = io::BufWriter::with_capacity(1 << 16, text_output());
-            self.writer = Some(RowWriter::start(self.format, self.names.clone(), Box::new(out))?);
+            self.names = unique(names);
+            if let Some(out) = self.out.take() {
+                self.writer = Some(RowWriter::start(self.format, self.names.clone(), out)?);
+            }
+            return Ok(());
         }
+        let cells = if self.capped { USUAL_CELLS } else { MOST_CELLS };
+        let fit = (cells / columns).max(1);
+        if fit < self.limit {
+            (self.limit, self.capped) = (fit, true);
+        }
+        let names: Vec<String> = names.iter().map(|name| cut(name.into()).0.into_owned()).collect();
+        self.names = unique(&names);
         Ok(())
     }
 
-    fn row(&mut self, values: Vec<Datum>) -> io::Result<bool> {
-        if self.rows == self.limit {
-            self.cut = self.capped;
+    fn row(&mut self, values: &[SeenDatum<'_>]) -> io::Result<bool> {
+        let is_full = self.rows == self.limit || self.size > MOST_TEXT;
+        if is_full {
+            self.told.cut_after = Some(self.kept.len());
             return Ok(false);
         }
         self.rows += 1;
         match &mut self.writer {
-            Some(writer) => {
-                let values: Vec<Value> = values.into_iter().map(value).collect();
-                writer.row(&values)?;
-            }
-            None => self.kept.push(values),
+            Some(writer) => writer.row(values.iter().map(|it| value(*it)))?,
+            None => self.keep(values),
         }
         // One more is asked for where it has to be known whether there is one.
-        Ok(self.capped || self.rows < self.limit)
+        Ok(self.capped || self.size > MOST_TEXT || self.rows < self.limit)
     }
 }
 
 /// Two columns of one name would be one key.
 fn unique(names: &[String]) -> Vec<String> {
-    let mut result: Vec<String> = Vec::new();
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut result = Vec::with_capacity(names.len());
     for name in names {
         let mut unique = name.clone();
-        let mut count = 1;
-        while result.contains(&unique) {
-            count += 1;
+        let count = counts.entry(name).or_insert(1);
+        while taken.contains(&unique) {
+            *count += 1;
             unique = format!("{name}_{count}");
         }
+        taken.insert(unique.clone());
         result.push(unique);
     }
     result
 }
 
-fn print(format: Format, names: &[String], rows: &[Vec<Datum>]) -> io::Result<()> {
-    let is_number =
-        |at: usize| rows.iter().all(|row| !matches!(row[at], Datum::Text(_) | Datum::Blob(_)));
+fn print(
+    format: Format,
+    names: &[String],
+    rows: &[Vec<Shown>],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let is_number = |at: usize| rows.iter().all(|row| row[at].is_number);
     let columns = names.iter().enumerate().map(|(at, name)| (name.clone(), is_number(at)));
     let mut table = Table::of(columns);
     for row in rows {
-        table.push(row.iter().map(|value| Cell::new(text(value), Value::Null)).collect());
+        table.push(row.iter().map(|value| Cell::new(&value.text, Value::Null)).collect());
     }
     let width = terminal_width();
     let shown = match format {
@@ -119,24 +179,50 @@ fn print(format: Format, names: &[String], rows: &[Vec<Datum>]) -> io::Result<()
         _ if names.len() > FEW => table.render_within(width, 1),
         _ => table.wrapped(width),
     };
-    let mut out = text_output();
     writeln!(out, "{shown}")?;
     out.flush()
 }
 
+/// As [`crate::workload::hex`], for blobs of any size.
 fn hex(bytes: &[u8]) -> String {
-    crate::workload::hex(bytes)
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
-/// A value for people.
-fn text(value: &Datum) -> String {
-    match value {
-        Datum::Null => "-".to_owned(),
-        Datum::Integer(value) => value.to_string(),
-        Datum::Real(value) => real(*value),
-        Datum::Text(text) => text.clone(),
-        Datum::Blob(bytes) => hex(bytes),
+/// The text of a cell, and whether it is cut.
+fn cut(text: Cow<'_, str>) -> (Cow<'_, str>, bool) {
+    // Longer than the longest cell in any characters.
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => (format!("{}\u{2026}", &text[..at]).into(), true),
+        None => (text, false),
     }
+}
+
+/// A value as it is shown, before it is cut.
+struct Seen<'a> {
+    text: Cow<'a, str>,
+    is_number: bool,
+}
+
+/// A value for people, or as much of it as a cell takes.
+fn shown(value: SeenDatum<'_>) -> Seen<'_> {
+    let (text, is_number): (Cow<'_, str>, bool) = match value {
+        SeenDatum::Null => ("-".into(), true),
+        SeenDatum::Integer(value) => (value.to_string().into(), true),
+        SeenDatum::Real(value) => (real(value).into(), true),
+        // A character has at most four bytes, and what follows the cut is not
+        // looked at.
+        SeenDatum::Text(bytes) => {
+            (String::from_utf8_lossy(&bytes[..bytes.len().min(4 * LONGEST + 4)]), false)
+        }
+        SeenDatum::Blob(bytes) => (hex(&bytes[..bytes.len().min(LONGEST)]).into(), false),
+    };
+    Seen { text, is_number }
 }
 
 /// All digits that tell the number from its neighbours, as JSON has them.
@@ -145,15 +231,16 @@ fn real(value: f64) -> String {
 }
 
 /// A value for programs.
-fn value(value: Datum) -> Value {
+fn value(value: SeenDatum<'_>) -> Value {
     match value {
-        Datum::Null => Value::Null,
-        Datum::Integer(value) => value.into(),
+        SeenDatum::Null => Value::Null,
+        SeenDatum::Integer(value) => value.into(),
         // JSON has no infinity, and null would be "not measured".
-        Datum::Real(value) if !value.is_finite() => value.to_string().into(),
-        Datum::Real(value) => value.into(),
-        Datum::Text(text) => text.into(),
-        Datum::Blob(bytes) => hex(&bytes).into(),
+        SeenDatum::Real(value) if !value.is_finite() => value.to_string().into(),
+        SeenDatum::Real(value) => value.into(),
+        // What others wrote need not be UTF-8.
+        SeenDatum::Text(bytes) => String::from_utf8_lossy(bytes).into(),
+        SeenDatum::Blob(bytes) => hex(bytes).into(),
     }
 }
 
@@ -161,18 +248,22 @@ fn value(value: Datum) -> Value {
 mod tests {
     use super::*;
 
+    fn text(value: SeenDatum<'_>) -> String {
+        shown(value).text.into_owned()
+    }
+
     #[test]
     fn values_are_exact_for_people_and_programs() {
         for (datum, people, programs) in [
-            (Datum::Null, "-", Value::Null),
-            (Datum::Integer(i64::MIN), "-9223372036854775808", i64::MIN.into()),
-            (Datum::Real(0.1), "0.1", 0.1.into()),
-            (Datum::Real(1e300), "1e+300", 1e300.into()),
-            (Datum::Real(f64::INFINITY), "inf", "inf".into()),
-            (Datum::Text(String::new()), "", "".into()),
-            (Datum::Blob(vec![0, 171]), "00ab", "00ab".into()),
+            (SeenDatum::Null, "-", Value::Null),
+            (SeenDatum::Integer(i64::MIN), "-9223372036854775808", i64::MIN.into()),
+            (SeenDatum::Real(0.1), "0.1", 0.1.into()),
+            (SeenDatum::Real(1e300), "1e+300", 1e300.into()),
+            (SeenDatum::Real(f64::INFINITY), "inf", "inf".into()),
+            (SeenDatum::Text(b""), "", "".into()),
+            (SeenDatum::Blob(&[0, 171]), "00ab", "00ab".into()),
         ] {
-            assert_eq!(text(&datum), people);
+            assert_eq!(text(datum), people);
             assert_eq!(value(datum), programs);
         }
     }
@@ -183,20 +274,42 @@ mod tests {
         assert_eq!(unique(&names), ["a", "a_2", "b", "a_2_2", "a_3"]);
     }
 
+    fn output(limit: Option<u64>) -> Output<'static> {
+        Output::new(Format::Table, limit, Box::new(io::sink()))
+    }
+
     #[test]
     fn rows_stop_at_the_limit() {
-        let mut output = Output::new(Format::Table, Some(2));
-        output.columns(&["a".to_owned()]).expect("taken");
-        assert!(output.row(vec![Datum::Null]).expect("taken"));
-        assert!(!output.row(vec![Datum::Null]).expect("taken"));
-        assert_eq!((output.kept.len(), output.cut), (2, false));
+        let mut some = output(Some(2));
+        some.columns(&["a".to_owned()]).expect("taken");
+        assert!(some.row(&[SeenDatum::Null]).expect("taken"));
+        assert!(!some.row(&[SeenDatum::Null]).expect("taken"));
+        assert_eq!((some.kept.len(), some.told.cut_after), (2, None));
 
-        let mut output = Output::new(Format::Table, None);
-        output.columns(&["a".to_owned()]).expect("taken");
+        let mut usual = output(None);
+        usual.columns(&["a".to_owned()]).expect("taken");
         for _ in 0..MOST {
-            assert!(output.row(vec![Datum::Null]).expect("taken"));
+            assert!(usual.row(&[SeenDatum::Null]).expect("taken"));
         }
-        assert!(!output.row(vec![Datum::Null]).expect("taken"));
-        assert_eq!((output.kept.len(), output.cut), (1_000, true));
+        assert!(!usual.row(&[SeenDatum::Null]).expect("taken"));
+        assert_eq!((usual.kept.len(), usual.told.cut_after), (1_000, Some(1_000)));
+    }
+
+    #[test]
+    fn a_table_is_bounded_in_cells_and_in_bytes_whatever_was_asked_for() {
+        let mut wide = output(Some(1_000_000));
+        wide.columns(&vec!["a".to_owned(); 2_000]).expect("taken");
+        let row = vec![SeenDatum::Null; 2_000];
+        while wide.row(&row).expect("taken") {}
+        // 100,000 cells in rows of 2,000.
+        assert_eq!((wide.kept.len(), wide.told.cut_after), (50, Some(50)));
+
+        let mut long = output(Some(1_000_000));
+        long.columns(&["a".to_owned()]).expect("taken");
+        let word = vec![b'x'; 5_000_000];
+        while long.row(&[SeenDatum::Text(&word)]).expect("taken") {}
+        assert!(long.size < MOST_TEXT + 2 * LONGEST, "{}", long.size);
+        assert_eq!(long.told.cut_cells, long.kept.len());
+        assert_eq!(long.kept[0][0].text.chars().count(), LONGEST + 1);
     }
 }

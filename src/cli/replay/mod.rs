@@ -64,7 +64,7 @@ pub(super) struct Options {
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let contracts = choice::contracts(common, &options.choice, &options.terms)?;
-    let mut store = common.reading()?;
+    let mut store = common.reading_to_keep()?;
     let plan = plan(&store, options, contracts)?;
     if options.terms.sweeps() {
         return sweep::run(common, &store, &plan);

@@ -132,6 +132,17 @@ impl Counts {
 }
 
 impl Counters {
+    /// How many descriptors this set holds.
+    #[must_use]
+    pub fn descriptors(&self) -> u64 {
+        let of = |it: &Opened| match &it.reader {
+            Reader::Own(handles) => handles.len(),
+            Reader::Member { .. } => 1,
+        };
+        let all = self.groups.len() + self.opened.iter().map(of).sum::<usize>();
+        u64::try_from(all).unwrap_or(u64::MAX)
+    }
+
     /// Opens every event that this machine and user allow. What cannot be
     /// opened is missing in [`Self::provenances`], with the reason.
     #[must_use]

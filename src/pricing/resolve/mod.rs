@@ -2,6 +2,7 @@
 //! one value, each complaint with its place in the file.
 
 mod charge;
+mod effort;
 mod example;
 mod factor;
 mod variant;
@@ -114,7 +115,9 @@ fn model(file: ModelFile, source: &Source) -> Resolved<PriceModel> {
     let digits = digits(file.digits.as_ref())?.unwrap_or(2);
     let month = file.month_days.map_or_else(thirty_days, |days| days.into_inner().0);
     let inputs = inputs(file.input, file.gb, &month)?;
+    let written = file.charge.span();
     let (pools, charges) = charge::charges(file.charge, file.pool, &inputs)?;
+    effort::bounded(&charges, written)?;
     let id = file.id.into_inner().0;
     let identity = Identity {
         tariff: file.tariff.map_or_else(|| id.clone(), |tariff| tariff.0),

@@ -144,3 +144,24 @@ fn long_names_are_cut_in_messages() {
     survives_quickly("control key", &format!("{HEAD}\"{escaped}\" = 1"));
     survives_quickly("control unit", &with("", "").replace("\"s\"", &format!("\"{escaped}\"")));
 }
+
+/// Charges whose prices are for numbers of units without a common factor.
+fn prices_without_a_common_factor(charges: usize) -> String {
+    let charges = repeated(charges, |index| {
+        let per = format!("{}{:03}", "9".repeat(37), 2 * index + 1);
+        format!(
+            "[[charge]]\nname=\"c{index}\"\nprice=\"1\"\nper=\"{per}\"\n\
+             [[charge.factor]]\nmeter=\"io_read\"\nunit=\"GB\"\n"
+        )
+    });
+    format!("{HEAD}{charges}")
+}
+
+#[test]
+fn a_small_file_whose_bills_take_long_is_refused_with_its_count() {
+    let text = prices_without_a_common_factor(64);
+    assert!(text.len() < 20_000, "{} bytes", text.len());
+    let message = complaint(&text);
+    assert!(message.contains("steps of arithmetic") && message.contains("4000000"), "{message}");
+    model_survives_quickly("the same of few charges", &prices_without_a_common_factor(8));
+}
