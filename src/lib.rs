@@ -8,6 +8,7 @@
 //! - [`toml_text`]: where in a TOML file something is wrong.
 //! - [`stats`]: whether measurements differ, and how sure that is.
 //! - [`units`]: nanoseconds and bytes, exact.
+//! - [`paths`]: the folders of a user, and whether they may be relied on.
 //! - [`workload`]: functions to run, with their inputs and expected outputs.
 //! - [`meter`]: what can be measured here: perf counters, cgroups, procfs, and
 //!   the [`meter::Usage`] vector that pricing sees.
@@ -49,6 +50,7 @@ pub mod frozen;
 pub mod lane;
 pub mod meter;
 pub mod paper;
+pub mod paths;
 pub mod pricing;
 pub mod profile;
 pub mod quantity;

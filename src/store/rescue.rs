@@ -144,6 +144,12 @@ impl Scribe {
     /// Goes on in a copy of the database.
     fn move_to(&mut self, path: &Path) -> Result<(), StoreError> {
         let failed = StoreError::sql;
+        // Nobody else reads it, nor has put a link there.
+        crate::paths::create_private(path).map_err(|error| StoreError::Open {
+            path: path.to_owned(),
+            cause: error.to_string(),
+            remedy: "make its folder writable",
+        })?;
         self.connection
             .execute("VACUUM INTO ?1", [path.to_string_lossy()])
             .map_err(failed("copy to a safe place"))?;

@@ -1,6 +1,5 @@
 //! Writing what is in sight to a file.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -92,7 +91,7 @@ impl Page {
                     path.display()
                 )
             };
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            match crate::paths::create_private(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(error)),
                 Ok(mut file) => {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use crate::cli::{Common, Failure, Outcome, config_folder, say};
+use crate::cli::{Common, Failure, Outcome, say};
 use crate::meter::Meter;
 use crate::pricing::{Dimension, PriceModel, PricingError, json_schema};
 use crate::report::{Cell, Column, Table};
@@ -82,7 +82,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 fn hint(file: &str) {
     say(&format!("check it:  cyclometer pricing check {file}"));
     say(&format!("use it:    cyclometer --pricing {file} ..."));
-    if let Some(folder) = config_folder() {
+    if let Some(folder) = crate::paths::config() {
         say(&format!("keep it:   in {}, which is always read", folder.join("pricing").display()));
     }
 }

@@ -98,7 +98,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         (None, Some(sql)) => sql.clone(),
         (None, None) => String::new(),
     };
-    let reader = Reader::open(&common.db_path()).map_err(Failure::failed)?;
+    let reader = Reader::open(&common.db_path()?).map_err(Failure::failed)?;
     if options.schema {
         return schema::print(common, &reader);
     }
