@@ -81,7 +81,8 @@ fn container_signs(
     }
     let named = std::fs::read_to_string(root.join("run/systemd/container")).ok();
     let named = named.or_else(|| variable("container"));
-    if let Some(name) = named.map(|name| crate::lane::process::one_line(&name)) {
+    if let Some(name) = named {
+        let name = name.trim().escape_default();
         signs.push(format!("{name} (named by its manager)"));
     }
     if own_processes {
