@@ -18,7 +18,7 @@ use super::chain::{Distrust, Purpose, walk};
 use crate::meter::procfs::ProcessIdentity;
 
 /// First word of the names of files that are being written.
-const PARTIAL: &str = "partial-";
+const PARTIAL: &str = "partial-cyclometer-";
 
 /// A folder that belongs to this user and that nobody else can write.
 #[derive(Debug)]
@@ -208,14 +208,14 @@ pub(crate) fn partial_name(name: &str) -> io::Result<String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let owner = ProcessIdentity::current().map_err(io::Error::other)?;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    Ok(format!("{PARTIAL}{owner}-{number}-{name}"))
+    Ok(format!("{PARTIAL}{owner}-keep{number}-{name}"))
 }
 
 /// Whether a name is that of a file whose writer is gone.
 fn is_abandoned(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(PARTIAL) else {
         // As earlier versions named them; whatever they compiled is long done.
-        return name.ends_with(".partial");
+        return name.ends_with(".partial") || name.starts_with("partial-");
     };
     let owner: Vec<&str> = rest.splitn(4, '-').take(3).collect();
     owner.join("-").parse::<ProcessIdentity>().map_or(true, |owner| !owner.is_alive())
@@ -296,7 +296,8 @@ mod tests {
     fn what_the_dead_were_writing_is_swept_and_what_the_living_write_is_not() {
         let (_place, folder) = folder();
         let mine = partial_name("x").expect("/proc");
-        let gone = ["partial-4194999-1-nosuchboot-0-x", "k.123.partial", "partial-123-0-x"];
+        let gone =
+            ["partial-cyclometer-4194999-1-nosuchboot-keep0-x", "k.123.partial", "partial-123-0-x"];
         for name in gone.iter().copied().chain([&*mine, "kept"]) {
             fs::write(folder.path().join(name), "x").expect("written");
         }

@@ -14,8 +14,13 @@ use sha2::{Digest, Sha256};
 use crate::common::{PROGRAM, Place, Run, column};
 
 /// Variables that name folders.
-const FOLDERS: [&str; 5] =
-    ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "CYCLOMETER_RUNTIMES"];
+const FOLDERS: [&str; 5] = [
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "CYCLOMETER_RUNTIMES",
+];
 
 /// A module that ends well, and one whose effect can be seen: exit status 66.
 const CALM: &str = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
@@ -325,7 +330,7 @@ fn code_of_other_versions_goes_and_what_was_being_written_too() {
     let kept = entry_of(&cache, CALM);
     let old = format!("{}-0.0.1-plain-0123456789abcdef.cwasm", "ab".repeat(16));
     // Nobody has that process number, and nobody that boot.
-    let partial = "partial-4194999-1-nosuchboot-0-x.cwasm";
+    let partial = "partial-cyclometer-4194999-1-nosuchboot-keep0-x.cwasm";
     for name in [&*old, partial] {
         fs::write(modules_in(&cache).join(name), "x").expect("written");
     }
@@ -348,7 +353,7 @@ fn write_runtime(place: &Place) -> PathBuf {
         "title = \"Fake\"\ntakes = \"module\"\ninstall = \"nothing\"\nmemory = \"none\"\n\
          [program]\nnames = [\"{}\"]\nversion = [\"--version\"]\nafter = \"fake \"\n\
          [compile]\nargs = [\"compile\", \"{{module}}\", \"{{artifact}}\"]\nextension = \"bin\"\n\
-         [cold]\nargs = [\"run\", \"{{artifact}}\"]\n",
+         [cold]\nargs = [\"run\", \"{{artifact}}\", \"{{args...}}\"]\n",
         program.display()
     );
     place.write("profiles/fake.toml", profile)
@@ -405,7 +410,7 @@ fn profiles_and_prices_that_others_can_write_are_not_read() {
         set_mode(&path, open);
         let run = lanes();
         assert!(!run.stdout.contains("\"fake\""), "{}", path.display());
-        assert!(run.stderr.contains("runtimes is not read: "), "{}", run.stderr);
+        assert!(run.stderr.contains("can write it"), "{}", run.stderr);
         set_mode(&path, usual);
     }
     place.write("home/.config/cyclometer/pricing/a.toml", "no price model");
