@@ -29,7 +29,15 @@ fn file(database: &Path) -> Finding {
     let path = database.display();
     let check = "database";
     match std::fs::metadata(database) {
-        Err(_) => Finding::ok(check, format!("{path}, not made yet")),
+        Err(_) if paths::may_write_or_make(database) => {
+            Finding::ok(check, format!("{path}, not made yet"))
+        }
+        Err(_) => Finding::new(
+            check,
+            State::Unusable,
+            format!("{path} is not there, and this user may not make it"),
+            "name one in a folder of yours with --db or CYCLOMETER_DB",
+        ),
         Ok(data) => match Store::examine(database) {
             Ok(()) => {
                 let mode = data.permissions().mode() & 0o7777;

@@ -58,8 +58,8 @@ fn container() -> Finding {
             "container",
             State::Warning,
             format!("yes: {}", signs.join(", ")),
-            "limits and CPUs outside of it may not be visible here; docs/containers.md says what \
-             it takes to record in one",
+            "what limits it from outside may not be visible here; counters need CAP_PERFMON \
+             (--cap-add PERFMON), metered groups a /sys/fs/cgroup that can be written",
         ),
     }
 }

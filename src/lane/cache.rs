@@ -99,19 +99,10 @@ pub(crate) fn place() -> Result<std::path::PathBuf, String> {
     for path in [place.clone()].into_iter().chain(NAMES.map(|name| place.join(name))) {
         paths::examine(&path, Purpose::Keep).map_err(|reason| reason.to_string())?;
     }
-    if !may_write_or_make(&place) {
-        return Err(format!("{}: this user may not write it", place.display()));
+    if !paths::may_write_or_make(&place) {
+        return Err(format!("{}: this user may neither write nor make it", place.display()));
     }
     Ok(place)
-}
-
-/// Whether this user may write a folder, or make it where it is missing.
-fn may_write_or_make(path: &std::path::Path) -> bool {
-    use nix::unistd::{AccessFlags, faccessat};
-    let there = path.ancestors().find(|path| path.exists());
-    let flags = nix::fcntl::AtFlags::AT_EACCESS;
-    there
-        .is_some_and(|path| faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::W_OK, flags).is_ok())
 }
 
 /// The cache folder of that name, made if need be.

@@ -148,6 +148,17 @@ pub fn make_private_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this user may write what is there, or make it where it is missing.
+pub(crate) fn may_write_or_make(path: &Path) -> bool {
+    use nix::fcntl::{AT_FDCWD, AtFlags};
+    use nix::unistd::{AccessFlags, faccessat};
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find(|path| path.exists());
+    there.is_some_and(|path| {
+        faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
+    })
+}
+
 /// Makes an empty file for this user alone, whatever the umask says, where there
 /// is none yet. Where a link of this name leads nowhere, the file is made there.
 ///
