@@ -81,8 +81,14 @@ fn compiled_code() -> Finding {
         Ok(place) => {
             let most = Bytes(cache::MOST_BYTES);
             let names = cache::NAMES.join(" and ");
-            let found = format!("kept in {}, {names}, {most} each at most", place.display());
-            Finding::ok(check, found)
+            let shown = place.display();
+            let found = format!("kept in {shown}, {names}, {most} each at most");
+            let mode = std::fs::metadata(&place).map_or(0, |data| data.permissions().mode());
+            if mode & 0o077 == 0 {
+                return Finding::ok(check, found);
+            }
+            let found = format!("{found}; others can read it (mode {:04o})", mode & 0o7777);
+            Finding::new(check, State::Warning, found, format!("chmod 0700 {shown}"))
         }
         Err(reason) => Finding::new(
             check,

@@ -23,7 +23,7 @@ fn user() -> Finding {
     let check = "user";
     let uid = nix::unistd::geteuid().as_raw();
     let name = paths::name_of_user(uid);
-    let inside = if is_in_user_namespace() { ", in a user namespace" } else { "" };
+    let inside = if paths::is_in_user_namespace() { ", in a user namespace" } else { "" };
     let from = |home: &Path| {
         let told = std::env::var_os("HOME").is_some_and(|it| Path::new(&it) == home);
         if told { "HOME" } else { "the user database" }
@@ -40,13 +40,6 @@ fn user() -> Finding {
             "set HOME, or XDG_CACHE_HOME, XDG_CONFIG_HOME and XDG_DATA_HOME",
         ),
     }
-}
-
-/// Whether user numbers are others outside.
-fn is_in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let words: Vec<&str> = map.split_whitespace().collect();
-    !words.is_empty() && words != ["0", "0", "4294967295"]
 }
 
 /// Whether this is a container, and what says so.

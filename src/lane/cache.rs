@@ -8,6 +8,7 @@
 //! wrote it, which the folder is, but tells what was cut off, damaged, or put
 //! under another name: that is not there for whoever looks, and made again.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,11 @@ const MARK: &[u8] = b"\ncyclometer keeps 1\n";
 
 /// A cache folder, or why there is none.
 #[derive(Debug)]
-pub(crate) struct Cache(Result<OwnFolder, String>);
+pub(crate) struct Cache {
+    folder: Result<OwnFolder, String>,
+    /// Why the first entry that could not be written was not.
+    unwritten: OnceLock<String>,
+}
 
 impl Cache {
     /// Opens the cache folder of that name, made if need be, and removes from it
@@ -45,22 +50,24 @@ impl Cache {
             // Others may use it from now on, but not prune it.
             let _ = folder.file().try_lock_shared();
         }
-        Self(opened)
+        Self { folder: opened, unwritten: OnceLock::new() }
     }
 
     #[cfg(test)]
     pub fn in_folder(path: &std::path::Path) -> Self {
-        Self(OwnFolder::open(path).map_err(|Distrust { cause }| cause))
+        let folder = OwnFolder::open(path).map_err(|Distrust { cause }| cause);
+        Self { folder, unwritten: OnceLock::new() }
     }
 
     /// The folder, if there is one.
     pub fn folder(&self) -> Option<&OwnFolder> {
-        self.0.as_ref().ok()
+        self.folder.as_ref().ok()
     }
 
     /// What to say of it, if nothing is kept.
     pub fn refusal(&self) -> Option<String> {
-        self.0.as_ref().err().map(|cause| refusal(cause))
+        let cause = self.folder.as_ref().err().or_else(|| self.unwritten.get());
+        cause.map(|cause| refusal(cause))
     }
 
     /// As [`Self::refusal`], the first time in this process.
@@ -80,12 +87,14 @@ impl Cache {
     }
 
     /// Keeps an entry, in the place of whatever has its name. Failing to is no
-    /// loss but time.
+    /// loss but time, and [`Self::refusal`] tells it.
     pub fn put(&self, name: &str, content: &[u8]) {
         if let Some(folder) = self.folder()
             && content.len() as u64 <= MOST_ENTRY_BYTES
+            && let Err(error) = folder.write(name, &seal(name, content), 0o600)
         {
-            let _ = folder.write(name, &seal(name, content), 0o600);
+            let cause = format!("cannot write {}: {error}", folder.path().display());
+            self.unwritten.get_or_init(|| cause);
         }
     }
 }
@@ -98,9 +107,9 @@ pub(crate) fn place() -> Result<std::path::PathBuf, String> {
     let place = paths::cache().ok_or_else(|| paths::NO_HOME.to_owned())?;
     for path in [place.clone()].into_iter().chain(NAMES.map(|name| place.join(name))) {
         paths::examine(&path, Purpose::Keep).map_err(|reason| reason.to_string())?;
-    }
-    if !paths::may_write_or_make(&place) {
-        return Err(format!("{}: this user may neither write nor make it", place.display()));
+        if !paths::may_write_or_make(&path) {
+            return Err(format!("{}: this user may neither write nor make it", path.display()));
+        }
     }
     Ok(place)
 }
@@ -218,17 +227,21 @@ mod tests {
     fn entries_survive_and_heal() {
         let (_place, folder) = folder();
         let path = folder.path().to_owned();
-        let cache = Cache(Ok(folder));
+        let cache = Cache::in_folder(&path);
         cache.put("a", b"content");
         assert_eq!(cache.get("a").as_deref(), Some(&b"content"[..]));
         std::fs::write(path.join("a"), "").expect("cut off");
         assert_eq!(cache.get("a"), None);
         cache.put("a", b"again");
         assert_eq!(cache.get("a").as_deref(), Some(&b"again"[..]));
-        let none = Cache(Err("no home".to_owned()));
+        let none = Cache { folder: Err("no home".to_owned()), unwritten: OnceLock::new() };
         none.put("a", b"content");
         assert_eq!(none.get("a"), None);
         assert!(none.refusal().is_some_and(|it| it.contains("no home")));
+        assert_eq!(cache.refusal(), None);
+        std::fs::remove_dir_all(&path).expect("removed");
+        cache.put("b", b"content");
+        assert!(cache.refusal().is_some_and(|it| it.contains("cannot write")));
     }
 
     #[test]

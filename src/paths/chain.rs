@@ -20,7 +20,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmodat, fstat, mkdirat};
 
-use super::name_of_user;
+use super::{is_in_user_namespace, name_of_user};
+
+/// The number that stands for all that a user namespace does not know, unless
+/// `/proc/sys/kernel/overflowuid` says another.
+const UNKNOWN: u32 = 65_534;
 
 /// As many links as the kernel follows in one path.
 const MOST_LINKS: u32 = 40;
@@ -253,7 +257,11 @@ fn check_owned_by(path: &Path, owner: u32, is_link: bool) -> Result<(), Distrust
     if owner == 0 || owner == nix::unistd::geteuid().as_raw() {
         return Ok(());
     }
-    let owner = name_of_user(owner);
+    let unknown = owner == UNKNOWN && is_in_user_namespace();
+    let owner = match unknown {
+        true => "a user that this user namespace does not know".to_owned(),
+        false => name_of_user(owner),
+    };
     let what = if is_link { "this link" } else { "it" };
     let cause = format!("{what} belongs to {owner}, who is neither this user nor root");
     Err(Distrust::of(path, cause))

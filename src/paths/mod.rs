@@ -79,6 +79,7 @@ pub fn temporary() -> io::Result<PathBuf> {
     let mut first = None;
     for path in candidates.into_iter().flatten() {
         match examine(&path, Purpose::Parent) {
+            Err(_) if is_of_the_system(&path) => return Ok(path),
             Ok(true) => return path.canonicalize(),
             Ok(false) => {
                 let missing = || io::Error::other(format!("there is no {}", path.display()));
@@ -91,6 +92,15 @@ pub fn temporary() -> io::Result<PathBuf> {
     }
     let none = || io::Error::other("there is no folder for temporary files");
     Err(first.unwrap_or_else(none))
+}
+
+/// Whether a folder is the system's own for temporary files, in a user namespace
+/// that does not know whose it is: mostly root's outside.
+fn is_of_the_system(path: &Path) -> bool {
+    let known = [Path::new("/tmp"), Path::new("/var/tmp")].contains(&path);
+    let data = path.symlink_metadata().ok().filter(|data| known && data.is_dir());
+    let is_sticky = data.is_some_and(|data| data.permissions().mode() & libc::S_ISVTX != 0);
+    is_sticky && is_in_user_namespace()
 }
 
 /// Looks at a file or a folder with the files in it: all of it belongs to this
@@ -188,6 +198,13 @@ pub fn create_private(path: &Path) -> io::Result<fs::File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     Ok(file)
+}
+
+/// Whether users have other numbers outside, so that some are not known here.
+pub(crate) fn is_in_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let words: Vec<&str> = map.split_whitespace().collect();
+    !words.is_empty() && words != ["0", "0", "4294967295"]
 }
 
 /// Returns who a user is, for people.
