@@ -6,7 +6,7 @@
 //! is followed by walking to where it leads in the same way. A folder that all
 //! can write and in which only owners remove things (mode 1777, as `/tmp`) may
 //! lie on the way: what is below it is asked for its owner as well. Access
-//! control lists of POSIX show in the mode of the group; those of NFSv4 do not,
+//! control lists of POSIX show in the mode of the group; those of `NFSv4` do not,
 //! and are not looked at.
 
 use std::collections::VecDeque;

@@ -287,7 +287,7 @@ pub(super) fn refuse_what_others_put(path: &Path) -> Result<(), StoreError> {
     let own = nix::unistd::geteuid().as_raw();
     let is_known = |uid: u32| uid == own || uid == 0;
     let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
-    let link = path.symlink_metadata().ok().filter(|data| data.is_symlink());
+    let link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink);
     if let Some(link) = link.filter(|link| !is_known(link.uid())) {
         return Err(refuse(
             format!("it is a link that belongs to {}", paths::name_of_user(link.uid())),

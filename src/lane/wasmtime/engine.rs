@@ -68,8 +68,9 @@ pub fn compiled_name(module: &[u8], settings: Settings) -> wasmtime::Result<Stri
 /// Whether a name in the cache is of this version of the engine: see
 /// [`compiled_name`], and counts of operators, whose names tell no version.
 pub(super) fn is_current(name: &str) -> bool {
+    // Behind the digest of the module.
     let of_this_version = name.get(32..).is_some_and(|it| it.starts_with(&format!("-{VERSION}-")));
-    !name.ends_with(".cwasm") || of_this_version
+    name.strip_suffix(".cwasm").is_none() || of_this_version
 }
 
 /// The hidden `__compile` subcommand: module on standard input, its compiled form
