@@ -84,11 +84,12 @@ fn compiled_code() -> Finding {
             let shown = place.display();
             let found = format!("kept in {shown}, {names}, {most} each at most");
             let mode = std::fs::metadata(&place).map_or(0, |data| data.permissions().mode());
-            if mode & 0o077 == 0 {
-                return Finding::ok(check, found);
+            if mode & 0o077 != 0 {
+                let found = format!("{found}; others can read it (mode {:04o})", mode & 0o7777);
+                let fix = format!("chmod 0700 {shown}");
+                return Finding::new(check, State::Warning, found, fix);
             }
-            let found = format!("{found}; others can read it (mode {:04o})", mode & 0o7777);
-            Finding::new(check, State::Warning, found, format!("chmod 0700 {shown}"))
+            Finding::ok(check, found)
         }
         Err(reason) => Finding::new(
             check,

@@ -258,9 +258,10 @@ fn check_owned_by(path: &Path, owner: u32, is_link: bool) -> Result<(), Distrust
         return Ok(());
     }
     let unknown = owner == UNKNOWN && is_in_user_namespace();
-    let owner = match unknown {
-        true => "a user that this user namespace does not know".to_owned(),
-        false => name_of_user(owner),
+    let owner = if unknown {
+        "a user that this user namespace does not know".to_owned()
+    } else {
+        name_of_user(owner)
     };
     let what = if is_link { "this link" } else { "it" };
     let cause = format!("{what} belongs to {owner}, who is neither this user nor root");
