@@ -1,11 +1,13 @@
 //! What can be measured on this machine, the fix for what cannot, and which
 //! lanes run here: what `doctor` and `lanes` print, and the host screen shows.
 
+mod storage;
+mod surroundings;
+
 use std::path::Path;
 
 use procfs::process::Process;
 
-use crate::lane::wasmtime::engine;
 use crate::lane::{self, LaneSpec, StartKind, docker};
 use crate::meter::cgroup::Hierarchy;
 use crate::meter::function_group::FunctionGroup;
@@ -15,8 +17,10 @@ use crate::meter::perf::has_seccomp_filter;
 use crate::meter::procfs::ProcessIdentity;
 use crate::meter::quota;
 use crate::report::{Cell, Column, Table};
-use crate::store::Store;
 use crate::units::Bytes;
+
+pub use storage::storage;
+pub use surroundings::surroundings;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,14 +99,15 @@ impl Finding {
     }
 }
 
-/// Everything that `doctor` looks at.
+/// Everything that `doctor` looks at; without a database, the reason why there is
+/// none.
 #[must_use]
-pub fn examine(database: &Path) -> Vec<Finding> {
+pub fn examine(database: Result<&Path, &str>) -> Vec<Finding> {
     let print = Fingerprint::take();
     let mut findings = machine(&print);
     findings.extend(perf(print.perf_event_paranoid));
     findings.push(cost());
-    findings.push(capabilities());
+    findings.extend(surroundings());
     findings.extend(control_groups(&print));
     findings.extend(containers().0);
     findings.extend(storage(database));
@@ -369,29 +374,6 @@ pub fn containers() -> (Vec<Finding>, Vec<LaneSpec>) {
     (vec![Finding::ok("docker", engine), Finding::ok("docker runtimes", runtimes)], lanes)
 }
 
-/// The database, compiled modules, and the engine that makes them.
-#[must_use]
-pub fn storage(database: &Path) -> Vec<Finding> {
-    let path = database.display();
-    let database = match std::fs::metadata(database).map(|data| Bytes(data.len())) {
-        Err(_) => Finding::ok("database", format!("{path}, not made yet")),
-        Ok(size) => match Store::examine(database) {
-            Ok(()) => Finding::ok("database", format!("{path}, {size}")),
-            Err(error) => Finding::new("database", State::Unusable, error.to_string(), ""),
-        },
-    };
-    let modules = match engine::cache_folder() {
-        Ok(folder) => Finding::ok("compiled modules", folder.display().to_string()),
-        Err(error) => Finding::new(
-            "compiled modules",
-            State::Missing,
-            error.to_string(),
-            "set XDG_CACHE_HOME to a folder of yours",
-        ),
-    };
-    vec![database, modules, Finding::ok("wasmtime", engine::VERSION)]
-}
-
 /// The named lanes and one for each OCI runtime that an engine offers.
 #[must_use]
 pub fn lanes() -> Vec<LaneSpec> {
@@ -533,16 +515,5 @@ mod tests {
                 Finding::new("meter migrations", State::Missing, "denied", "ask root"),
             ]
         );
-    }
-
-    #[test]
-    fn a_file_that_is_no_database_is_unusable_and_none_is_fine() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("c.db");
-        assert!(storage(&path)[0].found.ends_with("not made yet"));
-        std::fs::write(&path, "no database at all ".repeat(40)).expect("written");
-        let finding = &storage(&path)[0];
-        assert_eq!(finding.state, State::Unusable);
-        assert!(finding.found.contains("not an SQLite database"), "{}", finding.found);
     }
 }

@@ -11,6 +11,7 @@
 //! - [`files`]: reading and writing files of others, within bounds.
 //! - [`stats`]: whether measurements differ, and how sure that is.
 //! - [`units`]: nanoseconds and bytes, exact.
+//! - [`paths`]: the folders of a user, and whether they may be relied on.
 //! - [`workload`]: functions to run, with their inputs and expected outputs.
 //! - [`meter`]: what can be measured here: perf counters, cgroups, procfs, and
 //!   the [`meter::Usage`] vector that pricing sees.
@@ -57,6 +58,7 @@ pub mod lane;
 pub mod meter;
 pub mod output;
 pub mod paper;
+pub mod paths;
 pub mod pricing;
 pub mod profile;
 pub mod quantity;

@@ -1,9 +1,11 @@
 //! The only module with `unsafe` code: a CPU instruction, and loading a
 //! compiled module that this program wrote itself; how this process was
-//! started; how its threads are interrupted; and limits of another process.
+//! started, and what it was handed; how its threads are interrupted; and limits
+//! of another process.
 #![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
 
-use std::path::Path;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use wasmtime::{Engine, Module};
 
@@ -19,15 +21,45 @@ pub fn tsc() -> Option<u64> {
     None
 }
 
-/// Maps a module that [`Engine::precompile_module`] made.
+/// Maps a module that [`Engine::precompile_module`] made, out of a file in memory
+/// that nobody can change any more.
 ///
 /// # Errors
-/// When the file is not there, or made by another version or setting.
-pub fn load_compiled(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
-    // SAFETY: the file is in the user's own cache folder (mode 0700), written
-    // under another name and then renamed by this program, so it is whole and
-    // as trustworthy as the program itself. wasmtime checks version and settings.
-    unsafe { Module::deserialize_file(engine, path) }
+/// When the file can still be changed, or was made by another version or setting.
+pub fn load_compiled(engine: &Engine, module: File) -> wasmtime::Result<Module> {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    let seals = fcntl(&module, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
+    if !seals.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK)) {
+        return Err(wasmtime::Error::msg("the compiled module is not sealed in memory"));
+    }
+    // SAFETY: the lane that started this worker wrote the file, out of what its
+    // own compiler process gave, or of an entry of a folder that this user owns
+    // and nobody else can write (see `paths`), whose digest was right; it is in
+    // memory and sealed, so these are the bytes that were looked at. wasmtime
+    // checks version and settings.
+    unsafe { Module::deserialize_open_file(engine, module) }
+}
+
+/// Takes the descriptor that the next message of a socket brings.
+///
+/// # Errors
+/// When it brings none.
+pub fn receive_descriptor(socket: &OwnedFd) -> std::io::Result<OwnedFd> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    use std::os::fd::FromRawFd;
+    let mut word = [0; 1];
+    let mut parts = [std::io::IoSliceMut::new(&mut word)];
+    let mut room = nix::cmsg_space!([i32; 1]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags)?;
+    let brought = message.cmsgs()?.find_map(|it| match it {
+        ControlMessageOwned::ScmRights(all) => all.first().copied(),
+        _ => None,
+    });
+    let descriptor = brought.ok_or_else(|| std::io::Error::other("no descriptor was sent"))?;
+    // SAFETY: the kernel has just opened it for this process, and there is room
+    // for one, which is taken here alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// Takes over a descriptor that this process was started with.
@@ -35,11 +67,11 @@ pub fn load_compiled(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
 /// Returns `None` for one that is not open. To be called once for each, before
 /// anything else in the process opens files.
 #[must_use]
-pub fn inherited(descriptor: i32) -> Option<std::os::fd::OwnedFd> {
+pub fn inherited(descriptor: i32) -> Option<OwnedFd> {
     use std::os::fd::FromRawFd;
     std::fs::metadata(format!("/proc/self/fd/{descriptor}")).ok()?;
     // SAFETY: it is open, and the caller is the only one to take it.
-    Some(unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) })
+    Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// Whether whoever started this process wants it to outlive its terminal, as

@@ -19,7 +19,8 @@ pub(super) fn in_memory() -> Vec<Leftover> {
 
 /// Folders for temporary files of lanes, and copies of databases.
 pub(super) fn temporary() -> Vec<Leftover> {
-    in_folder(Kind::Folders, &std::env::temp_dir(), &["cyclometer-lane-", "cyclometer-copy-"])
+    let Ok(folder) = crate::paths::temporary() else { return Vec::new() };
+    in_folder(Kind::Folders, &folder, &["cyclometer-lane-", "cyclometer-copy-"])
 }
 
 /// Folders of this user below `root` whose name holds their owner.
@@ -86,7 +87,8 @@ fn began(pid: i32) -> Option<SystemTime> {
 
 /// The folders of the cache.
 pub(super) fn caches(in_use: Option<&str>) -> Vec<Leftover> {
-    let root = cache::root();
+    // In a folder of somebody else nothing is ours, whatever it seems to be.
+    let Ok(root) = cache::place() else { return Vec::new() };
     let user = nix::unistd::geteuid().as_raw();
     let entries = fs::read_dir(&root).into_iter().flatten().flatten();
     entries

@@ -7,6 +7,8 @@ use crate::doctor;
 
 /// Runs the command.
 pub(super) fn run(common: &Common) -> Outcome {
-    common.print(&doctor::table(&doctor::examine(&common.db_path())))?;
+    let database = common.usual_or_named_database().map_err(|error| error.to_string());
+    let database = database.as_deref().map_err(String::as_str);
+    common.print(&doctor::table(&doctor::examine(database)))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Common, Failure, Outcome, config_folder, say};
+use super::{Common, Failure, Outcome, own_config, say};
 use crate::output::{flush_messages, is_terminal_output};
 use crate::pricing::PriceCatalog;
 use crate::record::{Starts, limits};
@@ -75,7 +75,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let catalog = common.catalog()?;
     let prices = common.price_catalog()?;
     let config = config(options, &catalog, &prices)?;
-    let database = common.db_path();
+    let database = common.db_path()?;
     let ending =
         tui::run(tui::Options { database, catalog, prices, config }).map_err(
             |error| match error {
@@ -97,8 +97,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 
 /// The configuration file, and what the command line says instead of it.
 fn config(options: &Options, catalog: &Catalog, prices: &PriceCatalog) -> Result<Config, Failure> {
-    let usual = config_folder().map(|folder| folder.join("config.toml"));
-    let path = options.config.clone().or(usual).unwrap_or_default();
+    let path = options.config.clone().or_else(|| own_config("config.toml")).unwrap_or_default();
     let around = Surroundings::take();
     let mut config = Config::read(&path, options.config.is_some(), around, Wanted::demo())
         .map_err(Failure::usage)?;

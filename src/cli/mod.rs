@@ -28,11 +28,12 @@ use clap::{Parser, Subcommand};
 use crate::lane::wasmtime::settings::Settings;
 use crate::lane::wasmtime::{engine, worker};
 use crate::output::{self, text_output};
+use crate::paths;
 use crate::pricing::PriceCatalog;
 use crate::profile::{self, ProfileCatalog};
 use crate::record::Control;
 use crate::report::{Format, Table, wrap_sentence};
-use crate::store::{Notice, Patience, Store, default_path, is_writable};
+use crate::store::{Notice, Patience, Store, StoreError, default_path, is_writable};
 use crate::units::Nanos;
 use crate::visible_text::{escape_lines, escape_markdown};
 use crate::workload::Catalog;
@@ -180,10 +181,9 @@ pub fn hidden(begun: Nanos) -> Option<ExitCode> {
     let result = match args.next()?.as_str() {
         "__worker" => worker::run(begun, &args.next()?),
         "__compile" => {
-            let path = args.next()?;
             let variant = args.next()?;
             match Settings::named(&variant) {
-                Some(settings) => engine::compile(Path::new(&path), settings),
+                Some(settings) => engine::compile(settings),
                 None => Err(format!("no variant `{variant}`")),
             }
         }
@@ -292,8 +292,7 @@ impl Common {
     /// and those of `--pricing`, later ones in the place of earlier ones.
     fn price_catalog(&self) -> Result<PriceCatalog, Failure> {
         let mut catalog = PriceCatalog::builtin();
-        let own = config_folder().map(|folder| folder.join("pricing"));
-        if let Some(folder) = own.filter(|folder| folder.is_dir()) {
+        if let Some(folder) = own_config("pricing").filter(|folder| folder.is_dir()) {
             catalog.add_own(&folder).map_err(Failure::failed)?;
         }
         for folder in &self.pricing {
@@ -311,8 +310,7 @@ impl Common {
     /// Adds the profiles in the config folder, and those of `--runtimes`, to
     /// those that the program carries; later ones take the place of earlier.
     fn install_runtimes(&self) -> Result<(), Failure> {
-        let own = config_folder().map(|folder| folder.join("runtimes"));
-        let own = own.filter(|folder| folder.is_dir());
+        let own = own_config("runtimes").filter(|folder| folder.is_dir());
         if own.is_none() && self.runtimes.is_empty() {
             return Ok(());
         }
@@ -333,9 +331,14 @@ impl Common {
         Ok(())
     }
 
-    fn db_path(&self) -> PathBuf {
+    fn usual_or_named_database(&self) -> Result<PathBuf, StoreError> {
         // An empty name would be a database that vanishes at the end.
-        self.db.clone().filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(default_path)
+        let named = self.db.clone().filter(|path| !path.as_os_str().is_empty());
+        named.map_or_else(default_path, Ok)
+    }
+
+    fn db_path(&self) -> Result<PathBuf, Failure> {
+        self.usual_or_named_database().map_err(Failure::failed)
     }
 
     /// Opens the database, marks what was cut off, and removes what that left
@@ -350,28 +353,28 @@ impl Common {
     fn store_until(&self, control: impl Into<Control>) -> Result<Store, Failure> {
         let patience = Patience::for_locks(Box::new(tell_of_the_database), control);
         let mut note = |note| say(&format!("note: {note}"));
-        Store::open_recovered_patiently(&self.db_path(), patience, &mut note)
+        Store::open_recovered_patiently(&self.db_path()?, patience, &mut note)
             .map_err(Failure::failed)
     }
 
     /// Opens the database to read it. Where it may be written, what was cut off
     /// is marked and what that left behind is removed, as before work.
     fn reading(&self) -> Result<Store, Failure> {
-        Store::open_to_read(&self.db_path(), &mut |note| say(&format!("note: {note}")))
+        Store::open_to_read(&self.db_path()?, &mut |note| say(&format!("note: {note}")))
             .map_err(Failure::failed)
     }
 
     /// Opens the database to read it and to keep what is made of that, if it may
     /// be written.
     fn reading_to_keep(&self) -> Result<Store, Failure> {
-        let path = self.db_path();
+        let path = self.db_path()?;
         if path.exists() && is_writable(&path) { self.store() } else { self.reading() }
     }
 
     /// Opens the database to change what is in it: one that is not there is not
     /// made.
     fn existing(&self) -> Result<Store, Failure> {
-        if self.db_path().exists() { self.store() } else { self.reading() }
+        if self.db_path()?.exists() { self.store() } else { self.reading() }
     }
 
     /// Prints sentences below a table: as a list in Markdown.
@@ -451,13 +454,21 @@ fn find_workload<'a>(
         .map_err(|error| path_hint(error, name, "workload", ["--workload", "--workloads"]))
 }
 
-/// `$XDG_CONFIG_HOME/cyclometer`, by default `~/.config/cyclometer`.
-fn config_folder() -> Option<PathBuf> {
-    let config = std::env::var_os("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
-    config.map(|folder| folder.join("cyclometer"))
+/// The file or folder of that name in the user's configuration, if it is there.
+/// A profile is a command that is run, and prices are believed: what others own
+/// or can write is not read, which is said.
+fn own_config(name: &str) -> Option<PathBuf> {
+    let path = paths::config()?.join(name);
+    if path.symlink_metadata().is_err() {
+        return None;
+    }
+    match paths::examine_content(&path) {
+        Ok(()) => Some(path),
+        Err(reason) => {
+            say(&format!("note: {} is not read: {reason}", path.display()));
+            None
+        }
+    }
 }
 
 #[cfg(test)]

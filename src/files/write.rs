@@ -56,16 +56,16 @@ impl Folder {
     }
 }
 
-/// Writes a new file; one that is there, or a link, is left alone. What could
-/// not be written whole is removed.
+/// Writes a new file of that mode, less the umask; one that is there, or a link,
+/// is left alone. What could not be written whole is removed.
 ///
 /// # Errors
 /// `AlreadyExists` where there is something of that name; the system's answer.
-pub fn create_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
+pub fn create_new(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     // `create_new` is O_EXCL, which follows no link either.
     let mut file =
-        options.write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+        options.write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)?;
     let written = file.write_all(content);
     if written.is_err() {
         let _ = std::fs::remove_file(path);

@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod function_group;
 pub mod host;
+pub mod memory_limit;
 pub mod own_groups;
 pub mod perf;
 pub mod procfs;

@@ -22,7 +22,7 @@ use nix::unistd::{AccessFlags, faccessat};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::guard::guard;
-use super::open::{Store, StoreError, explain, identify};
+use super::open::{Store, StoreError, explain, identify, refuse_what_others_put};
 use crate::meter::procfs::ProcessIdentity;
 
 /// First words of the names of folders with copies of databases.
@@ -70,7 +70,7 @@ impl CopyFolder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let owner = ProcessIdentity::current().map_err(std::io::Error::other)?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("{COPY_PREFIX}{owner}-{number}"));
+        let path = crate::paths::temporary()?.join(format!("{COPY_PREFIX}{owner}-{number}"));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -215,6 +215,7 @@ pub(super) fn connect_reading(path: &Path) -> Result<(Connection, Access, usize)
     if !path.exists() {
         return Err(no_database(path));
     }
+    refuse_what_others_put(path)?;
     let mut first = None;
     for way in Access::possible(path) {
         let access = match way {

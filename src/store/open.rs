@@ -2,6 +2,7 @@
 //! repaired where an earlier recording was cut off.
 
 use std::cell::RefCell;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use thiserror::Error;
 
-use super::access::{Access, connect_reading, copy_to_migrate, is_writable};
+use super::access::{Access, beside, connect_reading, copy_to_migrate, is_writable};
 use super::entry::HAS_FINISHED;
 use super::guard::guard;
 use super::patience::Patience;
 use crate::meter::procfs::ProcessIdentity;
+use crate::paths::{self, Distrust, Purpose};
 
 /// Marks a file as ours: "cycm".
 const APPLICATION_ID: i32 = 0x6379_636d;
@@ -52,6 +54,14 @@ pub enum StoreError {
     Locked {
         /// The file.
         path: PathBuf,
+    },
+    /// None was named, and the usual one may not be used.
+    #[error("{cause}; {remedy}")]
+    NoDefault {
+        /// What is wrong.
+        cause: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A statement failed.
     #[error("the database {action} failed: {source}")]
@@ -120,15 +130,32 @@ pub struct Store {
     patience: RefCell<Option<Patience>>,
 }
 
-/// `$XDG_DATA_HOME/cyclometer/cyclometer.db`, by default under `~/.local/share`.
-#[must_use]
-pub fn default_path() -> PathBuf {
-    let data = std::env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))
-        .unwrap_or_else(std::env::temp_dir);
-    data.join("cyclometer/cyclometer.db")
+/// What to do where there is no usual database that may be used.
+const NAME_ONE: &str = "name one of yours with --db or CYCLOMETER_DB, or set XDG_DATA_HOME";
+
+/// Returns `$XDG_DATA_HOME/cyclometer/cyclometer.db`, by default under
+/// `~/.local/share`. A database is believed, and written: nobody but this user
+/// and root may be able to put another in its place.
+///
+/// # Errors
+/// When there is no home, or others own or can write a folder on the way or a
+/// link that stands for one or for the file.
+pub fn default_path() -> Result<PathBuf, StoreError> {
+    let folder = paths::data().ok_or_else(|| StoreError::NoDefault {
+        cause: format!(
+            "no database is named, and there is no place for the usual one: {}",
+            paths::NO_HOME
+        ),
+        remedy: NAME_ONE,
+    })?;
+    let path = folder.join("cyclometer.db");
+    let examined = paths::examine(&folder, Purpose::Read)
+        .and_then(|_| paths::examine_file(&path, Purpose::Read));
+    examined.map_err(|reason: Distrust| StoreError::NoDefault {
+        cause: format!("the usual database {} is not used: {reason}", path.display()),
+        remedy: NAME_ONE,
+    })?;
+    Ok(path)
 }
 
 impl Store {
@@ -203,12 +230,15 @@ impl Store {
 
     pub(super) fn open_within(path: &Path, busy: Duration) -> Result<Self, StoreError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|error| StoreError::Open {
+            paths::make_private_folder(folder).map_err(|error| StoreError::Open {
                 path: path.to_owned(),
                 cause: format!("cannot make the folder {}: {error}", folder.display()),
                 remedy: "name another file with --db or CYCLOMETER_DB",
             })?;
         }
+        refuse_what_others_put(path)?;
+        // Log and index get the mode of the file. What cannot be made, SQLite tells.
+        let _ = paths::make_private_file(path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -358,6 +388,36 @@ impl Store {
         }
         Ok(recovered)
     }
+}
+
+/// Refuses what somebody else may have put in a folder such as `/tmp`: a link of
+/// the database's name, which may lead anywhere, and a log beside a database that
+/// only its owner can write, out of which `SQLite` would take rows.
+pub(super) fn refuse_what_others_put(path: &Path) -> Result<(), StoreError> {
+    let own = nix::unistd::geteuid().as_raw();
+    let is_known = |uid: u32| uid == own || uid == 0;
+    let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
+    let link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink);
+    if let Some(link) = link.filter(|link| !is_known(link.uid())) {
+        return Err(refuse(
+            format!("it is a link that belongs to {}", paths::name_of_user(link.uid())),
+            "name the file that is meant with --db or CYCLOMETER_DB",
+        ));
+    }
+    let Ok(database) = path.metadata().map(|data| (data.uid(), data.mode())) else { return Ok(()) };
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let beside = beside(path, suffix);
+        let Ok(data) = beside.symlink_metadata() else { continue };
+        let shared = database.1 & 0o022 != 0;
+        if !is_known(data.uid()) && data.uid() != database.0 && !shared {
+            let owner = paths::name_of_user(data.uid());
+            return Err(refuse(
+                format!("{} beside it belongs to {owner}, who does not own it", beside.display()),
+                "remove that file, or keep the database in a folder of yours",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Brings the schema up to date.

@@ -216,6 +216,12 @@ impl Scribe {
         let watch = move || begun.elapsed() > COPY_TIME;
         let handler = is_quick.then_some(watch);
         self.connection.progress_handler(STEPS, handler).map_err(failed("set-up"))?;
+        // Nobody else reads it, nor has put a link there.
+        crate::paths::create_private(path).map_err(|error| StoreError::Open {
+            path: path.to_owned(),
+            cause: error.to_string(),
+            remedy: "make its folder writable",
+        })?;
         let copied = self
             .connection
             .execute("VACUUM INTO ?1", [path.to_string_lossy()])

@@ -111,8 +111,8 @@ impl FileWatch {
 /// where that is no longer a place to write, in the folder for temporary files.
 pub(super) fn rescue_paths(path: &Path, disk_is_full: bool) -> Vec<PathBuf> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut folders =
-        vec![folder.unwrap_or_else(|| Path::new(".")).to_owned(), std::env::temp_dir()];
+    let mut folders = vec![folder.unwrap_or_else(|| Path::new(".")).to_owned()];
+    folders.extend(crate::paths::temporary());
     if disk_is_full {
         folders.reverse();
     }
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(rescue_paths(&path, false)[0], folder.path().join("x.rescued-2.db"));
         assert_eq!(rescue_paths(&path, true)[1], folder.path().join("x.rescued-2.db"));
         let gone = folder.path().join("gone/x.db");
-        let temporary = std::env::temp_dir();
+        let temporary = crate::paths::temporary().expect("a folder");
         assert!(rescue_paths(&gone, false).iter().all(|path| path.starts_with(&temporary)));
     }
 }

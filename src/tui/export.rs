@@ -91,7 +91,7 @@ impl Page {
                     path.display()
                 )
             };
-            match create_new(&path, &bytes) {
+            match create_new(&path, &bytes, 0o600) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(error)),
                 Ok(()) => return Ok(path),

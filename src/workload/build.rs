@@ -114,7 +114,7 @@ impl<'a> Source<'a> {
         let original = workload.folder.path().join(name);
         let scratch = PrivateFolder::new("build").map_err(BuildError::Scratch)?;
         let path = scratch.path().join(original.file_name().unwrap_or_default());
-        create_new(&path, &content).map_err(|error| io(&path, error.into()))?;
+        create_new(&path, &content, 0o666).map_err(|error| io(&path, error.into()))?;
         let beside = original.parent().unwrap_or(workload.folder.path()).to_owned();
         Ok(Self { workload, scratch, path, beside })
     }

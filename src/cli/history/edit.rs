@@ -110,7 +110,8 @@ pub(super) fn delete(common: &Common, options: &DeleteOptions) -> Outcome {
 }
 
 fn size(common: &Common) -> Bytes {
-    Bytes(std::fs::metadata(common.db_path()).map_or(0, |file| file.len()))
+    let file = common.db_path().ok().and_then(|path| std::fs::metadata(path).ok());
+    Bytes(file.map_or(0, |file| file.len()))
 }
 
 fn agreed(question: &str) -> Result<bool, Failure> {

@@ -123,7 +123,7 @@ pub(super) fn run(common: &Common, options: &ListOptions) -> Outcome {
     }
     let kind = if without_status { Kind::Recordings } else { options.kind };
     let filter = options.filter();
-    let path = common.db_path();
+    let path = common.db_path()?;
     let missing = !path.exists();
     let store =
         if missing { Store::empty(&path).map_err(Failure::failed)? } else { common.reading()? };

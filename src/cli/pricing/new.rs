@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use crate::cli::{Common, Failure, Outcome, config_folder, say};
+use crate::cli::{Common, Failure, Outcome, say};
 use crate::files::{create_new, shown_path};
 use crate::meter::Meter;
 use crate::output::{json_text, text_output};
@@ -73,7 +73,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         }
         _ => Failure::failed(format!("cannot write {shown}: {error}")),
     };
-    create_new(path, text.as_bytes()).map_err(failed)?;
+    create_new(path, text.as_bytes(), 0o666).map_err(failed)?;
     hint(&shown);
     Ok(ExitCode::SUCCESS)
 }
@@ -82,7 +82,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 fn hint(file: &str) {
     say(&format!("check it:  cyclometer pricing check {file}"));
     say(&format!("use it:    cyclometer --pricing {file} ..."));
-    if let Some(folder) = config_folder() {
+    if let Some(folder) = crate::paths::config() {
         say(&format!("keep it:   in {}, which is always read", folder.join("pricing").display()));
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     };
     let cancel = super::signals::cancel_on_signals()?;
     let watchdog = Watchdog::start(cancel.clone(), options.timeout)?;
-    let reader = Reader::open(&common.db_path()).map_err(Failure::failed)?;
+    let reader = Reader::open(&common.db_path()?).map_err(Failure::failed)?;
     watchdog.removes(reader.copy_folder());
     // From here on: what is asked for first may be a view of somebody else's.
     reader.watch(cancel, options.timeout).map_err(Failure::failed)?;

@@ -28,6 +28,7 @@ use self::footprint::Footprint;
 use self::scratch::Scratch;
 use self::subject::{Places, Subject};
 use self::warm::Worker;
+use super::cache::Cache;
 use super::launcher::{Ended, LauncherError, Stdio3, Why};
 use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail};
 use super::{
@@ -35,6 +36,7 @@ use super::{
     StartKind, Status, Unwatched, Watch, now,
 };
 use crate::meter::{Meter, Provenance, Provenances, Source, Usage};
+use crate::paths::{Distrust, OwnFolder};
 use crate::profile::{MemoryLimit, Profile, Takes};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Input, Workload};
@@ -52,7 +54,10 @@ const WASM_PAGE: u64 = 64 << 10;
 pub struct CommandLane {
     profile: Arc<Profile>,
     runtime: Runtime,
-    cache: PathBuf,
+    /// What is kept for later lanes or, where nothing may be, a folder that goes
+    /// with this one.
+    cache: Arc<OwnFolder>,
+    kept: Cache,
     script: Option<PathBuf>,
     scratch: Scratch,
     runner: Option<Runner>,
@@ -73,9 +78,12 @@ impl CommandLane {
     }
 
     fn try_open(profile: &Arc<Profile>) -> Result<Self, String> {
-        let cache = super::cache::folder("runtimes").map_err(|error| {
-            format!("no folder for modules: {error}; set XDG_CACHE_HOME to a folder of yours")
-        })?;
+        let scratch =
+            Scratch::new().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+        let kept = Cache::open("runtimes", &|_| true);
+        let folder = kept.folder().map_or(scratch.path().join("cache"), |it| it.path().to_owned());
+        let cache =
+            OwnFolder::open(&folder).map_err(|error| format!("no folder for modules: {error}"))?;
         let runner = start_runner(profile).map_err(|error| error.to_string())?;
         let script = match &profile.script {
             None => None,
@@ -85,13 +93,12 @@ impl CommandLane {
             ),
         };
         let runtime = detect(profile, script.as_deref(), &runner)?;
-        let scratch =
-            Scratch::new().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
         let provenances = Arc::new(cold_sources(profile, runner.provenances()));
         Ok(Self {
             profile: Arc::clone(profile),
             runtime,
-            cache,
+            cache: Arc::new(cache),
+            kept,
             script,
             scratch,
             runner: Some(runner),
@@ -360,11 +367,10 @@ fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
 }
 
 /// An empty folder, as a cache that holds nothing yet.
-fn fresh_folder(scratch: &Path) -> std::io::Result<PathBuf> {
+fn fresh_folder(scratch: &Path) -> Result<OwnFolder, Distrust> {
     let folder = scratch.join("fresh-cache");
     let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder)?;
-    Ok(folder)
+    OwnFolder::open(&folder)
 }
 
 impl Lane for CommandLane {
@@ -376,6 +382,8 @@ impl Lane for CommandLane {
         if profile.takes == Takes::Module && profile.sees.files {
             parts.push("functions see files of the host");
         }
+        let refusal = self.kept.refusal();
+        parts.extend(refusal.as_deref());
         Description {
             version: format!("{} {}", profile.title, self.runtime.version),
             note: parts.join("; "),
@@ -407,7 +415,7 @@ impl Lane for CommandLane {
             reason: error.to_string(),
         };
         let (profile, runtime) = (Arc::clone(&self.profile), self.runtime.clone());
-        let (cache, scratch) = (self.cache.clone(), self.scratch.path().to_owned());
+        let (cache, scratch) = (Arc::clone(&self.cache), self.scratch.path().to_owned());
         let places = Places { cache: &cache, scratch: &scratch };
         let runner = self.runner().map_err(failed)?;
         let subject = subject::make(&profile, &runtime, job, &places, runner, cancel)?;
@@ -430,7 +438,7 @@ impl Lane for CommandLane {
                     bytes: footprint.size,
                 },
             ],
-            notes: footprint.remarks.clone(),
+            notes: footprint.remarks.iter().cloned().chain(self.kept.refusal_once()).collect(),
             ..Prepared::default()
         };
         self.subjects.insert(job.cell, subject);
@@ -452,7 +460,7 @@ impl Lane for CommandLane {
             Ok(runner) => subject::make(&profile, &runtime, job, &places, runner, cancel),
             Err(error) => Err(failed(error.to_string())),
         };
-        let _ = std::fs::remove_dir_all(&fresh);
+        let _ = std::fs::remove_dir_all(fresh.path());
         Some(
             result
                 .and_then(|subject| subject.took.ok_or_else(|| failed("not compiled".to_owned()))),

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,7 +17,7 @@ impl Scratch {
     /// A new folder, readable by its owner only.
     pub fn new() -> io::Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let base = std::env::temp_dir().canonicalize()?;
+        let base = crate::paths::temporary()?;
         sweep(&base);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = base.join(format!("{PREFIX}{}-{number}", std::process::id()));
@@ -27,6 +27,8 @@ impl Scratch {
             fs::remove_dir_all(&path)?;
         }
         fs::DirBuilder::new().mode(0o700).create(&path)?;
+        // Whatever the umask says.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
         Ok(Self(path))
     }
 
@@ -67,7 +69,7 @@ mod tests {
 
     #[test]
     fn folders_go_with_their_owner() {
-        let base = std::env::temp_dir().canonicalize().expect("there");
+        let base = crate::paths::temporary().expect("there");
         // Process ids are at most 4194304: nobody has this one.
         let dead = base.join(format!("{PREFIX}4194999-0"));
         fs::create_dir_all(dead.join("rootfs")).expect("made");

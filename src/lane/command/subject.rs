@@ -2,19 +2,20 @@
 //! profile's compile step makes of them.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::super::cache::digest;
 use super::super::launcher::Stdio3;
 use super::super::process::{Runner, tail};
 use super::super::{Cancel, Job, LaneError, Unwatched, now};
 use super::call::Call;
 use super::detect::Runtime;
 use super::{bundle, ending};
-use crate::files::{self, Bound};
+use crate::paths::{OwnFolder, partial_name};
 use crate::profile::{Compile, Profile, Takes};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Input, hex};
@@ -34,7 +35,7 @@ pub(super) struct Subject {
 
 /// Where things are kept: what is the same for ever, and what is of this lane.
 pub(super) struct Places<'a> {
-    pub cache: &'a Path,
+    pub cache: &'a OwnFolder,
     pub scratch: &'a Path,
 }
 
@@ -63,7 +64,7 @@ pub(super) fn make(
             subject.values.insert("module", utf8(&path).map_err(failed)?);
             if let Some(compile) = &profile.compile {
                 let compiler = Compiler { profile, runtime, compile, runner };
-                let (artifact, took) = compiler
+                let (artifact, size, took) = compiler
                     .artifact(&path, module, places.cache, cancel)
                     .map_err(|it| match it {
                         Failed::Stopped => LaneError::Cancelled,
@@ -71,7 +72,7 @@ pub(super) fn make(
                             failed(ending::with_known(profile, &workload.name, reason))
                         }
                     })?;
-                subject.size = Bytes(fs::metadata(&artifact).map_err(text)?.len());
+                subject.size = size;
                 subject.took = took;
                 subject.values.insert("artifact", utf8(&artifact).map_err(failed)?);
             }
@@ -109,35 +110,41 @@ fn utf8(path: &Path) -> Result<String, String> {
 
 /// The path of a cached file with that content, in a folder of its digest.
 pub(super) fn keep(
-    cache: &Path,
+    cache: &OwnFolder,
     name: &str,
     content: &[u8],
     mode: u32,
 ) -> std::io::Result<PathBuf> {
-    let folder = cache.join(&hex(&Sha256::digest(content))[..32]);
-    let path = folder.join(name);
-    let bound = Bound::new("what is kept here", content.len() as u64);
-    if files::read_regular(&path, bound).is_ok_and(|there| there == content) {
-        return Ok(path);
+    let digest = hex(&Sha256::digest(content));
+    let folder = subfolder(cache, &digest[..32])?;
+    let there = folder.read(name, content.len() as u64);
+    if there.is_some_and(|there| there == content) && folder.has_mode(name, mode) {
+        folder.mark_used(name);
+    } else {
+        folder.write(name, content, mode)?;
     }
-    fs::create_dir_all(&folder)?;
-    let partial = partial(&path);
-    let written = fs::write(&partial, content)
-        .and_then(|()| fs::set_permissions(&partial, fs::Permissions::from_mode(mode)))
-        .and_then(|()| fs::rename(&partial, &path));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written.map(|()| path)
+    Ok(folder.path().join(name))
 }
 
-/// A name beside `path` that nobody else writes, with the same ending.
-fn partial(path: &Path) -> PathBuf {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = path.file_name().map_or_else(String::new, |it| it.to_string_lossy().into_owned());
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!("partial-{}-{number}-{name}", std::process::id()))
+/// A folder of the cache, in the place of whatever else has its name.
+fn subfolder(cache: &OwnFolder, name: &str) -> std::io::Result<OwnFolder> {
+    cache.subfolder(name).or_else(|_| {
+        cache.remove(name);
+        cache.subfolder(name)
+    })
+}
+
+/// The largest artifact that is read.
+const MOST_ARTIFACT: u64 = 1 << 30;
+
+/// The name of the file that tells what an artifact was when it was made.
+fn sum_of(name: &str) -> String {
+    format!("{name}.sum")
+}
+
+/// What the file of [`sum_of`] says of an artifact.
+fn sum(name: &str, content: &[u8]) -> String {
+    format!("{}\n", hex(&digest(name, content)))
 }
 
 enum Failed {
@@ -164,42 +171,38 @@ impl Compiler<'_> {
         &self,
         module: &Path,
         content: &[u8],
-        cache: &Path,
+        cache: &OwnFolder,
         cancel: &Cancel,
-    ) -> Result<(PathBuf, Option<Nanos>), Failed> {
+    ) -> Result<(PathBuf, Bytes, Option<Nanos>), Failed> {
         let place =
             |name: &str| (name == "artifact" || name == "module").then(|| format!("<{name}>"));
         let value = |name: &str| place(name).or_else(|| self.value(name));
         let args = self.compile.args.expand(&value, &[]).map_err(|name| no_value(&name))?;
         let program = &self.runtime.compiler;
-        let path = self
-            .path(content, program, &args, cache)
+        let name = self
+            .name(content, program, &args)
             .map_err(|error| format!("cannot read the compiler {}: {error}", program.display()))?;
-        if path.exists() {
-            return Ok((path, None));
+        let path = cache.path().join(&name);
+        if let Some(size) = kept_artifact(cache, &name) {
+            return Ok((path, size, None));
         }
-        let partial = partial(&path);
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        let partial = partial_name(&name).map_err(failed)?;
         let begun = now();
-        let made = self.run(module, &partial, cancel).and_then(|()| {
-            fs::rename(&partial, &path)
-                .map_err(|error| Failed::Reason(format!("{}: {error}", path.display())))
-        });
+        let made = self
+            .run(module, &cache.path().join(&partial), cancel)
+            .map(|()| now().since(begun))
+            .and_then(|took| Ok((took, settle(cache, &partial, &name).map_err(failed)?)));
         if made.is_err() {
-            let _ = fs::remove_file(&partial);
+            cache.remove(&partial);
         }
-        made.map(|()| (path, Some(now().since(begun))))
+        made.map(|(took, size)| (path, size, Some(took)))
     }
 
     /// A name for what this compiler, in this version, makes of that module.
-    fn path(
-        &self,
-        content: &[u8],
-        program: &Path,
-        args: &[String],
-        cache: &Path,
-    ) -> std::io::Result<PathBuf> {
+    fn name(&self, content: &[u8], program: &Path, args: &[String]) -> std::io::Result<String> {
         use std::os::unix::fs::MetadataExt;
-        let data = fs::metadata(program)?;
+        let data = std::fs::metadata(program)?;
         let mut key = Sha256::new();
         for part in [&self.runtime.version, &program.display().to_string()].into_iter().chain(args)
         {
@@ -211,13 +214,13 @@ impl Compiler<'_> {
             key.update(part.to_le_bytes());
         }
         let digest = hex(&Sha256::digest(content));
-        Ok(cache.join(format!(
+        Ok(format!(
             "{}-{}-{}.{}",
             &digest[..32],
             self.profile.name.replace(':', "."),
             &hex(&key.finalize())[..16],
             self.compile.extension
-        )))
+        ))
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -252,8 +255,8 @@ impl Compiler<'_> {
             let mut said = said;
             return Err(format!("the compile step failed: {how}: {}", said().trim()).into());
         }
-        match fs::metadata(artifact) {
-            Ok(data) if data.len() > 0 => Ok(()),
+        match std::fs::symlink_metadata(artifact) {
+            Ok(data) if data.is_file() && data.len() > 0 => Ok(()),
             _ => Err(format!(
                 "the compile step ended well but made no file where {{artifact}} says: {program} {}",
                 args.join(" ")
@@ -261,6 +264,33 @@ impl Compiler<'_> {
             .into()),
         }
     }
+}
+
+/// The size of an artifact that is what it was when it was made.
+fn kept_artifact(cache: &OwnFolder, name: &str) -> Option<Bytes> {
+    let content = cache.read(name, MOST_ARTIFACT)?;
+    let expected = sum(name, &content);
+    let told = cache.read(&sum_of(name), expected.len() as u64)?;
+    if content.is_empty() || told != expected.as_bytes() {
+        return None;
+    }
+    cache.mark_used(name);
+    cache.mark_used(&sum_of(name));
+    Some(Bytes(content.len() as u64))
+}
+
+/// Gives an artifact that is whole its name, and notes what it is; its size.
+fn settle(cache: &OwnFolder, partial: &str, name: &str) -> std::io::Result<Bytes> {
+    // A compiler's file has whatever mode it or the umask says.
+    let path = cache.path().join(partial);
+    let mode = std::fs::symlink_metadata(&path)?.permissions().mode();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600 | mode & 0o100))?;
+    let content = cache.read(partial, MOST_ARTIFACT).ok_or_else(|| {
+        std::io::Error::other("it is not a plain file of at most 1 GiB with one name")
+    })?;
+    cache.rename(partial, name)?;
+    cache.write(&sum_of(name), sum(name, &content).as_bytes(), 0o600)?;
+    Ok(Bytes(content.len() as u64))
 }
 
 fn no_value(name: &str) -> String {

@@ -196,7 +196,8 @@ impl Surroundings<'_> {
 
     fn folder(&self) -> Option<PathBuf> {
         let configured = self.set("DOCKER_CONFIG").map(PathBuf::from);
-        configured.or_else(|| Some(Path::new(&self.set("HOME")?).join(".docker")))
+        let home = || self.set("HOME").filter(|home| home.starts_with('/'));
+        configured.or_else(|| Some(Path::new(&home()?).join(".docker")))
     }
 
     /// The context in use and who named it; `None` for the built-in one.

@@ -1,9 +1,9 @@
 //! Cold invocations and compilation: one worker process each.
 
+use std::io::{Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
+use nix::sys::socket::{MsgFlags, recv};
 
 use super::super::launcher::{LauncherError, Program, Spawn, Stdio3};
 use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict};
@@ -18,14 +18,14 @@ use crate::workload::Input;
 /// Most time and memory that compiling a module may take.
 const COMPILE_TIMEOUT: Nanos = Nanos(120_000_000_000);
 const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
+/// The largest compiled module.
+const COMPILED: Bytes = Bytes(1 << 30);
 
 impl WasmtimeLane {
     /// One cold invocation, whatever comes of it.
     pub(super) fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
         let requested = now();
-        let Some(config) = self.worker_config(job, self.settings) else {
-            return Outcome::unstarted(job, requested, "the module was not compiled");
-        };
+        let config = Self::worker_config(job, self.settings);
         match self.cold_run(job, &config, watch, cancel) {
             Ok((outcome, _)) => outcome,
             Err(reason) => Outcome::unstarted(job, requested, reason),
@@ -42,7 +42,8 @@ impl WasmtimeLane {
     ) -> Result<(Outcome, Option<Report>), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
-        let (ours, theirs) = socket().map_err(|error| text(&error))?;
+        let compiled = self.compiled_for(job, config.settings)?;
+        let (ours, theirs) = compiled.socket().map_err(|error| text(&error))?;
         let config = serde_json::to_string(config).map_err(|error| text(&error))?;
         let args = ["cyclometer-worker", "__worker", config.as_str()];
         let spawn = Spawn {
@@ -124,20 +125,18 @@ impl WasmtimeLane {
     }
 
     /// Compiles in a process of its own; the error is the compiler's.
-    pub(super) fn compile_to(
+    pub(super) fn run_compiler(
         &mut self,
-        path: &Path,
         module: &[u8],
         settings: Settings,
         cancel: &Cancel,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<u8>, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let mut files = Stdio3::open(&Input::given(module)).map_err(|error| text(&error))?;
-        let path = path.to_str().ok_or("the cache folder's name is not UTF-8")?;
         let variant = settings.to_string();
         let spawn = Spawn {
             program: Program::File(self.executable.as_fd()),
-            args: &["cyclometer-compile", "__compile", path, &variant],
+            args: &["cyclometer-compile", "__compile", &variant],
             env: &[],
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
@@ -146,13 +145,18 @@ impl WasmtimeLane {
             timeout: Some(COMPILE_TIMEOUT),
             memory_limit: None,
             data_limit: Some(COMPILE_MEMORY),
-            file_limit: None,
+            file_limit: Some(COMPILED),
             cpu: None,
         };
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let run = runner.run(&spawn, &mut Unwatched, cancel).map_err(|error| text(&error))?;
         match run.ended.status {
-            0 => Ok(()),
+            0 => {
+                let mut code = Vec::new();
+                files.stdout.rewind().map_err(|error| text(&error))?;
+                files.stdout.read_to_end(&mut code).map_err(|error| text(&error))?;
+                Ok(code)
+            }
             _ => Err(format!("not a module that wasmtime compiles: {}", tail(&mut files.stderr))),
         }
     }
@@ -173,11 +177,6 @@ fn fill(usage: &mut Usage, report: &Report) {
 
 pub(super) fn with_stderr(reason: String, stderr: &str) -> String {
     if stderr.is_empty() { reason } else { format!("{reason}: {stderr}") }
-}
-
-/// A pair of sockets that keep messages apart.
-pub(super) fn socket() -> nix::Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
 }
 
 /// The report that a worker sent before it ended, if it did.

@@ -12,16 +12,13 @@
 //! time: then it is counted several times. The counts are kept beside the
 //! compiled modules; another engine version may count otherwise.
 
-use std::fs;
-use std::path::Path;
-
 use sha2::{Digest, Sha256};
 use wasmtime::{OperatorCost, VariableOperatorCost};
 
 use super::engine::VERSION;
 use super::protocol::VARYING;
-use crate::files::{self, Bound};
 use crate::lane::Job;
+use crate::lane::cache::Cache;
 use crate::meter::{Provenance, Source};
 use crate::workload::hex;
 
@@ -184,10 +181,8 @@ pub fn key(job: &Job) -> String {
 }
 
 /// The count of earlier runs.
-pub fn recall(cache: &Path, key: &str) -> Option<Counted> {
-    const BOUND: Bound = Bound::new("a count of operators", 4096);
-    let content = files::read_regular(&cache.join(format!("{key}.ops")), BOUND).ok()?;
-    parse(&files::into_text(content).ok()?)
+pub fn recall(cache: &Cache, key: &str) -> Option<Counted> {
+    parse(&String::from_utf8(cache.get(&format!("{key}.ops"))?).ok()?)
 }
 
 fn parse(text: &str) -> Option<Counted> {
@@ -199,12 +194,10 @@ fn parse(text: &str) -> Option<Counted> {
 }
 
 /// Keeps a count. Failing to is no loss but time.
-pub fn remember(cache: &Path, key: &str, counted: Counted) {
+pub fn remember(cache: &Cache, key: &str, counted: Counted) {
     let Counted { least, most, runs, varying } = counted;
-    let partial = cache.join(format!("{key}.{}.partial", std::process::id()));
-    if fs::write(&partial, format!("{least} {most} {runs} {varying}\n")).is_ok() {
-        let _ = fs::rename(&partial, cache.join(format!("{key}.ops")));
-    }
+    let text = format!("{least} {most} {runs} {varying}\n");
+    cache.put(&format!("{key}.ops"), text.as_bytes());
 }
 
 #[cfg(test)]
@@ -242,8 +235,11 @@ mod tests {
     #[test]
     fn kept_counts_survive_and_damaged_ones_are_counted_anew() {
         let folder = tempfile::tempdir().expect("a folder");
-        remember(folder.path(), "k", counted(3, 4));
-        assert_eq!(recall(folder.path(), "k"), Some(counted(3, 4)));
+        let cache = Cache::in_folder(folder.path());
+        remember(&cache, "k", counted(3, 4));
+        assert_eq!(recall(&cache, "k"), Some(counted(3, 4)));
+        std::fs::write(folder.path().join("k.ops"), "3 4 1 0\n").expect("written");
+        assert_eq!(recall(&cache, "k"), None, "not as it was kept");
         for text in ["", "5", "4 3 1 0", "1 2 0 0", "1 2 x 0"] {
             assert_eq!(parse(text), None, "{text}");
         }

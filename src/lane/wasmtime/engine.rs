@@ -1,10 +1,8 @@
-//! Engine settings, the cache of compiled modules, and their compilation in a
+//! Engine settings, the names of compiled modules, and their compilation in a
 //! process of its own.
 
-use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::io::{Read, Write};
 
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, PoolingAllocationConfig};
@@ -53,47 +51,41 @@ pub(super) fn pool() -> PoolingAllocationConfig {
     pool
 }
 
-/// Path of the compiled form of `module` in `cache`.
+/// Name of the compiled form of `module` in the cache.
 ///
 /// # Errors
 /// When the engine cannot be made.
-pub fn compiled_path(cache: &Path, module: &[u8], settings: Settings) -> wasmtime::Result<PathBuf> {
+pub fn compiled_name(module: &[u8], settings: Settings) -> wasmtime::Result<String> {
     let engine = Engine::new(&settings.config(Purpose::Compile))?;
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let digest = hex(&Sha256::digest(module));
     let words = settings.compiled().words();
     let variant = if words.is_empty() { "plain".to_owned() } else { words.join("+") };
-    Ok(cache.join(format!("{}-{VERSION}-{variant}-{:016x}.cwasm", &digest[..32], hasher.finish())))
+    Ok(format!("{}-{VERSION}-{variant}-{:016x}.cwasm", &digest[..32], hasher.finish()))
 }
 
-/// The folder for compiled modules, readable by its owner only.
-///
-/// # Errors
-/// When it cannot be made, or belongs to somebody else.
-pub fn cache_folder() -> std::io::Result<PathBuf> {
-    super::super::cache::folder("wasmtime")
+/// Whether a name in the cache is of this version of the engine: see
+/// [`compiled_name`], and counts of operators, whose names tell no version.
+pub(super) fn is_current(name: &str) -> bool {
+    // Behind the digest of the module.
+    let of_this_version = name.get(32..).is_some_and(|it| it.starts_with(&format!("-{VERSION}-")));
+    name.strip_suffix(".cwasm").is_none() || of_this_version
 }
 
-/// The hidden `__compile` subcommand: module on standard input, path of the
-/// result as the argument. In its own process, because a hostile module may
-/// make the compiler use up time and memory.
+/// The hidden `__compile` subcommand: module on standard input, its compiled form
+/// on standard output. In its own process, because a hostile module may make the
+/// compiler use up time and memory.
 ///
 /// # Errors
-/// What the compiler, or the file system, says.
-pub fn compile(output: &Path, settings: Settings) -> Result<(), String> {
+/// What the compiler says.
+pub fn compile(settings: Settings) -> Result<(), String> {
     let mut module = Vec::new();
     std::io::stdin().lock().read_to_end(&mut module).map_err(|error| error.to_string())?;
     let engine =
         Engine::new(&settings.config(Purpose::Compile)).map_err(|error| format!("{error:#}"))?;
     let compiled = engine.precompile_module(&module).map_err(|error| format!("{error:#}"))?;
-    let partial = output.with_extension(format!("{}.partial", std::process::id()));
-    let store = || {
-        fs::write(&partial, compiled)?;
-        fs::rename(&partial, output)
-    };
-    store().map_err(|error| {
-        let _ = fs::remove_file(&partial);
-        format!("cannot write {}: {error}", output.display())
-    })
+    let mut output = std::io::stdout().lock();
+    let written = output.write_all(&compiled).and_then(|()| output.flush());
+    written.map_err(|error| format!("cannot hand on the compiled module: {error}"))
 }

@@ -16,6 +16,7 @@
 mod cold;
 mod counting;
 pub mod engine;
+mod handover;
 mod limiter;
 pub(crate) mod protocol;
 mod reading;
@@ -29,9 +30,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use self::counting::Counted;
+use self::handover::Compiled;
 use self::protocol::{End, Fuel, Progress, Report, WorkerConfig};
 use self::settings::Settings;
 use self::warm::WarmWorker;
+use super::cache::Cache;
 use super::process::Runner;
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
@@ -45,13 +48,13 @@ use crate::workload::Workload;
 pub struct WasmtimeLane {
     settings: Settings,
     executable: File,
-    cache: PathBuf,
+    cache: Cache,
     runner: Option<Runner>,
     provenances: Arc<Provenances>,
     /// Whether cold runs are counted by perf.
     counted: bool,
     /// Compiled modules by workload and what they depend on.
-    compiled: HashMap<(String, Settings), PathBuf>,
+    compiled: HashMap<(String, Settings), Arc<Compiled>>,
     warm: HashMap<usize, WarmWorker>,
     /// What counting runs gave, by all that they depend on.
     counts: HashMap<String, Result<Counted, String>>,
@@ -63,20 +66,15 @@ impl WasmtimeLane {
     /// Opens the lane in one of its variants.
     ///
     /// # Errors
-    /// When there is no place for compiled modules, or no process can start.
+    /// When no process can start.
     pub fn open(settings: Settings) -> Result<Self, LaneError> {
         let unavailable = |reason: String| LaneError::Unavailable { reason };
-        let cache = engine::cache_folder().map_err(|error| {
-            unavailable(format!(
-                "no folder for compiled modules: {error}; set XDG_CACHE_HOME to a folder of yours"
-            ))
-        })?;
         let executable = executable()
             .map_err(|error| unavailable(format!("cannot open its own program: {error}")))?;
         let mut lane = Self {
             settings,
             executable,
-            cache,
+            cache: Cache::open("wasmtime", &engine::is_current),
             runner: None,
             provenances: Arc::default(),
             counted: true,
@@ -96,49 +94,57 @@ impl WasmtimeLane {
         workload: &Workload,
         settings: Settings,
         cancel: &Cancel,
-    ) -> Result<(PathBuf, Option<Nanos>), LaneError> {
+    ) -> Result<(Arc<Compiled>, Option<Nanos>), LaneError> {
         let settings = settings.compiled();
         let key = (workload.name.clone(), settings);
-        if let Some(path) = self.compiled.get(&key) {
-            return Ok((path.clone(), None));
+        if let Some(compiled) = self.compiled.get(&key) {
+            return Ok((Arc::clone(compiled), None));
         }
         let failed =
             |reason: String| LaneError::Prepare { workload: workload.name.clone(), reason };
         let module = workload.wasm.as_deref().ok_or_else(|| failed("no module".to_owned()))?;
-        let path = engine::compiled_path(&self.cache, module, settings)
+        let name = engine::compiled_name(module, settings)
             .map_err(|error| failed(format!("{error:#}")))?;
-        let mut took = None;
-        if !path.exists() {
+        let (code, took) = if let Some(kept) = self.cache.get(&name) {
+            (kept, None)
+        } else {
             let begun = now();
-            self.compile_to(&path, module, settings, cancel).map_err(failed)?;
-            took = Some(now().since(begun));
-        }
-        self.compiled.insert(key, path.clone());
-        Ok((path, took))
+            let code = self.run_compiler(module, settings, cancel).map_err(failed)?;
+            let took = now().since(begun);
+            self.cache.put(&name, &code);
+            (code, Some(took))
+        };
+        let compiled = Arc::new(Compiled::new(&code).map_err(|error| failed(error.to_string()))?);
+        self.compiled.insert(key, Arc::clone(&compiled));
+        Ok((compiled, took))
     }
 
-    fn worker_config(&self, job: &Job, settings: Settings) -> Option<WorkerConfig> {
-        let module = self.compiled.get(&(job.workload.name.clone(), settings.compiled()))?.clone();
+    /// The compiled module that a worker with that configuration runs.
+    fn compiled_for(&self, job: &Job, settings: Settings) -> Result<Arc<Compiled>, String> {
+        let key = (job.workload.name.clone(), settings.compiled());
+        self.compiled.get(&key).cloned().ok_or_else(|| "the module was not compiled".to_owned())
+    }
+
+    fn worker_config(job: &Job, settings: Settings) -> WorkerConfig {
         let args =
             std::iter::once(job.workload.name.clone()).chain(job.preset.args.iter().cloned());
-        Some(WorkerConfig {
-            module,
+        WorkerConfig {
             args: args.collect(),
             memory: job.limits.memory.0,
             settings,
             start_section: job.workload.wasm.as_deref().is_some_and(counting::has_start_section),
             warm: job.start == StartKind::Warm,
-        })
+        }
     }
 
     /// What is there to run `job`: its module, in the form it was compiled to, and
     /// this program, which is much else besides.
-    fn parts(&self, job: &Job, compiled: &Path) -> Vec<FootprintPart> {
+    fn parts(&self, job: &Job, compiled: &Compiled) -> Vec<FootprintPart> {
         let part = |name: &str, kind, bytes: Option<u64>| {
             bytes.map(|size| FootprintPart { name: name.to_owned(), kind, bytes: Bytes(size) })
         };
         let module = job.workload.wasm.as_ref().map(|module| module.len() as u64);
-        let compiled = std::fs::metadata(compiled).ok().map(|data| data.len());
+        let compiled = Some(compiled.size().0);
         let program = self.executable.metadata().ok().map(|data| data.len());
         [
             part("module", PartKind::Function, module),
@@ -179,7 +185,7 @@ impl WasmtimeLane {
         let mut slow = job.clone();
         slow.start = StartKind::Cold;
         slow.limits.timeout = Nanos(job.limits.timeout.0.saturating_mul(4));
-        let config = self.worker_config(&slow, counting).ok_or("no compiled module")?;
+        let config = Self::worker_config(&slow, counting);
         let (first, varying) = self.count_once(&slow, &config, cancel)?;
         let mut counted = Counted { least: first, most: first, runs: 1, varying };
         while varying != 0 && counted.runs < counting::RUNS {
@@ -221,7 +227,11 @@ impl WasmtimeLane {
 
 impl Lane for WasmtimeLane {
     fn describe(&self) -> Description {
-        Description { version: format!("wasmtime {}", engine::VERSION), note: self.settings.note() }
+        let mut note = self.settings.note();
+        if let Some(refusal) = self.cache.refusal() {
+            note = format!("{note}; {refusal}");
+        }
+        Description { version: format!("wasmtime {}", engine::VERSION), note }
     }
 
     fn starts(&self) -> &'static [StartKind] {
@@ -255,6 +265,7 @@ impl Lane for WasmtimeLane {
             took,
             footprint: job.workload.wasm.as_ref().map(|module| Bytes(module.len() as u64)),
             footprint_of: "module",
+            notes: self.cache.refusal_once().into_iter().collect(),
             ..Prepared::default()
         };
         if !self.settings.fuel {
@@ -280,12 +291,10 @@ impl Lane for WasmtimeLane {
         let module = job.workload.wasm.clone()?;
         let failed =
             |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
-        let path = self.cache.join(format!("{}.timed.cwasm", std::process::id()));
         let begun = now();
-        let result = self.compile_to(&path, &module, self.settings, cancel);
+        let result = self.run_compiler(&module, self.settings, cancel);
         let took = now().since(begun);
-        let _ = std::fs::remove_file(&path);
-        Some(result.map(|()| took).map_err(failed))
+        Some(result.map(|_| took).map_err(failed))
     }
 
     fn invoke(

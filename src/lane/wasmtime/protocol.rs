@@ -7,11 +7,10 @@ use crate::meter::Meter;
 use crate::units::Nanos;
 use crate::workload::OutputDigest;
 
-/// What a worker is to run; its only argument, as JSON.
+/// What a worker is to run; its only argument, as JSON. The compiled module comes
+/// over the socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerConfig {
-    /// The compiled module.
-    pub module: std::path::PathBuf,
     /// Arguments of the function, argument 0 included.
     pub args: Vec<String>,
     /// Limit of all linear memories together, in bytes.

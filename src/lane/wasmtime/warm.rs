@@ -12,6 +12,7 @@ use super::super::process::{
     ProcessProbe, Runner, estimate_ref_cycles, one_line, tail, verdict as process_verdict,
 };
 use super::super::{Cancel, Job, Outcome, Status, Watch, now};
+use super::handover::Compiled;
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
 use super::settings::Settings;
 use super::{
@@ -76,9 +77,9 @@ impl WasmtimeLane {
 
     fn ensure_worker(&mut self, job: &Job) -> Result<(), String> {
         if !self.warm.contains_key(&job.cell) {
-            let config =
-                self.worker_config(job, self.settings).ok_or("the module was not compiled")?;
-            let mut worker = WarmWorker::start(&self.executable, job, &config)?;
+            let config = Self::worker_config(job, self.settings);
+            let compiled = self.compiled_for(job, config.settings)?;
+            let mut worker = WarmWorker::start(&self.executable, job, &config, &compiled)?;
             if let Some(operators) = self.operators.get(&job.cell) {
                 set_one(Arc::make_mut(&mut worker.provenances), Meter::WasmOps, operators);
             }
@@ -96,11 +97,16 @@ struct Done {
 }
 
 impl WarmWorker {
-    fn start(executable: &std::fs::File, job: &Job, config: &WorkerConfig) -> Result<Self, String> {
+    fn start(
+        executable: &std::fs::File,
+        job: &Job,
+        config: &WorkerConfig,
+        compiled: &Compiled,
+    ) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let runner = Runner::start().map_err(|error| text(&error))?;
         let files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
-        let (socket, theirs) = cold::socket().map_err(|error| text(&error))?;
+        let (socket, theirs) = compiled.socket().map_err(|error| text(&error))?;
         let config_text = serde_json::to_string(config).map_err(|error| text(&error))?;
         let started = runner
             .spawn(&Spawn {

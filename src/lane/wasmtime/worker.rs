@@ -69,7 +69,8 @@ pub fn run(begun: Nanos, config: &str) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let socket = crate::sys::inherited(3).ok_or("no control socket")?;
     let config: WorkerConfig = serde_json::from_str(config).map_err(|error| text(&error))?;
-    let function = Function::load(config);
+    let module = super::handover::take(&socket).map_err(|error| text(&error))?;
+    let function = Function::load(config, module);
     let answer = |report: &Report| {
         send(socket.as_raw_fd(), &report.encode(), MsgFlags::MSG_NOSIGNAL)
             .map(drop)
@@ -119,14 +120,14 @@ fn serve(
 
 impl Function {
     #[expect(clippy::disallowed_methods, reason = "the output of the function, not ours")]
-    fn load(config: WorkerConfig) -> wasmtime::Result<Self> {
+    fn load(config: WorkerConfig, module: std::fs::File) -> wasmtime::Result<Self> {
         let purpose = if config.warm { Purpose::Warm } else { Purpose::Cold };
         let engine = Engine::new(&config.settings.config(purpose))?;
         if config.settings.epoch {
             tick(&engine)?;
         }
         let begun = now();
-        let module: Module = crate::sys::load_compiled(&engine, &config.module)?;
+        let module: Module = crate::sys::load_compiled(&engine, module)?;
         let deserialize = now().since(begun);
         let mut linker: Linker<State> = Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state| &mut state.wasi)?;

@@ -80,7 +80,7 @@ pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
         Part::Machine => {
             let print = Fingerprint::take();
             let mut findings = doctor::machine(&print);
-            findings.push(doctor::capabilities());
+            findings.extend(doctor::surroundings());
             findings.extend(doctor::control_groups(&print));
             findings
         }
@@ -103,7 +103,7 @@ fn finding(check: &str, state: State, found: String) -> Finding {
 
 fn storage(desk: &mut Desk) -> Vec<Finding> {
     let path = desk.settings.database.clone();
-    let mut findings = doctor::storage(&path);
+    let mut findings = doctor::storage(Ok(&path));
     // What is wrong with the file is said above already.
     if findings[0].state == State::Ok && path.exists() {
         let free = match desk.store().and_then(|store| Ok((store.free_bytes()?, store.totals()?))) {
