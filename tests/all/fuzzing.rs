@@ -72,7 +72,9 @@ fn files_of(folder: &Path) -> Vec<PathBuf> {
 fn survive(name: &str) {
     let kind = INPUT_KINDS.iter().find(|kind| kind.name == name).expect("a kind");
     let corpus = corpus(name);
-    corpus.iter().for_each(|input| try_one(kind, input));
+    for input in &corpus {
+        try_one(kind, input);
+    }
     let seed = number("CYCLOMETER_FUZZ_SEED", 20_261_128);
     let until = Instant::now() + Duration::from_secs(number("CYCLOMETER_FUZZ_SECONDS", 1));
     let mut bender = Bender::new(seed, &corpus, kind.words, LONGEST);
@@ -91,8 +93,8 @@ fn try_one(kind: &InputKind, input: &[u8]) {
     if !fine || took > PATIENCE {
         let folder = std::env::temp_dir().join(format!("cyclometer-fuzz-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder for what was found");
-        let file = folder.join(kind.name);
-        std::fs::write(&file, input).expect("written");
-        panic!("{}: {took:?}, panicked: {}; the input is in {}", kind.name, !fine, file.display());
+        let kept = folder.join(kind.name);
+        std::fs::write(&kept, input).expect("written");
+        panic!("{}: {took:?}, panicked: {}; the input is in {}", kind.name, !fine, kept.display());
     }
 }
