@@ -62,13 +62,6 @@ impl Folder {
         &self.path
     }
 
-    /// Its whole path without links, as far as it can be told.
-    #[must_use]
-    pub fn real_path(&self) -> PathBuf {
-        let link = std::fs::read_link(handle_path(self.handle.as_fd()));
-        link.unwrap_or_else(|_| self.path.clone())
-    }
-
     /// Returns the kind of an entry; that of what it leads to, if it is a link
     /// that is followed.
     ///

@@ -35,7 +35,10 @@ fn links_are_followed_as_long_as_they_stay_below() {
         ("self/self/self/a", "often"),
     ] {
         link(target, name);
-        assert_eq!(read(&folder, name), Ok("inside".to_owned()), "{name}");
+        // That one is a folder.
+        if name != "self" {
+            assert_eq!(read(&folder, name), Ok("inside".to_owned()), "{name}");
+        }
     }
     let real = place.path().join("f/a");
     for (target, name) in [

@@ -158,7 +158,9 @@ impl<'a> Source<'a> {
     }
 
     fn run(&self, command: &mut Command) -> Result<(), BuildError> {
-        let line = format!("{command:?}");
+        // Without the shell that sets the limits.
+        let words = command.get_args().skip(2).map(|word| word.to_string_lossy().into_owned());
+        let line = words.collect::<Vec<_>>().join(" ");
         let message = match command.stdin(Stdio::null()).output() {
             Ok(output) if output.status.success() => return Ok(()),
             Ok(output) => {
