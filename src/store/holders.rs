@@ -70,7 +70,7 @@ fn name(pids: &[u32]) -> Option<String> {
         .take(3)
         .map(|pid| {
             let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            let plain: String = command.trim().chars().filter(|c| c.is_ascii_graphic()).collect();
+            let plain: String = command.trim().chars().filter(char::is_ascii_graphic).collect();
             if plain.is_empty() { format!("process {pid}") } else { format!("{plain}, {pid}") }
         })
         .collect();

@@ -24,8 +24,17 @@ const LARGE_LOG: u64 = 256 << 20;
 /// Makes another database ready to go on in.
 type Place<'a> = dyn Fn(&Scribe, &Path) -> Result<(Connection, Ids), StoreError> + 'a;
 
-const fn is_lock(code: Option<ErrorCode>) -> bool {
-    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+/// Why a database takes no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// Its file is not there.
+    Gone,
+    /// The disk is full.
+    Full,
+    /// Another program holds its lock.
+    Locked,
+    /// Something else, which the error says.
+    Other,
 }
 
 impl Scribe {
@@ -113,7 +122,7 @@ impl Scribe {
         }
         let what = if *place == Whereabouts::Replaced { "replaced" } else { "removed" };
         let reason = format!("the database {path} was {what} while a recording was written to it");
-        let error = self.rescue(reason, None, batch, incoming);
+        let error = self.rescue(reason, Trouble::Gone, batch, incoming);
         self.watch.remove_log();
         error
     }
@@ -133,38 +142,37 @@ impl Scribe {
             StoreError::Sql { source, .. } => source.sqlite_error_code(),
             _ => None,
         };
-        let remedy = match code {
-            Some(ErrorCode::DiskFull) => "; free some space",
+        let (trouble, remedy) = match code {
+            Some(ErrorCode::DiskFull) => (Trouble::Full, "; free some space"),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                "; another program holds its lock"
+                (Trouble::Locked, "; another program holds its lock")
             }
-            _ => "",
+            _ => (Trouble::Other, ""),
         };
         let reason = format!("{error} ({}){remedy}", self.path.display());
-        self.rescue(reason, Some(code), batch, incoming)
+        self.rescue(reason, trouble, batch, incoming)
     }
 
     /// Copies the database to a place where it can be written, with all that
     /// was measured since. Where the file itself is in its place, and only takes
-    /// no more (`refuses`), a database with the rest will do.
+    /// no more, a database with the rest will do.
     fn rescue(
         &mut self,
         reason: String,
-        refuses: Option<Option<ErrorCode>>,
+        trouble: Trouble,
         batch: &mut Batch,
         incoming: &Receiver<Message>,
     ) -> StoreError {
         let mut refused = String::from("there is no folder for a copy");
-        let disk_is_full = refuses == Some(Some(ErrorCode::DiskFull));
-        let is_quick = matches!(refuses, Some(code) if is_lock(code));
+        let is_quick = trouble == Trouble::Locked;
         let whole: &Place<'_> = &|it, path| it.copy_to(path, is_quick);
         let rest: &Place<'_> = &Self::begin_anew;
         let places = [
             (whole, "all that was measured, and what the database had before, is in"),
             (rest, "what it did not take, as a recording of its own, is in"),
         ];
-        for (place, what) in places.into_iter().take(if refuses.is_some() { 2 } else { 1 }) {
-            for path in rescue_paths(&self.path, disk_is_full) {
+        for (place, what) in places.into_iter().take(if trouble == Trouble::Gone { 1 } else { 2 }) {
+            for path in rescue_paths(&self.path, trouble == Trouble::Full) {
                 match self.go_on_in(place, &path, batch, incoming) {
                     Ok(()) => {
                         let kept = format!("{what} {0} now; name it with --db {0}", path.display());

@@ -196,7 +196,7 @@ pub(super) struct Scribe {
     pub header: RecordingHeader,
     /// The lanes and cells that were entered: with them, what is left can be
     /// stored elsewhere.
-    pub preamble: Vec<Box<Event>>,
+    pub preamble: Vec<Event>,
     stored: Stored,
     pub patience: Option<Patience>,
     /// Bytes of the log that were told of.
@@ -232,7 +232,7 @@ impl Scribe {
             self.keep(&mut batch, incoming)?;
             for event in batch.events.drain(..) {
                 if event.is_of_plan() {
-                    self.preamble.push(event.clone());
+                    self.preamble.push((*event).clone());
                 }
                 (self.stored)(event);
             }

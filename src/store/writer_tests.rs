@@ -281,7 +281,7 @@ fn what_a_locked_database_does_not_take_is_kept_even_where_no_copy_can_be_made()
     let (queue, incoming) = sync_channel(QUEUE);
     let mut batch = Batch { events: preamble().map(Box::new).to_vec(), waiting: Vec::new() };
     scribe.attempt(&mut batch, &incoming).expect("stored");
-    scribe.preamble = std::mem::take(&mut batch.events);
+    scribe.preamble = std::mem::take(&mut batch.events).into_iter().map(|it| *it).collect();
 
     // Within a transaction, SQLite makes no copy.
     scribe.connection.execute_batch("BEGIN").expect("begun");

@@ -102,7 +102,7 @@ fn a_query_that_nobody_reads_ends_in_time() {
 #[test]
 fn memory_of_a_query_is_bounded() {
     let place = place();
-    let twelve = format!("SELECT {}", vec!["printf('%.*c', 60000000, 'x')"; 12].join(", "));
+    let twelve = format!("SELECT {}", ["printf('%.*c', 60000000, 'x')"; 12].join(", "));
     for (sql, word) in [
         ("SELECT zeroblob(1000000000)", "larger than 64.0 MiB"),
         ("SELECT printf('%.*c', 999999999, 'x')", "larger than 64.0 MiB"),

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use super::super::common::{PROGRAM, Place, Run, column, compile, fixture, numbers};
 
 /// For what takes a moment on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 const WAITS: &str = "waiting for the database: locked by another process since ";
 const GOES_ON: &str = "the database takes rows again, after ";
