@@ -1,4 +1,4 @@
-//! Any text as a price file: see `cyclometer::testing::price_model_survives`.
+//! See `cyclometer::testing::INPUT_KINDS`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &str| cyclometer::testing::price_model_survives(text));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cyclometer_fuzz::survive("price_model", bytes));

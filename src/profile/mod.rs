@@ -12,7 +12,7 @@
 
 mod catalog;
 mod error;
-mod resolve;
+pub(crate) mod resolve;
 mod schema;
 pub mod template;
 

@@ -31,12 +31,12 @@ const COMMON: [&str; 7] =
     ["name", "script", "config", "scratch", "memory_bytes", "memory_mib", "memory_pages"];
 
 /// Reads the file beside the profile that it names.
-pub(super) type ReadScript<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
+pub(crate) type ReadScript<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
 
 type Resolved<T> = Result<T, Problem>;
 
 /// The runtime of a file, and after it its variants.
-pub(super) fn parse(
+pub(crate) fn parse(
     name: &str,
     text: &str,
     origin: &str,

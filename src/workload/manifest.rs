@@ -51,7 +51,7 @@ pub enum ManifestError {
 }
 
 /// What the manifest says, its files not yet read.
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     pub title: String,
     pub stresses: String,
     pub source: Option<String>,
@@ -104,7 +104,7 @@ struct RawContent {
 }
 
 /// Reads files that a manifest names.
-pub(super) type ReadFile<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
+pub(crate) type ReadFile<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
 
 struct Context<'a> {
     origin: &'a str,

@@ -8,6 +8,7 @@ mod manifest;
 
 pub use catalog::{Catalog, CatalogError};
 pub use input::{Input, InputError, memory_file};
+pub(crate) use manifest::Manifest;
 pub use manifest::{Limits, ManifestError};
 
 use std::collections::BTreeMap;

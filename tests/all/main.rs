@@ -12,6 +12,7 @@ mod containers;
 mod control_groups;
 mod counters;
 mod database;
+mod fuzzing;
 mod hostile;
 mod numbers;
 mod observatory;

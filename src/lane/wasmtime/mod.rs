@@ -18,7 +18,7 @@ mod counting;
 pub mod engine;
 mod handover;
 mod limiter;
-mod protocol;
+pub(crate) mod protocol;
 mod reading;
 pub mod settings;
 mod warm;

@@ -1,34 +1,9 @@
-//! Helpers that tests, inside and outside of the library, have in common.
-
-use std::io::Write;
+//! Price models and usage files as anyone may write them: whatever the text, there
+//! is a bill or a refusal with a place in it.
 
 use crate::meter::{Meter, Phases, Usage};
 use crate::pricing::{Exact, MAX_FILE_BYTES, Money, PriceModel, PricingError, Terms, UsageGroup};
 use crate::units::Nanos;
-
-/// Says on standard error that a test was skipped, past the test harness'
-/// capture, so that a green run shows what it did not try.
-///
-/// # Panics
-/// In CI, where `CYCLOMETER_REQUIRE_DOCKER=1` promises a Docker engine, for a
-/// reason that has to do with it.
-pub fn skip(reason: &str) {
-    let required = std::env::var_os("CYCLOMETER_REQUIRE_DOCKER").is_some_and(|value| value == "1");
-    let about_docker = reason.to_ascii_lowercase().contains("docker");
-    assert!(!(required && about_docker), "Docker is required here, but: {reason}");
-    let test = std::thread::current().name().unwrap_or("test").to_owned();
-    let _ = writeln!(std::io::stderr(), "skipped: {test}: {reason}");
-}
-
-/// CPU time of this thread: for limits that a busy machine must not break.
-///
-/// # Panics
-/// Never on Linux, which has this clock.
-#[must_use]
-pub fn cpu_time() -> std::time::Duration {
-    let clock = nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID;
-    nix::time::clock_gettime(clock).expect("a clock of this thread").into()
-}
 
 /// Puts a text through everything that reads, bills and prints a price model:
 /// what fuzzing and the mutated files of the tests have in common.
@@ -125,4 +100,24 @@ fn survives_printing(model: &PriceModel) {
         Err(error) => panic!("what was printed is refused: {error}\n{text}"),
     };
     assert!(model.same_tariff(&again), "what was printed is another model:\n{text}");
+}
+
+/// Puts a text through what reads and bills a file of usage groups, under a
+/// model of each shape.
+///
+/// # Panics
+/// If the text is neither usage that can be billed nor refused with a place in
+/// it.
+pub fn usage_file_survives(text: &str) {
+    for id in ["aws-lambda-x86", "cloudflare-workers", "google-cloud-run"] {
+        let model = crate::pricing::find(id).expect("a shipped model");
+        match model.read_usage(text, "usage.toml", &Terms::of(model), |_| ()) {
+            Ok((groups, terms)) => {
+                if let Ok(subtotals) = model.subtotals(&groups, &terms) {
+                    survives_storing(&model.settle(&subtotals, &terms, model.rounding()).total);
+                }
+            }
+            Err(error) => refusal_is_usable(text, &error),
+        }
+    }
 }
