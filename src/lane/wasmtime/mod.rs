@@ -13,6 +13,7 @@
 //! separate run, since counting disturbs timing; `wasmtime:fuel` counts in
 //! every run and shows what that costs. [`settings`] has the other variants.
 
+mod budget;
 mod cold;
 mod counting;
 pub mod engine;
@@ -28,6 +29,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use self::budget::{Budgets, COMPILING};
 use self::counting::Counted;
 use self::protocol::{End, Fuel, Progress, Report, WorkerConfig};
 use self::settings::Settings;
@@ -35,11 +37,11 @@ use self::warm::WarmWorker;
 use super::process::Runner;
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
-    StartKind, Status, Watch, now,
+    StartKind, Status, Watch, now, wall,
 };
 use crate::meter::{Meter, Phases, Provenance, Provenances, Source};
 use crate::units::{Bytes, Nanos};
-use crate::workload::Workload;
+use crate::workload::{Limits, Workload};
 
 /// Runs WebAssembly modules.
 pub struct WasmtimeLane {
@@ -50,8 +52,10 @@ pub struct WasmtimeLane {
     provenances: Arc<Provenances>,
     /// Whether cold runs are counted by perf.
     counted: bool,
-    /// Compiled modules by workload and what they depend on.
-    compiled: HashMap<(String, Settings), PathBuf>,
+    /// Compiled modules by workload and what they depend on; `Err`: why there is
+    /// none, which is not tried again.
+    compiled: HashMap<(String, Settings), Result<PathBuf, String>>,
+    budgets: Budgets,
     warm: HashMap<usize, WarmWorker>,
     /// What counting runs gave, by all that they depend on.
     counts: HashMap<String, Result<Counted, String>>,
@@ -81,6 +85,7 @@ impl WasmtimeLane {
             provenances: Arc::default(),
             counted: true,
             compiled: HashMap::new(),
+            budgets: Budgets::open(),
             warm: HashMap::new(),
             counts: HashMap::new(),
             operators: HashMap::new(),
@@ -99,26 +104,38 @@ impl WasmtimeLane {
     ) -> Result<(PathBuf, Option<Nanos>), LaneError> {
         let settings = settings.compiled();
         let key = (workload.name.clone(), settings);
-        if let Some(path) = self.compiled.get(&key) {
-            return Ok((path.clone(), None));
-        }
         let failed =
             |reason: String| LaneError::Prepare { workload: workload.name.clone(), reason };
+        if let Some(known) = self.compiled.get(&key) {
+            return known.clone().map(|path| (path, None)).map_err(failed);
+        }
         let module = workload.wasm.as_deref().ok_or_else(|| failed("no module".to_owned()))?;
         let path = engine::compiled_path(&self.cache, module, settings)
             .map_err(|error| failed(format!("{error:#}")))?;
         let mut took = None;
         if !path.exists() {
             let begun = now();
-            self.compile_to(&path, module, settings, cancel).map_err(failed)?;
+            let compiled = match self.budgets.left_for_compiling(&workload.name) {
+                Some(left) => self.compile_to(&path, module, settings, left, cancel),
+                None => Err(too_long_to_compile()),
+            };
+            self.budgets.spend_on_compiling(&workload.name, now().since(begun));
+            if cancel.is_cancelled() {
+                return Err(LaneError::Cancelled);
+            }
+            if let Err(reason) = compiled {
+                self.compiled.insert(key, Err(reason.clone()));
+                return Err(failed(reason));
+            }
             took = Some(now().since(begun));
         }
-        self.compiled.insert(key, path.clone());
+        self.compiled.insert(key, Ok(path.clone()));
         Ok((path, took))
     }
 
     fn worker_config(&self, job: &Job, settings: Settings) -> Option<WorkerConfig> {
-        let module = self.compiled.get(&(job.workload.name.clone(), settings.compiled()))?.clone();
+        let key = (job.workload.name.clone(), settings.compiled());
+        let module = self.compiled.get(&key)?.as_ref().ok()?.clone();
         let args =
             std::iter::once(job.workload.name.clone()).chain(job.preset.args.iter().cloned());
         Some(WorkerConfig {
@@ -178,12 +195,11 @@ impl WasmtimeLane {
         self.compile(&job.workload, counting, cancel).map_err(|error| error.to_string())?;
         let mut slow = job.clone();
         slow.start = StartKind::Cold;
-        slow.limits.timeout = Nanos(job.limits.timeout.0.saturating_mul(4));
         let config = self.worker_config(&slow, counting).ok_or("no compiled module")?;
-        let (first, varying) = self.count_once(&slow, &config, cancel)?;
+        let (first, varying) = self.count_once(&mut slow, &config, cancel)?;
         let mut counted = Counted { least: first, most: first, runs: 1, varying };
         while varying != 0 && counted.runs < counting::RUNS {
-            let (operators, _) = self.count_once(&slow, &config, cancel)?;
+            let (operators, _) = self.count_once(&mut slow, &config, cancel)?;
             counted.least = counted.least.min(operators);
             counted.most = counted.most.max(operators);
             counted.runs += 1;
@@ -191,14 +207,32 @@ impl WasmtimeLane {
         Ok(counted)
     }
 
-    /// Operators of one counting run, and what it imports that may vary them.
+    /// Operators of one counting run, and what it imports that may vary them. All
+    /// counting runs of a module together take no longer than one of its
+    /// invocations may.
     fn count_once(
         &mut self,
-        job: &Job,
+        slow: &mut Job,
         config: &WorkerConfig,
         cancel: &Cancel,
     ) -> Result<(u64, u64), String> {
-        let (outcome, report) = self.cold_run(job, config, &mut super::Unwatched, cancel)?;
+        let (name, limit) = (slow.workload.name.clone(), slow.limits.timeout);
+        let given_up = || {
+            format!(
+                "given up: all counting runs of a module together may take as long as one \
+                 invocation, {limit}"
+            )
+        };
+        let left = self.budgets.left_for_counting(&name, limit).ok_or_else(given_up)?;
+        let begun = now();
+        slow.limits.timeout = left;
+        let run = self.cold_run(slow, config, &mut super::Unwatched, cancel);
+        slow.limits.timeout = limit;
+        self.budgets.spend_on_counting(&name, now().since(begun));
+        let (outcome, report) = run?;
+        if outcome.status == Status::Timeout {
+            return Err(given_up());
+        }
         match (outcome.status, report.map(|report| (report.fuel, report.varying))) {
             (Status::Ok, Some((Fuel::Exact(operators), varying))) => Ok((operators, varying)),
             _ => Err(format!(
@@ -221,7 +255,11 @@ impl WasmtimeLane {
 
 impl Lane for WasmtimeLane {
     fn describe(&self) -> Description {
-        Description { version: format!("wasmtime {}", engine::VERSION), note: self.settings.note() }
+        let mut note = self.settings.note();
+        if let Some(runner) = &self.runner {
+            note = format!("{note}; {}", wall::describe(runner, &cold::allowance_in_words()));
+        }
+        Description { version: format!("wasmtime {}", engine::VERSION), note }
     }
 
     fn starts(&self) -> &'static [StartKind] {
@@ -229,7 +267,7 @@ impl Lane for WasmtimeLane {
     }
 
     fn count(&mut self, on: bool) -> Result<(), LaneError> {
-        let runner = Runner::counting(on)
+        let runner = Runner::start_grouped(on)
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         set_common(&mut provenances, self.settings);
@@ -282,7 +320,7 @@ impl Lane for WasmtimeLane {
             |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
         let path = self.cache.join(format!("{}.timed.cwasm", std::process::id()));
         let begun = now();
-        let result = self.compile_to(&path, &module, self.settings, cancel);
+        let result = self.compile_to(&path, &module, self.settings, COMPILING, cancel);
         let took = now().since(begun);
         let _ = std::fs::remove_file(&path);
         Some(result.map(|()| took).map_err(failed))
@@ -433,12 +471,27 @@ const fn counted_operators(report: &Report) -> Option<u64> {
     }
 }
 
+/// Why a module is not compiled that takes too long.
+fn too_long_to_compile() -> String {
+    format!(
+        "the compiler was stopped: all forms of a module together may take {COMPILING} to compile"
+    )
+}
+
 /// How a reported call ended, in the words of the store.
-fn verdict(report: &Report) -> (Status, Option<String>, Option<i32>) {
+fn verdict(report: &Report, limits: &Limits) -> (Status, Option<String>, Option<i32>) {
     match report.end {
         End::Exit(0) => (Status::Ok, None, Some(0)),
         End::Exit(code) => (Status::Failed, Some(format!("exit code {code}")), Some(code)),
         End::Trap => (Status::Failed, Some(format!("trap: {}", report.text)), None),
+        End::Unstarted if report.wanted_memory() => {
+            let memory = limits.memory;
+            let text = &report.text;
+            let reason = format!(
+                "out of memory: its memory limit of {memory} is too low to start it: {text}"
+            );
+            (Status::Failed, Some(reason), None)
+        }
         End::Unstarted => {
             (Status::Failed, Some(format!("it could not be started: {}", report.text)), None)
         }
