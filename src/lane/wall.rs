@@ -127,8 +127,8 @@ mod tests {
         assert_eq!(
             by_group.as_deref(),
             Some(
-                "out of memory: over the wall of its memory control group, 16 MiB of the function \
-                 and 64 MiB for its runtime"
+                "out of memory: over the wall of its memory control group, 16.0 MiB of the function \
+                 and 64.0 MiB for its runtime"
             )
         );
         let outside = told(Some(&killed(1, false)), 9, Why::Itself, "").expect("told");

@@ -11,6 +11,7 @@ mod call;
 pub mod contract;
 mod detect;
 mod ending;
+mod flood;
 mod footprint;
 mod machine;
 mod scratch;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::call::Call;
 use self::detect::{Runtime, detect};
+use self::flood::{OutputWatch, written};
 use self::footprint::Footprint;
 use self::scratch::Scratch;
 use self::subject::{Places, Subject};
@@ -143,6 +145,12 @@ impl CommandLane {
             cpu: job.cpu,
             ..Call::new(&profile, &program, &args, &files, job.limits.timeout)
         };
+        let flood = match sandboxed {
+            true => Some(OutputWatch::start(&files, job.limits.output, cancel)),
+            false => None,
+        };
+        let flood = flood.transpose().map_err(|error| error.to_string())?;
+        let cancel = flood.as_ref().map_or(cancel, OutputWatch::cancel);
         let run = self.runner().and_then(|runner| {
             call.bounded(job, runner).with(|spawn| runner.run(spawn, watch, cancel))
         });
@@ -278,9 +286,8 @@ impl CommandLane {
 
     /// How it ended; a machine's output is taken apart for that.
     fn verdict(&self, job: &Job, run: &Run, files: &mut Stdio3) -> ending::Verdict {
-        let written = files.stdout.metadata().map_or(0, |data| data.len());
-        if run.ended.why == Why::Itself && written > job.limits.output.0 {
-            let limit = job.limits.output;
+        let (written, limit) = (written(files), job.limits.output);
+        if run.ended.why != Why::Timeout && written > limit.0 {
             let reason = format!("wrote more than the output limit of {limit}");
             return (Status::Failed, Some(reason), None);
         }
@@ -293,6 +300,7 @@ impl CommandLane {
             return (Status::Failed, Some(reason), None);
         }
         let outer = ending::judge(&self.profile, job, &outside, run.grouped.as_ref(), &stderr);
+        let outer = ending::with_output_limit(outer, written, limit);
         match told {
             Some(Ok(status)) if outer.0 == Status::Ok => {
                 let inner = Ended { status, ..outside };

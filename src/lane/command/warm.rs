@@ -16,6 +16,7 @@ use super::super::wall::Wall;
 use super::super::{Cancel, Job, Outcome, Status, Watch, now};
 use super::call::{Call, wall_of};
 use super::detect::Runtime;
+use super::flood::written;
 use super::{ending, sources};
 use crate::meter::function_group::GroupBaseline;
 use crate::meter::perf::{Counters, Counts};
@@ -249,6 +250,7 @@ impl Worker {
         usage.set(Meter::Wall, report.ended.since(report.begun).0);
         usage.set(Meter::MemoryPeak, used.peak.map(|size| size.0));
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        let written = written(&streams.files);
         let stderr = tail(&mut streams.files.stderr);
         let said =
             |what: String| if stderr.is_empty() { what } else { format!("{what}: {stderr}") };
@@ -260,6 +262,9 @@ impl Worker {
             }
             Err(trap) => (Status::Failed, Some(known(said(format!("trap: {trap}")))), None),
         };
+        let verdict = (status, reason, exit_code);
+        let (status, reason, exit_code) =
+            ending::with_output_limit(verdict, written, job.limits.output);
         Outcome {
             status,
             reason,

@@ -125,7 +125,9 @@ impl Function {
             tick(&engine)?;
         }
         let begun = now();
-        let module: Module = crate::sys::load_compiled(&engine, &config.module)?;
+        // The outermost words name a file of the cache.
+        let module: Module = crate::sys::load_compiled(&engine, &config.module)
+            .map_err(|error| wasmtime::Error::msg(error.root_cause().to_string()))?;
         let deserialize = now().since(begun);
         let mut linker: Linker<State> = Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state| &mut state.wasi)?;
