@@ -71,16 +71,16 @@ pub fn examine(path: &Path, purpose: Purpose) -> Result<bool, Distrust> {
 }
 
 /// Looks at a file, or at where a link of that name leads: nobody but this user
-/// and root may be able to put another there, or something beside it. One that
-/// is not there is fine.
+/// and root may be able to put another there and, unless the folder is looked at
+/// as a [`Purpose::Parent`], anything beside it. One that is not there is fine.
 ///
 /// # Errors
 /// Why it may not be relied on.
-pub fn examine_file(path: &Path) -> Result<(), Distrust> {
+pub fn examine_file(path: &Path, folder_purpose: Purpose) -> Result<(), Distrust> {
     let mut path = std::path::absolute(path).map_err(|error| Distrust::of(path, error))?;
     for _ in 0..MOST_LINKS {
         let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-        examine(&folder, Purpose::Read)?;
+        examine(&folder, folder_purpose)?;
         let Ok(data) = path.symlink_metadata() else { return Ok(()) };
         check_owned_by(&path, data.uid(), data.is_symlink())?;
         if !data.is_symlink() {

@@ -127,7 +127,7 @@ pub fn examine_content(path: &Path) -> Result<(), Distrust> {
 
 /// As [`examine_file`], and nobody else can write into it.
 fn examine_readable(path: &Path) -> Result<(), Distrust> {
-    examine_file(path)?;
+    examine_file(path, Purpose::Parent)?;
     let mode = fs::metadata(path).map_or(0, |data| data.permissions().mode() & 0o7777);
     if mode & 0o022 == 0 {
         return Ok(());

@@ -123,7 +123,8 @@ pub fn default_path() -> Result<PathBuf, StoreError> {
         remedy: NAME_ONE,
     })?;
     let path = folder.join("cyclometer.db");
-    let examined = paths::examine(&folder, Purpose::Read).and_then(|_| paths::examine_file(&path));
+    let examined = paths::examine(&folder, Purpose::Read)
+        .and_then(|_| paths::examine_file(&path, Purpose::Read));
     examined.map_err(|reason: Distrust| StoreError::NoDefault {
         cause: format!("the usual database {} is not used: {reason}", path.display()),
         remedy: NAME_ONE,

@@ -103,11 +103,9 @@ fn modules_in(cache: &Path) -> PathBuf {
 
 /// The kept code of a module of the usual kind. Its name begins with the module's digest.
 fn entry_of(cache: &Path, text: &str) -> PathBuf {
-    let digest: String = Sha256::digest(wat::parse_str(text).expect("valid text"))
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest = Sha256::digest(wat::parse_str(text).expect("valid text"));
+    let digest: Vec<String> = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest.concat();
     let mut entries = fs::read_dir(modules_in(cache)).expect("a cache").flatten();
     let found = entries.find(|entry| {
         let name = entry.file_name().into_string().expect("UTF-8");
@@ -545,7 +543,7 @@ fn database_log_and_caches_are_for_their_user_alone_whatever_the_umask() {
         let mut child = command.spawn().expect("it starts");
         let database = home.join(".local/share/cyclometer/cyclometer.db");
         let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", database.display()));
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + Duration::from_mins(2);
         let modules = home.join(".cache/cyclometer/wasmtime");
         let is_kept = || fs::read_dir(&modules).is_ok_and(|mut it| it.next().is_some());
         while !(beside("-wal").exists() && beside("-shm").exists() && is_kept()) {
