@@ -59,11 +59,10 @@ impl Wall {
                     "out of memory: the kernel killed it within its wall of {parts}, for want of memory outside"
                 )
             }
-            Some(_) => return None,
             None if ended.status != 0 && has_complaint(said) => {
                 format!("out of memory: at the wall of RLIMIT_DATA, {parts}")
             }
-            None => return None,
+            _ => return None,
         };
         Some(if said.is_empty() { reason } else { format!("{reason}: {said}") })
     }

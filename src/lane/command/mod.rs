@@ -152,10 +152,7 @@ impl CommandLane {
             cpu: job.cpu,
             ..Call::new(&profile, &program, &args, &files, job.limits.timeout)
         };
-        let flood = match sandboxed {
-            true => Some(OutputWatch::start(&files, job.limits.output, cancel)),
-            false => None,
-        };
+        let flood = sandboxed.then(|| OutputWatch::start(&files, job.limits.output, cancel));
         let flood = flood.transpose().map_err(|error| error.to_string())?;
         let cancel = flood.as_ref().map_or(cancel, OutputWatch::cancel);
         let run = self.runner().and_then(|runner| {

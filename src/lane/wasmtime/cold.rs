@@ -102,22 +102,19 @@ impl WasmtimeLane {
             process_verdict(job, &run.ended, None, &stderr);
         let (requested, mut ended) = (run.started.requested, run.ended.at);
         let mut wall = ended.since(requested);
-        match report {
-            Some(report) => {
-                usage.phases.create = Some(report.begun.since(requested));
-                set_phases(&mut usage.phases, report, report.begun, run.ended.at);
-                fill(&mut usage, report);
-                (ended, wall) = (report.ended, report.wall(requested));
-                if status == Status::Ok {
-                    (status, reason, exit_code) = verdict(report, &job.limits);
-                    reason = reason.map(|it| with_stderr(it, &stderr));
-                }
+        if let Some(report) = report {
+            usage.phases.create = Some(report.begun.since(requested));
+            set_phases(&mut usage.phases, report, report.begun, run.ended.at);
+            fill(&mut usage, report);
+            (ended, wall) = (report.ended, report.wall(requested));
+            if status == Status::Ok {
+                (status, reason, exit_code) = verdict(report, &job.limits);
+                reason = reason.map(|it| with_stderr(it, &stderr));
             }
-            None => {
-                usage.phases.create = Some(run.started.executed.since(requested));
-                let told = bounds.explain(run.grouped.as_ref(), &run.ended, &stderr);
-                (exit_code, reason) = (exit_code.filter(|_| told.is_none()), told.or(reason));
-            }
+        } else {
+            usage.phases.create = Some(run.started.executed.since(requested));
+            let told = bounds.explain(run.grouped.as_ref(), &run.ended, &stderr);
+            (exit_code, reason) = (exit_code.filter(|_| told.is_none()), told.or(reason));
         }
         usage.set(Meter::Wall, wall.0);
         let outcome = Outcome {

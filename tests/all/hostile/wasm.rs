@@ -16,7 +16,7 @@ use crate::common::{PROGRAM, Place, Run, column, numbers};
 const NOBODY: u32 = 65_534;
 
 /// Longest wait for what comes at once on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const MIB: u64 = 1 << 20;
 

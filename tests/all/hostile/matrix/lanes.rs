@@ -38,7 +38,7 @@ const LONG: &str = "10s";
 const MOST_NS: i64 = 40_000_000_000;
 
 /// Longest time of a whole recording.
-const RECORDING: Duration = Duration::from_secs(240);
+const RECORDING: Duration = Duration::from_mins(4);
 
 /// One well-behaved function for so many attacks.
 const ATTACKS_A_GOOD_ONE: usize = 4;
