@@ -8,6 +8,7 @@ mod launcher;
 mod native;
 mod process;
 mod select;
+mod wall;
 pub mod wasmtime;
 
 pub use command::CommandLane;

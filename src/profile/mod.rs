@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::units::Nanos;
+use crate::units::{Bytes, Nanos};
 use template::CommandLine;
 
 /// What a runtime is given to run.
@@ -121,6 +121,9 @@ pub struct Profile {
     pub config: Option<CommandLine>,
     /// Who holds functions to their memory limit.
     pub memory: MemoryLimit,
+    /// What the runtime needs beside the function's memory, where it limits that
+    /// itself or not at all.
+    pub allowance: Option<Bytes>,
     /// What functions see of the host.
     pub sees: Sees,
     /// Why meters of the started process miss a part: what runs outside of it.

@@ -16,7 +16,7 @@ use super::{
     Trap,
 };
 use crate::files::FileProblem;
-use crate::units::{Nanos, UnitError};
+use crate::units::{Bytes, Nanos, UnitError};
 use crate::workload::within;
 
 /// Longest text of one value, in bytes.
@@ -27,6 +27,9 @@ const MAX_VARIANTS: usize = 16;
 
 /// Most time that compiling may take, unless the profile says otherwise.
 const COMPILE_TIMEOUT: Nanos = Nanos(120_000_000_000);
+
+/// Least and most memory that a runtime may be allowed beside its function's.
+const ALLOWANCES: (Bytes, Bytes) = (Bytes(1 << 20), Bytes(64 << 30));
 
 /// Placeholders of every command line.
 const COMMON: [&str; 7] =
@@ -114,6 +117,7 @@ impl Resolver<'_> {
             script: file.script.as_ref().map(|name| self.script(name)).transpose()?,
             config: None,
             memory: *file.memory.get_ref(),
+            allowance: file.allowance.as_ref().map(allowance).transpose()?,
             sees: Sees {
                 files: file.sees.files,
                 environment: file.sees.environment.iter().map(plain).collect::<Resolved<_>>()?,
@@ -331,6 +335,17 @@ fn plain(text: &Text) -> Resolved<String> {
         return Err(Problem::new(text.span(), "a control character; write it on one line"));
     }
     Ok(text.get_ref().clone())
+}
+
+fn allowance(text: &Text) -> Resolved<Bytes> {
+    let size: Bytes = plain(text)?
+        .parse()
+        .map_err(|error: crate::units::UnitError| Problem::new(text.span(), error.to_string()))?;
+    let (least, most) = ALLOWANCES;
+    if (least..=most).contains(&size) {
+        return Ok(size);
+    }
+    Err(Problem::new(text.span(), format!("an allowance is {least} to {most}")))
 }
 
 fn absolute(text: &Text) -> Resolved<PathBuf> {

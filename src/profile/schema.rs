@@ -29,6 +29,7 @@ pub(super) struct ProfileFile {
     pub script: Option<Text>,
     pub config: Option<Text>,
     pub memory: Spanned<MemoryLimit>,
+    pub allowance: Option<Text>,
     #[serde(default)]
     pub sees: SeesFile,
     pub outside: Option<Text>,

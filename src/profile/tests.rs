@@ -121,6 +121,8 @@ fn mistakes_in_one_line_are_placed_and_told() {
             "\"{module}\", \"{config}\"",
             "`{config}` is the file that `config` holds",
         ),
+        ("[program]", "allowance = \"1KiB\"\n[program]", "an allowance is 1.00 MiB to 64.0 GiB"),
+        ("[program]", "allowance = \"much\"\n[program]", "`much` is no size: write 128MiB or 1GB"),
         (", \"{args...}\"", "", "the function's arguments are missing: `{args...}`"),
         ("{args...}\"", "{args...}\", \"{args...}\"", "`{args...}` is there twice"),
         ("\"{args...}\"", "\"--args={args...}\"", "an argument of its own"),

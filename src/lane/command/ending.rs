@@ -6,6 +6,7 @@ use super::super::process::verdict;
 use super::super::{Job, Status};
 use crate::meter::function_group::GroupUsage;
 use crate::profile::Profile;
+use crate::units::Bytes;
 
 /// Status, reason and the function's own exit code.
 pub(super) type Verdict = (Status, Option<String>, Option<i32>);
@@ -44,6 +45,22 @@ pub(super) fn is_trap(profile: &Profile, ended: &Ended, stderr: &str) -> bool {
     })
 }
 
+/// Adds to a failure that output is at its limit: some runtimes take no note of
+/// the signal that comes then, and the function is refused to write more.
+pub(super) fn with_output_limit(verdict: Verdict, written: u64, limit: Bytes) -> Verdict {
+    match verdict {
+        (Status::Failed, Some(reason), code) if written >= limit.0 && !reason.contains(LIMIT) => (
+            Status::Failed,
+            Some(format!("{reason}; its output is at the {LIMIT} of {limit}")),
+            code,
+        ),
+        other => other,
+    }
+}
+
+/// How an end at the limit of output is told.
+const LIMIT: &str = "output limit";
+
 /// Adds what the profile knows of such a failure.
 pub(super) fn with_known(profile: &Profile, workload: &str, reason: String) -> String {
     match profile.known(workload, &reason) {
@@ -75,7 +92,7 @@ mod tests {
     use super::*;
     use crate::lane::StartKind;
     use crate::profile::{KnownFailure, ProfileCatalog, Trap};
-    use crate::units::{Bytes, Nanos};
+    use crate::units::Nanos;
     use crate::workload::{Catalog, Limits};
 
     fn judged(status: i32, stderr: &str, trap: Option<Trap>) -> Verdict {
@@ -124,6 +141,19 @@ mod tests {
         let text = || trap(None, Some("wasm trap"));
         assert_eq!(judged(45 << 8, "wasm trap", text()), failed("trap: wasm trap", None));
         assert_eq!(judged(0, "wasm trap", text()), (Status::Ok, None, Some(0)));
+    }
+
+    #[test]
+    fn a_failure_at_the_output_limit_says_so_once() {
+        let failed = |reason: &str| (Status::Failed, Some(reason.to_owned()), Some(3));
+        let told = |reason, written| with_output_limit(failed(reason), written, Bytes(1 << 20)).1;
+        let at_limit = "exit code 3; its output is at the output limit of 1.00 MiB";
+        assert_eq!(told("exit code 3", 1 << 20).as_deref(), Some(at_limit));
+        assert_eq!(told("exit code 3", (1 << 20) - 1).as_deref(), Some("exit code 3"));
+        let known = "wrote more than the output limit of 1.00 MiB";
+        assert_eq!(told(known, 1 << 20).as_deref(), Some(known));
+        let fine = (Status::Ok, None, Some(0));
+        assert_eq!(with_output_limit(fine.clone(), 1 << 20, Bytes(1 << 20)), fine);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod call;
 pub mod contract;
 mod detect;
 mod ending;
+mod flood;
 mod footprint;
 mod machine;
 mod scratch;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::call::Call;
 use self::detect::{Runtime, detect};
+use self::flood::{OutputWatch, written};
 use self::footprint::Footprint;
 use self::scratch::Scratch;
 use self::subject::{Places, Subject};
@@ -33,11 +35,11 @@ use super::launcher::{Ended, LauncherError, Stdio3, Why};
 use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
-    StartKind, Status, Unwatched, Watch, now,
+    StartKind, Status, Unwatched, Watch, now, wall,
 };
 use crate::meter::{Meter, Provenance, Provenances, Source, Usage};
 use crate::paths::{Distrust, OwnFolder};
-use crate::profile::{MemoryLimit, Profile, Takes};
+use crate::profile::{Profile, Takes};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Input, Workload};
 
@@ -142,18 +144,20 @@ impl CommandLane {
             .expand(&value, &job.preset.args)
             .map_err(|name| format!("no value for {{{name}}}"))?;
         let program = self.runtime.program.clone();
-        let by_kernel = self.profile.memory == MemoryLimit::Process;
         // A sandbox keeps its function's memory in files that may be large.
         let sandboxed = matches!(self.profile.takes, Takes::Bundle | Takes::Machine);
         let profile = Arc::clone(&self.profile);
         let call = Call {
-            memory_limit: by_kernel.then_some(job.limits.memory),
             file_limit: (!sandboxed).then_some(job.limits.output),
             cpu: job.cpu,
             ..Call::new(&profile, &program, &args, &files, job.limits.timeout)
         };
-        let run =
-            self.runner().and_then(|runner| call.with(|spawn| runner.run(spawn, watch, cancel)));
+        let flood = sandboxed.then(|| OutputWatch::start(&files, job.limits.output, cancel));
+        let flood = flood.transpose().map_err(|error| error.to_string())?;
+        let cancel = flood.as_ref().map_or(cancel, OutputWatch::cancel);
+        let run = self.runner().and_then(|runner| {
+            call.bounded(job, runner).with(|spawn| runner.run(spawn, watch, cancel))
+        });
         let run = run.map_err(|error| {
             if matches!(error, LauncherError::Process { .. }) {
                 self.runner = None;
@@ -278,11 +282,16 @@ impl CommandLane {
         outcome
     }
 
+    /// Tells that the runtime ran into the wall around it, if it did.
+    fn explain_wall(&self, job: &Job, run: &Run, stderr: &str) -> Option<String> {
+        let wall = call::wall_of(&self.profile, job.limits.memory, self.runner.as_ref()?)?;
+        wall.explain(run.grouped.as_ref(), &run.ended, stderr)
+    }
+
     /// How it ended; a machine's output is taken apart for that.
     fn verdict(&self, job: &Job, run: &Run, files: &mut Stdio3) -> ending::Verdict {
-        let written = files.stdout.metadata().map_or(0, |data| data.len());
-        if run.ended.why == Why::Itself && written > job.limits.output.0 {
-            let limit = job.limits.output;
+        let (written, limit) = (written(files), job.limits.output);
+        if run.ended.why != Why::Timeout && written > limit.0 {
             let reason = format!("wrote more than the output limit of {limit}");
             return (Status::Failed, Some(reason), None);
         }
@@ -291,7 +300,11 @@ impl CommandLane {
         // Helpers of a sandbox may end a moment later than what started them.
         let helpers = self.profile.outside.is_some();
         let outside = Ended { stray: if helpers { 0 } else { run.ended.stray }, ..run.ended };
+        if let Some(reason) = self.explain_wall(job, run, &stderr) {
+            return (Status::Failed, Some(reason), None);
+        }
         let outer = ending::judge(&self.profile, job, &outside, run.grouped.as_ref(), &stderr);
+        let outer = ending::with_output_limit(outer, written, limit);
         match told {
             Some(Ok(status)) if outer.0 == Status::Ok => {
                 let inner = Ended { status, ..outside };
@@ -378,6 +391,11 @@ impl Lane for CommandLane {
         let profile = &self.profile;
         let mut parts: Vec<&str> = profile.note.iter().map(String::as_str).collect();
         parts.push(profile.memory.about());
+        let wall = self.runner.as_ref().and_then(|runner| {
+            let allowance = call::allowance(profile, runner)?;
+            Some(wall::describe(runner, &allowance.to_string()))
+        });
+        parts.extend(wall.as_deref());
         parts.push("the runtime's own start is in `run`: it cannot be told apart from outside");
         if profile.takes == Takes::Module && profile.sees.files {
             parts.push("functions see files of the host");

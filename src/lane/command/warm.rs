@@ -12,14 +12,16 @@ use super::super::launcher::Stdio3;
 use super::super::process::{
     ProcessProbe, Runner, digest, estimate_ref_cycles, lock, one_line, tail,
 };
+use super::super::wall::Wall;
 use super::super::{Cancel, Job, Outcome, Status, Watch, now};
-use super::call::Call;
+use super::call::{Call, wall_of};
 use super::detect::Runtime;
+use super::flood::written;
 use super::{ending, sources};
 use crate::meter::function_group::GroupBaseline;
 use crate::meter::perf::{Counters, Counts};
 use crate::meter::{Meter, Provenances, Source, Usage, host};
-use crate::profile::{MemoryLimit, Profile};
+use crate::profile::Profile;
 use crate::units::{Bytes, Nanos};
 use crate::workload::Input;
 
@@ -43,6 +45,8 @@ pub(super) struct Worker {
     tsc_hz: Option<u64>,
     /// Its memory limit.
     memory: Bytes,
+    /// What bounds the runtime besides.
+    wall: Option<Wall>,
 }
 
 /// What a worker says of an invocation. Moments are of the monotonic clock.
@@ -104,13 +108,15 @@ impl Worker {
         let call = Call {
             extra: Some(theirs.as_fd()),
             timeout: None,
-            memory_limit: (profile.memory == MemoryLimit::Process).then_some(job.limits.memory),
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
             ..Call::new(profile, &runtime.program, args, &files, PATIENCE)
         };
-        let (started, counters) =
-            call.with(|spawn| runner.spawn_counted(spawn)).map_err(|error| text(&error))?;
+        let wall = wall_of(profile, job.limits.memory, &runner);
+        let (started, counters) = call
+            .bounded(job, &runner)
+            .with(|spawn| runner.spawn_counted(spawn))
+            .map_err(|error| text(&error))?;
         drop(theirs);
         let tsc_hz = host::tsc_hz();
         let provenances = Arc::new(warm_sources(profile, &lock(&counters), &runner, tsc_hz));
@@ -124,6 +130,7 @@ impl Worker {
             provenances,
             tsc_hz,
             memory: job.limits.memory,
+            wall,
         };
         match worker.listen(PATIENCE, &Cancel::default()) {
             Ok(line) if line == "ready" => Ok(worker),
@@ -243,6 +250,7 @@ impl Worker {
         usage.set(Meter::Wall, report.ended.since(report.begun).0);
         usage.set(Meter::MemoryPeak, used.peak.map(|size| size.0));
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        let written = written(&streams.files);
         let stderr = tail(&mut streams.files.stderr);
         let said =
             |what: String| if stderr.is_empty() { what } else { format!("{what}: {stderr}") };
@@ -254,6 +262,9 @@ impl Worker {
             }
             Err(trap) => (Status::Failed, Some(known(said(format!("trap: {trap}")))), None),
         };
+        let verdict = (status, reason, exit_code);
+        let (status, reason, exit_code) =
+            ending::with_output_limit(verdict, written, job.limits.output);
         Outcome {
             status,
             reason,
@@ -303,6 +314,12 @@ impl Worker {
         let group = self.runner.group().ok();
         let ended = self.runner.wait(&Cancel::default());
         let stderr = tail(&mut self.files.stderr);
+        if let (Lost::HangUp, Some(wall), Ok(ended)) = (lost, &self.wall, &ended) {
+            let used = group.as_ref().map(|group| group.usage_since(&baseline));
+            if let Some(reason) = wall.explain(used.as_ref(), ended, &stderr) {
+                return reason;
+            }
+        }
         if let (Lost::HangUp, Some(group)) = (lost, group)
             && let Some(reason) = out_of_memory(Some(&group.usage_since(&baseline)), self.memory)
         {

@@ -5,18 +5,19 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::super::launcher::{LauncherError, Program, Spawn, Stdio3};
+use super::super::launcher::{LauncherError, Program, Spawn, Stdio3, Why};
 use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict};
+use super::super::wall::{Wall, has_complaint};
 use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
 use super::settings::Settings;
 use super::{WasmtimeLane, counted_operators, explain_missing, set_phases, verdict};
 use crate::meter::{Meter, Usage};
 use crate::units::{Bytes, Nanos};
-use crate::workload::Input;
+use crate::workload::{Input, Limits};
 
-/// Most time and memory that compiling a module may take.
-const COMPILE_TIMEOUT: Nanos = Nanos(120_000_000_000);
+/// Most memory that compiling a module may take; for the time see
+/// [`super::budget`].
 const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
 /// The largest compiled module.
 const COMPILED: Bytes = Bytes(1 << 30);
@@ -44,8 +45,14 @@ impl WasmtimeLane {
         let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
         let compiled = self.compiled_for(job, config.settings)?;
         let (ours, theirs) = compiled.socket().map_err(|error| text(&error))?;
+        let module_size = compiled.size();
         let config = serde_json::to_string(config).map_err(|error| text(&error))?;
         let args = ["cyclometer-worker", "__worker", config.as_str()];
+        if self.runner.is_none() {
+            self.runner = Some(Runner::start_grouped(self.counted).map_err(|error| text(&error))?);
+        }
+        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
+        let wall = wall_of(job, module_size);
         let spawn = Spawn {
             program: Program::File(self.executable.as_fd()),
             args: &args,
@@ -55,15 +62,11 @@ impl WasmtimeLane {
             stderr: files.stderr.as_fd(),
             extra: Some(theirs.as_fd()),
             timeout: Some(job.limits.timeout),
-            memory_limit: None,
-            data_limit: None,
+            memory_limit: Some(wall.total()),
+            data_limit: wall.data_limit(runner),
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
         };
-        if self.runner.is_none() {
-            self.runner = Some(Runner::counting(self.counted).map_err(|error| text(&error))?);
-        }
-        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let run = match runner.run(&spawn, watch, cancel) {
             Ok(run) => run,
             Err(error) => {
@@ -75,7 +78,7 @@ impl WasmtimeLane {
         };
         drop(theirs);
         let report = receive(&ours);
-        let outcome = self.outcome(job, &run, report.as_ref(), &mut files);
+        let outcome = self.outcome(job, &run, report.as_ref(), wall, &mut files);
         Ok((outcome, report))
     }
 
@@ -84,6 +87,7 @@ impl WasmtimeLane {
         job: &Job,
         run: &Run,
         report: Option<&Report>,
+        bounds: Wall,
         files: &mut Stdio3,
     ) -> Outcome {
         let mut usage = Usage::new(true);
@@ -93,22 +97,24 @@ impl WasmtimeLane {
             provenances = runner.sources(run, &provenances);
         }
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        let stderr = tail(&mut files.stderr);
         let (mut status, mut reason, mut exit_code) =
-            process_verdict(job, &run.ended, None, &tail(&mut files.stderr));
+            process_verdict(job, &run.ended, None, &stderr);
         let (requested, mut ended) = (run.started.requested, run.ended.at);
         let mut wall = ended.since(requested);
-        match report {
-            Some(report) => {
-                usage.phases.create = Some(report.begun.since(requested));
-                set_phases(&mut usage.phases, report, report.begun, run.ended.at);
-                fill(&mut usage, report);
-                (ended, wall) = (report.ended, report.wall(requested));
-                if status == Status::Ok {
-                    (status, reason, exit_code) = verdict(report);
-                    reason = reason.map(|it| with_stderr(it, &tail(&mut files.stderr)));
-                }
+        if let Some(report) = report {
+            usage.phases.create = Some(report.begun.since(requested));
+            set_phases(&mut usage.phases, report, report.begun, run.ended.at);
+            fill(&mut usage, report);
+            (ended, wall) = (report.ended, report.wall(requested));
+            if status == Status::Ok {
+                (status, reason, exit_code) = verdict(report, &job.limits);
+                reason = reason.map(|it| with_stderr(it, &stderr));
             }
-            None => usage.phases.create = Some(run.started.executed.since(requested)),
+        } else {
+            usage.phases.create = Some(run.started.executed.since(requested));
+            let told = bounds.explain(run.grouped.as_ref(), &run.ended, &stderr);
+            (exit_code, reason) = (exit_code.filter(|_| told.is_none()), told.or(reason));
         }
         usage.set(Meter::Wall, wall.0);
         let outcome = Outcome {
@@ -129,6 +135,7 @@ impl WasmtimeLane {
         &mut self,
         module: &[u8],
         settings: Settings,
+        timeout: Nanos,
         cancel: &Cancel,
     ) -> Result<Vec<u8>, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
@@ -142,8 +149,8 @@ impl WasmtimeLane {
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
             extra: None,
-            timeout: Some(COMPILE_TIMEOUT),
-            memory_limit: None,
+            timeout: Some(timeout),
+            memory_limit: Some(COMPILE_MEMORY),
             data_limit: Some(COMPILE_MEMORY),
             file_limit: Some(COMPILED),
             cpu: None,
@@ -151,15 +158,51 @@ impl WasmtimeLane {
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let run = runner.run(&spawn, &mut Unwatched, cancel).map_err(|error| text(&error))?;
         match run.ended.status {
-            0 => {
+            0 if run.ended.why == Why::Itself => {
                 let mut code = Vec::new();
                 files.stdout.rewind().map_err(|error| text(&error))?;
                 files.stdout.read_to_end(&mut code).map_err(|error| text(&error))?;
                 Ok(code)
             }
-            _ => Err(format!("not a module that wasmtime compiles: {}", tail(&mut files.stderr))),
+            _ => Err(explain_compiler(&run, &tail(&mut files.stderr))),
         }
     }
+}
+
+/// Why the compiler gave no module.
+fn explain_compiler(run: &Run, stderr: &str) -> String {
+    let killed = run.grouped.as_ref().is_some_and(|group| group.killed > 0);
+    match (run.ended.why, run.ended.status & 0x7f) {
+        (Why::Timeout, _) => super::too_long_to_compile(),
+        (Why::Cancelled, _) => "stopped with the recording".to_owned(),
+        (Why::Itself, _) if killed || has_complaint(stderr) => {
+            let why = with_stderr(String::new(), stderr);
+            format!("out of memory: compiling a module may take {COMPILE_MEMORY}{why}")
+        }
+        (Why::Itself, 0) => format!("not a module that wasmtime compiles: {stderr}"),
+        (Why::Itself, signal) => {
+            with_stderr(format!("the compiler was ended by signal {signal}"), stderr)
+        }
+    }
+}
+
+/// What a worker may use beside its function's memory: the engine with its pool
+/// and tables (64 MiB), and the largest piece of memory that a host call copies
+/// (wasmtime allows 128 MiB).
+const ALLOWANCE: Bytes = Bytes(192 << 20);
+
+/// The allowance of [`wall_of`], for people.
+pub(super) fn allowance_in_words() -> String {
+    format!("{ALLOWANCE}, the module's size and twice the output limit")
+}
+
+/// What bounds a worker: standard output and standard error are files in memory
+/// and its own, and so is what it decodes of the compiled module.
+pub(super) fn wall_of(job: &Job, module: Bytes) -> Wall {
+    let Limits { memory, output, .. } = job.limits;
+    let module = module.0.next_multiple_of(1 << 20);
+    let allowance = ALLOWANCE.0.saturating_add(module).saturating_add(output.0.saturating_mul(2));
+    Wall { function: memory, allowance: Bytes(allowance) }
 }
 
 /// Enters what the worker read of itself.

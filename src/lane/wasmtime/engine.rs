@@ -42,6 +42,9 @@ pub(super) fn pool() -> PoolingAllocationConfig {
         .total_component_instances(1)
         .total_memories(4)
         .total_tables(8)
+        // None is used: host functions do not suspend. A thousand, the usual number,
+        // are 2 GiB that can be written, more than `RLIMIT_DATA` allows.
+        .total_stacks(1)
         .max_memories_per_module(4)
         .max_tables_per_module(8)
         .table_elements(MAX_TABLE)

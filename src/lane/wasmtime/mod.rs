@@ -13,6 +13,7 @@
 //! separate run, since counting disturbs timing; `wasmtime:fuel` counts in
 //! every run and shows what that costs. [`settings`] has the other variants.
 
+mod budget;
 mod cold;
 mod counting;
 pub mod engine;
@@ -29,6 +30,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use self::budget::{Budgets, COMPILING};
 use self::counting::Counted;
 use self::handover::Compiled;
 use self::protocol::{End, Fuel, Progress, Report, WorkerConfig};
@@ -38,11 +40,11 @@ use super::cache::Cache;
 use super::process::Runner;
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
-    StartKind, Status, Watch, now,
+    StartKind, Status, Watch, now, wall,
 };
 use crate::meter::{Meter, Phases, Provenance, Provenances, Source};
 use crate::units::{Bytes, Nanos};
-use crate::workload::Workload;
+use crate::workload::{Limits, Workload};
 
 /// Runs WebAssembly modules.
 pub struct WasmtimeLane {
@@ -53,8 +55,10 @@ pub struct WasmtimeLane {
     provenances: Arc<Provenances>,
     /// Whether cold runs are counted by perf.
     counted: bool,
-    /// Compiled modules by workload and what they depend on.
-    compiled: HashMap<(String, Settings), Arc<Compiled>>,
+    /// Compiled modules by workload and what they depend on; `Err`: why there is
+    /// none, which is not tried again.
+    compiled: HashMap<(String, Settings), Result<Arc<Compiled>, String>>,
+    budgets: Budgets,
     warm: HashMap<usize, WarmWorker>,
     /// What counting runs gave, by all that they depend on.
     counts: HashMap<String, Result<Counted, String>>,
@@ -79,6 +83,7 @@ impl WasmtimeLane {
             provenances: Arc::default(),
             counted: true,
             compiled: HashMap::new(),
+            budgets: Budgets::open(),
             warm: HashMap::new(),
             counts: HashMap::new(),
             operators: HashMap::new(),
@@ -97,11 +102,11 @@ impl WasmtimeLane {
     ) -> Result<(Arc<Compiled>, Option<Nanos>), LaneError> {
         let settings = settings.compiled();
         let key = (workload.name.clone(), settings);
-        if let Some(compiled) = self.compiled.get(&key) {
-            return Ok((Arc::clone(compiled), None));
-        }
         let failed =
             |reason: String| LaneError::Prepare { workload: workload.name.clone(), reason };
+        if let Some(known) = self.compiled.get(&key) {
+            return known.clone().map(|compiled| (compiled, None)).map_err(failed);
+        }
         let module = workload.wasm.as_deref().ok_or_else(|| failed("no module".to_owned()))?;
         let name = engine::compiled_name(module, settings)
             .map_err(|error| failed(format!("{error:#}")))?;
@@ -109,20 +114,35 @@ impl WasmtimeLane {
             (kept, None)
         } else {
             let begun = now();
-            let code = self.run_compiler(module, settings, cancel).map_err(failed)?;
+            let code = match self.budgets.left_for_compiling(&workload.name) {
+                Some(left) => self.run_compiler(module, settings, left, cancel),
+                None => Err(too_long_to_compile()),
+            };
+            self.budgets.spend_on_compiling(&workload.name, now().since(begun));
+            if cancel.is_cancelled() {
+                return Err(LaneError::Cancelled);
+            }
+            let code = match code {
+                Ok(code) => code,
+                Err(reason) => {
+                    self.compiled.insert(key, Err(reason.clone()));
+                    return Err(failed(reason));
+                }
+            };
             let took = now().since(begun);
             self.cache.put(&name, &code);
             (code, Some(took))
         };
         let compiled = Arc::new(Compiled::new(&code).map_err(|error| failed(error.to_string()))?);
-        self.compiled.insert(key, Arc::clone(&compiled));
+        self.compiled.insert(key, Ok(Arc::clone(&compiled)));
         Ok((compiled, took))
     }
 
     /// The compiled module that a worker with that configuration runs.
     fn compiled_for(&self, job: &Job, settings: Settings) -> Result<Arc<Compiled>, String> {
         let key = (job.workload.name.clone(), settings.compiled());
-        self.compiled.get(&key).cloned().ok_or_else(|| "the module was not compiled".to_owned())
+        let missing = || Err("the module was not compiled".to_owned());
+        self.compiled.get(&key).cloned().unwrap_or_else(missing)
     }
 
     fn worker_config(job: &Job, settings: Settings) -> WorkerConfig {
@@ -184,12 +204,11 @@ impl WasmtimeLane {
         self.compile(&job.workload, counting, cancel).map_err(|error| error.to_string())?;
         let mut slow = job.clone();
         slow.start = StartKind::Cold;
-        slow.limits.timeout = Nanos(job.limits.timeout.0.saturating_mul(4));
         let config = Self::worker_config(&slow, counting);
-        let (first, varying) = self.count_once(&slow, &config, cancel)?;
+        let (first, varying) = self.count_once(&mut slow, &config, cancel)?;
         let mut counted = Counted { least: first, most: first, runs: 1, varying };
         while varying != 0 && counted.runs < counting::RUNS {
-            let (operators, _) = self.count_once(&slow, &config, cancel)?;
+            let (operators, _) = self.count_once(&mut slow, &config, cancel)?;
             counted.least = counted.least.min(operators);
             counted.most = counted.most.max(operators);
             counted.runs += 1;
@@ -197,14 +216,32 @@ impl WasmtimeLane {
         Ok(counted)
     }
 
-    /// Operators of one counting run, and what it imports that may vary them.
+    /// Operators of one counting run, and what it imports that may vary them. All
+    /// counting runs of a module together take no longer than one of its
+    /// invocations may.
     fn count_once(
         &mut self,
-        job: &Job,
+        slow: &mut Job,
         config: &WorkerConfig,
         cancel: &Cancel,
     ) -> Result<(u64, u64), String> {
-        let (outcome, report) = self.cold_run(job, config, &mut super::Unwatched, cancel)?;
+        let (name, limit) = (slow.workload.name.clone(), slow.limits.timeout);
+        let given_up = || {
+            format!(
+                "given up: all counting runs of a module together may take as long as one \
+                 invocation, {limit}"
+            )
+        };
+        let left = self.budgets.left_for_counting(&name, limit).ok_or_else(given_up)?;
+        let begun = now();
+        slow.limits.timeout = left;
+        let run = self.cold_run(slow, config, &mut super::Unwatched, cancel);
+        slow.limits.timeout = limit;
+        self.budgets.spend_on_counting(&name, now().since(begun));
+        let (outcome, report) = run?;
+        if outcome.status == Status::Timeout {
+            return Err(given_up());
+        }
         match (outcome.status, report.map(|report| (report.fuel, report.varying))) {
             (Status::Ok, Some((Fuel::Exact(operators), varying))) => Ok((operators, varying)),
             _ => Err(format!(
@@ -228,6 +265,9 @@ impl WasmtimeLane {
 impl Lane for WasmtimeLane {
     fn describe(&self) -> Description {
         let mut note = self.settings.note();
+        if let Some(runner) = &self.runner {
+            note = format!("{note}; {}", wall::describe(runner, &cold::allowance_in_words()));
+        }
         if let Some(refusal) = self.cache.refusal() {
             note = format!("{note}; {refusal}");
         }
@@ -239,7 +279,7 @@ impl Lane for WasmtimeLane {
     }
 
     fn count(&mut self, on: bool) -> Result<(), LaneError> {
-        let runner = Runner::counting(on)
+        let runner = Runner::start_grouped(on)
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         set_common(&mut provenances, self.settings);
@@ -292,7 +332,7 @@ impl Lane for WasmtimeLane {
         let failed =
             |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
         let begun = now();
-        let result = self.run_compiler(&module, self.settings, cancel);
+        let result = self.run_compiler(&module, self.settings, COMPILING, cancel);
         let took = now().since(begun);
         Some(result.map(|_| took).map_err(failed))
     }
@@ -443,12 +483,27 @@ const fn counted_operators(report: &Report) -> Option<u64> {
     }
 }
 
+/// Why a module is not compiled that takes too long.
+fn too_long_to_compile() -> String {
+    format!(
+        "the compiler was stopped: all forms of a module together may take {COMPILING} to compile"
+    )
+}
+
 /// How a reported call ended, in the words of the store.
-fn verdict(report: &Report) -> (Status, Option<String>, Option<i32>) {
+fn verdict(report: &Report, limits: &Limits) -> (Status, Option<String>, Option<i32>) {
     match report.end {
         End::Exit(0) => (Status::Ok, None, Some(0)),
         End::Exit(code) => (Status::Failed, Some(format!("exit code {code}")), Some(code)),
         End::Trap => (Status::Failed, Some(format!("trap: {}", report.text)), None),
+        End::Unstarted if report.wanted_memory() => {
+            let memory = limits.memory;
+            let text = &report.text;
+            let reason = format!(
+                "out of memory: its memory limit of {memory} is too low to start it: {text}"
+            );
+            (Status::Failed, Some(reason), None)
+        }
         End::Unstarted => {
             (Status::Failed, Some(format!("it could not be started: {}", report.text)), None)
         }

@@ -7,10 +7,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 
-use super::super::launcher::{Program, Spawn, Stdio3};
+use super::super::launcher::{Ended, Program, Spawn, Stdio3, Why};
 use super::super::process::{
     ProcessProbe, Runner, estimate_ref_cycles, one_line, tail, verdict as process_verdict,
 };
+use super::super::wall::Wall;
 use super::super::{Cancel, Job, Outcome, Status, Watch, now};
 use super::handover::Compiled;
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
@@ -19,6 +20,7 @@ use super::{
     WasmtimeLane, cold, counted_operators, explain_missing, set_common, set_one, set_phases,
     verdict,
 };
+use crate::meter::function_group::GroupBaseline;
 use crate::meter::perf::{Counters, Target};
 use crate::meter::{Meter, Provenance, Provenances, Source, Usage, host};
 use crate::units::Nanos;
@@ -36,6 +38,7 @@ pub(super) struct WarmWorker {
     /// Counters on the worker, for the sampler.
     counters: Arc<Mutex<Counters>>,
     tsc_hz: Option<u64>,
+    wall: Wall,
 }
 
 /// What was heard of a worker.
@@ -61,7 +64,10 @@ impl WasmtimeLane {
         let mut left = count;
         while left > 0 && !cancel.is_cancelled() {
             let requested = now();
-            if let Err(reason) = self.ensure_worker(job) {
+            if let Err(reason) = self.ensure_worker(job, cancel) {
+                if cancel.is_cancelled() {
+                    return;
+                }
                 emit(Outcome::unstarted(job, requested, reason));
                 left -= 1;
                 continue;
@@ -75,11 +81,11 @@ impl WasmtimeLane {
         }
     }
 
-    fn ensure_worker(&mut self, job: &Job) -> Result<(), String> {
+    fn ensure_worker(&mut self, job: &Job, cancel: &Cancel) -> Result<(), String> {
         if !self.warm.contains_key(&job.cell) {
             let config = Self::worker_config(job, self.settings);
             let compiled = self.compiled_for(job, config.settings)?;
-            let mut worker = WarmWorker::start(&self.executable, job, &config, &compiled)?;
+            let mut worker = WarmWorker::start(&self.executable, job, &config, &compiled, cancel)?;
             if let Some(operators) = self.operators.get(&job.cell) {
                 set_one(Arc::make_mut(&mut worker.provenances), Meter::WasmOps, operators);
             }
@@ -102,11 +108,13 @@ impl WarmWorker {
         job: &Job,
         config: &WorkerConfig,
         compiled: &Compiled,
+        cancel: &Cancel,
     ) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let runner = Runner::start().map_err(|error| text(&error))?;
+        let runner = Runner::start_grouped(true).map_err(|error| text(&error))?;
         let files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
         let (socket, theirs) = compiled.socket().map_err(|error| text(&error))?;
+        let wall = cold::wall_of(job, compiled.size());
         let config_text = serde_json::to_string(config).map_err(|error| text(&error))?;
         let started = runner
             .spawn(&Spawn {
@@ -118,8 +126,8 @@ impl WarmWorker {
                 stderr: files.stderr.as_fd(),
                 extra: Some(theirs.as_fd()),
                 timeout: None,
-                memory_limit: None,
-                data_limit: None,
+                memory_limit: Some(wall.total()),
+                data_limit: wall.data_limit(&runner),
                 file_limit: Some(job.limits.output),
                 cpu: job.cpu,
             })
@@ -134,26 +142,27 @@ impl WarmWorker {
             provenances: Arc::default(),
             counters: Arc::new(Mutex::new(counters)),
             tsc_hz: host::tsc_hz(),
+            wall,
         };
-        worker.greet(config.settings)?;
+        worker.greet(job, config.settings, cancel)?;
         Ok(worker)
     }
 
     /// Takes the worker's first message: the meters of its thread, or why it
     /// could not load the module.
-    fn greet(&mut self, settings: Settings) -> Result<(), String> {
+    fn greet(&mut self, job: &Job, settings: Settings, cancel: &Cancel) -> Result<(), String> {
         let mut buffer = vec![0; 64 << 10];
-        if !self.readable(Some(LOAD_TIMEOUT), &Cancel::default()) {
+        if !self.readable(Some(LOAD_TIMEOUT), cancel) {
             self.runner.kill();
-            return Err("the worker did not load the module in time".to_owned());
+            return Err(format!("the worker did not load the module within {LOAD_TIMEOUT}"));
         }
         let size = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty());
         let message = size.map_or(&[][..], |size| &buffer[..size]);
         let Ok(heard) = serde_json::from_slice::<Vec<(Meter, Option<String>, String)>>(message)
         else {
             return Err(match Report::decode(message) {
-                Some(report) => verdict(&report).1.unwrap_or_default(),
-                None => format!("the worker ended: {}", tail(&mut self.files.stderr)),
+                Some(report) => verdict(&report, &job.limits).1.unwrap_or_default(),
+                None => self.autopsy(job).1,
             });
         };
         let mut all = Provenances::default();
@@ -248,7 +257,7 @@ impl WarmWorker {
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         usage.set(Meter::LinearMemory, report.linear_memory);
         usage.set(Meter::WasmOps, counted_operators(report));
-        let (status, mut reason, exit_code) = verdict(report);
+        let (status, mut reason, exit_code) = verdict(report, &job.limits);
         if status != Status::Ok {
             reason = reason.map(|it| cold::with_stderr(it, &tail(&mut self.files.stderr)));
         }
@@ -267,32 +276,44 @@ impl WarmWorker {
 
     /// The outcome of an invocation whose worker has to go, or has gone.
     fn lost(&mut self, job: &Job, requested: Nanos, heard: &Heard) -> Outcome {
-        if matches!(heard, Heard::Silence { .. }) {
-            self.runner.kill();
-        }
-        let ended = self.runner.wait(&Cancel::default());
         let mut outcome = Outcome::unstarted(job, requested, "the worker is gone");
         outcome.provenances = Arc::new(unreported(&self.provenances));
         outcome.usage.set(Meter::Wall, outcome.ended.since(requested).0);
         outcome.usage.set(Meter::MemoryAllocated, job.limits.memory.0);
-        match (heard, ended) {
-            (Heard::Silence { cancelled: true }, _) => {
+        let (ended, reason) = self.autopsy(job);
+        match heard {
+            Heard::Silence { cancelled: true } => {
                 outcome.status = Status::Interrupted;
                 outcome.reason = Some("stopped with the recording".to_owned());
             }
-            (Heard::Silence { .. }, _) => {
+            Heard::Silence { .. } => {
                 outcome.status = Status::Timeout;
                 outcome.reason = Some(format!("no end within its limit of {}", job.limits.timeout));
             }
-            (_, Ok(ended)) => {
-                let (_, reason, code) =
-                    process_verdict(job, &ended, None, &tail(&mut self.files.stderr));
-                outcome.reason = reason.or(outcome.reason);
-                outcome.exit_code = code;
+            Heard::Report(_) | Heard::HangUp => {
+                (outcome.exit_code, outcome.reason) = (ended, Some(reason));
             }
-            (_, Err(error)) => outcome.reason = Some(error.to_string()),
         }
         outcome
+    }
+
+    /// Ends the worker, whatever it still does; its exit code, if that tells
+    /// anything, and why it ended.
+    fn autopsy(&mut self, job: &Job) -> (Option<i32>, String) {
+        // One that has ended by itself does not hear it.
+        self.runner.kill();
+        let ended = match self.runner.wait(&Cancel::default()) {
+            Ok(ended) => ended,
+            Err(error) => return (None, error.to_string()),
+        };
+        let stderr = tail(&mut self.files.stderr);
+        let grouped = self.runner.group().ok().map(|it| it.usage_since(&GroupBaseline::default()));
+        let by_itself = Ended { why: Why::Itself, ..ended };
+        if let Some(reason) = self.wall.explain(grouped.as_ref(), &by_itself, &stderr) {
+            return (None, reason);
+        }
+        let (_, reason, code) = process_verdict(job, &by_itself, None, &stderr);
+        (code, reason.unwrap_or_else(|| "the worker is gone".to_owned()))
     }
 }
 

@@ -131,6 +131,7 @@ impl Function {
         let deserialize = now().since(begun);
         let mut linker: Linker<State> = Linker::new(&engine);
         wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state| &mut state.wasi)?;
+        define_exit(&mut linker)?;
         let ready = linker.instantiate_pre(&module)?;
         let file = |it| duplicate(it).map_err(wasmtime::Error::msg);
         Ok(Self {
@@ -260,6 +261,16 @@ fn fuel_used(store: &Store<State>) -> Option<u64> {
     store.get_fuel().ok().map(|left| u64::MAX - left)
 }
 
+/// Takes the place of `proc_exit` of the library, which ends a function with a
+/// trap, and loses its exit code, from 126 on.
+fn define_exit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let exit = |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) };
+    linker.func_wrap("wasi_snapshot_preview1", "proc_exit", exit)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
 /// Which of [`VARYING`] the module imports.
 fn varying(module: &Module) -> u64 {
     let imports = |name: &str| module.imports().any(|import| import.name() == name);
@@ -316,6 +327,11 @@ impl Report {
     fn failed(begun: Nanos, progress: Progress, error: &wasmtime::Error) -> Self {
         let error = wasmtime::Error::msg(format!("{error:#}"));
         Self::ended(begun, now(), progress, Err(error))
+    }
+
+    /// Whether it was not started for want of memory that it declares to need.
+    pub(super) fn wanted_memory(&self) -> bool {
+        self.counts[Meter::MemoryGrowFailed as usize].is_some_and(|refused| refused > 0)
     }
 
     fn with_startup(mut self, [cpu, memory]: [Option<u64>; 2]) -> Self {

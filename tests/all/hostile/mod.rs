@@ -7,6 +7,7 @@ mod containers;
 mod fences;
 mod files;
 mod kills;
+mod matrix;
 mod queries;
 mod recording;
 mod terminal;
