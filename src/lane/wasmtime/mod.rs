@@ -124,7 +124,10 @@ impl WasmtimeLane {
                 return Err(LaneError::Cancelled);
             }
             if let Err(reason) = compiled {
-                self.compiled.insert(key, Err(reason.clone()));
+                // Without a launcher it was not tried.
+                if self.runner.is_some() {
+                    self.compiled.insert(key, Err(reason.clone()));
+                }
                 return Err(failed(reason));
             }
             took = Some(now().since(begun));
