@@ -48,9 +48,7 @@ impl WasmtimeLane {
         let module_size = compiled.size();
         let config = serde_json::to_string(config).map_err(|error| text(&error))?;
         let args = ["cyclometer-worker", "__worker", config.as_str()];
-        if self.runner.is_none() {
-            self.runner = Some(Runner::start_grouped(self.counted).map_err(|error| text(&error))?);
-        }
+        self.ensure_runner()?;
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let wall = wall_of(job, module_size);
         let spawn = Spawn {
@@ -80,6 +78,15 @@ impl WasmtimeLane {
         let report = receive(&ours);
         let outcome = self.outcome(job, &run, report.as_ref(), wall, &mut files);
         Ok((outcome, report))
+    }
+
+    /// Starts another launcher where there is none any more.
+    fn ensure_runner(&mut self) -> Result<(), String> {
+        if self.runner.is_none() {
+            let runner = Runner::start_grouped(self.counted);
+            self.runner = Some(runner.map_err(|error| error.to_string())?);
+        }
+        Ok(())
     }
 
     fn outcome(
@@ -139,6 +146,7 @@ impl WasmtimeLane {
         cancel: &Cancel,
     ) -> Result<Vec<u8>, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
+        self.ensure_runner()?;
         let mut files = Stdio3::open(&Input::given(module)).map_err(|error| text(&error))?;
         let variant = settings.to_string();
         let spawn = Spawn {
@@ -156,7 +164,14 @@ impl WasmtimeLane {
             cpu: None,
         };
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
-        let run = runner.run(&spawn, &mut Unwatched, cancel).map_err(|error| text(&error))?;
+        let run = match runner.run(&spawn, &mut Unwatched, cancel) {
+            Ok(run) => run,
+            Err(error) => {
+                // Not the module's fault: the next attempt has another.
+                self.runner = None;
+                return Err(text(&error));
+            }
+        };
         match run.ended.status {
             0 if run.ended.why == Why::Itself => {
                 let mut code = Vec::new();

@@ -125,7 +125,10 @@ impl WasmtimeLane {
             let code = match code {
                 Ok(code) => code,
                 Err(reason) => {
-                    self.compiled.insert(key, Err(reason.clone()));
+                    // Without a launcher it was not tried.
+                    if self.runner.is_some() {
+                        self.compiled.insert(key, Err(reason.clone()));
+                    }
                     return Err(failed(reason));
                 }
             };
