@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bollard::models::ContainerCreateBody;
 
-use super::container::{Container, Run, Stated, remove, state};
+use super::answers::Stated;
+use super::container::{Container, Run, remove, state};
 use super::ending::{Exit, cut_short};
 use super::engine::{BRIEF, EngineError, REQUEST};
 use super::image::Image;
 use super::metering::{Metered, account};
 use super::phases::{Said, Timed, timed};
-use super::report::{Before, Report};
+use super::report::{Before, Report, Token};
 use super::spec::{Role, Spec};
 use super::stdio::Files;
 use super::timeline::{Happened, Offset, What};
@@ -118,7 +119,11 @@ impl DockerLane {
             Ok(files) => files,
             Err(reason) => return Outcome::unstarted(job, now(), reason),
         };
-        let role = files.as_ref().map_or(Role::Streams, Role::Files);
+        let token = match Token::random() {
+            Ok(token) => token,
+            Err(reason) => return Outcome::unstarted(job, now(), reason),
+        };
+        let role = files.as_ref().map_or(Role::Streams, |files| Role::Files(files, &token));
         let name = self.container_name(&tag);
         let metered = self.meter(&tag);
         let group = metered.as_ref().ok();
@@ -136,7 +141,8 @@ impl DockerLane {
         let executed = execute(&container, body, image.platform, group, watch, &mut run);
         let result = self.engine.block_on(executed);
         watch.end();
-        let heard = self.hear(&name, &result, &run, streams, before);
+        let token = (!streams).then_some(&token);
+        let heard = self.hear(&name, &result, &run, (token, before, cancel));
         let times = heard.timed(&run);
         let metered = metered.as_deref().map_err(String::as_str);
         let (mut usage, sources) =
@@ -185,17 +191,18 @@ impl DockerLane {
         Spec { job, image, role, labels, runtime, runtime_name, cgroup_parent: parent }.body()
     }
 
-    /// Gathers what the engine and the starter say of an invocation.
+    /// Gathers what the engine and the starter, which has this token, say of an
+    /// invocation.
     fn hear(
         &mut self,
         name: &str,
         result: &Result<i64, EngineError>,
         run: &Run,
-        streams: bool,
-        before: Offset,
+        about: (Option<&Token>, Offset, &Cancel),
     ) -> Heard {
+        let (token, before, cancel) = about;
         let after = Offset::now();
-        let report = if streams { Ok(None) } else { Report::parse(&run.output.content()) };
+        let report = token.map_or(Ok(None), |token| Report::parse(&run.output.content(), token));
         let mut heard = Heard {
             happened: Happened::new(),
             stated: Stated::default(),
@@ -212,7 +219,7 @@ impl DockerLane {
                 Some(timeline) => timeline.collect(name, What::Die).await,
                 None => Happened::new(),
             };
-            (happened, if unclear { state(engine, name).await } else { Stated::default() })
+            (happened, if unclear { state(engine, name, cancel).await } else { Stated::default() })
         });
         heard
     }

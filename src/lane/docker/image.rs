@@ -15,10 +15,12 @@ use bytes::Bytes as Buffer;
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 
+use super::answers::parse_image;
 use super::container::remove;
 use super::elf::check_static;
 use super::engine::{Engine, EngineError, REQUEST};
 use super::report::STARTER;
+use super::transport::encoded;
 use crate::lane::{Cancel, LaneError, now};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Workload, hex};
@@ -110,6 +112,8 @@ pub(super) struct Image {
     pub id: String,
     /// Its size; `None` if the engine does not tell.
     pub size: Option<Bytes>,
+    /// Folders that the engine would give each container of it to write to.
+    pub volumes: Vec<String>,
     /// What to run in it.
     pub program: String,
     /// What a container of it has to ask for.
@@ -291,12 +295,14 @@ pub(super) async fn find(
     reference: &str,
     cancel: &Cancel,
 ) -> Result<Option<Image>, EngineError> {
-    let request = engine.docker.inspect_image(reference);
-    match engine.ask("look for the image", REQUEST, Some(cancel), request).await {
+    const ACTION: &str = "look for the image";
+    let path = format!("/images/{}/json", encoded(reference));
+    match engine.get(ACTION, REQUEST, Some(cancel), &path, parse_image).await {
         Ok(found) => Ok(Some(Image {
             reference: reference.to_owned(),
-            id: found.id.unwrap_or_else(|| reference.to_owned()),
-            size: found.size.and_then(|size| u64::try_from(size).ok()).map(Bytes),
+            id: found.id,
+            size: found.size,
+            volumes: found.volumes,
             program: String::new(),
             platform: None,
         })),
@@ -328,6 +334,7 @@ mod tests {
             reference: "debian:12".to_owned(),
             id: id.to_owned(),
             size: None,
+            volumes: Vec::new(),
             program: String::new(),
             platform: None,
         };

@@ -13,6 +13,7 @@
 //! Where that cannot be (an engine on another machine, an OCI runtime that runs
 //! WebAssembly), its streams go through the engine instead.
 
+pub mod answers;
 #[cfg(test)]
 mod base_tests;
 mod cold;
@@ -22,6 +23,7 @@ mod elf;
 mod ending;
 mod engine;
 mod footprint;
+pub mod frames;
 mod image;
 pub mod leftover;
 mod metering;
@@ -34,6 +36,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod transport;
 #[cfg(test)]
 mod truth_tests;
 mod warm;
@@ -350,6 +353,7 @@ impl Lane for DockerLane {
             self.runtime_name(),
             &image,
             self.base.as_ref(),
+            cancel,
         );
         let footprint = image.size;
         self.images.insert(job.cell, image);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
 
 use super::image::{FOLDER, Image};
+use super::report::Token;
 use super::stdio::Files;
 use crate::lane::Job;
 use crate::units::Bytes;
@@ -15,8 +16,12 @@ pub(super) const OWNER_LABEL: &str = "cyclometer.owner";
 /// several, and only the owner's own machine can tell whether it still runs.
 pub(super) const HOST_LABEL: &str = "cyclometer.host";
 
-/// A user and a group that own nothing.
-pub(super) const NOBODY: &str = "65534:65534";
+/// A user that owns nothing, and its group of the same number.
+const NOBODY: u32 = 65534;
+/// The starter's user: it becomes the function's, which needs these rights, and
+/// kills what that user leaves running.
+pub(super) const STARTER_USER: &str = "0:0";
+const STARTER_CAPABILITIES: [&str; 3] = ["SETUID", "SETGID", "KILL"];
 const MOST_PROCESSES: i64 = 64;
 /// Where a sandbox's own kernel runs in the container's control group, its
 /// threads count, too: gVisor alone has about 80.
@@ -28,7 +33,7 @@ const SHARED_KERNEL: [&str; 4] = ["runc", "crun", "youki", "railcar"];
 #[derive(Clone, Copy)]
 pub(super) enum Role<'a> {
     /// One function, by the starter, with files of this host.
-    Files(&'a Files),
+    Files(&'a Files, &'a Token),
     /// One function by itself, with streams through the engine.
     Streams,
     /// Functions that come later, with files of this host.
@@ -53,7 +58,7 @@ impl Spec<'_> {
     /// As the engine's interface wants it.
     pub fn body(&self) -> ContainerCreateBody {
         let (entrypoint, command) = match self.role {
-            Role::Files(files) => {
+            Role::Files(files, _) => {
                 let mut command = starter_command(self.job, self.image, files);
                 (command.remove(0), command)
             }
@@ -66,7 +71,8 @@ impl Spec<'_> {
             image: Some(self.image.reference.clone()),
             entrypoint: Some(vec![entrypoint]),
             cmd: Some(command),
-            user: Some(NOBODY.to_owned()),
+            user: Some(self.user()),
+            env: self.environment(),
             working_dir: Some("/".to_owned()),
             attach_stdin: Some(stdin),
             open_stdin: Some(stdin),
@@ -86,12 +92,26 @@ impl Spec<'_> {
         }
     }
 
+    const fn has_starter(&self) -> bool {
+        matches!(self.role, Role::Files(..) | Role::Wait(_))
+    }
+
+    fn user(&self) -> String {
+        if self.has_starter() { STARTER_USER.to_owned() } else { format!("{NOBODY}:{NOBODY}") }
+    }
+
+    fn environment(&self) -> Option<Vec<String>> {
+        let Role::Files(_, token) = self.role else { return None };
+        Some(vec![token.variable()])
+    }
+
     fn host_config(&self) -> HostConfig {
         let memory = clamped(self.job.limits.memory);
         let mounts = match self.role {
-            Role::Files(files) | Role::Wait(files) => Some(files.mounts()),
+            Role::Files(files, _) | Role::Wait(files) => Some(files.mounts()),
             Role::Streams => None,
         };
+        let capabilities = self.has_starter().then(|| STARTER_CAPABILITIES.map(str::to_owned));
         HostConfig {
             mounts,
             cgroup_parent: self.cgroup_parent.map(str::to_owned),
@@ -102,7 +122,10 @@ impl Spec<'_> {
             pids_limit: Some(most_processes(self.runtime_name)),
             cpuset_cpus: self.job.cpu.map(|cpu| cpu.to_string()),
             network_mode: Some("none".to_owned()),
+            // Of its own: what others left there is no function's.
+            ipc_mode: Some("private".to_owned()),
             cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: capabilities.map(Vec::from),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             readonly_rootfs: Some(true),
             // Writing to a log as well would be paid for by the function's time.
@@ -123,7 +146,8 @@ fn starter() -> String {
 
 /// The command that runs a function of `image` with its files.
 pub(super) fn starter_command(job: &Job, image: &Image, files: &Files) -> Vec<String> {
-    let own = [starter(), "run".to_owned(), files.limit.0.to_string(), image.program.clone()];
+    let (limit, user) = (files.limit.0.to_string(), NOBODY.to_string());
+    let own = [starter(), "run".to_owned(), limit, user, image.program.clone()];
     own.into_iter().chain(job.preset.args.iter().cloned()).collect()
 }
 
