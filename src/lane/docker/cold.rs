@@ -202,7 +202,10 @@ impl DockerLane {
     ) -> Heard {
         let (token, before, cancel) = about;
         let after = Offset::now();
-        let report = token.map_or(Ok(None), |token| Report::parse(&run.output.content(), token));
+        let code = result.as_ref().ok().copied();
+        let report = token.map_or(Ok(None), |token| {
+            Report::required(Report::parse(&run.output.content(), token), code)
+        });
         let mut heard = Heard {
             happened: Happened::new(),
             stated: Stated::default(),

@@ -21,7 +21,7 @@ use super::output::Output;
 use super::phases::Asked;
 use super::transport::{Duplex, Pieces};
 use crate::lane::{Cancel, Job, now};
-use crate::units::{Bytes, Nanos};
+use crate::units::Bytes;
 use crate::workload::Input;
 
 /// What a starter may say; more is not its own.
@@ -287,7 +287,7 @@ async fn feed(mut stream: Pin<Box<dyn AsyncWrite + Send>>, input: &Input) {
 #[cfg(test)]
 mod tests {
     use super::super::answers::parse_moment;
-    use super::*;
+    use crate::units::Nanos;
 
     #[test]
     fn moments_of_the_engine_are_read_to_the_nanosecond() {

@@ -20,6 +20,7 @@ use super::container::remove;
 use super::elf::check_static;
 use super::engine::{Engine, EngineError, REQUEST};
 use super::report::STARTER;
+use super::spec::{BASE_LABEL, HOST_LABEL};
 use super::transport::encoded;
 use crate::lane::{Cancel, LaneError, now};
 use crate::units::{Bytes, Nanos};
@@ -185,6 +186,16 @@ impl Recipe<'_> {
         }))
     }
 
+    /// The image's labels, as lines of a Dockerfile.
+    fn label_lines(&self) -> Vec<String> {
+        let base = self.base.map_or("", |base| &base.reference);
+        let host = self.labels.get(HOST_LABEL).map_or("", String::as_str);
+        // A quoted string of JSON is one there, too.
+        [(BASE_LABEL, base), (HOST_LABEL, host)]
+            .map(|(name, value)| format!("LABEL {name}={}", serde_json::Value::from(value)))
+            .into()
+    }
+
     /// An archive with what the image needs. The same program gives the same.
     fn archive(&self) -> io::Result<Vec<u8>> {
         let payload = self.payload.bytes();
@@ -203,7 +214,11 @@ impl Recipe<'_> {
         (repository, tag): &(String, String),
         cancel: &Cancel,
     ) -> Result<(), EngineError> {
-        let mut options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(tag);
+        let mut options = CreateImageOptionsBuilder::new()
+            .from_src("-")
+            .repo(repository)
+            .tag(tag)
+            .changes(self.label_lines());
         if let Some(platform) = self.payload.platform() {
             options = options.platform(platform);
         }
@@ -257,6 +272,7 @@ impl Recipe<'_> {
             .container(self.scratch)
             .repo(repository)
             .tag(tag)
+            .changes(&self.label_lines().join("\n"))
             .build();
         let commit = engine.docker.commit_container(options, ContainerConfig::default());
         engine.ask("keep the image", IMPORT, Some(cancel), commit).await.map(drop)

@@ -29,6 +29,7 @@ pub mod leftover;
 mod metering;
 mod output;
 mod phases;
+mod prune;
 mod report;
 mod spec;
 mod stdio;
@@ -342,6 +343,10 @@ impl Lane for DockerLane {
             return Err(LaneError::Cancelled);
         }
         let (image, took) = self.ensure_image(&job.workload, cancel)?;
+        prune::keep(&image);
+        if took.is_some() {
+            prune::prune(&self.engine, &self.info.endpoint, &image, self.base.as_ref());
+        }
         self.look_for_files(job, &image, cancel)?;
         if let (StartKind::Warm, Err(reason)) = (job.start, &self.files) {
             let reason = format!("warm functions need files of this machine: {reason}");

@@ -115,6 +115,9 @@ pub(super) struct Before {
     pub memory_peak: Option<u64>,
 }
 
+/// A report, none, or why what came is none.
+pub(super) type Heard = Result<Option<Report>, &'static str>;
+
 /// Why a function did not run at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StartFailure {
@@ -154,6 +157,15 @@ impl std::fmt::Display for StartFailure {
 }
 
 impl Report {
+    /// Insists that a function which ended well has a report: an engine may say
+    /// anything.
+    pub fn required(report: Heard, code: Option<i64>) -> Heard {
+        match (report, code) {
+            (Ok(None), Some(0)) => Err("the container's starter ended without a report"),
+            (report, _) => report,
+        }
+    }
+
     /// The report in what came from the starter's stream; `None` if nothing
     /// came, since the starter was killed before. What is no report of this
     /// invocation is discarded and counted.

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+};
 
 use super::image::{FOLDER, Image};
 use super::report::Token;
@@ -15,6 +17,10 @@ pub(super) const OWNER_LABEL: &str = "cyclometer.owner";
 /// Carries the name of the machine whose process that is: an engine may serve
 /// several, and only the owner's own machine can tell whether it still runs.
 pub(super) const HOST_LABEL: &str = "cyclometer.host";
+
+/// Carries the name of the image that one of this program's is based on, empty
+/// for none. What has no such label is never removed without being asked.
+pub(super) const BASE_LABEL: &str = "cyclometer.base";
 
 /// A user that owns nothing, and its group of the same number.
 const NOBODY: u32 = 65534;
@@ -111,9 +117,11 @@ impl Spec<'_> {
             Role::Files(files, _) | Role::Wait(files) => Some(files.mounts()),
             Role::Streams => None,
         };
+        let volumes = self.image.volumes.iter().map(|folder| unwritable(folder));
+        let mounts: Vec<_> = mounts.into_iter().flatten().chain(volumes).collect();
         let capabilities = self.has_starter().then(|| STARTER_CAPABILITIES.map(str::to_owned));
         HostConfig {
-            mounts,
+            mounts: Some(mounts),
             cgroup_parent: self.cgroup_parent.map(str::to_owned),
             runtime: self.runtime.map(str::to_owned),
             memory: Some(memory),
@@ -132,6 +140,17 @@ impl Spec<'_> {
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
             ..HostConfig::default()
         }
+    }
+}
+
+/// A folder that the base image wants to be written to, as it is in the image:
+/// neither a disk to fill nor a place to leave things for the next.
+fn unwritable(folder: &str) -> Mount {
+    Mount {
+        typ: Some(MountType::VOLUME),
+        target: Some(folder.to_owned()),
+        read_only: Some(true),
+        ..Mount::default()
     }
 }
 

@@ -203,7 +203,10 @@ impl DockerLane {
             happened: Happened::new(),
             stated: Stated::default(),
             offset: after.agrees_with(before).then_some(after),
-            report: Report::parse(&run.output.content(), token),
+            report: Report::required(
+                Report::parse(&run.output.content(), token),
+                result.as_ref().ok().copied(),
+            ),
         };
         if result.is_err() {
             return heard;
