@@ -554,3 +554,7 @@ pub fn parse_report(bytes: &[u8], token: [u8; 16]) -> Result<Option<FunctionEnd>
         stray: report.stray,
     }))
 }
+
+#[cfg(test)]
+#[path = "answers_tests.rs"]
+mod tests;

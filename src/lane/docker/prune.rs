@@ -36,9 +36,12 @@ pub(super) fn keep(image: &Image) {
 /// Removes what `new` stands in for, and the oldest beyond [`MOST_IMAGES`]. What
 /// cannot be removed stays.
 pub(super) fn prune(engine: &Engine, endpoint: &Endpoint, new: &Image, base: Option<&Image>) {
-    if clean::engine_user(endpoint).is_some() {
-        return;
+    if clean::engine_user(endpoint).is_none() {
+        prune_unused(engine, new, base);
     }
+}
+
+fn prune_unused(engine: &Engine, new: &Image, base: Option<&Image>) {
     let base = base.map_or("", |base| &base.reference);
     let host = host_name();
     let used = USED.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -87,8 +90,16 @@ fn superseded(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use bytes::Bytes as Buffer;
+
     use super::super::answers::Labels;
+    use super::super::image::{Payload, Recipe, find};
+    use super::super::spec::HOST_LABEL;
+    use super::super::tests::bench;
     use super::*;
+    use crate::lane::Cancel;
 
     fn image(tag: &str, base: Option<&str>, host: &str, created: i64) -> ListedImage {
         let labels =
@@ -129,5 +140,40 @@ mod tests {
         assert_eq!(gone(&listed, &[&name(1)]), [name(0)], "one that is in use stays");
         listed.truncate(MOST_IMAGES);
         assert!(gone(&listed, &[]).is_empty());
+    }
+
+    /// Three builds of one workload, the second of which this process needs.
+    #[test]
+    fn an_engine_keeps_the_newest_build_and_what_is_in_use() {
+        let Some(bench) = bench(None) else { return };
+        let engine = &bench.lane.engine;
+        let cancel = Cancel::default();
+        let labels = HashMap::from([(HOST_LABEL.to_owned(), host_name().expect("a name"))]);
+        let made = ["one", "two", "three"].map(|content| {
+            let payload = Payload::Program(Buffer::from_static(content.as_bytes()));
+            let labels = labels.clone();
+            let recipe = Recipe {
+                workload: "prune-test",
+                payload: &payload,
+                base: None,
+                labels,
+                scratch: "cyclometer-prune-test",
+            };
+            let image = engine.block_on(recipe.ensure(engine, &cancel)).expect("made").0;
+            if content == "two" {
+                keep(&image);
+            }
+            image
+        });
+        prune_unused(engine, &made[2], None);
+        let is_there = |image: &Image| {
+            engine.block_on(find(engine, &image.reference, &cancel)).expect("asked").is_some()
+        };
+        let there = made.each_ref().map(is_there);
+        for image in &made {
+            let request = engine.docker.remove_image(&image.reference, None, None);
+            let _ = engine.block_on(request);
+        }
+        assert_eq!(there, [false, true, true]);
     }
 }
