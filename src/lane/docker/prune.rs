@@ -171,7 +171,8 @@ mod tests {
         };
         let there = made.each_ref().map(is_there);
         for image in &made {
-            let request = engine.docker.remove_image(&image.reference, None, None);
+            let options = RemoveImageOptionsBuilder::new().build();
+            let request = engine.docker.remove_image(&image.reference, Some(options), None);
             let _ = engine.block_on(request);
         }
         assert_eq!(there, [false, true, true]);

@@ -21,7 +21,7 @@ fn make_workloads(place: &Place, program: &str, timeout: &str, sets: &[(&str, &s
     for (name, arguments) in sets {
         let manifest = format!(
             "title = \"{name}\"\nstresses = \"its container\"\nnative = \"program\"\n\
-             [limits]\nmemory = \"128MiB\"\ntimeout = \"{timeout}\"\n\
+             [limits]\nmemory = \"128MiB\"\ntimeout = \"{timeout}\"\noutput = \"16MiB\"\n\
              [preset.quick]\nargs = [{arguments}]\n"
         );
         place.write(&format!("w/{name}/workload.toml"), manifest);
@@ -118,7 +118,7 @@ fn nothing_of_a_function_is_found_by_the_next_in_its_container() {
     }
 }
 
-/// 30 MiB of files: whoever comes next would start with them.
+/// 8 MiB of files: whoever comes next would start with them.
 #[test]
 fn memory_that_a_function_leaves_is_its_own_and_not_of_the_next() {
     if !docker() {
@@ -138,8 +138,8 @@ fn memory_that_a_function_leaves_is_its_own_and_not_of_the_next() {
     if starts.is_empty() {
         return skip("no memory of control groups");
     }
-    assert!(starts.iter().all(|start| *start < 15 << 20), "{starts:?}");
-    assert!(peaks.iter().all(|peak| (30 << 20..50 << 20).contains(peak)), "{peaks:?}");
+    assert!(starts.iter().all(|start| *start < 6 << 20), "{starts:?}");
+    assert!(peaks.iter().all(|peak| (8 << 20..30 << 20).contains(peak)), "{peaks:?}");
 }
 
 #[test]

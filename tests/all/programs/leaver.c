@@ -51,7 +51,7 @@ int main(int count, char **kinds) {
         const char *kind = kinds[n];
         if (!strcmp(kind, "file")) {
             find(access("/dev/shm/left", F_OK) == 0, kind);
-            size_t size = 30 << 20;
+            size_t size = 8 << 20;
             int file = open("/dev/shm/left", O_RDWR | O_CREAT, 0600);
             if (file < 0 || ftruncate(file, size)) continue;
             char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
