@@ -212,11 +212,18 @@ impl Container<'_> {
 
     pub async fn kill(&self) -> Result<(), EngineError> {
         let request = self.engine.docker.kill_container(self.name, None);
-        match self.engine.ask("kill the container", REQUEST / 2, None, request).await {
+        match self.ask_to_kill(request).await {
             // It ended by itself in the meantime.
             Err(error) if error.is_missing() || error.is_conflict() => Ok(()),
             other => other,
         }
+    }
+
+    async fn ask_to_kill(
+        &self,
+        request: impl Future<Output = Result<(), ApiError>>,
+    ) -> Result<(), EngineError> {
+        self.engine.ask("kill the container", REQUEST / 2, Some(self.cancel), request).await
     }
 
     pub fn no_end(&self) -> EngineError {

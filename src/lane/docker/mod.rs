@@ -345,7 +345,8 @@ impl Lane for DockerLane {
         let (image, took) = self.ensure_image(&job.workload, cancel)?;
         prune::keep(&image);
         if took.is_some() {
-            prune::prune(&self.engine, &self.info.endpoint, &image, self.base.as_ref());
+            let endpoint = &self.info.endpoint;
+            prune::prune(&self.engine, endpoint, &image, self.base.as_ref(), cancel);
         }
         self.look_for_files(job, &image, cancel)?;
         if let (StartKind::Warm, Err(reason)) = (job.start, &self.files) {

@@ -14,11 +14,12 @@ use tokio::time::timeout;
 
 use super::answers::ListedImage;
 use super::connect::Endpoint;
-use super::engine::{Engine, REQUEST};
+use super::engine::{Engine, REQUEST, unless};
 use super::image::Image;
 use super::leftover::{images, is_ours};
 use super::sweep::host_name;
 use crate::clean;
+use crate::lane::Cancel;
 
 /// Most images that are kept: those made last.
 pub(super) const MOST_IMAGES: usize = 64;
@@ -35,13 +36,19 @@ pub(super) fn keep(image: &Image) {
 
 /// Removes what `new` stands in for, and the oldest beyond [`MOST_IMAGES`]. What
 /// cannot be removed stays.
-pub(super) fn prune(engine: &Engine, endpoint: &Endpoint, new: &Image, base: Option<&Image>) {
+pub(super) fn prune(
+    engine: &Engine,
+    endpoint: &Endpoint,
+    new: &Image,
+    base: Option<&Image>,
+    cancel: &Cancel,
+) {
     if clean::engine_user(endpoint).is_none() {
-        prune_unused(engine, new, base);
+        prune_unused(engine, new, base, cancel);
     }
 }
 
-fn prune_unused(engine: &Engine, new: &Image, base: Option<&Image>) {
+fn prune_unused(engine: &Engine, new: &Image, base: Option<&Image>, cancel: &Cancel) {
     let base = base.map_or("", |base| &base.reference);
     let host = host_name();
     let used = USED.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -59,7 +66,7 @@ fn prune_unused(engine: &Engine, new: &Image, base: Option<&Image>) {
         }
     };
     // What is left when the time is up is for the next time.
-    engine.block_on(async { timeout(LONGEST, work).await.unwrap_or_default() });
+    let _ = engine.block_on(async { timeout(LONGEST, unless(cancel, work)).await });
 }
 
 /// The names of images that can go when `new` is there.
@@ -99,7 +106,6 @@ mod tests {
     use super::super::spec::HOST_LABEL;
     use super::super::tests::bench;
     use super::*;
-    use crate::lane::Cancel;
 
     fn image(tag: &str, base: Option<&str>, host: &str, created: i64) -> ListedImage {
         let labels =
@@ -165,7 +171,7 @@ mod tests {
             }
             image
         });
-        prune_unused(engine, &made[2], None);
+        prune_unused(engine, &made[2], None, &cancel);
         let is_there = |image: &Image| {
             engine.block_on(find(engine, &image.reference, &cancel)).expect("asked").is_some()
         };

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bollard::errors::Error as ApiError;
 use bytes::Bytes as Buffer;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, UPGRADE};
 use hyper::upgrade::Upgraded;
@@ -155,10 +155,11 @@ impl Transport {
         if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
-        let body = response.into_body().collect().await?.to_bytes();
-        let message = match parse_refusal(&body) {
-            text if text.is_empty() => format!("it answered with status {status}"),
-            text => text,
+        let body = Limited::new(response.into_body(), MOST_REPLY).collect().await;
+        let message = match body.map(|body| parse_refusal(&body.to_bytes())) {
+            Ok(text) if text.is_empty() => format!("it answered with status {status}"),
+            Ok(text) => text,
+            Err(_) => "its reasons are cut off, or longer than 1 MiB".to_owned(),
         };
         Err(ApiError::DockerResponseServerError { status_code: status.as_u16(), message })
     }

@@ -244,7 +244,7 @@ const USELESS: &[Case] = &[
         &[(Ask::Version, Fault::Answer(200, r#"{"ApiVersion":1}"#))],
         "not understood",
     ),
-    ("long refusal", &[(Ask::Info, Fault::LongRefusal)], "longer than 16777216 bytes"),
+    ("long refusal", &[(Ask::Info, Fault::LongRefusal)], "refuses to tell of itself (status 500)"),
     ("bad chunks", &[(Ask::Info, Fault::BadChunks)], "no Docker engine at"),
     ("closed", &[(Ask::Info, Fault::Close)], "no Docker engine at"),
     ("closed midway", &[(Ask::Info, Fault::CloseMidway)], "no Docker engine at"),
@@ -252,6 +252,14 @@ const USELESS: &[Case] = &[
     ("nested", &[(Ask::Info, Fault::Nested(200_000))], "not understood"),
     ("escapes", &[(Ask::Info, Fault::Answer(500, ESCAPES))], "bad"),
 ];
+
+/// A frame with 4096 bytes of standard output.
+static PAGE: [u8; 8 + 4096] = {
+    let mut frame = [0; 8 + 4096];
+    frame[0] = 1;
+    frame[6] = 16;
+    frame
+};
 
 /// Engines that fail an invocation, or its preparation.
 const FAILING: &[Case] = &[
@@ -279,7 +287,7 @@ const FAILING: &[Case] = &[
     ("open stream", &[(Ask::Attach, Fault::Bytes(&[]))], "still open"),
     (
         "flood of frames",
-        &[(Ask::Attach, Fault::Repeated(&[1, 0, 0, 0, 0, 0, 0, 1, 65]))],
+        &[(Ask::Attach, Fault::Repeated(&PAGE))],
         "wrote more than the output limit",
     ),
     ("silent start", &[(Ask::Start, Fault::Silent)], "did not answer within 10.0 s"),
