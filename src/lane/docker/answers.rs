@@ -68,14 +68,8 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Misunderstood> {
 }
 
 /// A list or a table that ends.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Limited<T>(T);
-
-impl<T: Default> Default for Limited<T> {
-    fn default() -> Self {
-        Self(T::default())
-    }
-}
 
 struct Entries<T>(PhantomData<T>);
 

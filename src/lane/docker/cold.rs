@@ -150,7 +150,7 @@ impl DockerLane {
         let stderr = files.as_mut().map_or_else(|| run.output.tail(), Files::tail);
         let peak = usage.get(Meter::MemoryPeak);
         let (status, reason, exit_code) = heard.verdict(job, &result, &run, peak, stderr);
-        let (teardown, remark) = self.tear_down(&name, result.as_ref().err());
+        let (teardown, remark) = self.tear_down(&name, result.as_ref().err(), cancel);
         usage.phases.teardown = teardown;
         let whole = heard.is_whole(&result, &run);
         let (output, lost) = output(files.as_mut(), &mut run, whole);
@@ -233,12 +233,13 @@ impl DockerLane {
         &mut self,
         name: &str,
         error: Option<&EngineError>,
+        cancel: &Cancel,
     ) -> (Option<Nanos>, Option<String>) {
         // An engine that did not answer before hardly will now.
         let unanswered = error.is_some_and(EngineError::is_unanswered);
         let limit = if unanswered { BRIEF } else { REQUEST };
         let asked = now();
-        match self.engine.block_on(remove(&self.engine, name, limit)) {
+        match self.engine.block_on(remove(&self.engine, name, limit, Some(cancel))) {
             Ok(true) => {
                 let took = now().since(asked);
                 self.leftovers.retain(|leftover| leftover.name != name);

@@ -205,6 +205,9 @@ impl Container<'_> {
         };
         if !matches!(timeout(limit, unless(self.cancel, rest)).await, Ok(Some(()))) {
             run.output_lost = Some("its stream was still open long after its end".to_owned());
+            if self.cancel.is_cancelled() {
+                run.stop.get_or_insert(Stop::Cancelled);
+            }
         } else if run.output.is_inside_frame() && run.output_lost.is_none() {
             run.output_lost = Some("its stream broke off inside a frame".to_owned());
         }
@@ -260,10 +263,11 @@ pub(super) async fn remove(
     engine: &Engine,
     name: &str,
     limit: std::time::Duration,
+    cancel: Option<&Cancel>,
 ) -> Result<bool, EngineError> {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     let request = engine.docker.remove_container(name, Some(options));
-    match engine.ask("remove the container", limit, None, request).await {
+    match engine.ask("remove the container", limit, cancel, request).await {
         Ok(()) => Ok(true),
         // Its removal is under way.
         Err(error) if error.is_conflict() => Ok(true),

@@ -115,6 +115,7 @@ impl Exit {
             (Some(code), Some(name)) => format!("exit code {code} (ended by {name})"),
             (Some(code), None) => format!("exit code {code}"),
             (None, Some(name)) => format!("killed by {name}"),
+            (None, None) if signal == 0 => format!("no exit code that there is: {}", self.code),
             (None, None) => format!("killed by signal {signal}"),
         };
         (Some(reason), code)
@@ -183,6 +184,8 @@ mod tests {
         assert_eq!(end(137, Some(false), Some(1 << 20)).1, killed);
         assert_eq!(end(139, Some(false), None).1, "exit code 139 (ended by SIGSEGV): bad");
         assert_eq!(end(255, Some(false), None).1, "exit code 255: bad");
+        let impossible = "no exit code that there is: -9223372036854775808: bad";
+        assert_eq!(end(i64::MIN, Some(false), None).1, impossible);
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl Recipe<'_> {
         let request = engine.docker.create_container(Some(options), body);
         engine.ask("create a container of the base image", IMPORT, Some(cancel), request).await?;
         let result = self.fill(engine, repository, tag, cancel).await;
-        let removed = remove(engine, self.scratch, REQUEST).await;
+        let removed = remove(engine, self.scratch, REQUEST, Some(cancel)).await;
         result.and(removed.map(drop))
     }
 

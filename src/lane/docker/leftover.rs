@@ -175,7 +175,7 @@ pub fn remove(handle: &Handle) -> Result<(), String> {
             }
         })
     } else {
-        engine.block_on(remove_container(&engine, &handle.reference, REQUEST)).map(drop)
+        engine.block_on(remove_container(&engine, &handle.reference, REQUEST, None)).map(drop)
     };
     removed.map_err(|error| error.to_string())
 }

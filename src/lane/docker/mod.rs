@@ -271,7 +271,7 @@ impl DockerLane {
             if !reachable {
                 return true;
             }
-            let removed = engine.block_on(remove(engine, &leftover.name, BRIEF));
+            let removed = engine.block_on(remove(engine, &leftover.name, BRIEF, None));
             reachable = removed.is_ok();
             removed.map_or(true, |existed| !existed && leftover.may_appear)
         });

@@ -57,7 +57,7 @@ pub(super) fn containers(engine: &Engine) -> Result<usize, EngineError> {
             if Instant::now() >= deadline {
                 break;
             }
-            removed += usize::from(remove(engine, &container.id, REQUEST).await?);
+            removed += usize::from(remove(engine, &container.id, REQUEST, None).await?);
         }
         Ok(removed)
     })
