@@ -348,6 +348,7 @@ pub struct FoundImage {
 /// # Errors
 /// When it is no such answer.
 pub fn parse_image(bytes: &[u8]) -> Result<FoundImage, Misunderstood> {
+    #[expect(clippy::zero_sized_map_values, reason = "a set is no table to serde")]
     #[derive(Deserialize, Default)]
     #[serde(rename_all = "PascalCase")]
     struct Config {

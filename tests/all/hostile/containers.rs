@@ -162,7 +162,9 @@ fn families_that_grow_for_ever_end_with_their_invocation_and_are_told() {
                 assert_eq!(ends.len(), 2, "{lane} {start} {name}: {}", run.stderr);
                 for end in ends {
                     let killed = end.contains("process(es) behind, which were killed");
-                    let stopped = end.starts_with("timeout: no end within 3.00 s");
+                    // On a busy machine a sandbox full of them dies slowly, and
+                    // that is told as well.
+                    let stopped = end.contains(": no end within 3.00 s");
                     // A sandbox holds as many processes as its memory does.
                     let full = lane != "docker" && end.contains("out of memory");
                     let told = stopped || full || (killed && name != "for-ever");
