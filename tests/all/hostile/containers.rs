@@ -203,7 +203,7 @@ fn wait(mut child: Child) -> Trial {
         let line = text.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
         let kilobytes = line.split_whitespace().nth(1).and_then(|it| it.parse().ok());
         peak = peak.max(kilobytes.unwrap_or(0) << 10);
-        if begun.elapsed() > Duration::from_secs(120) {
+        if begun.elapsed() > Duration::from_mins(2) {
             child.kill().expect("killed");
             panic!("it hangs: {:?}", Run::of(&child.wait_with_output().expect("killed")).stderr);
         }
@@ -493,7 +493,7 @@ fn ctrl_c_ends_every_wait_for_an_engine() {
                     asked.iter().any(|line| fake_engine::kind_of(line) == case[0].0)
                 };
                 let begun = Instant::now();
-                while !is_reached(&engine.asked()) && begun.elapsed() < Duration::from_secs(60) {
+                while !is_reached(&engine.asked()) && begun.elapsed() < Duration::from_mins(1) {
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 std::thread::sleep(Duration::from_millis(300));
