@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn long_output_is_hashed_on_the_way() {
         let mut output = Output::default();
-        let piece = frame(1, &[7; 1 << 20]);
+        let piece = frame(1, &vec![7; 1 << 20]);
         for _ in 0..66 {
             output.take(&piece).expect("a frame");
         }
