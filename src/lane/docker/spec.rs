@@ -143,11 +143,12 @@ impl Spec<'_> {
     }
 }
 
-/// A folder that the base image wants to be written to, as it is in the image:
-/// neither a disk to fill nor a place to leave things for the next.
+/// An empty folder that cannot be written, in place of a volume that the base
+/// image asks for: a disk to fill, and a place to leave things for the next.
+/// Engines take no volume that has no name and cannot be written.
 fn unwritable(folder: &str) -> Mount {
     Mount {
-        typ: Some(MountType::VOLUME),
+        typ: Some(MountType::TMPFS),
         target: Some(folder.to_owned()),
         read_only: Some(true),
         ..Mount::default()
@@ -177,6 +178,13 @@ fn clamped(bytes: Bytes) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn volumes_of_a_base_image_cannot_be_written() {
+        let mount = unwritable("/data");
+        assert_eq!((mount.target.as_deref(), mount.read_only), (Some("/data"), Some(true)));
+        assert_eq!(mount.typ, Some(MountType::TMPFS), "the engine refuses a volume without a name");
+    }
 
     #[test]
     fn sandboxes_have_room_for_their_own_threads() {
