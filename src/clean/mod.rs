@@ -88,6 +88,11 @@ pub struct Found {
     pub problems: Vec<String>,
 }
 
+/// Returns why images of this engine may be needed by another process, if so.
+pub(crate) fn engine_user(endpoint: &crate::lane::docker::Endpoint) -> Option<String> {
+    users::of_engine(endpoint)
+}
+
 /// Looks for what is left of these kinds. Changes nothing.
 #[must_use]
 pub fn find_leftovers(kinds: &[Kind]) -> Found {

@@ -2,6 +2,7 @@
 #![expect(dead_code, reason = "each test file uses a part of it")]
 
 pub mod engine;
+pub mod fake_engine;
 pub mod fixture;
 
 use std::path::{Path, PathBuf};

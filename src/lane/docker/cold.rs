@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bollard::models::ContainerCreateBody;
 
-use super::container::{Container, Run, Stated, remove, state};
+use super::answers::Stated;
+use super::container::{Container, Run, remove, state};
 use super::ending::{Exit, cut_short};
 use super::engine::{BRIEF, EngineError, REQUEST};
 use super::image::Image;
 use super::metering::{Metered, account};
 use super::phases::{Said, Timed, timed};
-use super::report::{Before, Report};
+use super::report::{Before, Report, Token};
 use super::spec::{Role, Spec};
 use super::stdio::Files;
 use super::timeline::{Happened, Offset, What};
@@ -118,7 +119,11 @@ impl DockerLane {
             Ok(files) => files,
             Err(reason) => return Outcome::unstarted(job, now(), reason),
         };
-        let role = files.as_ref().map_or(Role::Streams, Role::Files);
+        let token = match Token::random() {
+            Ok(token) => token,
+            Err(reason) => return Outcome::unstarted(job, now(), reason),
+        };
+        let role = files.as_ref().map_or(Role::Streams, |files| Role::Files(files, &token));
         let name = self.container_name(&tag);
         let metered = self.meter(&tag);
         let group = metered.as_ref().ok();
@@ -136,7 +141,8 @@ impl DockerLane {
         let executed = execute(&container, body, image.platform, group, watch, &mut run);
         let result = self.engine.block_on(executed);
         watch.end();
-        let heard = self.hear(&name, &result, &run, streams, before);
+        let token = (!streams).then_some(&token);
+        let heard = self.hear(&name, &result, &run, (token, before, cancel));
         let times = heard.timed(&run);
         let metered = metered.as_deref().map_err(String::as_str);
         let (mut usage, sources) =
@@ -144,7 +150,7 @@ impl DockerLane {
         let stderr = files.as_mut().map_or_else(|| run.output.tail(), Files::tail);
         let peak = usage.get(Meter::MemoryPeak);
         let (status, reason, exit_code) = heard.verdict(job, &result, &run, peak, stderr);
-        let (teardown, remark) = self.tear_down(&name, result.as_ref().err());
+        let (teardown, remark) = self.tear_down(&name, result.as_ref().err(), cancel);
         usage.phases.teardown = teardown;
         let whole = heard.is_whole(&result, &run);
         let (output, lost) = output(files.as_mut(), &mut run, whole);
@@ -185,17 +191,21 @@ impl DockerLane {
         Spec { job, image, role, labels, runtime, runtime_name, cgroup_parent: parent }.body()
     }
 
-    /// Gathers what the engine and the starter say of an invocation.
+    /// Gathers what the engine and the starter, which has this token, say of an
+    /// invocation.
     fn hear(
         &mut self,
         name: &str,
         result: &Result<i64, EngineError>,
         run: &Run,
-        streams: bool,
-        before: Offset,
+        about: (Option<&Token>, Offset, &Cancel),
     ) -> Heard {
+        let (token, before, cancel) = about;
         let after = Offset::now();
-        let report = if streams { Ok(None) } else { Report::parse(&run.output.content()) };
+        let code = result.as_ref().ok().copied();
+        let report = token.map_or(Ok(None), |token| {
+            Report::required(Report::parse(&run.output.content(), token), code)
+        });
         let mut heard = Heard {
             happened: Happened::new(),
             stated: Stated::default(),
@@ -212,7 +222,7 @@ impl DockerLane {
                 Some(timeline) => timeline.collect(name, What::Die).await,
                 None => Happened::new(),
             };
-            (happened, if unclear { state(engine, name).await } else { Stated::default() })
+            (happened, if unclear { state(engine, name, cancel).await } else { Stated::default() })
         });
         heard
     }
@@ -223,12 +233,13 @@ impl DockerLane {
         &mut self,
         name: &str,
         error: Option<&EngineError>,
+        cancel: &Cancel,
     ) -> (Option<Nanos>, Option<String>) {
         // An engine that did not answer before hardly will now.
         let unanswered = error.is_some_and(EngineError::is_unanswered);
         let limit = if unanswered { BRIEF } else { REQUEST };
         let asked = now();
-        match self.engine.block_on(remove(&self.engine, name, limit)) {
+        match self.engine.block_on(remove(&self.engine, name, limit, Some(cancel))) {
             Ok(true) => {
                 let took = now().since(asked);
                 self.leftovers.retain(|leftover| leftover.name != name);

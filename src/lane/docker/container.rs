@@ -1,31 +1,31 @@
 //! One container from its creation to its end, with the time of each phase.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 
-use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error as ApiError;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
-use futures_util::{Stream, StreamExt};
+use bytes::Bytes as Buffer;
+use futures_util::StreamExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use super::answers::{Stated, parse_state, shown};
 use super::ending::Stop;
-use super::engine::{Engine, EngineError, POLL, REQUEST};
+use super::engine::{BRIEF, Engine, EngineError, POLL, REQUEST, unless};
 use super::output::Output;
 use super::phases::Asked;
+use super::transport::{Duplex, Pieces};
 use crate::lane::{Cancel, Job, now};
-use crate::units::{Bytes, Nanos};
+use crate::units::Bytes;
 use crate::workload::Input;
 
 /// What a starter may say; more is not its own.
 const MOST_REPORT: Bytes = Bytes(4 << 10);
-
-pub(super) type Pieces = Pin<Box<dyn Stream<Item = Result<LogOutput, ApiError>> + Send>>;
 
 /// A container of this lane, known by a name given to it: an engine that does
 /// not answer a request may still have done what it was asked.
@@ -57,29 +57,6 @@ impl Run {
     }
 }
 
-/// What the engine states of a container; `None` is what it did not tell.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Stated {
-    /// The kernel killed something in it for memory.
-    pub out_of_memory: Option<bool>,
-    /// On its wall clock.
-    pub started: Option<Nanos>,
-    pub finished: Option<Nanos>,
-}
-
-/// A moment as the engine writes it; `None` for its zero time, too.
-fn wall(text: &str) -> Option<Nanos> {
-    let time = humantime::parse_rfc3339(text).ok()?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_nanos()).ok().map(Nanos)
-}
-
-/// The streams of a container that is not started yet.
-pub(super) struct Streams {
-    output: Pieces,
-    input: Pin<Box<dyn AsyncWrite + Send>>,
-}
-
 impl Container<'_> {
     /// Makes it.
     pub async fn create(
@@ -101,18 +78,15 @@ impl Container<'_> {
 
     /// Connects its streams, before there is anything in them. Belongs to no
     /// phase: what an invocation without this program would pay is not known.
-    pub async fn attach(&self) -> Result<Streams, EngineError> {
-        let options = AttachContainerOptionsBuilder::new()
-            .stream(true)
-            .stdin(self.streams && !self.job.preset.stdin.is_empty())
-            .stdout(true)
-            .stderr(true)
-            .build();
-        let request = self.engine.docker.attach_container(self.name, Some(options));
-        let AttachContainerResults { output, input } =
-            self.ask("attach to the container", request).await?;
+    pub async fn attach(&self) -> Result<Duplex, EngineError> {
+        let stdin = self.streams && !self.job.preset.stdin.is_empty();
+        let name = self.name;
+        let path =
+            format!("/containers/{name}/attach?stream=true&stdin={stdin}&stdout=true&stderr=true");
+        let request = self.engine.transport.open(&path, "");
+        let streams = self.ask("attach to the container", request).await?;
         self.unless_cancelled()?;
-        Ok(Streams { output, input })
+        Ok(streams)
     }
 
     /// Starts it.
@@ -127,9 +101,9 @@ impl Container<'_> {
     /// Feeds it, collects what it writes, ends it when it must be ended, and
     /// waits for its end. The time runs from the answer to the start. Returns
     /// its exit code.
-    pub async fn supervise(&self, streams: Streams, run: &mut Run) -> Result<i64, EngineError> {
-        let mut output = Some(streams.output);
-        let mut feed = std::pin::pin!(feed(streams.input, &self.job.preset.stdin));
+    pub async fn supervise(&self, streams: Duplex, run: &mut Run) -> Result<i64, EngineError> {
+        let mut output = Some(streams.read);
+        let mut feed = std::pin::pin!(feed(streams.write, &self.job.preset.stdin));
         let mut is_fed = !self.streams;
         let mut wait = std::pin::pin!(self.wait());
         let mut kill = std::pin::pin!(self.kill());
@@ -168,24 +142,32 @@ impl Container<'_> {
     /// Takes one piece of output, or its end.
     pub fn take(
         &self,
-        piece: Option<Result<LogOutput, ApiError>>,
+        piece: Option<io::Result<Buffer>>,
         output: &mut Option<Pieces>,
         run: &mut Run,
     ) -> Option<Stop> {
-        match piece {
-            Some(Ok(piece)) => run.output.take(piece),
-            Some(Err(error)) => {
-                run.output_lost = Some(error.to_string());
+        let taken = match piece {
+            Some(Ok(piece)) => run.output.take(&piece).map_err(|error| error.to_string()),
+            Some(Err(error)) => Err(shown(&error.to_string())),
+            None => {
                 *output = None;
+                return None;
             }
-            None => *output = None,
+        };
+        if let Err(error) = taken {
+            run.output_lost = Some(error);
+            *output = None;
         }
-        let most = if self.streams { self.job.limits.output } else { MOST_REPORT };
+        let (most, stop) = if self.streams {
+            (self.job.limits.output, Stop::Output)
+        } else {
+            (MOST_REPORT, Stop::Flood)
+        };
         if !run.output.exceeds(most) {
             return None;
         }
         run.output.discard();
-        Some(Stop::Output)
+        Some(stop)
     }
 
     /// The exit code, once the container has ended: also if it has already.
@@ -210,29 +192,41 @@ impl Container<'_> {
     /// What was written before the end and has not arrived yet. A stream that
     /// does not end must not hold up the recording.
     async fn drain(&self, mut output: Option<Pieces>, run: &mut Run) {
+        // After a request to stop nobody waits for what was written.
+        let limit = if run.stop == Some(Stop::Cancelled) { BRIEF } else { REQUEST };
         let rest = async {
             while output.is_some() {
                 let piece = next(&mut output).await;
                 if let Some(stop) = self.take(piece, &mut output, run) {
                     run.stop.get_or_insert(stop);
+                    return;
                 }
             }
         };
-        if timeout(REQUEST, rest).await.is_err() {
-            let limit = Nanos::from(REQUEST);
-            run.output_lost = Some(format!("its stream was still open {limit} after its end"));
-        } else if run.output.is_malformed() {
+        if !matches!(timeout(limit, unless(self.cancel, rest)).await, Ok(Some(()))) {
+            run.output_lost = Some("its stream was still open long after its end".to_owned());
+            if self.cancel.is_cancelled() {
+                run.stop.get_or_insert(Stop::Cancelled);
+            }
+        } else if run.output.is_inside_frame() && run.output_lost.is_none() {
             run.output_lost = Some("its stream broke off inside a frame".to_owned());
         }
     }
 
     pub async fn kill(&self) -> Result<(), EngineError> {
         let request = self.engine.docker.kill_container(self.name, None);
-        match self.engine.ask("kill the container", REQUEST / 2, None, request).await {
+        match self.ask_to_kill(request).await {
             // It ended by itself in the meantime.
             Err(error) if error.is_missing() || error.is_conflict() => Ok(()),
             other => other,
         }
+    }
+
+    async fn ask_to_kill(
+        &self,
+        request: impl Future<Output = Result<(), ApiError>>,
+    ) -> Result<(), EngineError> {
+        self.engine.ask("kill the container", REQUEST / 2, Some(self.cancel), request).await
     }
 
     pub fn no_end(&self) -> EngineError {
@@ -257,15 +251,11 @@ impl Container<'_> {
 }
 
 /// What the engine states of a container.
-pub(super) async fn state(engine: &Engine, name: &str) -> Stated {
-    let request = engine.docker.inspect_container(name, None);
-    let answer = engine.ask("inspect the container", REQUEST / 2, None, request).await;
-    let Some(state) = answer.ok().and_then(|it| it.state) else { return Stated::default() };
-    Stated {
-        out_of_memory: state.oom_killed,
-        started: state.started_at.as_deref().and_then(wall),
-        finished: state.finished_at.as_deref().and_then(wall),
-    }
+pub(super) async fn state(engine: &Engine, name: &str, cancel: &Cancel) -> Stated {
+    const ACTION: &str = "inspect the container";
+    let path = format!("/containers/{name}/json");
+    let parse = |answer: &[u8]| parse_state(answer, name);
+    engine.get(ACTION, REQUEST / 2, Some(cancel), &path, parse).await.unwrap_or_default()
 }
 
 /// Removes a container by name, running or not. Says whether there was one.
@@ -273,10 +263,11 @@ pub(super) async fn remove(
     engine: &Engine,
     name: &str,
     limit: std::time::Duration,
+    cancel: Option<&Cancel>,
 ) -> Result<bool, EngineError> {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     let request = engine.docker.remove_container(name, Some(options));
-    match engine.ask("remove the container", limit, None, request).await {
+    match engine.ask("remove the container", limit, cancel, request).await {
         Ok(()) => Ok(true),
         // Its removal is under way.
         Err(error) if error.is_conflict() => Ok(true),
@@ -286,7 +277,7 @@ pub(super) async fn remove(
 }
 
 /// The next piece; never, after the end.
-pub(super) async fn next(output: &mut Option<Pieces>) -> Option<Result<LogOutput, ApiError>> {
+pub(super) async fn next(output: &mut Option<Pieces>) -> Option<io::Result<Buffer>> {
     match output {
         Some(pieces) => pieces.next().await,
         None => std::future::pending().await,
@@ -306,13 +297,17 @@ async fn feed(mut stream: Pin<Box<dyn AsyncWrite + Send>>, input: &Input) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::answers::parse_moment;
+    use crate::units::Nanos;
 
     #[test]
     fn moments_of_the_engine_are_read_to_the_nanosecond() {
         // date -u -d '2026-11-21 15:24:13' +%s gives 1795274653.
-        assert_eq!(wall("2026-11-21T15:24:13.455688535Z"), Some(Nanos(1_795_274_653_455_688_535)));
-        assert_eq!(wall("2026-11-21T15:24:13.4Z"), Some(Nanos(1_795_274_653_400_000_000)));
-        assert_eq!(wall("0001-01-01T00:00:00Z"), None, "it has not ended");
+        assert_eq!(
+            parse_moment("2026-11-21T15:24:13.455688535Z"),
+            Some(Nanos(1_795_274_653_455_688_535))
+        );
+        assert_eq!(parse_moment("2026-11-21T15:24:13.4Z"), Some(Nanos(1_795_274_653_400_000_000)));
+        assert_eq!(parse_moment("0001-01-01T00:00:00Z"), None, "it has not ended");
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Stop {
     Cancelled,
     /// It wrote more than it may.
     Output,
+    /// Somebody wrote much to the stream of its starter.
+    Flood,
 }
 
 impl Stop {
@@ -30,6 +32,9 @@ impl Stop {
             Self::Cancelled => (Status::Interrupted, "stopped on request".to_owned()),
             Self::Output => {
                 (Status::Failed, format!("wrote more than the output limit of {}", limits.output))
+            }
+            Self::Flood => {
+                (Status::Failed, "what came from the container's starter is too long".to_owned())
             }
         }
     }
@@ -79,18 +84,11 @@ impl Exit {
             return (Status::Failed, Some(failure.to_string()), None);
         }
         let (ended, code) = self.ended(limits);
-        let stray = self.report.as_ref().map_or(0, |report| report.stray);
-        let Some(ended) = ended else {
-            let remark =
-                (stray > 0).then(|| format!("left {stray} process(es) behind, which were killed"));
-            return (Status::Ok, remark, code);
-        };
-        let stray = match stray {
-            0 => String::new(),
-            stray => format!("; left {stray} process(es) behind"),
-        };
+        let remark = self.report.as_ref().and_then(remark);
+        let Some(ended) = ended else { return (Status::Ok, remark, code) };
+        let remark = remark.map_or_else(String::new, |remark| format!("; {remark}"));
         let stderr = self.stderr.as_deref().map_or_else(String::new, |text| format!(": {text}"));
-        (Status::Failed, Some(format!("{ended}{stderr}{stray}")), code)
+        (Status::Failed, Some(format!("{ended}{stderr}{remark}")), code)
     }
 
     /// How it ended, if not well, and its exit code.
@@ -117,6 +115,7 @@ impl Exit {
             (Some(code), Some(name)) => format!("exit code {code} (ended by {name})"),
             (Some(code), None) => format!("exit code {code}"),
             (None, Some(name)) => format!("killed by {name}"),
+            (None, None) if signal == 0 => format!("no exit code that there is: {}", self.code),
             (None, None) => format!("killed by signal {signal}"),
         };
         (Some(reason), code)
@@ -124,7 +123,8 @@ impl Exit {
 
     /// The signal that an engine's exit code stands for, or 0.
     fn signal_of_code(&self) -> i32 {
-        let signal = i32::try_from(self.code - SIGNALLED).unwrap_or(0);
+        let signal =
+            self.code.checked_sub(SIGNALLED).map_or(0, |it| i32::try_from(it).unwrap_or(0));
         Signal::try_from(signal).map_or(0, |signal| signal as i32)
     }
 
@@ -134,6 +134,18 @@ impl Exit {
         let at_limit = self.peak.is_none_or(|peak| peak >= limit.0 - limit.0 / 64);
         self.out_of_memory == Some(true) || (signal == Signal::SIGKILL as i32 && at_limit)
     }
+}
+
+/// What a function left, and what somebody wrote in place of its starter.
+fn remark(report: &Report) -> Option<String> {
+    let stray = (report.stray > 0)
+        .then(|| format!("left {} process(es) behind, which were killed", report.stray));
+    let left = (!report.left.is_empty())
+        .then(|| format!("left {} behind: the next gets a new container", report.left));
+    let surplus = (report.surplus > 0)
+        .then(|| format!("{} bytes beside its starter's report were discarded", report.surplus));
+    let remarks: Vec<_> = [stray, left, surplus].into_iter().flatten().collect();
+    (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 
 #[cfg(test)]
@@ -172,6 +184,8 @@ mod tests {
         assert_eq!(end(137, Some(false), Some(1 << 20)).1, killed);
         assert_eq!(end(139, Some(false), None).1, "exit code 139 (ended by SIGSEGV): bad");
         assert_eq!(end(255, Some(false), None).1, "exit code 255: bad");
+        let impossible = "no exit code that there is: -9223372036854775808: bad";
+        assert_eq!(end(i64::MIN, Some(false), None).1, impossible);
     }
 
     #[test]

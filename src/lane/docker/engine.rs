@@ -8,13 +8,14 @@ use std::io;
 use std::time::Duration;
 
 use bollard::errors::Error as ApiError;
-use bollard::models::{SystemInfo, SystemInfoCgroupDriverEnum};
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use super::answers::{Facts, Misunderstood, Version, parse_info, parse_version, shown};
 use super::connect::{self, Endpoint};
+use super::transport::Transport;
 use crate::lane::{Cancel, LaneError};
 use crate::meter::cgroup::Driver;
 use crate::units::Nanos;
@@ -30,6 +31,10 @@ pub(super) const POLL: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
 /// The client's own limit must never be the first to end a request: its error
 /// does not say what took so long, and waiting for a container has no limit.
 const CLIENT_LIMIT_SECONDS: u64 = 7 * 24 * 3600;
+
+/// What to do about an engine whose answers make no sense.
+pub(super) const NO_ENGINE: &str =
+    "; is that a Docker engine, of version 1.12 or newer? Look at DOCKER_HOST and at its log";
 
 /// What went wrong between the engine and here.
 #[derive(Debug, Error)]
@@ -109,35 +114,30 @@ pub struct EngineInfo {
 }
 
 impl EngineInfo {
-    fn new(endpoint: Endpoint, api_version: Option<String>, info: SystemInfo) -> Self {
-        let paths: HashMap<String, String> = info
-            .runtimes
-            .into_iter()
-            .flatten()
-            .map(|(name, runtime)| (name, runtime.path.unwrap_or_default()))
-            .collect();
-        let mut runtimes: Vec<_> = paths.keys().cloned().collect();
+    fn new(endpoint: Endpoint, version: &Version, facts: Facts) -> Self {
+        let mut runtimes: Vec<_> = facts.runtimes.keys().cloned().collect();
         runtimes.sort_unstable();
-        let driver = match info.cgroup_driver {
-            Some(SystemInfoCgroupDriverEnum::CGROUPFS) => Some(Driver::Cgroupfs),
-            Some(SystemInfoCgroupDriverEnum::SYSTEMD) => Some(Driver::Systemd),
+        let driver = match facts.cgroup_driver.as_deref() {
+            Some("cgroupfs") => Some(Driver::Cgroupfs),
+            Some("systemd") => Some(Driver::Systemd),
             _ => None,
         };
+        let (major, minor) = version.interface;
         Self {
             endpoint,
-            version: info.server_version,
-            api_version,
+            version: facts.version,
+            api_version: Some(format!("{major}.{minor}")),
             runtimes,
-            default_runtime: info.default_runtime,
-            cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()),
-            cgroup_version: info.cgroup_version.map(|version| version.to_string()),
-            storage_driver: info.driver,
-            root: info.docker_root_dir,
-            host: info.name,
-            kernel: info.kernel_version,
-            limits_swap: info.swap_limit,
+            default_runtime: facts.default_runtime,
+            cgroup_driver: facts.cgroup_driver,
+            cgroup_version: facts.cgroup_version,
+            storage_driver: facts.storage_driver,
+            root: facts.root,
+            host: facts.host,
+            kernel: facts.kernel,
+            limits_swap: facts.limits_swap,
             driver,
-            paths,
+            paths: facts.runtimes,
         }
     }
 
@@ -169,7 +169,18 @@ pub fn inspect() -> Result<EngineInfo, LaneError> {
 pub(super) struct Engine {
     pub docker: Docker,
     pub host: String,
-    runtime: Runtime,
+    pub transport: Transport,
+    /// There until this is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Not by waiting for what may never end, such as the search for a name.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Engine {
@@ -192,19 +203,38 @@ impl Engine {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
             unavailable(format!("cannot wait for the Docker engine's answers: {error}"))
         })?;
-        let docker = client(endpoint).map_err(|error| unavailable(refusal(endpoint, &error)))?;
-        let engine = Self { docker, host: endpoint.host.clone(), runtime };
-        let answer = engine.runtime.block_on(engine.introduce(endpoint));
-        let (api_version, info) = answer.map_err(unavailable)?;
-        Ok((engine, EngineInfo::new(endpoint.clone(), api_version, info)))
+        let transport = Transport::to(endpoint);
+        let answer = runtime.block_on(introduce(&transport, endpoint));
+        let (version, facts) = answer.map_err(unavailable)?;
+        let default = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
+        let transport = transport.with_version(version.interface.min(default));
+        let docker = client(&transport);
+        let docker = docker.map_err(|error| unavailable(refusal(endpoint, &error)))?;
+        let host = endpoint.host.clone();
+        let engine = Self { docker, host, transport, runtime: Some(runtime) };
+        Ok((engine, EngineInfo::new(endpoint.clone(), &version, facts)))
     }
 
-    async fn introduce(&self, endpoint: &Endpoint) -> Result<(Option<String>, SystemInfo), String> {
-        // Also lowers the client's version to the engine's.
-        let negotiated = self.docker.clone().negotiate_version();
-        in_time(endpoint, CONNECT, negotiated).await?;
-        let version = in_time(endpoint, REQUEST, self.docker.version()).await?;
-        Ok((version.api_version, in_time(endpoint, REQUEST, self.docker.info()).await?))
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("it is there until this is dropped")
+    }
+
+    /// Asks the engine for what is at `path`, and reads its answer.
+    pub async fn get<T>(
+        &self,
+        action: &'static str,
+        limit: Duration,
+        cancel: Option<&Cancel>,
+        path: &str,
+        parse: impl FnOnce(&[u8]) -> Result<T, Misunderstood>,
+    ) -> Result<T, EngineError> {
+        let answer = self.ask(action, limit, cancel, self.transport.get(path)).await?;
+        parse(&answer).map_err(|error| EngineError::Refused {
+            action,
+            status: None,
+            message: error.to_string(),
+            remedy: NO_ENGINE,
+        })
     }
 
     /// Runs a future whenever this connection waits for another.
@@ -212,12 +242,12 @@ impl Engine {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.runtime.spawn(future)
+        self.runtime().spawn(future)
     }
 
     /// Runs a future to its end.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.runtime.block_on(future)
+        self.runtime().block_on(future)
     }
 
     /// The answer to a request, waited for no longer than `limit`. After
@@ -261,11 +291,12 @@ impl Engine {
     pub fn explain(&self, action: &'static str, error: &ApiError) -> EngineError {
         let (status, message) = match error {
             ApiError::DockerResponseServerError { status_code, message } => {
-                (Some(*status_code), message.trim().to_owned())
+                (Some(*status_code), shown(message))
             }
-            ApiError::DockerStreamError { error } => (None, error.trim().to_owned()),
+            ApiError::DockerStreamError { error } => (None, shown(error)),
             ApiError::JsonDataError { .. } | ApiError::JsonSerdeError { .. } => {
-                (None, format!("its answer is not understood ({error})"))
+                let error = shown(&error.to_string());
+                (None, format!("its answer is not understood ({error}){NO_ENGINE}"))
             }
             _ => {
                 return EngineError::Unreachable {
@@ -281,18 +312,48 @@ impl Engine {
     }
 }
 
-/// A client for `endpoint`; nothing is sent yet.
-fn client(endpoint: &Endpoint) -> Result<Docker, ApiError> {
-    let Some(socket) = endpoint.socket() else {
-        return Docker::connect_with_http(
-            &endpoint.host,
-            CLIENT_LIMIT_SECONDS,
-            API_DEFAULT_VERSION,
-        );
+/// Waits for `work`, or until shortly after a request to stop.
+pub(super) async fn unless<T>(cancel: &Cancel, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let mut ticks = interval(POLL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stopped: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            done = &mut work => return Some(done),
+            _ = ticks.tick() => {
+                if stopped.is_some_and(|since| since.elapsed() >= BRIEF) {
+                    return None;
+                }
+                if stopped.is_none() && cancel.is_cancelled() {
+                    stopped = Some(Instant::now());
+                }
+            }
+        }
+    }
+}
+
+/// The client library on that transport; nothing is sent yet.
+fn client(transport: &Transport) -> Result<Docker, ApiError> {
+    let (major_version, minor_version) = transport.version().unwrap_or_default();
+    let version = ClientVersion { major_version, minor_version };
+    let transport = transport.clone();
+    let send = move |request: BollardRequest| transport.clone().forward(request);
+    let address = Some("http://docker");
+    Docker::connect_with_custom_transport(send, address, CLIENT_LIMIT_SECONDS, &version)
+}
+
+/// Asks an engine that may not be there about itself.
+async fn introduce(transport: &Transport, endpoint: &Endpoint) -> Result<(Version, Facts), String> {
+    let unlike = |error: Misunderstood| {
+        format!(
+            "what answers at {endpoint} is no Docker engine that can be used: {error}{NO_ENGINE}"
+        )
     };
-    // The library says "not found" whatever the cause is.
-    std::fs::metadata(socket)?;
-    Docker::connect_with_unix(&endpoint.host, CLIENT_LIMIT_SECONDS, API_DEFAULT_VERSION)
+    let answer = in_time(endpoint, CONNECT, transport.get("/version")).await?;
+    let version = parse_version(&answer).map_err(unlike)?;
+    let answer = in_time(endpoint, REQUEST, transport.get("/info")).await?;
+    Ok((version, parse_info(&answer).map_err(unlike)?))
 }
 
 /// An answer from an engine that may not be there.
@@ -313,6 +374,13 @@ async fn in_time<T>(
 
 /// Why an engine cannot be used at all, in one paragraph.
 fn refusal(endpoint: &Endpoint, error: &ApiError) -> String {
+    if let ApiError::DockerResponseServerError { status_code, message } = error {
+        let message = shown(message);
+        return format!(
+            "the Docker engine at {endpoint} refuses to tell of itself (status {status_code}): \
+             {message}; look at its log (`journalctl -u docker`) or restart it"
+        );
+    }
     let cause = root_cause(error);
     format!("no Docker engine at {endpoint}: {cause}; {}", remedy(io_kind(error)))
 }
@@ -339,7 +407,7 @@ fn root_cause(error: &ApiError) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    shown(&innermost.to_string())
 }
 
 const fn remedy(kind: Option<io::ErrorKind>) -> &'static str {
@@ -355,6 +423,10 @@ const fn remedy(kind: Option<io::ErrorKind>) -> &'static str {
         Some(io::ErrorKind::ConnectionRefused) => {
             "no engine listens there: start it with `systemctl start docker`"
         }
+        Some(io::ErrorKind::WouldBlock) => {
+            "it takes no more connections: look at its log (`journalctl -u docker`) or restart it"
+        }
+        Some(io::ErrorKind::Other) => "is that a Docker engine? Look at DOCKER_HOST",
         _ => "is the engine still running? Look with `systemctl status docker`",
     }
 }
@@ -379,12 +451,18 @@ fn refusal_remedy(message: &str) -> &'static str {
 mod tests {
     use super::*;
 
+    fn endpoint(host: &str) -> Endpoint {
+        Endpoint { host: host.to_owned(), from: connect::Origin::Environment }
+    }
+
     fn engine() -> Engine {
+        let host = "tcp://127.0.0.1:1";
+        let transport = Transport::to(&endpoint(host)).with_version((1, 41));
         Engine {
-            docker: Docker::connect_with_http("tcp://127.0.0.1:1", 1, API_DEFAULT_VERSION)
-                .expect("nothing is sent yet"),
-            host: "tcp://127.0.0.1:1".to_owned(),
-            runtime: Builder::new_current_thread().enable_all().build().expect("a runtime"),
+            docker: client(&transport).expect("nothing is sent yet"),
+            host: host.to_owned(),
+            transport,
+            runtime: Some(Builder::new_current_thread().enable_all().build().expect("a runtime")),
         }
     }
 
@@ -415,12 +493,9 @@ mod tests {
 
     #[test]
     fn a_missing_socket_says_what_to_do() {
-        let endpoint = Endpoint {
-            host: "unix:///nonexistent/docker.sock".to_owned(),
-            from: connect::Origin::Environment,
-        };
-        let error = client(&endpoint).expect_err("there is no such socket");
-        let text = refusal(&endpoint, &error);
+        let missing = endpoint("unix:///nonexistent/docker.sock");
+        let Err(error) = Engine::connect_to(&missing) else { panic!("there is no such socket") };
+        let text = error.to_string();
         for part in ["/nonexistent/docker.sock (DOCKER_HOST)", "No such file", "systemctl start"] {
             assert!(text.contains(part), "{text}");
         }

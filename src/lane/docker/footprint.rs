@@ -3,9 +3,11 @@
 
 use std::path::PathBuf;
 
+use super::answers::parse_layers;
 use super::engine::{Engine, EngineInfo, REQUEST};
 use super::image::Image;
-use crate::lane::{FootprintPart, PartKind};
+use super::transport::encoded;
+use crate::lane::{Cancel, FootprintPart, PartKind};
 use crate::units::Bytes;
 
 /// Where programs are that the engine may use, beside this process' own path.
@@ -19,6 +21,7 @@ pub(super) fn parts(
     runtime: &str,
     image: &Image,
     base: Option<&Image>,
+    cancel: &Cancel,
 ) -> Vec<FootprintPart> {
     let mut parts = Vec::new();
     let mut add = |name: String, kind: PartKind, bytes: Option<Bytes>| {
@@ -26,7 +29,7 @@ pub(super) fn parts(
     };
     let below = match base {
         Some(base) => {
-            for (at, size) in layers(engine, base).into_iter().enumerate() {
+            for (at, size) in layers(engine, base, cancel).into_iter().enumerate() {
                 let name = format!("base image {}, layer {}", base.reference, at + 1);
                 add(name, PartKind::Function, Some(size));
             }
@@ -48,12 +51,11 @@ pub(super) fn parts(
 }
 
 /// Sizes of an image's layers that hold something, from the lowest up.
-fn layers(engine: &Engine, image: &Image) -> Vec<Bytes> {
-    let request = engine.docker.image_history(&image.id);
-    let asked = engine.ask("tell an image's layers", REQUEST, None, request);
-    let Ok(history) = engine.block_on(asked) else { return Vec::new() };
-    let sizes = history.into_iter().rev().filter_map(|layer| u64::try_from(layer.size).ok());
-    sizes.filter(|size| *size > 0).map(Bytes).collect()
+fn layers(engine: &Engine, image: &Image, cancel: &Cancel) -> Vec<Bytes> {
+    const ACTION: &str = "tell an image's layers";
+    let path = format!("/images/{}/history", encoded(&image.id));
+    let asked = engine.get(ACTION, REQUEST, Some(cancel), &path, parse_layers);
+    engine.block_on(asked).unwrap_or_default()
 }
 
 /// The programs between a request and a function.

@@ -15,10 +15,13 @@ use bytes::Bytes as Buffer;
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 
+use super::answers::parse_image;
 use super::container::remove;
 use super::elf::check_static;
 use super::engine::{Engine, EngineError, REQUEST};
 use super::report::STARTER;
+use super::spec::{BASE_LABEL, HOST_LABEL};
+use super::transport::encoded;
 use crate::lane::{Cancel, LaneError, now};
 use crate::units::{Bytes, Nanos};
 use crate::workload::{Workload, hex};
@@ -110,6 +113,8 @@ pub(super) struct Image {
     pub id: String,
     /// Its size; `None` if the engine does not tell.
     pub size: Option<Bytes>,
+    /// Folders that the engine would give each container of it to write to.
+    pub volumes: Vec<String>,
     /// What to run in it.
     pub program: String,
     /// What a container of it has to ask for.
@@ -181,6 +186,16 @@ impl Recipe<'_> {
         }))
     }
 
+    /// The image's labels, as lines of a Dockerfile.
+    fn label_lines(&self) -> Vec<String> {
+        let base = self.base.map_or("", |base| &base.reference);
+        let host = self.labels.get(HOST_LABEL).map_or("", String::as_str);
+        // A quoted string of JSON is one there, too.
+        [(BASE_LABEL, base), (HOST_LABEL, host)]
+            .map(|(name, value)| format!("LABEL {name}={}", serde_json::Value::from(value)))
+            .into()
+    }
+
     /// An archive with what the image needs. The same program gives the same.
     fn archive(&self) -> io::Result<Vec<u8>> {
         let payload = self.payload.bytes();
@@ -199,7 +214,11 @@ impl Recipe<'_> {
         (repository, tag): &(String, String),
         cancel: &Cancel,
     ) -> Result<(), EngineError> {
-        let mut options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(tag);
+        let mut options = CreateImageOptionsBuilder::new()
+            .from_src("-")
+            .repo(repository)
+            .tag(tag)
+            .changes(self.label_lines());
         if let Some(platform) = self.payload.platform() {
             options = options.platform(platform);
         }
@@ -231,7 +250,7 @@ impl Recipe<'_> {
         let request = engine.docker.create_container(Some(options), body);
         engine.ask("create a container of the base image", IMPORT, Some(cancel), request).await?;
         let result = self.fill(engine, repository, tag, cancel).await;
-        let removed = remove(engine, self.scratch, REQUEST).await;
+        let removed = remove(engine, self.scratch, REQUEST, Some(cancel)).await;
         result.and(removed.map(drop))
     }
 
@@ -253,6 +272,7 @@ impl Recipe<'_> {
             .container(self.scratch)
             .repo(repository)
             .tag(tag)
+            .changes(&self.label_lines().join("\n"))
             .build();
         let commit = engine.docker.commit_container(options, ContainerConfig::default());
         engine.ask("keep the image", IMPORT, Some(cancel), commit).await.map(drop)
@@ -291,12 +311,14 @@ pub(super) async fn find(
     reference: &str,
     cancel: &Cancel,
 ) -> Result<Option<Image>, EngineError> {
-    let request = engine.docker.inspect_image(reference);
-    match engine.ask("look for the image", REQUEST, Some(cancel), request).await {
+    const ACTION: &str = "look for the image";
+    let path = format!("/images/{}/json", encoded(reference));
+    match engine.get(ACTION, REQUEST, Some(cancel), &path, parse_image).await {
         Ok(found) => Ok(Some(Image {
             reference: reference.to_owned(),
-            id: found.id.unwrap_or_else(|| reference.to_owned()),
-            size: found.size.and_then(|size| u64::try_from(size).ok()).map(Bytes),
+            id: found.id,
+            size: found.size,
+            volumes: found.volumes,
             program: String::new(),
             platform: None,
         })),
@@ -328,6 +350,7 @@ mod tests {
             reference: "debian:12".to_owned(),
             id: id.to_owned(),
             size: None,
+            volumes: Vec::new(),
             program: String::new(),
             platform: None,
         };

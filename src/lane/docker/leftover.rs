@@ -1,20 +1,17 @@
 //! Images and containers of this program in every engine that answers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::models::{ContainerSummary, ImageSummary};
-use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
-};
+use bollard::query_parameters::RemoveImageOptionsBuilder;
 
+use super::answers::{ListedContainer, ListedImage, parse_containers, parse_images, shown};
 use super::connect::{self, Endpoint};
 use super::container::remove as remove_container;
-use super::engine::{Engine, REQUEST};
-use super::spec::{HOST_LABEL, OWNER_LABEL};
+use super::engine::{Engine, EngineError, REQUEST};
 use super::sweep::host_name;
-use crate::meter::procfs::ProcessIdentity;
+use super::transport::encoded;
 use crate::units::Bytes;
 
 /// Longest time for the removal of an image: its layers go from the disk.
@@ -66,15 +63,10 @@ pub fn list(endpoint: &Endpoint) -> Result<Vec<EngineLeftover>, String> {
     let (engine, _) = Engine::connect_to(endpoint).map_err(|error| error.to_string())?;
     let (images, containers) = engine
         .block_on(async {
-            let options = ListContainersOptionsBuilder::new().all(true).build();
-            let request = engine.docker.list_containers(Some(options));
-            let containers = engine.ask("list containers", REQUEST, None, request).await?;
-            let filters =
-                HashMap::from([("reference".to_owned(), vec!["cyclometer/*".to_owned()])]);
-            let options = ListImagesOptionsBuilder::new().filters(&filters).build();
-            let request = engine.docker.list_images(Some(options));
-            let images = engine.ask("list images", REQUEST, None, request).await?;
-            Ok::<_, super::EngineError>((images, containers))
+            let path = "/containers/json?all=true";
+            let asked = engine.get("list containers", REQUEST, None, path, parse_containers);
+            let containers = asked.await?;
+            Ok::<_, EngineError>((images(&engine).await?, containers))
         })
         .map_err(|error| error.to_string())?;
     let host = host_name();
@@ -86,10 +78,9 @@ pub fn list(endpoint: &Endpoint) -> Result<Vec<EngineLeftover>, String> {
     let staying: HashSet<&str> = containers
         .iter()
         .filter(|it| {
-            let id = it.id.as_deref().unwrap_or_default();
-            !found.iter().any(|found| found.handle.reference == id && found.in_use.is_none())
+            !found.iter().any(|found| found.handle.reference == it.id && found.in_use.is_none())
         })
-        .filter_map(|it| it.image_id.as_deref())
+        .filter_map(|it| it.image.as_deref())
         .collect();
     let images: Vec<EngineLeftover> = images
         .iter()
@@ -99,52 +90,57 @@ pub fn list(endpoint: &Endpoint) -> Result<Vec<EngineLeftover>, String> {
     Ok(found)
 }
 
+/// Lists images whose names begin as this program's do.
+pub(super) async fn images(engine: &Engine) -> Result<Vec<ListedImage>, EngineError> {
+    let filter = encoded("{\"reference\":[\"cyclometer/*\"]}");
+    let path = format!("/images/json?filters={filter}");
+    engine.get("list images", REQUEST, None, &path, parse_images).await
+}
+
 fn describe_container(
-    container: &ContainerSummary,
+    container: &ListedContainer,
     endpoint: &Endpoint,
     host: Option<&str>,
 ) -> Option<EngineLeftover> {
-    let labels = container.labels.as_ref()?;
-    let owner: ProcessIdentity = labels.get(OWNER_LABEL)?.parse().ok()?;
-    let id = container.id.clone()?;
-    let name = container.names.as_ref().and_then(|names| names.first());
-    let in_use = match labels.get(HOST_LABEL).map(String::as_str) {
+    let owner = container.labels.owner()?;
+    let in_use = match container.labels.host.as_deref() {
         theirs if theirs.is_none() || theirs != host => Some(foreign(theirs)),
         _ => owner.is_alive().then(|| format!("process {} uses it", owner.pid())),
     };
+    let reference = container.id.clone();
     Some(EngineLeftover {
         is_image: false,
-        name: name.map_or(id.as_str(), |name| name.trim_start_matches('/')).to_owned(),
+        name: container.name.clone().unwrap_or_else(|| reference.clone()),
         size: None,
         in_use,
-        handle: Handle { endpoint: endpoint.clone(), is_image: false, reference: id },
+        handle: Handle { endpoint: endpoint.clone(), is_image: false, reference },
     })
 }
 
 fn foreign(host: Option<&str>) -> String {
-    let host = host.unwrap_or("of unknown name");
+    let host = host.map_or_else(|| "of unknown name".to_owned(), shown);
     format!("made by another machine ({host}), which alone can tell whether it is in use")
 }
 
 fn describe_image(
-    image: &ImageSummary,
+    image: &ListedImage,
     endpoint: &Endpoint,
     host: Option<&str>,
     staying: &HashSet<&str>,
 ) -> Vec<EngineLeftover> {
-    let theirs = image.labels.get(HOST_LABEL).map(String::as_str);
+    let theirs = image.labels.host.as_deref();
     let in_use = if staying.contains(image.id.as_str()) {
         Some("a container uses it".to_owned())
     } else {
         theirs.filter(|theirs| host != Some(*theirs)).map(|theirs| foreign(Some(theirs)))
     };
-    let tags = image.repo_tags.iter().filter(|tag| is_ours(tag));
+    let tags = image.tags.iter().filter(|tag| is_ours(tag));
     tags.enumerate()
         .map(|(at, tag)| EngineLeftover {
             is_image: true,
             name: tag.clone(),
             // A second name takes no more.
-            size: (at == 0).then(|| u64::try_from(image.size).ok().map(Bytes)).flatten(),
+            size: image.size.filter(|_| at == 0),
             in_use: in_use.clone(),
             handle: Handle { endpoint: endpoint.clone(), is_image: true, reference: tag.clone() },
         })
@@ -153,11 +149,13 @@ fn describe_image(
 
 /// Whether a repository and tag are such as this program gives: the name of the
 /// workload, and the digits that stand for the content.
-fn is_ours(reference: &str) -> bool {
+pub(super) fn is_ours(reference: &str) -> bool {
     let Some((repository, tag)) = reference.rsplit_once(':') else { return false };
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let name = repository.strip_prefix("cyclometer/").unwrap_or_default();
-    !name.is_empty() && !name.contains('/') && tag.len() == TAG_DIGITS && tag.bytes().all(is_digit)
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let has_name = !name.is_empty() && name.bytes().all(is_plain);
+    has_name && tag.len() == TAG_DIGITS && tag.bytes().all(is_digit)
 }
 
 /// Removes an image or a container.
@@ -177,15 +175,17 @@ pub fn remove(handle: &Handle) -> Result<(), String> {
             }
         })
     } else {
-        engine.block_on(remove_container(&engine, &handle.reference, REQUEST)).map(drop)
+        engine.block_on(remove_container(&engine, &handle.reference, REQUEST, None)).map(drop)
     };
     removed.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::answers::Labels;
     use super::*;
     use crate::lane::docker::Origin;
+    use crate::meter::procfs::ProcessIdentity;
 
     fn endpoint() -> Endpoint {
         Endpoint { host: "unix:///x".to_owned(), from: Origin::Default }
@@ -211,15 +211,10 @@ mod tests {
     fn containers_of_the_living_and_of_other_machines_stay() {
         let me = ProcessIdentity::current().expect("/proc").to_string();
         let stays = |owner: &str, machine: &str| {
-            let labels = HashMap::from([
-                (OWNER_LABEL.to_owned(), owner.to_owned()),
-                (HOST_LABEL.to_owned(), machine.to_owned()),
-            ]);
-            let container = ContainerSummary {
-                id: Some("1".to_owned()),
-                labels: Some(labels),
-                ..ContainerSummary::default()
-            };
+            let (owner, host) = (Some(owner.to_owned()), Some(machine.to_owned()));
+            let labels = Labels { owner, host, base: None };
+            let container =
+                ListedContainer { id: "1".to_owned(), labels, ..ListedContainer::default() };
             let found = describe_container(&container, &endpoint(), Some("here"));
             found.map(|it| it.in_use.is_some())
         };
@@ -231,11 +226,11 @@ mod tests {
 
     #[test]
     fn an_image_with_a_container_that_stays_stays() {
-        let image = ImageSummary {
+        let image = ListedImage {
             id: "sha256:1".to_owned(),
-            repo_tags: vec!["cyclometer/a:0123456789ab".to_owned(), "mine/a:1".to_owned()],
-            size: 5,
-            ..ImageSummary::default()
+            tags: vec!["cyclometer/a:0123456789ab".to_owned(), "mine/a:1".to_owned()],
+            size: Some(Bytes(5)),
+            ..ListedImage::default()
         };
         let none = HashSet::new();
         let found = describe_image(&image, &endpoint(), Some("here"), &none);

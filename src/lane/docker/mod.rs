@@ -13,6 +13,7 @@
 //! Where that cannot be (an engine on another machine, an OCI runtime that runs
 //! WebAssembly), its streams go through the engine instead.
 
+pub mod answers;
 #[cfg(test)]
 mod base_tests;
 mod cold;
@@ -22,11 +23,13 @@ mod elf;
 mod ending;
 mod engine;
 mod footprint;
+pub mod frames;
 mod image;
 pub mod leftover;
 mod metering;
 mod output;
 mod phases;
+mod prune;
 mod report;
 mod spec;
 mod stdio;
@@ -34,6 +37,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod transport;
 #[cfg(test)]
 mod truth_tests;
 mod warm;
@@ -267,7 +271,7 @@ impl DockerLane {
             if !reachable {
                 return true;
             }
-            let removed = engine.block_on(remove(engine, &leftover.name, BRIEF));
+            let removed = engine.block_on(remove(engine, &leftover.name, BRIEF, None));
             reachable = removed.is_ok();
             removed.map_or(true, |existed| !existed && leftover.may_appear)
         });
@@ -339,6 +343,11 @@ impl Lane for DockerLane {
             return Err(LaneError::Cancelled);
         }
         let (image, took) = self.ensure_image(&job.workload, cancel)?;
+        prune::keep(&image);
+        if took.is_some() {
+            let endpoint = &self.info.endpoint;
+            prune::prune(&self.engine, endpoint, &image, self.base.as_ref(), cancel);
+        }
         self.look_for_files(job, &image, cancel)?;
         if let (StartKind::Warm, Err(reason)) = (job.start, &self.files) {
             let reason = format!("warm functions need files of this machine: {reason}");
@@ -350,6 +359,7 @@ impl Lane for DockerLane {
             self.runtime_name(),
             &image,
             self.base.as_ref(),
+            cancel,
         );
         let footprint = image.size;
         self.images.insert(job.cell, image);

@@ -1,10 +1,10 @@
 //! What a container writes: standard output as a digest, the end of standard
 //! error for the reason.
 
-use bollard::container::LogOutput;
 use bytes::Bytes as Buffer;
 use sha2::{Digest, Sha256};
 
+use super::frames::{FrameDecoder, NoFrame, Stream};
 use crate::units::Bytes;
 use crate::visible_text::summarize_end;
 use crate::workload::OutputDigest;
@@ -12,6 +12,8 @@ use crate::workload::OutputDigest;
 /// Output up to here is hashed after the invocation, not during it, so that
 /// hashing does not take a CPU from the function or from its engine.
 const DEFERRED: u64 = 64 << 20;
+/// Most pieces that wait to be hashed, however small they are.
+const MOST_PIECES: usize = 64 << 10;
 /// How much of standard error is kept.
 const TAIL: usize = 4 << 10;
 
@@ -27,31 +29,33 @@ pub(super) struct Output {
     tail: Vec<u8>,
     /// What was said before the tail is gone.
     is_cut: bool,
-    /// Bytes came that belong to no stream.
-    malformed: bool,
+    frames: FrameDecoder,
 }
 
 impl Output {
-    /// Takes one piece.
-    pub fn take(&mut self, piece: LogOutput) {
-        match piece {
-            LogOutput::StdOut { message } => self.stdout(message),
-            LogOutput::StdErr { message } => self.stderr(&message),
-            LogOutput::StdIn { .. } => {}
-            // The library's name for what has no valid frame around it. There
-            // is no terminal here, so the connection broke inside a frame.
-            LogOutput::Console { .. } => self.malformed = true,
-        }
+    /// Takes what came, with the frames around it.
+    ///
+    /// # Errors
+    /// When these are no frames.
+    pub fn take(&mut self, bytes: &Buffer) -> Result<(), NoFrame> {
+        let mut frames = std::mem::take(&mut self.frames);
+        let taken = frames.decode(bytes, |stream, range| match stream {
+            Stream::Output => self.stdout(bytes.slice(range)),
+            Stream::Errors => self.stderr(&bytes[range]),
+            Stream::Input => {}
+        });
+        self.frames = frames;
+        taken
     }
 
     fn stdout(&mut self, message: Buffer) {
         let length = message.len() as u64;
-        self.written += length;
+        self.written = self.written.saturating_add(length);
         let missing = OutputDigest::HEAD.saturating_sub(self.head.len()).min(message.len());
         self.head.extend_from_slice(&message[..missing]);
         self.pending_bytes += length;
         self.pending.push(message);
-        if self.pending_bytes > DEFERRED {
+        if self.pending_bytes > DEFERRED || self.pending.len() > MOST_PIECES {
             self.hash();
         }
     }
@@ -64,9 +68,9 @@ impl Output {
     }
 
     fn stderr(&mut self, message: &[u8]) {
-        self.tail.extend_from_slice(message);
+        self.tail.extend_from_slice(&message[message.len().saturating_sub(TAIL)..]);
         let excess = self.tail.len().saturating_sub(TAIL);
-        self.is_cut |= excess > 0;
+        self.is_cut |= excess > 0 || message.len() > TAIL;
         self.tail.drain(..excess);
     }
 
@@ -86,9 +90,9 @@ impl Output {
         self.pending_bytes = 0;
     }
 
-    /// Whether the connection broke inside a piece.
-    pub const fn is_malformed(&self) -> bool {
-        self.malformed
+    /// Whether what came until now ends inside a frame.
+    pub const fn is_inside_frame(&self) -> bool {
+        self.frames.is_inside()
     }
 
     /// The digest of standard output.
@@ -112,19 +116,24 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn out(text: &str) -> LogOutput {
-        LogOutput::StdOut { message: text.to_owned().into() }
+    fn frame(stream: u8, content: &[u8]) -> Buffer {
+        let length = u32::try_from(content.len()).expect("short").to_be_bytes();
+        [&[stream, 0, 0, 0][..], &length, content].concat().into()
     }
 
-    fn err(text: &str) -> LogOutput {
-        LogOutput::StdErr { message: text.to_owned().into() }
+    fn out(text: &str) -> Buffer {
+        frame(1, text.as_bytes())
+    }
+
+    fn err(text: &str) -> Buffer {
+        frame(2, text.as_bytes())
     }
 
     #[test]
     fn pieces_make_one_digest() {
         let mut output = Output::default();
         for piece in [out("ab"), err("x"), out(""), out("c")] {
-            output.take(piece);
+            output.take(&piece).expect("a frame");
         }
         assert_eq!(output.digest(), OutputDigest::of(b"abc"));
         assert_eq!(output.digest().head(), Some(&b"abc"[..]));
@@ -134,9 +143,9 @@ mod tests {
     #[test]
     fn long_output_is_hashed_on_the_way() {
         let mut output = Output::default();
-        let piece = Buffer::from(vec![7; 1 << 20]);
+        let piece = frame(1, &vec![7; 1 << 20]);
         for _ in 0..66 {
-            output.take(LogOutput::StdOut { message: piece.clone() });
+            output.take(&piece).expect("a frame");
         }
         assert!(output.pending_bytes <= DEFERRED);
         assert_eq!(output.digest(), OutputDigest::of(&vec![7; 66 << 20]));
@@ -146,8 +155,8 @@ mod tests {
     fn the_end_of_standard_error_is_kept_clean() {
         let mut output = Output::default();
         assert_eq!(output.tail(), None);
-        output.take(err(&"x".repeat(TAIL)));
-        output.take(err("\n\u{1b}[31mbad\u{7}\n\nend\n"));
+        output.take(&err(&"x".repeat(TAIL))).expect("a frame");
+        output.take(&err("\n\u{1b}[31mbad\u{7}\n\nend\n")).expect("a frame");
         let tail = output.tail().expect("something was written");
         assert!(tail.ends_with("x | \\x1b[31mbad\\x07 | end"), "{tail}");
         assert!(tail.len() <= TAIL + 24);
@@ -156,7 +165,18 @@ mod tests {
     #[test]
     fn a_broken_frame_is_noticed() {
         let mut output = Output::default();
-        output.take(LogOutput::Console { message: "xyz".into() });
-        assert!(output.is_malformed());
+        output.take(&out("abc").slice(..9)).expect("the begin of a frame");
+        assert!(output.is_inside_frame());
+        assert_eq!(Output::default().take(&Buffer::from_static(b"xyz")), Err(NoFrame));
+    }
+
+    #[test]
+    fn many_small_pieces_do_not_pile_up() {
+        let mut output = Output::default();
+        for _ in 0..MOST_PIECES + 5 {
+            output.take(&out("a")).expect("a frame");
+        }
+        assert!(output.pending.len() <= MOST_PIECES);
+        assert_eq!(output.digest(), OutputDigest::of(&vec![b'a'; MOST_PIECES + 5]));
     }
 }

@@ -173,7 +173,6 @@ fn by_engine(asked: &Asked, said: &Said<'_>, start: Nanos, timed: &mut Timed) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::Before;
     use super::*;
 
     fn asked() -> Asked {
@@ -191,15 +190,7 @@ mod tests {
     fn report(monotonic: u64, realtime: u64) -> Report {
         let moment =
             |at| Moment { monotonic: Nanos(monotonic + at), realtime: Nanos(realtime + at) };
-        Report {
-            failure: None,
-            status: 0,
-            began: moment(0),
-            ended: moment(250),
-            cpu: Nanos(0),
-            stray: 0,
-            before: Before::default(),
-        }
+        Report { began: moment(0), ended: moment(250), ..Report::test(0, 0) }
     }
 
     /// Create, start and run in numbers.

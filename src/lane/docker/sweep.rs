@@ -1,17 +1,18 @@
 //! Removes what a crash left behind: containers and control groups whose owner
 //! no longer runs.
 
-use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use bollard::models::ContainerSummary;
-use bollard::query_parameters::ListContainersOptionsBuilder;
-
+use super::answers::{ListedContainer, parse_containers};
 use super::container::remove;
 use super::engine::{Engine, EngineError, REQUEST};
-use super::spec::{HOST_LABEL, OWNER_LABEL};
+use super::spec::OWNER_LABEL;
 use super::stdio;
+use super::transport::encoded;
 use crate::meter::cgroup::Hierarchy;
-use crate::meter::procfs::ProcessIdentity;
+
+/// Longest time that the containers of the dead may take.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// How much was left behind and is removed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,47 +45,49 @@ pub(super) fn host_name() -> Option<String> {
 
 /// Removes containers. Returns how many went.
 pub(super) fn containers(engine: &Engine) -> Result<usize, EngineError> {
-    let filters = HashMap::from([("label".to_owned(), vec![OWNER_LABEL.to_owned()])]);
-    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    let filter = encoded(&format!("{{\"label\":[\"{OWNER_LABEL}\"]}}"));
+    let path = format!("/containers/json?all=true&filters={filter}");
     let host = host_name();
+    let deadline = Instant::now() + LONGEST;
     engine.block_on(async {
-        let request = engine.docker.list_containers(Some(options));
-        let listed = engine.ask("list containers", REQUEST, None, request).await?;
+        let listed = engine.get("list containers", REQUEST, None, &path, parse_containers).await?;
         let mut removed = 0;
         for container in listed.iter().filter(|container| is_orphan(container, host.as_deref())) {
-            let Some(id) = &container.id else { continue };
-            removed += usize::from(remove(engine, id, REQUEST).await?);
+            // What is left then is for the next time.
+            if Instant::now() >= deadline {
+                break;
+            }
+            removed += usize::from(remove(engine, &container.id, REQUEST, None).await?);
         }
         Ok(removed)
     })
 }
 
 /// Whether a container's owner belonged to this machine and is gone.
-fn is_orphan(container: &ContainerSummary, host: Option<&str>) -> bool {
-    let label = |name| container.labels.as_ref()?.get(name).map(String::as_str);
-    let owner = label(OWNER_LABEL).and_then(|text| text.parse::<ProcessIdentity>().ok());
+fn is_orphan(container: &ListedContainer, host: Option<&str>) -> bool {
     host.is_some()
-        && label(HOST_LABEL) == host
-        && owner.is_some_and(|owner: ProcessIdentity| !owner.is_alive())
+        && container.labels.host.as_deref() == host
+        && container.labels.owner().is_some_and(|owner| !owner.is_alive())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::answers::Labels;
     use super::*;
+    use crate::meter::procfs::ProcessIdentity;
 
     #[test]
     fn only_containers_of_the_dead_of_this_machine_are_orphans() {
         let me = ProcessIdentity::current().expect("/proc is mounted").to_string();
         let orphan = |owner: &str, host: &str| {
-            let labels = [(OWNER_LABEL, owner), (HOST_LABEL, host)];
-            let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let labels = Some(HashMap::from(labels));
-            is_orphan(&ContainerSummary { labels, ..ContainerSummary::default() }, Some("here"))
+            let (owner, host) = (Some(owner.to_owned()), Some(host.to_owned()));
+            let labels = Labels { owner, host, base: None };
+            is_orphan(&ListedContainer { labels, ..ListedContainer::default() }, Some("here"))
         };
         assert!(orphan("1-2-nosuchboot", "here"));
         assert!(!orphan("1-2-nosuchboot", "elsewhere"), "only its own machine can tell");
         assert!(!orphan(&me, "here"), "its owner still runs");
         assert!(!orphan("nonsense", "here"), "not made by this program");
-        assert!(!is_orphan(&ContainerSummary::default(), Some("here")));
+        assert!(!is_orphan(&ListedContainer::default(), Some("here")));
     }
 }

@@ -10,16 +10,15 @@
 
 use std::collections::HashMap;
 
-use bollard::models::EventMessage;
-use bollard::query_parameters::EventsOptionsBuilder;
-use futures_util::StreamExt;
 use nix::time::{ClockId, clock_gettime};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, timeout_at};
 
+use super::answers::{ContainerEvent, parse_event};
 use super::engine::Engine;
 use super::spec::OWNER_LABEL;
+use super::transport::encoded;
 use crate::lane::now;
 use crate::meter::procfs::ProcessIdentity;
 use crate::units::Nanos;
@@ -28,6 +27,8 @@ use crate::units::Nanos;
 const LATE: Duration = Duration::from_secs(1);
 /// Most that the two clocks may drift apart during an invocation.
 const DRIFT: u64 = 1_000_000;
+/// Most events that wait to be looked at; an invocation has about ten.
+const MOST_WAITING: usize = 10_000;
 
 /// The distance from the monotonic clock to the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,13 +99,9 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(message: EventMessage) -> Option<Self> {
-        let attributes = message.actor?.attributes?;
-        Some(Self {
-            container: attributes.get("name")?.clone(),
-            what: What::of(&message.action?)?,
-            at: Nanos(u64::try_from(message.time_nano?).ok()?),
-        })
+    fn new(event: ContainerEvent) -> Option<Self> {
+        let ContainerEvent { container, action, at } = event;
+        Some(Self { container, what: What::of(&action)?, at })
     }
 }
 
@@ -113,33 +110,29 @@ pub(super) type Happened = HashMap<What, Nanos>;
 
 /// The engine's events about one owner's containers.
 pub(super) struct Timeline {
-    events: UnboundedReceiver<Seen>,
+    events: Receiver<Seen>,
     task: JoinHandle<()>,
 }
 
 impl Timeline {
     /// Subscribes. Events before now do not come.
     pub fn follow(engine: &Engine, owner: &ProcessIdentity) -> Self {
-        let label = format!("{OWNER_LABEL}={owner}");
-        let filters = HashMap::from([
-            ("type".to_owned(), vec!["container".to_owned()]),
-            ("label".to_owned(), vec![label]),
-        ]);
+        let filters = format!("{{\"type\":[\"container\"],\"label\":[\"{OWNER_LABEL}={owner}\"]}}");
         let wall = clock_gettime(ClockId::CLOCK_REALTIME);
         let since = wall.map_or(0, |time| time.tv_sec());
         // What happens until the engine has got the request is told as well.
-        let options =
-            EventsOptionsBuilder::new().since(&since.to_string()).filters(&filters).build();
-        let (sender, events) = unbounded_channel();
-        let docker = engine.docker.clone();
+        let path = format!("/events?since={since}&filters={}", encoded(&filters));
+        let (sender, events) = channel(MOST_WAITING);
+        let transport = engine.transport.clone();
         let task = engine.spawn(async move {
-            let mut messages = std::pin::pin!(docker.events(Some(options)));
-            while let Some(Ok(message)) = messages.next().await {
-                let Some(seen) = Seen::new(message) else { continue };
-                if sender.send(seen).is_err() {
-                    return;
+            let Ok(mut lines) = transport.follow(&path).await else { return };
+            let take = |line: &[u8]| {
+                if let Some(seen) = parse_event(line).and_then(Seen::new) {
+                    // One that has no room is missed, as one that is late.
+                    let _ = sender.try_send(seen);
                 }
-            }
+            };
+            while !sender.is_closed() && lines.next(take).await {}
         });
         Self { events, task }
     }
@@ -178,7 +171,6 @@ impl Drop for Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bollard::models::EventActor;
 
     #[test]
     fn words_of_the_engine_are_understood() {
@@ -190,17 +182,19 @@ mod tests {
 
     #[test]
     fn events_are_read() {
-        let attributes = HashMap::from([("name".to_owned(), "c1".to_owned())]);
-        let message = |time| EventMessage {
-            action: Some("start".to_owned()),
-            actor: Some(EventActor { id: None, attributes: Some(attributes.clone()) }),
-            time_nano: time,
-            ..EventMessage::default()
+        let line = |action: &str, time: &str| {
+            format!(
+                "{{\"Type\":\"container\",\"Action\":\"{action}\",\"Actor\":{{\"ID\":\"0\",\
+                 \"Attributes\":{{\"image\":\"x\",\"name\":\"c1\"}}}},\"timeNano\":{time}}}\n"
+            )
         };
-        let seen = Seen { container: "c1".to_owned(), what: What::Start, at: Nanos(5) };
-        assert_eq!(Seen::new(message(Some(5))), Some(seen));
-        assert_eq!(Seen::new(message(Some(-5))), None);
-        assert_eq!(Seen::new(message(None)), None);
+        let seen = |line: String| parse_event(line.as_bytes()).and_then(Seen::new);
+        let start = Seen { container: "c1".to_owned(), what: What::Start, at: Nanos(5) };
+        assert_eq!(seen(line("start", "5")), Some(start));
+        assert_eq!(seen(line("attach", "5")), None);
+        for time in ["-5", "null", "1e3", "99999999999999999999", "\"5\""] {
+            assert_eq!(seen(line("start", time)), None, "{time}");
+        }
     }
 
     #[test]

@@ -3,28 +3,31 @@
 //!
 //! After a function that was ended by a signal, for its time or for its
 //! memory, the container is replaced: who knows what is left of it. So it is
-//! when it holds much more memory than after its first function: a sandbox
-//! (gVisor) keeps a little of each.
+//! after a function that left something which the next would find and pay for
+//! (files in `/dev/shm`, message queues, objects of System V), and when it holds
+//! much more memory than after its first function: a sandbox (gVisor) keeps a
+//! little of each.
 
 use std::sync::Arc;
 
-use bollard::exec::{CreateExecOptions, StartExecResults};
+use bollard::exec::CreateExecOptions;
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
 
+use super::answers::{Stated, is_id, parse_command, shown};
 use super::cold::{Heard, joined, output};
-use super::container::{Container, Run, Stated, next, state};
+use super::container::{Container, Run, next, state};
 use super::ending::Stop;
-use super::engine::{EngineError, POLL, REQUEST};
+use super::engine::{EngineError, NO_ENGINE, POLL, REQUEST};
 use super::image::Image;
 use super::metering::{Metered, account};
 use super::phases::Timed;
-use super::report::Report;
-use super::spec::{NOBODY, Role, starter_command};
+use super::report::{Report, Token};
+use super::spec::{Role, STARTER_USER, starter_command};
 use super::stdio::Files;
 use super::timeline::{Happened, Offset, What};
+use super::transport::Pieces;
 use super::{DockerLane, Leftover, next_tag};
-use crate::lane::process::one_line;
 use crate::lane::{Cancel, Job, Outcome, StartKind, Status, Watch, now};
 use crate::meter::Meter;
 use crate::units::Nanos;
@@ -141,6 +144,10 @@ impl DockerLane {
             let reason = format!("the files of the last function cannot be emptied: {error}");
             return (Outcome::unstarted(job, now(), reason), false);
         }
+        let token = match Token::random() {
+            Ok(token) => token,
+            Err(reason) => return (Outcome::unstarted(job, now(), reason), true),
+        };
         self.follow();
         let before = Offset::now();
         if let Ok(metered) = &warm.metered {
@@ -152,10 +159,11 @@ impl DockerLane {
         let name = &warm.name;
         let container = Container { engine: &self.engine, name, job, cancel, streams: false };
         let group = warm.metered.as_ref().ok();
-        let executed = execute(&container, command(job, &image, warm), group, watch, &mut run);
+        let command = command(job, &image, warm, &token);
+        let executed = execute(&container, command, group, watch, &mut run);
         let result = self.engine.block_on(executed);
         watch.end();
-        let heard = self.hear_command(name, &result, &run, before);
+        let heard = self.hear_command(name, &result, &run, (&token, before, cancel));
         let times = heard.timed(&run);
         let metered = warm.metered.as_deref().map_err(String::as_str);
         let (mut usage, sources) =
@@ -187,14 +195,18 @@ impl DockerLane {
         name: &str,
         result: &Result<i64, EngineError>,
         run: &Run,
-        before: Offset,
+        about: (&Token, Offset, &Cancel),
     ) -> Heard {
+        let (token, before, cancel) = about;
         let after = Offset::now();
         let mut heard = Heard {
             happened: Happened::new(),
             stated: Stated::default(),
             offset: after.agrees_with(before).then_some(after),
-            report: Report::parse(&run.output.content()),
+            report: Report::required(
+                Report::parse(&run.output.content(), token),
+                result.as_ref().ok().copied(),
+            ),
         };
         if result.is_err() {
             return heard;
@@ -206,7 +218,7 @@ impl DockerLane {
                 Some(timeline) => timeline.collect(name, What::ExecDie).await,
                 None => Happened::new(),
             };
-            (happened, if unclear { state(engine, name).await } else { Stated::default() })
+            (happened, if unclear { state(engine, name, cancel).await } else { Stated::default() })
         });
         // Start and end that are stated are those of the container.
         (heard.stated.started, heard.stated.finished) = (None, None);
@@ -227,10 +239,16 @@ impl DockerLane {
     }
 }
 
-fn command(job: &Job, image: &Image, warm: &WarmContainer) -> CreateExecOptions<String> {
+fn command(
+    job: &Job,
+    image: &Image,
+    warm: &WarmContainer,
+    token: &Token,
+) -> CreateExecOptions<String> {
     CreateExecOptions {
         cmd: Some(starter_command(job, image, &warm.files)),
-        user: Some(NOBODY.to_owned()),
+        env: Some(vec![token.variable()]),
+        user: Some(STARTER_USER.to_owned()),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         ..CreateExecOptions::default()
@@ -249,20 +267,25 @@ async fn execute(
     run.asked.requested = now();
     let request = docker.create_exec(container.name, command);
     let id = container.ask("create a command in the warm container", request).await?.id;
+    let id = Some(id).filter(|id| is_id(id)).ok_or_else(|| EngineError::Refused {
+        action: "create a command in the warm container",
+        status: None,
+        message: "it gave it a name that is none".to_owned(),
+        remedy: NO_ENGINE,
+    })?;
     run.asked.created = Some(now());
     if container.cancel.is_cancelled() {
         return Err(EngineError::Cancelled);
     }
     run.asked.start = Some(now());
-    let request = docker.start_exec(&id, None);
+    let path = format!("/exec/{id}/start");
+    let request = container.engine.transport.open(&path, r#"{"Detach":false,"Tty":false}"#);
     let started = container.ask("start a command in the warm container", request).await?;
     run.asked.started = Some(now());
     if let Some(metered) = metered {
         watch.begin(metered.probe());
     }
-    if let StartExecResults::Attached { output, .. } = started {
-        supervise(container, output, run).await?;
-    }
+    supervise(container, started.read, run).await?;
     exit_code(container, &id, run).await
 }
 
@@ -270,7 +293,7 @@ async fn execute(
 /// whole container when the function must be ended.
 async fn supervise(
     container: &Container<'_>,
-    output: super::container::Pieces,
+    output: Pieces,
     run: &mut Run,
 ) -> Result<(), EngineError> {
     let mut output = Some(output);
@@ -306,8 +329,9 @@ async fn exit_code(container: &Container<'_>, id: &str, run: &Run) -> Result<i64
     let deadline = Instant::now() + REQUEST;
     let mut pause = Duration::from_micros(500);
     loop {
-        let request = container.engine.docker.inspect_exec(id);
-        let answer = container.engine.ask(ACTION, REQUEST, None, request).await;
+        let path = format!("/exec/{id}/json");
+        let cancel = Some(container.cancel);
+        let answer = container.engine.get(ACTION, REQUEST, cancel, &path, parse_command).await;
         match answer {
             Ok(answer) if answer.running == Some(false) => {
                 return Ok(answer.exit_code.unwrap_or(KILLED));
@@ -316,6 +340,7 @@ async fn exit_code(container: &Container<'_>, id: &str, run: &Run) -> Result<i64
             _ if run.stop.is_some() => return Ok(KILLED),
             Err(error) if error.is_missing() || error.is_conflict() => return Ok(KILLED),
             Err(error) => return Err(error),
+            Ok(_) if container.cancel.is_cancelled() => return Err(EngineError::Cancelled),
             Ok(_) if Instant::now() >= deadline => return Err(container.no_end()),
             Ok(_) => sleep(pause).await,
         }
@@ -328,9 +353,8 @@ fn refused(run: &Run, heard: &Heard) -> Option<String> {
     let content = run.output.content();
     let text = std::str::from_utf8(&content).ok().filter(|text| !text.is_empty())?;
     let is_text = heard.report.is_err() && !text.contains('\0');
-    is_text.then(|| {
-        format!("Docker could not run a command in the warm container: {}", one_line(text))
-    })
+    is_text
+        .then(|| format!("Docker could not run a command in the warm container: {}", shown(text)))
 }
 
 /// From the function's end until the engine was done with its command.
@@ -342,6 +366,7 @@ fn teardown(heard: &Heard, times: &Timed) -> Option<Nanos> {
 
 /// Whether a container can take another function.
 fn is_sound(result: &Result<i64, EngineError>, run: &Run, heard: &Heard) -> bool {
-    let exited = matches!(&heard.report, Ok(Some(report)) if report.signal() == 0);
-    result.is_ok() && run.is_whole() && exited
+    let clean = matches!(&heard.report, Ok(Some(report))
+        if report.signal() == 0 && report.left.is_empty() && report.surplus == 0);
+    result.is_ok() && run.is_whole() && clean
 }

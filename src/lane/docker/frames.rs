@@ -1,0 +1,156 @@
+//! The frames around what a container writes: one byte for the stream, three of
+//! nothing, four for the length, and so many bytes.
+
+/// Streams of a container, as frames name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Input, which comes back from nowhere.
+    Input,
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Errors,
+}
+
+/// The bytes are no frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its stream is none of a container: it has no valid frame")]
+pub struct NoFrame;
+
+const HEADER: usize = 8;
+
+/// Takes frames apart as their bytes come, in pieces of any length. It keeps no
+/// more than a header, whatever length a frame claims to have.
+#[derive(Debug, Clone, Default)]
+pub struct FrameDecoder {
+    header: [u8; HEADER],
+    /// How much of the header is there; all of it inside a frame.
+    have: usize,
+    /// Bytes that the frame still has.
+    left: usize,
+}
+
+impl FrameDecoder {
+    /// Hands what `bytes` hold of each frame to `take`: the stream, and where in
+    /// `bytes` it is.
+    ///
+    /// # Errors
+    /// When there is something else. What came before was handed over.
+    pub fn decode(
+        &mut self,
+        bytes: &[u8],
+        mut take: impl FnMut(Stream, std::ops::Range<usize>),
+    ) -> Result<(), NoFrame> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.have < HEADER {
+                self.header[self.have] = bytes[at];
+                self.have += 1;
+                at += 1;
+                // Before the rest of it comes, which may take for ever.
+                self.stream()?;
+                if self.have == HEADER {
+                    let [.., a, b, c, d] = self.header;
+                    self.left = u32::from_be_bytes([a, b, c, d]) as usize;
+                    self.end_if_empty();
+                }
+                continue;
+            }
+            let length = self.left.min(bytes.len() - at);
+            take(self.stream()?, at..at + length);
+            at += length;
+            self.left -= length;
+            self.end_if_empty();
+        }
+        Ok(())
+    }
+
+    fn end_if_empty(&mut self) {
+        if self.left == 0 {
+            self.have = 0;
+        }
+    }
+
+    const fn stream(&self) -> Result<Stream, NoFrame> {
+        match self.header[0] {
+            0 => Ok(Stream::Input),
+            1 => Ok(Stream::Output),
+            2 => Ok(Stream::Errors),
+            _ => Err(NoFrame),
+        }
+    }
+
+    /// Whether the bytes until now end inside a frame.
+    #[must_use]
+    pub const fn is_inside(&self) -> bool {
+        self.have > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame(stream: u8, content: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(content.len()).expect("short").to_be_bytes();
+        [&[stream, 0, 0, 0][..], &length, content].concat()
+    }
+
+    /// What pieces of so many bytes give.
+    fn decoded(bytes: &[u8], piece: usize) -> (Result<(), NoFrame>, Vec<u8>, bool) {
+        let (mut decoder, mut output) = (FrameDecoder::default(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            let taken = decoder.decode(piece, |stream, range| {
+                if stream == Stream::Output {
+                    output.extend_from_slice(&piece[range]);
+                }
+            });
+            if taken.is_err() {
+                return (taken, output, decoder.is_inside());
+            }
+        }
+        (Ok(()), output, decoder.is_inside())
+    }
+
+    #[test]
+    fn frames_are_put_together_however_they_are_cut() {
+        let bytes = [frame(1, b"abc"), frame(2, b"error"), frame(1, b""), frame(1, b"de")].concat();
+        for piece in 1..=bytes.len() {
+            assert_eq!(decoded(&bytes, piece), (Ok(()), b"abcde".to_vec(), false), "{piece}");
+        }
+        for end in 1..bytes.len() {
+            let (result, output, _) = decoded(&bytes[..end], 3);
+            assert!(result.is_ok() && b"abcde".starts_with(&output), "{end}");
+        }
+        assert!(decoded(&bytes[..5], 1).2, "inside a header");
+        assert!(decoded(&bytes[..9], 9).2, "inside a frame");
+    }
+
+    #[test]
+    fn a_length_of_four_gigabytes_takes_no_memory() {
+        let mut decoder = FrameDecoder::default();
+        decoder.decode(&[1, 0, 0, 0, 255, 255, 255, 255], |_, _| {}).expect("a header");
+        let mut seen = 0;
+        for _ in 0..1000 {
+            decoder.decode(&[7; 4096], |_, range| seen += range.len()).expect("content");
+        }
+        assert_eq!((seen, decoder.is_inside()), (4_096_000, true));
+    }
+
+    #[test]
+    fn a_stream_that_is_none_is_noticed_at_once() {
+        assert_eq!(FrameDecoder::default().decode(b"HTTP", |_, _| {}), Err(NoFrame));
+        assert_eq!(decoded(&[frame(1, b"ab"), b"x".to_vec()].concat(), 4).0, Err(NoFrame));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_the_same_in_one_piece_and_in_many(
+            bytes in proptest::collection::vec(prop_oneof![0_u8..4, any::<u8>()], 0..200),
+            piece in 1_usize..9,
+        ) {
+            prop_assert_eq!(decoded(&bytes, piece), decoded(&bytes, usize::MAX));
+        }
+    }
+}

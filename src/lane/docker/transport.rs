@@ -1,0 +1,292 @@
+//! Requests to an engine, each on a connection of its own. No answer is longer
+//! than it may be: whatever listens there, it cannot fill this machine's memory.
+
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bollard::errors::Error as ApiError;
+use bytes::Bytes as Buffer;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, UPGRADE};
+use hyper::upgrade::Upgraded;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::answers::{MOST_ANSWER, parse_refusal};
+use super::connect::Endpoint;
+
+/// Longest answer to a request that changes something.
+const MOST_REPLY: usize = 1 << 20;
+/// Longest line of a stream of events.
+const MOST_LINE: usize = 64 << 10;
+/// How much of a stream is read at once.
+const CHUNK: usize = 64 << 10;
+
+/// Where requests go, and the version of the interface that they ask for.
+#[derive(Debug, Clone)]
+pub(super) struct Transport {
+    target: Target,
+    /// `None`: the engine's own.
+    version: Option<(usize, usize)>,
+}
+
+#[derive(Debug, Clone)]
+enum Target {
+    Socket(PathBuf),
+    Port(String),
+}
+
+/// A connection to either.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// A connection that gives hardly more than so many bytes: what is read at once
+/// when it has given them is the last.
+struct Bounded {
+    wire: Box<dyn Wire>,
+    most: usize,
+    left: usize,
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.left == 0 {
+            let error = format!("its answer is longer than {} bytes", self.most);
+            return Poll::Ready(Err(io::Error::other(error)));
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.wire).poll_read(context, buffer);
+        self.left = self.left.saturating_sub(buffer.filled().len() - before);
+        polled
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(context)
+    }
+}
+
+impl Transport {
+    /// Requests to the engine there.
+    pub fn to(endpoint: &Endpoint) -> Self {
+        let target = match endpoint.socket() {
+            Some(path) => Target::Socket(path.to_owned()),
+            None => Target::Port(endpoint.host.trim_start_matches("tcp://").to_owned()),
+        };
+        Self { target, version: None }
+    }
+
+    /// Version of the interface that requests are for, if any.
+    pub const fn version(&self) -> Option<(usize, usize)> {
+        self.version
+    }
+
+    /// The same in that version of the interface.
+    #[must_use]
+    pub fn with_version(self, version: (usize, usize)) -> Self {
+        Self { version: Some(version), ..self }
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Wire>> {
+        Ok(match &self.target {
+            Target::Socket(path) => Box::new(UnixStream::connect(path).await?),
+            Target::Port(address) => {
+                let stream = TcpStream::connect(address.as_str()).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+        })
+    }
+
+    /// Sends a request whose answer has at most so many bytes.
+    async fn send<B>(
+        &self,
+        request: Request<B>,
+        most: usize,
+    ) -> Result<Response<Incoming>, ApiError>
+    where
+        B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    {
+        let wire = self.connect().await.map_err(|err| ApiError::IOError { err })?;
+        let wire = TokioIo::new(Bounded { wire, most, left: most });
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(wire).await?;
+        tokio::spawn(connection.with_upgrades());
+        Ok(sender.send_request(local(request)).await?)
+    }
+
+    /// Sends a request of the client library.
+    pub async fn forward(
+        self,
+        request: bollard::BollardRequest,
+    ) -> Result<Response<Incoming>, ApiError> {
+        self.send(request, MOST_REPLY).await
+    }
+
+    /// Asks for something, and insists that the engine does not refuse it.
+    async fn call(
+        &self,
+        request: Request<Full<Buffer>>,
+        most: usize,
+    ) -> Result<Response<Incoming>, ApiError> {
+        let response = self.send(request, most).await?;
+        let status = response.status();
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(response);
+        }
+        let body = Limited::new(response.into_body(), MOST_REPLY).collect().await;
+        let message = match body.map(|body| parse_refusal(&body.to_bytes())) {
+            Ok(text) if text.is_empty() => format!("it answered with status {status}"),
+            Ok(text) => text,
+            Err(_) => "its reasons are cut off, or longer than 1 MiB".to_owned(),
+        };
+        Err(ApiError::DockerResponseServerError { status_code: status.as_u16(), message })
+    }
+
+    fn request(&self, method: Method, path: &str, body: Buffer) -> Request<Full<Buffer>> {
+        let version =
+            self.version.map_or_else(String::new, |(major, minor)| format!("/v{major}.{minor}"));
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        // What is no path is asked for as the root, where there is nothing.
+        *request.uri_mut() = format!("{version}{path}").parse().unwrap_or_default();
+        request
+    }
+
+    /// The whole answer to a question.
+    pub async fn get(&self, path: &str) -> Result<Buffer, ApiError> {
+        let request = self.request(Method::GET, path, Buffer::new());
+        let response = self.call(request, MOST_ANSWER).await?;
+        Ok(response.into_body().collect().await?.to_bytes())
+    }
+
+    /// The lines of an answer that goes on.
+    pub async fn follow(&self, path: &str) -> Result<Lines, ApiError> {
+        let request = self.request(Method::GET, path, Buffer::new());
+        // Its end is followed by a new one.
+        let response = self.call(request, usize::MAX).await?;
+        Ok(Lines { body: response.into_body(), pending: Vec::new(), skips: false })
+    }
+
+    /// A connection for bytes in both directions, as the answer to a request.
+    pub async fn open(&self, path: &str, body: &'static str) -> Result<Duplex, ApiError> {
+        let mut request = self.request(Method::POST, path, Buffer::from_static(body.as_bytes()));
+        let headers = request.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let response = self.call(request, usize::MAX).await?;
+        let upgraded = hyper::upgrade::on(response).await?;
+        let (read, write) = tokio::io::split(TokioIo::new(upgraded));
+        Ok(Duplex { read: Pieces { read, buffer: vec![0; CHUNK] }, write: Box::pin(write) })
+    }
+}
+
+/// A request as a server wants it: the client library's names a host, too.
+fn local<B>(mut request: Request<B>) -> Request<B> {
+    let path = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path.map(Into::into).unwrap_or_default();
+    request.headers_mut().insert(HOST, HeaderValue::from_static("docker"));
+    request
+}
+
+/// What a query cannot hold as it is, in percent.
+pub(super) fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte);
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        use std::fmt::Write as _;
+        if plain(byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+/// Both directions of a connection.
+pub(super) struct Duplex {
+    pub read: Pieces,
+    pub write: Pin<Box<dyn AsyncWrite + Send>>,
+}
+
+/// Bytes as they come, frames around them and all.
+pub(super) struct Pieces {
+    read: tokio::io::ReadHalf<TokioIo<Upgraded>>,
+    buffer: Vec<u8>,
+}
+
+impl Pieces {
+    /// The next of them; `None` at the end. Nothing is lost if it is not waited
+    /// for to the end.
+    pub async fn next(&mut self) -> Option<io::Result<Buffer>> {
+        match self.read.read(&mut self.buffer).await {
+            Ok(0) => None,
+            Ok(count) => Some(Ok(Buffer::copy_from_slice(&self.buffer[..count]))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// Lines as they come. One that is too long is left out.
+pub(super) struct Lines {
+    body: Incoming,
+    pending: Vec<u8>,
+    skips: bool,
+}
+
+impl Lines {
+    /// Hands the next lines to `take`; `false` at the end.
+    pub async fn next(&mut self, mut take: impl FnMut(&[u8])) -> bool {
+        let Some(Ok(frame)) = self.body.frame().await else { return false };
+        for part in frame.data_ref().map_or(&[][..], |data| data).split_inclusive(|b| *b == b'\n') {
+            let has_room = self.pending.len() + part.len() <= MOST_LINE;
+            if has_room && !self.skips {
+                self.pending.extend_from_slice(part);
+            } else {
+                self.skips = true;
+            }
+            if part.ends_with(b"\n") {
+                if !self.skips {
+                    take(&self.pending);
+                }
+                self.skips = false;
+                self.pending.clear();
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_encoded() {
+        // RFC 3986: unreserved characters stay; a quote is 22, a brace 7B, 7D.
+        assert_eq!(encoded("a/b:1@x-._~"), "a/b:1@x-._~");
+        assert_eq!(encoded("{\"ä\"}?&=%"), "%7B%22%C3%A4%22%7D%3F%26%3D%25");
+    }
+}
