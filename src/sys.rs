@@ -1,6 +1,6 @@
 //! The only module with `unsafe` code: a CPU instruction, and loading a
 //! compiled module that this program wrote itself; how this process was
-//! started; and how its threads are interrupted.
+//! started; how its threads are interrupted; and random numbers.
 #![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
 
 use std::path::Path;
@@ -40,6 +40,17 @@ pub fn inherited(descriptor: i32) -> Option<std::os::fd::OwnedFd> {
     std::fs::metadata(format!("/proc/self/fd/{descriptor}")).ok()?;
     // SAFETY: it is open, and the caller is the only one to take it.
     Some(unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// A number from the kernel's generator, which nobody can guess.
+///
+/// # Errors
+/// Where the kernel gives none: not since Linux 3.17.
+pub fn random_number() -> std::io::Result<u64> {
+    let mut bytes = [0_u8; 8];
+    // SAFETY: the kernel writes no more than the bytes that there are.
+    let size = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if size == 8 { Ok(u64::from_ne_bytes(bytes)) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// Whether whoever started this process wants it to outlive its terminal, as

@@ -1,19 +1,27 @@
 //! The launcher process, seen from here: see `launcher.c` for what it is for.
 
+mod answers;
+mod fence;
+
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    UnixCredentials, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
 };
 use thiserror::Error;
 
-use super::Cancel;
+use self::answers::{Answer, Kind};
+pub(super) use self::fence::{Fence, Privileges};
+use super::{Cancel, now};
 use crate::units::{Bytes, Nanos};
 use crate::workload::Input;
 
@@ -26,6 +34,17 @@ const OOM_KEEP: i32 = -10_000;
 const MAX_ARGS: usize = 1024;
 const MAX_ENV: usize = 128;
 const MAX_MESSAGE: usize = 60 << 10;
+/// Descriptors that a program can be given from 3 on.
+const MAX_EXTRA: usize = 4;
+
+/// Most time for an answer that needs no function to end: a busy machine may
+/// take long, but not for ever.
+const PATIENCE: Nanos = Nanos(30_000_000_000);
+/// Most time from a function's limit, or from a word to kill it, to its end. The
+/// launcher itself gives up on processes that do not go after 5 s.
+const GRACE: Nanos = Nanos(15_000_000_000);
+/// Most time for the launcher to end.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// What went wrong between the launcher and here, or at the start of a function.
 #[derive(Debug, Error)]
@@ -59,8 +78,8 @@ pub(super) struct Spawn<'a> {
     pub stdin: BorrowedFd<'a>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
-    /// Found by the child as descriptor 3.
-    pub extra: Option<BorrowedFd<'a>>,
+    /// Found by the child as descriptors 3 and up; it has no others.
+    pub extra: &'a [BorrowedFd<'a>],
     pub timeout: Option<Nanos>,
     /// Limit of all its memory, which only a control group can set: see
     /// [`super::process::Runner`].
@@ -110,6 +129,10 @@ pub(super) struct Ended {
     pub family: bool,
     pub page_faults: u64,
     pub context_switches: u64,
+    /// Whether some of its processes were killed and did not go.
+    pub unended: bool,
+    /// Messages that came in the launcher's name and were not its own.
+    pub discarded: u32,
 }
 
 /// A running launcher. Dropping it kills and reaps what it started.
@@ -117,32 +140,99 @@ pub(super) struct Ended {
 pub(super) struct Launcher {
     socket: OwnedFd,
     process: Child,
+    /// The process that starts functions, as the kernel names it to us; where
+    /// there is a namespace, a child of `process`.
+    pid: u32,
+    fence: Fence,
     /// What its children's `oom_score_adj` is set to, where its own differs.
     oom_score: Option<i32>,
+    /// Most processes of the user that a child may bring about.
+    process_limit: Option<u64>,
+    /// Number of the last request, which answers to it repeat.
+    number: AtomicU64,
+    /// When that program must have ended, on the monotonic clock; 0: any time.
+    deadline: AtomicU64,
+    /// Most time from a limit to the end: [`GRACE`], but for tests.
+    grace: Nanos,
+    /// Messages of others since the last end.
+    discarded: AtomicU32,
+    /// Whether it is not to be trusted or waited for any more.
+    is_spent: AtomicBool,
 }
 
 impl Launcher {
-    /// Starts one.
-    pub fn start() -> Result<Self, LauncherError> {
+    /// Starts one, with the best fence that can be had.
+    pub fn start(privileges: Privileges) -> Result<Self, LauncherError> {
+        match Self::start_fenced(privileges, true) {
+            Ok(launcher) => Ok(launcher),
+            // A namespace that was half made.
+            Err(first) => {
+                let mut launcher = Self::start_fenced(privileges, false)?;
+                launcher.fence.set_refusal(first.to_string());
+                Ok(launcher)
+            }
+        }
+    }
+
+    /// Starts one, without namespaces if `wanted` is false.
+    fn start_fenced(privileges: Privileges, wanted: bool) -> Result<Self, LauncherError> {
         let failed = |source| LauncherError::Process { action: "cannot be started", source };
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(|error| failed(error.into()))?;
+        setsockopt(&ours, sockopt::PassCred, &true).map_err(|error| failed(error.into()))?;
         let mut image = crate::workload::memory_file("cyclometer-run").map_err(failed)?;
         image.write_all(LAUNCHER).map_err(failed)?;
         let process = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()))
+            .arg(privileges.mask())
+            .arg(if wanted { "fenced" } else { "plain" })
             .env_clear()
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed)?;
-        Ok(Self { socket: ours, process, oom_score: None })
+        let mut launcher = Self {
+            socket: ours,
+            pid: process.id(),
+            process,
+            fence: Fence::default(),
+            oom_score: None,
+            process_limit: None,
+            number: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            grace: GRACE,
+            discarded: AtomicU32::new(0),
+            is_spent: AtomicBool::new(false),
+        };
+        let (hello, pid) = launcher.receive(Kind::Hello, None)?;
+        launcher.fence = Fence::new(hello.u32(8), hello.i32(12), privileges);
+        if launcher.fence.is_broken() {
+            return Err(failed(io::ErrorKind::PermissionDenied.into()));
+        }
+        launcher.pid = pid;
+        launcher.fence.protect_recorder();
+        Ok(launcher)
     }
 
     /// The launcher's process id: the parent of all it starts.
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.pid
+    }
+
+    /// What keeps functions from other processes.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// Whether it has to be replaced: it is lost, or somebody wrote in its name.
+    pub fn is_spent(&self) -> bool {
+        self.is_spent.load(Ordering::Relaxed)
+    }
+
+    /// Limits the processes of the user that all children may bring about.
+    pub fn limit_processes(&mut self, limit: u64) {
+        self.process_limit = Some(limit);
     }
 
     /// Exempts the launcher, and nothing that it starts, from being killed when
@@ -159,10 +249,14 @@ impl Launcher {
 
     /// Starts a program. Nothing else may run in this launcher.
     pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
-        let (message, fds) = encode(spawn, self.oom_score)?;
-        let fds: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let lost =
             |errno: Errno| LauncherError::Process { action: "is gone", source: errno.into() };
+        self.discard_pending();
+        let number = crate::sys::random_number()
+            .map_err(|source| LauncherError::Process { action: "gets no number", source })?;
+        self.number.store(number, Ordering::Relaxed);
+        let (message, fds) = encode(spawn, number, self.oom_score, self.process_limit)?;
+        let fds: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         sendmsg::<()>(
             self.socket.as_raw_fd(),
             &[IoSlice::new(&message)],
@@ -171,15 +265,20 @@ impl Launcher {
             None,
         )
         .map_err(lost)?;
-        let answer = Fields::new(self.receive(None)?);
-        let (stage, error) = (answer.u32(4), answer.i32(8));
+        let (answer, pid) = self.receive(Kind::Started, None)?;
+        let (stage, error) = (answer.u32(16), answer.i32(20));
         let stage = match stage {
             0 => {
+                let executed = Nanos(answer.u64(40));
+                let deadline = spawn.timeout.map_or(0, |timeout| {
+                    executed.0.saturating_add(timeout.0).saturating_add(self.grace.0)
+                });
+                self.deadline.store(deadline, Ordering::Relaxed);
                 return Ok(Started {
-                    pid: answer.u32(12),
-                    requested: Nanos(answer.u64(16)),
-                    executed: Nanos(answer.u64(24)),
-                    used: Nanos(answer.u64(32)),
+                    pid: if self.fence.is_namespace() { pid } else { answer.u32(24) },
+                    requested: Nanos(answer.u64(32)),
+                    executed,
+                    used: Nanos(answer.u64(48)),
                 });
             }
             2 => "no new process",
@@ -190,65 +289,142 @@ impl Launcher {
         Err(LauncherError::Start { stage, source: io::Error::from_raw_os_error(error) })
     }
 
-    /// Waits for the program's end, asking for it when `cancel` says so.
+    /// Waits for the program's end, asking for it when `cancel` says so, or when
+    /// a program without a limit takes longer than some seconds.
     pub fn wait(&self, cancel: &Cancel) -> Result<Ended, LauncherError> {
-        let answer = Fields::new(self.receive(Some(cancel))?);
+        let (answer, _) = self.receive(Kind::Ended, Some(cancel))?;
+        // What was written before all had ended and is not read yet.
+        self.discard_pending();
+        let unended = answer.u32(28) != 0;
+        let discarded = self.discarded.swap(0, Ordering::Relaxed);
+        if unended || discarded > 0 {
+            self.is_spent.store(true, Ordering::Relaxed);
+        }
         Ok(Ended {
-            status: answer.i32(4),
-            why: match answer.u32(8) {
+            status: answer.i32(16),
+            why: match answer.u32(20) {
                 0 => Why::Itself,
                 1 => Why::Timeout,
                 _ => Why::Cancelled,
             },
-            stray: answer.u32(12),
-            at: Nanos(answer.u64(16)),
-            user: Nanos(answer.u64(24) * 1_000),
-            system: Nanos(answer.u64(32) * 1_000),
-            peak: Bytes(answer.u64(40) << 10),
-            page_faults: answer.u64(48) + answer.u64(56),
-            context_switches: answer.u64(64) + answer.u64(72),
-            family: answer.u64(80) != 0,
+            stray: answer.u32(24),
+            at: Nanos(answer.u64(32)),
+            user: Nanos(answer.u64(40).saturating_mul(1_000)),
+            system: Nanos(answer.u64(48).saturating_mul(1_000)),
+            peak: Bytes(answer.u64(56).saturating_mul(1 << 10)),
+            page_faults: answer.u64(64).saturating_add(answer.u64(72)),
+            context_switches: answer.u64(80).saturating_add(answer.u64(88)),
+            family: answer.u64(96) != 0,
+            unended,
+            discarded,
         })
     }
 
     /// Asks for the end of what runs; [`Self::wait`] then returns soon.
     pub fn kill(&self) {
         // Fails only when the launcher is gone, which `wait` reports.
-        let _ = nix::sys::socket::send(self.socket.as_raw_fd(), &[0], MsgFlags::MSG_NOSIGNAL);
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let _ = nix::sys::socket::send(self.socket.as_raw_fd(), &[0], flags);
     }
 
-    fn receive(&self, cancel: Option<&Cancel>) -> Result<Vec<u8>, LauncherError> {
-        let lost = |source| LauncherError::Process { action: "is gone", source };
+    /// Reads until there is the answer that is due, and leaves out what others
+    /// wrote. Returns it with the process that it tells of. Ends in any case.
+    fn receive(&self, kind: Kind, cancel: Option<&Cancel>) -> Result<(Answer, u32), LauncherError> {
+        let limit = self.deadline.load(Ordering::Relaxed);
+        let mut deadline = match cancel {
+            Some(_) if limit > 0 => limit,
+            _ => now().0 + PATIENCE.0,
+        };
         let mut asked = false;
         loop {
-            if let Some(cancel) = cancel {
-                let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-                let ready = match poll(&mut watched, PollTimeout::from(Cancel::POLL_MS)) {
-                    Ok(ready) => ready,
-                    Err(Errno::EINTR) => 0,
-                    Err(error) => return Err(lost(error.into())),
-                };
-                if ready == 0 {
-                    if cancel.is_cancelled() && !asked {
-                        self.kill();
-                        asked = true;
-                    }
-                    continue;
+            let late = now().0 >= deadline;
+            let is_asked = cancel.is_some_and(|cancel| cancel.is_cancelled() || late);
+            if is_asked && !asked {
+                self.kill();
+                asked = true;
+                deadline = now().0 + self.grace.0;
+            } else if late {
+                return Err(self.lost("gives no answer", io::ErrorKind::TimedOut.into()));
+            }
+            let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut watched, PollTimeout::from(Cancel::POLL_MS)) {
+                Ok(0) | Err(Errno::EINTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(self.lost("is gone", error.into())),
+            }
+            match self.read() {
+                Ok(Some((answer, sender))) if self.is_due(&answer, kind, sender) => {
+                    return Ok((answer, sender));
+                }
+                Ok(_) => _ = self.discarded.fetch_add(1, Ordering::Relaxed),
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(error) => return Err(self.lost("is gone", error.into())),
+            }
+        }
+    }
+
+    /// Reads a message with its sender's process id; `None`: it is none that a
+    /// launcher writes.
+    fn read(&self) -> Result<Option<(Answer, u32)>, Errno> {
+        let mut buffer = [0; Answer::LONGEST + 1];
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let mut space = nix::cmsg_space!(UnixCredentials);
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+        let size = message.bytes;
+        let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+        let sender = message.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmCredentials(it) => u32::try_from(it.pid()).ok(),
+            _ => None,
+        });
+        // An empty message and a hang-up look alike but for who sent it.
+        match (size, sender) {
+            (0, None | Some(0)) => Err(Errno::EPIPE),
+            (_, Some(sender)) if !cut => {
+                Ok(Answer::decode(&buffer[..size]).map(|answer| (answer, sender)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a message is the answer that is waited for, from whom it must be.
+    fn is_due(&self, answer: &Answer, kind: Kind, sender: u32) -> bool {
+        answer.kind() == kind
+            && match kind {
+                Kind::Hello => true,
+                // In a namespace the kernel names the new process instead.
+                Kind::Started => answer.number() == self.number.load(Ordering::Relaxed),
+                Kind::Ended => {
+                    answer.number() == self.number.load(Ordering::Relaxed) && sender == self.pid
                 }
             }
-            let mut buffer = vec![0; 128];
-            let mut parts = [IoSliceMut::new(&mut buffer)];
-            let received =
-                recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, None, MsgFlags::empty());
-            match received.map(|message| message.bytes) {
-                Ok(0) => return Err(lost(io::ErrorKind::UnexpectedEof.into())),
-                Ok(size) => {
-                    buffer.truncate(size);
-                    return Ok(buffer);
-                }
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(lost(error.into())),
+    }
+
+    /// Takes what lies there unasked, which is nothing unless somebody else wrote
+    /// it.
+    fn discard_pending(&self) {
+        const MOST: u32 = 1 << 16;
+        while self.discarded.load(Ordering::Relaxed) < MOST && self.read().is_ok() {
+            self.discarded.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn lost(&self, action: &'static str, source: io::Error) -> LauncherError {
+        self.is_spent.store(true, Ordering::Relaxed);
+        LauncherError::Process { action, source }
+    }
+
+    /// Whether the process that we started ends within that time.
+    fn ends_within(&mut self, time: Duration) -> bool {
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(200);
+        loop {
+            match self.process.try_wait() {
+                Ok(None) if start.elapsed() < time => std::thread::sleep(pause),
+                Ok(None) => return false,
+                _ => return true,
             }
+            pause = (pause * 2).min(Duration::from_millis(20));
         }
     }
 }
@@ -258,14 +434,20 @@ impl Drop for Launcher {
         // The hang-up tells it to kill what runs and to end.
         let _ =
             nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
-        let _ = self.process.wait();
+        if self.is_spent() || !self.ends_within(ENDING) {
+            // Where there is a namespace, all in it ends with this.
+            let _ = self.process.kill();
+            self.ends_within(ENDING);
+        }
     }
 }
 
 /// The request as `launcher.c` reads it, with the descriptors to send along.
 fn encode<'a>(
     spawn: &Spawn<'a>,
+    number: u64,
     oom_score: Option<i32>,
+    process_limit: Option<u64>,
 ) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), LauncherError> {
     let mut strings = Vec::new();
     let (by_path, executable) = match &spawn.program {
@@ -289,52 +471,29 @@ fn encode<'a>(
             strings.len()
         )));
     }
+    if spawn.extra.len() > MAX_EXTRA {
+        let message = format!("more than {MAX_EXTRA} descriptors for a program");
+        return Err(LauncherError::Arguments(message));
+    }
     let mut fds = vec![executable, spawn.stdin, spawn.stdout, spawn.stderr];
     fds.extend(spawn.extra);
     let size = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_ne_bytes();
-    let mut message = Vec::with_capacity(56 + strings.len());
+    let mut message = Vec::with_capacity(72 + strings.len());
     message.extend(MAGIC.to_ne_bytes());
     message.extend(size(strings.len()));
     message.extend(size(fds.len()));
     message.extend(size(spawn.args.len()));
+    message.extend(number.to_ne_bytes());
     message.extend(spawn.timeout.map_or(0, |limit| limit.0).to_ne_bytes());
     message.extend(spawn.data_limit.map_or(0, |limit| limit.0).to_ne_bytes());
     message.extend(spawn.file_limit.map_or(0, |limit| limit.0).to_ne_bytes());
+    message.extend(process_limit.unwrap_or(0).to_ne_bytes());
     message.extend(spawn.cpu.map_or(-1, i32::from).to_ne_bytes());
     message.extend(by_path.to_ne_bytes());
     message.extend(size(spawn.env.len()));
     message.extend(oom_score.unwrap_or(OOM_KEEP).to_ne_bytes());
     message.extend(strings);
     Ok((message, fds))
-}
-
-/// Fields of an answer by byte offset; both sides are compiled together.
-struct Fields(Vec<u8>);
-
-impl Fields {
-    fn new(mut bytes: Vec<u8>) -> Self {
-        // Short answers do not happen; they would read as zeroes.
-        bytes.resize(96, 0);
-        Self(bytes)
-    }
-
-    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
-        let mut array = [0; N];
-        array.copy_from_slice(&self.0[at..at + N]);
-        array
-    }
-
-    fn u32(&self, at: usize) -> u32 {
-        u32::from_ne_bytes(self.array(at))
-    }
-
-    fn i32(&self, at: usize) -> i32 {
-        i32::from_ne_bytes(self.array(at))
-    }
-
-    fn u64(&self, at: usize) -> u64 {
-        u64::from_ne_bytes(self.array(at))
-    }
 }
 
 /// The three standard files of a program, in memory.
@@ -361,7 +520,7 @@ mod tests {
     use std::io::{Read, Seek};
 
     fn run(path: &str, args: &[&str], timeout: Nanos, cancel: &Cancel) -> (Ended, String) {
-        let launcher = Launcher::start().expect("the launcher starts");
+        let launcher = Launcher::start(Privileges::Function).expect("the launcher starts");
         let mut files = Stdio3::open(&Input::given(*b"hello")).expect("memory files");
         let spawn = Spawn {
             program: Program::Path(Path::new(path)),
@@ -370,7 +529,7 @@ mod tests {
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
-            extra: None,
+            extra: &[],
             timeout: Some(timeout),
             memory_limit: None,
             data_limit: None,
@@ -394,7 +553,7 @@ mod tests {
     fn the_moment_of_exec_is_not_that_of_the_launchers_next_turn() {
         use nix::sys::signal::{Signal, kill};
         use std::time::{Duration, Instant};
-        let launcher = Launcher::start().expect("the launcher starts");
+        let launcher = Launcher::start(Privileges::Function).expect("the launcher starts");
         let pid = launcher.pid();
         let files = Stdio3::open(&Input::default()).expect("memory files");
         let children = format!("/proc/{pid}/task/{pid}/children");
@@ -421,7 +580,7 @@ mod tests {
                 stdin: files.stdin.as_fd(),
                 stdout: files.stdout.as_fd(),
                 stderr: files.stderr.as_fd(),
-                extra: None,
+                extra: &[],
                 timeout: Some(LONG),
                 memory_limit: None,
                 data_limit: None,
@@ -511,9 +670,124 @@ mod tests {
         assert!(ended.stray >= 1);
     }
 
+    /// A launcher whose place the test itself takes, with the socket for that.
+    fn impersonated() -> (Launcher, OwnedFd) {
+        let mut launcher = Launcher::start(Privileges::Function).expect("the launcher starts");
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .expect("sockets");
+        setsockopt(&ours, sockopt::PassCred, &true).expect("set");
+        (launcher.socket, launcher.grace) = (ours, Nanos(50_000_000));
+        launcher.number = AtomicU64::new(77);
+        launcher.deadline = AtomicU64::new(now().0 + 300_000_000);
+        (launcher, theirs)
+    }
+
+    /// An end as launcher.c lays it out: magic, kind, number, status; the rest zero.
+    fn ended(number: u64) -> Vec<u8> {
+        let mut bytes = [MAGIC.to_ne_bytes(), 2_u32.to_ne_bytes()].concat();
+        bytes.extend(number.to_ne_bytes());
+        bytes.extend((7_i32 << 8).to_ne_bytes());
+        bytes.resize(104, 0);
+        bytes
+    }
+
+    fn say(socket: &OwnedFd, message: &[u8]) {
+        nix::sys::socket::send(socket.as_raw_fd(), message, MsgFlags::empty()).expect("sent");
+    }
+
+    #[test]
+    fn an_end_that_is_not_the_launchers_is_not_believed() {
+        let (launcher, socket) = impersonated();
+        // The number is right, but another process sent it: this one.
+        say(&socket, &ended(77));
+        let error = launcher.wait(&Cancel::default()).expect_err("not believed").to_string();
+        assert!(error.contains("gives no answer"), "{error}");
+        assert!(launcher.is_spent());
+
+        let (mut launcher, socket) = impersonated();
+        launcher.pid = std::process::id();
+        let right = ended(77);
+        let mut started = right.clone();
+        started[4] = 1;
+        let (long, short) = (vec![0xff; 60_000], &right[..80]);
+        for forged in [&ended(76), &ended(0), &started, &long, short, &[][..], &[0]] {
+            say(&socket, forged);
+        }
+        say(&socket, &right);
+        // A surplus one does not wait for the next invocation.
+        say(&socket, &ended(0));
+        let ended = launcher.wait(&Cancel::default()).expect("the right one");
+        assert_eq!((ended.status, ended.discarded), (7 << 8, 8));
+        assert!(launcher.is_spent(), "it is to be replaced");
+        assert!(launcher.read().is_err(), "nothing is left");
+    }
+
+    #[test]
+    fn a_launcher_that_is_stopped_from_outside_is_waited_for_no_longer_than_its_grace() {
+        use nix::sys::signal::{Signal, kill};
+        for wanted in [true, false] {
+            let mut launcher =
+                Launcher::start_fenced(Privileges::Function, wanted).expect("the launcher starts");
+            launcher.grace = Nanos(300_000_000);
+            let files = Stdio3::open(&Input::default()).expect("memory files");
+            let args = ["sleep", "300"];
+            let spawn =
+                Spawn { timeout: Some(Nanos(1)), ..plain_spawn("/bin/sleep", &args, &files) };
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(launcher.pid()).expect("a pid"));
+            let started = launcher.spawn(&Spawn { timeout: None, ..spawn }).expect("started");
+            launcher.deadline = AtomicU64::new(now().0);
+            kill(pid, Signal::SIGSTOP).expect("stopped");
+            let error = launcher.wait(&Cancel::default()).expect_err("no answer").to_string();
+            assert!(error.contains("gives no answer"), "{error}");
+            drop(launcher);
+            assert!(ends_soon(started.pid), "{wanted}: what it ran goes with it");
+        }
+    }
+
+    fn plain_spawn<'a>(path: &'a str, args: &'a [&'a str], files: &'a Stdio3) -> Spawn<'a> {
+        Spawn {
+            program: Program::Path(Path::new(path)),
+            args,
+            env: &[],
+            stdin: files.stdin.as_fd(),
+            stdout: files.stdout.as_fd(),
+            stderr: files.stderr.as_fd(),
+            extra: &[],
+            timeout: Some(LONG),
+            memory_limit: None,
+            data_limit: None,
+            file_limit: None,
+            cpu: None,
+        }
+    }
+
+    /// Whether that process, which is a child of nobody here, ends within seconds.
+    fn ends_soon(pid: u32) -> bool {
+        let path = format!("/proc/{pid}");
+        let until = Instant::now() + Duration::from_secs(10);
+        while Path::new(&path).exists() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        !Path::new(&path).exists()
+    }
+
+    #[test]
+    fn without_a_namespace_what_is_left_is_found_and_killed() {
+        let launcher =
+            Launcher::start_fenced(Privileges::Function, false).expect("the launcher starts");
+        assert!(!launcher.fence().is_namespace());
+        let files = Stdio3::open(&Input::default()).expect("memory files");
+        let script = "setsid sleep 300 & (sleep 301 &) ; exit 0";
+        let args = ["sh", "-c", script];
+        launcher.spawn(&plain_spawn("/bin/sh", &args, &files)).expect("started");
+        let ended = launcher.wait(&Cancel::default()).expect("ended");
+        assert_eq!((ended.status, ended.stray, ended.unended), (0, 2, false));
+    }
+
     #[test]
     fn what_cannot_start_says_so() {
-        let launcher = Launcher::start().expect("the launcher starts");
+        let launcher = Launcher::start(Privileges::Function).expect("the launcher starts");
         let files = Stdio3::open(&Input::default()).expect("memory files");
         let spawn = Spawn {
             program: Program::Path(Path::new("/no/such/program")),
@@ -522,7 +796,7 @@ mod tests {
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
-            extra: None,
+            extra: &[],
             timeout: None,
             memory_limit: None,
             data_limit: None,

@@ -103,6 +103,8 @@ mod tests {
             family: false,
             page_faults: 0,
             context_switches: 0,
+            unended: false,
+            discarded: 0,
         };
         judge(&profile, &job, &ended, None, stderr)
     }

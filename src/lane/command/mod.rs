@@ -28,7 +28,7 @@ use self::footprint::Footprint;
 use self::scratch::Scratch;
 use self::subject::{Places, Subject};
 use self::warm::Worker;
-use super::launcher::{Ended, LauncherError, Stdio3, Why};
+use super::launcher::{Ended, LauncherError, Privileges, Stdio3, Why};
 use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
@@ -113,7 +113,11 @@ impl CommandLane {
     fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
         let requested = now();
         match self.execute(job, watch, cancel) {
-            Ok((run, mut files)) => self.outcome(job, &run, &mut files),
+            Ok((run, mut files)) => {
+                let outcome = self.outcome(job, &run, &mut files);
+                self.runner.take_if(|runner| runner.is_spent());
+                outcome
+            }
             Err(reason) => Outcome::unstarted(job, requested, reason),
         }
     }
@@ -302,7 +306,12 @@ impl CommandLane {
 /// Starts a launcher. A runtime that makes control groups of its own is left
 /// where it can: on v2 a group with processes has none inside.
 fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
-    if profile.outside.is_some() { Runner::start() } else { Runner::start_grouped(true) }
+    let privileges = Privileges::Runtime;
+    if profile.outside.is_some() {
+        Runner::start(privileges)
+    } else {
+        Runner::start_grouped(privileges, true)
+    }
 }
 
 /// A name that no two invocations share.
@@ -376,6 +385,7 @@ impl Lane for CommandLane {
         if profile.takes == Takes::Module && profile.sees.files {
             parts.push("functions see files of the host");
         }
+        parts.extend(self.runner.as_ref().map(Runner::fence));
         Description {
             version: format!("{} {}", profile.title, self.runtime.version),
             note: parts.join("; "),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
 
-use super::super::launcher::{LauncherError, Program, Spawn, Stdio3};
+use super::super::launcher::{LauncherError, Privileges, Program, Spawn, Stdio3};
 use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict};
 use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
@@ -52,7 +52,7 @@ impl WasmtimeLane {
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
-            extra: Some(theirs.as_fd()),
+            extra: &[theirs.as_fd()],
             timeout: Some(job.limits.timeout),
             memory_limit: None,
             data_limit: None,
@@ -60,7 +60,8 @@ impl WasmtimeLane {
             cpu: job.cpu,
         };
         if self.runner.is_none() {
-            self.runner = Some(Runner::counting(self.counted).map_err(|error| text(&error))?);
+            let runner = Runner::counting(Privileges::Worker, self.counted);
+            self.runner = Some(runner.map_err(|error| text(&error))?);
         }
         let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
         let run = match runner.run(&spawn, watch, cancel) {
@@ -75,6 +76,7 @@ impl WasmtimeLane {
         drop(theirs);
         let report = receive(&ours);
         let outcome = self.outcome(job, &run, report.as_ref(), &mut files);
+        self.runner.take_if(|runner| runner.is_spent());
         Ok((outcome, report))
     }
 
@@ -142,7 +144,7 @@ impl WasmtimeLane {
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
-            extra: None,
+            extra: &[],
             timeout: Some(COMPILE_TIMEOUT),
             memory_limit: None,
             data_limit: Some(COMPILE_MEMORY),

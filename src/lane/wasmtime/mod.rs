@@ -32,6 +32,7 @@ use self::counting::Counted;
 use self::protocol::{End, Fuel, Progress, Report, WorkerConfig};
 use self::settings::Settings;
 use self::warm::WarmWorker;
+use super::launcher::Privileges;
 use super::process::Runner;
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
@@ -221,7 +222,9 @@ impl WasmtimeLane {
 
 impl Lane for WasmtimeLane {
     fn describe(&self) -> Description {
-        Description { version: format!("wasmtime {}", engine::VERSION), note: self.settings.note() }
+        let fence = self.runner.iter().map(|runner| runner.fence().to_owned());
+        let note = std::iter::once(self.settings.note()).chain(fence).collect::<Vec<_>>();
+        Description { version: format!("wasmtime {}", engine::VERSION), note: note.join("; ") }
     }
 
     fn starts(&self) -> &'static [StartKind] {
@@ -229,7 +232,7 @@ impl Lane for WasmtimeLane {
     }
 
     fn count(&mut self, on: bool) -> Result<(), LaneError> {
-        let runner = Runner::counting(on)
+        let runner = Runner::counting(Privileges::Worker, on)
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         set_common(&mut provenances, self.settings);

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 
-use super::super::launcher::{Program, Spawn, Stdio3};
+use super::super::launcher::{Privileges, Program, Spawn, Stdio3};
 use super::super::process::{
     ProcessProbe, Runner, estimate_ref_cycles, one_line, tail, verdict as process_verdict,
 };
@@ -98,7 +98,7 @@ struct Done {
 impl WarmWorker {
     fn start(executable: &std::fs::File, job: &Job, config: &WorkerConfig) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let runner = Runner::start().map_err(|error| text(&error))?;
+        let runner = Runner::start(Privileges::Worker).map_err(|error| text(&error))?;
         let files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
         let (socket, theirs) = cold::socket().map_err(|error| text(&error))?;
         let config_text = serde_json::to_string(config).map_err(|error| text(&error))?;
@@ -110,7 +110,7 @@ impl WarmWorker {
                 stdin: files.stdin.as_fd(),
                 stdout: files.stdout.as_fd(),
                 stderr: files.stderr.as_fd(),
-                extra: Some(theirs.as_fd()),
+                extra: &[theirs.as_fd()],
                 timeout: None,
                 memory_limit: None,
                 data_limit: None,
