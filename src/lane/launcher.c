@@ -13,14 +13,16 @@
  *    and everything started here is killed and reaped.
  *
  * The fence: where the kernel lets it, the launcher is process 1 of a PID
- * namespace, for an ordinary user inside of a user namespace, and a second
- * process stays outside to be waited for. What it starts can then neither see
+ * namespace, for an ordinary user inside of a user namespace. A second process
+ * stays outside to be waited for. What the first starts can then neither see
  * nor signal anything else; SIGKILL and SIGSTOP from inside do nothing to
  * process 1; orphans fall to it; one kill(-1) ends all at once, however fast
  * they fork; and when it dies, the kernel ends them all. It is made once: an
  * invocation costs nothing more. In any case the launcher is not dumpable while
  * something runs (no ptrace, no pidfd_getfd, no /proc/PID/mem), what it starts
  * has no descriptors but those it was given, and its capabilities are bounded.
+ * Where there is no namespace, what is left of a function is stopped and then
+ * killed one by one, and falls to the second process if the first was killed.
  *
  * Protocol, over a SOCK_SEQPACKET socket at descriptor 0, one function at a
  * time: first a `struct hello`; then, for each `struct request` + the
@@ -79,7 +81,7 @@ enum {
 #define REAP_NS 5000000000u
 /* Longest time that the launcher may take to end after a hang-up, before the
  * process outside kills it. */
-enum { HANG_UP_MS = 3000 };
+enum { HANG_UP_MS = 2000 };
 
 /* Stages of a failed start, for the message. */
 enum { STAGE_OK, STAGE_REQUEST, STAGE_FORK, STAGE_SETUP, STAGE_EXEC };
@@ -611,19 +613,19 @@ static void bound_capabilities(uint64_t kept) {
     if (!left || geteuid() != 0) fence |= FENCE_BOUNDED;
 }
 
-/* The process outside of the namespace: ends with process 1, and sees to it
- * that process 1 ends when cyclometer has. */
+/* The process beside the launcher, outside of its namespace: ends with it, and sees
+ * to it that it ends when cyclometer has. Without a namespace, what a launcher
+ * that was killed had started falls to this one. */
 static void stay_outside(pid_t inner, int signals) {
     struct pollfd watch[2] = {{.fd = CONTROL}, {.fd = signals, .events = POLLIN}};
     struct signalfd_siginfo info;
-    int patience = -1;
-    for (;;) {
-        if (waitpid(inner, NULL, WNOHANG) == inner) _exit(0);
+    int patience = -1, is_killed = 0;
+    while (waitpid(inner, NULL, WNOHANG) != inner) {
         int ready = poll(watch, 2, patience);
-        /* Its death ends what it started, and ours would end it. */
         if (ready == 0) {
+            /* Even a launcher that is stopped; its namespace ends with it. */
             kill(inner, SIGKILL);
-            _exit(0);
+            if (fence & FENCE_PIDS || is_killed++) break;
         }
         if (ready > 0 && watch[0].revents) {
             watch[0].fd = -1;
@@ -631,6 +633,15 @@ static void stay_outside(pid_t inner, int signals) {
         }
         if (ready > 0 && watch[1].revents && read(signals, &info, sizeof info) < 0) { /* fine */ }
     }
+    uint64_t deadline = now() + REAP_NS;
+    while (!(fence & FENCE_PIDS) && now() < deadline) {
+        pid_t dead = waitpid(-1, NULL, WNOHANG);
+        if (dead < 0) break;
+        if (dead > 0) continue;
+        kill_all(0);
+        await_signal(signals, now() + 1000000u);
+    }
+    _exit(0);
 }
 
 /* Makes the fence and says what there is of it. */
@@ -638,22 +649,21 @@ static void enter_fence(uint64_t kept, int is_wanted, int signals) {
     int keeps_all = kept == ~(uint64_t)0;
     struct hello hello = {.magic = MAGIC, .kind = HELLO};
     if (is_wanted) hello.error = make_namespaces(keeps_all);
-    if (fence & FENCE_PIDS) {
-        hello.error = 0;
-        pid_t inner = fork();
-        if (inner > 0) {
-            prctl(PR_SET_DUMPABLE, 0);
-            prctl(PR_SET_NAME, "cyclometer-out");
-            stay_outside(inner, signals);
-        }
-        if (inner < 0) {
-            hello.error = errno;
-            fence = FENCE_BROKEN;
-        } else {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            make_mounts(keeps_all);
-        }
+    if (fence & FENCE_PIDS) hello.error = 0;
+    pid_t inner = fence & FENCE_BROKEN ? -1 : fork();
+    if (inner > 0) {
+        prctl(PR_SET_DUMPABLE, 0);
+        prctl(PR_SET_NAME, "cyclometer-out");
+        stay_outside(inner, signals);
     }
+    if (inner < 0) {
+        if (!(fence & FENCE_BROKEN)) hello.error = errno;
+        fence = FENCE_BROKEN;
+    } else {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
+    }
+    if (fence & FENCE_PIDS) make_mounts(keeps_all);
     if (!keeps_all) bound_capabilities(kept);
     hello.fence = fence;
     send_message(&hello, sizeof hello, getpid());

@@ -42,9 +42,11 @@ const MAX_EXTRA: usize = 4;
 const PATIENCE: Nanos = Nanos(30_000_000_000);
 /// Most time from a function's limit, or from a word to kill it, to its end. The
 /// launcher itself gives up on processes that do not go after 5 s.
-const GRACE: Nanos = Nanos(15_000_000_000);
-/// Most time for the launcher to end.
-const ENDING: Duration = Duration::from_secs(5);
+const GRACE: Nanos = Nanos(10_000_000_000);
+/// Most time for a program without a limit to end, once its end is waited for.
+const ENDLESS: Nanos = Nanos(5_000_000_000);
+/// Most time for the launcher to end, and what it started with it.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// What went wrong between the launcher and here, or at the start of a function.
 #[derive(Debug, Error)]
@@ -331,15 +333,17 @@ impl Launcher {
     /// wrote. Returns it with the process that it tells of. Ends in any case.
     fn receive(&self, kind: Kind, cancel: Option<&Cancel>) -> Result<(Answer, u32), LauncherError> {
         let limit = self.deadline.load(Ordering::Relaxed);
+        let is_endless = limit == 0;
         let mut deadline = match cancel {
-            Some(_) if limit > 0 => limit,
-            _ => now().0 + PATIENCE.0,
+            Some(_) if is_endless => now().0 + ENDLESS.0,
+            Some(_) => limit,
+            None => now().0 + PATIENCE.0,
         };
         let mut asked = false;
         loop {
             let late = now().0 >= deadline;
-            let is_asked = cancel.is_some_and(|cancel| cancel.is_cancelled() || late);
-            if is_asked && !asked {
+            let wants_end = |it: &Cancel| it.is_cancelled() || (late && is_endless);
+            if cancel.is_some_and(wants_end) && !asked {
                 self.kill();
                 asked = true;
                 deadline = now().0 + self.grace.0;
@@ -434,7 +438,7 @@ impl Drop for Launcher {
         // The hang-up tells it to kill what runs and to end.
         let _ =
             nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
-        if self.is_spent() || !self.ends_within(ENDING) {
+        if !self.ends_within(ENDING) {
             // Where there is a namespace, all in it ends with this.
             let _ = self.process.kill();
             self.ends_within(ENDING);
@@ -732,10 +736,9 @@ mod tests {
             launcher.grace = Nanos(300_000_000);
             let files = Stdio3::open(&Input::default()).expect("memory files");
             let args = ["sleep", "300"];
-            let spawn =
-                Spawn { timeout: Some(Nanos(1)), ..plain_spawn("/bin/sleep", &args, &files) };
             let pid = nix::unistd::Pid::from_raw(i32::try_from(launcher.pid()).expect("a pid"));
-            let started = launcher.spawn(&Spawn { timeout: None, ..spawn }).expect("started");
+            let started =
+                launcher.spawn(&plain_spawn("/bin/sleep", &args, &files)).expect("started");
             launcher.deadline = AtomicU64::new(now().0);
             kill(pid, Signal::SIGSTOP).expect("stopped");
             let error = launcher.wait(&Cancel::default()).expect_err("no answer").to_string();
@@ -783,6 +786,34 @@ mod tests {
         launcher.spawn(&plain_spawn("/bin/sh", &args, &files)).expect("started");
         let ended = launcher.wait(&Cancel::default()).expect("ended");
         assert_eq!((ended.status, ended.stray, ended.unended), (0, 2, false));
+    }
+
+    #[test]
+    fn what_a_killed_launcher_had_started_is_killed_without_a_namespace_too() {
+        use nix::sys::signal::{Signal, kill};
+        for wanted in [true, false] {
+            let launcher =
+                Launcher::start_fenced(Privileges::Function, wanted).expect("the launcher starts");
+            let files = Stdio3::open(&Input::default()).expect("memory files");
+            // Two of them, as one could be told by its parent's death.
+            let args = ["sh", "-c", "sleep 300 & sleep 301"];
+            let started = launcher.spawn(&plain_spawn("/bin/sh", &args, &files)).expect("started");
+            let child = || {
+                let path = format!("/proc/{0}/task/{0}/children", started.pid);
+                let text = std::fs::read_to_string(path).unwrap_or_default();
+                text.split_whitespace().next().and_then(|it| it.parse::<u32>().ok())
+            };
+            let until = Instant::now() + Duration::from_secs(10);
+            while child().is_none() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let child = child().expect("the shell starts one");
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(launcher.pid()).expect("a pid"));
+            kill(pid, Signal::SIGKILL).expect("killed");
+            let error = launcher.wait(&Cancel::default()).expect_err("gone").to_string();
+            assert!(error.contains("is gone"), "{error}");
+            assert!(ends_soon(started.pid) && ends_soon(child), "fenced: {wanted}");
+        }
     }
 
     #[test]

@@ -50,7 +50,14 @@ pub(in super::super) struct Fence {
 
 impl Fence {
     pub(super) fn new(flags: u32, error: i32, privileges: Privileges) -> Self {
-        let refusal = (error != 0).then(|| io::Error::from_raw_os_error(error).to_string());
+        let refusal = match error {
+            0 => None,
+            libc::ENOSPC => Some("no more namespaces (/proc/sys/user)".to_owned()),
+            libc::EPERM => {
+                Some("not permitted (needs root, or user namespaces for all)".to_owned())
+            }
+            _ => Some(io::Error::from_raw_os_error(error).to_string()),
+        };
         Self { flags, refusal, keeps_privileges: privileges == Privileges::Runtime }
     }
 
@@ -129,7 +136,7 @@ mod tests {
         assert!(users.starts_with("process fence: PID namespace in a user namespace; "), "{users}");
         assert!(told(PIDS, 0).contains("with the /proc of the machine"));
         let none = told(0, libc::EPERM);
-        assert!(none.contains("no PID namespace: Operation not permitted"), "{none}");
+        assert!(none.contains("no PID namespace: not permitted"), "{none}");
     }
 
     /// By `capability.h` of Linux, written out by hand.

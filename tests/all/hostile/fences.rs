@@ -50,10 +50,21 @@ impl Pen {
         made
     }
 
+    /// The folders of the group and of those that the program made inside.
+    fn folders(&self) -> Vec<PathBuf> {
+        let nested = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let nested = nested.map(|entry| entry.path()).filter(|path| path.is_dir());
+        nested.chain([self.folder.clone()]).collect()
+    }
+
     /// The processes inside.
     fn inside(&self) -> Vec<i32> {
-        let text = std::fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
+        let read = |folder: PathBuf| std::fs::read_to_string(folder.join("cgroup.procs"));
+        let texts = self.folders().into_iter().filter_map(|folder| read(folder).ok());
+        let numbers = |text: String| -> Vec<i32> {
+            text.lines().filter_map(|line| line.parse().ok()).collect()
+        };
+        texts.flat_map(numbers).collect()
     }
 
     /// Whether all inside have ended, within some seconds.
@@ -114,13 +125,9 @@ impl Pen {
 impl Drop for Pen {
     fn drop(&mut self) {
         self.clear();
-        // Groups that the program made inside are empty by then.
-        let nested = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        for entry in nested.filter(|entry| entry.path().is_dir()) {
-            let _ = std::fs::remove_dir(entry.path());
-        }
         for _ in 0..200 {
-            if std::fs::remove_dir(&self.folder).is_ok() {
+            // What is nested stands before the group itself.
+            if self.folders().into_iter().all(|folder| std::fs::remove_dir(folder).is_ok()) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -347,7 +354,8 @@ fn descriptors_of_the_caller_reach_nothing_that_a_lane_starts() {
         let mut recorder =
             command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell");
         let mut seen = 0;
-        let until = Instant::now() + PATIENCE;
+        // Some runtimes hang on machines that lack what they need.
+        let until = Instant::now() + Duration::from_secs(20);
         while recorder.try_wait().expect("a child").is_none() && Instant::now() < until {
             let holders = holders(&secret);
             seen += usize::from(!holders.is_empty());
@@ -355,6 +363,10 @@ fn descriptors_of_the_caller_reach_nothing_that_a_lane_starts() {
                 holders.iter().filter(|line| !line.contains(" record --workload wait")).collect();
             assert_eq!(others, Vec::<&String>::new(), "{lane}");
             std::thread::sleep(Duration::from_millis(20));
+        }
+        let pid = Pid::from_raw(i32::try_from(recorder.id()).expect("a pid"));
+        if recorder.try_wait().expect("a child").is_none() {
+            kill(pid, Signal::SIGINT).expect("it runs");
         }
         assert!(ends(&mut recorder, PATIENCE), "{lane}");
         assert!(seen > 0, "{lane}: the recorder was not seen with the file");
@@ -433,6 +445,47 @@ fn an_ordinary_user_has_the_same_fence() {
     let strays = outcomes(&place, "strays");
     assert!(strays[0].1.starts_with("left 5 process(es) behind"), "{strays:?}");
     assert!(outcomes(&place, "fork").iter().all(|(status, _)| status == "timeout"));
+}
+
+/// Inside of a user namespace that allows no others, and where nobody is root.
+const CONFINED: &str = "#!/bin/sh\n\
+    exec unshare -U --map-current-user --keep-caps sh -c '\
+    echo 0 > /proc/sys/user/max_user_namespaces && \
+    exec setpriv --inh-caps=-all --ambient-caps=-all --bounding-set=-all \"$@\"' sh \"$@\"\n";
+
+#[test]
+fn without_namespaces_nothing_is_left_either_and_the_launcher_may_be_attacked_in_vain() {
+    if !has_user_namespaces() {
+        return;
+    }
+    let place = Place::new();
+    let confined = place.write("confined", CONFINED);
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    for path in [place.path(), &confined] {
+        std::fs::set_permissions(path, std::fs::Permissions::clone(&readable)).expect("set");
+    }
+    let modes =
+        ["strays", "fork-return", "comet", "reach", "forge", "stop-parent", "kill-parent-stay"];
+    let before = confined.display().to_string();
+    let Some(place) = record_as_nobody(&modes, &before) else { return };
+    for mode in ["reach", "forge"] {
+        let fine = vec![("ok".to_owned(), String::new()); 2];
+        assert_eq!(outcomes(&place, mode), fine, "{mode}");
+    }
+    for mode in ["strays", "fork-return", "comet"] {
+        for (status, reason) in outcomes(&place, mode) {
+            assert_eq!(status, "ok", "{mode}: {reason}");
+            assert!(reason.starts_with("left "), "{mode}: {reason}");
+        }
+    }
+    for (mode, told) in [("stop-parent", "gives no answer"), ("kill-parent-stay", "is gone")] {
+        for (status, reason) in outcomes(&place, mode) {
+            assert_eq!(status, "failed", "{mode}: {reason}");
+            assert!(reason.contains(told), "{mode}: {reason}");
+        }
+    }
+    let told = column(&place.open(), "SELECT note FROM lane WHERE name = 'native'");
+    assert!(told[0].contains("no PID namespace: "), "{told:?}");
 }
 
 #[test]
