@@ -77,8 +77,16 @@ enum {
     FENCE_BROKEN = 16     /* half made: start another without one */
 };
 
+/* What else is to be told of an end; the launcher is then of no more use. */
+enum {
+    TROUBLE_UNENDED = 1,  /* some were killed and did not go */
+    TROUBLE_TAMPERED = 2  /* somebody changed our limits or our place in the schedule */
+};
+
 /* Longest time that killed processes may take to go. */
 #define REAP_NS 5000000000u
+/* Most ended processes that are waited for in a row. */
+enum { AT_ONCE = 1024 };
 /* Longest time that the launcher may take to end after a hang-up, before the
  * process outside kills it. */
 enum { HANG_UP_MS = 2000 };
@@ -124,7 +132,7 @@ struct ended {
     uint64_t number;
     int32_t status; /* as of wait(2) */
     uint32_t why, stray;
-    uint32_t unended; /* 1: some were killed and did not go */
+    uint32_t trouble; /* TROUBLE_... */
     uint64_t ended_ns;
     uint64_t user_us, system_us, peak_kib;
     uint64_t minor_faults, major_faults, voluntary_switches, involuntary_switches;
@@ -402,7 +410,7 @@ static int signal_descendants(int signal) {
                 above = find_parent(above, NULL);
             if (above != self) continue;
             kill(pid, signal);
-            running += state != 'T' && state != 'Z' && state != 'X';
+            running += !strchr("TtZXD", state); /* D: its vfork waits */
         }
     }
     if (folder >= 0) close(folder);
@@ -448,22 +456,26 @@ static void await_signal(int signals, uint64_t deadline) {
 static void reap_all(pid_t pid, struct ended *answer, int signals) {
     struct rusage used;
     int status;
-    pid_t dead;
-    while ((dead = wait4(-1, &status, WNOHANG, &used)) > 0) {
-        account(answer, &used);
-        if (dead == pid) answer->status = status;
-        else count_other(answer);
-    }
-    if (dead < 0) return;
-    answer->family = 1;
-    uint64_t deadline = now() + REAP_NS;
-    kill_all(pid);
-    while ((dead = wait4(-1, NULL, WNOHANG, &used)) >= 0) {
+    uint64_t deadline = 0;
+    for (int reaped = 0;;) {
+        pid_t dead = wait4(-1, &status, WNOHANG, &used);
+        if (dead < 0) return;
         if (dead > 0) {
             account(answer, &used);
-            answer->stray++;
+            if (dead == pid) answer->status = status;
+            else if (deadline) answer->stray++;
+            else count_other(answer);
+        }
+        if (!deadline) {
+            /* They may well go on and on. */
+            if (dead > 0 && ++reaped < AT_ONCE) continue;
+            answer->family = 1;
+            deadline = now() + REAP_NS;
+            kill_all(pid);
+        } else if (dead > 0) {
+            continue;
         } else if (now() >= deadline) {
-            answer->unended = 1;
+            answer->trouble |= TROUBLE_UNENDED;
             return;
         } else {
             /* Without a namespace there may be new ones, which send no signal. */
@@ -475,9 +487,10 @@ static void reap_all(pid_t pid, struct ended *answer, int signals) {
 }
 
 /* Whether the function has ended; it is left to be waited for. Orphans that
- * ended are waited for, so that they are not in the way of a process limit. */
+ * ended are waited for, so that they are not in the way of a process limit; -1:
+ * there may be more of them. */
 static int has_ended(pid_t pid, struct ended *answer) {
-    for (;;) {
+    for (int reaped = 0; reaped < AT_ONCE; reaped++) {
         struct rusage used;
         siginfo_t info = {.si_pid = 0};
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0) return 1;
@@ -488,6 +501,24 @@ static int has_ended(pid_t pid, struct ended *answer) {
             count_other(answer);
         }
     }
+    return -1;
+}
+
+/* What others of the same user may change of us: they need no right to trace us. */
+struct place {
+    struct rlimit limits[RLIM_NLIMITS];
+    int policy, nice;
+    long io;
+};
+static struct place own_place;
+
+static void find_place(struct place *place) {
+    enum { IO_PROCESS = 1 };
+    memset(place, 0, sizeof *place);
+    for (int i = 0; i < RLIM_NLIMITS; i++) getrlimit(i, &place->limits[i]);
+    place->policy = sched_getscheduler(0);
+    place->nice = getpriority(PRIO_PROCESS, 0);
+    place->io = syscall(SYS_ioprio_get, IO_PROCESS, 0);
 }
 
 /* Waits for the function, its timeout, a word to kill it, or a hang-up. */
@@ -496,10 +527,10 @@ static void wait_for(pid_t pid, uint64_t number, uint64_t deadline, int signals)
     struct pollfd watch[2] = {{.fd = CONTROL, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
     int hung_up = 0;
     uint64_t killed = 0; /* when */
-    while (!has_ended(pid, &answer)) {
-        struct timespec left = {0, 0}, *timeout = NULL;
+    for (int is_over; (is_over = has_ended(pid, &answer)) <= 0;) {
+        struct timespec left = {0, 0}, *timeout = is_over ? &left : NULL;
         uint64_t until = killed ? killed + REAP_NS : deadline;
-        if (until) {
+        if (until && !is_over) {
             uint64_t t = now(), rest = t < until ? until - t : 0;
             left.tv_sec = (time_t)(rest / 1000000000u);
             left.tv_nsec = (long)(rest % 1000000000u);
@@ -508,7 +539,7 @@ static void wait_for(pid_t pid, uint64_t number, uint64_t deadline, int signals)
         int ready = ppoll(watch, 2, timeout, NULL);
         int is_late = until && now() >= until;
         if (is_late && killed) {
-            answer.unended = 1;
+            answer.trouble |= TROUBLE_UNENDED;
             break;
         }
         if (is_late && answer.why == END_ITSELF) {
@@ -530,14 +561,17 @@ static void wait_for(pid_t pid, uint64_t number, uint64_t deadline, int signals)
         }
     }
     answer.ended_ns = now();
-    if (!answer.unended) {
+    if (!answer.trouble) {
         answer.family |= (uint64_t)had_children(pid);
         reap_all(pid, &answer, signals);
     }
-    if (!answer.unended) prctl(PR_SET_DUMPABLE, 1);
+    struct place place;
+    find_place(&place);
+    if (memcmp(&place, &own_place, sizeof place) != 0) answer.trouble |= TROUBLE_TAMPERED;
+    if (!answer.trouble) prctl(PR_SET_DUMPABLE, 1);
     send_message(&answer, sizeof answer, getpid());
     /* What did not go goes with us, if anything makes it. */
-    if (hung_up || answer.unended) _exit(0);
+    if (hung_up || answer.trouble) _exit(0);
 }
 
 /* Writes a short text into a file of /proc. */
@@ -665,6 +699,7 @@ static void enter_fence(uint64_t kept, int is_wanted, int signals) {
     }
     if (fence & FENCE_PIDS) make_mounts(keeps_all);
     if (!keeps_all) bound_capabilities(kept);
+    find_place(&own_place);
     hello.fence = fence;
     send_message(&hello, sizeof hello, getpid());
     if (fence & FENCE_BROKEN) _exit(1);

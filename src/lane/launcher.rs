@@ -133,6 +133,8 @@ pub(super) struct Ended {
     pub context_switches: u64,
     /// Whether some of its processes were killed and did not go.
     pub unended: bool,
+    /// Whether the launcher's limits or its place in the schedule were changed.
+    pub tampered: bool,
     /// Messages that came in the launcher's name and were not its own.
     pub discarded: u32,
 }
@@ -288,6 +290,10 @@ impl Launcher {
             4 => "exec",
             _ => "the request was not understood",
         };
+        // Whatever it lacks for that, another may have.
+        if !matches!(stage, "exec" | "its limits cannot be set") {
+            self.is_spent.store(true, Ordering::Relaxed);
+        }
         Err(LauncherError::Start { stage, source: io::Error::from_raw_os_error(error) })
     }
 
@@ -297,9 +303,9 @@ impl Launcher {
         let (answer, _) = self.receive(Kind::Ended, Some(cancel))?;
         // What was written before all had ended and is not read yet.
         self.discard_pending();
-        let unended = answer.u32(28) != 0;
+        let trouble = answer.u32(28);
         let discarded = self.discarded.swap(0, Ordering::Relaxed);
-        if unended || discarded > 0 {
+        if trouble != 0 || discarded > 0 {
             self.is_spent.store(true, Ordering::Relaxed);
         }
         Ok(Ended {
@@ -317,7 +323,8 @@ impl Launcher {
             page_faults: answer.u64(64).saturating_add(answer.u64(72)),
             context_switches: answer.u64(80).saturating_add(answer.u64(88)),
             family: answer.u64(96) != 0,
-            unended,
+            unended: trouble & 1 != 0,
+            tampered: trouble & 2 != 0,
             discarded,
         })
     }

@@ -115,7 +115,7 @@ impl NativeLane {
             Ok(run) => run,
             Err(error) => {
                 // A lost launcher is replaced for the next invocation.
-                if matches!(error, LauncherError::Process { .. }) {
+                if runner.is_lost(&error) {
                     self.runner = None;
                 }
                 return Err(error.to_string());

@@ -211,6 +211,12 @@ impl Runner {
         self.launcher.wait(cancel)
     }
 
+    /// Whether it has to be replaced after a failure: no launcher, or one that
+    /// starts nothing more.
+    pub fn is_lost(&self, error: &LauncherError) -> bool {
+        matches!(error, LauncherError::Process { .. }) || self.is_spent()
+    }
+
     /// Kills what runs.
     pub fn kill(&self) {
         self.launcher.kill();
@@ -440,6 +446,9 @@ fn remarks(ended: &Ended, grouped: Option<&GroupUsage>) -> Vec<String> {
     if ended.unended {
         all.push("some of its processes were killed and did not end".to_owned());
     }
+    if ended.tampered {
+        all.push("changed limits or priority of its launcher, which was replaced".to_owned());
+    }
     if ended.discarded > 0 {
         let count = ended.discarded;
         all.push(format!("{count} forged message(s) in the name of its launcher were discarded"));
@@ -570,6 +579,7 @@ mod tests {
             page_faults: 0,
             context_switches: 0,
             unended: false,
+            tampered: false,
             discarded: 0,
         };
         for (counted, believed) in [(0, false), (30_000_000, false), (59_000_000, true)] {

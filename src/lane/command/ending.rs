@@ -104,6 +104,7 @@ mod tests {
             page_faults: 0,
             context_switches: 0,
             unended: false,
+            tampered: false,
             discarded: 0,
         };
         judge(&profile, &job, &ended, None, stderr)

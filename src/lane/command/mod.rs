@@ -152,9 +152,7 @@ impl CommandLane {
         let run =
             self.runner().and_then(|runner| call.with(|spawn| runner.run(spawn, watch, cancel)));
         let run = run.map_err(|error| {
-            if matches!(error, LauncherError::Process { .. }) {
-                self.runner = None;
-            }
+            self.runner.take_if(|runner| runner.is_lost(&error));
             error.to_string()
         })?;
         if run.ended.why != Why::Itself {

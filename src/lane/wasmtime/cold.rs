@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, socketpair};
 
-use super::super::launcher::{LauncherError, Privileges, Program, Spawn, Stdio3};
+use super::super::launcher::{Privileges, Program, Spawn, Stdio3};
 use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict};
 use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
@@ -67,7 +67,7 @@ impl WasmtimeLane {
         let run = match runner.run(&spawn, watch, cancel) {
             Ok(run) => run,
             Err(error) => {
-                if matches!(error, LauncherError::Process { .. }) {
+                if runner.is_lost(&error) {
                     self.runner = None;
                 }
                 return Err(text(&error));

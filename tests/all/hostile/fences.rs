@@ -252,6 +252,15 @@ fn the_launcher_can_be_neither_stopped_nor_killed() {
     }
 }
 
+#[test]
+fn a_launcher_whose_limits_a_function_changed_is_replaced_and_the_attack_told() {
+    let Some(place) = record(&["tamper"]) else { return };
+    for (status, reason) in outcomes(&place, "tamper") {
+        assert_eq!(status, "ok", "{reason}");
+        assert!(reason.starts_with("changed limits or priority of its launcher"), "{reason}");
+    }
+}
+
 /// Starts a recording of a comet inside of a pen, which a signal then ends.
 fn ends_with_the_recorder(signal: Signal) {
     let Some(pen) = Pen::create() else { return };
@@ -268,8 +277,10 @@ fn ends_with_the_recorder(signal: Signal) {
             assert!(Instant::now() < until, "{mode} was not started");
             std::thread::sleep(Duration::from_millis(5));
         }
+        // Until it has done what it is there for.
+        std::thread::sleep(Duration::from_millis(500));
         let pid = Pid::from_raw(i32::try_from(recorder.id()).expect("a pid"));
-        kill(pid, signal).expect("it runs");
+        kill(pid, signal).expect("it runs, or has ended and was not waited for");
         assert!(ends(&mut recorder, PATIENCE), "{signal} does not end it");
         assert!(pen.empties(), "{:?} outlive {signal} of the recorder", pen.inside());
     }
