@@ -423,7 +423,8 @@ static int signal_descendants(int signal) {
  * limit of processes. */
 static void kill_all(pid_t pid) {
     if (fence & FENCE_PIDS) {
-        kill(-1, SIGKILL);
+        /* Outside of a namespace that would be everybody. */
+        if (getpid() == 1) kill(-1, SIGKILL);
         return;
     }
     if (pid > 0) {
@@ -690,6 +691,7 @@ static void enter_fence(uint64_t kept, int is_wanted, int signals) {
         prctl(PR_SET_NAME, "cyclometer-out");
         stay_outside(inner, signals);
     }
+    if (inner == 0 && fence & FENCE_PIDS && getpid() != 1) inner = -1;
     if (inner < 0) {
         if (!(fence & FENCE_BROKEN)) hello.error = errno;
         fence = FENCE_BROKEN;

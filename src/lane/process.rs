@@ -86,6 +86,11 @@ impl Runner {
         &self.fence
     }
 
+    /// Whether what it starts is in a namespace of processes.
+    pub fn has_namespace(&self) -> bool {
+        self.launcher.fence().is_namespace()
+    }
+
     /// Whether it has to be replaced by another before the next run.
     pub fn is_spent(&self) -> bool {
         self.launcher.is_spent()

@@ -508,4 +508,8 @@ fn lanes_say_which_fence_they_have() {
         let row = rows.iter().find(|row| row["lane"] == lane).expect("a lane that is always there");
         assert!(row.to_string().contains("process fence: "), "{row}");
     }
+    let rows = place.ok(&["doctor", "--format", "json"]).json();
+    let rows = rows.as_array().expect("rows");
+    let row = rows.iter().find(|row| row["check"] == "process fence").expect("a row");
+    assert!(row["found"].as_str().is_some_and(|it| !it.is_empty()), "{row}");
 }
