@@ -285,7 +285,7 @@ pub fn cgroups() -> Finding {
 /// Control groups: which can be made, and what those around this program limit.
 #[must_use]
 pub fn control_groups(print: &Fingerprint) -> Vec<Finding> {
-    let mut findings = vec![cgroups(), function_group(), cpu_quota()];
+    let mut findings = vec![cgroups(), function_group(), process_fence(), cpu_quota()];
     findings.extend(cpus_allowed(print));
     findings.extend(priority());
     findings
@@ -343,6 +343,23 @@ pub fn function_group() -> Finding {
             "without one shared memory escapes the limit, and the peak of several processes is \
              missing: run as root, or with systemd-run --user --scope -p Delegate=yes",
         ),
+    }
+}
+
+/// What keeps functions of process lanes from other processes.
+#[must_use]
+pub fn process_fence() -> Finding {
+    let check = "process fence";
+    match crate::lane::describe_process_fence() {
+        Ok((fence, true)) => Finding::ok(check, fence),
+        Ok((fence, false)) => Finding::new(
+            check,
+            State::Warning,
+            fence,
+            "run as root, or allow user namespaces (user.max_user_namespaces, \
+             kernel.apparmor_restrict_unprivileged_userns, the seccomp profile of a container)",
+        ),
+        Err(reason) => Finding::new(check, State::Warning, reason, ""),
     }
 }
 

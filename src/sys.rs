@@ -1,7 +1,7 @@
 //! The only module with `unsafe` code: a CPU instruction, and loading a
 //! compiled module that this program wrote itself; how this process was
-//! started, and what it was handed; how its threads are interrupted; and limits
-//! of another process.
+//! started, and what it was handed; how its threads are interrupted; limits of
+//! another process; and random numbers.
 #![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
 
 use std::fs::File;
@@ -72,6 +72,17 @@ pub fn inherited(descriptor: i32) -> Option<OwnedFd> {
     std::fs::metadata(format!("/proc/self/fd/{descriptor}")).ok()?;
     // SAFETY: it is open, and the caller is the only one to take it.
     Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// A number from the kernel's generator, which nobody can guess.
+///
+/// # Errors
+/// Where the kernel gives none: not since Linux 3.17.
+pub fn random_number() -> std::io::Result<u64> {
+    let mut bytes = [0_u8; 8];
+    // SAFETY: the kernel writes no more than the bytes that there are.
+    let size = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if size == 8 { Ok(u64::from_ne_bytes(bytes)) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// Whether whoever started this process wants it to outlive its terminal, as

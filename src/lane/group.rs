@@ -13,7 +13,11 @@ pub(super) const ONLY_LARGEST: &str = "it had several processes: without a contr
      only";
 
 /// A control group that holds a launcher.
-pub(super) struct Grouped(Mutex<Arc<FunctionGroup>>);
+pub(super) struct Grouped {
+    group: Mutex<Arc<FunctionGroup>>,
+    /// Whether it limits the number of processes.
+    is_limited: bool,
+}
 
 impl Grouped {
     /// Puts a launcher into a group of its own.
@@ -21,32 +25,82 @@ impl Grouped {
     /// # Errors
     /// Why there is none.
     pub fn enter(launcher: &mut Launcher) -> Result<Self, String> {
-        let group = make(launcher)?;
+        let (group, is_limited) = make(launcher)?;
         launcher.survive_out_of_memory();
-        Ok(Self(Mutex::new(Arc::new(group))))
+        Ok(Self { group: Mutex::new(Arc::new(group)), is_limited })
+    }
+
+    /// Whether it limits the number of processes to [`most_processes`].
+    pub const fn limits_processes(&self) -> bool {
+        self.is_limited
     }
 
     /// The group that the launcher is in.
     pub fn current(&self) -> Arc<FunctionGroup> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.group.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes another group where earlier runs left memory in this one: files in
     /// memory that they did not remove, or pages of programs that they read.
     pub fn renew_if_used_up(&self, launcher: &Launcher) {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.group.lock().unwrap_or_else(PoisonError::into_inner);
         if current.is_used_up()
-            && let Ok(group) = make(launcher)
+            && let Ok((group, _)) = make(launcher)
         {
             *current = Arc::new(group);
         }
     }
 }
 
-fn make(launcher: &Launcher) -> Result<FunctionGroup, String> {
+/// Makes a group for a launcher; with whether it limits processes.
+fn make(launcher: &Launcher) -> Result<(FunctionGroup, bool), String> {
     let group = FunctionGroup::create().map_err(|error| error.to_string())?;
+    let is_limited = group.limit_processes(most_processes()).is_ok();
     group.add_process(launcher.pid()).map_err(|error| error.to_string())?;
-    Ok(group)
+    Ok((group, is_limited))
+}
+
+/// Most processes and threads of one lane at one time: more than a function on
+/// this machine has use for, and few enough for the machine.
+pub(super) fn most_processes() -> u64 {
+    const LEAST: u64 = 512;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    LEAST.max(16 * cpus as u64)
+}
+
+/// Limits the number of processes of a launcher by its group, or else for its
+/// user. Returns how, in words.
+pub(super) fn limit_processes(launcher: &mut Launcher, group: Option<&Grouped>) -> String {
+    let most = most_processes();
+    if group.is_some_and(Grouped::limits_processes) {
+        return format!("at most {most} processes and threads (control group)");
+    }
+    if nix::unistd::geteuid().is_root() {
+        return "no limit of processes: that needs the pids controller of control groups"
+            .to_owned();
+    }
+    // There they are counted apart from the user's others.
+    let is_apart = launcher.fence().is_user_namespace() && counts_in_namespaces();
+    let others = if is_apart { 0 } else { count_own_threads() };
+    launcher.limit_processes(others + most);
+    format!("at most {most} processes and threads (RLIMIT_NPROC)")
+}
+
+/// Whether the kernel counts a user's processes in each user namespace: since
+/// Linux 5.14.
+fn counts_in_namespaces() -> bool {
+    let version = procfs::KernelVersion::current();
+    version.is_ok_and(|version| (version.major, version.minor) >= (5, 14))
+}
+
+/// Threads of this user now.
+fn count_own_threads() -> u64 {
+    let user = nix::unistd::getuid().as_raw();
+    let processes = procfs::process::all_processes().into_iter().flatten().flatten();
+    let own = processes.filter(|process| process.uid().is_ok_and(|owner| owner == user));
+    own.filter_map(|process| process.stat().ok())
+        .map(|it| it.num_threads.max(0).unsigned_abs())
+        .sum()
 }
 
 /// How much more than the resident set of its only process a group may hold

@@ -354,6 +354,18 @@ pub trait Lane: Send {
     fn close(&mut self);
 }
 
+/// Describes what keeps native functions from other processes here; `true`: by a
+/// namespace of processes.
+///
+/// # Errors
+/// When no process can be started.
+pub fn describe_process_fence() -> Result<(String, bool), String> {
+    let runner = process::Runner::start_grouped(launcher::Privileges::Function, false)
+        .map_err(|error| error.to_string())?;
+    let text = runner.fence();
+    Ok((text.trim_start_matches("process fence: ").to_owned(), runner.has_namespace()))
+}
+
 /// Now, on the monotonic clock that all processes of this machine share.
 #[must_use]
 pub fn now() -> Nanos {

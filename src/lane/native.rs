@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::launcher::{Program, Spawn, Stdio3};
+use super::launcher::{LauncherError, Privileges, Program, Spawn, Stdio3};
 use super::process::{self, Run, Runner, digest, fill_startup, set_startup_sources, tail, verdict};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
@@ -95,8 +95,7 @@ impl NativeLane {
         cancel: &Cancel,
     ) -> Result<Outcome, String> {
         if self.runner.is_none() {
-            self.runner =
-                Some(Runner::start_grouped(self.counted).map_err(|error| error.to_string())?);
+            self.runner = Some(start_runner(self.counted).map_err(|error| error.to_string())?);
         }
         let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
         let args: Vec<&str> = std::iter::once(job.workload.name.as_str())
@@ -117,7 +116,7 @@ impl NativeLane {
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
-            extra: None,
+            extra: &[],
             timeout: Some(job.limits.timeout),
             memory_limit: Some(job.limits.memory),
             data_limit: Some(job.limits.memory),
@@ -128,13 +127,17 @@ impl NativeLane {
             Ok(run) => run,
             Err(error) => {
                 // A lost launcher is replaced for the next invocation.
-                if matches!(error, super::launcher::LauncherError::Process { .. }) {
+                if runner.is_lost(&error) {
                     self.runner = None;
                 }
                 return Err(error.to_string());
             }
         };
-        Ok(outcome(job, runner, &run, &mut files, &self.provenances))
+        let outcome = outcome(job, runner, &run, &mut files, &self.provenances);
+        if runner.is_spent() {
+            self.runner = None;
+        }
+        Ok(outcome)
     }
 }
 
@@ -145,6 +148,10 @@ fn is_script(file: &RegularFile) -> bool {
     // not read it either.
     let read = file.open().and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start == *b"#!"
+}
+
+fn start_runner(counted: bool) -> Result<Runner, LauncherError> {
+    Runner::start_grouped(Privileges::Function, counted)
 }
 
 fn outcome(
@@ -179,13 +186,15 @@ fn outcome(
 
 impl Lane for NativeLane {
     fn describe(&self) -> Description {
-        let note = match self.runner.as_ref().map(Runner::group) {
+        let memory = match self.runner.as_ref().map(Runner::group) {
             Some(Ok(_)) => {
                 format!("{}, and for all memory of all together (control group)", process::EACH)
             }
             Some(Err(reason)) => format!("{}; no control group: {reason}", process::EACH),
             None => process::EACH.to_owned(),
         };
+        let fence = self.runner.iter().map(|runner| runner.fence().to_owned());
+        let note = std::iter::once(memory).chain(fence).collect::<Vec<_>>().join("; ");
         Description { version: "plain process".to_owned(), note }
     }
 
@@ -203,7 +212,7 @@ impl Lane for NativeLane {
     }
 
     fn count(&mut self, on: bool) -> Result<(), LaneError> {
-        let runner = Runner::start_grouped(on)
+        let runner = start_runner(on)
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         let no_wasm = "a native program executes no WebAssembly";

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use sha2::{Digest, Sha256};
 
 use super::group::{self, Grouped};
-use super::launcher::{Ended, Launcher, LauncherError, Spawn, Started, Why};
+use super::launcher::{Ended, Launcher, LauncherError, Privileges, Spawn, Started, Why};
 use super::{Cancel, Job, Probe, Status, Watch};
 use crate::meter::function_group::{FunctionGroup, GroupUsage};
 use crate::meter::perf::{Counters, Counts, Target};
@@ -34,6 +34,8 @@ pub(super) struct Runner {
     /// The control group of all that it starts; `Err`: why there is none, empty
     /// where none is wanted.
     group: Result<Grouped, String>,
+    /// What keeps functions from other processes, in words.
+    fence: String,
 }
 
 /// One program's run.
@@ -48,24 +50,24 @@ pub(super) struct Run {
 
 impl Runner {
     /// Starts a launcher whose children are in the recorder's own control group.
-    pub fn start() -> Result<Self, LauncherError> {
-        Self::counting(true)
+    pub fn start(privileges: Privileges) -> Result<Self, LauncherError> {
+        Self::counting(privileges, true)
     }
 
     /// Starts a launcher as [`Self::start`] does, with or without counters: what
     /// they count is then the kernel's own account, if anything.
-    pub fn counting(on: bool) -> Result<Self, LauncherError> {
-        Self::open(on, false)
+    pub fn counting(privileges: Privileges, on: bool) -> Result<Self, LauncherError> {
+        Self::open(privileges, on, false)
     }
 
     /// Starts a launcher whose children are in a control group of their own,
     /// where one can be made.
-    pub fn start_grouped(counting: bool) -> Result<Self, LauncherError> {
-        Self::open(counting, true)
+    pub fn start_grouped(privileges: Privileges, counting: bool) -> Result<Self, LauncherError> {
+        Self::open(privileges, counting, true)
     }
 
-    fn open(counting: bool, grouped: bool) -> Result<Self, LauncherError> {
-        let mut launcher = Launcher::start()?;
+    fn open(privileges: Privileges, counting: bool, grouped: bool) -> Result<Self, LauncherError> {
+        let mut launcher = Launcher::start(privileges)?;
         let template = if counting {
             Counters::open(Target::Children(launcher.pid()))
         } else {
@@ -73,9 +75,26 @@ impl Runner {
         };
         let tsc_hz = host::tsc_hz();
         let group = if grouped { Grouped::enter(&mut launcher) } else { Err(String::new()) };
+        let limit = group::limit_processes(&mut launcher, group.as_ref().ok());
+        let fence = launcher.fence().describe(&limit);
         let mut provenances = provenances(&template, tsc_hz);
         group::set_sources(group.as_ref().map(drop), &mut provenances);
-        Ok(Self { launcher, template, provenances: Arc::new(provenances), tsc_hz, group })
+        Ok(Self { launcher, template, provenances: Arc::new(provenances), tsc_hz, group, fence })
+    }
+
+    /// What keeps functions from other processes, in words.
+    pub fn fence(&self) -> &str {
+        &self.fence
+    }
+
+    /// Whether what it starts is in a namespace of processes.
+    pub fn has_namespace(&self) -> bool {
+        self.launcher.fence().is_namespace()
+    }
+
+    /// Whether it has to be replaced by another before the next run.
+    pub fn is_spent(&self) -> bool {
+        self.launcher.is_spent()
     }
 
     /// The control group of all that it starts.
@@ -196,6 +215,12 @@ impl Runner {
     /// Waits for the end of a program that was started with [`Self::spawn`].
     pub fn wait(&self, cancel: &Cancel) -> Result<Ended, LauncherError> {
         self.launcher.wait(cancel)
+    }
+
+    /// Whether it has to be replaced after a failure: no launcher, or one that
+    /// starts nothing more.
+    pub fn is_lost(&self, error: &LauncherError) -> bool {
+        matches!(error, LauncherError::Process { .. }) || self.is_spent()
     }
 
     /// Kills what runs.
@@ -411,7 +436,30 @@ pub(super) fn verdict(
         (None, stray) => Some(format!("left {stray} process(es) behind, which were killed")),
         (Some(reason), stray) => Some(format!("{reason}; left {stray} process(es) behind")),
     };
-    (status, reason, code)
+    let told = reason.into_iter().chain(remarks(ended, grouped)).collect::<Vec<_>>();
+    (status, (!told.is_empty()).then(|| told.join("; ")), code)
+}
+
+/// What else is to be told of an end: attacks, and what ran against the fence.
+fn remarks(ended: &Ended, grouped: Option<&GroupUsage>) -> Vec<String> {
+    let mut all = Vec::new();
+    if let Some(refused) = grouped.map(|group| group.refused).filter(|refused| *refused > 0) {
+        let most = group::most_processes();
+        all.push(format!(
+            "was refused {refused} process(es) or thread(s) over its limit of {most}"
+        ));
+    }
+    if ended.unended {
+        all.push("some of its processes were killed and did not end".to_owned());
+    }
+    if ended.tampered {
+        all.push("changed limits or priority of its launcher, which was replaced".to_owned());
+    }
+    if ended.discarded > 0 {
+        let count = ended.discarded;
+        all.push(format!("{count} forged message(s) in the name of its launcher were discarded"));
+    }
+    all
 }
 
 fn with_tail(what: String, stderr: &str) -> String {
@@ -539,6 +587,9 @@ mod tests {
             family: false,
             page_faults: 0,
             context_switches: 0,
+            unended: false,
+            tampered: false,
+            discarded: 0,
         };
         for (counted, believed) in [(0, false), (30_000_000, false), (59_000_000, true)] {
             let counts = Counts::of(Meter::CpuTime, counted);

@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::cgroup::{CgroupError, Driver, Hierarchy, names, remove_tree};
 use super::own_groups::{OwnGroup, OwnGroups};
@@ -22,6 +23,9 @@ use crate::units::{Bytes, Nanos};
 /// More memory than this left in the group by earlier invocations, such as
 /// pages of files, and the next gets a group of its own.
 const LEFT_OVER: Bytes = Bytes(2 << 20);
+
+/// Most time that killed processes may take to leave the group.
+const KILLING: Duration = Duration::from_secs(3);
 
 /// Slack between a limit and a peak that ran against it: memory is charged in
 /// batches of pages.
@@ -50,6 +54,10 @@ pub struct FunctionGroup {
     memory: (Files, PathBuf),
     cpu: Option<(Files, PathBuf)>,
     pids: Option<PathBuf>,
+    /// How often the kernel refused a process over the limit.
+    refusals: Option<File>,
+    /// What that stood at when it was last read.
+    refused: AtomicU64,
     limit: Mutex<Option<Bytes>>,
     /// A v2 peak that was reset, which only its own file tells.
     peak: Mutex<Option<File>>,
@@ -85,6 +93,8 @@ pub struct GroupUsage {
     pub killed: u64,
     /// Whether it was this group's limit that they ran against.
     pub at_limit: bool,
+    /// Processes and threads that the kernel refused over the group's limit.
+    pub refused: u64,
 }
 
 impl FunctionGroup {
@@ -111,6 +121,8 @@ impl FunctionGroup {
             memory: (parents.memory.0, parents.memory.1.join(&name)),
             cpu: None,
             pids: None,
+            refusals: None,
+            refused: AtomicU64::new(0),
             limit: Mutex::default(),
             peak: Mutex::default(),
             served: AtomicBool::new(false),
@@ -130,6 +142,8 @@ impl FunctionGroup {
             if same(parent) { Some(parent.join(&name)) } else { make_also(parent) }
         });
         (group.cpu, group.pids) = (cpu, pids);
+        let refusals = group.pids.as_ref().map(|path| File::open(path.join("pids.events")));
+        group.refusals = refusals.and_then(Result::ok);
         Ok(group)
     }
 
@@ -193,6 +207,64 @@ impl FunctionGroup {
         Ok(())
     }
 
+    /// Sets the limit of processes and threads in the group, the launcher included.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or counts no processes for groups.
+    pub fn limit_processes(&self, most: u64) -> Result<(), CgroupError> {
+        let directory = self.pids.as_ref().ok_or(CgroupError::NotMounted)?;
+        let (action, path) = ("set the limit of processes in", directory.join("pids.max"));
+        fs::write(&path, most.to_string()).map_err(|source| CgroupError::Io {
+            action,
+            path,
+            source,
+        })
+    }
+
+    /// Returns how many processes and threads the kernel refused since this was
+    /// last asked.
+    fn take_refused(&self) -> u64 {
+        let mut text = [0; 64];
+        let now = self.refusals.as_ref().and_then(|file| {
+            let size = file.read_at(&mut text, 0).ok()?;
+            let text = std::str::from_utf8(text.get(..size)?).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("max ")?.trim().parse().ok())
+        });
+        let Some(now) = now else { return 0 };
+        u64::saturating_sub(now, self.refused.swap(now, Ordering::Relaxed))
+    }
+
+    /// Kills all that is in the group, however fast it forks: no process can be
+    /// added first. The group serves nothing more. Returns whether it is empty.
+    #[must_use]
+    pub fn kill_all(&self) -> bool {
+        let until = Instant::now() + KILLING;
+        if let Some(pids) = &self.pids {
+            let _ = fs::write(pids.join("pids.max"), "0");
+        }
+        let directories = self.directories();
+        for directory in &directories {
+            // Only in v2, since Linux 5.14.
+            let kill = directory.join("cgroup.kill");
+            if kill.exists() {
+                let _ = fs::write(kill, "1");
+            }
+        }
+        loop {
+            let mut left: Vec<i32> = directories.iter().flat_map(|it| processes_in(it)).collect();
+            left.sort_unstable();
+            left.dedup();
+            if left.is_empty() || Instant::now() >= until {
+                return left.is_empty();
+            }
+            for pid in left {
+                let process = nix::unistd::Pid::from_raw(pid);
+                let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Whether the peak of a next invocation would not be its own: earlier ones
     /// left much memory in the group, or the kernel cannot reset the peak.
     #[must_use]
@@ -228,6 +300,7 @@ impl FunctionGroup {
             cpu: self.cpu_time().zip(baseline.cpu).map(|(now, before)| now.since(before)),
             split: self.cpu_split().zip(baseline.split).map(since),
             killed: killed.unwrap_or(0),
+            refused: self.take_refused(),
             files: self.page_cache().unwrap_or(Bytes(0)),
             at_limit: limit
                 .zip(peak)
@@ -323,6 +396,10 @@ impl FunctionGroup {
 
 impl Drop for FunctionGroup {
     fn drop(&mut self) {
+        // Its launcher is gone: what is left belongs to nobody.
+        if self.directories().iter().any(|directory| !processes_in(directory).is_empty()) {
+            let _ = self.kill_all();
+        }
         for directory in self.directories() {
             // What cannot be removed now is swept at the next start.
             let _ = remove_tree(directory, false);
@@ -372,10 +449,13 @@ fn find_v2_parent(own: &OwnGroup) -> Result<PathBuf, CgroupError> {
 
 fn hand_down_memory(level: &Path) -> Result<(), CgroupError> {
     const CONTROL: &str = "cgroup.subtree_control";
+    let path = level.join(CONTROL);
     if has_word(level, CONTROL, "memory") {
+        if !has_word(level, CONTROL, "pids") {
+            let _ = fs::write(&path, "+pids");
+        }
         return Ok(());
     }
-    let path = level.join(CONTROL);
     // Of use, not needed.
     let handed = fs::write(&path, "+memory");
     let _ = fs::write(&path, "+pids");
@@ -402,6 +482,13 @@ fn has_word(level: &Path, file: &str, word: &str) -> bool {
 fn make(path: &Path) -> Result<(), CgroupError> {
     let action = "create";
     fs::create_dir(path).map_err(|source| CgroupError::Io { action, path: path.to_owned(), source })
+}
+
+/// The processes in the group at `directory`. Those of other namespaces have no
+/// number here.
+fn processes_in(directory: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.trim().parse().ok()).filter(|pid| *pid > 0).collect()
 }
 
 fn read_figure((files, directory): &(Files, PathBuf), v1: &str, v2: &str) -> Option<String> {

@@ -17,8 +17,8 @@ pub(super) struct Call<'a> {
     /// Without argument 0.
     pub args: &'a [String],
     pub files: &'a Stdio3,
-    /// Found by the program as descriptor 3.
-    pub extra: Option<BorrowedFd<'a>>,
+    /// Found by the program as descriptors 3 and up.
+    pub extra: &'a [BorrowedFd<'a>],
     pub timeout: Option<Nanos>,
     /// Of all processes together, where there is a control group.
     pub memory_limit: Option<Bytes>,
@@ -42,7 +42,7 @@ impl<'a> Call<'a> {
             program,
             args,
             files,
-            extra: None,
+            extra: &[],
             timeout: Some(timeout),
             memory_limit: None,
             data_limit: None,

@@ -120,6 +120,9 @@ mod tests {
             family: false,
             page_faults: 0,
             context_switches: 0,
+            unended: false,
+            tampered: false,
+            discarded: 0,
         };
         judge(&profile, &job, &ended, None, stderr)
     }

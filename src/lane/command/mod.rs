@@ -31,7 +31,7 @@ use self::scratch::Scratch;
 use self::subject::{Places, Subject};
 use self::warm::Worker;
 use super::cache::Cache;
-use super::launcher::{Ended, LauncherError, Stdio3, Why};
+use super::launcher::{Ended, LauncherError, Privileges, Stdio3, Why};
 use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
@@ -122,7 +122,11 @@ impl CommandLane {
     fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
         let requested = now();
         match self.execute(job, watch, cancel) {
-            Ok((run, mut files)) => self.outcome(job, &run, &mut files),
+            Ok((run, mut files)) => {
+                let outcome = self.outcome(job, &run, &mut files);
+                self.runner.take_if(|runner| runner.is_spent());
+                outcome
+            }
             Err(reason) => Outcome::unstarted(job, requested, reason),
         }
     }
@@ -159,9 +163,7 @@ impl CommandLane {
             call.bounded(job, runner).with(|spawn| runner.run(spawn, watch, cancel))
         });
         let run = run.map_err(|error| {
-            if matches!(error, LauncherError::Process { .. }) {
-                self.runner = None;
-            }
+            self.runner.take_if(|runner| runner.is_lost(&error));
             error.to_string()
         })?;
         if run.ended.why != Why::Itself {
@@ -322,7 +324,12 @@ impl CommandLane {
 /// Starts a launcher. A runtime that makes control groups of its own is left
 /// where it can: on v2 a group with processes has none inside.
 fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
-    if profile.outside.is_some() { Runner::start() } else { Runner::start_grouped(true) }
+    let privileges = Privileges::Runtime;
+    if profile.outside.is_some() {
+        Runner::start(privileges)
+    } else {
+        Runner::start_grouped(privileges, true)
+    }
 }
 
 /// A name that no two invocations share.
@@ -402,6 +409,7 @@ impl Lane for CommandLane {
         }
         let refusal = self.kept.refusal();
         parts.extend(refusal.as_deref());
+        parts.extend(self.runner.as_ref().map(Runner::fence));
         Description {
             version: format!("{} {}", profile.title, self.runtime.version),
             note: parts.join("; "),

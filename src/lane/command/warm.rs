@@ -2,7 +2,7 @@
 //! instance each time. What is said over descriptor 3 is in `docs/runtimes.md`.
 
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(super) struct Worker {
     heard: Vec<u8>,
     /// Standard streams of the worker itself.
     files: Stdio3,
+    /// Those of its function, in each invocation.
+    streams: Stdio3,
     pid: u32,
     counters: Arc<Mutex<Counters>>,
     provenances: Arc<Provenances>,
@@ -76,22 +78,9 @@ enum Lost {
     Nonsense(String),
 }
 
-/// Files of one invocation, by the names under which a worker opens them.
-struct Streams {
-    files: Stdio3,
-    names: String,
-}
-
-impl Streams {
-    fn new(job: &Job) -> std::io::Result<Self> {
-        let files = Stdio3::open(&job.preset.stdin).map_err(std::io::Error::other)?;
-        let pid = std::process::id();
-        let names = [&files.stdin, &files.stdout, &files.stderr]
-            .map(|file| format!("/proc/{pid}/fd/{}", file.as_raw_fd()))
-            .join(" ");
-        Ok(Self { files, names })
-    }
-}
+/// Names under which a worker opens the streams of an invocation: descriptors that
+/// it was started with. Those of this process are nothing that it could open.
+const STREAMS: &str = "/proc/self/fd/4 /proc/self/fd/5 /proc/self/fd/6";
 
 impl Worker {
     /// Starts a worker with those arguments and waits until it is ready.
@@ -104,9 +93,12 @@ impl Worker {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let runner = super::start_runner(profile).map_err(|error| text(&error))?;
         let files = Stdio3::open(&Input::default()).map_err(|error| text(&error))?;
+        let streams = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
         let (control, theirs) = UnixStream::pair().map_err(|error| text(&error))?;
+        let extra =
+            [theirs.as_fd(), streams.stdin.as_fd(), streams.stdout.as_fd(), streams.stderr.as_fd()];
         let call = Call {
-            extra: Some(theirs.as_fd()),
+            extra: &extra,
             timeout: None,
             file_limit: Some(job.limits.output),
             cpu: job.cpu,
@@ -125,6 +117,7 @@ impl Worker {
             control,
             heard: Vec::new(),
             files,
+            streams,
             pid: started.pid,
             counters,
             provenances,
@@ -148,17 +141,19 @@ impl Worker {
         cancel: &Cancel,
     ) -> (Outcome, bool) {
         let requested = now();
-        let streams = match Streams::new(job) {
-            Ok(streams) => streams,
-            Err(error) => return (Outcome::unstarted(job, requested, error.to_string()), true),
-        };
+        for file in [&self.streams.stdout, &self.streams.stderr] {
+            if let Err(error) = file.set_len(0) {
+                let reason = format!("cannot empty the function's output: {error}");
+                return (Outcome::unstarted(job, requested, reason), false);
+            }
+        }
         let group = self.runner.group().ok();
         let baseline = group.as_ref().map(|group| group.begin());
         reset_peak(self.pid);
         watch.begin(Box::new(ProcessProbe::new(self.pid, &self.counters, group.as_ref())));
         let before = lock(&self.counters).read();
         let requested = now();
-        let heard = self.ask(&format!("run {}\n", streams.names), job.limits.timeout, cancel);
+        let heard = self.ask(&format!("run {STREAMS}\n"), job.limits.timeout, cancel);
         let received = now();
         let counts = {
             let mut counters = lock(&self.counters);
@@ -176,7 +171,7 @@ impl Worker {
         let report = heard.and_then(|line| Report::parse(&line, requested, received));
         match report {
             Ok(report) => {
-                let outcome = self.outcome(profile, job, &report, &used, streams);
+                let outcome = self.outcome(profile, job, &report, &used);
                 let rested = self.ask("rest\n", PATIENCE, cancel);
                 (outcome, rested.is_ok_and(|line| line == "rested"))
             }
@@ -225,14 +220,7 @@ impl Worker {
         }
     }
 
-    fn outcome(
-        &self,
-        profile: &Profile,
-        job: &Job,
-        report: &Report,
-        used: &Used,
-        mut streams: Streams,
-    ) -> Outcome {
+    fn outcome(&mut self, profile: &Profile, job: &Job, report: &Report, used: &Used) -> Outcome {
         let mut usage = Usage::new(false);
         for meter in Meter::ALL {
             usage.set(*meter, used.counts.get(*meter));
@@ -250,8 +238,8 @@ impl Worker {
         usage.set(Meter::Wall, report.ended.since(report.begun).0);
         usage.set(Meter::MemoryPeak, used.peak.map(|size| size.0));
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
-        let written = written(&streams.files);
-        let stderr = tail(&mut streams.files.stderr);
+        let written = written(&self.streams);
+        let stderr = tail(&mut self.streams.stderr);
         let said =
             |what: String| if stderr.is_empty() { what } else { format!("{what}: {stderr}") };
         let known = |reason| ending::with_known(profile, &job.workload.name, reason);
@@ -273,7 +261,7 @@ impl Worker {
             ended: report.ended,
             usage,
             provenances: Arc::clone(&self.provenances),
-            output: digest(&mut streams.files.stdout).ok(),
+            output: digest(&mut self.streams.stdout).ok(),
         }
         .checked(&job.preset)
     }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::super::launcher::{LauncherError, Program, Spawn, Stdio3, Why};
+use super::super::launcher::{LauncherError, Privileges, Program, Spawn, Stdio3, Why};
 use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict};
 use super::super::wall::{Wall, has_complaint};
 use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
@@ -58,7 +58,7 @@ impl WasmtimeLane {
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
-            extra: Some(theirs.as_fd()),
+            extra: &[theirs.as_fd()],
             timeout: Some(job.limits.timeout),
             memory_limit: Some(wall.total()),
             data_limit: wall.data_limit(runner),
@@ -68,7 +68,7 @@ impl WasmtimeLane {
         let run = match runner.run(&spawn, watch, cancel) {
             Ok(run) => run,
             Err(error) => {
-                if matches!(error, LauncherError::Process { .. }) {
+                if runner.is_lost(&error) {
                     self.runner = None;
                 }
                 return Err(text(&error));
@@ -77,13 +77,14 @@ impl WasmtimeLane {
         drop(theirs);
         let report = receive(&ours);
         let outcome = self.outcome(job, &run, report.as_ref(), wall, &mut files);
+        self.runner.take_if(|runner| runner.is_spent());
         Ok((outcome, report))
     }
 
     /// Starts another launcher where there is none any more.
     fn ensure_runner(&mut self) -> Result<(), String> {
         if self.runner.is_none() {
-            let runner = Runner::start_grouped(self.counted);
+            let runner = Runner::start_grouped(Privileges::Worker, self.counted);
             self.runner = Some(runner.map_err(|error| error.to_string())?);
         }
         Ok(())
@@ -156,7 +157,7 @@ impl WasmtimeLane {
             stdin: files.stdin.as_fd(),
             stdout: files.stdout.as_fd(),
             stderr: files.stderr.as_fd(),
-            extra: None,
+            extra: &[],
             timeout: Some(timeout),
             memory_limit: Some(COMPILE_MEMORY),
             data_limit: Some(COMPILE_MEMORY),

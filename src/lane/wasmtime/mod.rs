@@ -37,6 +37,7 @@ use self::protocol::{End, Fuel, Progress, Report, WorkerConfig};
 use self::settings::Settings;
 use self::warm::WarmWorker;
 use super::cache::Cache;
+use super::launcher::Privileges;
 use super::process::Runner;
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
@@ -269,7 +270,8 @@ impl Lane for WasmtimeLane {
     fn describe(&self) -> Description {
         let mut note = self.settings.note();
         if let Some(runner) = &self.runner {
-            note = format!("{note}; {}", wall::describe(runner, &cold::allowance_in_words()));
+            let wall = wall::describe(runner, &cold::allowance_in_words());
+            note = format!("{note}; {wall}; {}", runner.fence());
         }
         if let Some(refusal) = self.cache.refusal() {
             note = format!("{note}; {refusal}");
@@ -282,7 +284,7 @@ impl Lane for WasmtimeLane {
     }
 
     fn count(&mut self, on: bool) -> Result<(), LaneError> {
-        let runner = Runner::start_grouped(on)
+        let runner = Runner::start_grouped(Privileges::Worker, on)
             .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
         let mut provenances = (**runner.provenances()).clone();
         set_common(&mut provenances, self.settings);

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
 
-use super::super::launcher::{Ended, Program, Spawn, Stdio3, Why};
+use super::super::launcher::{Ended, Privileges, Program, Spawn, Stdio3, Why};
 use super::super::process::{
     ProcessProbe, Runner, estimate_ref_cycles, one_line, tail, verdict as process_verdict,
 };
@@ -111,7 +111,7 @@ impl WarmWorker {
         cancel: &Cancel,
     ) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let runner = Runner::start_grouped(true).map_err(|error| text(&error))?;
+        let runner = Runner::start_grouped(Privileges::Worker, true).map_err(|error| text(&error))?;
         let files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
         let (socket, theirs) = compiled.socket().map_err(|error| text(&error))?;
         let wall = cold::wall_of(job, compiled.size());
@@ -124,7 +124,7 @@ impl WarmWorker {
                 stdin: files.stdin.as_fd(),
                 stdout: files.stdout.as_fd(),
                 stderr: files.stderr.as_fd(),
-                extra: Some(theirs.as_fd()),
+                extra: &[theirs.as_fd()],
                 timeout: None,
                 memory_limit: Some(wall.total()),
                 data_limit: wall.data_limit(&runner),

@@ -1,0 +1,107 @@
+//! What the launcher answers, by byte offset; both sides are compiled together.
+
+use super::MAGIC;
+
+/// What a message of the launcher tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It runs, behind that fence.
+    Hello,
+    /// A program was started, or could not be.
+    Started,
+    /// It has ended.
+    Ended,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Hello, Self::Started, Self::Ended];
+
+    const fn size(self) -> usize {
+        match self {
+            Self::Hello => 16,
+            Self::Started => 56,
+            Self::Ended => Answer::LONGEST,
+        }
+    }
+}
+
+/// A message of the right length and head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    kind: Kind,
+    bytes: [u8; Self::LONGEST],
+}
+
+impl Answer {
+    /// Bytes of the longest.
+    pub const LONGEST: usize = 104;
+
+    /// Takes a message of exactly the length that its kind has.
+    pub fn decode(message: &[u8]) -> Option<Self> {
+        let word = |at: usize| message.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+        let kind = *Kind::ALL.get(usize::try_from(word(4)?).ok()?)?;
+        if word(0)? != MAGIC || message.len() != kind.size() {
+            return None;
+        }
+        let mut bytes = [0; Self::LONGEST];
+        bytes[..message.len()].copy_from_slice(message);
+        Some(Self { kind, bytes })
+    }
+
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Number of the request that it answers.
+    pub fn number(&self) -> u64 {
+        self.u64(8)
+    }
+
+    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
+        let mut array = [0; N];
+        array.copy_from_slice(&self.bytes[at..at + N]);
+        array
+    }
+
+    pub fn u32(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.array(at))
+    }
+
+    pub fn i32(&self, at: usize) -> i32 {
+        i32::from_ne_bytes(self.array(at))
+    }
+
+    pub fn u64(&self, at: usize) -> u64 {
+        u64::from_ne_bytes(self.array(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u32, size: usize) -> Vec<u8> {
+        let mut bytes = [MAGIC.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.resize(size, 0);
+        bytes
+    }
+
+    #[test]
+    fn only_whole_messages_of_a_known_kind_are_answers() {
+        // The sizes of the structures in launcher.c, by hand: 4 words; 6 words
+        // and 4 double words; 6 words and 10 double words.
+        for (kind, size) in [(0, 16), (1, 6 * 4 + 4 * 8), (2, 6 * 4 + 10 * 8)] {
+            assert!(Answer::decode(&message(kind, size)).is_some(), "{kind}");
+            for wrong in [0, 4, 7, 8, size - 1, size + 1] {
+                let mut bytes = message(kind, wrong.max(8));
+                bytes.truncate(wrong);
+                assert_eq!(Answer::decode(&bytes), None, "kind {kind} of {wrong} bytes");
+            }
+            let mut foreign = message(kind, size);
+            foreign[0] ^= 1;
+            assert_eq!(Answer::decode(&foreign), None);
+        }
+        assert_eq!(Answer::decode(&message(3, 104)), None);
+        assert_eq!(Answer::decode(&message(u32::MAX, 104)), None);
+    }
+}
