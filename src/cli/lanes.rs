@@ -53,6 +53,7 @@ fn list(common: &Common) -> Outcome {
 fn check(common: &Common, options: &Check) -> Outcome {
     let profiles = profiles(&options.profile)?;
     let cancel = super::signals::cancel_on_signals()?;
+    super::sweep();
     let mut table = Table::new(&[
         Column::text("lane", "lane"),
         Column::text("check", "check"),

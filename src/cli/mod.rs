@@ -243,6 +243,11 @@ fn say(message: &str) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
+/// Removes what killed processes left behind, before functions are run.
+fn sweep() {
+    crate::clean::sweep(&mut |note| say(&format!("note: {note}")));
+}
+
 impl Common {
     fn catalog(&self) -> Result<Catalog, Failure> {
         let mut catalog = Catalog::builtin().map_err(Failure::failed)?;

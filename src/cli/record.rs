@@ -163,6 +163,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     };
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
 
+    super::sweep();
     let mut opened: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs, &owner, &mut opened).map_err(Failure::failed)?;
     let missing = tell_lanes(&opened);

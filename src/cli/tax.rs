@@ -82,6 +82,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
     let wanted = |it: &&Metering| options.lane.iter().any(|lane| lane == it.base);
     let meterings: Vec<Metering> = METERINGS.iter().filter(wanted).copied().collect();
+    super::sweep();
     let mut opened: Vec<Event> = Vec::new();
     let (mut lanes, intervals) =
         open_meterings(&meterings, &owner, &mut opened).map_err(Failure::failed)?;

@@ -12,9 +12,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use super::cgroup::{CgroupError, Driver, Hierarchy, names, remove_tree};
+use super::cgroup::{CgroupError, Driver, names, remove_tree};
 use super::own_groups::{OwnGroup, OwnGroups};
 use super::procfs::ProcessIdentity;
 use crate::units::{Bytes, Nanos};
@@ -94,11 +94,6 @@ impl FunctionGroup {
     /// # Errors
     /// Why none can be made here; nothing is left behind then.
     pub fn create() -> Result<Self, CgroupError> {
-        // Groups of recorders that were killed.
-        static SWEPT: Once = Once::new();
-        SWEPT.call_once(|| {
-            let _ = Hierarchy::detect().map(|hierarchy| hierarchy.sweep());
-        });
         Self::create_in(&Parents::find(&OwnGroups::find()?)?)
     }
 

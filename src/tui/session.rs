@@ -395,8 +395,10 @@ impl Task {
     /// Opens the database, and says what an earlier recording left behind.
     fn open(&self) -> Result<Store, String> {
         let mut notes = |note: String| self.feed.tell(Item::Note(note));
-        Store::open_recovered(&self.settings.database, &mut notes)
-            .map_err(|error| error.to_string())
+        let store = Store::open_recovered(&self.settings.database, &mut notes)
+            .map_err(|error| error.to_string())?;
+        crate::clean::sweep(&mut notes);
+        Ok(store)
     }
 
     fn writer(

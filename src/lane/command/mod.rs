@@ -20,7 +20,6 @@ mod warm;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::call::Call;
 use self::detect::{Runtime, detect};
@@ -126,7 +125,7 @@ impl CommandLane {
         cancel: &Cancel,
     ) -> Result<(Run, Stdio3), String> {
         let files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
-        let id = next_id();
+        let id = new_id()?;
         let values = self.values(job, &id)?;
         let value = |name: &str| values.get(name).cloned();
         let args = self
@@ -175,7 +174,7 @@ impl CommandLane {
 
     fn worker(&self, job: &Job) -> Result<Worker, String> {
         let line = self.profile.warm.as_ref().ok_or("this runtime has no warm start")?;
-        let values = self.values(job, &next_id())?;
+        let values = self.values(job, &new_id()?)?;
         let args = line
             .expand(&|name| values.get(name).cloned(), &job.preset.args)
             .map_err(|name| format!("no value for {{{name}}}"))?;
@@ -305,10 +304,10 @@ fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
     if profile.outside.is_some() { Runner::start() } else { Runner::start_grouped(true) }
 }
 
-/// A name that no two invocations share.
-fn next_id() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("cyclometer-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+/// A name that no two invocations share; by it a runtime's own control groups and
+/// state are found.
+fn new_id() -> Result<String, String> {
+    crate::owner::new_name("c").map_err(|error| error.to_string())
 }
 
 /// Where the meters of cold invocations come from.

@@ -119,7 +119,7 @@ pub(super) fn keep(
         return Ok(path);
     }
     fs::create_dir_all(&folder)?;
-    let partial = partial(&path);
+    let partial = partial(&path)?;
     let written = fs::write(&partial, content)
         .and_then(|()| fs::set_permissions(&partial, fs::Permissions::from_mode(mode)))
         .and_then(|()| fs::rename(&partial, &path));
@@ -130,12 +130,9 @@ pub(super) fn keep(
 }
 
 /// A name beside `path` that nobody else writes, with the same ending.
-fn partial(path: &Path) -> PathBuf {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
+fn partial(path: &Path) -> std::io::Result<PathBuf> {
     let name = path.file_name().map_or_else(String::new, |it| it.to_string_lossy().into_owned());
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!("partial-{}-{number}-{name}", std::process::id()))
+    Ok(path.with_file_name(format!("partial-{}-{name}", crate::owner::new_name("keep")?)))
 }
 
 enum Failed {
@@ -176,7 +173,7 @@ impl Compiler<'_> {
         if path.exists() {
             return Ok((path, None));
         }
-        let partial = partial(&path);
+        let partial = partial(&path).map_err(|error| error.to_string())?;
         let begun = now();
         let made = self.run(module, &partial, cancel).and_then(|()| {
             fs::rename(&partial, &path)

@@ -13,14 +13,20 @@ use super::connect::{self, Endpoint};
 use super::container::remove as remove_container;
 use super::engine::{Engine, REQUEST};
 use super::spec::{HOST_LABEL, OWNER_LABEL};
-use super::sweep::host_name;
 use crate::meter::procfs::ProcessIdentity;
+use crate::owner::Owner;
 use crate::units::Bytes;
 
 /// Longest time for the removal of an image: its layers go from the disk.
 const REMOVAL: Duration = Duration::from_mins(1);
 /// Digits of the tag that stands for the content of an image.
 const TAG_DIGITS: usize = 12;
+
+/// Name of this machine, as far as labels go.
+pub(super) fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
 
 /// An image or a container of this program.
 #[derive(Debug, Clone)]
@@ -46,6 +52,13 @@ pub struct Handle {
     reference: String,
 }
 
+impl Handle {
+    /// The engine's address.
+    pub(crate) fn host(&self) -> &str {
+        &self.endpoint.host
+    }
+}
+
 /// The engines to look in, and what is wrong with the configuration of others.
 /// `DOCKER_HOST` names the only one; else it is that in use, those of all other
 /// contexts, and the one of the default socket.
@@ -58,17 +71,29 @@ pub fn endpoints() -> (Vec<Endpoint>, Vec<String>) {
     (found.collect(), problems)
 }
 
-/// Lists what an engine has of this program. Changes nothing.
+/// The engine in use, unless there is none.
+#[must_use]
+pub fn endpoint_in_use() -> Option<Endpoint> {
+    let endpoint = connect::endpoint().ok()?;
+    // Without a socket there is none, which needs no connection to be seen.
+    endpoint.socket().is_none_or(Path::exists).then_some(endpoint)
+}
+
+/// Lists what an engine has of this program, with or without images. Changes
+/// nothing.
 ///
 /// # Errors
 /// When the engine does not answer, in words.
-pub fn list(endpoint: &Endpoint) -> Result<Vec<EngineLeftover>, String> {
+pub fn list(endpoint: &Endpoint, with_images: bool) -> Result<Vec<EngineLeftover>, String> {
     let (engine, _) = Engine::connect_to(endpoint).map_err(|error| error.to_string())?;
     let (images, containers) = engine
         .block_on(async {
             let options = ListContainersOptionsBuilder::new().all(true).build();
             let request = engine.docker.list_containers(Some(options));
             let containers = engine.ask("list containers", REQUEST, None, request).await?;
+            if !with_images {
+                return Ok((Vec::new(), containers));
+            }
             let filters =
                 HashMap::from([("reference".to_owned(), vec!["cyclometer/*".to_owned()])]);
             let options = ListImagesOptionsBuilder::new().filters(&filters).build();
@@ -105,12 +130,12 @@ fn describe_container(
     host: Option<&str>,
 ) -> Option<EngineLeftover> {
     let labels = container.labels.as_ref()?;
-    let owner: ProcessIdentity = labels.get(OWNER_LABEL)?.parse().ok()?;
+    let owner = labels.get(OWNER_LABEL)?.parse::<ProcessIdentity>().ok().map(Owner::Process)?;
     let id = container.id.clone()?;
     let name = container.names.as_ref().and_then(|names| names.first());
     let in_use = match labels.get(HOST_LABEL).map(String::as_str) {
         theirs if theirs.is_none() || theirs != host => Some(foreign(theirs)),
-        _ => owner.is_alive().then(|| format!("process {} uses it", owner.pid())),
+        _ => owner.in_use(None),
     };
     Some(EngineLeftover {
         is_image: false,

@@ -414,10 +414,11 @@ fn what_a_crash_left_is_swept() {
     let engine = &bench.lane.engine;
     let id = engine.block_on(engine.docker.create_container(None, body)).expect("created").id;
     engine.block_on(engine.docker.start_container(&id, None)).expect("started");
-    assert!(sweep_everything().containers.is_some_and(|count| count >= 1));
+    let mut told = Vec::new();
+    crate::clean::sweep(&mut |line| told.push(line));
+    assert!(told.iter().any(|line| line.contains("container")), "{told:?}");
     let gone = engine.block_on(engine.docker.inspect_container(&id, None));
     assert!(gone.is_err(), "it is still there");
-    assert_eq!(bench.lane.sweep().containers, Some(0));
 }
 
 #[test]
