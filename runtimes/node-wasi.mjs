@@ -1,7 +1,8 @@
 // Runs a WASI preview 1 module in node, deno or bun: no files, no environment,
 // the three standard streams and the arguments.
 //
-//   node-wasi.mjs MODULE [ARGUMENT]...          once; a trap ends with 134
+//   node-wasi.mjs MODULE [ARGUMENT]...          once; a trap ends with 134, and so
+//       does an exit code that an exit status cannot hold: 8 bits
 //   node-wasi.mjs --warm MODULE [ARGUMENT]...   a worker that keeps the compiled
 //       module and makes a fresh instance for each request, which it reads from
 //       descriptor 3: see docs/runtimes.md for the protocol
@@ -31,6 +32,10 @@ function cold() {
   } catch (error) {
     if (!(error instanceof WebAssembly.RuntimeError)) throw error;
     writeSync(2, `trap: ${error.message}\n`);
+    status = 134;
+  }
+  if ((status & 255) !== status) {
+    writeSync(2, `exit code out of range: ${status} does not fit into 8 bits\n`);
     status = 134;
   }
   // At once: what is left to clean up goes with the process.

@@ -87,6 +87,9 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let (mut lanes, intervals) =
         open_meterings(&meterings, &owner, &mut opened).map_err(Failure::failed)?;
     let missing = record::tell_lanes(&opened);
+    if crate::lane::Cancel::of_process().is_cancelled() {
+        return Ok(signals::interrupted_status());
+    }
     let plan = Plan::new(&request, &lanes).map_err(Failure::usage)?;
     for reason in &plan.left_out {
         say(&format!("left out: {reason}"));

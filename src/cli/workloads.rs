@@ -107,6 +107,9 @@ fn check(common: &Common, options: &Check) -> Outcome {
     let mut events: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs, &owner, &mut events).map_err(Failure::failed)?;
     let missing = record::tell_lanes(&events);
+    if Cancel::of_process().is_cancelled() {
+        return Ok(signals::interrupted_status());
+    }
     let request = PlanRequest {
         workloads,
         preset: options.preset.clone(),

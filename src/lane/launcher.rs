@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,6 +15,7 @@ use nix::sys::socket::{
 use thiserror::Error;
 
 use super::Cancel;
+use crate::meter::own_groups::KillCount;
 use crate::units::{Bytes, Nanos};
 use crate::workload::Input;
 
@@ -108,6 +110,9 @@ pub(super) struct Ended {
     pub peak: Bytes,
     /// Whether it had other processes.
     pub family: bool,
+    /// Whether meanwhile the kernel killed something in cyclometer's own control
+    /// group for want of memory.
+    pub starved: bool,
     pub page_faults: u64,
     pub context_switches: u64,
 }
@@ -119,6 +124,9 @@ pub(super) struct Launcher {
     process: Child,
     /// What its children's `oom_score_adj` is set to, where its own differs.
     oom_score: Option<i32>,
+    /// Kills for want of memory, and how many there were before what runs.
+    kills: Option<KillCount>,
+    killed_before: AtomicU64,
 }
 
 impl Launcher {
@@ -137,7 +145,8 @@ impl Launcher {
             .stderr(Stdio::null())
             .spawn()
             .map_err(failed)?;
-        Ok(Self { socket: ours, process, oom_score: None })
+        let (kills, killed_before) = (KillCount::find(), AtomicU64::new(0));
+        Ok(Self { socket: ours, process, oom_score: None, kills, killed_before })
     }
 
     /// The launcher's process id: the parent of all it starts.
@@ -160,6 +169,7 @@ impl Launcher {
     /// Starts a program. Nothing else may run in this launcher.
     pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
         let (message, fds) = encode(spawn, self.oom_score)?;
+        self.killed_before.store(self.killed_for_memory(), Ordering::Relaxed);
         let fds: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let lost =
             |errno: Errno| LauncherError::Process { action: "is gone", source: errno.into() };
@@ -208,7 +218,12 @@ impl Launcher {
             page_faults: answer.u64(48) + answer.u64(56),
             context_switches: answer.u64(64) + answer.u64(72),
             family: answer.u64(80) != 0,
+            starved: self.killed_for_memory() > self.killed_before.load(Ordering::Relaxed),
         })
+    }
+
+    fn killed_for_memory(&self) -> u64 {
+        self.kills.as_ref().and_then(KillCount::read).unwrap_or(0)
     }
 
     /// Asks for the end of what runs; [`Self::wait`] then returns soon.

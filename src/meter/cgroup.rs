@@ -6,8 +6,10 @@
 //! of everything inside, the container runtime's own start-up included.
 
 mod leftover;
+mod memory_watch;
 
 pub use leftover::GroupLeftover;
+pub use memory_watch::MemoryWatch;
 
 use std::fs::{self, File};
 use std::io;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::cgroup::{CgroupError, Driver, names, remove_tree};
-use super::own_groups::{OwnGroup, OwnGroups};
+use super::own_groups::{OwnGroup, OwnGroups, kills_in};
 use super::procfs::ProcessIdentity;
 use crate::units::{Bytes, Nanos};
 
@@ -312,7 +312,7 @@ impl FunctionGroup {
     /// Processes that the kernel killed for want of memory until now.
     fn killed(&self) -> Option<u64> {
         let text = read_figure(&self.memory, "memory.oom_control", "memory.events")?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+        kills_in(&text)
     }
 }
 

@@ -138,6 +138,9 @@ pub struct Profile {
     pub cleanup: Option<CommandLine>,
     /// How a trap shows, where it can be told from an exit status.
     pub trap: Option<Trap>,
+    /// What it writes to standard error when it refuses the function's exit
+    /// code: the status is then the runtime's own.
+    pub refused_exit: Option<String>,
     /// What is known to go wrong.
     pub known_failures: Vec<KnownFailure>,
 }
