@@ -15,9 +15,11 @@ mod error;
 mod resolve;
 mod schema;
 pub mod template;
+mod trust;
 
 pub use catalog::{ProfileCatalog, catalog, install, load};
 pub use error::{MAX_PROFILE_BYTES, ProfileError};
+pub use trust::check_trust;
 
 use std::path::PathBuf;
 use std::sync::Arc;
