@@ -82,14 +82,18 @@ int main(int argc, char **argv) {
     if (argc > 2 && !strcmp(argv[2], "compile")) forever();
     if (argc > 2 && !strcmp(argv[2], "cold")) return 0;
     if (!strcmp(mode, "noready")) forever();
-    if (!strcmp(mode, "garbage")) { put("\x80\xff\0\033[2J garbage\n", 15); forever(); }
+    if (!strcmp(mode, "garbage")) { put("\x80\xff\0\033[2J garbage\n", 16); forever(); }
     if (!strcmp(mode, "eager")) say("ready\nrested\n");
     else say("ready\n");
     while (hear(line, sizeof line)) {
         if (strncmp(line, "rest", 4)) { answer(mode); continue; }
         if (!strcmp(mode, "norest")) forever();
         say("rested\n");
-        if (!strcmp(mode, "late")) { usleep(20000); done(now(), now(), now(), "exit 0"); }
+        if (!strcmp(mode, "late")) {
+            usleep(20000);
+            uint64_t n = now();
+            done(n, n, n, "exit 0");
+        }
     }
     return 0;
 }
