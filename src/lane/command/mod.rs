@@ -139,7 +139,7 @@ impl CommandLane {
         let files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
         let id = new_id()?;
         let values = self.values(job, &id)?;
-        let sandbox = self.sandbox(job, &id, &values)?;
+        let sandbox = sandbox(job, &id, &values)?;
         let value = |name: &str| values.get(name).cloned();
         let args = self
             .profile
@@ -170,22 +170,6 @@ impl CommandLane {
             self.clean_up(&values);
         }
         Ok(Ran { run, files, killed })
-    }
-
-    /// The control group around the container of an invocation, where one can be
-    /// made.
-    fn sandbox(
-        &self,
-        job: &Job,
-        id: &str,
-        values: &HashMap<String, String>,
-    ) -> Result<Option<Sandbox>, String> {
-        let Some(folder) = values.get("bundle") else { return Ok(None) };
-        let sandbox = Sandbox::around(id, job.limits.memory);
-        let group = sandbox.as_ref().map(|it| it.path.as_str());
-        bundle::configure(Path::new(folder), job, group)
-            .map_err(|error| format!("cannot write the bundle in {folder}: {error}"))?;
-        Ok(sandbox)
     }
 
     /// One invocation in the cell's worker, which is started if need be.
@@ -356,6 +340,20 @@ impl CommandLane {
 /// where it can: on v2 a group with processes has none inside.
 fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
     if profile.outside.is_some() { Runner::start() } else { Runner::start_grouped(true) }
+}
+
+/// The control group around the container of an invocation, where one can be made.
+fn sandbox(
+    job: &Job,
+    id: &str,
+    values: &HashMap<String, String>,
+) -> Result<Option<Sandbox>, String> {
+    let Some(folder) = values.get("bundle") else { return Ok(None) };
+    let sandbox = Sandbox::around(id, job.limits.memory);
+    let group = sandbox.as_ref().map(|it| it.path.as_str());
+    bundle::configure(Path::new(folder), job, group)
+        .map_err(|error| format!("cannot write the bundle in {folder}: {error}"))?;
+    Ok(sandbox)
 }
 
 /// A name that no two invocations share; by it a runtime's own control groups and

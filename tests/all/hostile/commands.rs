@@ -28,13 +28,13 @@ impl Fake {
         Some(Self { place, program })
     }
 
-    fn profile(&self, mode: &str, more: &str) {
+    fn profile(&self, mode: &str, rest: &str) {
         let program = self.program.display();
         let text = format!(
             "title = \"Fake\"\ntakes = \"module\"\ninstall = \"none\"\nmemory = \"none\"\n\
              [program]\nnames = [\"{program}\"]\nversion = [\"{mode}\", \"--version\"]\nafter = \"fake \"\n\
              [cold]\nargs = [\"{mode}\", \"cold\", \"{{module}}\", \"{{args...}}\"]\n\
-             [warm]\nargs = [\"{mode}\", \"warm\", \"{{module}}\", \"{{args...}}\"]\n{more}"
+             [warm]\nargs = [\"{mode}\", \"warm\", \"{{module}}\", \"{{args...}}\"]\n{rest}"
         );
         self.place.write("runtimes/fake.toml", text);
     }

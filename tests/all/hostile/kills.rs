@@ -57,6 +57,8 @@ struct Tally {
     kills: BTreeMap<String, u64>,
     told: usize,
     lost: usize,
+    /// Before the next command, which is to remove it.
+    at_once: usize,
     left: usize,
     faults: Vec<String>,
 }
@@ -283,6 +285,7 @@ impl Scene {
             self.tally.fault(&format!("processes are left: {left:?}"), &about);
         }
         self.look_for_lost(&stderr, &about);
+        self.tally.at_once += victim.leavings(&self.places(), self.engine).len();
         let next = ["record", "--workload", "nop", "--lane", "native", "--runs", "1"];
         let next = self.run(&[&next[..], &["--warmup", "0"]].concat());
         if next.code != 0 {
@@ -472,14 +475,15 @@ fn kill_9_at_any_moment_loses_nothing_and_leaves_nothing() {
         let kind = kinds[usize::try_from(kill).expect("small") % kinds.len()];
         scene.kill_writing(kind, kill);
     }
-    let Tally { kills, told, lost, left, faults } = &scene.tally;
+    let Tally { kills, told, lost, at_once, left, faults } = &scene.tally;
     let mut summary = String::new();
     for (name, kills) in kills {
         let _ = write!(summary, "{name} {kills}, ");
     }
     let _ = writeln!(
         std::io::stderr(),
-        "{} kills ({summary}told {told} invocations): {lost} lost, {left} left, {} faults, seed {seed}",
+        "{} kills ({summary}told {told} invocations): {lost} lost, {at_once} \
+         things left at once, {left} left by the next command, {} faults, seed {seed}",
         kills.values().sum::<u64>(),
         faults.len()
     );
