@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_the_dead_are_removed_and_told_and_those_of_the_living_stay() {
+    fn folders_of_the_dead_are_removed_and_those_of_the_living_stay() {
         let make = |name: &str| {
             let path = std::env::temp_dir().join(name);
             std::fs::create_dir_all(path.join("rootfs")).expect("made");
@@ -90,10 +90,9 @@ mod tests {
         // Not of this boot.
         let dead = make(&format!("cyclometer-{}-2-nosuchboot-sweep0", std::process::id()));
         let alive = make(&crate::owner::new_name("sweep").expect("/proc"));
-        let mut told = Vec::new();
-        sweep(&mut |line| told.push(line));
+        // Another process may be faster, so what is told is looked at elsewhere.
+        sweep(&mut |_| {});
         assert!(!dead.exists() && alive.exists());
-        assert!(told.iter().any(|line| line.contains("temporary folder")), "{told:?}");
         std::fs::remove_dir_all(alive).expect("removed");
     }
 }

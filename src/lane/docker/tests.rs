@@ -414,9 +414,8 @@ fn what_a_crash_left_is_swept() {
     let engine = &bench.lane.engine;
     let id = engine.block_on(engine.docker.create_container(None, body)).expect("created").id;
     engine.block_on(engine.docker.start_container(&id, None)).expect("started");
-    let mut told = Vec::new();
-    crate::clean::sweep(&mut |line| told.push(line));
-    assert!(told.iter().any(|line| line.contains("container")), "{told:?}");
+    // Another process that shares the engine may be faster: only the end counts.
+    crate::clean::sweep(&mut |_| {});
     let gone = engine.block_on(engine.docker.inspect_container(&id, None));
     assert!(gone.is_err(), "it is still there");
 }
