@@ -46,6 +46,9 @@ pub enum AnswerError {
     /// It is none that there is.
     #[error("it said `{0}`, which is no answer")]
     Unknown(String),
+    /// It is one, and not to what was asked.
+    #[error("it said `{0}` when something else was asked")]
+    Unasked(&'static str),
     /// A moment is no number.
     #[error("it told `{0}` for a moment, which is no number of nanoseconds")]
     Moment(String),
@@ -104,6 +107,18 @@ pub fn parse_answer(line: &[u8]) -> Result<Answer, AnswerError> {
         return Err(AnswerError::Disorder(begun.0, started.0, ended.0));
     }
     Ok(Answer::Done(Report { begun, started, ended, end }))
+}
+
+impl Answer {
+    /// The refusal of this answer where another one was due.
+    #[must_use]
+    pub const fn unasked(&self) -> AnswerError {
+        AnswerError::Unasked(match self {
+            Self::Ready => "ready",
+            Self::Done(_) => "done",
+            Self::Rested => "rested",
+        })
+    }
 }
 
 impl Report {

@@ -133,7 +133,7 @@ impl Worker {
         };
         let ready = match worker.listen(PATIENCE, cancel) {
             Ok(Answer::Ready) => worker.no_surplus(),
-            Ok(_) => Err(Lost::Nonsense(AnswerError::Unknown("another word".to_owned()))),
+            Ok(other) => Err(Lost::Nonsense(other.unasked())),
             Err(lost) => Err(lost),
         };
         match ready {
@@ -168,9 +168,7 @@ impl Worker {
                 report.check_within(requested, received)?;
                 Ok(report)
             }
-            Answer::Ready | Answer::Rested => {
-                Err(AnswerError::Unknown("a word that was not asked for".to_owned()).into())
-            }
+            other => Err(Lost::Nonsense(other.unasked())),
         });
         let counts = {
             let mut counters = lock(&self.counters);
@@ -206,7 +204,7 @@ impl Worker {
         self.no_surplus()?;
         match self.ask("rest\n", REST, cancel)? {
             Answer::Rested => self.no_surplus(),
-            _ => Err(AnswerError::Unknown("another word for `rested`".to_owned()).into()),
+            other => Err(Lost::Nonsense(other.unasked())),
         }
     }
 

@@ -94,7 +94,7 @@ fn a_worker_that_says_nonsense_is_refused_with_the_reason_and_replaced() {
         ("exitbig", "failed", "it told `99999999999` for an exit code, which is none of 32 bits"),
         ("latin", "failed", "which is no answer"),
         ("nul", "failed", "which is no number of nanoseconds"),
-        ("ready", "failed", "a word that was not asked for"),
+        ("ready", "failed", "it said `ready` when something else was asked"),
         ("extra", "ok", surplus),
     ] {
         let ends = fake.warm(mode, "2");
