@@ -1,7 +1,8 @@
 // Runs a WASI preview 1 module in node, deno or bun: no files, no environment,
 // the three standard streams and the arguments.
 //
-//   node-wasi.mjs MODULE [ARGUMENT]...          once; a trap ends with 134
+//   node-wasi.mjs MODULE [ARGUMENT]...          once; a trap ends with 134, and so
+//       does an exit code that an exit status cannot hold: 8 bits
 //   node-wasi.mjs --warm MODULE [ARGUMENT]...   a worker that keeps the compiled
 //       module and makes a fresh instance for each request, which it reads from
 //       descriptor 3: see docs/runtimes.md for the protocol
@@ -13,15 +14,33 @@ const stays = process.argv[2] === "--warm";
 const [path, ...args] = process.argv.slice(stays ? 3 : 2);
 const module = new WebAssembly.Module(readFileSync(path));
 
-// A fresh instance and a function that runs it; streams are descriptors.
+// How a function exits: bun would end itself, and cut the code to 8 bits.
+class Exit {
+  constructor(code) {
+    this.code = code;
+  }
+}
+
+// A fresh instance and a function that runs it to its exit code; streams are
+// descriptors.
 function instantiate(streams) {
   const wasi = new WASI({
     version: "preview1", args: [path, ...args], env: {}, preopens: {}, returnOnExit: true, ...streams,
   });
   // Bun has no getImportObject.
   const imports = wasi.getImportObject?.() ?? { wasi_snapshot_preview1: wasi.wasiImport };
+  imports.wasi_snapshot_preview1.proc_exit = (code) => {
+    throw new Exit(code);
+  };
   const instance = new WebAssembly.Instance(module, imports);
-  return () => wasi.start(instance);
+  return () => {
+    try {
+      return wasi.start(instance) ?? 0;
+    } catch (error) {
+      if (error instanceof Exit) return error.code;
+      throw error;
+    }
+  };
 }
 
 function cold() {
@@ -32,6 +51,10 @@ function cold() {
     // A stack that is exhausted is a RangeError.
     if (![WebAssembly.RuntimeError, RangeError].some((kind) => error instanceof kind)) throw error;
     writeSync(2, `trap: ${error.message}\n`);
+    status = 134;
+  }
+  if ((status & 255) !== status) {
+    writeSync(2, `exit code out of range: ${status} does not fit into 8 bits\n`);
     status = 134;
   }
   // At once: what is left to clean up goes with the process.
@@ -51,7 +74,7 @@ function invoke([input, output, errors]) {
   try {
     const run = instantiate({ stdin, stdout, stderr });
     started = now();
-    end = `exit ${run() ?? 0}`;
+    end = `exit ${run()}`;
   } catch (error) {
     end = `trap ${String(error.message).replaceAll(/\s+/g, " ")}`;
   }

@@ -53,6 +53,10 @@ int main(int argc, char **argv) {
     close(preopen[3].fd);
     preopen[3].fd = -1;
     result = m3_CallWithArgs(start, (uint32_t)argc - 1, (const char *const *)argv + 1);
-    if (result == m3Err_trapExit) return runtime->exit_code;
+    if (result == m3Err_trapExit) {
+        if (runtime->exit_code == (runtime->exit_code & 255)) return runtime->exit_code;
+        fprintf(stderr, "exit code out of range: %d does not fit into 8 bits\n", (int)runtime->exit_code);
+        return 1;
+    }
     return result ? fail("trap", result) : 0;
 }

@@ -15,6 +15,7 @@
 //! - [`workload`]: functions to run, with their inputs and expected outputs.
 //! - [`meter`]: what can be measured here: perf counters, cgroups, procfs, and
 //!   the [`meter::Usage`] vector that pricing sees.
+//! - [`owner`]: the name of what may outlive its process, and whose it is.
 //! - [`profile`]: runtimes that are a command line each, described in files.
 //! - [`lane`]: the ways to run a workload: native, wasmtime, docker, and any
 //!   runtime that has a profile.
@@ -57,6 +58,7 @@ pub mod frozen;
 pub mod lane;
 pub mod meter;
 pub mod output;
+pub mod owner;
 pub mod paper;
 pub mod paths;
 pub mod pricing;

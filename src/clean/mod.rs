@@ -5,7 +5,11 @@
 //! other machines, and never a database.
 
 mod files;
+mod sweep;
 mod users;
+
+pub(crate) use files::remove as remove_path;
+pub use sweep::sweep;
 
 use std::fmt;
 
@@ -26,14 +30,23 @@ pub enum Kind {
     Memory,
     /// Folders for temporary files: OCI bundles, copies of databases.
     Folders,
+    /// Files of a cache that were never whole.
+    Unfinished,
     /// Compiled code.
     Caches,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Images, Self::Containers, Self::Groups, Self::Memory, Self::Folders, Self::Caches];
+    pub const ALL: [Self; 7] = [
+        Self::Images,
+        Self::Containers,
+        Self::Groups,
+        Self::Memory,
+        Self::Folders,
+        Self::Unfinished,
+        Self::Caches,
+    ];
 
     /// The word for one of it.
     #[must_use]
@@ -44,6 +57,7 @@ impl Kind {
             Self::Groups => "control group",
             Self::Memory => "files in memory",
             Self::Folders => "temporary folder",
+            Self::Unfinished => "unfinished file",
             Self::Caches => "compiled code",
         }
     }
@@ -110,8 +124,16 @@ pub fn find_leftovers(kinds: &[Kind]) -> Found {
     if wants(Kind::Folders) {
         found.leftovers.extend(files::temporary());
     }
+    if wants(Kind::Unfinished) {
+        found.leftovers.extend(files::unfinished());
+    }
     if wants(Kind::Caches) {
         found.leftovers.extend(files::caches(users::of_cache().as_deref()));
+    }
+    for leftover in &mut found.leftovers {
+        if let Handle::Path(path) = &leftover.handle {
+            leftover.size = Some(files::size_of(path));
+        }
     }
     found.leftovers.sort_by(|a, b| (a.kind, &a.place, &a.name).cmp(&(b.kind, &b.place, &b.name)));
     found
@@ -123,16 +145,12 @@ impl Found {
         self.problems.extend(problems);
         for endpoint in endpoints {
             let users = users::of_engine(&endpoint);
-            match engine::list(&endpoint) {
+            match engine::list(&endpoint, kinds.contains(&Kind::Images)) {
                 Ok(items) => {
-                    let items = items.into_iter().map(|it| Leftover {
-                        kind: if it.is_image { Kind::Images } else { Kind::Containers },
-                        name: it.name,
-                        place: endpoint.host.clone(),
-                        size: it.size,
+                    let items = items.into_iter().map(|mut it| {
                         // Between two containers nothing else tells.
-                        in_use: it.in_use.or(users.clone().filter(|_| it.is_image)),
-                        handle: Handle::Engine(it.handle),
+                        it.in_use = it.in_use.or(users.clone().filter(|_| it.is_image));
+                        Leftover::of_engine(it)
                     });
                     self.leftovers.extend(items.filter(|it| kinds.contains(&it.kind)));
                 }
@@ -142,19 +160,35 @@ impl Found {
     }
 
     fn look_for_groups(&mut self) {
-        let Ok(hierarchy) = Hierarchy::detect() else { return };
-        self.leftovers.extend(hierarchy.leftovers().into_iter().map(|group| Leftover {
-            kind: Kind::Groups,
-            name: group.name(),
-            place: group.places(),
-            size: None,
-            in_use: group.in_use(),
-            handle: Handle::Group(group),
-        }));
+        self.leftovers.extend(groups());
     }
 }
 
+fn groups() -> Vec<Leftover> {
+    let Ok(hierarchy) = Hierarchy::detect() else { return Vec::new() };
+    let groups = hierarchy.leftovers().into_iter().map(|group| Leftover {
+        kind: Kind::Groups,
+        name: group.name(),
+        place: group.places(),
+        size: None,
+        in_use: group.in_use(),
+        handle: Handle::Group(group),
+    });
+    groups.collect()
+}
+
 impl Leftover {
+    fn of_engine(it: engine::EngineLeftover) -> Self {
+        Self {
+            kind: if it.is_image { Kind::Images } else { Kind::Containers },
+            name: it.name,
+            place: it.handle.host().to_owned(),
+            size: it.size,
+            in_use: it.in_use,
+            handle: Handle::Engine(it.handle),
+        }
+    }
+
     /// Removes it.
     ///
     /// # Errors
@@ -163,9 +197,7 @@ impl Leftover {
         match &self.handle {
             Handle::Engine(handle) => engine::remove(handle),
             Handle::Group(group) => group.remove(),
-            Handle::Path(path) => {
-                std::fs::remove_dir_all(path).map_err(|error| format!("cannot remove it: {error}"))
-            }
+            Handle::Path(path) => files::remove(path),
         }
     }
 }

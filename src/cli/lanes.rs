@@ -51,8 +51,9 @@ fn list(common: &Common) -> Outcome {
 }
 
 fn check(common: &Common, options: &Check) -> Outcome {
-    let profiles = profiles(&options.profile)?;
+    let profiles = profiles(common, &options.profile)?;
     let cancel = super::signals::cancel_on_signals()?;
+    super::sweep();
     let mut table = Table::new(&[
         Column::text("lane", "lane"),
         Column::text("check", "check"),
@@ -82,11 +83,14 @@ fn check(common: &Common, options: &Check) -> Outcome {
 }
 
 /// The profiles of a file, or the one of that name.
-fn profiles(given: &Path) -> Result<Vec<Arc<Profile>>, Failure> {
+fn profiles(common: &Common, given: &Path) -> Result<Vec<Arc<Profile>>, Failure> {
     let named = given.to_str().and_then(|name| profile::catalog().get(name).cloned());
     match named {
         Some(profile) if given.extension().is_none() => Ok(vec![profile]),
         _ => {
+            if !common.trust_profiles {
+                profile::check_trust(given).map_err(Failure::Failed)?;
+            }
             let profiles = profile::load(given).map_err(Failure::failed)?;
             Ok(profiles.into_iter().map(Arc::new).collect())
         }

@@ -95,6 +95,10 @@ struct Common {
         help_heading = GLOBAL
     )]
     runtimes: Vec<PathBuf>,
+    /// Use runtime profiles even if others own or can write them: they name
+    /// programs that are run
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    trust_profiles: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -273,6 +277,11 @@ fn say(message: &str) {
     output::write_message(message);
 }
 
+/// Removes what killed processes left behind, before functions are run.
+fn sweep() {
+    crate::clean::sweep(&mut |note| say(&format!("note: {note}")));
+}
+
 impl Common {
     fn catalog(&self) -> Result<Catalog, Failure> {
         let mut catalog = Catalog::builtin().map_err(Failure::failed)?;
@@ -315,10 +324,11 @@ impl Common {
             return Ok(());
         }
         let mut catalog = ProfileCatalog::builtin();
-        if let Some(folder) = own {
+        if let Some(folder) = own.filter(|folder| self.trusts(folder)) {
             catalog.add_own(&folder).map_err(Failure::failed)?;
         }
-        for folder in self.runtimes.iter().filter(|path| !path.as_os_str().is_empty()) {
+        let given = self.runtimes.iter().filter(|path| !path.as_os_str().is_empty());
+        for folder in given.filter(|path| self.trusts(path)) {
             catalog.add(folder).map_err(|error| {
                 let known = |name: &str| name.parse::<crate::lane::LaneSpec>().is_ok();
                 Failure::Usage(name_hint(error, folder, "lane", "--lane", known))
@@ -329,6 +339,18 @@ impl Common {
         }
         profile::install(catalog);
         Ok(())
+    }
+
+    /// Whether the profiles there may be run; says why not.
+    fn trusts(&self, profiles: &Path) -> bool {
+        match profile::check_trust(profiles) {
+            Err(reason) if !self.trust_profiles => {
+                let place = profiles.display();
+                say(&format!("note: the profiles of {place} are left out: {reason}"));
+                false
+            }
+            _ => true,
+        }
     }
 
     fn usual_or_named_database(&self) -> Result<PathBuf, StoreError> {

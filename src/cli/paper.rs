@@ -215,6 +215,7 @@ fn record(
     }
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
     let request = run.request(part, catalog, done).map_err(Failure::failed)?;
+    super::sweep();
     let mut opened: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs(&names)?, &owner, &mut opened).map_err(Failure::failed)?;
     let mut plan = Plan::new(&request, &lanes).map_err(Failure::failed)?;

@@ -8,7 +8,7 @@ use super::history::compare::{GateOptions, compare_recordings};
 use super::progress::{Progress, Told};
 use super::signals::{self, cancel_on_signals, finish_on_signals};
 use super::{Common, Failure, Outcome, say};
-use crate::lane::LaneSpec;
+use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
 use crate::meter::procfs::ProcessIdentity;
 use crate::output::{is_terminal_output, text_output};
@@ -164,9 +164,13 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let baseline = Baseline::find(&store, options)?;
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
 
+    super::sweep();
     let mut opened: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs, &owner, &mut opened).map_err(Failure::failed)?;
     let missing = tell_lanes(&opened);
+    if Cancel::of_process().is_cancelled() {
+        return Ok(signals::interrupted_status());
+    }
     if lanes.is_empty() {
         return Err(Failure::Failed(
             "none of the lanes can run here; nothing was recorded".to_owned(),

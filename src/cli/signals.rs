@@ -104,6 +104,7 @@ fn end_on_frozen_terminals() -> Result<(), Failure> {
 fn remember(signal: i32) -> Result<(), Failure> {
     let number = usize::try_from(signal).unwrap_or_default();
     flag::register_usize(signal, Arc::clone(&RECEIVED), number)?;
+    flag::register(signal, Cancel::of_process().flag())?;
     Ok(())
 }
 

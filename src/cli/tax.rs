@@ -82,10 +82,14 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
     let wanted = |it: &&Metering| options.lane.iter().any(|lane| lane == it.base);
     let meterings: Vec<Metering> = METERINGS.iter().filter(wanted).copied().collect();
+    super::sweep();
     let mut opened: Vec<Event> = Vec::new();
     let (mut lanes, intervals) =
         open_meterings(&meterings, &owner, &mut opened).map_err(Failure::failed)?;
     let missing = record::tell_lanes(&opened);
+    if crate::lane::Cancel::of_process().is_cancelled() {
+        return Ok(signals::interrupted_status());
+    }
     let plan = Plan::new(&request, &lanes).map_err(record::unplanned)?;
     for reason in &plan.left_out {
         say(&format!("left out: {reason}"));

@@ -103,9 +103,13 @@ fn check(common: &Common, options: &Check) -> Outcome {
     let specs = record::specs(&options.lane)?;
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
     let cancel = signals::cancel_on_signals()?;
+    super::sweep();
     let mut events: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs, &owner, &mut events).map_err(Failure::failed)?;
     let missing = record::tell_lanes(&events);
+    if Cancel::of_process().is_cancelled() {
+        return Ok(signals::interrupted_status());
+    }
     let request = PlanRequest {
         workloads,
         preset: options.preset.clone(),

@@ -24,6 +24,7 @@ use thiserror::Error;
 use self::answers::{Answer, Kind};
 pub(super) use self::fence::{Fence, Privileges};
 use super::{Cancel, now};
+use crate::meter::own_groups::KillCount;
 use crate::units::{Bytes, Nanos};
 use crate::workload::Input;
 
@@ -131,6 +132,9 @@ pub(super) struct Ended {
     pub peak: Bytes,
     /// Whether it had other processes.
     pub family: bool,
+    /// Whether meanwhile the kernel killed something in cyclometer's own control
+    /// group for want of memory.
+    pub starved: bool,
     pub page_faults: u64,
     pub context_switches: u64,
     /// Whether some of its processes were killed and did not go.
@@ -164,6 +168,9 @@ pub(super) struct Launcher {
     discarded: AtomicU32,
     /// Whether it is not to be trusted or waited for any more.
     is_spent: AtomicBool,
+    /// Kills for want of memory, and how many there were before what runs.
+    kills: Option<KillCount>,
+    killed_before: AtomicU64,
 }
 
 impl Launcher {
@@ -210,6 +217,8 @@ impl Launcher {
             grace: GRACE,
             discarded: AtomicU32::new(0),
             is_spent: AtomicBool::new(false),
+            kills: KillCount::find(),
+            killed_before: AtomicU64::new(0),
         };
         let (hello, pid) = launcher.receive(Kind::Hello, None)?;
         launcher.fence = Fence::new(hello.u32(8), hello.i32(12), privileges);
@@ -259,6 +268,7 @@ impl Launcher {
         let lost =
             |errno: Errno| LauncherError::Process { action: "is gone", source: errno.into() };
         self.discard_pending();
+        self.killed_before.store(self.killed_for_memory(), Ordering::Relaxed);
         let number = crate::sys::random_number()
             .map_err(|source| LauncherError::Process { action: "gets no number", source })?;
         self.number.store(number, Ordering::Relaxed);
@@ -326,10 +336,15 @@ impl Launcher {
             page_faults: answer.u64(64).saturating_add(answer.u64(72)),
             context_switches: answer.u64(80).saturating_add(answer.u64(88)),
             family: answer.u64(96) != 0,
+            starved: self.killed_for_memory() > self.killed_before.load(Ordering::Relaxed),
             unended: trouble & 1 != 0,
             tampered: trouble & 2 != 0,
             discarded,
         })
+    }
+
+    fn killed_for_memory(&self) -> u64 {
+        self.kills.as_ref().and_then(KillCount::read).unwrap_or(0)
     }
 
     /// Asks for the end of what runs; [`Self::wait`] then returns soon.

@@ -16,8 +16,8 @@ pub use native::NativeLane;
 pub use select::{LaneSpec, SpecError, open};
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use thiserror::Error;
 
@@ -145,6 +145,16 @@ impl Outcome {
         }
     }
 
+    /// Adds a remark to what is said of it.
+    #[must_use]
+    pub fn remark(mut self, remark: &str) -> Self {
+        self.reason = Some(match self.reason {
+            Some(reason) => format!("{reason}; {remark}"),
+            None => remark.to_owned(),
+        });
+        self
+    }
+
     /// Turns success into failure if the output is not the expected one.
     #[must_use]
     pub fn checked(mut self, preset: &Preset) -> Self {
@@ -245,6 +255,20 @@ impl Cancel {
     #[must_use]
     pub const fn watching(flag: Arc<AtomicBool>) -> Self {
         Self(flag)
+    }
+
+    /// The token that the signals set which end this process, once a command
+    /// takes them: for waits before there is anything to stop.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static PROCESS: LazyLock<Cancel> = LazyLock::new(Cancel::default);
+        PROCESS.clone()
+    }
+
+    /// The flag, for whoever sets it from outside.
+    #[must_use]
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
     }
 
     /// Asks to stop.

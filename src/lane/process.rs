@@ -399,6 +399,11 @@ fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: Option<u64>)
     }
 }
 
+/// What is said of a process that the kernel killed by a limit that is not the
+/// function's.
+const OUTSIDE: &str = "out of memory: the kernel killed it in cyclometer's own control group, for want of memory \
+     outside of its own limit";
+
 /// How a run ended, in the words of the store.
 pub(super) fn verdict(
     job: &Job,
@@ -426,6 +431,9 @@ pub(super) fn verdict(
         (Why::Itself, 0, Some(0)) => (Status::Ok, None),
         (Why::Itself, 0, Some(code)) => {
             (Status::Failed, Some(with_tail(format!("exit code {code}"), stderr)))
+        }
+        (Why::Itself, libc::SIGKILL, _) if ended.starved => {
+            (Status::Failed, Some(with_tail(OUTSIDE.to_owned(), stderr)))
         }
         (Why::Itself, signal, _) => {
             (Status::Failed, Some(with_tail(format!("killed by {}", signal_name(signal)), stderr)))
@@ -585,6 +593,7 @@ mod tests {
             system: Nanos(0),
             peak: Bytes(0),
             family: false,
+            starved: false,
             page_faults: 0,
             context_switches: 0,
             unended: false,

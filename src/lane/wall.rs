@@ -112,7 +112,7 @@ mod tests {
 
     fn killed(killed: u64, at_limit: bool) -> GroupUsage {
         let peak = Ok(Bytes(0));
-        GroupUsage { cpu: None, split: None, peak, files: Bytes(0), killed, at_limit }
+        GroupUsage { cpu: None, split: None, peak, files: Bytes(0), killed, at_limit, refused: 0 }
     }
 
     const WALL: Wall = Wall { function: Bytes(16 << 20), allowance: Bytes(64 << 20) };

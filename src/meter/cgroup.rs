@@ -6,10 +6,11 @@
 //! of everything inside, the container runtime's own start-up included.
 
 mod leftover;
+mod memory_watch;
 
 pub use leftover::GroupLeftover;
+pub use memory_watch::MemoryWatch;
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -23,13 +24,8 @@ use thiserror::Error;
 
 use super::own_groups::OwnGroup;
 use super::procfs::ProcessIdentity;
+use crate::owner;
 use crate::units::{Bytes, Nanos};
-
-/// First word of the name of every control group made here.
-const PREFIX: &str = "cyclometer";
-
-/// Groups inside of each other among which leftovers are looked for.
-const DEEPEST: usize = 12;
 
 /// Why a control group could not be used.
 #[derive(Debug, Error)]
@@ -171,17 +167,6 @@ impl Hierarchy {
     pub fn probe(&self) -> Result<(), CgroupError> {
         let owner = ProcessIdentity::current().map_err(|_| CgroupError::NotMounted)?;
         Group::create(self, &owner, "probe", Driver::Cgroupfs).map(drop)
-    }
-
-    /// Removes the groups of owners that no longer run, killing what is left
-    /// in them. Returns how many were removed.
-    #[must_use]
-    pub fn sweep(&self) -> usize {
-        let mut removed = BTreeSet::new();
-        for root in &self.all {
-            sweep_below(root, DEEPEST, true, &mut removed);
-        }
-        removed.len()
     }
 }
 
@@ -361,45 +346,13 @@ impl Drop for Group {
 
 /// Directory below the root, and the name that an engine wants for it.
 pub(super) fn names(owner: &ProcessIdentity, tag: &str, driver: Driver) -> (PathBuf, String) {
-    let name = format!("{PREFIX}-{owner}-{tag}");
+    let name = owner::name_of(owner, tag);
     match driver {
         Driver::Cgroupfs => (PathBuf::from(&name), format!("/{name}")),
         Driver::Systemd => {
             // systemd reads `a-b.slice` as b inside a: dashes would nest.
             let slice = format!("{}.slice", name.replace('-', "_"));
             (PathBuf::from(&slice), slice)
-        }
-    }
-}
-
-/// The owner in a group's name, of either driver's form.
-fn owner_of(name: &str) -> Option<ProcessIdentity> {
-    let name = name.strip_suffix(".slice").unwrap_or(name).replace('_', "-");
-    let (identity, _tag) = name.strip_prefix(PREFIX)?.strip_prefix('-')?.rsplit_once('-')?;
-    identity.parse().ok()
-}
-
-/// Removes groups of the dead in `directory`, killing what is in them, and
-/// empty ones down to `depth` below it: the groups of functions lie inside of
-/// their recorder's, wherever that was. A group deeper down may belong to a
-/// container, where ids of processes mean others: nothing is killed there, and
-/// a group that is in use is not empty.
-fn sweep_below(directory: &Path, depth: usize, kill: bool, removed: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let path = entry.path();
-        match owner_of(&name) {
-            Some(owner) if !owner.is_alive() => {
-                let gone = if kill { remove_tree(&path, true) } else { fs::remove_dir(&path) };
-                if gone.is_ok() {
-                    removed.insert(name);
-                }
-            }
-            None if depth > 0 => sweep_below(&path, depth - 1, false, removed),
-            Some(_) | None => {}
         }
     }
 }
@@ -412,19 +365,10 @@ pub(super) fn remove_tree(path: &Path, kill: bool) -> io::Result<()> {
             remove_tree(&entry.path(), kill)?;
         }
     }
-    if kill {
-        for pid in
-            fs::read_to_string(path.join("cgroup.procs")).unwrap_or_else(|_| String::new()).lines()
-        {
-            if let Ok(pid) = pid.parse() {
-                let _ = nix::sys::signal::kill(
-                    nix::unistd::Pid::from_raw(pid),
-                    nix::sys::signal::Signal::SIGKILL,
-                );
-            }
-        }
-    }
     for _ in 0..50 {
+        if kill {
+            kill_all(path);
+        }
         match fs::remove_dir(path) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                 std::thread::sleep(Duration::from_millis(2));
@@ -433,6 +377,30 @@ pub(super) fn remove_tree(path: &Path, kill: bool) -> io::Result<()> {
         }
     }
     fs::remove_dir(path)
+}
+
+/// Kills what is in a group: at once where the kernel can, else one by one and
+/// without a chance to start more.
+fn kill_all(path: &Path) {
+    // Each is there where its controller is, and is never made.
+    let set = |name: &str, value: &[u8]| {
+        let file = File::options().write(true).open(path.join(name));
+        file.and_then(|file| file.write_at(value, 0))
+    };
+    if set("cgroup.kill", b"1").is_ok() {
+        return;
+    }
+    let _ = set("pids.max", b"0");
+    let inside = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    // 0 stands for a process of a namespace that is out of sight, and would be
+    // this process' own group.
+    let inside = inside.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0);
+    for pid in inside {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+    // What is frozen does not die.
+    let _ = set("freezer.state", b"THAWED");
 }
 
 #[cfg(test)]
@@ -466,9 +434,9 @@ mod tests {
         let (path, parent) = names(&owner, "7", Driver::Cgroupfs);
         assert_eq!(path, Path::new("cyclometer-12-34-ab-7"));
         assert_eq!(parent, "/cyclometer-12-34-ab-7");
-        assert_eq!(owner_of("cyclometer-12-34-ab-7"), Some(owner.clone()));
-        assert_eq!(owner_of("cyclometer_12_34_ab_7.slice"), Some(owner.clone()));
-        assert_eq!(owner_of("cyclometer-own-group"), None);
+        let found = |name: &str| owner::Owner::in_name(name);
+        assert_eq!(found("cyclometer-12-34-ab-7"), Some(owner::Owner::Process(owner.clone())));
+        assert_eq!(found("cyclometer_12_34_ab_7.slice"), found("cyclometer-12-34-ab-7"));
         let (path, parent) = names(&owner, "7", Driver::Systemd);
         assert_eq!(path, Path::new("cyclometer_12_34_ab_7.slice"));
         assert_eq!(parent, "cyclometer_12_34_ab_7.slice");

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cgroup::{CgroupError, Driver, Hierarchy, names, remove_tree};
-use super::own_groups::{OwnGroup, OwnGroups};
+use super::cgroup::{CgroupError, Driver, names, remove_tree};
+use super::own_groups::{OwnGroup, OwnGroups, kills_in};
 use super::procfs::ProcessIdentity;
 use crate::units::{Bytes, Nanos};
 
@@ -104,11 +104,6 @@ impl FunctionGroup {
     /// # Errors
     /// Why none can be made here; nothing is left behind then.
     pub fn create() -> Result<Self, CgroupError> {
-        // Groups of recorders that were killed.
-        static SWEPT: Once = Once::new();
-        SWEPT.call_once(|| {
-            let _ = Hierarchy::detect().map(|hierarchy| hierarchy.sweep());
-        });
         Self::create_in(&Parents::find(&OwnGroups::find()?)?)
     }
 
@@ -390,7 +385,7 @@ impl FunctionGroup {
     /// Processes that the kernel killed for want of memory until now.
     fn killed(&self) -> Option<u64> {
         let text = read_figure(&self.memory, "memory.oom_control", "memory.events")?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+        kills_in(&text)
     }
 }
 

@@ -125,6 +125,37 @@ fn locate<'a>(mounts: impl Iterator<Item = &'a Mount>, path: &str) -> Option<Own
     found.map(|(_, group)| group).or(outside)
 }
 
+/// How many processes of this process' own group the kernel killed for want of
+/// memory, by whatever limit.
+#[derive(Debug, Clone)]
+pub struct KillCount(PathBuf);
+
+impl KillCount {
+    /// Finds it; `None` where no memory controller tells.
+    #[must_use]
+    pub fn find() -> Option<Self> {
+        let OwnGroups { memory, unified, .. } = OwnGroups::find().ok()?;
+        let file = match (memory, unified) {
+            (Some(memory), _) => memory.directory.join("memory.oom_control"),
+            (None, Some(unified)) => unified.directory.join("memory.events"),
+            (None, None) => return None,
+        };
+        let count = Self(file);
+        count.read().map(|_| count)
+    }
+
+    /// Reads it.
+    #[must_use]
+    pub fn read(&self) -> Option<u64> {
+        kills_in(&std::fs::read_to_string(&self.0).ok()?)
+    }
+}
+
+/// Returns the kills in the text of `memory.oom_control` or `memory.events`.
+pub(super) fn kills_in(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
 /// Whether this process sees all groups up to the machine's own: not so inside
 /// a namespace of control groups.
 #[must_use]
@@ -150,6 +181,13 @@ mod tests {
     fn levels(group: Option<&OwnGroup>) -> Vec<String> {
         let levels = group.into_iter().flat_map(OwnGroup::levels);
         levels.map(|level| level.display().to_string()).collect()
+    }
+
+    #[test]
+    fn kills_are_read_in_both_forms() {
+        let v1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        let v2 = "low 0\nhigh 0\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n";
+        assert_eq!((kills_in(v1), kills_in(v2), kills_in("")), (Some(3), Some(1), None));
     }
 
     #[test]

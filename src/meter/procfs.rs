@@ -8,13 +8,19 @@ use procfs::process::Process;
 use crate::units::Bytes;
 
 /// Identity of a process that no later process can share: its id, its start
-/// time in clock ticks after boot, and the boot.
+/// time in clock ticks after boot, and the boot. Outside of the machine's first
+/// PID namespace, where ids mean others, its namespace belongs to it, too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProcessIdentity {
     pid: i32,
     start_ticks: u64,
+    /// Digits of the boot's id; after an `n` those of the PID namespace, unless
+    /// that is the first.
     boot: String,
 }
+
+/// Number of the first PID namespace: `PROC_PID_INIT_INO` of the kernel.
+const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 impl ProcessIdentity {
     /// The identity of the calling process.
@@ -23,7 +29,11 @@ impl ProcessIdentity {
     /// When `/proc` cannot be read.
     pub fn current() -> Result<Self, procfs::ProcError> {
         let stat = Process::myself()?.stat()?;
-        Ok(Self { pid: stat.pid, start_ticks: stat.starttime, boot: boot_id()? })
+        let boot = match own_namespace() {
+            Some(FIRST_NAMESPACE) | None => boot_id()?,
+            Some(other) => format!("{}n{other:x}", boot_id()?),
+        };
+        Ok(Self { pid: stat.pid, start_ticks: stat.starttime, boot })
     }
 
     /// The number of the process.
@@ -32,14 +42,54 @@ impl ProcessIdentity {
         self.pid
     }
 
-    /// Whether that very process still runs.
+    /// Whether that very process still runs, as far as can be seen from here.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        let start = Process::new(self.pid).and_then(|process| process.stat());
-        start.is_ok_and(|stat| {
+        let (boot, namespace) = self.place();
+        if !boot_id().is_ok_and(|now| now == boot) {
+            return false;
+        }
+        let is_this = |stat: &procfs::process::Stat| {
             stat.starttime == self.start_ticks && !matches!(stat.state, 'Z' | 'X')
-        }) && boot_id().is_ok_and(|boot| boot == self.boot)
+        };
+        if own_namespace().is_none_or(|own| own == namespace) {
+            let start = Process::new(self.pid).and_then(|process| process.stat());
+            return start.is_ok_and(|stat| is_this(&stat));
+        }
+        // Inside of ours, if anywhere that can be seen: it has a number here and
+        // the one that we know there.
+        let is_inside = |process: &Process| {
+            let numbers = process.status().ok().and_then(|status| status.nspid);
+            numbers.is_some_and(|it| it.len() > 1 && it.last() == Some(&self.pid))
+        };
+        let all = procfs::process::all_processes().into_iter().flatten().flatten();
+        all.filter(is_inside).any(|process| process.stat().is_ok_and(|stat| is_this(&stat)))
     }
+
+    /// Whether nobody here can tell if it runs: it belongs to this boot and to
+    /// another PID namespace, and not all processes can be seen from here.
+    #[must_use]
+    pub fn is_out_of_sight(&self) -> bool {
+        let (boot, namespace) = self.place();
+        let own = own_namespace();
+        boot_id().is_ok_and(|now| now == boot)
+            && own.is_some_and(|own| own != namespace && own != FIRST_NAMESPACE)
+    }
+
+    /// The boot and the PID namespace.
+    fn place(&self) -> (&str, u64) {
+        let split = self
+            .boot
+            .split_once('n')
+            .and_then(|(boot, namespace)| Some((boot, u64::from_str_radix(namespace, 16).ok()?)));
+        split.unwrap_or((&self.boot, FIRST_NAMESPACE))
+    }
+}
+
+/// The number of the PID namespace of this process.
+fn own_namespace() -> Option<u64> {
+    let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// The first group of the kernel's random boot id: enough to tell boots apart.
@@ -88,8 +138,11 @@ mod tests {
         assert_eq!(me.to_string().parse(), Ok(me.clone()));
         let later = ProcessIdentity { start_ticks: me.start_ticks + 1, ..me.clone() };
         assert!(!later.is_alive(), "a reused pid was taken for the old process");
-        let other_boot = ProcessIdentity { boot: "00000000".to_owned(), ..me };
-        assert!(!other_boot.is_alive());
+        let other_boot = ProcessIdentity { boot: "00000000".to_owned(), ..me.clone() };
+        assert!(!other_boot.is_alive() && !other_boot.is_out_of_sight());
+        let (boot, own) = me.place();
+        let elsewhere = ProcessIdentity { boot: format!("{boot}n{:x}", own - 1), ..me.clone() };
+        assert!(!elsewhere.is_alive(), "the same number in another namespace is another process");
     }
 
     #[test]

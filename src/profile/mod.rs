@@ -15,10 +15,12 @@ mod error;
 pub(crate) mod resolve;
 mod schema;
 pub mod template;
+mod trust;
 
 pub use catalog::{ProfileCatalog, catalog, install, load};
 pub use error::{MAX_PROFILE_BYTES, ProfileError};
 pub use resolve::{ReadScript, parse};
+pub use trust::check_trust;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -142,6 +144,9 @@ pub struct Profile {
     pub cleanup: Option<CommandLine>,
     /// How a trap shows, where it can be told from an exit status.
     pub trap: Option<Trap>,
+    /// What it writes to standard error when it refuses the function's exit
+    /// code: the status is then the runtime's own.
+    pub refused_exit: Option<String>,
     /// What is known to go wrong.
     pub known_failures: Vec<KnownFailure>,
 }

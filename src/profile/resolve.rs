@@ -130,6 +130,7 @@ impl Resolver<'_> {
             warm: None,
             cleanup: None,
             trap: file.trap.as_ref().map(trap).transpose()?,
+            refused_exit: file.refused_exit.as_ref().map(refused_exit).transpose()?,
             known_failures: known_failures(&file.known_failure)?,
         };
         if let Some(config) = &file.config {
@@ -430,6 +431,14 @@ fn trap(given: &Spanned<TrapFile>) -> Resolved<Trap> {
         return Err(Problem::new(given.span(), message));
     }
     Ok(trap)
+}
+
+fn refused_exit(given: &Text) -> Resolved<String> {
+    let text = plain(given)?;
+    if text.trim().is_empty() {
+        return Err(Problem::new(given.span(), "say which text on standard error tells of it"));
+    }
+    Ok(text)
 }
 
 fn known_failures(files: &[KnownFailureFile]) -> Resolved<Vec<KnownFailure>> {

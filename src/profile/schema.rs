@@ -42,6 +42,7 @@ pub(super) struct ProfileFile {
     pub warm: Option<CommandFile>,
     pub cleanup: Option<CommandFile>,
     pub trap: Option<Spanned<TrapFile>>,
+    pub refused_exit: Option<Text>,
     #[serde(default)]
     pub known_failure: Vec<KnownFailureFile>,
     #[serde(default)]

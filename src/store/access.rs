@@ -14,7 +14,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -67,10 +66,7 @@ pub(super) struct CopyFolder(PathBuf);
 
 impl CopyFolder {
     fn create() -> std::io::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let owner = ProcessIdentity::current().map_err(std::io::Error::other)?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = crate::paths::temporary()?.join(format!("{COPY_PREFIX}{owner}-{number}"));
+        let path = std::env::temp_dir().join(crate::owner::new_name("copy")?);
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }

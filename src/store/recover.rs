@@ -6,12 +6,11 @@ use std::path::Path;
 use super::access::is_writable;
 use super::open::{Store, StoreError};
 use super::patience::Patience;
-use crate::lane::docker;
+use crate::clean;
 
 impl Store {
     /// Opens the database as [`Store::open`] does, marks recordings that were
-    /// cut off, and removes the containers and control groups that they left
-    /// behind; each of it is told in a line.
+    /// cut off, and removes what they left behind; each of it is told in a line.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -48,14 +47,7 @@ impl Store {
             });
         }
         if !recovered.is_empty() {
-            let swept = docker::sweep_everything();
-            for (count, what) in
-                [(swept.containers, "container(s)"), (swept.groups, "control group(s)")]
-            {
-                if let Some(count) = count.filter(|count| *count > 0) {
-                    tell(format!("removed {count} {what} that it had left behind"));
-                }
-            }
+            clean::sweep(tell);
         }
         Ok(store)
     }

@@ -406,8 +406,11 @@ impl Task {
             });
         });
         let patience = Patience::new(tell, self.give_up.clone());
-        Store::open_recovered_patiently(&self.settings.database, patience, &mut notes)
-            .map_err(|error| error.to_string())
+        let path = &self.settings.database;
+        let store = Store::open_recovered_patiently(path, patience, &mut notes)
+            .map_err(|error| error.to_string())?;
+        crate::clean::sweep(&mut notes);
+        Ok(store)
     }
 
     fn writer(

@@ -21,7 +21,23 @@ pub(super) fn write(folder: &Path, job: &Job, program: &[u8]) -> io::Result<()> 
     let _ = fs::remove_file(&path);
     fs::write(&path, program)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    let config = config(job, nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    configure(folder, job, None)
+}
+
+/// More memory than the limit for the container's own control group: the one
+/// around it has the limit itself, and is there to tell who ran against it.
+const ABOVE: u64 = 1 << 20;
+
+/// Writes the bundle's `config.json`; `group` is the path of the container's
+/// control group, inside of one that limits memory.
+pub(super) fn configure(folder: &Path, job: &Job, group: Option<&str>) -> io::Result<()> {
+    let user = nix::unistd::geteuid().as_raw();
+    let mut config = config(job, user, nix::unistd::getegid().as_raw());
+    if let Some(group) = group {
+        config["linux"]["cgroupsPath"] = Value::from(group);
+        let limit = job.limits.memory.0.saturating_add(ABOVE);
+        config["linux"]["resources"]["memory"]["limit"] = Value::from(limit);
+    }
     fs::write(folder.join("config.json"), config.to_string())
 }
 

@@ -81,6 +81,8 @@ enum Expect {
     Timeout,
     /// Anything but the memory that was asked for.
     Refusal,
+    /// Anything but success: an exit code that does not fit is not cut to 0.
+    NoSuccess,
 }
 
 struct Case {
@@ -221,6 +223,9 @@ fn cases(profile: &Profile, lane: &CommandLane) -> Vec<Case> {
         case("environment", &["environment"], Expect::Only(profile.sees.environment.clone())),
         Case { timeout: SHORT, ..case("timeout", &["spin"], Expect::Timeout) },
     ];
+    if profile.takes == Takes::Module {
+        all.push(case("exit status 256", &["exit", "256"], Expect::NoSuccess));
+    }
     if !sees_files(profile) {
         let script = lane.scratch.path().join("secret");
         let secret = script.display().to_string();
@@ -286,6 +291,10 @@ fn judge(expect: &Expect, seen: &Observed) -> (String, Result<String, String>) {
         Expect::Timeout => {
             let right = seen.outcome.status == Status::Timeout;
             (format!("stopped after {SHORT}"), verdict(right, ended(seen)))
+        }
+        Expect::NoSuccess => {
+            let told = seen.outcome.status == Status::Failed;
+            ("told, or refused, and not taken for 0".to_owned(), verdict(told, ended(seen)))
         }
         Expect::Refusal => {
             let expected = format!("no {TOO_MUCH_MIB} MiB where {MEMORY} are the limit");
@@ -366,8 +375,9 @@ impl CommandLane {
     ) -> Result<Observed, String> {
         use std::io::{Read, Seek};
         let begun = now();
-        let (run, mut files) = self.execute(job, watch, cancel)?;
-        let outcome = self.outcome(job, &run, &mut files);
+        let mut ran = self.execute(job, watch, cancel)?;
+        let outcome = self.outcome(job, &mut ran);
+        let mut files = ran.files;
         debug_assert!(outcome.ended >= begun);
         let read = |file: &mut std::fs::File| {
             let mut bytes = Vec::new();

@@ -14,6 +14,9 @@ use crate::workload::Input;
 /// Most time that telling a version may take.
 const VERSION_TIMEOUT: Nanos = Nanos(20_000_000_000);
 
+/// Most memory that telling a version may take.
+const VERSION_MEMORY: Bytes = Bytes(4 << 30);
+
 /// Most that a program may say when asked for its version.
 const VERSION_OUTPUT: Bytes = Bytes(1 << 20);
 
@@ -147,9 +150,10 @@ fn run_captured(
     let mut files = Stdio3::open(&Input::default()).map_err(|error| error.to_string())?;
     let call = Call {
         file_limit: Some(VERSION_OUTPUT),
+        memory_limit: Some(VERSION_MEMORY),
         ..Call::new(profile, program, args, &files, VERSION_TIMEOUT)
     };
-    let run = call.with(|spawn| runner.run(spawn, &mut Unwatched, &Cancel::default()));
+    let run = call.with(|spawn| runner.run(spawn, &mut Unwatched, &Cancel::of_process()));
     let run = run.map_err(|error| error.to_string())?;
     if run.ended.status != 0 {
         let said = tail(&mut files.stderr);
@@ -157,7 +161,8 @@ fn run_captured(
     }
     let mut said = Vec::new();
     for file in [&mut files.stdout, &mut files.stderr] {
-        file.rewind().and_then(|()| file.read_to_end(&mut said)).map_err(|it| it.to_string())?;
+        let whole = file.rewind().and_then(|()| file.take(VERSION_OUTPUT.0).read_to_end(&mut said));
+        whole.map_err(|error| error.to_string())?;
         said.push(b'\n');
     }
     Ok(String::from_utf8_lossy(&said).into_owned())

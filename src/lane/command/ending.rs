@@ -22,7 +22,11 @@ pub(super) fn judge(
     let (status, mut reason, mut code) = verdict(job, ended, grouped, stderr);
     if matches!(status, Status::Failed | Status::Timeout) {
         let killed = grouped.is_some_and(|group| group.killed > 0);
-        if !killed && is_trap(profile, ended, stderr) {
+        if !killed && is_refused_exit(profile, ended, stderr) {
+            // Not the function's code, and no trap of its own.
+            code = None;
+            reason = Some(format!("an exit code that this runtime does not pass on: {stderr}"));
+        } else if !killed && is_trap(profile, ended, stderr) {
             // The status is the runtime's word for it, not the function's.
             code = None;
             reason = Some(if stderr.is_empty() {
@@ -61,6 +65,13 @@ pub(super) fn with_output_limit(verdict: Verdict, written: u64, limit: Bytes) ->
 /// How an end at the limit of output is told.
 const LIMIT: &str = "output limit";
 
+/// Whether the runtime says that it did not let the function exit with its code.
+fn is_refused_exit(profile: &Profile, ended: &Ended, stderr: &str) -> bool {
+    profile.refused_exit.as_ref().is_some_and(|text| {
+        ended.why == Why::Itself && observed(ended) != 0 && stderr.contains(text.as_str())
+    })
+}
+
 /// Adds what the profile knows of such a failure.
 pub(super) fn with_known(profile: &Profile, workload: &str, reason: String) -> String {
     match profile.known(workload, &reason) {
@@ -81,6 +92,9 @@ pub(super) fn how(ended: &Ended) -> String {
         (Why::Timeout, _) => "no end in time".to_owned(),
         (Why::Cancelled, _) => "stopped".to_owned(),
         (Why::Itself, 0) => format!("exit status {}", (ended.status >> 8) & 0xff),
+        (Why::Itself, libc::SIGKILL) if ended.starved => {
+            "killed by the kernel for want of memory".to_owned()
+        }
         (Why::Itself, signal) => format!("killed by signal {signal}"),
     }
 }
@@ -118,6 +132,7 @@ mod tests {
             system: Nanos(0),
             peak: Bytes(0),
             family: false,
+            starved: false,
             page_faults: 0,
             context_switches: 0,
             unended: false,
@@ -157,6 +172,26 @@ mod tests {
         assert_eq!(told(known, 1 << 20).as_deref(), Some(known));
         let fine = (Status::Ok, None, Some(0));
         assert_eq!(with_output_limit(fine.clone(), 1 << 20, Bytes(1 << 20)), fine);
+    fn exit_codes_from_126_on_are_no_traps() {
+        // As a shell tells signals, and as wasmtime's WASI would make traps of.
+        for code in [126, 127, 134, 137, 255] {
+            let (status, reason, exit_code) = judged(code << 8, "", None);
+            assert_eq!((status, exit_code), (Status::Failed, Some(code)));
+            assert_eq!(reason, Some(format!("exit code {code}")));
+        }
+    }
+
+    #[test]
+    fn a_refused_exit_code_is_neither_a_trap_nor_the_runtimes_status() {
+        let text = "Error: failed during execution of _start: exit with invalid exit status";
+        let trap = Some(Trap { status: Some(1), stderr: Some("failed during".to_owned()) });
+        let (status, reason, code) = judged(1 << 8, text, trap);
+        assert_eq!((status, code), (Status::Failed, None));
+        let reason = reason.expect("a reason");
+        assert!(
+            reason.starts_with("an exit code that this runtime does not pass on: "),
+            "{reason}"
+        );
     }
 
     #[test]

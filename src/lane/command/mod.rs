@@ -6,6 +6,7 @@
 //! the module and its end are inside `run`: they cannot be told apart from
 //! outside. A warm invocation has the phases that its worker tells.
 
+pub mod answer;
 mod bundle;
 mod call;
 pub mod contract;
@@ -14,6 +15,7 @@ mod ending;
 mod flood;
 mod footprint;
 mod machine;
+mod sandbox;
 mod scratch;
 mod subject;
 mod warm;
@@ -21,12 +23,12 @@ mod warm;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::call::Call;
 use self::detect::{Runtime, detect};
 use self::flood::{OutputWatch, written};
 use self::footprint::Footprint;
+use self::sandbox::Sandbox;
 use self::scratch::Scratch;
 use self::subject::{Places, Subject};
 use self::warm::Worker;
@@ -37,6 +39,7 @@ use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Status, Unwatched, Watch, now, wall,
 };
+use crate::meter::function_group::GroupUsage;
 use crate::meter::{Meter, Provenance, Provenances, Source, Usage};
 use crate::paths::{Distrust, OwnFolder};
 use crate::profile::{Profile, Takes};
@@ -68,6 +71,14 @@ pub struct CommandLane {
     subjects: HashMap<usize, Subject>,
     workers: HashMap<usize, Worker>,
     footprint: Option<Footprint>,
+}
+
+/// An invocation of a runtime that has ended.
+struct Ran {
+    run: Run,
+    files: Stdio3,
+    /// What the kernel killed for memory in a container without an engine.
+    killed: Option<GroupUsage>,
 }
 
 impl CommandLane {
@@ -122,8 +133,8 @@ impl CommandLane {
     fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
         let requested = now();
         match self.execute(job, watch, cancel) {
-            Ok((run, mut files)) => {
-                let outcome = self.outcome(job, &run, &mut files);
+            Ok(mut ran) => {
+                let outcome = self.outcome(job, &mut ran);
                 self.runner.take_if(|runner| runner.is_spent());
                 outcome
             }
@@ -137,10 +148,11 @@ impl CommandLane {
         job: &Job,
         watch: &mut dyn Watch,
         cancel: &Cancel,
-    ) -> Result<(Run, Stdio3), String> {
+    ) -> Result<Ran, String> {
         let files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
-        let id = next_id();
+        let id = new_id()?;
         let values = self.values(job, &id)?;
+        let sandbox = sandbox(job, &id, &values)?;
         let value = |name: &str| values.get(name).cloned();
         let args = self
             .profile
@@ -166,33 +178,55 @@ impl CommandLane {
             self.runner.take_if(|runner| runner.is_lost(&error));
             error.to_string()
         })?;
+        let killed = sandbox.as_ref().and_then(Sandbox::killed);
         if run.ended.why != Why::Itself {
             self.clean_up(&values);
         }
-        Ok((run, files))
+        Ok(Ran { run, files, killed })
     }
 
     /// One invocation in the cell's worker, which is started if need be.
     fn warm(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
         let requested = now();
-        let mut worker = match self.workers.remove(&job.cell).map_or_else(|| self.worker(job), Ok) {
+        let mut remark = None;
+        let kept = self.workers.remove(&job.cell).and_then(|mut worker| {
+            // An answer from before the request is none to it.
+            match worker.no_surplus() {
+                Ok(()) => Some(worker),
+                Err(lost) => {
+                    let why = worker.autopsy(&lost);
+                    remark = Some(format!("the worker before it was replaced: {why}"));
+                    None
+                }
+            }
+        });
+        let mut worker = match kept.map_or_else(|| self.worker(job, cancel), Ok) {
             Ok(worker) => worker,
-            Err(reason) => return Outcome::unstarted(job, requested, reason),
+            Err(reason) => {
+                let mut outcome = Outcome::unstarted(job, requested, reason);
+                if cancel.is_cancelled() {
+                    outcome.status = Status::Interrupted;
+                }
+                return outcome;
+            }
         };
         let (outcome, good) = worker.invoke(&self.profile, job, watch, cancel);
         if good {
             self.workers.insert(job.cell, worker);
         }
-        outcome
+        match remark {
+            Some(remark) => outcome.remark(&remark),
+            None => outcome,
+        }
     }
 
-    fn worker(&self, job: &Job) -> Result<Worker, String> {
+    fn worker(&self, job: &Job, cancel: &Cancel) -> Result<Worker, String> {
         let line = self.profile.warm.as_ref().ok_or("this runtime has no warm start")?;
-        let values = self.values(job, &next_id())?;
+        let values = self.values(job, &new_id()?)?;
         let args = line
             .expand(&|name| values.get(name).cloned(), &job.preset.args)
             .map_err(|name| format!("no value for {{{name}}}"))?;
-        Worker::start(&self.profile, &self.runtime, job, &args)
+        Worker::start(&self.profile, &self.runtime, job, &args, cancel)
     }
 
     /// What the placeholders stand for in one invocation.
@@ -244,7 +278,9 @@ impl CommandLane {
         }
     }
 
-    fn outcome(&self, job: &Job, run: &Run, files: &mut Stdio3) -> Outcome {
+    fn outcome(&self, job: &Job, ran: &mut Ran) -> Outcome {
+        let (status, reason, exit_code) = self.verdict(job, ran);
+        let Ran { run, files, .. } = ran;
         let mut usage = Usage::new(true);
         let mut provenances = Arc::clone(&self.provenances);
         if let Some(runner) = &self.runner {
@@ -265,7 +301,6 @@ impl CommandLane {
                 usage.set(*meter, None);
             }
         }
-        let (status, reason, exit_code) = self.verdict(job, run, files);
         let mut outcome = Outcome {
             status,
             reason,
@@ -291,7 +326,9 @@ impl CommandLane {
     }
 
     /// How it ended; a machine's output is taken apart for that.
-    fn verdict(&self, job: &Job, run: &Run, files: &mut Stdio3) -> ending::Verdict {
+    fn verdict(&self, job: &Job, ran: &mut Ran) -> ending::Verdict {
+        let Ran { run, files, killed } = ran;
+        let grouped = run.grouped.as_ref().or(killed.as_ref());
         let (written, limit) = (written(files), job.limits.output);
         if run.ended.why != Why::Timeout && written > limit.0 {
             let reason = format!("wrote more than the output limit of {limit}");
@@ -305,12 +342,12 @@ impl CommandLane {
         if let Some(reason) = self.explain_wall(job, run, &stderr) {
             return (Status::Failed, Some(reason), None);
         }
-        let outer = ending::judge(&self.profile, job, &outside, run.grouped.as_ref(), &stderr);
+        let outer = ending::judge(&self.profile, job, &outside, grouped, &stderr);
         let outer = ending::with_output_limit(outer, written, limit);
         match told {
             Some(Ok(status)) if outer.0 == Status::Ok => {
                 let inner = Ended { status, ..outside };
-                ending::judge(&self.profile, job, &inner, run.grouped.as_ref(), &stderr)
+                ending::judge(&self.profile, job, &inner, grouped, &stderr)
             }
             Some(Err(reason)) if outer.0 == Status::Ok => {
                 let reason = ending::with_known(&self.profile, &job.workload.name, reason);
@@ -332,10 +369,24 @@ fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
     }
 }
 
-/// A name that no two invocations share.
-fn next_id() -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("cyclometer-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+/// The control group around the container of an invocation, where one can be made.
+fn sandbox(
+    job: &Job,
+    id: &str,
+    values: &HashMap<String, String>,
+) -> Result<Option<Sandbox>, String> {
+    let Some(folder) = values.get("bundle") else { return Ok(None) };
+    let sandbox = Sandbox::around(id, job.limits.memory);
+    let group = sandbox.as_ref().map(|it| it.path.as_str());
+    bundle::configure(Path::new(folder), job, group)
+        .map_err(|error| format!("cannot write the bundle in {folder}: {error}"))?;
+    Ok(sandbox)
+}
+
+/// A name that no two invocations share; by it a runtime's own control groups and
+/// state are found.
+fn new_id() -> Result<String, String> {
+    crate::owner::new_name("c").map_err(|error| error.to_string())
 }
 
 /// Where the meters of cold invocations come from.

@@ -23,6 +23,9 @@ use crate::workload::{Input, hex};
 /// Most memory that compiling a module may take.
 const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
 
+/// Most that each file may hold that compiling a module makes.
+const COMPILE_OUTPUT: Bytes = Bytes(1 << 30);
+
 /// Files of one cell by placeholder.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Subject {
@@ -241,6 +244,7 @@ impl Compiler<'_> {
         let mut files = Stdio3::open(&Input::default()).map_err(|error| error.to_string())?;
         let call = Call {
             memory_limit: Some(COMPILE_MEMORY),
+            file_limit: Some(COMPILE_OUTPUT),
             ..Call::new(self.profile, &self.runtime.compiler, &args, &files, self.compile.timeout)
         };
         let run = call

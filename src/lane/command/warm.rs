@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use super::super::group::{out_of_memory, set_level_source};
 use super::super::launcher::Stdio3;
-use super::super::process::{
-    ProcessProbe, Runner, digest, estimate_ref_cycles, lock, one_line, tail,
-};
+use super::super::process::{ProcessProbe, Runner, digest, estimate_ref_cycles, lock, tail};
 use super::super::wall::Wall;
 use super::super::{Cancel, Job, Outcome, Status, Watch, now};
+use super::answer::{Answer, AnswerError, MAX_LINE, Report, parse_answer};
 use super::call::{Call, wall_of};
 use super::detect::Runtime;
 use super::flood::written;
@@ -25,11 +24,17 @@ use crate::profile::Profile;
 use crate::units::{Bytes, Nanos};
 use crate::workload::Input;
 
-/// Most time that a worker may take to load its module, and to rest.
-const PATIENCE: Nanos = Nanos(60_000_000_000);
+/// Most time that a worker may take to load its module.
+const PATIENCE: Nanos = Nanos(30_000_000_000);
 
-/// Longest line that a worker may say.
-const MAX_LINE: usize = 8 << 10;
+/// Most time that a worker may take to rest.
+const REST: Nanos = Nanos(10_000_000_000);
+
+/// Most time that a worker may take to read a request of some bytes.
+const READING: Duration = Duration::from_secs(5);
+
+/// Time for a worker that hung up to end by itself, so that it can be told how.
+const GRACE: Nanos = Nanos(1_000_000_000);
 
 /// A worker that has its module loaded.
 pub(super) struct Worker {
@@ -51,16 +56,6 @@ pub(super) struct Worker {
     wall: Option<Wall>,
 }
 
-/// What a worker says of an invocation. Moments are of the monotonic clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Report {
-    begun: Nanos,
-    started: Nanos,
-    ended: Nanos,
-    /// The function's exit code, or why it trapped.
-    end: Result<i32, String>,
-}
-
 /// What an invocation used, as seen from outside.
 struct Used {
     counts: Counts,
@@ -71,11 +66,21 @@ struct Used {
 
 /// Why a worker gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Lost {
+pub(super) enum Lost {
     Timeout,
     Cancelled,
     HangUp,
-    Nonsense(String),
+    /// It does not read what it is asked.
+    Deaf,
+    Nonsense(AnswerError),
+    /// More than it was asked for: so many bytes.
+    Surplus(usize),
+}
+
+impl From<AnswerError> for Lost {
+    fn from(error: AnswerError) -> Self {
+        Self::Nonsense(error)
+    }
 }
 
 /// Names under which a worker opens the streams of an invocation: descriptors that
@@ -89,6 +94,7 @@ impl Worker {
         runtime: &Runtime,
         job: &Job,
         args: &[String],
+        cancel: &Cancel,
     ) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let runner = super::start_runner(profile).map_err(|error| text(&error))?;
@@ -125,9 +131,13 @@ impl Worker {
             memory: job.limits.memory,
             wall,
         };
-        match worker.listen(PATIENCE, &Cancel::default()) {
-            Ok(line) if line == "ready" => Ok(worker),
-            Ok(line) => Err(format!("the worker did not say `ready` but `{}`", one_line(&line))),
+        let ready = match worker.listen(PATIENCE, cancel) {
+            Ok(Answer::Ready) => worker.no_surplus(),
+            Ok(other) => Err(Lost::Nonsense(other.unasked())),
+            Err(lost) => Err(lost),
+        };
+        match ready {
+            Ok(()) => Ok(worker),
             Err(lost) => Err(format!("the worker did not get ready: {}", worker.autopsy(&lost))),
         }
     }
@@ -155,6 +165,13 @@ impl Worker {
         let requested = now();
         let heard = self.ask(&format!("run {STREAMS}\n"), job.limits.timeout, cancel);
         let received = now();
+        let heard = heard.and_then(|answer| match answer {
+            Answer::Done(report) => {
+                report.check_within(requested, received)?;
+                Ok(report)
+            }
+            other => Err(Lost::Nonsense(other.unasked())),
+        });
         let counts = {
             let mut counters = lock(&self.counters);
             let after = counters.read();
@@ -168,34 +185,73 @@ impl Worker {
             counts,
         };
         watch.end();
-        let report = heard.and_then(|line| Report::parse(&line, requested, received));
-        match report {
+        match heard {
             Ok(report) => {
-                let outcome = self.outcome(profile, job, &report, &used);
-                let rested = self.ask("rest\n", PATIENCE, cancel);
-                (outcome, rested.is_ok_and(|line| line == "rested"))
+                let mut outcome = self.outcome(profile, job, &report, &used);
+                let rested = self.rest(cancel);
+                if let Err(lost) = &rested
+                    && *lost != Lost::Cancelled
+                {
+                    let why = self.autopsy(lost);
+                    outcome = outcome.remark(&format!("its worker was replaced after it: {why}"));
+                }
+                (outcome, rested.is_ok())
             }
             Err(lost) => (self.lost(job, requested, &lost), false),
         }
     }
 
-    fn ask(&mut self, line: &str, timeout: Nanos, cancel: &Cancel) -> Result<String, Lost> {
-        use std::io::Write;
-        self.control.write_all(line.as_bytes()).map_err(|_| Lost::HangUp)?;
+    /// Lets the worker tidy up after an invocation.
+    fn rest(&mut self, cancel: &Cancel) -> Result<(), Lost> {
+        self.no_surplus()?;
+        match self.ask("rest\n", REST, cancel)? {
+            Answer::Rested => self.no_surplus(),
+            other => Err(Lost::Nonsense(other.unasked())),
+        }
+    }
+
+    /// Refuses what was said and not asked for, as far as it is here.
+    pub fn no_surplus(&mut self) -> Result<(), Lost> {
+        let mut buffer = [0; 1024];
+        let mut surplus = std::mem::take(&mut self.heard).len();
+        // Fails for a closed descriptor only, which reading tells as well.
+        let _ = self.control.set_nonblocking(true);
+        // One that never ends is heard once, and is of no more use.
+        if let Ok(size) = self.control.read(&mut buffer) {
+            surplus += size;
+        }
+        let _ = self.control.set_nonblocking(false);
+        if surplus == 0 { Ok(()) } else { Err(Lost::Surplus(surplus)) }
+    }
+
+    fn ask(&mut self, line: &str, timeout: Nanos, cancel: &Cancel) -> Result<Answer, Lost> {
+        use std::io::{ErrorKind, Write};
+        // Fails for a timeout of 0 only.
+        let _ = self.control.set_write_timeout(Some(READING));
+        self.control.write_all(line.as_bytes()).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Lost::Deaf,
+            _ => Lost::HangUp,
+        })?;
         self.listen(timeout, cancel)
     }
 
     /// The next line that the worker says.
-    fn listen(&mut self, timeout: Nanos, cancel: &Cancel) -> Result<String, Lost> {
+    fn listen(&mut self, timeout: Nanos, cancel: &Cancel) -> Result<Answer, Lost> {
         let deadline = Nanos(now().0.saturating_add(timeout.0));
         let mut buffer = [0; 1024];
         loop {
             if let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.heard.drain(..=end).collect();
-                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
+                return Ok(parse_answer(&line[..end])?);
             }
             if self.heard.len() > MAX_LINE {
-                return Err(Lost::Nonsense("a line without an end".to_owned()));
+                return Err(AnswerError::TooLong.into());
+            }
+            if cancel.is_cancelled() {
+                return Err(Lost::Cancelled);
+            }
+            if now() >= deadline {
+                return Err(Lost::Timeout);
             }
             let left =
                 deadline.since(now()).0.clamp(1_000_000, u64::from(Cancel::POLL_MS) * 1_000_000);
@@ -210,12 +266,6 @@ impl Worker {
                     | std::io::ErrorKind::Interrupted => {}
                     _ => return Err(Lost::HangUp),
                 },
-            }
-            if cancel.is_cancelled() {
-                return Err(Lost::Cancelled);
-            }
-            if now() >= deadline && !self.heard.contains(&b'\n') {
-                return Err(Lost::Timeout);
             }
         }
     }
@@ -272,14 +322,14 @@ impl Worker {
         outcome.status = match lost {
             Lost::Timeout => Status::Timeout,
             Lost::Cancelled => Status::Interrupted,
-            Lost::HangUp | Lost::Nonsense(_) => Status::Failed,
+            Lost::HangUp | Lost::Deaf | Lost::Nonsense(_) | Lost::Surplus(_) => Status::Failed,
         };
         match lost {
             Lost::Timeout => {
                 outcome.reason = Some(format!("no end within its limit of {}", job.limits.timeout));
             }
             Lost::Cancelled => outcome.reason = Some("stopped with the recording".to_owned()),
-            Lost::HangUp | Lost::Nonsense(_) => {}
+            Lost::HangUp | Lost::Deaf | Lost::Nonsense(_) | Lost::Surplus(_) => {}
         }
         let mut all = (*self.provenances).clone();
         for (meter, provenance) in self.provenances.iter() {
@@ -294,8 +344,11 @@ impl Worker {
     }
 
     /// Ends the worker; why it was lost.
-    fn autopsy(&mut self, lost: &Lost) -> String {
-        if *lost != Lost::HangUp {
+    pub fn autopsy(&mut self, lost: &Lost) -> String {
+        // One that hung up may be on its way out, and its end says why. One that
+        // stays is not waited for.
+        let went = *lost == Lost::HangUp && self.is_gone_within(GRACE);
+        if !went {
             self.runner.kill();
         }
         let baseline = GroupBaseline::default();
@@ -308,44 +361,47 @@ impl Worker {
                 return reason;
             }
         }
+        let said =
+            |what: String| if stderr.is_empty() { what } else { format!("{what}: {stderr}") };
         if let (Lost::HangUp, Some(group)) = (lost, group)
             && let Some(reason) = out_of_memory(Some(&group.usage_since(&baseline)), self.memory)
         {
-            return if stderr.is_empty() { reason } else { format!("{reason}: {stderr}") };
+            return said(reason);
         }
         match (lost, ended) {
-            (Lost::Timeout, _) => "no answer in time".to_owned(),
+            (Lost::Timeout, _) => said("no answer in time".to_owned()),
             (Lost::Cancelled, _) => "stopped".to_owned(),
-            (Lost::Nonsense(line), _) => format!("it said `{}`", one_line(line)),
+            (Lost::Deaf, _) => said("it does not read what it is asked".to_owned()),
+            (Lost::Nonsense(error), _) => error.to_string(),
+            (Lost::Surplus(bytes), _) => format!(
+                "it said more than it was asked for, {bytes} bytes of which were read and discarded"
+            ),
+            (Lost::HangUp, _) if !went => {
+                said("it closed its connection and went on running, until it was killed".to_owned())
+            }
             (Lost::HangUp, Ok(ended)) => format!("it ended: {}: {stderr}", ending::how(&ended)),
             (Lost::HangUp, Err(error)) => error.to_string(),
         }
     }
-}
 
-impl Report {
-    /// Reads `done BEGUN STARTED ENDED exit CODE` or `... trap WHY`. What lies
-    /// outside of the request, as seen from here, is not believed.
-    fn parse(line: &str, requested: Nanos, received: Nanos) -> Result<Self, Lost> {
-        let nonsense = || Lost::Nonsense(line.chars().take(200).collect());
-        let mut words = line.splitn(6, ' ');
-        if words.next() != Some("done") {
-            return Err(nonsense());
-        }
-        let mut moment = || words.next().and_then(|word| word.parse().ok()).map(Nanos);
-        let (begun, started, ended) = (moment(), moment(), moment());
-        let (Some(begun), Some(started), Some(ended)) = (begun, started, ended) else {
-            return Err(nonsense());
+    /// Whether its process ends in that time, or has ended.
+    fn is_gone_within(&self, time: Nanos) -> bool {
+        let deadline = Nanos(now().0.saturating_add(time.0));
+        let is_gone = || {
+            let process = i32::try_from(self.pid).ok().and_then(|pid| {
+                procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()
+            });
+            process.is_none_or(|stat| matches!(stat.state, 'Z' | 'X'))
         };
-        if !(requested <= begun && begun <= started && started <= ended && ended <= received) {
-            return Err(nonsense());
+        loop {
+            if is_gone() {
+                return true;
+            }
+            if now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
-        let end = match (words.next(), words.next()) {
-            (Some("exit"), Some(code)) => Ok(code.parse().map_err(|_| nonsense())?),
-            (Some("trap"), why) => Err(one_line(why.unwrap_or("without a word"))),
-            _ => return Err(nonsense()),
-        };
-        Ok(Self { begun, started, ended, end })
     }
 }
 
@@ -411,35 +467,4 @@ fn warm_sources(
         all.missing(meter, "not metered in process lanes yet");
     }
     all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reports_are_believed_only_inside_of_their_request() {
-        let parse = |line: &str| Report::parse(line, Nanos(10), Nanos(50));
-        assert_eq!(
-            parse("done 11 20 49 exit 7"),
-            Ok(Report { begun: Nanos(11), started: Nanos(20), ended: Nanos(49), end: Ok(7) })
-        );
-        let trap = parse("done 11 20 49 trap out of bounds\x1b[2J").expect("a trap");
-        assert_eq!(trap.end, Err("out of bounds [2J".to_owned()));
-        for line in [
-            "",
-            "done",
-            "ready",
-            "done 9 20 49 exit 0",
-            "done 11 10 49 exit 0",
-            "done 11 20 51 exit 0",
-            "done 11 20 49 exit",
-            "done 11 20 49 exit x",
-            "done 11 20 49 fine",
-            "done -1 20 49 exit 0",
-            "done 11 20",
-        ] {
-            assert!(matches!(parse(line), Err(Lost::Nonsense(_))), "{line:?}");
-        }
-    }
 }

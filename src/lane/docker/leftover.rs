@@ -10,14 +10,20 @@ use super::answers::{ListedContainer, ListedImage, parse_containers, parse_image
 use super::connect::{self, Endpoint};
 use super::container::remove as remove_container;
 use super::engine::{Engine, EngineError, REQUEST};
-use super::sweep::host_name;
 use super::transport::encoded;
+use crate::owner::Owner;
 use crate::units::Bytes;
 
 /// Longest time for the removal of an image: its layers go from the disk.
 const REMOVAL: Duration = Duration::from_mins(1);
 /// Digits of the tag that stands for the content of an image.
 const TAG_DIGITS: usize = 12;
+
+/// Name of this machine, as far as labels go.
+pub(super) fn host_name() -> Option<String> {
+    let name = crate::files::read_kernel_text("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
 
 /// An image or a container of this program.
 #[derive(Debug, Clone)]
@@ -43,6 +49,13 @@ pub struct Handle {
     reference: String,
 }
 
+impl Handle {
+    /// The engine's address.
+    pub(crate) fn host(&self) -> &str {
+        &self.endpoint.host
+    }
+}
+
 /// The engines to look in, and what is wrong with the configuration of others.
 /// `DOCKER_HOST` names the only one; else it is that in use, those of all other
 /// contexts, and the one of the default socket.
@@ -55,18 +68,28 @@ pub fn endpoints() -> (Vec<Endpoint>, Vec<String>) {
     (found.collect(), problems)
 }
 
-/// Lists what an engine has of this program. Changes nothing.
+/// The engine in use, unless there is none.
+#[must_use]
+pub fn endpoint_in_use() -> Option<Endpoint> {
+    let endpoint = connect::endpoint().ok()?;
+    // Without a socket there is none, which needs no connection to be seen.
+    endpoint.socket().is_none_or(Path::exists).then_some(endpoint)
+}
+
+/// Lists what an engine has of this program, with or without images. Changes
+/// nothing.
 ///
 /// # Errors
 /// When the engine does not answer, in words.
-pub fn list(endpoint: &Endpoint) -> Result<Vec<EngineLeftover>, String> {
+pub fn list(endpoint: &Endpoint, with_images: bool) -> Result<Vec<EngineLeftover>, String> {
     let (engine, _) = Engine::connect_to(endpoint).map_err(|error| error.to_string())?;
     let (images, containers) = engine
         .block_on(async {
             let path = "/containers/json?all=true";
             let asked = engine.get("list containers", REQUEST, None, path, parse_containers);
             let containers = asked.await?;
-            Ok::<_, EngineError>((images(&engine).await?, containers))
+            let images = if with_images { images(&engine).await? } else { Vec::new() };
+            Ok::<_, EngineError>((images, containers))
         })
         .map_err(|error| error.to_string())?;
     let host = host_name();
@@ -102,10 +125,10 @@ fn describe_container(
     endpoint: &Endpoint,
     host: Option<&str>,
 ) -> Option<EngineLeftover> {
-    let owner = container.labels.owner()?;
+    let owner = Owner::Process(container.labels.owner()?);
     let in_use = match container.labels.host.as_deref() {
         theirs if theirs.is_none() || theirs != host => Some(foreign(theirs)),
-        _ => owner.is_alive().then(|| format!("process {} uses it", owner.pid())),
+        _ => owner.in_use(None),
     };
     let reference = container.id.clone();
     Some(EngineLeftover {

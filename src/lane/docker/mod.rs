@@ -33,7 +33,6 @@ mod prune;
 mod report;
 mod spec;
 mod stdio;
-mod sweep;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -46,7 +45,6 @@ mod warm_tests;
 
 pub use connect::{Endpoint, EndpointError, Origin, endpoint};
 pub use engine::{EngineInfo, inspect};
-pub use sweep::{Swept, sweep_everything};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -111,7 +109,7 @@ impl Leftover {
 }
 
 impl DockerLane {
-    /// Connects to the engine and removes what dead owners left there.
+    /// Connects to the engine.
     /// `runtime` is one of its OCI runtimes, `base` an image that it has, and
     /// `tsc_hz` the frequency of this machine's time-stamp counter.
     ///
@@ -150,7 +148,6 @@ impl DockerLane {
             leftovers: Vec::new(),
             provenances: Arc::default(),
         };
-        lane.sweep();
         lane.follow();
         Ok(lane)
     }
@@ -163,13 +160,6 @@ impl DockerLane {
         if let Some(timeline) = &mut self.timeline {
             timeline.clear();
         }
-    }
-
-    /// Removes containers and control groups whose owner no longer runs.
-    pub fn sweep(&self) -> Swept {
-        let containers = sweep::containers(&self.engine).ok();
-        stdio::sweep();
-        Swept { containers, groups: sweep::groups() }
     }
 
     /// The engine, as it was when the lane was opened.
@@ -246,12 +236,12 @@ impl DockerLane {
 
     fn labels(&self) -> HashMap<String, String> {
         let owner = (OWNER_LABEL.to_owned(), self.owner.to_string());
-        let host = sweep::host_name().map(|name| (HOST_LABEL.to_owned(), name));
+        let host = leftover::host_name().map(|name| (HOST_LABEL.to_owned(), name));
         [Some(owner), host].into_iter().flatten().collect()
     }
 
     fn container_name(&self, tag: &str) -> String {
-        format!("cyclometer-{}-{tag}", self.owner)
+        crate::owner::name_of(&self.owner, tag)
     }
 
     /// A control group with its counters, or why there is none.

@@ -17,7 +17,7 @@ use super::connect::Endpoint;
 use super::engine::{Engine, REQUEST, unless};
 use super::image::Image;
 use super::leftover::{images, is_ours};
-use super::sweep::host_name;
+use super::leftover::host_name;
 use crate::clean;
 use crate::lane::Cancel;
 

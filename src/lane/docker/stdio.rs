@@ -25,7 +25,6 @@ use crate::workload::{Input, OutputDigest};
 
 /// Where files live in memory.
 const MEMORY: &str = "/dev/shm";
-const PREFIX: &str = "cyclometer-";
 /// Most of the output that is allocated beforehand; what is written beyond
 /// counts as the function's memory.
 pub(super) const ALLOCATED: u64 = 256 << 20;
@@ -59,7 +58,7 @@ impl Files {
         input: &Input,
         limit: Bytes,
     ) -> io::Result<Self> {
-        let folder = root.join(format!("{PREFIX}{owner}-{tag}"));
+        let folder = root.join(crate::owner::name_of(owner, tag));
         // Nobody else looks in; a container gets the files, not the folder.
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
         let made = Self::fill(&folder, input);
@@ -136,22 +135,6 @@ fn remove(folder: &Path) {
     let _ = fs::remove_dir_all(folder);
 }
 
-/// Removes the folders of owners that no longer run.
-pub(super) fn sweep() {
-    sweep_in(Path::new(MEMORY));
-}
-
-fn sweep_in(root: &Path) {
-    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
-        let owner = rest.rsplit_once('-').and_then(|(owner, _tag)| owner.parse().ok());
-        if owner.is_some_and(|owner: ProcessIdentity| !owner.is_alive()) {
-            remove(&entry.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,20 +168,5 @@ mod tests {
         assert_eq!((files.tail(), about("out").blocks()), (None, 2048));
         drop(files);
         assert!(!folder.exists());
-    }
-
-    #[test]
-    fn only_folders_of_the_dead_are_swept() {
-        let root = tempfile::tempdir().expect("a folder");
-        let make = |name: &str| {
-            let path = root.path().join(name);
-            fs::create_dir(&path).expect("made");
-            path
-        };
-        let dead = make("cyclometer-1-2-nosuchboot-d7");
-        let alive = make(&format!("cyclometer-{}-d7", me()));
-        let other = make("cyclometer-bench-1");
-        sweep_in(root.path());
-        assert!(!dead.exists() && alive.exists() && other.exists());
     }
 }

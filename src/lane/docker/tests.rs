@@ -413,10 +413,10 @@ fn what_a_crash_left_is_swept() {
     let engine = &bench.lane.engine;
     let id = engine.block_on(engine.docker.create_container(None, body)).expect("created").id;
     engine.block_on(engine.docker.start_container(&id, None)).expect("started");
-    assert!(sweep_everything().containers.is_some_and(|count| count >= 1));
+    // Another process that shares the engine may be faster: only the end counts.
+    crate::clean::sweep(&mut |_| {});
     let gone = engine.block_on(engine.docker.inspect_container(&id, None));
     assert!(gone.is_err(), "it is still there");
-    assert_eq!(bench.lane.sweep().containers, Some(0));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::super::launcher::{LauncherError, Privileges, Program, Spawn, Stdio3, Why};
+use super::super::launcher::{Privileges, Program, Spawn, Stdio3, Why};
 use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict};
 use super::super::wall::{Wall, has_complaint};
 use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};

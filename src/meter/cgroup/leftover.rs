@@ -5,17 +5,17 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Hierarchy, owner_of, remove_tree};
-use crate::meter::procfs::ProcessIdentity;
+use super::{Hierarchy, remove_tree};
+use crate::owner::Owner;
 
 /// Levels of groups that are looked into.
-const DEPTH: usize = 6;
+const DEPTH: usize = 12;
 
 /// A control group that this program made, in all hierarchies that have it.
 #[derive(Debug, Clone)]
 pub struct GroupLeftover {
     relative: PathBuf,
-    owner: ProcessIdentity,
+    owner: Owner,
     /// Its folders, one a hierarchy.
     folders: Vec<PathBuf>,
 }
@@ -35,6 +35,12 @@ impl GroupLeftover {
         mounts.map(|mount| mount.display().to_string()).collect::<Vec<_>>().join(" ")
     }
 
+    /// Whether any of it is there still.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.folders.iter().any(|folder| folder.exists())
+    }
+
     /// Why it must stay, if so.
     #[must_use]
     pub fn in_use(&self) -> Option<String> {
@@ -43,11 +49,8 @@ impl GroupLeftover {
             .folders
             .iter()
             .any(|folder| fs::metadata(folder).is_ok_and(|data| data.uid() != user));
-        if self.owner.is_alive() {
-            Some(format!("process {} uses it", self.owner.pid()))
-        } else {
-            foreign.then(|| "it belongs to another user".to_owned())
-        }
+        let owner = self.owner.in_use(None);
+        owner.or_else(|| foreign.then(|| "it belongs to another user".to_owned()))
     }
 
     /// Removes it everywhere; what is left in it is killed.
@@ -56,8 +59,8 @@ impl GroupLeftover {
     /// Why that could not be done, in words.
     pub fn remove(&self) -> Result<(), String> {
         // It may have got an owner since: process ids come again, identities do not.
-        if self.owner.is_alive() {
-            return Err("its owner runs".to_owned());
+        if let Some(reason) = self.in_use() {
+            return Err(reason);
         }
         let mut failed = None;
         for folder in &self.folders {
@@ -90,7 +93,8 @@ fn search(root: &Path, folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf
             continue;
         }
         let path = entry.path();
-        match owner_of(&entry.file_name().to_string_lossy()) {
+        let owner = Owner::in_name(&entry.file_name().to_string_lossy());
+        match owner.filter(|owner| matches!(owner, Owner::Process(_))) {
             Some(owner) => {
                 let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
                 let group = found.entry(relative.clone()).or_insert_with(|| GroupLeftover {
@@ -112,6 +116,7 @@ fn search(root: &Path, folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meter::procfs::ProcessIdentity;
 
     #[test]
     fn groups_are_found_in_every_hierarchy_and_at_every_level() {
@@ -124,6 +129,8 @@ mod tests {
             format!("memory/{dead}"),
             format!("unified/user.slice/{dead}"),
             format!("memory/cyclometer-{me}-d1"),
+            // A runtime without an engine names its groups after the container.
+            format!("memory/libpod-{dead}"),
             "memory/cyclometer-own".to_owned(),
         ] {
             fs::create_dir_all(at(&path)).expect("made");
@@ -142,6 +149,7 @@ mod tests {
         let wanted = [
             (dead.to_owned(), false),
             (format!("cyclometer-{me}-d1"), true),
+            (format!("libpod-{dead}"), false),
             (format!("user.slice/{dead}"), false),
         ];
         assert_eq!(about, wanted);
