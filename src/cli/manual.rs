@@ -8,8 +8,8 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::{Arguments, Failure, Outcome, say};
-use crate::output::text_output;
 use crate::files::{Bound, FileProblem, Folder, Links, PrivateFolder, shown_path};
+use crate::output::text_output;
 
 /// Bound of a manual page, which this program makes itself.
 const PAGE: Bound = Bound::new("a manual page", 16 << 20);

@@ -319,7 +319,8 @@ impl Common {
     /// Adds the profiles in the config folder, and those of `--runtimes`, to
     /// those that the program carries; later ones take the place of earlier.
     fn install_runtimes(&self) -> Result<(), Failure> {
-        let own = own_config("runtimes").filter(|folder| folder.is_dir());
+        let own = paths::config().map(|folder| folder.join("runtimes"));
+        let own = own.filter(|folder| folder.is_dir());
         if own.is_none() && self.runtimes.is_empty() {
             return Ok(());
         }

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, mkdtemp, unlinkat};
+use nix::unistd::{UnlinkatFlags, linkat, mkdtemp, unlinkat};
 
 use super::{FileProblem, Folder};
 
@@ -57,15 +58,29 @@ impl Folder {
 }
 
 /// Writes a new file of that mode, less the umask; one that is there, or a link,
-/// is left alone. What could not be written whole is removed.
+/// is left alone. It gets its name when it has its content, where the file system
+/// can do that; elsewhere, what could not be written whole is removed.
 ///
 /// # Errors
 /// `AlreadyExists` where there is something of that name; the system's answer.
 pub fn create_new(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let nameless = std::fs::OpenOptions::new()
+        .write(true)
+        .mode(mode)
+        .custom_flags(libc::O_TMPFILE)
+        .open(folder.unwrap_or(Path::new(".")));
+    if let Ok(mut file) = nameless {
+        file.write_all(content)?;
+        let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // Fails where there is something of that name, a link included.
+        return Ok(linkat(AT_FDCWD, from.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?);
+    }
     let mut options = std::fs::OpenOptions::new();
     // `create_new` is O_EXCL, which follows no link either.
+    let flags = libc::O_NOFOLLOW;
     let mut file =
-        options.write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW).open(path)?;
+        options.write(true).create_new(true).mode(mode).custom_flags(flags).open(path)?;
     let written = file.write_all(content);
     if written.is_err() {
         let _ = std::fs::remove_file(path);

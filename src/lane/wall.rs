@@ -107,6 +107,10 @@ mod tests {
             family: false,
             page_faults: 0,
             context_switches: 0,
+            starved: false,
+            unended: false,
+            tampered: false,
+            discarded: 0,
         }
     }
 

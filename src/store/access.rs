@@ -22,10 +22,6 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::guard::guard;
 use super::open::{Store, StoreError, explain, identify, refuse_what_others_put};
-use crate::meter::procfs::ProcessIdentity;
-
-/// First words of the names of folders with copies of databases.
-pub(crate) const COPY_PREFIX: &str = "cyclometer-copy-";
 
 /// How a connection reaches the rows of a database.
 #[derive(Debug, Clone)]
@@ -66,7 +62,7 @@ pub(super) struct CopyFolder(PathBuf);
 
 impl CopyFolder {
     fn create() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(crate::owner::new_name("copy")?);
+        let path = crate::paths::temporary()?.join(crate::owner::new_name("copy")?);
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }

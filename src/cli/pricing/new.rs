@@ -2,17 +2,12 @@
 //! from.
 
 use std::io::{ErrorKind, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::linkat;
-
 use crate::cli::{Common, Failure, Outcome, say};
-use crate::files::shown_path;
+use crate::files::{create_new, shown_path};
 use crate::meter::Meter;
 use crate::output::{json_text, text_output};
 use crate::pricing::{Dimension, PriceModel, PricingError, json_schema};
@@ -78,26 +73,9 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         }
         _ => Failure::failed(format!("cannot write {shown}: {error}")),
     };
-    write_new(path, text.as_bytes()).map_err(failed)?;
+    create_new(path, text.as_bytes(), 0o666).map_err(failed)?;
     hint(&shown);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes a file that is not there yet, whole or not at all: it gets its name when
-/// it has its content, where the file system can do that.
-fn write_new(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let nameless = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_TMPFILE)
-        .open(folder.unwrap_or(Path::new(".")));
-    let Ok(mut file) = nameless else {
-        return OpenOptions::new().write(true).create_new(true).open(path)?.write_all(content);
-    };
-    file.write_all(content)?;
-    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
-    linkat(AT_FDCWD, from.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?;
-    Ok(())
 }
 
 /// What to do with the file.

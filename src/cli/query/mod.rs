@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{Common, Failure, Outcome, say};
-use crate::output::text_output;
 use crate::files::{self, Bound};
+use crate::output::text_output;
 use crate::quantity::whole_number;
 use crate::store::{Datum, QueryError, Reader, Stop};
 use crate::units::Nanos;

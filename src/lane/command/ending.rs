@@ -172,6 +172,9 @@ mod tests {
         assert_eq!(told(known, 1 << 20).as_deref(), Some(known));
         let fine = (Status::Ok, None, Some(0));
         assert_eq!(with_output_limit(fine.clone(), 1 << 20, Bytes(1 << 20)), fine);
+    }
+
+    #[test]
     fn exit_codes_from_126_on_are_no_traps() {
         // As a shell tells signals, and as wasmtime's WASI would make traps of.
         for code in [126, 127, 134, 137, 255] {

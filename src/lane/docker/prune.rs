@@ -16,8 +16,8 @@ use super::answers::ListedImage;
 use super::connect::Endpoint;
 use super::engine::{Engine, REQUEST, unless};
 use super::image::Image;
-use super::leftover::{images, is_ours};
 use super::leftover::host_name;
+use super::leftover::{images, is_ours};
 use crate::clean;
 use crate::lane::Cancel;
 

@@ -111,7 +111,8 @@ impl WarmWorker {
         cancel: &Cancel,
     ) -> Result<Self, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let runner = Runner::start_grouped(Privileges::Worker, true).map_err(|error| text(&error))?;
+        let runner =
+            Runner::start_grouped(Privileges::Worker, true).map_err(|error| text(&error))?;
         let files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
         let (socket, theirs) = compiled.socket().map_err(|error| text(&error))?;
         let wall = cold::wall_of(job, compiled.size());

@@ -252,16 +252,6 @@ impl Function {
     }
 }
 
-/// Lets functions exit with any code: wasmtime's own WASI makes traps of those
-/// from 126 on, which a shell would take for something else.
-fn exit_with_any_code(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    let exit = |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) };
-    linker.func_wrap("wasi_snapshot_preview1", "proc_exit", exit)?;
-    linker.allow_shadowing(false);
-    Ok(())
-}
-
 /// Fuel that wasmtime takes for running a start section: entering the function
 /// that it makes to initialise an instance, and calling from there.
 const START_FUEL: u64 = 2;

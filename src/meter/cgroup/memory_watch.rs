@@ -102,6 +102,7 @@ impl MemoryWatch {
             peak: peak.ok_or_else(|| "this kernel keeps no peak for a group".to_owned()),
             files: Bytes(0),
             killed,
+            refused: 0,
         })
     }
 }
