@@ -1,6 +1,6 @@
 //! The launcher process, seen from here: see `launcher.c` for what it is for.
 
-mod answers;
+pub(crate) mod answers;
 mod fence;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ pub(crate) mod cache;
 pub mod command;
 pub mod docker;
 mod group;
-mod launcher;
+pub(crate) mod launcher;
 mod native;
 mod process;
 mod select;

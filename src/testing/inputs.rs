@@ -2,8 +2,13 @@
 //! bytes at all: what fuzzing and `cargo test --test all fuzzing` have in common.
 
 use super::billing::{price_model_survives, usage_file_survives};
+use crate::lane::command::answer::{Answer, parse_answer};
+use crate::lane::docker::answers;
+use crate::lane::docker::frames::FrameDecoder;
+use crate::lane::launcher;
 use crate::lane::wasmtime::protocol::Report;
 use crate::profile::{self, Profile};
+use crate::units::Nanos;
 use crate::workload::Manifest;
 
 /// A kind of input that anybody may have written.
@@ -15,7 +20,15 @@ pub struct InputKind {
     pub survives: fn(&[u8]),
     /// Words that mean something in it.
     pub words: &'static [&'static str],
+    /// Bytes of the longest that is tried.
+    pub longest: usize,
 }
+
+/// Longest text.
+const TEXT: usize = 64 << 10;
+
+/// Longest message of a process.
+const MESSAGE: usize = 4 << 10;
 
 /// All kinds, each a fuzz target.
 pub const INPUT_KINDS: &[InputKind] = &[
@@ -48,6 +61,7 @@ pub const INPUT_KINDS: &[InputKind] = &[
             "../",
             "\\u0000",
         ],
+        longest: TEXT,
     },
     InputKind {
         name: "profile",
@@ -88,11 +102,13 @@ pub const INPUT_KINDS: &[InputKind] = &[
             "script",
             "config",
         ],
+        longest: TEXT,
     },
     InputKind {
         name: "price_model",
         survives: |bytes| with_text(bytes, price_model_survives),
         words: PRICE_WORDS,
+        longest: TEXT,
     },
     InputKind {
         name: "usage_file",
@@ -114,8 +130,44 @@ pub const INPUT_KINDS: &[InputKind] = &[
             "cpu_time",
             "wall",
         ],
+        longest: TEXT,
     },
-    InputKind { name: "worker_report", survives: worker_report_survives, words: &[] },
+    InputKind {
+        name: "worker_report",
+        survives: worker_report_survives,
+        words: &[],
+        longest: MESSAGE,
+    },
+    InputKind {
+        name: "worker_line",
+        survives: worker_line_survives,
+        words: &["ready", "done ", "rested", " exit ", " trap ", " "],
+        longest: 16 << 10,
+    },
+    InputKind {
+        name: "launcher_answer",
+        survives: launcher_answer_survives,
+        words: &["lcyc"],
+        longest: MESSAGE,
+    },
+    InputKind {
+        name: "engine_reply",
+        survives: engine_reply_survives,
+        words: ENGINE_WORDS,
+        longest: TEXT,
+    },
+    InputKind {
+        name: "database",
+        survives: crate::store::database_image_survives,
+        words: &["SELECT", "CREATE VIEW", "recording", "invocation", "running", "wasmtime"],
+        longest: 1 << 20,
+    },
+    InputKind {
+        name: "query",
+        survives: |bytes| with_text(bytes, query_survives),
+        words: QUERY_WORDS,
+        longest: 8 << 10,
+    },
 ];
 
 const PRICE_WORDS: &[&str] = &[
@@ -149,6 +201,60 @@ const PRICE_WORDS: &[&str] = &[
     "1e-30",
     "0.0000166667",
     "99999999999999999999",
+];
+
+const ENGINE_WORDS: &[&str] = &[
+    "\"Id\":",
+    "\"Names\":",
+    "\"Labels\":",
+    "\"State\":",
+    "\"ExitCode\":",
+    "\"OOMKilled\":",
+    "\"StartedAt\":",
+    "\"message\":",
+    "\"Driver\":",
+    "\"RepoTags\":",
+    "\"Size\":",
+    "null",
+    "[",
+    "{}",
+    "2026-11-28T14:00:00.123456789Z",
+    "../",
+    "9223372036854775808",
+    "1e999",
+    "\\u001b",
+];
+
+const QUERY_WORDS: &[&str] = &[
+    "SELECT ",
+    "FROM ",
+    "WITH RECURSIVE ",
+    "v_invocation",
+    "v_recording",
+    "v_bill",
+    "WHERE ",
+    "GROUP BY ",
+    "ORDER BY ",
+    "LIMIT ",
+    "count(*)",
+    "printf('%.*c',",
+    "zeroblob(",
+    "randomblob(",
+    "group_concat(",
+    "UNION ALL ",
+    "PRAGMA ",
+    "ATTACH ",
+    ":recording",
+    "'",
+    "\"",
+    "||",
+    "LIKE ",
+    "json_each(",
+    "x'00'",
+    "CAST(",
+    "OVER (",
+    "1e308",
+    "-9223372036854775808",
 ];
 
 /// Reads bytes as a text, as all files are.
@@ -221,4 +327,58 @@ fn worker_report_survives(bytes: &[u8]) {
     let cut = |report: Report| Report { text: String::new(), ..report };
     assert!(report.text.starts_with(&again.text), "another text");
     assert_eq!(cut(again), cut(report));
+}
+
+/// A line is one answer, or refused in few words; a report is believed only
+/// within its request.
+fn worker_line_survives(bytes: &[u8]) {
+    match parse_answer(bytes) {
+        Ok(Answer::Done(report)) => {
+            let within = report.check_within(Nanos(1_000), Nanos(2_000)).is_ok();
+            let told = [report.begun, report.started, report.ended];
+            let holds = told.is_sorted() && told.iter().all(|it| (1_000..=2_000).contains(&it.0));
+            assert_eq!(within, holds, "{report:?}");
+        }
+        Ok(Answer::Ready | Answer::Rested) => {}
+        Err(error) => assert!(error.to_string().len() < 4096, "a long message"),
+    }
+}
+
+fn launcher_answer_survives(bytes: &[u8]) {
+    if let Some(answer) = launcher::answers::Answer::decode(bytes) {
+        assert!(bytes.len() <= launcher::answers::Answer::LONGEST);
+        let _ = (answer.kind(), answer.number());
+    }
+}
+
+/// Everything that an engine, or process 1 of a container, may answer, read as
+/// each of the things that are asked for.
+fn engine_reply_survives(bytes: &[u8]) {
+    let _ = answers::parse_version(bytes);
+    let _ = answers::parse_info(bytes);
+    for container in answers::parse_containers(bytes).unwrap_or_default() {
+        assert!(answers::is_id(&container.id), "{:?} would be part of a path", container.id);
+    }
+    let _ = answers::parse_images(bytes);
+    let _ = answers::parse_image(bytes);
+    let _ = answers::parse_layers(bytes);
+    let _ = answers::parse_state(bytes, "cyclometer-1-2-boot-c3");
+    let _ = answers::parse_command(bytes);
+    let _ = answers::parse_event(bytes);
+    assert!(answers::parse_refusal(bytes).len() <= 4096, "a long message");
+    let _ = answers::parse_report(bytes, [0; 16]);
+    let mut decoder = FrameDecoder::default();
+    let _ = decoder.decode(bytes, |_, place| assert!(place.end <= bytes.len(), "{place:?}"));
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = answers::parse_moment(text);
+        assert!(answers::shown(text).chars().count() <= 600, "a long text");
+    }
+}
+
+fn query_survives(sql: &str) {
+    thread_local! {
+        static READER: crate::store::Reader =
+            crate::store::Reader::empty().expect("a database in memory");
+    }
+    READER.with(|reader| crate::cli::query_survives(reader, sql));
 }

@@ -16,9 +16,6 @@ use bend::Bender;
 /// only what does not end is found.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Longest input that is made.
-const LONGEST: usize = 64 << 10;
-
 macro_rules! kinds {
     ($($kind:ident)*) => {
         $(#[test]
@@ -35,7 +32,10 @@ macro_rules! kinds {
     };
 }
 
-kinds! { manifest profile price_model usage_file worker_report }
+kinds! {
+    manifest profile price_model usage_file worker_report worker_line launcher_answer engine_reply
+    database query
+}
 
 fn number(variable: &str, usual: u64) -> u64 {
     let given = std::env::var(variable).ok().map(|text| text.parse());
@@ -77,7 +77,7 @@ fn survive(name: &str) {
     }
     let seed = number("CYCLOMETER_FUZZ_SEED", 20_261_128);
     let until = Instant::now() + Duration::from_secs(number("CYCLOMETER_FUZZ_SECONDS", 1));
-    let mut bender = Bender::new(seed, &corpus, kind.words, LONGEST);
+    let mut bender = Bender::new(seed, &corpus, kind.words, kind.longest);
     let mut tried = corpus.len();
     while Instant::now() < until {
         try_one(kind, bender.bend());

@@ -4,7 +4,7 @@ use super::MAGIC;
 
 /// What a message of the launcher tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// It runs, behind that fence.
     Hello,
     /// A program was started, or could not be.
@@ -27,7 +27,7 @@ impl Kind {
 
 /// A message of the right length and head.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     kind: Kind,
     bytes: [u8; Self::LONGEST],
 }

@@ -1,0 +1,4 @@
+//! See `cyclometer::testing::INPUT_KINDS`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cyclometer_fuzz::survive("worker_line", bytes));
