@@ -5,12 +5,16 @@ use std::path::Path;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::{Finding, State, try_lane};
+use crate::files::{Bound, into_text, read_regular};
 use crate::lane::LaneSpec;
 use crate::meter::memory_limit::find_memory_limit;
 use crate::meter::own_groups::sees_all_groups;
 use crate::meter::procfs::ProcessIdentity;
 use crate::paths;
 use crate::units::Bytes;
+
+/// Bound of the file in which a manager of containers has its name.
+const MANAGER: Bound = Bound::new("a name", 4 << 10);
 
 /// Who runs this program, and what holds for all that it starts.
 #[must_use]
@@ -72,7 +76,7 @@ fn container_signs(
     if variable("KUBERNETES_SERVICE_HOST").is_some() {
         signs.push("Kubernetes (KUBERNETES_SERVICE_HOST)".to_owned());
     }
-    let named = std::fs::read_to_string(root.join("run/systemd/container")).ok();
+    let named = read_regular(&root.join("run/systemd/container"), MANAGER).and_then(into_text).ok();
     let named = named.or_else(|| variable("container"));
     if let Some(name) = named {
         let name = name.trim().escape_default();

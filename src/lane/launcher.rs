@@ -118,6 +118,7 @@ pub(super) enum Why {
 
 /// How a program ended, and the kernel's account of it.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was seen")]
 pub(super) struct Ended {
     /// As of `wait(2)`.
     pub status: i32,

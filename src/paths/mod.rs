@@ -202,7 +202,7 @@ pub fn create_private(path: &Path) -> io::Result<fs::File> {
 
 /// Whether users have other numbers outside, so that some are not known here.
 pub(crate) fn is_in_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = crate::files::read_kernel_text("/proc/self/uid_map").unwrap_or_default();
     let words: Vec<&str> = map.split_whitespace().collect();
     !words.is_empty() && words != ["0", "0", "4294967295"]
 }

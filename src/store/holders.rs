@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::access::beside;
+use crate::files::read_kernel_text;
 
 /// Bytes of the index that `SQLite` locks to write to the log, and to read what
 /// was in it at some moment (the format of its files, section 2.3.1).
@@ -28,7 +29,7 @@ pub(super) fn who_reads(path: &Path) -> Option<String> {
 }
 
 fn holders(file: &Path, bytes: &Range<u64>, kind: &str) -> Vec<u32> {
-    let (Ok(data), Ok(locks)) = (fs::metadata(file), fs::read_to_string("/proc/locks")) else {
+    let (Ok(data), Ok(locks)) = (fs::metadata(file), read_kernel_text("/proc/locks")) else {
         return Vec::new();
     };
     let (major, minor) = (libc::major(data.dev()), libc::minor(data.dev()));
@@ -69,7 +70,7 @@ fn name(pids: &[u32]) -> Option<String> {
         .iter()
         .take(3)
         .map(|pid| {
-            let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            let command = read_kernel_text(format!("/proc/{pid}/comm")).unwrap_or_default();
             let plain: String = command.trim().chars().filter(char::is_ascii_graphic).collect();
             if plain.is_empty() { format!("process {pid}") } else { format!("{plain}, {pid}") }
         })

@@ -183,7 +183,7 @@ mod tests {
         assert_eq!((report.begun, report.started, report.ended), (Nanos(11), Nanos(20), Nanos(49)));
         assert_eq!(report.end, Ok(7));
         let trap = done("done 11 20 49 trap out of bounds\x1b[2J\u{9b}1m");
-        assert_eq!(trap.end, Err("out of bounds [2J 1m".to_owned()));
+        assert_eq!(trap.end, Err("out of bounds\\x1b[2J\\u{9b}1m".to_owned()));
         assert_eq!(done("done 1 1 1 trap").end, Err("without a word".to_owned()));
     }
 

@@ -1,8 +1,7 @@
 //! What the starter says of a function that it ran: see `starter.c`.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 use crate::units::Nanos;
 
@@ -28,9 +27,12 @@ impl Token {
     /// # Errors
     /// When the system gives no random numbers.
     pub fn random() -> Result<Self, String> {
+        let number =
+            || crate::sys::random_number().map_err(|error| format!("no random numbers: {error}"));
         let mut token = [0; TOKEN_SIZE];
-        let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut token));
-        read.map_err(|error| format!("no random numbers from /dev/urandom: {error}"))?;
+        for part in token.chunks_exact_mut(size_of::<u64>()) {
+            part.copy_from_slice(&number()?.to_ne_bytes());
+        }
         Ok(Self(token))
     }
 

@@ -88,6 +88,7 @@ pub fn compile(settings: Settings) -> Result<(), String> {
     let engine =
         Engine::new(&settings.config(Purpose::Compile)).map_err(|error| format!("{error:#}"))?;
     let compiled = engine.precompile_module(&module).map_err(|error| format!("{error:#}"))?;
+    #[expect(clippy::disallowed_methods, reason = "compiled code for the lane, not text")]
     let mut output = std::io::stdout().lock();
     let written = output.write_all(&compiled).and_then(|()| output.flush());
     written.map_err(|error| format!("cannot hand on the compiled module: {error}"))

@@ -56,7 +56,7 @@ fn lanes() -> Vec<&'static str> {
             vec!["docker", "docker:runsc"]
         }
         Ok(_) => {
-            eprintln!("skipped: the engine has no runtime `runsc`");
+            cyclometer::testing::skip("the engine has no runtime `runsc`");
             vec!["docker"]
         }
         Err(_) => Vec::new(),
@@ -366,7 +366,6 @@ fn try_cases(cases: &'static [Case], judge: fn(&Case, &Place, &FakeEngine, &Tria
                     let engine = FakeEngine::start(case.1, false);
                     let trial = wait(start(&place, program, &engine, "cold"));
                     let Trial { run, peak, took } = &trial;
-                    println!("{}: {took:?}, {} MB: {}", case.0, peak >> 20, run.stderr);
                     assert!(!run.stderr.contains("panicked"), "{}: {}", case.0, run.stderr);
                     assert!(!run.stderr.contains(['\u{1b}', '\0', '\u{9b}']), "{}", case.0);
                     assert!(*peak < 400 << 20, "{}: {peak} bytes", case.0);
