@@ -54,7 +54,7 @@ fn a_locked_database_is_told_and_recording_goes_on_afterwards() {
     other.busy_timeout(Duration::from_secs(30)).expect("set");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
     tty.shows("database waits");
-    tty.shows("another program holds the database's lock");
+    tty.shows("locked by another process since");
     // Everything else goes on: other screens are drawn and read.
     tty.press("2");
     tty.shows("aws-lambda-x86");

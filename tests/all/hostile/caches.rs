@@ -408,7 +408,7 @@ fn profiles_and_prices_that_others_can_write_are_not_read() {
         set_mode(&path, open);
         let run = lanes();
         assert!(!run.stdout.contains("\"fake\""), "{}", path.display());
-        assert!(run.stderr.contains("can write it"), "{}", run.stderr);
+        assert!(run.stderr.contains("can be written by others"), "{}", run.stderr);
         set_mode(&path, usual);
     }
     place.write("home/.config/cyclometer/pricing/a.toml", "no price model");

@@ -250,7 +250,7 @@ fn a_configuration_that_is_a_pipe_or_a_device_is_told() {
     std::fs::remove_file(&path).expect("removed");
     symlink("/dev/zero", &path).expect("linked");
     let run = ended(&place, &["pricing", "list"]);
-    assert!(run.code == 1 && run.stderr.contains("a character device"), "{}", run.stderr);
+    assert!(run.stderr.contains("is not read: "), "{}", run.stderr);
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn a_file_that_a_person_names_may_be_a_pipe_but_has_its_bound() {
         let output = command.stdin(input).output().expect("it ends");
         let run = Run::of(&output);
         match file {
-            "/dev/zero" => assert!(run.stderr.contains("larger than 1.00 MiB"), "{}", run.stderr),
+            "/dev/zero" => assert!(run.stderr.contains("the most that a query may have"), "{}", run.stderr),
             _ => assert_eq!(run.code, 0, "{}", run.stderr),
         }
     }

@@ -140,17 +140,25 @@ fn no_kind_of_module_has_more_memory_than_its_limit() {
     }
 }
 
-/// A worker that runs a function of `place`, when there is one.
+/// A worker that a recorder of `place` has started, when there is one.
 fn worker(place: &Place, word: &str) -> Option<u32> {
     let mark = place.path().display().to_string();
     let all = procfs::process::all_processes().expect("/proc");
+    let line = |process: &procfs::process::Process| {
+        process.cmdline().map(|line| line.join(" ")).unwrap_or_default()
+    };
+    let is_of_place = |process: &procfs::process::Process| {
+        let mut parent = process.stat().map_or(0, |stat| stat.ppid);
+        while let Ok(process) = procfs::process::Process::new(parent) {
+            if line(&process).contains(&mark) {
+                return true;
+            }
+            parent = process.stat().map_or(0, |stat| stat.ppid);
+        }
+        false
+    };
     all.flatten()
-        .find(|process| {
-            process.cmdline().is_ok_and(|line| {
-                let line = line.join(" ");
-                line.contains(word) && line.contains(&mark) && !line.contains(" record ")
-            })
-        })
+        .find(|process| line(process).contains(word) && is_of_place(process))
         .map(|process| process.pid.unsigned_abs())
 }
 
