@@ -26,7 +26,10 @@ static unsigned char *load(const char *path, uint32_t *size) {
     rewind(file);
     bytes = malloc((size_t)length + 1);
     *size = (uint32_t)length;
-    return bytes && fread(bytes, 1, *size, file) == *size ? bytes : NULL;
+    size_t length_read = bytes ? fread(bytes, 1, *size, file) : 0;
+    /* That WASI takes a function's descriptors for ours: none must be open. */
+    fclose(file);
+    return bytes && length_read == *size ? bytes : NULL;
 }
 
 static int fail(const char *what, const char *why) {

@@ -286,7 +286,9 @@ fn a_file_that_a_person_names_may_be_a_pipe_but_has_its_bound() {
         let output = command.stdin(input).output().expect("it ends");
         let run = Run::of(&output);
         match file {
-            "/dev/zero" => assert!(run.stderr.contains("the most that a query may have"), "{}", run.stderr),
+            "/dev/zero" => {
+                assert!(run.stderr.contains("the most that a query may have"), "{}", run.stderr)
+            }
             _ => assert_eq!(run.code, 0, "{}", run.stderr),
         }
     }
