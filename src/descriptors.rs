@@ -20,7 +20,7 @@ const INSTANCE: u64 = 8;
 const RESERVE: u64 = 32;
 
 /// Lets this process have as many files open as it may allow itself. What it
-/// starts gets the limit that there was before: see [`hand_on`].
+/// starts gets the limit that there was before.
 pub fn raise() {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {

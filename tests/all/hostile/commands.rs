@@ -79,7 +79,6 @@ impl Fake {
 fn a_worker_that_says_nonsense_is_refused_with_the_reason_and_replaced() {
     let Some(fake) = Fake::new() else { return };
     let outside = "it told a moment outside of its request: ";
-    let surplus = "its worker was replaced after it: it said more than it was asked for";
     for (mode, status, reason) in [
         ("garbage", "failed", "the worker did not get ready: it said `"),
         ("eager", "failed", "the worker did not get ready: it said more than it was asked for"),

@@ -287,7 +287,7 @@ fn a_file_that_a_person_names_may_be_a_pipe_but_has_its_bound() {
         let run = Run::of(&output);
         match file {
             "/dev/zero" => {
-                assert!(run.stderr.contains("the most that a query may have"), "{}", run.stderr)
+                assert!(run.stderr.contains("the most that a query may have"), "{}", run.stderr);
             }
             _ => assert_eq!(run.code, 0, "{}", run.stderr),
         }
