@@ -37,6 +37,8 @@ const OOM_KEEP: i32 = -10_000;
 const MAX_ARGS: usize = 1024;
 const MAX_ENV: usize = 128;
 const MAX_MESSAGE: usize = 60 << 10;
+/// A count of kills that could not be read.
+const UNKNOWN: u64 = u64::MAX;
 /// Descriptors that a program can be given from 3 on.
 const MAX_EXTRA: usize = 4;
 
@@ -337,15 +339,22 @@ impl Launcher {
             page_faults: answer.u64(64).saturating_add(answer.u64(72)),
             context_switches: answer.u64(80).saturating_add(answer.u64(88)),
             family: answer.u64(96) != 0,
-            starved: self.killed_for_memory() > self.killed_before.load(Ordering::Relaxed),
+            starved: self.is_starved(),
             unended: trouble & 1 != 0,
             tampered: trouble & 2 != 0,
             discarded,
         })
     }
 
+    /// Returns the kills so far, or [`UNKNOWN`]: a count that cannot be read is not 0.
     fn killed_for_memory(&self) -> u64 {
-        self.kills.as_ref().and_then(KillCount::read).unwrap_or(0)
+        self.kills.as_ref().and_then(KillCount::read).unwrap_or(UNKNOWN)
+    }
+
+    /// Whether there are more kills than before what ran, as far as both are known.
+    fn is_starved(&self) -> bool {
+        let (before, now) = (self.killed_before.load(Ordering::Relaxed), self.killed_for_memory());
+        before != UNKNOWN && now != UNKNOWN && now > before
     }
 
     /// Asks for the end of what runs; [`Self::wait`] then returns soon.
