@@ -338,16 +338,22 @@ fn lanes_here(place: &Place) -> Vec<String> {
         .collect()
 }
 
-/// Processes that have `file` open.
+/// Command lines of the processes that have `file` open, and keep it.
+///
+/// An exec gives a process its new command line before it closes what is marked
+/// to be closed, so a process counts that still has the file a moment later.
 fn holders(file: &Path) -> Vec<String> {
-    let all = procfs::process::all_processes().expect("/proc").flatten();
     let holds = |process: &procfs::process::Process| {
         let files = process.fd().into_iter().flatten().flatten();
         files
             .into_iter()
             .any(|it| matches!(it.target, procfs::process::FDTarget::Path(path) if path == file))
     };
-    all.filter(holds).filter_map(|process| process.cmdline().ok()).map(|it| it.join(" ")).collect()
+    let all = procfs::process::all_processes().expect("/proc").flatten();
+    let suspects: Vec<_> = all.filter(holds).collect();
+    std::thread::sleep(Duration::from_millis(20));
+    let keepers = suspects.into_iter().filter(holds);
+    keepers.filter_map(|process| process.cmdline().ok()).map(|it| it.join(" ")).collect()
 }
 
 #[test]
@@ -373,7 +379,6 @@ fn descriptors_of_the_caller_reach_nothing_that_a_lane_starts() {
             let others: Vec<_> =
                 holders.iter().filter(|line| !line.contains(" record --workload wait")).collect();
             assert_eq!(others, Vec::<&String>::new(), "{lane}");
-            std::thread::sleep(Duration::from_millis(20));
         }
         let pid = Pid::from_raw(i32::try_from(recorder.id()).expect("a pid"));
         if recorder.try_wait().expect("a child").is_none() {
