@@ -167,9 +167,15 @@ fn freestanding(source: &Path, output: &Path) {
     let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
     let mut command = Command::new(&compiler);
     command.args(["-std=c11", "-Os", "-Wall", "-static", "-nostdlib", "-ffreestanding"]);
-    command.args(["-fno-stack-protector", "-fno-pie", "-no-pie"]);
+    command.args([
+        "-fno-stack-protector",
+        "-fno-pie",
+        "-no-pie",
+        "-ffunction-sections",
+        "-Wl,--gc-sections",
+    ]);
     command.args(["-fno-asynchronous-unwind-tables", "-Wl,--build-id=none", "-s"]);
-    // One page in memory, and a file of 2 kB.
+    // Few pages in memory, and a file of 5 kB.
     command.arg("-Wl,-z,noseparate-code");
     if env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64") {
         command.arg("-mno-red-zone");

@@ -148,6 +148,29 @@ pub(super) struct Ended {
     pub discarded: u32,
 }
 
+#[cfg(test)]
+impl Ended {
+    /// An end that used nothing, for tests to change.
+    pub fn for_test(status: i32, why: Why) -> Self {
+        Self {
+            status,
+            why,
+            stray: 0,
+            at: Nanos(0),
+            user: Nanos(0),
+            system: Nanos(0),
+            peak: Bytes(0),
+            family: false,
+            starved: false,
+            page_faults: 0,
+            context_switches: 0,
+            unended: false,
+            tampered: false,
+            discarded: 0,
+        }
+    }
+}
+
 /// A running launcher. Dropping it kills and reaps what it started.
 #[derive(Debug)]
 pub(super) struct Launcher {

@@ -584,22 +584,7 @@ mod tests {
 
     #[test]
     fn counters_that_miss_what_the_kernel_saw_are_not_believed() {
-        let ended = Ended {
-            status: 0,
-            why: Why::Itself,
-            stray: 0,
-            at: Nanos(0),
-            user: Nanos(60_000_000),
-            system: Nanos(0),
-            peak: Bytes(0),
-            family: false,
-            starved: false,
-            page_faults: 0,
-            context_switches: 0,
-            unended: false,
-            tampered: false,
-            discarded: 0,
-        };
+        let ended = Ended { user: Nanos(60_000_000), ..Ended::for_test(0, Why::Itself) };
         for (counted, believed) in [(0, false), (30_000_000, false), (59_000_000, true)] {
             let counts = Counts::of(Meter::CpuTime, counted);
             assert_eq!(

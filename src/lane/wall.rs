@@ -93,25 +93,9 @@ pub(super) fn describe(runner: &Runner, allowance: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Nanos;
 
     fn ended(status: i32, why: Why) -> Ended {
-        Ended {
-            status,
-            why,
-            stray: 0,
-            at: Nanos(0),
-            user: Nanos(0),
-            system: Nanos(0),
-            peak: Bytes(0),
-            family: false,
-            page_faults: 0,
-            context_switches: 0,
-            starved: false,
-            unended: false,
-            tampered: false,
-            discarded: 0,
-        }
+        Ended::for_test(status, why)
     }
 
     fn killed(killed: u64, at_limit: bool) -> GroupUsage {

@@ -63,7 +63,7 @@ impl Takes {
         match self {
             Self::Module => &["module", "artifact"],
             Self::Program => &["file"],
-            Self::Bundle => &["bundle", "id", "state"],
+            Self::Bundle => &["bundle", "id", "state", "crash_log"],
             Self::Machine => &["initramfs"],
         }
     }

@@ -106,7 +106,6 @@ mod tests {
     use super::*;
     use crate::lane::StartKind;
     use crate::profile::{KnownFailure, ProfileCatalog, Trap};
-    use crate::units::Nanos;
     use crate::workload::{Catalog, Limits};
 
     fn judged(status: i32, stderr: &str, trap: Option<Trap>) -> Verdict {
@@ -123,22 +122,7 @@ mod tests {
         let mut profile = (**ProfileCatalog::builtin().get("wasmi").expect("shipped")).clone();
         profile.trap = trap;
         profile.known_failures = vec![known("nbody", "boom"), known("nop", "boom")];
-        let ended = Ended {
-            status,
-            why: Why::Itself,
-            stray: 0,
-            at: Nanos(0),
-            user: Nanos(0),
-            system: Nanos(0),
-            peak: Bytes(0),
-            family: false,
-            starved: false,
-            page_faults: 0,
-            context_switches: 0,
-            unended: false,
-            tampered: false,
-            discarded: 0,
-        };
+        let ended = Ended::for_test(status, Why::Itself);
         judge(&profile, &job, &ended, None, stderr)
     }
 

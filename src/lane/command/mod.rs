@@ -168,6 +168,8 @@ impl CommandLane {
             cpu: job.cpu,
             ..Call::new(&profile, &program, &args, &files, job.limits.timeout)
         };
+        // That of an earlier invocation, if there is one.
+        let _ = std::fs::remove_file(self.crash_log());
         let flood = sandboxed.then(|| OutputWatch::start(&files, job.limits.output, cancel));
         let flood = flood.transpose().map_err(|error| error.to_string())?;
         let cancel = flood.as_ref().map_or(cancel, OutputWatch::cancel);
@@ -242,6 +244,7 @@ impl CommandLane {
             ("memory_pages", (memory / WASM_PAGE).to_string()),
             ("id", id.to_owned()),
             ("state", text(&self.scratch.path().join("state"))),
+            ("crash_log", text(&self.crash_log())),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
@@ -259,6 +262,11 @@ impl CommandLane {
             values.insert("config".to_owned(), text(&path));
         }
         Ok(values)
+    }
+
+    /// Where a runtime may write why its sandbox crashed.
+    fn crash_log(&self) -> PathBuf {
+        self.scratch.path().join("crash-log")
     }
 
     /// Removes what the runtime keeps of an invocation that was cut off.
@@ -340,6 +348,11 @@ impl CommandLane {
         let helpers = self.profile.outside.is_some();
         let outside = Ended { stray: if helpers { 0 } else { run.ended.stray }, ..run.ended };
         if let Some(reason) = self.explain_wall(job, run, &stderr) {
+            return (Status::Failed, Some(reason), None);
+        }
+        let out_of_memory = grouped.is_some_and(|group| group.killed > 0);
+        let crash = sandbox::explain_crash(&self.crash_log(), &outside);
+        if let Some(reason) = crash.filter(|_| !out_of_memory) {
             return (Status::Failed, Some(reason), None);
         }
         let outer = ending::judge(&self.profile, job, &outside, grouped, &stderr);

@@ -171,7 +171,7 @@ impl Container<'_> {
     }
 
     /// The exit code, once the container has ended: also if it has already.
-    async fn wait(&self) -> Result<i64, EngineError> {
+    pub async fn wait(&self) -> Result<i64, EngineError> {
         const ACTION: &str = "wait for the container's end";
         let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
         let mut answers = self.engine.docker.wait_container(self.name, Some(options));

@@ -102,6 +102,24 @@ __asm__(".globl _start\n_start:\n mov x29, #0\n mov x0, sp\n bl begin\n");
 #define CALL(n, a, b, c, d) \
     call6(SYS_##n, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 
+/* Compilers may call these by themselves, even in a freestanding program; the
+ * barriers keep them from making each a call of itself. */
+void *memset(void *to, int byte, size_t count) {
+    for (unsigned char *at = to; count--; at++) {
+        *at = (unsigned char)byte;
+        __asm__ volatile("" ::: "memory");
+    }
+    return to;
+}
+void *memcpy(void *restrict to, const void *restrict from, size_t count) {
+    unsigned char *at = to;
+    for (const unsigned char *source = from; count--; ) {
+        *at++ = *source++;
+        __asm__ volatile("" ::: "memory");
+    }
+    return to;
+}
+
 enum { O_RDONLY = 0, O_WRONLY = 1, F_DUPFD_CLOEXEC = 1030, AT_FDCWD = -100,
        RLIMIT_FSIZE = 1, RLIMIT_CORE = 4,
        CLOCK_REALTIME = 0, CLOCK_MONOTONIC = 1, CLOCK_THREAD_CPUTIME_ID = 3,

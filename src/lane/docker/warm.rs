@@ -18,7 +18,7 @@ use super::answers::{Stated, is_id, parse_command, shown};
 use super::cold::{Heard, joined, output};
 use super::container::{Container, Run, next, state};
 use super::ending::Stop;
-use super::engine::{EngineError, NO_ENGINE, POLL, REQUEST};
+use super::engine::{BRIEF, EngineError, NO_ENGINE, POLL, REQUEST};
 use super::image::Image;
 use super::metering::{Metered, account};
 use super::phases::Timed;
@@ -34,6 +34,8 @@ use crate::units::Nanos;
 
 /// What the engine says of a command that did not come to its end.
 const KILLED: i64 = 137;
+/// Time after which a command is a long one.
+const LONG: Duration = Duration::from_secs(1);
 
 /// A container that waits for functions.
 pub(super) struct WarmContainer {
@@ -285,8 +287,20 @@ async fn execute(
     if let Some(metered) = metered {
         watch.begin(metered.probe());
     }
-    supervise(container, started.read, run).await?;
-    exit_code(container, &id, run).await
+    match supervise(container, started.read, run).await? {
+        End::Stream => exit_code(container, &id, run).await,
+        // Of its commands the engine says nothing more.
+        End::Container => Ok(KILLED),
+    }
+}
+
+/// How a command was seen to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its stream ended.
+    Stream,
+    /// Its container ended, and its stream stayed open.
+    Container,
 }
 
 /// Takes what the starter says until its stream ends with it, and ends the
@@ -295,10 +309,12 @@ async fn supervise(
     container: &Container<'_>,
     output: Pieces,
     run: &mut Run,
-) -> Result<(), EngineError> {
+) -> Result<End, EngineError> {
     let mut output = Some(output);
     let mut kill = std::pin::pin!(container.kill());
     let mut is_killing = false;
+    let mut wait = std::pin::pin!(wait_for_container(container));
+    let mut is_over = false;
     let mut alarm = std::pin::pin!(sleep(container.job.limits.timeout.into()));
     let mut ticks = interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -306,10 +322,22 @@ async fn supervise(
         let stop = tokio::select! {
             piece = next(&mut output) => container.take(piece, &mut output, run),
             done = &mut kill, if is_killing => { is_killing = false; done?; None }
+            ended = &mut wait, if !is_over => {
+                ended?;
+                is_over = true;
+                alarm.as_mut().reset(Instant::now() + BRIEF);
+                None
+            }
             () = &mut alarm => Some(Stop::Timeout),
             _ = ticks.tick() => container.cancel.is_cancelled().then_some(Stop::Cancelled),
         };
         match (run.stop, stop) {
+            (_, Some(Stop::Timeout)) if is_over => {
+                run.asked.ended = Some(now());
+                return Ok(End::Container);
+            }
+            // There is nothing left to kill.
+            (None, Some(stop)) if is_over => run.stop = Some(stop),
             (None, Some(stop)) => {
                 run.stop = Some(stop);
                 is_killing = true;
@@ -320,7 +348,16 @@ async fn supervise(
         }
     }
     run.asked.ended = Some(now());
-    Ok(())
+    Ok(End::Stream)
+}
+
+/// Waits for the end of the container itself, which a command does not always
+/// learn of: gVisor leaves the streams of commands open when its sandbox is
+/// killed. Asks only when the command takes long, so that short ones are not
+/// measured beside one more request.
+async fn wait_for_container(container: &Container<'_>) -> Result<i64, EngineError> {
+    sleep(LONG).await;
+    container.wait().await
 }
 
 /// The exit code of a command whose stream has ended.

@@ -111,6 +111,15 @@ const BOMBS: &[Attack] = &[
 
 const BURST: Ends = &[("ok", ""), ("timeout", ""), ("failed", "process")];
 
+/// gVisor's own kernel counts no processes of its functions: a bomb ends when the
+/// sandbox may have no more threads or memory of the host.
+const BURST_IN_GVISOR: Ends = &[
+    ("ok", ""),
+    ("timeout", ""),
+    ("failed", "out of memory"),
+    ("failed", "the sandbox crashed, not the function: runtime: failed to create new OS thread"),
+];
+
 /// Whether [`BOMBS`] are run.
 const BOMBS_ARE_RUN: bool = true;
 

@@ -1,7 +1,6 @@
 //! Recordings of the table's rows in one lane each, and what is checked of them.
 
 use std::fs;
-use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use cyclometer::testing::skip;
 
 use super::functions::good_module;
-use super::{BOMBS, Ends, MODULES, PROGRAMS};
+use super::{BOMBS, BURST_IN_GVISOR, Ends, MODULES, PROGRAMS};
 use crate::common::{PROGRAM, Place, Run, compile, docker, processes};
 
 /// A column of the table.
@@ -127,7 +126,8 @@ pub fn run_bombs() {
     for (family, lane) in columns {
         for lane in available(&[lane]) {
             let attacks = BOMBS.iter().map(|row| {
-                fixture.program(&program, row.name(), row.mode, row.arguments, row.ends(family))
+                let ends = if lane.ends_with("runsc") { BURST_IN_GVISOR } else { row.ends(family) };
+                fixture.program(&program, row.name(), row.mode, row.arguments, ends)
             });
             let functions = with_good_ones(attacks.collect(), |name| {
                 fixture.program(&program, name, "good", &[], super::FINE)
@@ -234,7 +234,7 @@ impl<'a> Fixture<'a> {
                 wrong.push(format!("{}: nothing was recorded", function.name));
             }
             let unheld = mine.into_iter().filter_map(|it| it.complaint(function.ends));
-            wrong.extend(unheld.filter(|what| !is_known(lane, what)));
+            wrong.extend(unheld);
         }
         wrong.extend(self.leftovers(pid));
         for (name, sign) in [("ESC", '\u{1b}'), ("CSI", '\u{9b}'), ("bidi override", '\u{202e}')] {
@@ -310,22 +310,6 @@ impl<'a> Fixture<'a> {
         all.extend(containers(pid).into_iter().map(|id| format!("container {id} is left behind")));
         all
     }
-}
-
-/// What gVisor does not hold yet, and why; said aloud whenever it shows.
-const UNHELD: [(&str, &str, &str); 3] = [
-    ("docker:runsc", "when asked to report the end", "a sandbox that was killed is reported late"),
-    ("docker:runsc", "attack-bomb", "it counts no processes: memory or time ends a bomb"),
-    ("runsc", "attack-bomb", "it counts no processes: its own limit ends it, with status 2"),
-];
-
-/// Whether a wrong cell is one of [`UNHELD`].
-fn is_known(lane: &str, what: &str) -> bool {
-    let known = UNHELD.iter().find(|(its, piece, _)| *its == lane && what.contains(piece));
-    if let Some((.., why)) = known {
-        let _ = writeln!(std::io::stderr(), "not held yet: {lane}: {why}: {what}");
-    }
-    known.is_some()
 }
 
 /// Folders below `root`, `depth` levels down.
