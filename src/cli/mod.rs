@@ -217,7 +217,12 @@ pub fn run() -> ExitCode {
         Err(Failure::Unread) => ExitCode::SUCCESS,
         Err(Failure::Failed(message)) => {
             say(&format!("error: {message}"));
-            ExitCode::from(1)
+            // What was asked to stop while it waited failed for that reason.
+            if signals::is_interrupted() {
+                signals::interrupted_status()
+            } else {
+                ExitCode::from(1)
+            }
         }
         Err(Failure::Usage(message)) => {
             say(&format!("error: {message}\n"));

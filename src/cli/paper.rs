@@ -218,6 +218,9 @@ fn record(
     super::sweep();
     let mut opened: Vec<Event> = Vec::new();
     let mut lanes = open_lanes(&specs(&names)?, &owner, &mut opened).map_err(Failure::failed)?;
+    if Cancel::of_process().is_cancelled() {
+        return Ok((store, Tally { interrupted: true, ..Tally::default() }));
+    }
     let mut plan = Plan::new(&request, &lanes).map_err(Failure::failed)?;
     plan.give_up = Some(2);
     plan.compiles = if done == 0 && part != Part::Counting { run.preset.compiles() } else { 0 };

@@ -15,7 +15,7 @@ use super::race;
 use super::sampler::{Sampler, SamplerReport, Sampling};
 use super::track::{Track, Turn};
 use crate::descriptors;
-use crate::lane::{self, Lane, LaneError, LaneSpec, Outcome, Prepared, Status};
+use crate::lane::{self, Cancel, Lane, LaneError, LaneSpec, Outcome, Prepared, Status};
 use crate::meter::procfs::ProcessIdentity;
 use crate::stats::Random;
 
@@ -27,7 +27,8 @@ pub struct OpenLane {
     pub lane: Box<dyn Lane>,
 }
 
-/// Opens lanes, telling `sink` of each; those that cannot run are left out.
+/// Opens lanes, telling `sink` of each; those that cannot run are left out, and
+/// so are all that come after a request to end this process.
 ///
 /// # Errors
 /// When the sink takes no more, or they need more open files than there may be.
@@ -39,6 +40,9 @@ pub fn open_lanes(
     descriptors::check(descriptors::of_lanes(specs.len())).map_err(SinkError)?;
     let mut open = Vec::new();
     for spec in specs {
+        if Cancel::of_process().is_cancelled() {
+            break;
+        }
         let name = spec.to_string();
         match lane::open(spec, owner) {
             Ok(lane) => {

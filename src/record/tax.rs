@@ -4,7 +4,7 @@
 
 use super::event::{Event, Sink, SinkError};
 use super::recorder::OpenLane;
-use crate::lane::{self, Lane, LaneError, LaneSpec};
+use crate::lane::{self, Cancel, Lane, LaneError, LaneSpec};
 use crate::meter::host;
 use crate::meter::procfs::ProcessIdentity;
 use crate::units::Nanos;
@@ -100,6 +100,9 @@ pub fn open_meterings(
 ) -> Result<(Vec<OpenLane>, Vec<Option<Nanos>>), SinkError> {
     let (mut lanes, mut intervals) = (Vec::new(), Vec::new());
     for metering in meterings {
+        if Cancel::of_process().is_cancelled() {
+            break;
+        }
         let name = metering.name();
         let (version, unavailable) = match metering.open(owner) {
             Ok(lane) => {

@@ -312,6 +312,13 @@ impl Engine {
     }
 }
 
+/// Waits for a request to stop.
+async fn cancelled(cancel: &Cancel) {
+    while !cancel.is_cancelled() {
+        sleep(POLL).await;
+    }
+}
+
 /// Waits for `work`, or until shortly after a request to stop.
 pub(super) async fn unless<T>(cancel: &Cancel, work: impl Future<Output = T>) -> Option<T> {
     let mut work = std::pin::pin!(work);
@@ -362,7 +369,16 @@ async fn in_time<T>(
     limit: Duration,
     request: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, String> {
-    match timeout(limit, request).await {
+    let work = timeout(limit, request);
+    let cancel = Cancel::of_process();
+    let answer = tokio::select! {
+        answer = work => answer,
+        // Nothing was asked for yet that would have to be cleared away.
+        () = cancelled(&cancel) => {
+            return Err(format!("stopped while the Docker engine at {endpoint} was asked"));
+        }
+    };
+    match answer {
         Ok(answer) => answer.map_err(|error| refusal(endpoint, &error)),
         Err(_) => Err(format!(
             "the Docker engine at {endpoint} did not answer within {}; look at its log \

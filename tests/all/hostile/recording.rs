@@ -170,6 +170,45 @@ fn a_recording_that_waits_ends_with_ctrl_c_and_tells_where_the_rest_is() {
     }
 }
 
+/// Runs a command and sends it Ctrl-C after two seconds: how it ended.
+fn interrupt(mut command: Command) -> Run {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    std::thread::sleep(Duration::from_secs(2));
+    let begun = Instant::now();
+    let pid = i32::try_from(child.id()).expect("a pid");
+    kill(Pid::from_raw(pid), Signal::SIGINT).expect("it waits");
+    let run = end(child);
+    // A moment; the rest is for busy machines, and less than the waits' own ends.
+    assert!(begun.elapsed() < Duration::from_secs(8), "it took {:?}", begun.elapsed());
+    run
+}
+
+#[test]
+fn waits_before_the_first_invocation_end_with_ctrl_c_and_its_status() {
+    let place = Place::new();
+    // An engine that takes connections and never answers, many times over.
+    let socket = place.path().join("engine");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+    let lanes: Vec<String> = (0..30).map(|number| format!("docker:r{number}")).collect();
+    let lanes = lanes.join(",");
+    for args in [&["record", "--workload", "nop", "--lane", &lanes][..], &["paper"]] {
+        let mut command = place.command(args);
+        command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        let run = interrupt(command);
+        assert_eq!(run.code, 130, "{args:?}: {}", run.stderr);
+        assert!(!run.stderr.contains("error:"), "{args:?}: {}", run.stderr);
+    }
+    // A database that somebody holds, which must be opened first.
+    let place = Place::new();
+    fixture::empty(&place);
+    let lock = other(&place);
+    lock.execute_batch("BEGIN EXCLUSIVE").expect("locked");
+    let run = interrupt(record(&place, "3"));
+    assert_eq!(run.code, 130, "{}", run.stderr);
+    assert!(run.stderr.contains("locked"), "{}", run.stderr);
+    lock.execute_batch("COMMIT").expect("let go");
+}
+
 /// So many invocations of a recording of their own, as if they had been
 /// recorded.
 fn fill(connection: &Connection, recording: i64, count: i64) {
