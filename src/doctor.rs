@@ -271,7 +271,10 @@ pub fn cgroups() -> Finding {
                     "cgroups",
                     State::Warning,
                     format!("{version}; {error}"),
-                    "run as root: containers are metered through a group made for each",
+                    format!(
+                        "{}: containers are metered through a group made for each",
+                        to_make_groups()
+                    ),
                 ),
             }
         }
@@ -340,9 +343,22 @@ pub fn function_group() -> Finding {
             check,
             State::Warning,
             error.to_string(),
-            "without one shared memory escapes the limit, and the peak of several processes is \
-             missing: run as root, or with systemd-run --user --scope -p Delegate=yes",
+            format!(
+                "{}: without one shared memory escapes the limit, and the peak of several \
+                 processes is missing",
+                to_make_groups()
+            ),
         ),
+    }
+}
+
+/// Says what this user lacks to make control groups.
+fn to_make_groups() -> &'static str {
+    if nix::unistd::geteuid().is_root() {
+        "root is not enough here: in a container, it takes a /sys/fs/cgroup that can be written \
+         (docker run --cgroupns host -v /sys/fs/cgroup:/sys/fs/cgroup)"
+    } else {
+        "run as root, or with systemd-run --user --scope -p Delegate=yes"
     }
 }
 
@@ -356,8 +372,9 @@ pub fn process_fence() -> Finding {
             check,
             State::Warning,
             fence,
-            "run as root, or allow user namespaces (user.max_user_namespaces, \
-             kernel.apparmor_restrict_unprivileged_userns, the seccomp profile of a container)",
+            "needs CAP_SYS_ADMIN (root outside of a container, or --cap-add SYS_ADMIN), or user \
+             namespaces (user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns, \
+             the seccomp profile of a container)",
         ),
         Err(reason) => Finding::new(check, State::Warning, reason, ""),
     }

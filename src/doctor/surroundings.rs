@@ -4,12 +4,10 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::{Finding, State, try_lane};
+use super::{Finding, State};
 use crate::files::{Bound, into_text, read_regular};
-use crate::lane::LaneSpec;
 use crate::meter::memory_limit::find_memory_limit;
 use crate::meter::own_groups::sees_all_groups;
-use crate::meter::procfs::ProcessIdentity;
 use crate::paths;
 use crate::units::Bytes;
 
@@ -19,7 +17,7 @@ const MANAGER: Bound = Bound::new("a name", 4 << 10);
 /// Who runs this program, and what holds for all that it starts.
 #[must_use]
 pub fn surroundings() -> Vec<Finding> {
-    vec![user(), super::capabilities(), container(), memory_limit(), open_files(), process_fence()]
+    vec![user(), super::capabilities(), container(), memory_limit(), open_files()]
 }
 
 /// Whose rights and whose home this process has.
@@ -128,19 +126,6 @@ fn open_files() -> Finding {
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) => Finding::ok(check, format!("{}, at most {}", words(soft), words(hard))),
         Err(error) => Finding::new(check, State::Missing, error.desc(), ""),
-    }
-}
-
-/// What holds the processes of functions together, as the native lane says.
-fn process_fence() -> Finding {
-    let check = "process fence";
-    let owner = match ProcessIdentity::current() {
-        Ok(owner) => owner,
-        Err(error) => return Finding::new(check, State::Missing, error.to_string(), "mount /proc"),
-    };
-    match try_lane(&LaneSpec::Native, &owner).about {
-        Ok(about) => Finding::ok(check, about.note),
-        Err(reason) => Finding::new(check, State::Missing, reason, ""),
     }
 }
 
