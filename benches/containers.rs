@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use cyclometer::lane::{LaneSpec, Status, docker};
 use cyclometer::meter::Meter;
-use cyclometer::meter::procfs::ProcessIdentity;
+use cyclometer::procfs::ProcessIdentity;
 use cyclometer::record::{Event, Plan, PlanRequest, Starts};
 use cyclometer::units::Bytes;
 use cyclometer::workload::{Limits, Native, Preset, Workload};

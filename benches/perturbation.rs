@@ -11,7 +11,7 @@ use cyclometer::units::Nanos;
 const PAIRS: usize = 21;
 
 /// Wall and CPU time of one run in nanoseconds.
-fn once(owner: &cyclometer::meter::procfs::ProcessIdentity, interval: Option<Nanos>) -> (f64, f64) {
+fn once(owner: &cyclometer::procfs::ProcessIdentity, interval: Option<Nanos>) -> (f64, f64) {
     let mut lanes = common::lanes(owner, &["native"]);
     let mut plan = common::plan(&lanes, "nbody", "second", Starts::Cold, 1);
     plan.warmup = 0;

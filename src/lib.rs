@@ -49,32 +49,23 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
-pub mod clean;
 pub mod cli;
-pub mod descriptors;
-pub mod doctor;
-pub mod files;
-pub mod frozen;
-pub mod lane;
-pub mod meter;
-pub mod output;
-pub mod owner;
-pub mod paper;
-pub mod paths;
-pub mod pricing;
-pub mod profile;
-pub mod quantity;
-pub mod record;
-pub mod replay;
-pub mod report;
-pub mod stats;
-pub mod store;
-pub mod suggest;
-pub mod sys;
 #[doc(hidden)]
 pub mod testing;
-pub mod toml_text;
-pub mod tui;
-pub mod units;
-pub mod visible_text;
-pub mod workload;
+
+pub use cyclometer_core::{quantity, suggest, toml_text, units, visible_text};
+pub use cyclometer_doctor as doctor;
+pub use cyclometer_lanes as lane;
+pub use cyclometer_lanes::{clean, descriptors, profile};
+pub use cyclometer_meter as meter;
+pub use cyclometer_paper as paper;
+pub use cyclometer_pricing as pricing;
+pub use cyclometer_record as record;
+pub use cyclometer_replay as replay;
+pub use cyclometer_report as report;
+pub use cyclometer_stats as stats;
+pub use cyclometer_store as store;
+pub use cyclometer_system::{files, output, owner, paths, procfs, sys};
+pub use cyclometer_tui as tui;
+pub use cyclometer_tui::frozen;
+pub use cyclometer_workload as workload;

@@ -13,7 +13,7 @@ fn client(args: &[&str]) -> Option<String> {
     match Command::new("docker").args(args).output() {
         Ok(output) => Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
         Err(error) => {
-            cyclometer::testing::skip(&format!("no docker client: {error}"));
+            cyclometer_testkit::skip(&format!("no docker client: {error}"));
             None
         }
     }
@@ -127,7 +127,7 @@ fn has_gvisor() -> bool {
     let has = info.runtimes.iter().any(|name| name == "runsc");
     if !has {
         // An engine may be required; gVisor is not.
-        cyclometer::testing::skip("the engine has no runtime runsc (gVisor)");
+        cyclometer_testkit::skip("the engine has no runtime runsc (gVisor)");
     }
     has
 }

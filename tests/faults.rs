@@ -296,7 +296,7 @@ fn a_full_disk_is_told_and_keeps_what_was_stored() {
         .arg(&mount)
         .status();
     if !mounted.is_ok_and(|status| status.success()) {
-        return cyclometer::testing::skip("a small file system cannot be mounted here");
+        return cyclometer_testkit::skip("a small file system cannot be mounted here");
     }
     let db = mount.join("c.db");
     let run = place.run(&[

@@ -5,7 +5,7 @@ mod common;
 
 use common::fixture::{self, invocation};
 use common::{Place, column, numbers};
-use cyclometer::meter::procfs::ProcessIdentity;
+use cyclometer::procfs::ProcessIdentity;
 use cyclometer::stats::Random;
 use rusqlite::Connection;
 use serde_json::{Value, json};

@@ -25,7 +25,7 @@ fn bash_completes_what_it_was_told() {
     let ask = "source \"$1\"; COMP_WORDS=(cyclometer pricing ex); COMP_CWORD=2; \
                _cyclometer cyclometer ex pricing; echo \"${COMPREPLY[@]}\"";
     let output = std::process::Command::new("bash").args(["-c", ask, "bash"]).arg(&script).output();
-    let Ok(output) = output else { return cyclometer::testing::skip("no bash") };
+    let Ok(output) = output else { return cyclometer_testkit::skip("no bash") };
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "explain");
 }
 

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use common::{Place, Run, column, numbers};
 use cyclometer::profile::{ProfileCatalog, Takes};
-use cyclometer::testing::skip;
+use cyclometer_testkit::skip;
 use serde_json::Value;
 
 /// The rows of a table that was printed as JSON.

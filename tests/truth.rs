@@ -79,7 +79,7 @@ fn native_cpu_time_is_what_perf_stat_says() {
     let found = Command::new("sh").args(["-c", "perf stat true && command -v perf"]).output();
     let found = found.expect("a shell");
     if !found.status.success() {
-        return cyclometer::testing::skip("no `perf stat`");
+        return cyclometer_testkit::skip("no `perf stat`");
     }
     let perf = String::from_utf8(found.stdout).expect("text").trim().to_owned();
     let counts = place.path().join("counts");
@@ -107,7 +107,7 @@ fn native_cpu_time_is_what_perf_stat_says() {
 fn ref_cycles_per_cpu_time_is_the_tsc_frequency_in_every_lane() {
     let _alone = alone();
     let Some(hz) = host::tsc_hz() else {
-        return cyclometer::testing::skip("no time-stamp counter");
+        return cyclometer_testkit::skip("no time-stamp counter");
     };
     let place = Place::new();
     let lanes = if common::docker() { "native,wasmtime,docker" } else { "native,wasmtime" };
@@ -130,7 +130,7 @@ fn ref_cycles_per_cpu_time_is_the_tsc_frequency_in_every_lane() {
         "SELECT DISTINCT source FROM v_meter_source WHERE meter = 'ref_cycles'",
     );
     if sources.iter().any(|source| source == "estimate") {
-        cyclometer::testing::skip("ref_cycles is an estimate in some lane, so equal by definition");
+        cyclometer_testkit::skip("ref_cycles is an estimate in some lane, so equal by definition");
     }
     let mut statement = connection
         .prepare("SELECT lane || ' ' || start, ref_cycles, cpu_ns FROM v_invocation")
@@ -206,7 +206,7 @@ fn peak_memory_is_what_gnu_time_says() {
     let burst = program(&place, "memory-burst");
     let output = Command::new("/usr/bin/time").args(["-f", "%M"]).arg(&burst).arg("100").output();
     let Ok(output) = output else {
-        return cyclometer::testing::skip("no /usr/bin/time");
+        return cyclometer_testkit::skip("no /usr/bin/time");
     };
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let theirs: i64 = text.trim().parse().expect("kibibytes");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cyclometer::lane::LaneSpec;
-use cyclometer::meter::procfs::ProcessIdentity;
+use cyclometer::procfs::ProcessIdentity;
 use cyclometer::record::{
     Control, Event, OpenLane, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, open_lanes,
 };

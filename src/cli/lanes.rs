@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Common, Failure, Outcome, say};
 use crate::doctor;
 use crate::lane::command::contract;
-use crate::meter::procfs::ProcessIdentity;
+use crate::procfs::ProcessIdentity;
 use crate::profile::{self, Profile};
 use crate::report::{Cell, Column, Table};
 

@@ -381,15 +381,16 @@ impl Common {
     fn store_until(&self, control: impl Into<Control>) -> Result<Store, Failure> {
         let patience = Patience::for_locks(Box::new(tell_of_the_database), control);
         let mut note = |note| say(&format!("note: {note}"));
-        Store::open_recovered_patiently(&self.db_path()?, patience, &mut note)
-            .map_err(Failure::failed)
+        let opened = Store::open_recovered_patiently(&self.db_path()?, patience, &mut note);
+        opened.map(swept).map_err(Failure::failed)
     }
 
     /// Opens the database to read it. Where it may be written, what was cut off
     /// is marked and what that left behind is removed, as before work.
     fn reading(&self) -> Result<Store, Failure> {
-        Store::open_to_read(&self.db_path()?, &mut |note| say(&format!("note: {note}")))
-            .map_err(Failure::failed)
+        let mut note = |note| say(&format!("note: {note}"));
+        let opened = Store::open_to_read(&self.db_path()?, &mut note);
+        opened.map(swept).map_err(Failure::failed)
     }
 
     /// Opens the database to read it and to keep what is made of that, if it may
@@ -508,4 +509,12 @@ mod tests {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
+}
+
+/// Removes what recordings left that had been cut off when a database was opened.
+fn swept((store, was_cut_off): (Store, bool)) -> Store {
+    if was_cut_off {
+        sweep();
+    }
+    store
 }

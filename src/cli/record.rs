@@ -10,9 +10,9 @@ use super::signals::{self, cancel_on_signals, finish_on_signals};
 use super::{Common, Failure, Outcome, say};
 use crate::lane::{Cancel, LaneSpec};
 use crate::meter::host::Fingerprint;
-use crate::meter::procfs::ProcessIdentity;
 use crate::output::{is_terminal_output, text_output};
 use crate::pricing::PriceCatalog;
+use crate::procfs::ProcessIdentity;
 use crate::record::{
     DEMO, Event, MOST_RUNS, Plan, PlanError, PlanRequest, Recorder, Sampling, Sink, SinkError,
     Starts, Tally, Until, fresh_seed, limits, open_lanes,

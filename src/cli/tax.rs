@@ -10,8 +10,8 @@ use super::progress::Progress;
 use super::{Common, Failure, Outcome, record, say, signals};
 use crate::meter::clock::Clock;
 use crate::meter::host::Fingerprint;
-use crate::meter::procfs::ProcessIdentity;
 use crate::output::text_output;
+use crate::procfs::ProcessIdentity;
 use crate::record::tax::{METERINGS, Metering, open_meterings};
 use crate::record::{
     Event, Plan, PlanRequest, Recorder, Sampling, Sink, Starts, fresh_seed, limits,

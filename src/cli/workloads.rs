@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::{Common, Failure, Outcome, record, say, signals};
 use crate::lane::{self, Cancel, Job, Status, Unwatched};
-use crate::meter::procfs::ProcessIdentity;
+use crate::procfs::ProcessIdentity;
 use crate::record::{Event, OpenLane, Plan, PlanRequest, Starts, open_lanes};
 use crate::report::{Cell, Column, Table};
 use crate::units::Nanos;

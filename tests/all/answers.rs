@@ -11,7 +11,7 @@ fn own(place: &Place, name: &str, source: &str, manifest: &str) -> Option<PathBu
     let code = place.write(&format!("own/{name}/p.c"), source);
     let cc = Command::new("cc").arg("-static").arg("-o").arg(folder.join("p")).arg(&code).status();
     if !cc.is_ok_and(|status| status.success()) {
-        cyclometer::testing::skip("no C compiler");
+        cyclometer_testkit::skip("no C compiler");
         return None;
     }
     place.write(

@@ -60,7 +60,7 @@ fn idle_is_what_samples_see_no_cpu_work_in() {
     let connection = place.open();
     let startups = "SELECT cpu_startup_ns FROM v_invocation WHERE cpu_startup_ns <= cpu_ns";
     if numbers(&connection, "SELECT COUNT(*) FROM v_invocation WHERE cpu_ns > 0") == [0] {
-        return cyclometer::testing::skip("no control groups");
+        return cyclometer_testkit::skip("no control groups");
     }
     assert_eq!(numbers(&connection, startups).len(), 9);
     let worked = share(&place, "nbody", &WORKED, &RUNNING);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cyclometer::meter::function_group::FunctionGroup;
 use cyclometer::meter::own_groups::OwnGroups;
-use cyclometer::testing::skip;
+use cyclometer_testkit::skip;
 
 use crate::common::{PROGRAM, Place, Run, column, compile, numbers};
 

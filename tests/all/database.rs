@@ -375,7 +375,7 @@ impl Mounted {
         if Self::run(&["-t", "tmpfs", "-o", "size=2m", "tmpfs"], path) {
             return Some(Self(path.to_owned()));
         }
-        cyclometer::testing::skip("a small file system cannot be mounted here");
+        cyclometer_testkit::skip("a small file system cannot be mounted here");
         None
     }
 
@@ -386,7 +386,7 @@ impl Mounted {
             let bound =
                 Self::run(&["--bind", itself], path) && Self::run(&["-o", "remount,ro,bind"], path);
             if !bound {
-                cyclometer::testing::skip("a folder cannot be mounted read-only here");
+                cyclometer_testkit::skip("a folder cannot be mounted read-only here");
                 return None;
             }
         } else {

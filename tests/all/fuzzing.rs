@@ -8,7 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cyclometer::testing::{INPUT_KINDS, InputKind, cpu_time};
+use cyclometer::testing::{INPUT_KINDS, InputKind};
+use cyclometer_testkit::cpu_time;
 
 use bend::Bender;
 

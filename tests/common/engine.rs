@@ -15,7 +15,7 @@ impl Engine {
             return None;
         }
         if !nix::unistd::geteuid().is_root() {
-            cyclometer::testing::skip("a private dockerd needs root");
+            cyclometer_testkit::skip("a private dockerd needs root");
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");
@@ -39,7 +39,7 @@ impl Engine {
         let process = match process {
             Ok(process) => process,
             Err(error) => {
-                cyclometer::testing::skip(&format!("dockerd cannot be started: {error}"));
+                cyclometer_testkit::skip(&format!("dockerd cannot be started: {error}"));
                 return None;
             }
         };
@@ -50,7 +50,7 @@ impl Engine {
             }
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
-        cyclometer::testing::skip("a second dockerd did not come up in 15 s");
+        cyclometer_testkit::skip("a second dockerd did not come up in 15 s");
         None
     }
 

@@ -119,7 +119,7 @@ pub fn docker() -> bool {
     match cyclometer::lane::docker::inspect() {
         Ok(_) => true,
         Err(error) => {
-            cyclometer::testing::skip(&format!("the Docker part: {error}"));
+            cyclometer_testkit::skip(&format!("the Docker part: {error}"));
             false
         }
     }
@@ -135,7 +135,7 @@ pub fn compile(place: &Place, name: &str, source: &str) -> Option<PathBuf> {
         Ok(output) if output.status.success() => Some(program),
         Ok(output) => panic!("{}", String::from_utf8_lossy(&output.stderr)),
         Err(error) => {
-            cyclometer::testing::skip(&format!("no C compiler: {error}"));
+            cyclometer_testkit::skip(&format!("no C compiler: {error}"));
             None
         }
     }

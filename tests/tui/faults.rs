@@ -124,7 +124,7 @@ impl<'a> Mounted<'a> {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(Self(path));
         }
-        cyclometer::testing::skip("a small file system cannot be mounted here");
+        cyclometer_testkit::skip("a small file system cannot be mounted here");
         None
     }
 }
@@ -169,7 +169,7 @@ fn a_flood_of_output_is_told_in_its_lane_and_the_screen_stays_whole() {
         .arg(&code)
         .status();
     if !built.is_ok_and(|status| status.success()) {
-        return cyclometer::testing::skip("no C compiler");
+        return cyclometer_testkit::skip("no C compiler");
     }
     let manifest = "title = \"flood\"\nstresses = \"output\"\nnative = \"p\"\n[limits]\n\
                     output = \"4MiB\"\n[preset.quick]\n";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cyclometer::testing::skip;
+use cyclometer_testkit::skip;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

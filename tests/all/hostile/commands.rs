@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cyclometer::testing::skip;
+use cyclometer_testkit::skip;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -183,7 +183,7 @@ fn a_version_that_never_ends_and_a_compiler_that_hangs_are_bounded_and_told() {
 fn installed(lane: &str) -> bool {
     use cyclometer::lane::LaneSpec;
     let spec: LaneSpec = lane.parse().expect("a lane");
-    let owner = cyclometer::meter::procfs::ProcessIdentity::current().expect("/proc");
+    let owner = cyclometer::procfs::ProcessIdentity::current().expect("/proc");
     let is_here = cyclometer::lane::open(&spec, &owner).is_ok();
     if !is_here {
         skip(&format!("{lane} is not here"));

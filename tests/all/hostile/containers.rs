@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use cyclometer::testing::skip;
+use cyclometer_testkit::skip;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -56,7 +56,7 @@ fn lanes() -> Vec<&'static str> {
             vec!["docker", "docker:runsc"]
         }
         Ok(_) => {
-            cyclometer::testing::skip("the engine has no runtime `runsc`");
+            cyclometer_testkit::skip("the engine has no runtime `runsc`");
             vec!["docker"]
         }
         Err(_) => Vec::new(),

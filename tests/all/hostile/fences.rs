@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cyclometer::meter::own_groups::OwnGroups;
-use cyclometer::testing::skip;
+use cyclometer_testkit::skip;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -482,7 +482,7 @@ fn has_clang() -> bool {
         .iter()
         .any(|name| Command::new(name).arg("--version").output().is_ok());
     if !clang {
-        cyclometer::testing::skip("no clang for `workloads build`");
+        cyclometer_testkit::skip("no clang for `workloads build`");
     }
     clang
 }

@@ -13,8 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cyclometer::lane::{self, LaneSpec, docker};
-use cyclometer::meter::procfs::ProcessIdentity;
-use cyclometer::testing::skip;
+use cyclometer::procfs::ProcessIdentity;
+use cyclometer_testkit::skip;
 use rusqlite::Connection;
 
 use super::super::common::{PROGRAM, Place, Run, column, numbers};

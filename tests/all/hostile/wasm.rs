@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cyclometer::meter::function_group::FunctionGroup;
-use cyclometer::testing::skip;
+use cyclometer_testkit::skip;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use cyclometer::testing::skip;
+use cyclometer_testkit::skip;
 
 use super::functions::good_module;
 use super::{BOMBS, BURST_IN_GVISOR, Ends, MODULES, PROGRAMS};

@@ -1,0 +1,260 @@
+//! Meters, where their values come from, and the usage of one invocation.
+
+mod scrub;
+mod usage;
+
+pub use scrub::without_ids;
+pub use usage::{Phases, Usage};
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Defines [`Meter`] with its name, unit and meaning in one table, so that a
+/// meter cannot be added without all of them.
+macro_rules! meters {
+    ($($variant:ident, $name:literal, $unit:ident, $doc:literal;)*) => {
+        /// A physical quantity that an invocation is charged with.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(usize)]
+        pub enum Meter {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Meter {
+            /// Every meter, in the order of the enum.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// How many meters there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name used in the schema, the CLI and price models.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The unit of a stored value.
+            #[must_use]
+            pub const fn unit(self) -> Unit {
+                match self { $(Self::$variant => Unit::$unit,)* }
+            }
+
+            /// One line of explanation.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $doc,)* }
+            }
+        }
+    };
+}
+
+meters! {
+    Wall, "wall", Nanosecond, "Time from the request to the end of the invocation, teardown excluded.";
+    CpuTime, "cpu_time", Nanosecond, "Time on a CPU, user and kernel, all threads and children.";
+    CpuUser, "cpu_user", Nanosecond, "Time on a CPU in user mode.";
+    CpuSystem, "cpu_system", Nanosecond, "Time on a CPU in kernel mode.";
+    CpuStartup, "cpu_startup", Nanosecond, "Part of the CPU time: until the function's first instruction.";
+    Throttled, "throttled", Nanosecond, "Time in which a CPU quota kept the function from running.";
+    Cycles, "cycles", Cycle, "CPU cycles, user and kernel.";
+    RefCycles, "ref_cycles", Cycle, "Time-stamp-counter ticks while on a CPU.";
+    Instructions, "instructions", Event, "Instructions retired.";
+    BranchMisses, "branch_misses", Event, "Mispredicted branches.";
+    CacheMisses, "cache_misses", Event, "Last-level cache misses.";
+    WasmOps, "wasm_ops", Event, "WebAssembly operators executed, as wasmtime counts them.";
+    PageFaults, "page_faults", Event, "Page faults, minor and major.";
+    ContextSwitches, "context_switches", Event, "Context switches.";
+    Migrations, "migrations", Event, "Moves to another CPU.";
+    MemoryPeak, "memory_peak", Byte, "Most memory resident at one time.";
+    MemoryStartup, "memory_startup", Byte, "Memory resident at the function's first instruction.";
+    MemoryRss, "memory_rss", Byte, "Memory resident at one moment; a level, in samples only.";
+    LinearMemory, "linear_memory", Byte, "Size of the WebAssembly linear memories at the end.";
+    MemoryGrowFailed, "memory_grow_failed", Event, "Requests for more WebAssembly memory that were refused.";
+    MemoryAllocated, "memory_allocated", Byte, "Memory the function was given, and is billed for.";
+    MemoryTime, "memory_time", ByteMillisecond, "Resident memory integrated over the samples.";
+    VcpuAllocated, "vcpu_allocated", MilliCpu, "CPU the function was given, and may be billed for.";
+    IoRead, "io_read", Byte, "Bytes read from storage.";
+    IoWrite, "io_write", Byte, "Bytes written to storage.";
+}
+
+/// The unit of a [`Meter`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Nanoseconds.
+    Nanosecond,
+    /// Clock cycles or ticks.
+    Cycle,
+    /// A count of events.
+    Event,
+    /// Bytes.
+    Byte,
+    /// Thousandths of a CPU.
+    MilliCpu,
+    /// Bytes times milliseconds; nanoseconds would leave 64 bits after a minute of 128 MiB.
+    ByteMillisecond,
+}
+
+impl Meter {
+    /// The meter of that name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|meter| meter.name() == name)
+    }
+}
+
+impl fmt::Display for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Serialize for Meter {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Meter {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::from_name(&name)
+            .ok_or_else(|| serde::de::Error::custom(format!("unknown meter `{name}`")))
+    }
+}
+
+/// Where a meter's value came from; never lost, always shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// A hardware counter of the CPU's performance monitoring unit.
+    PerfHardware,
+    /// A software event of the kernel's perf subsystem.
+    PerfSoftware,
+    /// The `tsc` event of perf's `msr` PMU.
+    PerfMsrTsc,
+    /// A control group's own accounting.
+    Cgroup,
+    /// A file under `/proc`.
+    Procfs,
+    /// The kernel's accounting of a finished process (`wait4`).
+    Rusage,
+    /// wasmtime fuel.
+    Fuel,
+    /// The WebAssembly resource limiter.
+    Limiter,
+    /// A clock of the kernel: the monotonic one, or one of CPU time.
+    Clock,
+    /// Set by the plan, not measured.
+    Plan,
+    /// Computed from the sampler's time series.
+    Samples,
+    /// Derived from another meter: see the note.
+    Estimate,
+}
+
+impl Source {
+    /// Every source.
+    pub const ALL: &'static [Self] = &[
+        Self::PerfHardware,
+        Self::PerfSoftware,
+        Self::PerfMsrTsc,
+        Self::Cgroup,
+        Self::Procfs,
+        Self::Rusage,
+        Self::Fuel,
+        Self::Limiter,
+        Self::Clock,
+        Self::Plan,
+        Self::Samples,
+        Self::Estimate,
+    ];
+
+    /// The label stored and shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::PerfHardware => "perf:hw",
+            Self::PerfSoftware => "perf:sw",
+            Self::PerfMsrTsc => "perf:msr/tsc",
+            Self::Cgroup => "cgroup",
+            Self::Procfs => "procfs",
+            Self::Rusage => "rusage",
+            Self::Fuel => "fuel",
+            Self::Limiter => "limiter",
+            Self::Clock => "clock",
+            Self::Plan => "plan",
+            Self::Samples => "samples",
+            Self::Estimate => "estimate",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.label())
+    }
+}
+
+/// The source of one meter in one lane, or the reason why it has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// `None`: not measured, and `note` says why.
+    pub source: Option<Source>,
+    /// What a reader must know about the value; the reason when there is none.
+    pub note: String,
+}
+
+/// Sources of all meters of a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Provenances(BTreeMap<Meter, Provenance>);
+
+impl Provenances {
+    /// Says where `meter` comes from.
+    pub fn set(&mut self, meter: Meter, source: Source, note: impl Into<String>) {
+        let note = without_ids(&note.into());
+        self.0.insert(meter, Provenance { source: Some(source), note });
+    }
+
+    /// Says why `meter` is missing.
+    pub fn missing(&mut self, meter: Meter, reason: impl Into<String>) {
+        let note = without_ids(&reason.into());
+        self.0.insert(meter, Provenance { source: None, note });
+    }
+
+    /// Says how the sampler's readings give [`Meter::MemoryTime`].
+    pub fn set_sampled(&mut self) {
+        self.set(
+            Meter::MemoryTime,
+            Source::Samples,
+            "resident memory at each sample, held until the next; missing where none fell inside",
+        );
+    }
+
+    /// What is known of `meter`.
+    #[must_use]
+    pub fn get(&self, meter: Meter) -> Option<&Provenance> {
+        self.0.get(&meter)
+    }
+
+    /// All entries, by meter.
+    pub fn iter(&self) -> impl Iterator<Item = (Meter, &Provenance)> {
+        self.0.iter().map(|(meter, provenance)| (*meter, provenance))
+    }
+
+    /// Takes over the entries of `other`, which win.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.extend(other.0.iter().map(|(meter, provenance)| (*meter, provenance.clone())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found_again() {
+        for meter in Meter::ALL {
+            assert_eq!(Meter::from_name(meter.name()), Some(*meter));
+        }
+        assert_eq!(Meter::from_name("cycle"), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! What is kept: the database, compiled code, and folders for temporary files.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::{Finding, State};
+use cyclometer_core::units::Bytes;
+use cyclometer_lanes::cache;
+use cyclometer_lanes::wasmtime::engine;
+use cyclometer_store::Store;
+use cyclometer_system::paths;
+
+/// The database, compiled code, temporary files, and the engine that compiles.
+/// Without a database, the reason why there is none.
+#[must_use]
+pub fn storage(database: Result<&Path, &str>) -> Vec<Finding> {
+    let mut findings = match database {
+        Ok(path) => vec![file(path)],
+        Err(reason) => vec![Finding::new("database", State::Unusable, reason, "")],
+    };
+    findings.extend(database.ok().and_then(rights));
+    findings.push(compiled_code());
+    findings.push(temporary_files());
+    findings.push(Finding::ok("wasmtime", engine::VERSION));
+    findings
+}
+
+fn file(database: &Path) -> Finding {
+    let path = database.display();
+    let check = "database";
+    match std::fs::metadata(database) {
+        Err(_) if paths::may_write_or_make(database) => {
+            Finding::ok(check, format!("{path}, not made yet"))
+        }
+        Err(_) => Finding::new(
+            check,
+            State::Unusable,
+            format!("{path} is not there, and this user may not make it"),
+            "name one in a folder of yours with --db or CYCLOMETER_DB",
+        ),
+        Ok(data) => match Store::examine(database) {
+            Ok(()) => {
+                let mode = data.permissions().mode() & 0o7777;
+                Finding::ok(check, format!("{path}, {}, mode {mode:04o}", Bytes(data.len())))
+            }
+            Err(error) => Finding::new(check, State::Unusable, error.to_string(), ""),
+        },
+    }
+}
+
+/// A database that others can read or write, if it is one.
+fn rights(database: &Path) -> Option<Finding> {
+    let data = std::fs::metadata(database).ok()?;
+    let mode = data.permissions().mode() & 0o7777;
+    let own = nix::unistd::geteuid().as_raw();
+    let mut wide = Vec::new();
+    if mode & 0o077 != 0 {
+        let may = if mode & 0o022 != 0 { "read and write it" } else { "read it" };
+        wide.push(format!("others can {may} (mode {mode:04o})"));
+    }
+    if data.uid() != own {
+        wide.push(format!("it belongs to {}", paths::name_of_user(data.uid())));
+    }
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if let Err(reason) = paths::examine(folder, paths::Purpose::Read) {
+        wide.push(format!("what can be put beside it: {reason}"));
+    }
+    let fix = format!(
+        "chmod go-rwx {0} {0}-wal {0}-shm, in a folder that you alone can write",
+        database.display()
+    );
+    (!wide.is_empty())
+        .then(|| Finding::new("rights of the database", State::Warning, wide.join("; "), fix))
+}
+
+/// Where compiled code is kept, or why it is not.
+fn compiled_code() -> Finding {
+    let check = "compiled code";
+    match cache::place() {
+        Ok(place) => {
+            let most = Bytes(cache::MOST_BYTES);
+            let names = cache::NAMES.join(" and ");
+            let shown = place.display();
+            let found = format!("kept in {shown}, {names}, {most} each at most");
+            let mode = std::fs::metadata(&place).map_or(0, |data| data.permissions().mode());
+            if mode & 0o077 != 0 {
+                let found = format!("{found}; others can read it (mode {:04o})", mode & 0o7777);
+                let fix = format!("chmod 0700 {shown}");
+                return Finding::new(check, State::Warning, found, fix);
+            }
+            Finding::ok(check, found)
+        }
+        Err(reason) => Finding::new(
+            check,
+            State::Warning,
+            format!("not kept, and compiled again each time: {reason}"),
+            "set XDG_CACHE_HOME to a folder of yours",
+        ),
+    }
+}
+
+fn temporary_files() -> Finding {
+    let check = "temporary files";
+    match paths::temporary() {
+        Ok(folder) => Finding::ok(check, folder.display().to_string()),
+        Err(error) => Finding::new(
+            check,
+            State::Missing,
+            error.to_string(),
+            "set TMPDIR to a folder of yours: lanes with bundles need one",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_database_is_unusable_and_none_is_fine() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("c.db");
+        assert!(storage(Ok(&path))[0].found.ends_with("not made yet"));
+        std::fs::write(&path, "no database at all ".repeat(40)).expect("written");
+        let finding = &storage(Ok(&path))[0];
+        assert_eq!(finding.state, State::Unusable);
+        assert!(finding.found.contains("not an SQLite database"), "{}", finding.found);
+        let none = &storage(Err("no home"))[0];
+        assert_eq!((none.state, &*none.found), (State::Unusable, "no home"));
+    }
+
+    #[test]
+    fn a_database_that_others_can_read_is_told_with_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("c.db");
+        drop(Store::open(&path).expect("made"));
+        assert_eq!(rights(&path), None, "made for its user alone");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).expect("set");
+        let finding = rights(&path).expect("told");
+        assert_eq!(finding.found, "others can read it (mode 0644)");
+        assert!(finding.fix.starts_with("chmod go-rwx"), "{}", finding.fix);
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o1777)).expect("set");
+        let found = rights(&path).expect("told").found;
+        assert!(found.contains("what can be put beside it"), "{found}");
+    }
+}

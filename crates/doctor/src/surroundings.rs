@@ -1,0 +1,157 @@
+//! Who runs this program and in what: user, container, memory limit, open files.
+
+use std::path::Path;
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::{Finding, State};
+use cyclometer_core::units::Bytes;
+use cyclometer_meter::memory_limit::find_memory_limit;
+use cyclometer_meter::own_groups::sees_all_groups;
+use cyclometer_system::files::{Bound, into_text, read_regular};
+use cyclometer_system::paths;
+
+/// Bound of the file in which a manager of containers has its name.
+const MANAGER: Bound = Bound::new("a name", 4 << 10);
+
+/// Who runs this program, and what holds for all that it starts.
+#[must_use]
+pub fn surroundings() -> Vec<Finding> {
+    vec![user(), super::capabilities(), container(), memory_limit(), open_files()]
+}
+
+/// Whose rights and whose home this process has.
+fn user() -> Finding {
+    let check = "user";
+    let uid = nix::unistd::geteuid().as_raw();
+    let name = paths::name_of_user(uid);
+    let inside = if paths::is_in_user_namespace() { ", in a user namespace" } else { "" };
+    let from = |home: &Path| {
+        let told = std::env::var_os("HOME").is_some_and(|it| Path::new(&it) == home);
+        if told { "HOME" } else { "the user database" }
+    };
+    match paths::home() {
+        Some(home) => {
+            let from = from(&home);
+            Finding::ok(check, format!("{name}{inside}, home {} ({from})", home.display()))
+        }
+        None => Finding::new(
+            check,
+            State::Warning,
+            format!("{name}{inside}, without a home: {}", paths::NO_HOME),
+            "set HOME, or XDG_CACHE_HOME, XDG_CONFIG_HOME and XDG_DATA_HOME",
+        ),
+    }
+}
+
+/// Whether this is a container, and what says so.
+fn container() -> Finding {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match container_signs(Path::new("/"), &variable, has_own_processes()) {
+        signs if signs.is_empty() => Finding::ok("container", "none"),
+        signs => Finding::new(
+            "container",
+            State::Warning,
+            format!("yes: {}", signs.join(", ")),
+            "what limits it from outside may not be visible here; counters need CAP_PERFMON \
+             (--cap-add PERFMON), metered groups a /sys/fs/cgroup that can be written",
+        ),
+    }
+}
+
+/// What says that this is a container, in the file system at `root`.
+fn container_signs(
+    root: &Path,
+    variable: &dyn Fn(&str) -> Option<String>,
+    own_processes: bool,
+) -> Vec<String> {
+    let mut signs = Vec::new();
+    for (file, engine) in [(".dockerenv", "Docker"), ("run/.containerenv", "Podman")] {
+        if root.join(file).exists() {
+            signs.push(format!("{engine} (/{file})"));
+        }
+    }
+    if variable("KUBERNETES_SERVICE_HOST").is_some() {
+        signs.push("Kubernetes (KUBERNETES_SERVICE_HOST)".to_owned());
+    }
+    let named = read_regular(&root.join("run/systemd/container"), MANAGER).and_then(into_text).ok();
+    let named = named.or_else(|| variable("container"));
+    if let Some(name) = named {
+        let name = name.trim().escape_default();
+        signs.push(format!("{name} (named by its manager)"));
+    }
+    if own_processes {
+        signs.push("process numbers of its own (PID namespace)".to_owned());
+    }
+    signs
+}
+
+/// Whether processes have other numbers outside.
+fn has_own_processes() -> bool {
+    // PROC_PID_INIT_INO of the kernel.
+    const INITIAL: &str = "pid:[4026531836]";
+    std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link != Path::new(INITIAL))
+}
+
+/// Whether a memory limit of the control groups around this program holds.
+fn memory_limit() -> Finding {
+    let check = "memory limit";
+    let beyond = if sees_all_groups() { "" } else { ", as far as this container sees" };
+    let space = getrlimit(Resource::RLIMIT_AS).map_or(libc::RLIM_INFINITY, |(soft, _)| soft);
+    if space != libc::RLIM_INFINITY {
+        let found = format!("{} of address space (ulimit -v)", Bytes(space));
+        let fix = "ulimit -v unlimited: wasmtime reserves far more addresses than it uses";
+        return Finding::new(check, State::Warning, found, fix);
+    }
+    match find_memory_limit() {
+        Ok(None) => Finding::ok(check, format!("none{beyond}")),
+        Ok(Some(limit)) => Finding::new(
+            check,
+            State::Warning,
+            format!("{limit}{beyond}: recorder and functions share it"),
+            "raise it (memory.max, docker --memory, limits.memory, MemoryMax=), or record outside \
+             of that group: the kernel kills what goes beyond it, the recorder perhaps first",
+        ),
+        Err(error) => Finding::new(check, State::Missing, error.to_string(), ""),
+    }
+}
+
+/// How many files may be open: soft limit, and the most that it can be raised to.
+fn open_files() -> Finding {
+    let check = "open files";
+    let words = |limit: u64| match limit {
+        libc::RLIM_INFINITY => "no limit".to_owned(),
+        limit => limit.to_string(),
+    };
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, hard)) => Finding::ok(check, format!("{}, at most {}", words(soft), words(hard))),
+        Err(error) => Finding::new(check, State::Missing, error.desc(), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_told_by_what_its_engine_leaves_in_it() {
+        let place = tempfile::tempdir().expect("a folder");
+        let root = place.path();
+        let none = |_: &str| None;
+        assert!(container_signs(root, &none, false).is_empty());
+        std::fs::write(root.join(".dockerenv"), "").expect("written");
+        std::fs::create_dir_all(root.join("run/systemd")).expect("made");
+        std::fs::write(root.join("run/systemd/container"), "lxc\n").expect("written");
+        let pod = |name: &str| (name == "KUBERNETES_SERVICE_HOST").then(|| "10.0.0.1".to_owned());
+        let signs = container_signs(root, &pod, true);
+        assert_eq!(
+            signs,
+            [
+                "Docker (/.dockerenv)",
+                "Kubernetes (KUBERNETES_SERVICE_HOST)",
+                "lxc (named by its manager)",
+                "process numbers of its own (PID namespace)",
+            ]
+        );
+    }
+}

@@ -1,0 +1,273 @@
+//! What lanes keep between recordings: compiled code, and counts of operators.
+//!
+//! It is executed or believed later, so it is kept only in a folder that this
+//! user (or root) owns all the way and that nobody else can write: see
+//! [`cyclometer_system::paths`]. Where there is none, nothing is kept, and that is said.
+//!
+//! Each entry ends with a digest of its name and content. It is no proof of who
+//! wrote it, which the folder is, but tells what was cut off, damaged, or put
+//! under another name: that is not there for whoever looks, and made again.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use cyclometer_core::units::Bytes;
+use cyclometer_system::paths::{self, Distrust, OwnFolder, Purpose};
+
+/// The names of all cache folders.
+pub const NAMES: [&str; 2] = ["wasmtime", "runtimes"];
+
+/// What each of them may hold; what was not used for longest goes first.
+pub const MOST_BYTES: u64 = 512 << 20;
+
+/// The largest entry that is kept, and read.
+pub const MOST_ENTRY_BYTES: u64 = 256 << 20;
+
+/// Separates content and digest.
+const MARK: &[u8] = b"\ncyclometer keeps 1\n";
+
+/// A cache folder, or why there is none.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    folder: Result<OwnFolder, String>,
+    /// Why the first entry that could not be written was not.
+    unwritten: OnceLock<String>,
+}
+
+impl Cache {
+    /// Opens the cache folder of that name, made if need be, and removes from it
+    /// what is old; `is_current` tells entries of this version by their names.
+    pub fn open(name: &str, is_current: &dyn Fn(&str) -> bool) -> Self {
+        let opened = folder(name);
+        if let Ok(folder) = &opened
+            && lock(folder) == Lock::Alone
+        {
+            folder.sweep();
+            prune(folder, is_current, MOST_BYTES);
+            // Others may use it from now on, but not prune it.
+            let _ = folder.file().try_lock_shared();
+        }
+        Self { folder: opened, unwritten: OnceLock::new() }
+    }
+
+    #[cfg(test)]
+    pub fn in_folder(path: &std::path::Path) -> Self {
+        let folder = OwnFolder::open(path).map_err(|Distrust { cause }| cause);
+        Self { folder, unwritten: OnceLock::new() }
+    }
+
+    /// The folder, if there is one.
+    pub fn folder(&self) -> Option<&OwnFolder> {
+        self.folder.as_ref().ok()
+    }
+
+    /// What to say of it, if nothing is kept.
+    pub fn refusal(&self) -> Option<String> {
+        let cause = self.folder.as_ref().err().or_else(|| self.unwritten.get());
+        cause.map(|cause| refusal(cause))
+    }
+
+    /// As [`Self::refusal`], the first time in this process.
+    pub fn refusal_once(&self) -> Option<String> {
+        static TOLD: AtomicBool = AtomicBool::new(false);
+        let refusal = self.refusal()?;
+        (!TOLD.swap(true, Ordering::Relaxed)).then_some(refusal)
+    }
+
+    /// The content of an entry that is whole.
+    pub fn get(&self, name: &str) -> Option<Vec<u8>> {
+        let folder = self.folder()?;
+        let room = (MARK.len() + 32) as u64;
+        let content = unseal(name, folder.read(name, MOST_ENTRY_BYTES + room)?)?;
+        folder.mark_used(name);
+        Some(content)
+    }
+
+    /// Keeps an entry, in the place of whatever has its name. Failing to is no
+    /// loss but time, and [`Self::refusal`] tells it.
+    pub fn put(&self, name: &str, content: &[u8]) {
+        if let Some(folder) = self.folder()
+            && content.len() as u64 <= MOST_ENTRY_BYTES
+            && let Err(error) = folder.write(name, &seal(name, content), 0o600)
+        {
+            let cause = format!("cannot write {}: {error}", folder.path().display());
+            self.unwritten.get_or_init(|| cause);
+        }
+    }
+}
+
+/// Where the caches are kept, looked at without making anything.
+///
+/// # Errors
+/// Why nothing is kept.
+pub fn place() -> Result<std::path::PathBuf, String> {
+    let place = paths::cache().ok_or_else(|| paths::NO_HOME.to_owned())?;
+    for path in [place.clone()].into_iter().chain(NAMES.map(|name| place.join(name))) {
+        paths::examine(&path, Purpose::Keep).map_err(|reason| reason.to_string())?;
+        if !paths::may_write_or_make(&path) {
+            return Err(format!("{}: this user may neither write nor make it", path.display()));
+        }
+    }
+    Ok(place)
+}
+
+/// The cache folder of that name, made if need be.
+fn folder(name: &str) -> Result<OwnFolder, String> {
+    let place = paths::cache().ok_or_else(|| paths::NO_HOME.to_owned())?;
+    OwnFolder::open(&place.join(name)).map_err(|Distrust { cause }| cause)
+}
+
+/// What is said where nothing is kept.
+pub(crate) fn refusal(cause: &str) -> String {
+    format!(
+        "nothing that is compiled is kept, and it is compiled again each time: {cause}; set \
+         XDG_CACHE_HOME to a folder of yours"
+    )
+}
+
+/// How a cache folder is held.
+#[derive(Debug, PartialEq, Eq)]
+enum Lock {
+    /// Nobody else uses it.
+    Alone,
+    /// Others may use it too, or nobody knows.
+    Shared,
+}
+
+/// Holds the folder as long as it is open, so that no other process removes
+/// what is used from it.
+fn lock(folder: &OwnFolder) -> Lock {
+    if folder.file().try_lock().is_ok() {
+        return Lock::Alone;
+    }
+    // Whoever has it alone is pruning it, which is soon done.
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while folder.file().try_lock_shared().is_err() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Lock::Shared
+}
+
+/// Removes entries of other versions, and then those not used for longest until
+/// the rest takes no more than `most`.
+fn prune(folder: &OwnFolder, is_current: &dyn Fn(&str) -> bool, most: u64) -> Bytes {
+    let mut left = Vec::new();
+    for entry in folder.entries() {
+        if is_current(&entry.name) { left.push(entry) } else { folder.remove(&entry.name) }
+    }
+    left.sort_by_key(|entry| std::cmp::Reverse(entry.used));
+    let mut kept = 0;
+    for entry in left {
+        if kept + entry.bytes > most {
+            folder.remove(&entry.name);
+        } else {
+            kept += entry.bytes;
+        }
+    }
+    Bytes(kept)
+}
+
+/// A digest that belongs to that name and content.
+pub(crate) fn digest(name: &str, content: &[u8]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update((name.len() as u64).to_le_bytes());
+    hasher.update(name.as_bytes());
+    hasher.update(content);
+    hasher.finalize().into()
+}
+
+fn seal(name: &str, content: &[u8]) -> Vec<u8> {
+    [content, MARK, &digest(name, content)].concat()
+}
+
+/// The content of what [`seal`] gave for that name; `None` for anything else.
+fn unseal(name: &str, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+    let (rest, told) = sealed.split_last_chunk::<32>()?;
+    let content = rest.strip_suffix(MARK)?;
+    if digest(name, content) != *told {
+        return None;
+    }
+    let length = content.len();
+    sealed.truncate(length);
+    Some(sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, OwnFolder) {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = OwnFolder::open(&place.path().join("cache")).expect("ours");
+        (place, folder)
+    }
+
+    #[test]
+    fn what_is_cut_off_damaged_or_renamed_is_not_there() {
+        let whole = seal("name", b"content");
+        assert_eq!(unseal("name", whole.clone()).as_deref(), Some(&b"content"[..]));
+        assert_eq!(unseal("other", whole.clone()), None);
+        for length in 0..whole.len() {
+            assert_eq!(unseal("name", whole[..length].to_vec()), None, "{length}");
+        }
+        for position in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[position] ^= 1;
+            assert_eq!(unseal("name", damaged), None, "{position}");
+        }
+        assert_eq!(unseal("", seal("", b"")).as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn entries_survive_and_heal() {
+        let (_place, folder) = folder();
+        let path = folder.path().to_owned();
+        let cache = Cache::in_folder(&path);
+        cache.put("a", b"content");
+        assert_eq!(cache.get("a").as_deref(), Some(&b"content"[..]));
+        std::fs::write(path.join("a"), "").expect("cut off");
+        assert_eq!(cache.get("a"), None);
+        cache.put("a", b"again");
+        assert_eq!(cache.get("a").as_deref(), Some(&b"again"[..]));
+        let none = Cache { folder: Err("no home".to_owned()), unwritten: OnceLock::new() };
+        none.put("a", b"content");
+        assert_eq!(none.get("a"), None);
+        assert!(none.refusal().is_some_and(|it| it.contains("no home")));
+        assert_eq!(cache.refusal(), None);
+        std::fs::remove_dir_all(&path).expect("removed");
+        cache.put("b", b"content");
+        assert!(cache.refusal().is_some_and(|it| it.contains("cannot write")));
+    }
+
+    #[test]
+    fn other_versions_go_first_and_then_what_was_not_used_for_longest() {
+        let (_place, folder) = folder();
+        // 64 KiB each on the disk, the first used longest ago.
+        for (age, name) in ["new-a", "new-b", "new-c", "old-d"].iter().enumerate() {
+            folder.write(name, &vec![1; 64 << 10], 0o600).expect("written");
+            let at = SystemTime::now() - Duration::from_secs(100 - age as u64);
+            let file = std::fs::File::open(folder.path().join(name)).expect("there");
+            file.set_times(std::fs::FileTimes::new().set_modified(at)).expect("set");
+        }
+        folder.mark_used("new-a");
+        let kept = prune(&folder, &|name| name.starts_with("new"), 150 << 10);
+        let mut names: Vec<String> = folder.entries().into_iter().map(|it| it.name).collect();
+        names.sort();
+        assert_eq!(names, ["new-a", "new-c"]);
+        assert!(kept.0 <= 150 << 10 && kept.0 >= 128 << 10, "{kept}");
+    }
+
+    #[test]
+    fn a_folder_that_another_uses_is_not_pruned() {
+        let (_place, folder) = folder();
+        assert_eq!(lock(&folder), Lock::Alone);
+        folder.file().try_lock_shared().expect("held for use");
+        let again = OwnFolder::open(folder.path()).expect("ours");
+        assert_eq!(lock(&again), Lock::Shared);
+    }
+}

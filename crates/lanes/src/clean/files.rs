@@ -1,0 +1,221 @@
+//! Folders that were left: in memory, for temporary files, and caches.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, umount2};
+use procfs::process::Process;
+
+use super::{Handle, Kind, Leftover};
+use crate::cache;
+use cyclometer_core::units::Bytes;
+use cyclometer_system::owner::Owner;
+
+/// Folders with the standard files of containers.
+pub(super) fn in_memory() -> Vec<Leftover> {
+    in_folder(Kind::Memory, Path::new("/dev/shm"), true)
+}
+
+/// Folders for temporary files of lanes, and copies of databases.
+pub(super) fn temporary() -> Vec<Leftover> {
+    let Ok(folder) = cyclometer_system::paths::temporary() else { return Vec::new() };
+    in_folder(Kind::Folders, &folder, true)
+}
+
+/// Files that were to become entries of the cache.
+pub(super) fn unfinished() -> Vec<Leftover> {
+    let Ok(root) = cache::place() else { return Vec::new() };
+    let folders = cache::NAMES.iter().map(|name| root.join(name));
+    let is_folder = |path: &PathBuf| path.symlink_metadata().is_ok_and(|data| data.is_dir());
+    let inside = |folder: PathBuf| {
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let below: Vec<PathBuf> = entries.map(|it| it.path()).filter(is_folder).collect();
+        std::iter::once(folder).chain(below)
+    };
+    let folders = folders.filter(is_folder).flat_map(inside);
+    folders.flat_map(|folder| in_folder(Kind::Unfinished, &folder, false)).collect()
+}
+
+/// Folders, or files, of this user below `root` whose name holds their owner.
+fn in_folder(kind: Kind, root: &Path, folders: bool) -> Vec<Leftover> {
+    let user = nix::unistd::geteuid().as_raw();
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let data = entry.metadata().ok()?;
+            let fits = if folders { data.is_dir() } else { data.is_file() };
+            if !fits || data.uid() != user {
+                return None;
+            }
+            let owner = Owner::in_name(&name).or_else(|| maker_of_partial(&name))?;
+            Some(Leftover {
+                kind,
+                in_use: owner.in_use(data.modified().ok()),
+                place: root.display().to_string(),
+                size: None,
+                handle: Handle::Path(entry.path()),
+                name,
+            })
+        })
+        .collect()
+}
+
+/// The owner in the names that unfinished files had in earlier versions:
+/// `partial-PID-N-NAME` and `NAME.PID.partial`.
+fn maker_of_partial(name: &str) -> Option<Owner> {
+    let number = match name.strip_prefix("partial-") {
+        Some(rest) => rest.split('-').next(),
+        None => name.strip_suffix(".partial").and_then(|rest| rest.rsplit('.').next()),
+    };
+    number?.parse().ok().filter(|pid| *pid > 0).map(Owner::Number)
+}
+
+/// Removes a file, or a folder with all in it. What a runtime mounted inside is
+/// unmounted and never looked into: it may be anything.
+pub(crate) fn remove(path: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot remove it: {error}");
+    let data = path.symlink_metadata().map_err(failed)?;
+    if !data.is_dir() {
+        return fs::remove_file(path).map_err(failed);
+    }
+    let mounts = Process::myself().and_then(|process| process.mountinfo());
+    let inside = |mount: &procfs::process::MountInfo| {
+        mount.mount_point.starts_with(path) && mount.mount_point != path
+    };
+    let mut points: Vec<PathBuf> = mounts
+        .into_iter()
+        .flatten()
+        .filter(|mount| inside(mount))
+        .map(|mount| mount.mount_point)
+        .collect();
+    // Innermost first.
+    points.sort_unstable_by_key(|point| std::cmp::Reverse(point.components().count()));
+    for point in points {
+        let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+        umount2(&point, flags).map_err(|error| {
+            format!("{} is mounted in it and cannot be unmounted: {error}", point.display())
+        })?;
+    }
+    fs::remove_dir_all(path).map_err(failed)
+}
+
+/// The folders of the cache.
+pub(super) fn caches(in_use: Option<&str>) -> Vec<Leftover> {
+    // In a folder of somebody else nothing is ours, whatever it seems to be.
+    let Ok(root) = cache::place() else { return Vec::new() };
+    let user = nix::unistd::geteuid().as_raw();
+    let entries = fs::read_dir(&root).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| {
+            let known = cache::NAMES.iter().any(|name| entry.file_name() == *name);
+            let ours = entry.metadata().is_ok_and(|data| data.is_dir() && data.uid() == user);
+            known && ours
+        })
+        .map(|entry| Leftover {
+            kind: Kind::Caches,
+            name: entry.file_name().to_string_lossy().into_owned(),
+            place: root.display().to_string(),
+            size: None,
+            in_use: in_use.map(str::to_owned),
+            handle: Handle::Path(entry.path()),
+        })
+        .collect()
+}
+
+/// Bytes on the disk of a folder and all in it; links are not followed.
+pub(super) fn size_of(path: &Path) -> Bytes {
+    let Ok(data) = path.symlink_metadata() else { return Bytes(0) };
+    // Blocks of 512 bytes, whatever the file system's own are.
+    let own = data.blocks() * 512;
+    if !data.is_dir() {
+        return Bytes(own);
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    Bytes(own + entries.map(|entry| size_of(&entry.path()).0).sum::<u64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_system::procfs::ProcessIdentity;
+
+    #[test]
+    fn what_bears_the_name_of_the_living_is_in_use_and_other_things_are_not() {
+        let root = tempfile::tempdir().expect("a folder");
+        let me = ProcessIdentity::current().expect("/proc");
+        let pid = std::process::id();
+        let names = [
+            format!("cyclometer-{me}-copy0"),
+            "cyclometer-1-2-nosuchboot-lane0".to_owned(),
+            format!("cyclometer-lane-{pid}-0"),
+            // Process ids are at most 4194304: nobody has this one.
+            "cyclometer-lane-4194999-1".to_owned(),
+            "cyclometer-copy-1-2-nosuchboot-0".to_owned(),
+            "cyclometer-lane-nobody".to_owned(),
+            "something-else-1-1".to_owned(),
+        ];
+        for name in &names {
+            fs::create_dir(root.path().join(name)).expect("made");
+        }
+        fs::write(root.path().join("cyclometer-1-2-nosuchboot-file"), "").expect("no folder");
+        let mut found = in_folder(Kind::Folders, root.path(), true);
+        found.sort_by_key(|it| names.iter().position(|name| *name == it.name));
+        let in_use: Vec<(&str, bool)> =
+            found.iter().map(|it| (it.name.as_str(), it.in_use.is_some())).collect();
+        let wanted = [(0, true), (1, false), (2, true), (3, false), (4, false)];
+        assert_eq!(in_use, wanted.map(|(at, used): (usize, bool)| (names[at].as_str(), used)));
+        found[1].remove().expect("removed");
+        assert!(!root.path().join(&names[1]).exists() && root.path().join(&names[0]).exists());
+    }
+
+    #[test]
+    fn unfinished_files_are_told_from_those_of_the_cache() {
+        let root = tempfile::tempdir().expect("a folder");
+        for name in [
+            "partial-cyclometer-1-2-nosuchboot-keep3-nop.wasm",
+            "0123abcd-48.0.8-plain-0.cwasm.4194999.partial",
+            "partial-4194999-0-nop.wasm",
+            // Whole ones, and something of others.
+            "0123abcd-48.0.8-plain-0.cwasm",
+            "partial-nop.wasm",
+            "notes.partial",
+        ] {
+            fs::write(root.path().join(name), "x").expect("written");
+        }
+        let found = in_folder(Kind::Unfinished, root.path(), false);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found.iter().all(|it| it.in_use.is_none()));
+        for leftover in found {
+            leftover.remove().expect("removed");
+        }
+        assert_eq!(fs::read_dir(root.path()).expect("there").count(), 3);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_folder_is_not_followed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let target = root.path().join("target");
+        fs::create_dir(&target).expect("made");
+        fs::write(target.join("kept"), "x").expect("written");
+        let name = root.path().join("cyclometer-1-2-nosuchboot-lane0");
+        std::os::unix::fs::symlink(&target, &name).expect("a link");
+        assert_eq!(in_folder(Kind::Folders, root.path(), true).len(), 0);
+        let folder = root.path().join("cyclometer-1-2-nosuchboot-lane1");
+        fs::create_dir(&folder).expect("made");
+        std::os::unix::fs::symlink(&target, folder.join("link")).expect("a link");
+        remove(&folder).expect("removed");
+        assert!(target.join("kept").exists());
+    }
+
+    #[test]
+    fn sizes_are_those_on_the_disk() {
+        let root = tempfile::tempdir().expect("a folder");
+        let before = size_of(root.path()).0;
+        fs::create_dir(root.path().join("a")).expect("made");
+        fs::write(root.path().join("a/b"), vec![1; 1 << 20]).expect("written");
+        let size = size_of(root.path()).0 - before;
+        assert!((1 << 20..(1 << 20) + (64 << 10)).contains(&size), "{size}");
+    }
+}

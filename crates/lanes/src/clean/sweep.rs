@@ -1,0 +1,98 @@
+//! What every command does that runs functions, before it starts: it removes
+//! what processes of this program left that were killed, in whatever lane, and
+//! says so.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use super::{Handle, Kind, Leftover, files, groups};
+use crate::docker::leftover as engine;
+
+/// Longest time for the engine in use to list containers. Where it does not
+/// answer, lanes without containers need not wait for it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Removes what is left of owners that no longer run, and tells it in a line each.
+/// Images and compiled code stay: a next recording needs them.
+pub fn sweep(tell: &mut dyn FnMut(String)) {
+    let mut removed: BTreeMap<Kind, usize> = BTreeMap::new();
+    // Containers first: groups cannot go before them.
+    for look in [containers, groups, files::in_memory, files::temporary, files::unfinished] {
+        for leftover in look().iter().filter(|leftover| leftover.in_use.is_none()) {
+            match leftover.remove() {
+                Ok(()) => *removed.entry(leftover.kind).or_default() += 1,
+                // Another process may have been faster.
+                Err(reason) if leftover.is_there() => tell(format!(
+                    "{} {} was left behind and stays: {reason}",
+                    leftover.kind, leftover.name
+                )),
+                Err(_) => {}
+            }
+        }
+    }
+    if !removed.is_empty() {
+        tell(format!("removed what killed processes had left behind: {}", listed(&removed)));
+    }
+}
+
+fn listed(removed: &BTreeMap<Kind, usize>) -> String {
+    let items = removed.iter().map(|(kind, count)| match count {
+        1 => format!("1 {kind}"),
+        many => format!("{many} x {kind}"),
+    });
+    items.collect::<Vec<_>>().join(", ")
+}
+
+/// Containers in the engine in use; none where it does not answer.
+fn containers() -> Vec<Leftover> {
+    let (answer, listed) = sync_channel(1);
+    let asked = std::thread::Builder::new().name("sweep".to_owned()).spawn(move || {
+        let found =
+            engine::endpoint_in_use().and_then(|endpoint| engine::list(&endpoint, false).ok());
+        // Nobody may be waiting any more.
+        let _ = answer.send(found.unwrap_or_default());
+    });
+    if asked.is_err() {
+        return Vec::new();
+    }
+    let found = listed.recv_timeout(PATIENCE).unwrap_or_default();
+    found.into_iter().map(Leftover::of_engine).collect()
+}
+
+impl Leftover {
+    fn is_there(&self) -> bool {
+        match &self.handle {
+            Handle::Path(path) => path.symlink_metadata().is_ok(),
+            Handle::Group(group) => group.is_there(),
+            Handle::Engine(_) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_removed_is_listed_by_kind() {
+        let removed = BTreeMap::from([(Kind::Groups, 2), (Kind::Containers, 1)]);
+        assert_eq!(listed(&removed), "1 container, 2 x control group");
+    }
+
+    #[test]
+    fn folders_of_the_dead_are_removed_and_those_of_the_living_stay() {
+        let make = |name: &str| {
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(path.join("rootfs")).expect("made");
+            path
+        };
+        // Not of this boot.
+        let dead = make(&format!("cyclometer-{}-2-nosuchboot-sweep0", std::process::id()));
+        let alive = make(&cyclometer_system::owner::new_name("sweep").expect("/proc"));
+        // Another process may be faster, so what is told is looked at elsewhere.
+        sweep(&mut |_| {});
+        assert!(!dead.exists() && alive.exists());
+        std::fs::remove_dir_all(alive).expect("removed");
+    }
+}

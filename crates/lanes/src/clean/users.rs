@@ -1,0 +1,90 @@
+//! Other processes of this program that are at work: between two invocations
+//! nothing else tells that they need an image or compiled code.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+use procfs::process::Process;
+
+use crate::docker::{Endpoint, Origin};
+
+/// Subcommands that use neither images nor compiled code.
+const HARMLESS: [&str; 9] =
+    ["clean", "history", "query", "replay", "pricing", "doctor", "completions", "man", "--help"];
+/// Words of those that do, in spite of another word beside them.
+const RECORDING: [&str; 5] = ["record", "live", "tax", "paper", "check"];
+
+/// A process at work and its environment, if that may be read.
+struct Worker {
+    pid: i32,
+    environment: Option<HashMap<OsString, OsString>>,
+}
+
+fn at_work() -> Vec<Worker> {
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let all = procfs::process::all_processes().into_iter().flatten().flatten();
+    all.filter(|process| process.pid != own && is_at_work(process))
+        .map(|process| Worker { pid: process.pid, environment: process.environ().ok() })
+        .collect()
+}
+
+fn is_at_work(process: &Process) -> bool {
+    // The name of its main thread, for the program of another user cannot be read.
+    let named = process.stat().is_ok_and(|stat| stat.comm.starts_with("cyclometer"));
+    named && process.cmdline().is_ok_and(|words| records(&words))
+}
+
+/// Whether a command line is one that runs functions.
+fn records(words: &[String]) -> bool {
+    let has = |known: &[&str]| words.iter().skip(1).any(|word| known.contains(&word.as_str()));
+    has(&RECORDING) || !has(&HARMLESS)
+}
+
+fn describe(worker: &Worker) -> String {
+    format!("a recording may need it (process {})", worker.pid)
+}
+
+/// Why images of this engine may be needed now, if so.
+pub(super) fn of_engine(endpoint: &Endpoint) -> Option<String> {
+    let variable = OsString::from("DOCKER_HOST");
+    let needs = |worker: &&Worker| {
+        let Some(environment) = &worker.environment else { return true };
+        match environment.get(&variable).filter(|host| !host.is_empty()) {
+            Some(host) => host.to_string_lossy() == endpoint.host,
+            // It goes by its context, as this process does.
+            None => endpoint.from != Origin::Environment,
+        }
+    };
+    at_work().iter().find(needs).map(describe)
+}
+
+/// Why the compiled code of this user may be needed now, if so.
+pub(super) fn of_cache() -> Option<String> {
+    let own = ["XDG_CACHE_HOME", "HOME"].map(std::env::var_os);
+    let needs = |worker: &&Worker| {
+        let Some(environment) = &worker.environment else { return false };
+        let theirs = ["XDG_CACHE_HOME", "HOME"].map(|name| environment.get(&OsString::from(name)));
+        match (&own[0], theirs[0]) {
+            (Some(own), Some(theirs)) => own == theirs,
+            (None, None) => own[1].as_ref() == theirs[1],
+            _ => false,
+        }
+    };
+    at_work().iter().find(needs).map(describe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_lines_that_run_functions_are_told_from_others() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for text in ["c", "c record", "c --db x live", "c workloads check", "c lanes check node"] {
+            assert!(records(&words(text)), "{text}");
+        }
+        for text in ["c clean", "c --db x history", "c query x", "c replay latest", "c doctor"] {
+            assert!(!records(&words(text)), "{text}");
+        }
+    }
+}

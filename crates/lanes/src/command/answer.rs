@@ -1,0 +1,247 @@
+//! What a warm worker says over descriptor 3, one line at a time: see
+//! `docs/runtimes.md`. A worker is not trusted: a line is read as it stands or
+//! refused with the reason.
+
+use thiserror::Error;
+
+use crate::process::one_line;
+use cyclometer_core::units::Nanos;
+
+/// Longest line that a worker may say, in bytes.
+pub const MAX_LINE: usize = 8 << 10;
+
+/// Longest part of a line that is repeated to people, in characters.
+const SHOWN: usize = 200;
+
+/// A line of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It has its module loaded.
+    Ready,
+    /// An invocation has ended.
+    Done(Report),
+    /// It has tidied up.
+    Rested,
+}
+
+/// A worker's report of an invocation. Moments are of the monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// When it took the request.
+    pub begun: Nanos,
+    /// When it had the instance.
+    pub started: Nanos,
+    /// When the function had ended.
+    pub ended: Nanos,
+    /// The function's exit code, or why it trapped.
+    pub end: Result<i32, String>,
+}
+
+/// Why a line is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AnswerError {
+    /// It does not end.
+    #[error("it said a line of more than {MAX_LINE} bytes")]
+    TooLong,
+    /// It is none that there is.
+    #[error("it said `{0}`, which is no answer")]
+    Unknown(String),
+    /// It is one, and not to what was asked.
+    #[error("it said `{0}` when something else was asked")]
+    Unasked(&'static str),
+    /// A moment is no number.
+    #[error("it told `{0}` for a moment, which is no number of nanoseconds")]
+    Moment(String),
+    /// The exit code is no number, or none of 32 bits.
+    #[error("it told `{0}` for an exit code, which is none of 32 bits")]
+    ExitCode(String),
+    /// The moments are not one after the other.
+    #[error("it told moments that are not in order: {0}, {1}, {2}")]
+    Disorder(u64, u64, u64),
+    /// A moment is not between request and answer.
+    #[error(
+        "it told a moment outside of its request: {moment}, and the request went from {requested} \
+         to {received}"
+    )]
+    Outside {
+        /// What it told.
+        moment: u64,
+        /// When it was asked.
+        requested: u64,
+        /// When its answer was there.
+        received: u64,
+    },
+}
+
+/// Reads a line, without the line break at its end.
+///
+/// # Errors
+/// Why it is refused, in words that can be shown.
+pub fn parse_answer(line: &[u8]) -> Result<Answer, AnswerError> {
+    if line.len() > MAX_LINE {
+        return Err(AnswerError::TooLong);
+    }
+    let unknown = || AnswerError::Unknown(shown(&String::from_utf8_lossy(line)));
+    let text = std::str::from_utf8(line).map_err(|_| unknown())?;
+    match text {
+        "ready" => return Ok(Answer::Ready),
+        "rested" => return Ok(Answer::Rested),
+        _ => {}
+    }
+    let mut words = text.splitn(6, ' ');
+    if words.next() != Some("done") {
+        return Err(unknown());
+    }
+    let mut moment = || {
+        let word = words.next().ok_or_else(unknown)?;
+        digits(word).map(Nanos).ok_or_else(|| AnswerError::Moment(shown(word)))
+    };
+    let (begun, started, ended) = (moment()?, moment()?, moment()?);
+    let end = match (words.next(), words.next()) {
+        (Some("exit"), Some(code)) => Ok(exit_code(code)?),
+        (Some("trap"), Some(why)) => Err(one_line(why)),
+        (Some("trap"), None) => Err("without a word".to_owned()),
+        _ => return Err(unknown()),
+    };
+    if begun > started || started > ended {
+        return Err(AnswerError::Disorder(begun.0, started.0, ended.0));
+    }
+    Ok(Answer::Done(Report { begun, started, ended, end }))
+}
+
+impl Answer {
+    /// The refusal of this answer where another one was due.
+    #[must_use]
+    pub const fn unasked(&self) -> AnswerError {
+        AnswerError::Unasked(match self {
+            Self::Ready => "ready",
+            Self::Done(_) => "done",
+            Self::Rested => "rested",
+        })
+    }
+}
+
+impl Report {
+    /// Checks that all of it happened between request and answer, as seen from
+    /// the other side.
+    ///
+    /// # Errors
+    /// [`AnswerError::Outside`]
+    pub const fn check_within(&self, requested: Nanos, received: Nanos) -> Result<(), AnswerError> {
+        // They are in order.
+        let moment = if self.begun.0 < requested.0 {
+            self.begun.0
+        } else if self.ended.0 > received.0 {
+            self.ended.0
+        } else {
+            return Ok(());
+        };
+        Err(AnswerError::Outside { moment, requested: requested.0, received: received.0 })
+    }
+}
+
+/// Reads digits alone: no sign, no spaces.
+fn digits(word: &str) -> Option<u64> {
+    word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok()).flatten()
+}
+
+/// Reads an exit code, whose 32 bits runtimes write with and without a sign.
+fn exit_code(word: &str) -> Result<i32, AnswerError> {
+    let refused = || AnswerError::ExitCode(shown(word));
+    let value = match word.strip_prefix('-') {
+        Some(rest) => -i64::try_from(digits(rest).ok_or_else(refused)?).map_err(|_| refused())?,
+        None => i64::try_from(digits(word).ok_or_else(refused)?).map_err(|_| refused())?,
+    };
+    let signed = i32::try_from(value).ok();
+    signed.or_else(|| u32::try_from(value).ok().map(u32::cast_signed)).ok_or_else(refused)
+}
+
+fn shown(text: &str) -> String {
+    one_line(text).chars().take(SHOWN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(line: &str) -> Report {
+        match parse_answer(line.as_bytes()) {
+            Ok(Answer::Done(report)) => report,
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    fn refusal(line: &[u8]) -> String {
+        parse_answer(line).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn answers_are_read_as_the_documentation_says() {
+        assert_eq!(parse_answer(b"ready"), Ok(Answer::Ready));
+        assert_eq!(parse_answer(b"rested"), Ok(Answer::Rested));
+        let report = done("done 11 20 49 exit 7");
+        assert_eq!((report.begun, report.started, report.ended), (Nanos(11), Nanos(20), Nanos(49)));
+        assert_eq!(report.end, Ok(7));
+        let trap = done("done 11 20 49 trap out of bounds\x1b[2J\u{9b}1m");
+        assert_eq!(trap.end, Err("out of bounds\\x1b[2J\\u{9b}1m".to_owned()));
+        assert_eq!(done("done 1 1 1 trap").end, Err("without a word".to_owned()));
+    }
+
+    #[test]
+    fn exit_codes_of_32_bits_are_told_whole_and_others_refused() {
+        for (word, code) in [
+            ("0", 0),
+            ("126", 126),
+            ("256", 256),
+            ("-4", -4),
+            ("-2147483648", i32::MIN),
+            // WASI's codes have no sign.
+            ("4294967295", -1),
+        ] {
+            assert_eq!(done(&format!("done 1 2 3 exit {word}")).end, Ok(code), "{word}");
+        }
+        for word in ["", "x", "99999999999", "-2147483649", "--1", "+1", "1 2", "4294967296", "-"] {
+            let refused = refusal(format!("done 1 2 3 exit {word}").as_bytes());
+            assert!(refused.ends_with("for an exit code, which is none of 32 bits"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn absurd_moments_are_refused_with_the_reason() {
+        let huge = b"done 99999999999999999999999 1 1 exit 0";
+        for line in
+            [&huge[..], b"done -1 -2 -3 exit 0", b"done  1 2 3 exit 0", b"done 1 x 3 exit 0"]
+        {
+            assert!(refusal(line).contains("no number of nanoseconds"), "{}", refusal(line));
+        }
+        assert_eq!(refusal(b"done 3 2 1 exit 0"), "it told moments that are not in order: 3, 2, 1");
+        let (requested, received) = (Nanos(10), Nanos(50));
+        assert_eq!(done("done 10 20 50 exit 0").check_within(requested, received), Ok(()));
+        for (line, moment) in [("done 9 20 49 exit 0", 9), ("done 10 20 51 exit 0", 51)] {
+            let refused = done(line).check_within(requested, received);
+            assert_eq!(refused, Err(AnswerError::Outside { moment, requested: 10, received: 50 }));
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_repeated_without_its_controls_and_not_for_ever() {
+        for line in [
+            &b""[..],
+            b"done",
+            b"done 11 20",
+            b"done 11 20 49",
+            b"done 11 20 49 fine",
+            b"done 11 20 49 exit",
+            b"Ready",
+            b"ready ",
+            b"done \xff\xfe",
+            b"x\x1b[31m\x07\0y",
+        ] {
+            let text = refusal(line);
+            assert!(text.ends_with(", which is no answer") || text.contains("moment"), "{text}");
+            assert!(!text.contains(char::is_control), "{text:?}");
+        }
+        assert!(refusal(&[b'x'; MAX_LINE]).len() < 300);
+        assert_eq!(parse_answer(&[b'x'; MAX_LINE + 1]), Err(AnswerError::TooLong));
+    }
+}

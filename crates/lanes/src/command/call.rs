@@ -1,0 +1,111 @@
+//! One call of a runtime's program, as the launcher takes it.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use super::super::Job;
+use super::super::launcher::{Program, Spawn, Stdio3};
+use super::super::process::Runner;
+use super::super::wall::Wall;
+use crate::profile::{MemoryLimit, Profile};
+use cyclometer_core::units::{Bytes, Nanos};
+
+/// A program with its arguments, streams and limits.
+pub(super) struct Call<'a> {
+    pub profile: &'a Profile,
+    pub program: &'a Path,
+    /// Without argument 0.
+    pub args: &'a [String],
+    pub files: &'a Stdio3,
+    /// Found by the program as descriptors 3 and up.
+    pub extra: &'a [BorrowedFd<'a>],
+    pub timeout: Option<Nanos>,
+    /// Of all processes together, where there is a control group.
+    pub memory_limit: Option<Bytes>,
+    /// Of the private memory of each process.
+    pub data_limit: Option<Bytes>,
+    pub file_limit: Option<Bytes>,
+    pub cpu: Option<u16>,
+}
+
+impl<'a> Call<'a> {
+    /// A call without limits, for no invocation.
+    pub fn new(
+        profile: &'a Profile,
+        program: &'a Path,
+        args: &'a [String],
+        files: &'a Stdio3,
+        timeout: Nanos,
+    ) -> Self {
+        Self {
+            profile,
+            program,
+            args,
+            files,
+            extra: &[],
+            timeout: Some(timeout),
+            memory_limit: None,
+            data_limit: None,
+            file_limit: None,
+            cpu: None,
+        }
+    }
+
+    /// Bounds its memory: by the function's limit where that holds for the whole
+    /// process, else by a wall around function and runtime.
+    pub fn bounded(self, job: &Job, runner: &Runner) -> Self {
+        let limit = job.limits.memory;
+        let (memory_limit, data_limit) = match wall_of(self.profile, limit, runner) {
+            Some(wall) => (Some(wall.total()), wall.data_limit(runner)),
+            None if self.profile.memory == MemoryLimit::Process => (Some(limit), Some(limit)),
+            None => (None, None),
+        };
+        Self { memory_limit, data_limit, ..self }
+    }
+
+    /// Hands the call to `start`. Its environment is the profile's, and nothing
+    /// else.
+    pub fn with<T>(&self, start: impl FnOnce(&Spawn<'_>) -> T) -> T {
+        let name = self.program.display().to_string();
+        let args: Vec<&str> =
+            std::iter::once(&*name).chain(self.args.iter().map(String::as_str)).collect();
+        let variable = |(name, value): &(String, String)| format!("{name}={value}");
+        let environment: Vec<String> = self.profile.environment.iter().map(variable).collect();
+        start(&Spawn {
+            program: Program::Path(self.program),
+            args: &args,
+            env: &environment.iter().map(String::as_str).collect::<Vec<_>>(),
+            stdin: self.files.stdin.as_fd(),
+            stdout: self.files.stdout.as_fd(),
+            stderr: self.files.stderr.as_fd(),
+            extra: self.extra,
+            timeout: self.timeout,
+            memory_limit: self.memory_limit,
+            data_limit: self.data_limit,
+            file_limit: self.file_limit,
+            cpu: self.cpu,
+        })
+    }
+}
+
+/// What a runtime may use beside its function's memory unless its profile says
+/// otherwise: node, the largest of those shipped, needs 60 MiB for itself, and
+/// output is held in memory, too.
+const ALLOWANCE: Bytes = Bytes(256 << 20);
+
+/// Without a control group what a process asks for counts, used or not: engines
+/// of JavaScript ask for some 500 MiB.
+const ASKED_FOR: Bytes = Bytes(1 << 30);
+
+/// The wall around a runtime that limits its function's memory itself, or not at
+/// all; `None` where another limit holds for all that runs.
+pub(super) fn wall_of(profile: &Profile, function: Bytes, runner: &Runner) -> Option<Wall> {
+    Some(Wall { function, allowance: allowance(profile, runner)? })
+}
+
+/// What the runtime may use beside the function's limit.
+pub(super) fn allowance(profile: &Profile, runner: &Runner) -> Option<Bytes> {
+    let own = matches!(profile.memory, MemoryLimit::Option | MemoryLimit::None);
+    let usual = if runner.group().is_ok() { ALLOWANCE } else { ASKED_FOR };
+    (own && profile.outside.is_none()).then(|| profile.allowance.unwrap_or(usual))
+}

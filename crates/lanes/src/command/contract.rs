@@ -1,0 +1,390 @@
+//! Contract tests of a runtime: does it do what every lane must, as its
+//! profile says? A small program does one thing at a time in it, and what came
+//! is held against what must come.
+
+use std::sync::Arc;
+
+use super::super::process::one_line;
+use super::super::{Cancel, Job, Lane, Outcome, StartKind, Status, Unwatched, now};
+use super::CommandLane;
+use crate::profile::{MemoryLimit, Profile, Takes};
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_workload::{Input, Limits, Native, Preset, Workload};
+
+/// The program as a WebAssembly module and as a native one.
+const MODULE: &[u8] = include_bytes!("../../../../runtimes/contract/contract.wasm");
+const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/native-contract"));
+
+/// Bytes of the large output, as `contract.c` makes it.
+const BIG: usize = 12 << 20;
+
+/// Memory given to all cases, and what one of them takes of it.
+const MEMORY: Bytes = Bytes(96 << 20);
+const TOO_MUCH_MIB: u64 = 256;
+
+/// Time given to all cases but the one that never ends.
+const TIMEOUT: Nanos = Nanos(60_000_000_000);
+const SHORT: Nanos = Nanos(1_500_000_000);
+
+/// A variable of the runtime's own environment, which functions must not see.
+const CANARY: &str = "CYCLOMETER_CANARY";
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// What came is what must come.
+    Ok,
+    /// It is not.
+    Failed,
+    /// The profile says that it does not hold.
+    NotChecked,
+}
+
+impl State {
+    /// The word that is shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::NotChecked => "not checked",
+        }
+    }
+}
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: &'static str,
+    /// How it ended.
+    pub state: State,
+    /// What must come.
+    pub expected: String,
+    /// What came.
+    pub came: String,
+}
+
+/// What must come of a case.
+enum Expect {
+    /// That exit status, as the function's own.
+    Exit(i32),
+    /// Success, and that output.
+    Output(Vec<u8>),
+    /// Success, that output, and that text on standard error.
+    Streams(&'static [u8], &'static str),
+    /// Success, and in its output no lines but those that start so.
+    Only(Vec<String>),
+    /// A failure that is told as such, after that output.
+    Crash(&'static [u8]),
+    /// Its end by the time limit.
+    Timeout,
+    /// Anything but the memory that was asked for.
+    Refusal,
+    /// Anything but success: an exit code that does not fit is not cut to 0.
+    NoSuccess,
+}
+
+struct Case {
+    check: &'static str,
+    args: Vec<String>,
+    stdin: Input,
+    timeout: Nanos,
+    expect: Expect,
+}
+
+/// What came of a case.
+pub(super) struct Observed {
+    pub outcome: Outcome,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+/// Runs all checks of a profile, handing each finding to `tell`.
+pub fn check(profile: &Profile, cancel: &Cancel, tell: &mut dyn FnMut(Finding)) {
+    let mut probed = profile.clone();
+    probed.environment.push((CANARY.to_owned(), "seen".to_owned()));
+    let mut lane = match CommandLane::open(&Arc::new(probed)) {
+        Ok(lane) => lane,
+        Err(error) => return tell(failed("runtime", "is here and tells its version", error)),
+    };
+    tell(Finding {
+        check: "runtime",
+        state: State::Ok,
+        expected: "is here and tells its version".to_owned(),
+        came: lane.describe().version,
+    });
+    for (check, why) in unchecked(profile) {
+        let (state, expected) = (State::NotChecked, String::new());
+        tell(Finding { check, state, expected, came: why.to_owned() });
+    }
+    for (cell, case) in cases(profile, &lane).iter().enumerate() {
+        if cancel.is_cancelled() {
+            break;
+        }
+        let job = job(case, cell);
+        // The first preparation may compile, and fail: then nothing can run.
+        if let Err(error) = lane.prepare(&job, cancel) {
+            tell(failed("prepare", "the program is made ready to run", error));
+            break;
+        }
+        if cell == 0 && lane.profile.compile.is_some() {
+            tell(Finding {
+                check: "prepare",
+                state: State::Ok,
+                expected: "the program is made ready to run".to_owned(),
+                came: "compiled".to_owned(),
+            });
+        }
+        let (expected, came) = match lane.observe(&job, &mut Unwatched, cancel) {
+            Ok(seen) => judge(&case.expect, &seen),
+            Err(reason) => (String::new(), Err(reason)),
+        };
+        let state = if came.is_ok() { State::Ok } else { State::Failed };
+        let came = came.unwrap_or_else(|came| came);
+        tell(Finding { check: case.check, state, expected, came });
+    }
+    lane.close();
+}
+
+fn failed(check: &'static str, expected: &str, came: impl std::fmt::Display) -> Finding {
+    let (expected, came) = (expected.to_owned(), came.to_string());
+    Finding { check, state: State::Failed, expected, came }
+}
+
+/// What the profile says not to hold.
+fn unchecked(profile: &Profile) -> Vec<(&'static str, &'static str)> {
+    let mut all = Vec::new();
+    if sees_files(profile) {
+        all.push(("files", "the profile says that functions see files of the host"));
+    }
+    if profile.memory == MemoryLimit::None {
+        all.push(("memory", "the profile says that nobody enforces the memory limit"));
+    }
+    all
+}
+
+const fn sees_files(profile: &Profile) -> bool {
+    profile.sees.files || matches!(profile.takes, Takes::Program)
+}
+
+fn job(case: &Case, cell: usize) -> Job {
+    let limits = Limits { memory: MEMORY, timeout: case.timeout, output: Bytes(64 << 20) };
+    let preset = Preset {
+        name: case.check.to_owned(),
+        args: case.args.clone(),
+        stdin: case.stdin.clone(),
+        expected: None,
+        limits,
+    };
+    let workload = Workload {
+        name: "contract".to_owned(),
+        title: "Contract".to_owned(),
+        stresses: String::new(),
+        source: None,
+        wasm: Some(Arc::from(MODULE)),
+        native: Some(Native::Embedded(PROGRAM)),
+        presets: std::collections::BTreeMap::new(),
+        folder: None,
+    };
+    Job {
+        cell,
+        workload: Arc::new(workload),
+        preset: Arc::new(preset),
+        start: StartKind::Cold,
+        limits,
+        cpu: None,
+    }
+}
+
+fn cases(profile: &Profile, lane: &CommandLane) -> Vec<Case> {
+    let case = |check, args: &[&str], expect| Case {
+        check,
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        stdin: Input::default(),
+        timeout: TIMEOUT,
+        expect,
+    };
+    let echoed = Input::counter(300_001);
+    let odd = ["", "two words", " ", "*", "$HOME", "a=b", "--help", "-v", "ä€😀", "'\"\\", "last"];
+    let mut all = vec![
+        case("exit status 0", &["exit", "0"], Expect::Exit(0)),
+        case("exit status 7", &["exit", "7"], Expect::Exit(7)),
+        case("output bytes", &["bytes"], Expect::Output(b"a\0b\r\n\xff\xfe\tend".to_vec())),
+        Case {
+            stdin: echoed.clone(),
+            ..case("standard input", &["echo"], Expect::Output(echoed.content().to_vec()))
+        },
+        case("no standard input", &["echo"], Expect::Output(Vec::new())),
+        case("arguments", &[&["arguments"][..], &odd].concat(), Expect::Output(listed(&odd))),
+        case("large output", &["big"], Expect::Output(big())),
+        case("standard error", &["streams"], Expect::Streams(b"out\nput\n", "err")),
+        case("crash", &["trap"], Expect::Crash(b"before\n")),
+        case("environment", &["environment"], Expect::Only(profile.sees.environment.clone())),
+        Case { timeout: SHORT, ..case("timeout", &["spin"], Expect::Timeout) },
+    ];
+    if profile.takes == Takes::Module {
+        all.push(case("exit status 256", &["exit", "256"], Expect::NoSuccess));
+    }
+    if !sees_files(profile) {
+        let script = lane.scratch.path().join("secret");
+        let secret = script.display().to_string();
+        // Without it the check finds the other files only.
+        let _ = std::fs::write(&script, "secret");
+        let mut paths = vec!["files", &secret, "/etc/passwd", "/etc/machine-id", "etc/passwd"];
+        if profile.takes == Takes::Module {
+            // A sandbox may have a /proc, of its own.
+            paths.push("/proc/version");
+        }
+        all.push(case("files", &paths, Expect::Only(Vec::new())));
+    }
+    if profile.memory != MemoryLimit::None {
+        let much = TOO_MUCH_MIB.to_string();
+        let taken = Expect::Output(b"taken\n".to_vec());
+        all.push(case("some memory", &["memory", "8"], taken));
+        all.push(case("memory", &["memory", &much], Expect::Refusal));
+    }
+    all
+}
+
+/// Arguments as `contract.c` prints them.
+fn listed(args: &[&str]) -> Vec<u8> {
+    args.iter().flat_map(|arg| format!("{}:{arg}\n", arg.len()).into_bytes()).collect()
+}
+
+fn big() -> Vec<u8> {
+    (0..=250_u8).cycle().take(BIG).collect()
+}
+
+/// What must come, and what came: an error if it is something else.
+fn judge(expect: &Expect, seen: &Observed) -> (String, Result<String, String>) {
+    match expect {
+        Expect::Exit(code) => {
+            let right = seen.outcome.exit_code == Some(*code)
+                && (seen.outcome.status == Status::Ok) == (*code == 0);
+            (format!("exit status {code}"), verdict(right, ended(seen)))
+        }
+        Expect::Output(bytes) => (shown(bytes), output(seen, bytes)),
+        Expect::Streams(stdout, text) => {
+            let expected = format!("{}, and `{text}` on standard error", shown(stdout));
+            let stderr = String::from_utf8_lossy(&seen.stderr);
+            let came = output(seen, stdout).and_then(|came| {
+                if stderr.contains(text) {
+                    return Ok(format!("{came}, and {}", quoted(&stderr)));
+                }
+                Err(format!("{came}, and on standard error {}", quoted(&stderr)))
+            });
+            (expected, came)
+        }
+        Expect::Only(allowed) => {
+            let expected = match allowed.join(" ") {
+                names if names.is_empty() => "none is seen".to_owned(),
+                names => format!("none is seen but {names}"),
+            };
+            (expected, only(seen, allowed))
+        }
+        Expect::Crash(before) => {
+            let told = seen.outcome.status == Status::Failed && seen.stdout == *before;
+            let came = format!("{}, after {}", ended(seen), shown(&seen.stdout));
+            (format!("a failure, after {}", shown(before)), verdict(told, came))
+        }
+        Expect::Timeout => {
+            let right = seen.outcome.status == Status::Timeout;
+            (format!("stopped after {SHORT}"), verdict(right, ended(seen)))
+        }
+        Expect::NoSuccess => {
+            let told = seen.outcome.status == Status::Failed;
+            ("told, or refused, and not taken for 0".to_owned(), verdict(told, ended(seen)))
+        }
+        Expect::Refusal => {
+            let expected = format!("no {TOO_MUCH_MIB} MiB where {MEMORY} are the limit");
+            (expected, verdict(seen.outcome.status == Status::Failed, ended(seen)))
+        }
+    }
+}
+
+fn verdict(right: bool, came: String) -> Result<String, String> {
+    if right { Ok(came) } else { Err(came) }
+}
+
+fn output(seen: &Observed, expected: &[u8]) -> Result<String, String> {
+    if seen.outcome.status != Status::Ok {
+        return Err(format!("{}, after {}", ended(seen), shown(&seen.stdout)));
+    }
+    if seen.stdout == expected {
+        return Ok(shown(expected));
+    }
+    let same = expected.iter().zip(&seen.stdout).take_while(|(one, other)| one == other).count();
+    Err(format!("{}; the same for {same} bytes", shown(&seen.stdout)))
+}
+
+/// Lines `LENGTH:TEXT` whose text is `NAME` or `NAME=...` of no allowed name
+/// are too much.
+fn only(seen: &Observed, allowed: &[String]) -> Result<String, String> {
+    if seen.outcome.status != Status::Ok {
+        return Err(ended(seen));
+    }
+    let text = String::from_utf8_lossy(&seen.stdout);
+    let entries = text.lines().map(|line| line.split_once(':').map_or(line, |(_, entry)| entry));
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let seen: Vec<String> = entries.map(name).collect();
+    let extra: Vec<&str> =
+        seen.iter().filter(|name| !allowed.contains(name)).map(String::as_str).collect();
+    match (extra.is_empty(), seen.is_empty()) {
+        (true, true) => Ok("none".to_owned()),
+        (true, false) => Ok(seen.join(" ")),
+        (false, _) => Err(format!("it sees {}", extra.join(" "))),
+    }
+}
+
+fn ended(seen: &Observed) -> String {
+    let outcome = &seen.outcome;
+    match (&outcome.reason, outcome.exit_code) {
+        (Some(reason), _) => shorten(reason),
+        (None, Some(code)) => format!("exit status {code}"),
+        (None, None) => outcome.status.label().to_owned(),
+    }
+}
+
+/// Bytes for people: their text if they are few, else how many.
+fn shown(bytes: &[u8]) -> String {
+    match bytes.len() {
+        0 => "no output".to_owned(),
+        1..=60 => format!("\"{}\"", bytes.escape_ascii()),
+        many => format!("{many} bytes"),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let line = one_line(text);
+    if line.is_empty() { "nothing".to_owned() } else { format!("`{}`", shorten(&line)) }
+}
+
+fn shorten(text: &str) -> String {
+    let short: String = text.chars().take(200).collect();
+    if short.len() < text.len() { format!("{short}...") } else { short }
+}
+
+impl CommandLane {
+    /// Runs a case and keeps all that came.
+    pub(super) fn observe(
+        &mut self,
+        job: &Job,
+        watch: &mut dyn super::Watch,
+        cancel: &Cancel,
+    ) -> Result<Observed, String> {
+        use std::io::{Read, Seek};
+        let begun = now();
+        let mut ran = self.execute(job, watch, cancel)?;
+        let outcome = self.outcome(job, &mut ran);
+        let mut files = ran.files;
+        debug_assert!(outcome.ended >= begun);
+        let read = |file: &mut std::fs::File| {
+            let mut bytes = Vec::new();
+            file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map(|_| bytes)
+        };
+        let stdout = read(&mut files.stdout).map_err(|error| error.to_string())?;
+        let stderr = read(&mut files.stderr).map_err(|error| error.to_string())?;
+        Ok(Observed { outcome, stdout, stderr })
+    }
+}

@@ -1,0 +1,191 @@
+//! How an invocation ended, in the words of the store, seen through what the
+//! profile says of its runtime.
+
+use super::super::launcher::{Ended, Why};
+use super::super::process::verdict;
+use super::super::{Job, Status};
+use crate::profile::Profile;
+use cyclometer_core::units::Bytes;
+use cyclometer_meter::function_group::GroupUsage;
+
+/// Status, reason and the function's own exit code.
+pub(super) type Verdict = (Status, Option<String>, Option<i32>);
+
+/// Judges an end.
+pub(super) fn judge(
+    profile: &Profile,
+    job: &Job,
+    ended: &Ended,
+    grouped: Option<&GroupUsage>,
+    stderr: &str,
+) -> Verdict {
+    let (status, mut reason, mut code) = verdict(job, ended, grouped, stderr);
+    if matches!(status, Status::Failed | Status::Timeout) {
+        let killed = grouped.is_some_and(|group| group.killed > 0);
+        if !killed && is_refused_exit(profile, ended, stderr) {
+            // Not the function's code, and no trap of its own.
+            code = None;
+            reason = Some(format!("an exit code that this runtime does not pass on: {stderr}"));
+        } else if !killed && is_trap(profile, ended, stderr) {
+            // The status is the runtime's word for it, not the function's.
+            code = None;
+            reason = Some(if stderr.is_empty() {
+                format!("trap: {}", how(ended))
+            } else {
+                format!("trap: {stderr}")
+            });
+        }
+        reason = reason.map(|reason| with_known(profile, &job.workload.name, reason));
+    }
+    (status, reason, code)
+}
+
+/// Whether the profile takes this end for a trap.
+pub(super) fn is_trap(profile: &Profile, ended: &Ended, stderr: &str) -> bool {
+    profile.trap.as_ref().is_some_and(|trap| {
+        ended.why == Why::Itself
+            && trap.status.is_none_or(|status| observed(ended) == status)
+            && trap.stderr.as_deref().is_none_or(|text| stderr.contains(text))
+    })
+}
+
+/// Adds to a failure that output is at its limit: some runtimes take no note of
+/// the signal that comes then, and the function is refused to write more.
+pub(super) fn with_output_limit(verdict: Verdict, written: u64, limit: Bytes) -> Verdict {
+    match verdict {
+        (Status::Failed, Some(reason), code) if written >= limit.0 && !reason.contains(LIMIT) => (
+            Status::Failed,
+            Some(format!("{reason}; its output is at the {LIMIT} of {limit}")),
+            code,
+        ),
+        other => other,
+    }
+}
+
+/// How an end at the limit of output is told.
+const LIMIT: &str = "output limit";
+
+/// Whether the runtime says that it did not let the function exit with its code.
+fn is_refused_exit(profile: &Profile, ended: &Ended, stderr: &str) -> bool {
+    profile.refused_exit.as_ref().is_some_and(|text| {
+        ended.why == Why::Itself && observed(ended) != 0 && stderr.contains(text.as_str())
+    })
+}
+
+/// Adds what the profile knows of such a failure.
+pub(super) fn with_known(profile: &Profile, workload: &str, reason: String) -> String {
+    match profile.known(workload, &reason) {
+        Some(known) => format!("{} (known: {})", reason, known.reason),
+        None => reason,
+    }
+}
+
+/// The exit status as a shell tells it: 128 and the signal, if there was one.
+pub(super) const fn observed(ended: &Ended) -> i32 {
+    let signal = ended.status & 0x7f;
+    if signal == 0 { (ended.status >> 8) & 0xff } else { 128 + signal }
+}
+
+/// An end in words, for a program that is no function.
+pub(super) fn how(ended: &Ended) -> String {
+    match (ended.why, ended.status & 0x7f) {
+        (Why::Timeout, _) => "no end in time".to_owned(),
+        (Why::Cancelled, _) => "stopped".to_owned(),
+        (Why::Itself, 0) => format!("exit status {}", (ended.status >> 8) & 0xff),
+        (Why::Itself, libc::SIGKILL) if ended.starved => {
+            "killed by the kernel for want of memory".to_owned()
+        }
+        (Why::Itself, signal) => format!("killed by signal {signal}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::StartKind;
+    use crate::profile::{KnownFailure, ProfileCatalog, Trap};
+    use cyclometer_workload::{Catalog, Limits};
+
+    fn judged(status: i32, stderr: &str, trap: Option<Trap>) -> Verdict {
+        let catalog = Catalog::builtin().expect("valid");
+        let workload = Arc::clone(catalog.get("nop").expect("there"));
+        let preset = Arc::new(workload.preset("quick").expect("there").clone());
+        let limits = Limits::default();
+        let job = Job { cell: 0, workload, preset, start: StartKind::Cold, limits, cpu: None };
+        let known = |workload: &str, contains: &str| KnownFailure {
+            workload: Some(workload.to_owned()),
+            contains: Some(contains.to_owned()),
+            reason: format!("{workload} is so"),
+        };
+        let mut profile = (**ProfileCatalog::builtin().get("wasmi").expect("shipped")).clone();
+        profile.trap = trap;
+        profile.known_failures = vec![known("nbody", "boom"), known("nop", "boom")];
+        let ended = Ended::for_test(status, Why::Itself);
+        judge(&profile, &job, &ended, None, stderr)
+    }
+
+    #[test]
+    fn a_runtimes_word_for_a_trap_is_not_the_functions_exit_code() {
+        let trap =
+            |status, stderr: Option<&str>| Some(Trap { status, stderr: stderr.map(str::to_owned) });
+        let failed = |reason: &str, code| (Status::Failed, Some(reason.to_owned()), code);
+        let both = || trap(Some(1), Some("wasm trap"));
+        assert_eq!(judged(1 << 8, "wasm trap: x", both()), failed("trap: wasm trap: x", None));
+        assert_eq!(judged(1 << 8, "x", both()), failed("exit code 1: x", Some(1)));
+        assert_eq!(judged(2 << 8, "wasm trap", both()), failed("exit code 2: wasm trap", Some(2)));
+        // 134 is an exit status as well as 128 and SIGABRT.
+        let abort = || trap(Some(134), None);
+        assert_eq!(judged(134 << 8, "", abort()), failed("trap: exit status 134", None));
+        assert_eq!(judged(6, "", abort()), failed("trap: killed by signal 6", None));
+        assert_eq!(judged(134 << 8, "", None), failed("exit code 134", Some(134)));
+        let text = || trap(None, Some("wasm trap"));
+        assert_eq!(judged(45 << 8, "wasm trap", text()), failed("trap: wasm trap", None));
+        assert_eq!(judged(0, "wasm trap", text()), (Status::Ok, None, Some(0)));
+    }
+
+    #[test]
+    fn a_failure_at_the_output_limit_says_so_once() {
+        let failed = |reason: &str| (Status::Failed, Some(reason.to_owned()), Some(3));
+        let told = |reason, written| with_output_limit(failed(reason), written, Bytes(1 << 20)).1;
+        let at_limit = "exit code 3; its output is at the output limit of 1.00 MiB";
+        assert_eq!(told("exit code 3", 1 << 20).as_deref(), Some(at_limit));
+        assert_eq!(told("exit code 3", (1 << 20) - 1).as_deref(), Some("exit code 3"));
+        let known = "wrote more than the output limit of 1.00 MiB";
+        assert_eq!(told(known, 1 << 20).as_deref(), Some(known));
+        let fine = (Status::Ok, None, Some(0));
+        assert_eq!(with_output_limit(fine.clone(), 1 << 20, Bytes(1 << 20)), fine);
+    }
+
+    #[test]
+    fn exit_codes_from_126_on_are_no_traps() {
+        // As a shell tells signals, and as wasmtime's WASI would make traps of.
+        for code in [126, 127, 134, 137, 255] {
+            let (status, reason, exit_code) = judged(code << 8, "", None);
+            assert_eq!((status, exit_code), (Status::Failed, Some(code)));
+            assert_eq!(reason, Some(format!("exit code {code}")));
+        }
+    }
+
+    #[test]
+    fn a_refused_exit_code_is_neither_a_trap_nor_the_runtimes_status() {
+        let text = "Error: failed during execution of _start: exit with invalid exit status";
+        let trap = Some(Trap { status: Some(1), stderr: Some("failed during".to_owned()) });
+        let (status, reason, code) = judged(1 << 8, text, trap);
+        assert_eq!((status, code), (Status::Failed, None));
+        let reason = reason.expect("a reason");
+        assert!(
+            reason.starts_with("an exit code that this runtime does not pass on: "),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn what_is_known_is_said_beside_the_failure_of_that_workload() {
+        let (_, reason, _) = judged(1 << 8, "boom", None);
+        assert_eq!(reason.as_deref(), Some("exit code 1: boom (known: nop is so)"));
+        let (_, reason, _) = judged(1 << 8, "else", None);
+        assert_eq!(reason.as_deref(), Some("exit code 1: else"));
+    }
+}

@@ -1,0 +1,112 @@
+//! A limit of output for runtimes that `RLIMIT_FSIZE` cannot hold to it: those
+//! that hand a sandbox's output on through pipes, and keep its memory in files.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::super::Cancel;
+use super::super::launcher::Stdio3;
+use cyclometer_core::units::Bytes;
+
+/// Time between two looks at the size of output.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Looks at the size of an invocation's output while it runs.
+pub(super) struct OutputWatch {
+    cancel: Cancel,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl OutputWatch {
+    /// Watches both streams of `files` until it is dropped.
+    ///
+    /// # Errors
+    /// When there are too many descriptors or threads.
+    pub fn start(files: &Stdio3, limit: Bytes, outer: &Cancel) -> io::Result<Self> {
+        let streams = [files.stdout.try_clone()?, files.stderr.try_clone()?];
+        let (cancel, ended) = (Cancel::default(), Arc::new(AtomicBool::new(false)));
+        let (inner, outer, over) = (cancel.clone(), outer.clone(), Arc::clone(&ended));
+        let look = move || {
+            while !over.load(Ordering::Relaxed) {
+                if outer.is_cancelled() || longest(&streams) > limit.0 {
+                    return inner.cancel();
+                }
+                std::thread::park_timeout(INTERVAL);
+            }
+        };
+        let thread = std::thread::Builder::new().name("output".to_owned()).spawn(look)?;
+        Ok(Self { cancel, ended, thread: Some(thread) })
+    }
+
+    /// Cancelled when there is too much output, or the recording is stopped.
+    pub const fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+}
+
+impl Drop for OutputWatch {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It does not panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Size of the longer of both outputs.
+pub(super) fn written(files: &Stdio3) -> u64 {
+    size(&files.stdout).max(size(&files.stderr))
+}
+
+fn longest(streams: &[File]) -> u64 {
+    streams.iter().map(size).max().unwrap_or(0)
+}
+
+fn size(file: &File) -> u64 {
+    file.metadata().map_or(0, |data| data.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_workload::Input;
+
+    #[test]
+    fn too_much_output_on_either_stream_stops_the_invocation() {
+        for errors in [false, true] {
+            let files = Stdio3::open(&Input::default()).expect("memory files");
+            let watch =
+                OutputWatch::start(&files, Bytes(4096), &Cancel::default()).expect("a thread");
+            let stream = if errors { &files.stderr } else { &files.stdout };
+            stream.set_len(4096).expect("grown");
+            std::thread::sleep(3 * INTERVAL);
+            assert!(!watch.cancel().is_cancelled(), "the limit itself is no excess");
+            stream.set_len(4097).expect("grown");
+            let begun = std::time::Instant::now();
+            while !watch.cancel().is_cancelled() {
+                assert!(begun.elapsed() < Duration::from_secs(10), "not noticed");
+                std::thread::sleep(INTERVAL);
+            }
+        }
+    }
+
+    #[test]
+    fn stopping_the_recording_stops_the_invocation() {
+        let files = Stdio3::open(&Input::default()).expect("memory files");
+        let outer = Cancel::default();
+        let watch = OutputWatch::start(&files, Bytes(4096), &outer).expect("a thread");
+        outer.cancel();
+        let begun = std::time::Instant::now();
+        while !watch.cancel().is_cancelled() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "not noticed");
+            std::thread::sleep(INTERVAL);
+        }
+    }
+}

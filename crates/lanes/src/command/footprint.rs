@@ -1,0 +1,273 @@
+//! What must be shipped to run a function in a runtime: its program, the
+//! shared libraries that it links, and more files that the profile names.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::profile::Profile;
+use cyclometer_core::units::Bytes;
+use cyclometer_system::files::RegularFile;
+
+/// What [`of`] counts, for people.
+pub(super) const COUNTED: &str = "runtime with the libraries it links, and what it runs";
+
+/// Folders where the loader looks, after those that a program names.
+const LIBRARY_FOLDERS: [&str; 8] = [
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
+
+/// Most libraries that are followed.
+const MAX_LIBRARIES: usize = 256;
+
+/// Size of the runtime, and what could not be counted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Footprint {
+    pub size: Bytes,
+    pub remarks: Vec<String>,
+}
+
+/// The footprint of a runtime, the function itself left out.
+pub(super) fn of(profile: &Profile, program: &Path, script: Option<&Path>) -> Footprint {
+    let mut footprint = Footprint::default();
+    let mut seen = BTreeSet::new();
+    add_program(program, &mut footprint, &mut seen);
+    for file in profile.footprint.iter().map(PathBuf::as_path).chain(script) {
+        add(file, &mut footprint, &mut seen);
+    }
+    footprint
+}
+
+/// Counts a file once, whatever it is called; whether it is new.
+fn add(path: &Path, footprint: &mut Footprint, seen: &mut BTreeSet<PathBuf>) -> bool {
+    let size = path.canonicalize().and_then(|path| Ok((std::fs::metadata(&path)?.len(), path)));
+    match size {
+        Ok((size, path)) => {
+            let new = seen.insert(path);
+            if new {
+                footprint.size.0 += size;
+            }
+            new
+        }
+        Err(error) => {
+            footprint.remarks.push(format!("not in the footprint: {}: {error}", path.display()));
+            false
+        }
+    }
+}
+
+fn add_program(program: &Path, footprint: &mut Footprint, seen: &mut BTreeSet<PathBuf>) {
+    let mut left = vec![program.to_owned()];
+    while let Some(file) = left.pop() {
+        if seen.len() > MAX_LIBRARIES || !add(&file, footprint, seen) {
+            continue;
+        }
+        match links(&file) {
+            Ok(Some(links)) => {
+                for name in &links.needed {
+                    match links.find(name) {
+                        Some(path) => left.push(path),
+                        None => footprint.remarks.push(format!(
+                            "not in the footprint: library {name} of {} was not found",
+                            file.display()
+                        )),
+                    }
+                }
+            }
+            Ok(None) => footprint.remarks.push(format!(
+                "{} is no ELF program (a script?): what it starts is not in the footprint",
+                file.display()
+            )),
+            Err(error) => footprint
+                .remarks
+                .push(format!("libraries of {} not counted: {error}", file.display())),
+        }
+    }
+}
+
+/// What an ELF file asks the loader for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Links {
+    needed: Vec<String>,
+    folders: Vec<PathBuf>,
+}
+
+impl Links {
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        let all = self.folders.iter().map(PathBuf::as_path).chain(LIBRARY_FOLDERS.map(Path::new));
+        all.map(|folder| folder.join(name)).find(|path| path.is_file())
+    }
+}
+
+// From the System V ABI, chapters 4 and 5.
+const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
+const DT_NEEDED: u64 = 1;
+const DT_STRTAB: u64 = 5;
+const DT_RPATH: u64 = 15;
+const DT_RUNPATH: u64 = 29;
+
+/// Longest dynamic section that is read, in bytes.
+const MAX_DYNAMIC: u64 = 64 << 10;
+
+/// A segment: where it is in memory and in the file, and its size there.
+struct Segment {
+    kind: u32,
+    offset: u64,
+    address: u64,
+    size: u64,
+}
+
+/// The libraries of a 64-bit little-endian ELF file; `None`: it is none.
+fn links(path: &Path) -> io::Result<Option<Links>> {
+    let file = RegularFile::find(path)?.open()?;
+    let mut header = [0; 64];
+    if file.read_exact_at(&mut header, 0).is_err() || !header.starts_with(b"\x7fELF\x02\x01") {
+        return Ok(None);
+    }
+    let segments = segments(&file, &header)?;
+    let Some(dynamic) = segments.iter().find(|it| it.kind == PT_DYNAMIC) else {
+        return Ok(Some(Links::default()));
+    };
+    let mut table = vec![0; usize::try_from(dynamic.size.min(MAX_DYNAMIC)).unwrap_or(0)];
+    file.read_exact_at(&mut table, dynamic.offset)?;
+    let entries: Vec<(u64, u64)> = table
+        .chunks_exact(16)
+        .map(|entry| (word(entry, 0), word(entry, 8)))
+        .take_while(|(tag, _)| *tag != 0)
+        .collect();
+    let strings = entries.iter().find(|(tag, _)| *tag == DT_STRTAB).map(|(_, address)| *address);
+    let strings = strings.and_then(|address| offset_of(&segments, address));
+    let Some(strings) = strings else { return Ok(Some(Links::default())) };
+    let mut links = Links::default();
+    for (tag, value) in entries {
+        let text = || text_at(&file, strings.saturating_add(value));
+        match tag {
+            DT_NEEDED => links.needed.push(text()?),
+            DT_RPATH | DT_RUNPATH => links.folders.extend(search_path(&text()?, path)),
+            _ => {}
+        }
+    }
+    Ok(Some(links))
+}
+
+fn segments(file: &File, header: &[u8; 64]) -> io::Result<Vec<Segment>> {
+    let (start, size) = (word(header, 32), u64::from(half(header, 54)));
+    if size < 56 {
+        return Err(io::Error::other("its ELF header is damaged"));
+    }
+    let all = (0..u64::from(half(header, 56))).map(|index| {
+        let mut entry = [0; 56];
+        file.read_exact_at(&mut entry, start.saturating_add(index * size))?;
+        Ok(Segment {
+            kind: u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]),
+            offset: word(&entry, 8),
+            address: word(&entry, 16),
+            size: word(&entry, 32),
+        })
+    });
+    all.collect()
+}
+
+/// Where in the file that address is.
+fn offset_of(segments: &[Segment], address: u64) -> Option<u64> {
+    segments.iter().filter(|it| it.kind == PT_LOAD).find_map(|it| {
+        let inside = address.checked_sub(it.address).filter(|inside| *inside < it.size)?;
+        it.offset.checked_add(inside)
+    })
+}
+
+/// Folders of a search path; `$ORIGIN` is the file's own.
+fn search_path(text: &str, of: &Path) -> Vec<PathBuf> {
+    let origin = of.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+    let origin = origin.unwrap_or_default().display().to_string();
+    let folders = text.split(':').filter(|folder| !folder.is_empty());
+    folders
+        .map(|folder| folder.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin).into())
+        .collect()
+}
+
+fn text_at(file: &File, offset: u64) -> io::Result<String> {
+    let mut buffer = [0; 512];
+    let size = file.read_at(&mut buffer, offset)?;
+    let end = buffer[..size].iter().position(|byte| *byte == 0);
+    let end = end.ok_or_else(|| io::Error::other("its string table is damaged"))?;
+    Ok(String::from_utf8_lossy(&buffer[..end]).into_owned())
+}
+
+/// Both are called with offsets inside of fixed-size buffers.
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..at + 8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+fn half(bytes: &[u8], at: usize) -> u16 {
+    u16::from(bytes[at]) | u16::from(bytes[at + 1]) << 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_those_that_the_loader_loads() {
+        // `ldd` is the independent source: it asks the loader itself.
+        let program = Path::new("/bin/ls");
+        let Ok(output) = std::process::Command::new("ldd").arg(program).output() else {
+            return cyclometer_testkit::skip("no ldd");
+        };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let libraries = text.lines().filter_map(|line| {
+            let path = line.split_whitespace().find(|word| word.starts_with('/'))?;
+            Path::new(path).canonicalize().ok()
+        });
+        let mut expected: BTreeSet<PathBuf> = libraries.collect();
+        expected.insert(program.canonicalize().expect("there"));
+        let mut footprint = Footprint::default();
+        let mut seen = BTreeSet::new();
+        add_program(program, &mut footprint, &mut seen);
+        assert_eq!(seen, expected);
+        let sizes = expected.iter().map(|path| std::fs::metadata(path).expect("there").len());
+        assert_eq!(footprint.size, Bytes(sizes.sum()));
+        assert!(footprint.remarks.is_empty(), "{:?}", footprint.remarks);
+    }
+
+    #[test]
+    fn scripts_and_missing_files_are_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = folder.path().join("run");
+        std::fs::write(&script, "#!/bin/sh\n").expect("written");
+        let mut footprint = Footprint::default();
+        let mut seen = BTreeSet::new();
+        add_program(&script, &mut footprint, &mut seen);
+        add(&folder.path().join("none"), &mut footprint, &mut seen);
+        assert_eq!(footprint.size, Bytes(10));
+        assert!(footprint.remarks[0].contains("is no ELF program"), "{:?}", footprint.remarks);
+        assert!(footprint.remarks[1].contains("none: No such file"), "{:?}", footprint.remarks);
+    }
+
+    #[test]
+    fn damaged_files_do_no_harm() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("elf");
+        let whole = std::fs::read("/bin/ls").expect("a program");
+        for length in [0, 6, 63, 64, 100, 300] {
+            std::fs::write(&path, &whole[..length]).expect("written");
+            let _ = links(&path);
+        }
+        let mut wild = whole[..4096].to_vec();
+        for byte in &mut wild[6..] {
+            *byte = 0xff;
+        }
+        std::fs::write(&path, wild).expect("written");
+        assert!(links(&path).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! The control group around a container that a runtime makes without an engine:
+//! its name tells whose it is, its limit holds for all inside, and it is there
+//! still when the runtime has removed what it made itself.
+
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::super::launcher::{Ended, Why};
+use super::super::process::one_line;
+use super::ending::observed;
+use cyclometer_core::units::Bytes;
+use cyclometer_meter::cgroup::{Driver, Group, Hierarchy, MemoryWatch};
+use cyclometer_meter::function_group::GroupUsage;
+use cyclometer_system::procfs::ProcessIdentity;
+
+/// A group for one container, which goes with this value and all that is in it.
+#[derive(Debug)]
+pub(super) struct Sandbox {
+    group: Group,
+    memory: MemoryWatch,
+    /// Where the runtime is to make its own, below the mounts.
+    pub path: String,
+}
+
+impl Sandbox {
+    /// Makes one for the container of that name, which has an owner; `None` where
+    /// this user may make none: the runtime then does what it can.
+    pub fn around(container: &str, limit: Bytes) -> Option<Self> {
+        let owner = ProcessIdentity::current().ok()?;
+        let (_, tag) = container.rsplit_once('-')?;
+        let group =
+            Group::create(&Hierarchy::detect().ok()?, &owner, tag, Driver::Cgroupfs).ok()?;
+        let memory = group.watch_memory(limit).ok()?;
+        let path = format!("{}/{container}", group.parent_name());
+        Some(Self { group, memory, path })
+    }
+
+    /// Returns what is known if the kernel killed something in it.
+    pub fn killed(&self) -> Option<GroupUsage> {
+        self.memory.usage()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.group.kill();
+    }
+}
+
+/// Most that is read of a crash log: its first line says what happened.
+const MOST_OF_A_CRASH_LOG: u64 = 4_096;
+
+/// Says that the runtime's sandbox crashed, which is no exit of the function, if
+/// it left a word of that in `crash_log`.
+pub(super) fn explain_crash(crash_log: &Path, ended: &Ended) -> Option<String> {
+    if ended.why != Why::Itself || observed(ended) == 0 {
+        return None;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(crash_log);
+    let mut head = Vec::new();
+    file.ok()?.take(MOST_OF_A_CRASH_LOG).read_to_end(&mut head).ok()?;
+    let text = String::from_utf8_lossy(&head);
+    let line = text.lines().find(|line| !line.trim().is_empty())?;
+    Some(format!("the sandbox crashed, not the function: {}", one_line(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_failure_with_a_crash_log_is_a_crash() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("crash-log");
+        let ended = |status| Ended::for_test(status, Why::Itself);
+        assert_eq!(explain_crash(&log, &ended(2 << 8)), None, "there is none");
+        std::fs::write(&log, "").expect("written");
+        assert_eq!(explain_crash(&log, &ended(2 << 8)), None, "it is empty");
+        // As Go's runtime begins when the kernel refuses it a thread.
+        let text = "\nruntime: failed to create new OS thread (have 26 already; errno=11)\nmore";
+        std::fs::write(&log, text).expect("written");
+        let why = "the sandbox crashed, not the function: runtime: failed to create new OS thread \
+                   (have 26 already; errno=11)";
+        assert_eq!(explain_crash(&log, &ended(2 << 8)).as_deref(), Some(why));
+        assert_eq!(explain_crash(&log, &ended(0)), None, "the function ended well");
+        assert_eq!(
+            explain_crash(&log, &Ended::for_test(9, Why::Timeout)),
+            None,
+            "the lane ended it"
+        );
+    }
+}

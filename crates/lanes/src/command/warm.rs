@@ -1,0 +1,470 @@
+//! Warm invocations: a worker of the runtime that stays and makes a fresh
+//! instance each time. What is said over descriptor 3 is in `docs/runtimes.md`.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::super::group::{out_of_memory, set_level_source};
+use super::super::launcher::Stdio3;
+use super::super::process::{ProcessProbe, Runner, digest, estimate_ref_cycles, lock, tail};
+use super::super::wall::Wall;
+use super::super::{Cancel, Job, Outcome, Status, Watch, now};
+use super::answer::{Answer, AnswerError, MAX_LINE, Report, parse_answer};
+use super::call::{Call, wall_of};
+use super::detect::Runtime;
+use super::flood::written;
+use super::{ending, sources};
+use crate::profile::Profile;
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_meter::function_group::GroupBaseline;
+use cyclometer_meter::perf::{Counters, Counts};
+use cyclometer_meter::{Meter, Provenances, Source, Usage, host};
+use cyclometer_workload::Input;
+
+/// Most time that a worker may take to load its module.
+const PATIENCE: Nanos = Nanos(30_000_000_000);
+
+/// Most time that a worker may take to rest.
+const REST: Nanos = Nanos(10_000_000_000);
+
+/// Most time that a worker may take to read a request of some bytes.
+const READING: Duration = Duration::from_secs(5);
+
+/// Time for a worker that hung up to end by itself, so that it can be told how.
+const GRACE: Nanos = Nanos(1_000_000_000);
+
+/// A worker that has its module loaded.
+pub(super) struct Worker {
+    runner: Runner,
+    control: UnixStream,
+    /// What was read and is no whole line yet.
+    heard: Vec<u8>,
+    /// Standard streams of the worker itself.
+    files: Stdio3,
+    /// Those of its function, in each invocation.
+    streams: Stdio3,
+    pid: u32,
+    counters: Arc<Mutex<Counters>>,
+    provenances: Arc<Provenances>,
+    tsc_hz: Option<u64>,
+    /// Its memory limit.
+    memory: Bytes,
+    /// What bounds the runtime besides.
+    wall: Option<Wall>,
+}
+
+/// What an invocation used, as seen from outside.
+struct Used {
+    counts: Counts,
+    /// CPU time by the worker's control group.
+    accounted: Option<Nanos>,
+    peak: Option<Bytes>,
+}
+
+/// Why a worker gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lost {
+    Timeout,
+    Cancelled,
+    HangUp,
+    /// It does not read what it is asked.
+    Deaf,
+    Nonsense(AnswerError),
+    /// More than it was asked for: so many bytes.
+    Surplus(usize),
+}
+
+impl From<AnswerError> for Lost {
+    fn from(error: AnswerError) -> Self {
+        Self::Nonsense(error)
+    }
+}
+
+/// Names under which a worker opens the streams of an invocation: descriptors that
+/// it was started with. Those of this process are nothing that it could open.
+const STREAMS: &str = "/proc/self/fd/4 /proc/self/fd/5 /proc/self/fd/6";
+
+impl Worker {
+    /// Starts a worker with those arguments and waits until it is ready.
+    pub fn start(
+        profile: &Profile,
+        runtime: &Runtime,
+        job: &Job,
+        args: &[String],
+        cancel: &Cancel,
+    ) -> Result<Self, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let runner = super::start_runner(profile).map_err(|error| text(&error))?;
+        let files = Stdio3::open(&Input::default()).map_err(|error| text(&error))?;
+        let streams = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
+        let (control, theirs) = UnixStream::pair().map_err(|error| text(&error))?;
+        let extra =
+            [theirs.as_fd(), streams.stdin.as_fd(), streams.stdout.as_fd(), streams.stderr.as_fd()];
+        let call = Call {
+            extra: &extra,
+            timeout: None,
+            file_limit: Some(job.limits.output),
+            cpu: job.cpu,
+            ..Call::new(profile, &runtime.program, args, &files, PATIENCE)
+        };
+        let wall = wall_of(profile, job.limits.memory, &runner);
+        let (started, counters) = call
+            .bounded(job, &runner)
+            .with(|spawn| runner.spawn_counted(spawn))
+            .map_err(|error| text(&error))?;
+        drop(theirs);
+        let tsc_hz = host::tsc_hz();
+        let provenances = Arc::new(warm_sources(profile, &lock(&counters), &runner, tsc_hz));
+        let mut worker = Self {
+            runner,
+            control,
+            heard: Vec::new(),
+            files,
+            streams,
+            pid: started.pid,
+            counters,
+            provenances,
+            tsc_hz,
+            memory: job.limits.memory,
+            wall,
+        };
+        let ready = match worker.listen(PATIENCE, cancel) {
+            Ok(Answer::Ready) => worker.no_surplus(),
+            Ok(other) => Err(Lost::Nonsense(other.unasked())),
+            Err(lost) => Err(lost),
+        };
+        match ready {
+            Ok(()) => Ok(worker),
+            Err(lost) => Err(format!("the worker did not get ready: {}", worker.autopsy(&lost))),
+        }
+    }
+
+    /// One invocation; whether the worker is of use for another.
+    pub fn invoke(
+        &mut self,
+        profile: &Profile,
+        job: &Job,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+    ) -> (Outcome, bool) {
+        let requested = now();
+        for file in [&self.streams.stdout, &self.streams.stderr] {
+            if let Err(error) = file.set_len(0) {
+                let reason = format!("cannot empty the function's output: {error}");
+                return (Outcome::unstarted(job, requested, reason), false);
+            }
+        }
+        let group = self.runner.group().ok();
+        let baseline = group.as_ref().map(|group| group.begin());
+        reset_peak(self.pid);
+        watch.begin(Box::new(ProcessProbe::new(self.pid, &self.counters, group.as_ref())));
+        let before = lock(&self.counters).read();
+        let requested = now();
+        let heard = self.ask(&format!("run {STREAMS}\n"), job.limits.timeout, cancel);
+        let received = now();
+        let heard = heard.and_then(|answer| match answer {
+            Answer::Done(report) => {
+                report.check_within(requested, received)?;
+                Ok(report)
+            }
+            other => Err(Lost::Nonsense(other.unasked())),
+        });
+        let counts = {
+            let mut counters = lock(&self.counters);
+            let after = counters.read();
+            counters.between(&before, &after)
+        };
+        let used = group.zip(baseline).map(|(group, baseline)| group.usage_since(&baseline));
+        let used = Used {
+            peak: peak(self.pid)
+                .max(used.as_ref().and_then(|used| used.peak.as_ref().ok().copied())),
+            accounted: used.and_then(|used| used.cpu),
+            counts,
+        };
+        watch.end();
+        match heard {
+            Ok(report) => {
+                let mut outcome = self.outcome(profile, job, &report, &used);
+                let rested = self.rest(cancel);
+                if let Err(lost) = &rested
+                    && *lost != Lost::Cancelled
+                {
+                    let why = self.autopsy(lost);
+                    outcome = outcome.remark(&format!("its worker was replaced after it: {why}"));
+                }
+                (outcome, rested.is_ok())
+            }
+            Err(lost) => (self.lost(job, requested, &lost), false),
+        }
+    }
+
+    /// Lets the worker tidy up after an invocation.
+    fn rest(&mut self, cancel: &Cancel) -> Result<(), Lost> {
+        self.no_surplus()?;
+        match self.ask("rest\n", REST, cancel)? {
+            Answer::Rested => self.no_surplus(),
+            other => Err(Lost::Nonsense(other.unasked())),
+        }
+    }
+
+    /// Refuses what was said and not asked for, as far as it is here.
+    pub fn no_surplus(&mut self) -> Result<(), Lost> {
+        let mut buffer = [0; 1024];
+        let mut surplus = std::mem::take(&mut self.heard).len();
+        // Fails for a closed descriptor only, which reading tells as well.
+        let _ = self.control.set_nonblocking(true);
+        // One that never ends is heard once, and is of no more use.
+        if let Ok(size) = self.control.read(&mut buffer) {
+            surplus += size;
+        }
+        let _ = self.control.set_nonblocking(false);
+        if surplus == 0 { Ok(()) } else { Err(Lost::Surplus(surplus)) }
+    }
+
+    fn ask(&mut self, line: &str, timeout: Nanos, cancel: &Cancel) -> Result<Answer, Lost> {
+        use std::io::{ErrorKind, Write};
+        // Fails for a timeout of 0 only.
+        let _ = self.control.set_write_timeout(Some(READING));
+        self.control.write_all(line.as_bytes()).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Lost::Deaf,
+            _ => Lost::HangUp,
+        })?;
+        self.listen(timeout, cancel)
+    }
+
+    /// The next line that the worker says.
+    fn listen(&mut self, timeout: Nanos, cancel: &Cancel) -> Result<Answer, Lost> {
+        let deadline = Nanos(now().0.saturating_add(timeout.0));
+        let mut buffer = [0; 1024];
+        loop {
+            if let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.heard.drain(..=end).collect();
+                return Ok(parse_answer(&line[..end])?);
+            }
+            if self.heard.len() > MAX_LINE {
+                return Err(AnswerError::TooLong.into());
+            }
+            if cancel.is_cancelled() {
+                return Err(Lost::Cancelled);
+            }
+            if now() >= deadline {
+                return Err(Lost::Timeout);
+            }
+            let left =
+                deadline.since(now()).0.clamp(1_000_000, u64::from(Cancel::POLL_MS) * 1_000_000);
+            // Fails for a timeout of 0 only.
+            let _ = self.control.set_read_timeout(Some(Duration::from_nanos(left)));
+            match self.control.read(&mut buffer) {
+                Ok(0) => return Err(Lost::HangUp),
+                Ok(size) => self.heard.extend_from_slice(&buffer[..size]),
+                Err(error) => match error.kind() {
+                    std::io::ErrorKind::WouldBlock
+                    | std::io::ErrorKind::TimedOut
+                    | std::io::ErrorKind::Interrupted => {}
+                    _ => return Err(Lost::HangUp),
+                },
+            }
+        }
+    }
+
+    fn outcome(&mut self, profile: &Profile, job: &Job, report: &Report, used: &Used) -> Outcome {
+        let mut usage = Usage::new(false);
+        for meter in Meter::ALL {
+            usage.set(*meter, used.counts.get(*meter));
+        }
+        usage.counter_coverage_ppm = used.counts.coverage_ppm;
+        let source = |meter| self.provenances.get(meter).and_then(|it| it.source);
+        if source(Meter::CpuTime) == Some(Source::Cgroup) {
+            usage.set(Meter::CpuTime, used.accounted.map(|time| time.0));
+        }
+        if source(Meter::RefCycles) == Some(Source::Estimate) {
+            estimate_ref_cycles(&mut usage, self.tsc_hz);
+        }
+        usage.phases.start = Some(report.started.since(report.begun));
+        usage.phases.run = Some(report.ended.since(report.started));
+        usage.set(Meter::Wall, report.ended.since(report.begun).0);
+        usage.set(Meter::MemoryPeak, used.peak.map(|size| size.0));
+        usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        let written = written(&self.streams);
+        let stderr = tail(&mut self.streams.stderr);
+        let said =
+            |what: String| if stderr.is_empty() { what } else { format!("{what}: {stderr}") };
+        let known = |reason| ending::with_known(profile, &job.workload.name, reason);
+        let (status, reason, exit_code) = match &report.end {
+            Ok(0) => (Status::Ok, None, Some(0)),
+            Ok(code) => {
+                (Status::Failed, Some(known(said(format!("exit code {code}")))), Some(*code))
+            }
+            Err(trap) => (Status::Failed, Some(known(said(format!("trap: {trap}")))), None),
+        };
+        let verdict = (status, reason, exit_code);
+        let (status, reason, exit_code) =
+            ending::with_output_limit(verdict, written, job.limits.output);
+        Outcome {
+            status,
+            reason,
+            exit_code,
+            requested: report.begun,
+            ended: report.ended,
+            usage,
+            provenances: Arc::clone(&self.provenances),
+            output: digest(&mut self.streams.stdout).ok(),
+        }
+        .checked(&job.preset)
+    }
+
+    /// The outcome of an invocation whose worker has to go, or has gone.
+    fn lost(&mut self, job: &Job, requested: Nanos, lost: &Lost) -> Outcome {
+        let mut outcome = Outcome::unstarted(job, requested, self.autopsy(lost));
+        outcome.status = match lost {
+            Lost::Timeout => Status::Timeout,
+            Lost::Cancelled => Status::Interrupted,
+            Lost::HangUp | Lost::Deaf | Lost::Nonsense(_) | Lost::Surplus(_) => Status::Failed,
+        };
+        match lost {
+            Lost::Timeout => {
+                outcome.reason = Some(format!("no end within its limit of {}", job.limits.timeout));
+            }
+            Lost::Cancelled => outcome.reason = Some("stopped with the recording".to_owned()),
+            Lost::HangUp | Lost::Deaf | Lost::Nonsense(_) | Lost::Surplus(_) => {}
+        }
+        let mut all = (*self.provenances).clone();
+        for (meter, provenance) in self.provenances.iter() {
+            if !matches!(provenance.source, None | Some(Source::Plan | Source::Clock)) {
+                all.missing(meter, "the worker ended before it could report");
+            }
+        }
+        outcome.provenances = Arc::new(all);
+        outcome.usage.set(Meter::Wall, outcome.ended.since(requested).0);
+        outcome.usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        outcome
+    }
+
+    /// Ends the worker; why it was lost.
+    pub fn autopsy(&mut self, lost: &Lost) -> String {
+        // One that hung up may be on its way out, and its end says why. One that
+        // stays is not waited for.
+        let went = *lost == Lost::HangUp && self.is_gone_within(GRACE);
+        if !went {
+            self.runner.kill();
+        }
+        let baseline = GroupBaseline::default();
+        let group = self.runner.group().ok();
+        let ended = self.runner.wait(&Cancel::default());
+        let stderr = tail(&mut self.files.stderr);
+        if let (Lost::HangUp, Some(wall), Ok(ended)) = (lost, &self.wall, &ended) {
+            let used = group.as_ref().map(|group| group.usage_since(&baseline));
+            if let Some(reason) = wall.explain(used.as_ref(), ended, &stderr) {
+                return reason;
+            }
+        }
+        let said =
+            |what: String| if stderr.is_empty() { what } else { format!("{what}: {stderr}") };
+        if let (Lost::HangUp, Some(group)) = (lost, group)
+            && let Some(reason) = out_of_memory(Some(&group.usage_since(&baseline)), self.memory)
+        {
+            return said(reason);
+        }
+        match (lost, ended) {
+            (Lost::Timeout, _) => said("no answer in time".to_owned()),
+            (Lost::Cancelled, _) => "stopped".to_owned(),
+            (Lost::Deaf, _) => said("it does not read what it is asked".to_owned()),
+            (Lost::Nonsense(error), _) => error.to_string(),
+            (Lost::Surplus(bytes), _) => format!(
+                "it said more than it was asked for, {bytes} bytes of which were read and discarded"
+            ),
+            (Lost::HangUp, _) if !went => {
+                said("it closed its connection and went on running, until it was killed".to_owned())
+            }
+            (Lost::HangUp, Ok(ended)) => format!("it ended: {}: {stderr}", ending::how(&ended)),
+            (Lost::HangUp, Err(error)) => error.to_string(),
+        }
+    }
+
+    /// Whether its process ends in that time, or has ended.
+    fn is_gone_within(&self, time: Nanos) -> bool {
+        let deadline = Nanos(now().0.saturating_add(time.0));
+        let is_gone = || {
+            let process = i32::try_from(self.pid).ok().and_then(|pid| {
+                procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()
+            });
+            process.is_none_or(|stat| matches!(stat.state, 'Z' | 'X'))
+        };
+        loop {
+            if is_gone() {
+                return true;
+            }
+            if now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Sets a process' high-water mark to what is resident now.
+fn reset_peak(pid: u32) {
+    // Where that is refused, the mark is not read either: see `peak`.
+    let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
+/// The most memory that was resident since [`reset_peak`].
+fn peak(pid: u32) -> Option<Bytes> {
+    let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
+    process.status().ok()?.vmhwm.map(|kib| Bytes(kib << 10))
+}
+
+fn warm_sources(
+    profile: &Profile,
+    counters: &Counters,
+    runner: &Runner,
+    tsc_hz: Option<u64>,
+) -> Provenances {
+    let mut all = counters.provenances().clone();
+    let is_counted = all.get(Meter::CpuTime).is_some_and(|it| it.source.is_some());
+    match runner.group() {
+        Ok(group) => {
+            if !is_counted && group.cpu_time().is_some() {
+                let why = all.get(Meter::CpuTime).map_or("", |it| &it.note);
+                let note = format!("of the worker's control group; not from perf: {why}");
+                all.set(Meter::CpuTime, Source::Cgroup, note);
+            }
+            let peak = "peak resident set of the worker's process, or of what its control group \
+                        held where that is more: other processes, files in memory (output \
+                        included), page cache; reset before each invocation";
+            all.set(Meter::MemoryPeak, Source::Procfs, peak);
+        }
+        Err(reason) => {
+            let peak = format!(
+                "peak resident set of the worker's process, without others that it may have; reset \
+                 before each invocation; no control group: {reason}"
+            );
+            all.set(Meter::MemoryPeak, Source::Procfs, peak);
+        }
+    }
+    set_level_source(runner.group().is_ok(), &mut all);
+    all.missing(
+        Meter::CpuStartup,
+        "the worker tells when the function starts, not what CPU time went before",
+    );
+    all.missing(Meter::MemoryStartup, "not read when the function starts");
+    all = sources(profile, &all);
+    let counted = all.get(Meter::RefCycles).is_some_and(|it| it.source.is_some());
+    let timed = all.get(Meter::CpuTime).is_some_and(|it| it.source.is_some());
+    if let (false, true, Some(hz)) = (counted, timed, tsc_hz) {
+        all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
+    }
+    all.set(Meter::Wall, Source::Clock, "start + run, as the worker tells them");
+    all.missing(Meter::VcpuAllocated, super::super::WHOLE_CPU);
+    for meter in [Meter::CpuUser, Meter::CpuSystem] {
+        all.missing(meter, "not split between the invocations of a worker");
+    }
+    all.set_sampled();
+    for meter in [Meter::IoRead, Meter::IoWrite] {
+        all.missing(meter, "not metered in process lanes yet");
+    }
+    all
+}

@@ -1,0 +1,106 @@
+//! Files that this process may have open: counted before a recording, rather
+//! than missed in its middle.
+
+use std::sync::OnceLock;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::StartKind;
+use cyclometer_meter::perf::{Counters, Target};
+use cyclometer_system::sys;
+
+/// The limit that this process was started with: what a function is given.
+static USUAL: OnceLock<(u64, u64)> = OnceLock::new();
+
+/// What an open lane has open, with room for one more set of its counters.
+const LANE: u64 = 24;
+/// What an instance that waits has open beside its counters.
+const INSTANCE: u64 = 8;
+/// What is open for moments: files of /proc, a program's output, the database.
+const RESERVE: u64 = 32;
+
+/// Lets this process have as many files open as it may allow itself. What it
+/// starts gets the limit that there was before.
+pub fn raise() {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
+        let _ = USUAL.set((soft, hard));
+    }
+}
+
+/// Gives a process that was just started the limit that this one had.
+pub(crate) fn hand_on(pid: u32) {
+    if let Some((soft, hard)) = USUAL.get() {
+        sys::limit_files_of(pid, *soft, *hard);
+    }
+}
+
+/// Checks that so many more can be open.
+///
+/// # Errors
+/// When they cannot be, with what is needed and how to get it.
+pub fn check(more: u64) -> Result<(), String> {
+    let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
+    let needed = open_now() + more + RESERVE;
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(format!(
+        "this needs about {needed} open files at once, and the limit here is {limit}: raise it by \
+         `ulimit -n {needed}`, which beyond the hard limit takes root (or LimitNOFILE={needed} of \
+         a service); or take fewer workloads or lanes, or --start cold, which keeps none open \
+         between runs"
+    ))
+}
+
+/// What so many lanes need to be opened.
+pub fn of_lanes(count: usize) -> u64 {
+    LANE * u64::try_from(count).unwrap_or(u64::MAX / LANE)
+}
+
+/// What cells hold open until the recording ends, by the names of their lanes.
+pub fn of_cells<'a>(cells: impl Iterator<Item = (&'a str, StartKind)> + Clone) -> u64 {
+    let warm = cells.filter(|(_, start)| *start == StartKind::Warm);
+    if warm.clone().next().is_none() {
+        return 0;
+    }
+    let counters = Counters::open(Target::ThisThread).descriptors();
+    warm.map(|(lane, _)| INSTANCE + counters * counters_of(lane)).sum()
+}
+
+/// Sets of counters of an instance that waits: its own and those of its
+/// processes, or one on each CPU where it is a control group that is counted.
+fn counters_of(lane: &str) -> u64 {
+    if lane.starts_with("docker") {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        return u64::try_from(cpus).unwrap_or(1).max(2);
+    }
+    2
+}
+
+fn open_now() -> u64 {
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    u64::try_from(open).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_is_told_with_its_number() {
+        assert_eq!(check(0), Ok(()));
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("known");
+        let text = check(limit).expect_err("more than there may be");
+        assert!(text.contains(&format!("the limit here is {limit}")), "{text}");
+        assert!(text.contains("`ulimit -n "), "{text}");
+    }
+
+    #[test]
+    fn only_instances_that_wait_hold_files_open() {
+        let cells = |start| [("wasmtime", start), ("docker:runc", start)].into_iter();
+        assert_eq!(of_cells(cells(StartKind::Cold)), 0);
+        let one = of_cells([("wasmtime", StartKind::Warm)].into_iter());
+        assert!(one >= INSTANCE && of_cells(cells(StartKind::Warm)) >= 2 * one);
+    }
+}

@@ -1,0 +1,313 @@
+//! One container from its creation to its end, with the time of each phase.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+
+use bollard::errors::Error as ApiError;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+};
+use bytes::Bytes as Buffer;
+use futures_util::StreamExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::answers::{Stated, parse_state, shown};
+use super::ending::Stop;
+use super::engine::{BRIEF, Engine, EngineError, POLL, REQUEST, unless};
+use super::output::Output;
+use super::phases::Asked;
+use super::transport::{Duplex, Pieces};
+use crate::{Cancel, Job, now};
+use cyclometer_core::units::Bytes;
+use cyclometer_workload::Input;
+
+/// What a starter may say; more is not its own.
+const MOST_REPORT: Bytes = Bytes(4 << 10);
+
+/// A container of this lane, known by a name given to it: an engine that does
+/// not answer a request may still have done what it was asked.
+pub(super) struct Container<'a> {
+    pub engine: &'a Engine,
+    pub name: &'a str,
+    pub job: &'a Job,
+    pub cancel: &'a Cancel,
+    /// Whether the function's own streams come through the engine, and not
+    /// only its starter's report.
+    pub streams: bool,
+}
+
+/// What is known of a run, complete or not.
+#[derive(Default)]
+pub(super) struct Run {
+    pub asked: Asked,
+    /// Why it was ended, if it did not end by itself.
+    pub stop: Option<Stop>,
+    pub output: Output,
+    /// Why the output is not all of it.
+    pub output_lost: Option<String>,
+}
+
+impl Run {
+    /// Whether it ended by itself and all of its output has come.
+    pub const fn is_whole(&self) -> bool {
+        self.stop.is_none() && self.output_lost.is_none()
+    }
+}
+
+impl Container<'_> {
+    /// Makes it.
+    pub async fn create(
+        &self,
+        body: ContainerCreateBody,
+        platform: Option<&str>,
+        run: &mut Run,
+    ) -> Result<(), EngineError> {
+        let mut options = CreateContainerOptionsBuilder::new().name(self.name);
+        if let Some(platform) = platform {
+            options = options.platform(platform);
+        }
+        run.asked.requested = now();
+        let request = self.engine.docker.create_container(Some(options.build()), body);
+        self.ask("create the container", request).await?;
+        run.asked.created = Some(now());
+        self.unless_cancelled()
+    }
+
+    /// Connects its streams, before there is anything in them. Belongs to no
+    /// phase: what an invocation without this program would pay is not known.
+    pub async fn attach(&self) -> Result<Duplex, EngineError> {
+        let stdin = self.streams && !self.job.preset.stdin.is_empty();
+        let name = self.name;
+        let path =
+            format!("/containers/{name}/attach?stream=true&stdin={stdin}&stdout=true&stderr=true");
+        let request = self.engine.transport.open(&path, "");
+        let streams = self.ask("attach to the container", request).await?;
+        self.unless_cancelled()?;
+        Ok(streams)
+    }
+
+    /// Starts it.
+    pub async fn start(&self, run: &mut Run) -> Result<(), EngineError> {
+        run.asked.start = Some(now());
+        let request = self.engine.docker.start_container(self.name, None);
+        self.ask("start the container", request).await?;
+        run.asked.started = Some(now());
+        Ok(())
+    }
+
+    /// Feeds it, collects what it writes, ends it when it must be ended, and
+    /// waits for its end. The time runs from the answer to the start. Returns
+    /// its exit code.
+    pub async fn supervise(&self, streams: Duplex, run: &mut Run) -> Result<i64, EngineError> {
+        let mut output = Some(streams.read);
+        let mut feed = std::pin::pin!(feed(streams.write, &self.job.preset.stdin));
+        let mut is_fed = !self.streams;
+        let mut wait = std::pin::pin!(self.wait());
+        let mut kill = std::pin::pin!(self.kill());
+        let mut is_killing = false;
+        let mut alarm = std::pin::pin!(sleep(self.job.limits.timeout.into()));
+        let mut ticks = interval(POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let code = loop {
+            let stop = tokio::select! {
+                code = &mut wait => {
+                    run.asked.ended = Some(now());
+                    break code?;
+                }
+                piece = next(&mut output) => self.take(piece, &mut output, run),
+                () = &mut feed, if !is_fed => { is_fed = true; None }
+                done = &mut kill, if is_killing => { is_killing = false; done?; None }
+                () = &mut alarm => Some(Stop::Timeout),
+                _ = ticks.tick() => self.cancel.is_cancelled().then_some(Stop::Cancelled),
+            };
+            match (run.stop, stop) {
+                (None, Some(stop)) => {
+                    run.stop = Some(stop);
+                    // Beside the rest: the engine answers when all output has
+                    // been taken.
+                    is_killing = true;
+                    alarm.as_mut().reset(Instant::now() + REQUEST);
+                }
+                (Some(_), Some(Stop::Timeout)) => return Err(self.no_end()),
+                _ => {}
+            }
+        };
+        self.drain(output, run).await;
+        Ok(code)
+    }
+
+    /// Takes one piece of output, or its end.
+    pub fn take(
+        &self,
+        piece: Option<io::Result<Buffer>>,
+        output: &mut Option<Pieces>,
+        run: &mut Run,
+    ) -> Option<Stop> {
+        let taken = match piece {
+            Some(Ok(piece)) => run.output.take(&piece).map_err(|error| error.to_string()),
+            Some(Err(error)) => Err(shown(&error.to_string())),
+            None => {
+                *output = None;
+                return None;
+            }
+        };
+        if let Err(error) = taken {
+            run.output_lost = Some(error);
+            *output = None;
+        }
+        let (most, stop) = if self.streams {
+            (self.job.limits.output, Stop::Output)
+        } else {
+            (MOST_REPORT, Stop::Flood)
+        };
+        if !run.output.exceeds(most) {
+            return None;
+        }
+        run.output.discard();
+        Some(stop)
+    }
+
+    /// The exit code, once the container has ended: also if it has already.
+    pub async fn wait(&self) -> Result<i64, EngineError> {
+        const ACTION: &str = "wait for the container's end";
+        let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
+        let mut answers = self.engine.docker.wait_container(self.name, Some(options));
+        match answers.next().await {
+            Some(Ok(answer)) => Ok(answer.status_code),
+            // Any exit code but 0 is an error to the library.
+            Some(Err(ApiError::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(self.engine.explain(ACTION, &error)),
+            None => Err(EngineError::Unreachable {
+                host: self.engine.host.clone(),
+                action: ACTION,
+                cause: "it closed the connection".to_owned(),
+                remedy: "is the engine still running? Look with `systemctl status docker`",
+            }),
+        }
+    }
+
+    /// What was written before the end and has not arrived yet. A stream that
+    /// does not end must not hold up the recording.
+    async fn drain(&self, mut output: Option<Pieces>, run: &mut Run) {
+        // After a request to stop nobody waits for what was written.
+        let limit = if run.stop == Some(Stop::Cancelled) { BRIEF } else { REQUEST };
+        let rest = async {
+            while output.is_some() {
+                let piece = next(&mut output).await;
+                if let Some(stop) = self.take(piece, &mut output, run) {
+                    run.stop.get_or_insert(stop);
+                    return;
+                }
+            }
+        };
+        if !matches!(timeout(limit, unless(self.cancel, rest)).await, Ok(Some(()))) {
+            run.output_lost = Some("its stream was still open long after its end".to_owned());
+            if self.cancel.is_cancelled() {
+                run.stop.get_or_insert(Stop::Cancelled);
+            }
+        } else if run.output.is_inside_frame() && run.output_lost.is_none() {
+            run.output_lost = Some("its stream broke off inside a frame".to_owned());
+        }
+    }
+
+    pub async fn kill(&self) -> Result<(), EngineError> {
+        let request = self.engine.docker.kill_container(self.name, None);
+        match self.ask_to_kill(request).await {
+            // It ended by itself in the meantime.
+            Err(error) if error.is_missing() || error.is_conflict() => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn ask_to_kill(
+        &self,
+        request: impl Future<Output = Result<(), ApiError>>,
+    ) -> Result<(), EngineError> {
+        self.engine.ask("kill the container", REQUEST / 2, Some(self.cancel), request).await
+    }
+
+    pub fn no_end(&self) -> EngineError {
+        EngineError::Silent {
+            host: self.engine.host.clone(),
+            action: "report the end of the container that it killed",
+            limit: REQUEST.into(),
+        }
+    }
+
+    pub async fn ask<T>(
+        &self,
+        action: &'static str,
+        request: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, EngineError> {
+        self.engine.ask(action, REQUEST, Some(self.cancel), request).await
+    }
+
+    fn unless_cancelled(&self) -> Result<(), EngineError> {
+        if self.cancel.is_cancelled() { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// What the engine states of a container.
+pub(super) async fn state(engine: &Engine, name: &str, cancel: &Cancel) -> Stated {
+    const ACTION: &str = "inspect the container";
+    let path = format!("/containers/{name}/json");
+    let parse = |answer: &[u8]| parse_state(answer, name);
+    engine.get(ACTION, REQUEST / 2, Some(cancel), &path, parse).await.unwrap_or_default()
+}
+
+/// Removes a container by name, running or not. Says whether there was one.
+pub(super) async fn remove(
+    engine: &Engine,
+    name: &str,
+    limit: std::time::Duration,
+    cancel: Option<&Cancel>,
+) -> Result<bool, EngineError> {
+    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    let request = engine.docker.remove_container(name, Some(options));
+    match engine.ask("remove the container", limit, cancel, request).await {
+        Ok(()) => Ok(true),
+        // Its removal is under way.
+        Err(error) if error.is_conflict() => Ok(true),
+        Err(error) if error.is_missing() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The next piece; never, after the end.
+pub(super) async fn next(output: &mut Option<Pieces>) -> Option<io::Result<Buffer>> {
+    match output {
+        Some(pieces) => pieces.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes the input and closes it. A function that does not read all of it is
+/// free to do so: errors are not.
+async fn feed(mut stream: Pin<Box<dyn AsyncWrite + Send>>, input: &Input) {
+    if input.is_empty() {
+        return;
+    }
+    if stream.write_all(&input.content()).await.is_ok() {
+        let _ = stream.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::answers::parse_moment;
+    use cyclometer_core::units::Nanos;
+
+    #[test]
+    fn moments_of_the_engine_are_read_to_the_nanosecond() {
+        // date -u -d '2026-11-21 15:24:13' +%s gives 1795274653.
+        assert_eq!(
+            parse_moment("2026-11-21T15:24:13.455688535Z"),
+            Some(Nanos(1_795_274_653_455_688_535))
+        );
+        assert_eq!(parse_moment("2026-11-21T15:24:13.4Z"), Some(Nanos(1_795_274_653_400_000_000)));
+        assert_eq!(parse_moment("0001-01-01T00:00:00Z"), None, "it has not ended");
+    }
+}

@@ -1,0 +1,210 @@
+//! What to make of the way a container ended.
+
+use nix::sys::signal::Signal;
+
+use super::engine::EngineError;
+use super::report::Report;
+use crate::Status;
+use cyclometer_core::units::Bytes;
+use cyclometer_workload::Limits;
+
+/// Docker reports a program that signal n ended as exit code 128 + n.
+const SIGNALLED: i64 = 128;
+
+/// Why the lane ended a container itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Its time was up.
+    Timeout,
+    /// The recording was stopped.
+    Cancelled,
+    /// It wrote more than it may.
+    Output,
+    /// Somebody wrote much to the stream of its starter.
+    Flood,
+}
+
+impl Stop {
+    /// Status and reason for an invocation that ended so.
+    pub fn verdict(self, limits: &Limits) -> (Status, String) {
+        match self {
+            Self::Timeout => (Status::Timeout, format!("no end within {}", limits.timeout)),
+            Self::Cancelled => (Status::Interrupted, "stopped on request".to_owned()),
+            Self::Output => {
+                (Status::Failed, format!("wrote more than the output limit of {}", limits.output))
+            }
+            Self::Flood => {
+                (Status::Failed, "what came from the container's starter is too long".to_owned())
+            }
+        }
+    }
+}
+
+/// The exit code of a container that ended by itself, or status and reason of
+/// the invocation.
+pub(super) fn cut_short(
+    result: &Result<i64, EngineError>,
+    stop: Option<Stop>,
+    limits: &Limits,
+) -> Result<i64, (Status, String)> {
+    let stopped = stop.map(|stop| stop.verdict(limits));
+    match (result, stopped) {
+        (Ok(code), None) => Ok(*code),
+        (Ok(_), Some(verdict)) => Err(verdict),
+        (Err(EngineError::Cancelled), _) => Err(Stop::Cancelled.verdict(limits)),
+        (Err(error), None) => Err((Status::Failed, error.to_string())),
+        (Err(error), Some((Status::Interrupted, reason))) => {
+            Err((Status::Interrupted, format!("{reason}; {error}")))
+        }
+        // Whether it ended in time, nobody knows.
+        (Err(error), Some((_, reason))) => Err((Status::Failed, format!("{reason}; {error}"))),
+    }
+}
+
+/// What is known of a function that was not ended by the lane.
+#[derive(Debug, Default)]
+pub(super) struct Exit {
+    /// The engine's exit code, of the starter or of the function itself.
+    pub code: i64,
+    /// What the starter said; `None`: there was none, or it was killed.
+    pub report: Option<Report>,
+    /// The engine says that the kernel killed something in the container for
+    /// memory; `None` if it could not be asked.
+    pub out_of_memory: Option<bool>,
+    /// Most memory that its control group held.
+    pub peak: Option<u64>,
+    /// The end of what it wrote to standard error.
+    pub stderr: Option<String>,
+}
+
+impl Exit {
+    /// Status, reason and the function's exit code.
+    pub fn verdict(&self, limits: &Limits) -> (Status, Option<String>, Option<i32>) {
+        if let Some(failure) = self.report.as_ref().and_then(|report| report.failure) {
+            return (Status::Failed, Some(failure.to_string()), None);
+        }
+        let (ended, code) = self.ended(limits);
+        let remark = self.report.as_ref().and_then(remark);
+        let Some(ended) = ended else { return (Status::Ok, remark, code) };
+        let remark = remark.map_or_else(String::new, |remark| format!("; {remark}"));
+        let stderr = self.stderr.as_deref().map_or_else(String::new, |text| format!(": {text}"));
+        (Status::Failed, Some(format!("{ended}{stderr}{remark}")), code)
+    }
+
+    /// How it ended, if not well, and its exit code.
+    fn ended(&self, limits: &Limits) -> (Option<String>, Option<i32>) {
+        let report = self.report.as_ref();
+        let signal = report.map_or_else(|| self.signal_of_code(), Report::signal);
+        let code = match report {
+            Some(report) => (signal == 0).then_some((report.status >> 8) & 0xff),
+            None => i32::try_from(self.code).ok(),
+        };
+        if signal == Signal::SIGXFSZ as i32 && self.report.is_some() {
+            let reason = format!("wrote more than the output limit of {}", limits.output);
+            return (Some(reason), None);
+        }
+        if code == Some(0) {
+            return (None, code);
+        }
+        if self.ran_out_of_memory(signal, limits.memory) {
+            let reason = format!("out of memory: killed at its limit of {}", limits.memory);
+            return (Some(reason), None);
+        }
+        let name = Signal::try_from(signal).ok();
+        let reason = match (code, name) {
+            (Some(code), Some(name)) => format!("exit code {code} (ended by {name})"),
+            (Some(code), None) => format!("exit code {code}"),
+            (None, Some(name)) => format!("killed by {name}"),
+            (None, None) if signal == 0 => format!("no exit code that there is: {}", self.code),
+            (None, None) => format!("killed by signal {signal}"),
+        };
+        (Some(reason), code)
+    }
+
+    /// The signal that an engine's exit code stands for, or 0.
+    fn signal_of_code(&self) -> i32 {
+        let signal =
+            self.code.checked_sub(SIGNALLED).map_or(0, |it| i32::try_from(it).unwrap_or(0));
+        Signal::try_from(signal).map_or(0, |signal| signal as i32)
+    }
+
+    /// Not every runtime tells the engine about it: gVisor's sandbox is killed
+    /// as a whole. A peak at the limit then tells.
+    fn ran_out_of_memory(&self, signal: i32, limit: Bytes) -> bool {
+        let at_limit = self.peak.is_none_or(|peak| peak >= limit.0 - limit.0 / 64);
+        self.out_of_memory == Some(true) || (signal == Signal::SIGKILL as i32 && at_limit)
+    }
+}
+
+/// What a function left, and what somebody wrote in place of its starter.
+fn remark(report: &Report) -> Option<String> {
+    let stray = (report.stray > 0)
+        .then(|| format!("left {} process(es) behind, which were killed", report.stray));
+    let left = (!report.left.is_empty())
+        .then(|| format!("left {} behind: the next gets a new container", report.left));
+    let surplus = (report.surplus > 0)
+        .then(|| format!("{} bytes beside its starter's report were discarded", report.surplus));
+    let remarks: Vec<_> = [stray, left, surplus].into_iter().flatten().collect();
+    (!remarks.is_empty()).then(|| remarks.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_core::units::Nanos;
+
+    fn limits() -> Limits {
+        Limits { memory: Bytes(128 << 20), timeout: Nanos(60_000_000_000), output: Bytes(1 << 20) }
+    }
+
+    #[test]
+    fn endings_by_the_lane_are_explained() {
+        let text = |stop: Stop| stop.verdict(&limits());
+        assert_eq!(text(Stop::Timeout), (Status::Timeout, "no end within 60.0 s".to_owned()));
+        assert_eq!(text(Stop::Cancelled).0, Status::Interrupted);
+        assert_eq!(text(Stop::Output).1, "wrote more than the output limit of 1.00 MiB");
+    }
+
+    #[test]
+    fn exit_codes_are_told_apart() {
+        let end = |code, out_of_memory, peak| {
+            let stderr = Some("bad".to_owned());
+            let exit = Exit { code, report: None, out_of_memory, peak, stderr };
+            let (status, reason, code) = exit.verdict(&limits());
+            (status, reason.unwrap_or_else(|| "fine".to_owned()), code)
+        };
+        let oom = "out of memory: killed at its limit of 128 MiB: bad".to_owned();
+        assert_eq!(end(0, None, None), (Status::Ok, "fine".to_owned(), Some(0)));
+        assert_eq!(end(3, Some(false), None), (Status::Failed, "exit code 3: bad".into(), Some(3)));
+        assert_eq!(end(137, Some(true), Some(5)), (Status::Failed, oom.clone(), None));
+        assert_eq!(end(2, Some(true), None), (Status::Failed, oom.clone(), None));
+        assert_eq!(end(137, Some(false), Some(127 << 20)), (Status::Failed, oom.clone(), None));
+        assert_eq!(end(137, None, None).1, oom);
+        let killed = "exit code 137 (ended by SIGKILL): bad";
+        assert_eq!(end(137, Some(false), Some(1 << 20)).1, killed);
+        assert_eq!(end(139, Some(false), None).1, "exit code 139 (ended by SIGSEGV): bad");
+        assert_eq!(end(255, Some(false), None).1, "exit code 255: bad");
+        let impossible = "no exit code that there is: -9223372036854775808: bad";
+        assert_eq!(end(i64::MIN, Some(false), None).1, impossible);
+    }
+
+    #[test]
+    fn the_starter_knows_more_than_an_exit_code() {
+        let end = |status, stray, out_of_memory| {
+            let report = Report::test(status, stray);
+            let exit =
+                Exit { report: Some(report), out_of_memory, peak: Some(5), ..Exit::default() };
+            let (status, reason, code) = exit.verdict(&limits());
+            (status, reason.unwrap_or_else(|| "fine".to_owned()), code)
+        };
+        // With a core dump.
+        let (xfsz, kill, segv) = (25, 9, 0x8b);
+        assert_eq!(end(0, 0, None), (Status::Ok, "fine".to_owned(), Some(0)));
+        assert_eq!(end(0, 2, None).1, "left 2 process(es) behind, which were killed");
+        assert_eq!(end(139 << 8, 0, None).1, "exit code 139", "it exited, no signal ended it");
+        assert_eq!(end(segv, 0, None), (Status::Failed, "killed by SIGSEGV".to_owned(), None));
+        assert_eq!(end(xfsz, 0, None).1, "wrote more than the output limit of 1.00 MiB");
+        assert!(end(kill, 0, Some(true)).1.starts_with("out of memory"));
+        assert_eq!(end(kill, 0, Some(false)).1, "killed by SIGKILL");
+    }
+}

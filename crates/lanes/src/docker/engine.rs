@@ -1,0 +1,530 @@
+//! The connection to the engine: every request bounded in time, every failure
+//! told with what was tried, the cause and the remedy.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use bollard::errors::Error as ApiError;
+use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker};
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::answers::{Facts, Misunderstood, Version, parse_info, parse_version, shown};
+use super::connect::{self, Endpoint};
+use super::transport::Transport;
+use crate::{Cancel, LaneError};
+use cyclometer_core::units::Nanos;
+use cyclometer_meter::cgroup::Driver;
+
+/// Longest time for the first answer of an engine.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Longest time for what an engine does at once, even under load.
+pub(super) const REQUEST: Duration = Duration::from_secs(10);
+/// Longest time for removing what is left behind where nobody should wait.
+pub(super) const BRIEF: Duration = Duration::from_secs(2);
+/// How often a wait looks at its cancel token.
+pub(super) const POLL: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
+/// The client's own limit must never be the first to end a request: its error
+/// does not say what took so long, and waiting for a container has no limit.
+const CLIENT_LIMIT_SECONDS: u64 = 7 * 24 * 3600;
+
+/// What to do about an engine whose answers make no sense.
+pub(super) const NO_ENGINE: &str =
+    "; is that a Docker engine, of version 1.12 or newer? Look at DOCKER_HOST and at its log";
+
+/// What went wrong between the engine and here.
+#[derive(Debug, Error)]
+pub(super) enum EngineError {
+    /// No answer in time.
+    #[error(
+        "Docker at {host} did not answer within {limit} when asked to {action}: the engine hangs \
+         or is overloaded; look at its log (`journalctl -u docker`) or restart it"
+    )]
+    Silent { host: String, action: &'static str, limit: Nanos },
+    /// No connection, or one that broke.
+    #[error("the connection to Docker at {host} failed when it was to {action}: {cause}; {remedy}")]
+    Unreachable { host: String, action: &'static str, cause: String, remedy: &'static str },
+    /// The engine's own answer is no.
+    #[error("Docker could not {action}: {message}{remedy}")]
+    Refused { action: &'static str, status: Option<u16>, message: String, remedy: &'static str },
+    /// Stopped on request before there was an answer.
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl EngineError {
+    /// Whether the engine said that what was asked for does not exist.
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused { status: Some(404), .. })
+    }
+
+    /// Whether the engine did not find a file that it was to mount.
+    pub fn is_about_mounts(&self) -> bool {
+        matches!(self, Self::Refused { message, .. }
+            if message.contains("bind source path does not exist")
+                || message.contains("invalid mount config"))
+    }
+
+    /// Whether nobody knows what the engine made of the request.
+    pub const fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Silent { .. } | Self::Cancelled)
+    }
+
+    /// Whether the engine said that what was asked for is so, or soon will be.
+    pub const fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status: Some(409), .. })
+    }
+}
+
+/// What `doctor` says of an engine; `None` is what it did not tell.
+#[derive(Debug, Clone)]
+pub struct EngineInfo {
+    /// Where it is and who said so.
+    pub endpoint: Endpoint,
+    /// Its version.
+    pub version: Option<String>,
+    /// The newest version of its interface.
+    pub api_version: Option<String>,
+    /// The names of its OCI runtimes, sorted.
+    pub runtimes: Vec<String>,
+    /// The one that runs containers that ask for none.
+    pub default_runtime: Option<String>,
+    /// Who names control groups: `cgroupfs` or `systemd`.
+    pub cgroup_driver: Option<String>,
+    /// `1` or `2`.
+    pub cgroup_version: Option<String>,
+    /// How image layers are kept.
+    pub storage_driver: Option<String>,
+    /// Its data folder.
+    pub root: Option<String>,
+    /// The host it runs on.
+    pub host: Option<String>,
+    /// That host's kernel.
+    pub kernel: Option<String>,
+    /// Whether the kernel can limit swap.
+    pub limits_swap: Option<bool>,
+    /// The driver, where control groups can be made for it.
+    pub(super) driver: Option<Driver>,
+    /// The programs of its OCI runtimes, by name.
+    pub(super) paths: HashMap<String, String>,
+}
+
+impl EngineInfo {
+    fn new(endpoint: Endpoint, version: &Version, facts: Facts) -> Self {
+        let mut runtimes: Vec<_> = facts.runtimes.keys().cloned().collect();
+        runtimes.sort_unstable();
+        let driver = match facts.cgroup_driver.as_deref() {
+            Some("cgroupfs") => Some(Driver::Cgroupfs),
+            Some("systemd") => Some(Driver::Systemd),
+            _ => None,
+        };
+        let (major, minor) = version.interface;
+        Self {
+            endpoint,
+            version: facts.version,
+            api_version: Some(format!("{major}.{minor}")),
+            runtimes,
+            default_runtime: facts.default_runtime,
+            cgroup_driver: facts.cgroup_driver,
+            cgroup_version: facts.cgroup_version,
+            storage_driver: facts.storage_driver,
+            root: facts.root,
+            host: facts.host,
+            kernel: facts.kernel,
+            limits_swap: facts.limits_swap,
+            driver,
+            paths: facts.runtimes,
+        }
+    }
+
+    /// Why this machine's control groups cannot be the engine's, if so.
+    pub(super) fn elsewhere(&self) -> Option<String> {
+        let here = |name: &str| {
+            let text =
+                cyclometer_system::files::read_kernel_text(format!("/proc/sys/kernel/{name}"))
+                    .ok()?;
+            Some(text.trim().to_owned())
+        };
+        let same = self.host == here("hostname") && self.kernel == here("osrelease");
+        (!same).then(|| {
+            let host = self.host.as_deref().unwrap_or("of unknown name");
+            format!(
+                "the engine runs on another machine ({host}), out of reach of this one's meters"
+            )
+        })
+    }
+}
+
+/// Asks the engine about itself, for `doctor`.
+///
+/// # Errors
+/// [`LaneError::Unavailable`], with what was tried, the cause and the remedy.
+pub fn inspect() -> Result<EngineInfo, LaneError> {
+    Engine::connect().map(|(_, info)| info)
+}
+
+/// A connection to an engine and what runs it.
+pub(super) struct Engine {
+    pub docker: Docker,
+    pub host: String,
+    pub transport: Transport,
+    /// There until this is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Not by waiting for what may never end, such as the search for a name.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Engine {
+    /// Finds the engine and asks it about itself.
+    ///
+    /// # Errors
+    /// [`LaneError::Unavailable`].
+    pub fn connect() -> Result<(Self, EngineInfo), LaneError> {
+        let unavailable = |reason: String| LaneError::Unavailable { reason };
+        let endpoint = connect::endpoint().map_err(|error| unavailable(error.to_string()))?;
+        Self::connect_to(&endpoint)
+    }
+
+    /// Connects to the engine at `endpoint` and asks it about itself.
+    ///
+    /// # Errors
+    /// [`LaneError::Unavailable`].
+    pub fn connect_to(endpoint: &Endpoint) -> Result<(Self, EngineInfo), LaneError> {
+        let unavailable = |reason: String| LaneError::Unavailable { reason };
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
+            unavailable(format!("cannot wait for the Docker engine's answers: {error}"))
+        })?;
+        let transport = Transport::to(endpoint);
+        let answer = runtime.block_on(introduce(&transport, endpoint));
+        let (version, facts) = answer.map_err(unavailable)?;
+        let default = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
+        let transport = transport.with_version(version.interface.min(default));
+        let docker = client(&transport);
+        let docker = docker.map_err(|error| unavailable(refusal(endpoint, &error)))?;
+        let host = endpoint.host.clone();
+        let engine = Self { docker, host, transport, runtime: Some(runtime) };
+        Ok((engine, EngineInfo::new(endpoint.clone(), &version, facts)))
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("it is there until this is dropped")
+    }
+
+    /// Asks the engine for what is at `path`, and reads its answer.
+    pub async fn get<T>(
+        &self,
+        action: &'static str,
+        limit: Duration,
+        cancel: Option<&Cancel>,
+        path: &str,
+        parse: impl FnOnce(&[u8]) -> Result<T, Misunderstood>,
+    ) -> Result<T, EngineError> {
+        let answer = self.ask(action, limit, cancel, self.transport.get(path)).await?;
+        parse(&answer).map_err(|error| EngineError::Refused {
+            action,
+            status: None,
+            message: error.to_string(),
+            remedy: NO_ENGINE,
+        })
+    }
+
+    /// Runs a future whenever this connection waits for another.
+    pub fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.runtime().spawn(future)
+    }
+
+    /// Runs a future to its end.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime().block_on(future)
+    }
+
+    /// The answer to a request, waited for no longer than `limit`. After
+    /// `cancel` only [`BRIEF`] is left: what the engine has begun to make
+    /// should be known, so that it can be removed.
+    pub async fn ask<T>(
+        &self,
+        action: &'static str,
+        limit: Duration,
+        cancel: Option<&Cancel>,
+        request: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, EngineError> {
+        let mut request = std::pin::pin!(request);
+        let mut alarm = std::pin::pin!(sleep(limit));
+        let mut ticks = interval(POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cancelled = false;
+        loop {
+            tokio::select! {
+                answer = &mut request => {
+                    return answer.map_err(|error| self.explain(action, &error));
+                }
+                () = &mut alarm => return Err(if cancelled {
+                    EngineError::Cancelled
+                } else {
+                    EngineError::Silent { host: self.host.clone(), action, limit: limit.into() }
+                }),
+                _ = ticks.tick() => {
+                    if !cancelled && cancel.is_some_and(Cancel::is_cancelled) {
+                        cancelled = true;
+                        let brief = Instant::now() + BRIEF;
+                        let deadline = alarm.deadline().min(brief);
+                        alarm.as_mut().reset(deadline);
+                    }
+                }
+            }
+        }
+    }
+
+    /// An error of the client library in the words of this program.
+    pub fn explain(&self, action: &'static str, error: &ApiError) -> EngineError {
+        let (status, message) = match error {
+            ApiError::DockerResponseServerError { status_code, message } => {
+                (Some(*status_code), shown(message))
+            }
+            ApiError::DockerStreamError { error } => (None, shown(error)),
+            ApiError::JsonDataError { .. } | ApiError::JsonSerdeError { .. } => {
+                let error = shown(&error.to_string());
+                (None, format!("its answer is not understood ({error}){NO_ENGINE}"))
+            }
+            _ => {
+                return EngineError::Unreachable {
+                    host: self.host.clone(),
+                    action,
+                    cause: root_cause(error),
+                    remedy: remedy(io_kind(error)),
+                };
+            }
+        };
+        let remedy = refusal_remedy(&message);
+        EngineError::Refused { action, status, message, remedy }
+    }
+}
+
+/// Waits for a request to stop.
+async fn cancelled(cancel: &Cancel) {
+    while !cancel.is_cancelled() {
+        sleep(POLL).await;
+    }
+}
+
+/// Waits for `work`, or until shortly after a request to stop.
+pub(super) async fn unless<T>(cancel: &Cancel, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let mut ticks = interval(POLL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stopped: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            done = &mut work => return Some(done),
+            _ = ticks.tick() => {
+                if stopped.is_some_and(|since| since.elapsed() >= BRIEF) {
+                    return None;
+                }
+                if stopped.is_none() && cancel.is_cancelled() {
+                    stopped = Some(Instant::now());
+                }
+            }
+        }
+    }
+}
+
+/// The client library on that transport; nothing is sent yet.
+fn client(transport: &Transport) -> Result<Docker, ApiError> {
+    let (major_version, minor_version) = transport.version().unwrap_or_default();
+    let version = ClientVersion { major_version, minor_version };
+    let transport = transport.clone();
+    let send = move |request: BollardRequest| transport.clone().forward(request);
+    let address = Some("http://docker");
+    Docker::connect_with_custom_transport(send, address, CLIENT_LIMIT_SECONDS, &version)
+}
+
+/// Asks an engine that may not be there about itself.
+async fn introduce(transport: &Transport, endpoint: &Endpoint) -> Result<(Version, Facts), String> {
+    let unlike = |error: Misunderstood| {
+        format!(
+            "what answers at {endpoint} is no Docker engine that can be used: {error}{NO_ENGINE}"
+        )
+    };
+    let answer = in_time(endpoint, CONNECT, transport.get("/version")).await?;
+    let version = parse_version(&answer).map_err(unlike)?;
+    let answer = in_time(endpoint, REQUEST, transport.get("/info")).await?;
+    Ok((version, parse_info(&answer).map_err(unlike)?))
+}
+
+/// An answer from an engine that may not be there.
+async fn in_time<T>(
+    endpoint: &Endpoint,
+    limit: Duration,
+    request: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, String> {
+    let work = timeout(limit, request);
+    let cancel = Cancel::of_process();
+    let answer = tokio::select! {
+        answer = work => answer,
+        // Nothing was asked for yet that would have to be cleared away.
+        () = cancelled(&cancel) => {
+            return Err(format!("stopped while the Docker engine at {endpoint} was asked"));
+        }
+    };
+    match answer {
+        Ok(answer) => answer.map_err(|error| refusal(endpoint, &error)),
+        Err(_) => Err(format!(
+            "the Docker engine at {endpoint} did not answer within {}; look at its log \
+             (`journalctl -u docker`) or restart it",
+            Nanos::from(limit)
+        )),
+    }
+}
+
+/// Why an engine cannot be used at all, in one paragraph.
+fn refusal(endpoint: &Endpoint, error: &ApiError) -> String {
+    if let ApiError::DockerResponseServerError { status_code, message } = error {
+        let message = shown(message);
+        return format!(
+            "the Docker engine at {endpoint} refuses to tell of itself (status {status_code}): \
+             {message}; look at its log (`journalctl -u docker`) or restart it"
+        );
+    }
+    let cause = root_cause(error);
+    format!("no Docker engine at {endpoint}: {cause}; {}", remedy(io_kind(error)))
+}
+
+/// The system's own error below the library's layers, if there is one.
+fn io_kind(error: &ApiError) -> Option<io::ErrorKind> {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        // A transparent variant hides the error that it holds from the chain.
+        if let Some(ApiError::IOError { err }) = error.downcast_ref() {
+            return Some(err.kind());
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The innermost error's text: the outer ones only repeat that it failed.
+fn root_cause(error: &ApiError) -> String {
+    let mut innermost: &dyn StdError = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    shown(&innermost.to_string())
+}
+
+const fn remedy(kind: Option<io::ErrorKind>) -> &'static str {
+    match kind {
+        Some(io::ErrorKind::NotFound) => {
+            "is Docker installed and running? Start it with `systemctl start docker`, or say \
+             where it listens with DOCKER_HOST"
+        }
+        Some(io::ErrorKind::PermissionDenied) => {
+            "add yourself to the docker group (`usermod -aG docker $USER`, then log in again), \
+             or run as root"
+        }
+        Some(io::ErrorKind::ConnectionRefused) => {
+            "no engine listens there: start it with `systemctl start docker`"
+        }
+        Some(io::ErrorKind::WouldBlock) => {
+            "it takes no more connections: look at its log (`journalctl -u docker`) or restart it"
+        }
+        Some(io::ErrorKind::Other) => "is that a Docker engine? Look at DOCKER_HOST",
+        _ => "is the engine still running? Look with `systemctl status docker`",
+    }
+}
+
+/// What to do about an answer, where its text tells.
+fn refusal_remedy(message: &str) -> &'static str {
+    if message.contains("No such image") {
+        "; the image was removed after it had been prepared: start again, which imports it anew"
+    } else if message.contains("OCI runtime") || message.contains("failed to create shim") {
+        "; the OCI runtime is installed but does not run here: use another one of \
+         `docker info`'s runtimes"
+    } else if message.contains("operating system is not supported") {
+        "; WebAssembly images need an engine with containerd's image store, and the runtime's shim"
+    } else if message.contains("Minimum memory limit") {
+        "; raise the workload's memory limit"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(host: &str) -> Endpoint {
+        Endpoint { host: host.to_owned(), from: connect::Origin::Environment }
+    }
+
+    fn engine() -> Engine {
+        let host = "tcp://127.0.0.1:1";
+        let transport = Transport::to(&endpoint(host)).with_version((1, 41));
+        Engine {
+            docker: client(&transport).expect("nothing is sent yet"),
+            host: host.to_owned(),
+            transport,
+            runtime: Some(Builder::new_current_thread().enable_all().build().expect("a runtime")),
+        }
+    }
+
+    #[test]
+    fn requests_are_bounded_and_cancelled() {
+        let engine = engine();
+        let forever = std::future::pending::<Result<(), ApiError>>;
+        let limit = Duration::from_millis(20);
+        let error = engine.block_on(engine.ask("wait", limit, None, forever()));
+        assert!(matches!(error, Err(EngineError::Silent { .. })), "{error:?}");
+        let cancel = Cancel::default();
+        cancel.cancel();
+        let begun = std::time::Instant::now();
+        let error = engine.block_on(engine.ask("wait", REQUEST, Some(&cancel), forever()));
+        assert!(matches!(error, Err(EngineError::Cancelled)), "{error:?}");
+        assert!(begun.elapsed() < BRIEF * 2);
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_says_what_to_do() {
+        let engine = engine();
+        let error = engine
+            .block_on(engine.ask("tell its version", REQUEST, None, engine.docker.version()))
+            .expect_err("nobody listens on port 1")
+            .to_string();
+        assert!(error.contains("refused") && error.contains("systemctl start docker"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_socket_says_what_to_do() {
+        let missing = endpoint("unix:///nonexistent/docker.sock");
+        let Err(error) = Engine::connect_to(&missing) else { panic!("there is no such socket") };
+        let text = error.to_string();
+        for part in ["/nonexistent/docker.sock (DOCKER_HOST)", "No such file", "systemctl start"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn denied_and_refused_have_their_own_remedies() {
+        let error = |kind: io::ErrorKind| ApiError::IOError { err: kind.into() };
+        let text = |kind| remedy(io_kind(&error(kind)));
+        assert!(text(io::ErrorKind::PermissionDenied).contains("docker group"));
+        assert!(text(io::ErrorKind::ConnectionRefused).contains("start docker"));
+        assert!(text(io::ErrorKind::BrokenPipe).contains("still running"));
+    }
+}

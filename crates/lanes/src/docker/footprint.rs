@@ -1,0 +1,113 @@
+//! What it takes to run a function in a container: the layers of its image,
+//! and the programs that run it.
+
+use std::path::PathBuf;
+
+use super::answers::parse_layers;
+use super::engine::{Engine, EngineInfo, REQUEST};
+use super::image::Image;
+use super::transport::encoded;
+use crate::{Cancel, FootprintPart, PartKind};
+use cyclometer_core::units::Bytes;
+
+/// Where programs are that the engine may use, beside this process' own path.
+const FOLDERS: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// The parts, as far as they can be found.
+pub(super) fn parts(
+    engine: &Engine,
+    info: &EngineInfo,
+    runtime: &str,
+    image: &Image,
+    base: Option<&Image>,
+    cancel: &Cancel,
+) -> Vec<FootprintPart> {
+    let mut parts = Vec::new();
+    let mut add = |name: String, kind: PartKind, bytes: Option<Bytes>| {
+        parts.extend(bytes.map(|bytes| FootprintPart { name, kind, bytes }));
+    };
+    let below = match base {
+        Some(base) => {
+            for (at, size) in layers(engine, base, cancel).into_iter().enumerate() {
+                let name = format!("base image {}, layer {}", base.reference, at + 1);
+                add(name, PartKind::Function, Some(size));
+            }
+            base.size
+        }
+        None => Some(Bytes(0)),
+    };
+    let own = image.size.zip(below).map(|(all, below)| Bytes(all.0.saturating_sub(below.0)));
+    add("program layer".to_owned(), PartKind::Function, own);
+    if info.elsewhere().is_none() {
+        for (what, program) in programs(info, runtime) {
+            if let Some(path) = find(&program) {
+                let size = std::fs::metadata(&path).ok().map(|data| Bytes(data.len()));
+                add(format!("{what} {}", path.display()), PartKind::Runtime, size);
+            }
+        }
+    }
+    parts
+}
+
+/// Sizes of an image's layers that hold something, from the lowest up.
+fn layers(engine: &Engine, image: &Image, cancel: &Cancel) -> Vec<Bytes> {
+    const ACTION: &str = "tell an image's layers";
+    let path = format!("/images/{}/history", encoded(&image.id));
+    let asked = engine.get(ACTION, REQUEST, Some(cancel), &path, parse_layers);
+    engine.block_on(asked).unwrap_or_default()
+}
+
+/// The programs between a request and a function.
+fn programs(info: &EngineInfo, runtime: &str) -> Vec<(&'static str, String)> {
+    let mut programs = vec![("engine", "dockerd".to_owned()), ("engine", "containerd".to_owned())];
+    if let Some(shim) = shim(runtime) {
+        programs.push(("shim", shim));
+    } else {
+        programs.push(("shim", "containerd-shim-runc-v2".to_owned()));
+        let path = info.paths.get(runtime).filter(|path| !path.is_empty());
+        programs.push(("runtime", path.map_or(runtime, String::as_str).to_owned()));
+    }
+    programs
+}
+
+/// The program of a runtime that is containerd's own: `io.containerd.NAME.VERSION`.
+fn shim(runtime: &str) -> Option<String> {
+    if runtime.starts_with('/') {
+        return Some(runtime.to_owned());
+    }
+    let (name, version) = runtime.strip_prefix("io.containerd.")?.rsplit_once('.')?;
+    (name != "runc").then(|| format!("containerd-shim-{name}-{version}"))
+}
+
+/// The file of a program, by name or path.
+fn find(program: &str) -> Option<PathBuf> {
+    if program.starts_with('/') {
+        return Some(PathBuf::from(program)).filter(|path| path.is_file());
+    }
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let own: Vec<PathBuf> = std::env::split_paths(&own).collect();
+    let folders = own.into_iter().chain(FOLDERS.map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shims_are_named_after_their_runtime() {
+        let name = |runtime| shim(runtime).unwrap_or_default();
+        assert_eq!(name("io.containerd.wasmtime.v1"), "containerd-shim-wasmtime-v1");
+        assert_eq!(name("io.containerd.kata.v2"), "containerd-shim-kata-v2");
+        assert_eq!(name("/opt/bin/shim"), "/opt/bin/shim");
+        assert_eq!((name("runc"), name("io.containerd.runc.v2")), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn programs_are_found_by_name_and_by_path() {
+        assert!(find("sh").is_some_and(|path| path.is_absolute()));
+        assert_eq!(find("/bin/sh"), Some(PathBuf::from("/bin/sh")));
+        assert_eq!((find("/no/such"), find("no-such-program")), (None, None));
+    }
+}

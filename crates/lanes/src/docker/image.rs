@@ -1,0 +1,415 @@
+//! Images: the program with the starter beside it, and nothing else or on top
+//! of a base image, made without a registry.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use bollard::body_full;
+use bollard::models::{ContainerConfig, ContainerCreateBody};
+use bollard::query_parameters::{
+    CommitContainerOptionsBuilder, CreateContainerOptionsBuilder, CreateImageOptionsBuilder,
+    UploadToContainerOptionsBuilder,
+};
+use bytes::Bytes as Buffer;
+use futures_util::TryStreamExt;
+use sha2::{Digest, Sha256};
+
+use super::answers::parse_image;
+use super::container::remove;
+use super::elf::check_static;
+use super::engine::{Engine, EngineError, REQUEST};
+use super::report::STARTER;
+use super::spec::{BASE_LABEL, HOST_LABEL};
+use super::transport::encoded;
+use crate::{Cancel, LaneError, now};
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_workload::{Workload, hex};
+
+/// Where everything of this program is inside an image.
+pub(super) const FOLDER: &str = ".cyclometer";
+const MODULE_PLATFORM: &str = "wasi/wasm";
+
+/// Longest time for an import: it writes the program to the disk.
+const IMPORT: Duration = Duration::from_mins(1);
+
+/// What an image is made to run.
+#[derive(Debug, Clone)]
+pub(super) enum Payload {
+    /// A native program.
+    Program(Buffer),
+    /// A WebAssembly module, for an OCI runtime that runs those.
+    Module(Buffer),
+}
+
+impl Payload {
+    /// The native program of `workload`, if it can run alone in an image, or
+    /// in one with a base.
+    pub fn program(workload: &Workload, has_base: bool) -> Result<Self, LaneError> {
+        let unsupported = |reason| LaneError::Unsupported { reason };
+        let name = &workload.name;
+        let native = workload.native.as_ref().ok_or_else(|| {
+            unsupported(format!(
+                "workload `{name}` has no native program, which the docker lane needs; name one \
+                 with `native` in its workload.toml"
+            ))
+        })?;
+        let bytes = native.bytes().map_err(|error| {
+            unsupported(format!("the native program of workload `{name}` cannot be read: {error}"))
+        })?;
+        // A base image may have the loader that the program asks for.
+        if !has_base {
+            check_static(&bytes).map_err(|cause| {
+                unsupported(format!(
+                    "the native program of workload `{name}` cannot run in an image of its own: \
+                     {cause}; link it with `-static`, or use a base image"
+                ))
+            })?;
+        }
+        Ok(Self::Program(Buffer::from_owner(bytes)))
+    }
+
+    /// The module of `workload`.
+    pub fn module(workload: &Workload) -> Result<Self, LaneError> {
+        let module = workload.wasm.as_ref().ok_or_else(|| LaneError::Unsupported {
+            reason: format!(
+                "workload `{}` has no WebAssembly module, which this OCI runtime runs; name one \
+                 with `wasm` in its workload.toml",
+                workload.name
+            ),
+        })?;
+        Ok(Self::Module(Buffer::from_owner(std::sync::Arc::clone(module))))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Program(bytes) | Self::Module(bytes) => bytes,
+        }
+    }
+
+    /// Its path in the image, from the root.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Program(_) => ".cyclometer/function",
+            Self::Module(_) => "function.wasm",
+        }
+    }
+
+    /// Operating system and architecture, where they are not the engine's.
+    const fn platform(&self) -> Option<&'static str> {
+        match self {
+            Self::Program(_) => None,
+            Self::Module(_) => Some(MODULE_PLATFORM),
+        }
+    }
+}
+
+/// An image that exists.
+#[derive(Debug, Clone)]
+pub(super) struct Image {
+    /// Repository and tag.
+    pub reference: String,
+    /// Its content's digest.
+    pub id: String,
+    /// Its size; `None` if the engine does not tell.
+    pub size: Option<Bytes>,
+    /// Folders that the engine would give each container of it to write to.
+    pub volumes: Vec<String>,
+    /// What to run in it.
+    pub program: String,
+    /// What a container of it has to ask for.
+    pub platform: Option<&'static str>,
+}
+
+/// What an image is made of.
+pub(super) struct Recipe<'a> {
+    pub workload: &'a str,
+    pub payload: &'a Payload,
+    pub base: Option<&'a Image>,
+    /// Labels of what is made only to make it.
+    pub labels: HashMap<String, String>,
+    /// The name of a container that nothing else has.
+    pub scratch: &'a str,
+}
+
+impl Recipe<'_> {
+    /// `cyclometer/<workload>` and the tag that stands for the content.
+    fn reference(&self) -> (String, String) {
+        let mut digest = Sha256::new();
+        for part in [self.payload.bytes(), STARTER] {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        }
+        digest.update(self.base.map_or("", |base| &base.id));
+        let repository = format!("cyclometer/{}", sanitise(self.workload));
+        (repository, hex(&digest.finalize())[..12].to_owned())
+    }
+
+    /// The image, and how long it took to make it if it was not there.
+    pub async fn ensure(
+        &self,
+        engine: &Engine,
+        cancel: &Cancel,
+    ) -> Result<(Image, Option<Nanos>), EngineError> {
+        let name = self.reference();
+        let reference = format!("{}:{}", name.0, name.1);
+        if let Some(image) = self.find(engine, &reference, cancel).await? {
+            return Ok((image, None));
+        }
+        let begun = now();
+        match self.base {
+            None => self.import(engine, &name, cancel).await?,
+            Some(base) => self.extend(engine, base, &name, cancel).await?,
+        }
+        let took = Some(now().since(begun));
+        let found = self.find(engine, &reference, cancel).await?;
+        let image = found.ok_or_else(|| EngineError::Refused {
+            action: "keep the image that it has made",
+            status: None,
+            message: format!("it does not have {reference}"),
+            remedy: "; is its disk full?",
+        })?;
+        Ok((image, took))
+    }
+
+    async fn find(
+        &self,
+        engine: &Engine,
+        reference: &str,
+        cancel: &Cancel,
+    ) -> Result<Option<Image>, EngineError> {
+        let found = find(engine, reference, cancel).await?;
+        Ok(found.map(|image| Image {
+            program: format!("/{}", self.payload.name()),
+            platform: self.payload.platform(),
+            ..image
+        }))
+    }
+
+    /// The image's labels, as lines of a Dockerfile.
+    fn label_lines(&self) -> Vec<String> {
+        let base = self.base.map_or("", |base| &base.reference);
+        let host = self.labels.get(HOST_LABEL).map_or("", String::as_str);
+        // A quoted string of JSON is one there, too.
+        [(BASE_LABEL, base), (HOST_LABEL, host)]
+            .map(|(name, value)| format!("LABEL {name}={}", serde_json::Value::from(value)))
+            .into()
+    }
+
+    /// An archive with what the image needs. The same program gives the same.
+    fn archive(&self) -> io::Result<Vec<u8>> {
+        let payload = self.payload.bytes();
+        let mut builder = tar::Builder::new(Vec::with_capacity(payload.len() + (8 << 10)));
+        if matches!(self.payload, Payload::Program(_)) {
+            append(&mut builder, ".cyclometer/starter", STARTER)?;
+        }
+        append(&mut builder, self.payload.name(), payload)?;
+        builder.into_inner()
+    }
+
+    /// Makes the image from nothing.
+    async fn import(
+        &self,
+        engine: &Engine,
+        (repository, tag): &(String, String),
+        cancel: &Cancel,
+    ) -> Result<(), EngineError> {
+        let mut options = CreateImageOptionsBuilder::new()
+            .from_src("-")
+            .repo(repository)
+            .tag(tag)
+            .changes(self.label_lines());
+        if let Some(platform) = self.payload.platform() {
+            options = options.platform(platform);
+        }
+        let content = async {
+            let body = Some(body_full(self.archive()?.into()));
+            let answers = engine.docker.create_image(Some(options.build()), body, None);
+            answers.try_for_each(async |_| Ok(())).await
+        };
+        engine.ask("import the image", IMPORT, Some(cancel), content).await
+    }
+
+    /// Makes the image from `base`, with one layer on top of it. Neither of
+    /// the requests makes an engine look for anything in a registry.
+    async fn extend(
+        &self,
+        engine: &Engine,
+        base: &Image,
+        (repository, tag): &(String, String),
+        cancel: &Cancel,
+    ) -> Result<(), EngineError> {
+        let options = CreateContainerOptionsBuilder::new().name(self.scratch).build();
+        let body = ContainerCreateBody {
+            image: Some(base.id.clone()),
+            entrypoint: Some(vec![format!("/{FOLDER}/starter")]),
+            labels: Some(self.labels.clone()),
+            network_disabled: Some(true),
+            ..ContainerCreateBody::default()
+        };
+        let request = engine.docker.create_container(Some(options), body);
+        engine.ask("create a container of the base image", IMPORT, Some(cancel), request).await?;
+        let result = self.fill(engine, repository, tag, cancel).await;
+        let removed = remove(engine, self.scratch, REQUEST, Some(cancel)).await;
+        result.and(removed.map(drop))
+    }
+
+    /// Copies the program into the scratch container and keeps it as an image.
+    async fn fill(
+        &self,
+        engine: &Engine,
+        repository: &str,
+        tag: &str,
+        cancel: &Cancel,
+    ) -> Result<(), EngineError> {
+        let upload = async {
+            let options = UploadToContainerOptionsBuilder::new().path("/").build();
+            let body = body_full(self.archive()?.into());
+            engine.docker.upload_to_container(self.scratch, Some(options), body).await
+        };
+        engine.ask("copy the program into its image", IMPORT, Some(cancel), upload).await?;
+        let options = CommitContainerOptionsBuilder::new()
+            .container(self.scratch)
+            .repo(repository)
+            .tag(tag)
+            .changes(&self.label_lines().join("\n"))
+            .build();
+        let commit = engine.docker.commit_container(options, ContainerConfig::default());
+        engine.ask("keep the image", IMPORT, Some(cancel), commit).await.map(drop)
+    }
+}
+
+fn append(builder: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o755);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    builder.append_data(&mut header, name, content)
+}
+
+/// A name that Docker takes: lower-case letters and digits, single dashes
+/// between them.
+fn sanitise(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for character in name.chars() {
+        if character.is_ascii_alphanumeric() {
+            out.push(character.to_ascii_lowercase());
+        } else if !out.is_empty() && !out.ends_with('-') {
+            out.push('-');
+        }
+    }
+    out.truncate(out.trim_end_matches('-').len());
+    if out.is_empty() { "workload".to_owned() } else { out }
+}
+
+/// Any image, if the engine has it.
+pub(super) async fn find(
+    engine: &Engine,
+    reference: &str,
+    cancel: &Cancel,
+) -> Result<Option<Image>, EngineError> {
+    const ACTION: &str = "look for the image";
+    let path = format!("/images/{}/json", encoded(reference));
+    match engine.get(ACTION, REQUEST, Some(cancel), &path, parse_image).await {
+        Ok(found) => Ok(Some(Image {
+            reference: reference.to_owned(),
+            id: found.id,
+            size: found.size,
+            volumes: found.volumes,
+            program: String::new(),
+            platform: None,
+        })),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_workload::Native;
+    use std::collections::BTreeMap;
+    use std::io::Read;
+
+    fn recipe<'a>(workload: &'a str, payload: &'a Payload, base: Option<&'a Image>) -> Recipe<'a> {
+        Recipe { workload, payload, base, labels: HashMap::new(), scratch: "x" }
+    }
+
+    #[test]
+    fn names_are_made_fit_for_docker_and_stand_for_the_content() {
+        let payload = Payload::Program(Buffer::from_static(b"program"));
+        let name = |name| recipe(name, &payload, None).reference().0;
+        assert_eq!(name("cat-sync"), "cyclometer/cat-sync");
+        assert_eq!(name("My Work__Load!"), "cyclometer/my-work-load");
+        assert_eq!(name("--"), "cyclometer/workload");
+        assert_eq!(name("größe"), "cyclometer/gr-e");
+        let base = |id: &str| Image {
+            reference: "debian:12".to_owned(),
+            id: id.to_owned(),
+            size: None,
+            volumes: Vec::new(),
+            program: String::new(),
+            platform: None,
+        };
+        let tag = |base: Option<&Image>| recipe("a", &payload, base).reference().1;
+        assert_eq!(tag(None), tag(None));
+        assert_ne!(tag(None), tag(Some(&base("sha256:1"))));
+        assert_ne!(tag(Some(&base("sha256:2"))), tag(Some(&base("sha256:1"))));
+    }
+
+    fn files(recipe: &Recipe<'_>) -> Vec<(String, u32, Vec<u8>)> {
+        let bytes = recipe.archive().expect("memory");
+        assert_eq!(bytes, recipe.archive().expect("memory"), "reproducible");
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let entries = archive.entries().expect("readable");
+        let read = entries.map(|entry| {
+            let mut entry = entry.expect("readable");
+            let name = entry.path().expect("a name").display().to_string();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).expect("readable");
+            (name, entry.header().mode().expect("a mode"), content)
+        });
+        read.collect()
+    }
+
+    #[test]
+    fn an_archive_holds_what_the_runtime_needs() {
+        let program = Payload::Program(Buffer::from_static(b"program"));
+        let module = Payload::Module(Buffer::from_static(b"module"));
+        let starter = (".cyclometer/starter".to_owned(), 0o755, STARTER.to_vec());
+        let function = (".cyclometer/function".to_owned(), 0o755, b"program".to_vec());
+        assert_eq!(files(&recipe("a", &program, None)), [starter, function]);
+        let function = ("function.wasm".to_owned(), 0o755, b"module".to_vec());
+        assert_eq!(files(&recipe("a", &module, None)), [function]);
+    }
+
+    #[test]
+    fn what_cannot_run_alone_is_refused_with_the_remedy() {
+        let mut workload = Workload {
+            name: "w".to_owned(),
+            title: String::new(),
+            stresses: String::new(),
+            source: None,
+            wasm: None,
+            native: None,
+            presets: BTreeMap::new(),
+            folder: None,
+        };
+        let reason = |workload: &Workload| {
+            Payload::program(workload, false).expect_err("refused").to_string()
+        };
+        assert!(reason(&workload).contains("no native program"));
+        assert!(Payload::module(&workload).expect_err("none").to_string().contains("`wasm`"));
+        workload.native = Some(Native::Embedded(b"#!/bin/sh"));
+        assert!(reason(&workload).contains("-static"));
+        assert!(Payload::program(&workload, true).is_ok(), "a base image may have a shell");
+        // A sparse file, larger than any program that is read.
+        let large = tempfile::NamedTempFile::new().expect("a file");
+        large.as_file().set_len(257 << 20).expect("grown");
+        workload.native = Some(Native::find(large.path()).expect("there"));
+        assert!(reason(&workload).contains("larger than 256 MiB"), "{}", reason(&workload));
+    }
+}

@@ -1,0 +1,459 @@
+//! The docker lane: containers of a Docker engine, metered through control
+//! groups made around them.
+//!
+//! ```text
+//!  prepare: program + starter ─▶ image (once)
+//!  cold:    group ─▶ create ─▶ attach ─▶ start ─▶ run ─▶ read the group ─▶ teardown
+//!  warm:    group ─▶ container that waits (once)
+//!           read the group ─▶ create and start a command in it ─▶ run ─▶ read the group
+//! ```
+//!
+//! The function is run by a small program of ours, the starter, which connects
+//! it to files of this host and says when it began and ended: see `starter.c`.
+//! Where that cannot be (an engine on another machine, an OCI runtime that runs
+//! WebAssembly), its streams go through the engine instead.
+
+pub(crate) mod answers;
+#[cfg(test)]
+mod base_tests;
+mod cold;
+mod connect;
+mod container;
+mod elf;
+mod ending;
+mod engine;
+mod footprint;
+pub(crate) mod frames;
+mod image;
+pub mod leftover;
+mod metering;
+mod output;
+mod phases;
+mod prune;
+mod report;
+mod spec;
+mod stdio;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod transport;
+#[cfg(test)]
+mod truth_tests;
+mod warm;
+#[cfg(test)]
+mod warm_tests;
+
+pub use connect::{Endpoint, EndpointError, Origin, endpoint};
+pub use engine::{EngineInfo, inspect};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Cancel, Description, Job, Lane, LaneError, Outcome, Prepared, StartKind, Watch};
+use container::remove;
+use cyclometer_meter::cgroup::{Driver, Group, Hierarchy};
+use cyclometer_meter::{Provenances, without_ids};
+use cyclometer_system::procfs::ProcessIdentity;
+use cyclometer_workload::Workload;
+use engine::{BRIEF, Engine, EngineError};
+use image::{Image, Payload, Recipe};
+use metering::Metered;
+use spec::{HOST_LABEL, OWNER_LABEL, Role};
+use timeline::Timeline;
+use warm::WarmContainer;
+
+/// Containerd's shims that run WebAssembly, as far as they are known; what has
+/// `wasm` in its name is taken for one, too.
+const WASM_SHIMS: [&str; 4] = ["spin", "slight", "wws", "lunatic"];
+
+/// Runs functions as containers of a Docker engine.
+pub struct DockerLane {
+    engine: Engine,
+    info: EngineInfo,
+    /// The OCI runtime asked for; `None`: the engine's default.
+    runtime: Option<String>,
+    /// The image under the program; `None`: nothing.
+    base: Option<Image>,
+    owner: ProcessIdentity,
+    /// Where control groups are made, or why they cannot be.
+    groups: Result<(Hierarchy, Driver), String>,
+    tsc_hz: Option<u64>,
+    /// Whether functions get files of this host, or why not.
+    files: Result<(), String>,
+    /// Whether the engine was seen to reach those files.
+    files_seen: bool,
+    timeline: Option<Timeline>,
+    /// By the number of the plan's cell.
+    images: HashMap<usize, Image>,
+    /// By the number of the plan's cell.
+    warm: HashMap<usize, WarmContainer>,
+    leftovers: Vec<Leftover>,
+    /// Those of the latest invocation: most have the same.
+    provenances: Arc<Provenances>,
+}
+
+/// A container that may exist and must not stay.
+struct Leftover {
+    name: String,
+    /// Whether the engine may still make it: it was asked to and did not answer.
+    may_appear: bool,
+    /// Its control group, which cannot go before it does.
+    _metered: Option<Arc<Metered>>,
+}
+
+impl Leftover {
+    fn new(name: String, metered: Option<Arc<Metered>>) -> Self {
+        Self { name, may_appear: false, _metered: metered }
+    }
+}
+
+impl DockerLane {
+    /// Connects to the engine.
+    /// `runtime` is one of its OCI runtimes, `base` an image that it has, and
+    /// `tsc_hz` the frequency of this machine's time-stamp counter.
+    ///
+    /// # Errors
+    /// [`LaneError::Unavailable`] when there is no engine, or it has no such
+    /// runtime or image.
+    pub fn open(
+        runtime: Option<&str>,
+        base: Option<&str>,
+        owner: &ProcessIdentity,
+        tsc_hz: Option<u64>,
+    ) -> Result<Self, LaneError> {
+        let (engine, info) = Engine::connect()?;
+        if let Some(name) = runtime {
+            check_runtime(&info, name)?;
+        }
+        let is_wasm = runtime.is_some_and(runs_wasm);
+        let base = base.map(|name| base_image(&engine, name, is_wasm)).transpose()?;
+        let mut lane = Self {
+            groups: place(&info),
+            files: match info.elsewhere() {
+                Some(reason) => Err(reason),
+                None if is_wasm => Err("this OCI runtime runs no starter".to_owned()),
+                None => Ok(()),
+            },
+            files_seen: false,
+            engine,
+            info,
+            runtime: runtime.map(str::to_owned),
+            base,
+            owner: owner.clone(),
+            tsc_hz,
+            timeline: None,
+            images: HashMap::new(),
+            warm: HashMap::new(),
+            leftovers: Vec::new(),
+            provenances: Arc::default(),
+        };
+        lane.follow();
+        Ok(lane)
+    }
+
+    /// Subscribes to the engine's events, again if it was restarted.
+    fn follow(&mut self) {
+        if self.timeline.as_ref().is_none_or(Timeline::is_over) {
+            self.timeline = Some(Timeline::follow(&self.engine, &self.owner));
+        }
+        if let Some(timeline) = &mut self.timeline {
+            timeline.clear();
+        }
+    }
+
+    /// The engine, as it was when the lane was opened.
+    #[must_use]
+    pub const fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    fn runtime_name(&self) -> &str {
+        let default = self.info.default_runtime.as_deref();
+        self.runtime.as_deref().or(default).unwrap_or("its default runtime")
+    }
+
+    fn runs_wasm(&self) -> bool {
+        self.runtime.as_deref().is_some_and(runs_wasm)
+    }
+
+    fn payload(&self, workload: &Workload) -> Result<Payload, LaneError> {
+        if self.runs_wasm() {
+            return Payload::module(workload);
+        }
+        Payload::program(workload, self.base.is_some())
+    }
+
+    fn ensure_image(
+        &self,
+        workload: &Workload,
+        cancel: &Cancel,
+    ) -> Result<(Image, Option<cyclometer_core::units::Nanos>), LaneError> {
+        let payload = self.payload(workload)?;
+        let recipe = Recipe {
+            workload: &workload.name,
+            payload: &payload,
+            base: self.base.as_ref(),
+            labels: self.labels(),
+            scratch: &self.container_name(&next_tag()),
+        };
+        let made = self.engine.block_on(recipe.ensure(&self.engine, cancel));
+        made.map_err(|error| unprepared(workload, &error))
+    }
+
+    /// Whether the engine reaches files of this machine: it may run in a
+    /// virtual machine, or see other folders.
+    fn look_for_files(
+        &mut self,
+        job: &Job,
+        image: &Image,
+        cancel: &Cancel,
+    ) -> Result<(), LaneError> {
+        let tag = next_tag();
+        let failed = |reason| LaneError::Prepare { workload: job.workload.name.clone(), reason };
+        let Some(files) = self.files(job, &tag).map_err(failed)? else { return Ok(()) };
+        if self.files_seen {
+            return Ok(());
+        }
+        let name = self.container_name(&tag);
+        let body = self.body(job, image, Role::Wait(&files), None);
+        let options =
+            bollard::query_parameters::CreateContainerOptionsBuilder::new().name(&name).build();
+        let request = self.engine.docker.create_container(Some(options), body);
+        let asked = self.engine.ask("create a container", engine::REQUEST, Some(cancel), request);
+        let made = self.engine.block_on(asked);
+        self.leftovers.push(Leftover::new(name, None));
+        self.clear_leftovers();
+        match made {
+            Ok(_) => self.files_seen = true,
+            Err(error) if error.is_about_mounts() => {
+                self.files = Err("the engine does not reach files of this machine".to_owned());
+            }
+            Err(error) => return Err(unprepared(&job.workload, &error)),
+        }
+        Ok(())
+    }
+
+    fn labels(&self) -> HashMap<String, String> {
+        let owner = (OWNER_LABEL.to_owned(), self.owner.to_string());
+        let host = leftover::host_name().map(|name| (HOST_LABEL.to_owned(), name));
+        [Some(owner), host].into_iter().flatten().collect()
+    }
+
+    fn container_name(&self, tag: &str) -> String {
+        cyclometer_system::owner::name_of(&self.owner, tag)
+    }
+
+    /// A control group with its counters, or why there is none.
+    fn meter(&self, tag: &str) -> Result<Arc<Metered>, String> {
+        let (hierarchy, driver) = self.groups.as_ref().map_err(Clone::clone)?;
+        let group = Group::create(hierarchy, &self.owner, tag, *driver);
+        let group = group.map_err(|error| error.to_string())?;
+        Ok(Arc::new(Metered::open(group, self.tsc_hz)))
+    }
+
+    /// Removes containers that could not be removed when it was their time.
+    /// Gives up at the first that cannot be removed now either.
+    fn clear_leftovers(&mut self) {
+        let mut reachable = true;
+        let engine = &self.engine;
+        self.leftovers.retain(|leftover| {
+            if !reachable {
+                return true;
+            }
+            let removed = engine.block_on(remove(engine, &leftover.name, BRIEF, None));
+            reachable = removed.is_ok();
+            removed.map_or(true, |existed| !existed && leftover.may_appear)
+        });
+    }
+
+    /// The same allocation as last time if nothing has changed.
+    fn shared(&mut self, provenances: Provenances) -> Arc<Provenances> {
+        if *self.provenances != provenances {
+            self.provenances = Arc::new(provenances);
+        }
+        Arc::clone(&self.provenances)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let swap = (self.info.limits_swap == Some(false)).then(|| {
+            "the engine's kernel cannot limit swap: a function over its memory limit may be \
+             swapped out instead of killed"
+                .to_owned()
+        });
+        let group = match &self.groups {
+            Ok(_) => self.meter(&next_tag()).err(),
+            Err(reason) => Some(reason.clone()),
+        };
+        let group = group.map(|reason| {
+            let reason = without_ids(&reason);
+            format!("CPU and memory of containers are not metered: {reason}")
+        });
+        let files = self.files.as_ref().err().map(|reason| {
+            format!(
+                "input and output go through the engine, whose work is in the time of the run: \
+                 {reason}"
+            )
+        });
+        [swap, group, files].into_iter().flatten().collect()
+    }
+}
+
+impl Lane for DockerLane {
+    fn describe(&self) -> Description {
+        let unknown = "of unknown version";
+        let version = self.info.version.as_deref().unwrap_or(unknown);
+        let cgroups = match &self.groups {
+            Ok((hierarchy, _)) => format!("control groups {}", hierarchy.version().label()),
+            Err(reason) => reason.clone(),
+        };
+        let base =
+            self.base.as_ref().map_or_else(String::new, |base| format!(" on {}", base.reference));
+        Description {
+            version: format!("docker {version}, {}{base}", self.runtime_name()),
+            note: format!(
+                "{cgroups}; CPU and memory include what the OCI runtime does inside the \
+                 container's control group, and not the engine's own work"
+            ),
+        }
+    }
+
+    fn starts(&self) -> &'static [StartKind] {
+        // Without the starter, nobody would say when a command began and ended.
+        if self.files.is_ok() { &[StartKind::Cold, StartKind::Warm] } else { &[StartKind::Cold] }
+    }
+
+    fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
+        self.payload(workload).map(drop)
+    }
+
+    /// Images stay when the lane closes: the next recording finds them.
+    fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
+        if cancel.is_cancelled() {
+            return Err(LaneError::Cancelled);
+        }
+        let (image, took) = self.ensure_image(&job.workload, cancel)?;
+        prune::keep(&image);
+        if took.is_some() {
+            let endpoint = &self.info.endpoint;
+            prune::prune(&self.engine, endpoint, &image, self.base.as_ref(), cancel);
+        }
+        self.look_for_files(job, &image, cancel)?;
+        if let (StartKind::Warm, Err(reason)) = (job.start, &self.files) {
+            let reason = format!("warm functions need files of this machine: {reason}");
+            return Err(LaneError::Unsupported { reason });
+        }
+        let parts = footprint::parts(
+            &self.engine,
+            &self.info,
+            self.runtime_name(),
+            &image,
+            self.base.as_ref(),
+            cancel,
+        );
+        let footprint = image.size;
+        self.images.insert(job.cell, image);
+        Ok(Prepared {
+            took,
+            footprint,
+            footprint_of: "image",
+            parts,
+            notes: self.notes(),
+            ..Prepared::default()
+        })
+    }
+
+    fn invoke(
+        &mut self,
+        job: &Job,
+        count: u32,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) {
+        for _ in 0..count {
+            if cancel.is_cancelled() {
+                return;
+            }
+            emit(match job.start {
+                StartKind::Cold => self.invoke_cold(job, watch, cancel),
+                StartKind::Warm => self.invoke_warm(job, watch, cancel),
+            });
+        }
+    }
+
+    fn close(&mut self) {
+        self.retire_all();
+        self.clear_leftovers();
+        self.images.clear();
+    }
+}
+
+impl Drop for DockerLane {
+    fn drop(&mut self) {
+        self.retire_all();
+        self.clear_leftovers();
+    }
+}
+
+fn unprepared(workload: &Workload, error: &EngineError) -> LaneError {
+    match error {
+        EngineError::Cancelled => LaneError::Cancelled,
+        error => LaneError::Prepare { workload: workload.name.clone(), reason: error.to_string() },
+    }
+}
+
+/// Refuses an OCI runtime that the engine does not have. Newer engines find
+/// containerd's shims by themselves and do not list them.
+fn check_runtime(info: &EngineInfo, name: &str) -> Result<(), LaneError> {
+    let is_shim = name.starts_with("io.containerd.") || name.starts_with('/');
+    if is_shim || info.runtimes.iter().any(|has| has == name) {
+        return Ok(());
+    }
+    let has = info.runtimes.join(", ");
+    Err(LaneError::Unavailable {
+        reason: format!(
+            "the Docker engine at {} has no OCI runtime `{name}`; it has {has}; install it and \
+             name it under `runtimes` in /etc/docker/daemon.json",
+            info.endpoint
+        ),
+    })
+}
+
+/// Whether an OCI runtime of that name runs WebAssembly modules.
+fn runs_wasm(name: &str) -> bool {
+    let is_shim = |shim: &&str| name.starts_with(&format!("io.containerd.{shim}."));
+    name.contains("wasm") || WASM_SHIMS.iter().any(is_shim)
+}
+
+fn base_image(engine: &Engine, name: &str, is_wasm: bool) -> Result<Image, LaneError> {
+    let unavailable = |reason: String| LaneError::Unavailable { reason };
+    if is_wasm {
+        let reason = "an OCI runtime that runs WebAssembly takes no base image";
+        return Err(unavailable(reason.to_owned()));
+    }
+    let found = engine.block_on(image::find(engine, name, &Cancel::default()));
+    found.map_err(|error| unavailable(error.to_string()))?.ok_or_else(|| {
+        unavailable(format!(
+            "the Docker engine has no image `{name}`, and images are never fetched: `docker pull` \
+             it, or make one with runtimes/base-image"
+        ))
+    })
+}
+
+/// Where the control groups of this engine's containers can be made.
+fn place(info: &EngineInfo) -> Result<(Hierarchy, Driver), String> {
+    if let Some(reason) = info.elsewhere() {
+        return Err(reason);
+    }
+    let driver = info.driver.ok_or("the engine manages no control groups (a rootless engine?)")?;
+    let hierarchy = Hierarchy::detect().map_err(|error| error.to_string())?;
+    Ok((hierarchy, driver))
+}
+
+/// A name part for one container and its control group, unique in this
+/// process; several lanes have the same owner.
+fn next_tag() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("d{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,186 @@
+//! Images that a newer one stands in for: removed when that one is made.
+//!
+//! Only what bears this program's label and name goes, was made by this machine,
+//! and is in no container; and nothing as long as another process of this
+//! program may be at work with the engine, since between two invocations nothing
+//! else tells that it needs an image.
+
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::query_parameters::RemoveImageOptionsBuilder;
+use tokio::time::timeout;
+
+use super::answers::ListedImage;
+use super::connect::Endpoint;
+use super::engine::{Engine, REQUEST, unless};
+use super::image::Image;
+use super::leftover::host_name;
+use super::leftover::{images, is_ours};
+use crate::Cancel;
+use crate::clean;
+
+/// Most images that are kept: those made last.
+pub(super) const MOST_IMAGES: usize = 64;
+/// Longest time for all of it: the recording waits.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Images that this process has used: any of its lanes may again.
+static USED: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+
+/// Notes that this process needs an image to its end.
+pub(super) fn keep(image: &Image) {
+    USED.lock().unwrap_or_else(PoisonError::into_inner).insert(image.reference.clone());
+}
+
+/// Removes what `new` stands in for, and the oldest beyond [`MOST_IMAGES`]. What
+/// cannot be removed stays.
+pub(super) fn prune(
+    engine: &Engine,
+    endpoint: &Endpoint,
+    new: &Image,
+    base: Option<&Image>,
+    cancel: &Cancel,
+) {
+    if clean::engine_user(endpoint).is_none() {
+        prune_unused(engine, new, base, cancel);
+    }
+}
+
+fn prune_unused(engine: &Engine, new: &Image, base: Option<&Image>, cancel: &Cancel) {
+    let base = base.map_or("", |base| &base.reference);
+    let host = host_name();
+    let used = USED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let work = async {
+        let Ok(listed) = images(engine).await else { return };
+        for reference in superseded(&listed, &new.reference, base, host.as_deref(), &used) {
+            // Not by force: one that a container uses stays.
+            let options = RemoveImageOptionsBuilder::new().force(false).build();
+            let request = engine.docker.remove_image(&reference, Some(options), None);
+            if let Err(error) = engine.ask("remove the image", REQUEST, None, request).await
+                && error.is_unanswered()
+            {
+                return;
+            }
+        }
+    };
+    // What is left when the time is up is for the next time.
+    let _ = engine.block_on(async { timeout(LONGEST, unless(cancel, work)).await });
+}
+
+/// The names of images that can go when `new` is there.
+fn superseded(
+    listed: &[ListedImage],
+    new: &str,
+    base: &str,
+    host: Option<&str>,
+    used: &HashSet<String>,
+) -> Vec<String> {
+    let is_labelled =
+        |image: &&ListedImage| image.labels.base.is_some() && image.labels.host.as_deref() == host;
+    let mut ours: Vec<_> = listed.iter().filter(is_labelled).collect();
+    ours.sort_by_key(|image| std::cmp::Reverse(image.created));
+    let repository = |name: &str| name.rsplit_once(':').map(|(name, _)| name.to_owned());
+    let wanted = repository(new);
+    let mut names = Vec::new();
+    for (at, image) in ours.into_iter().enumerate() {
+        for name in image.tags.iter().filter(|name| is_ours(name) && !used.contains(*name)) {
+            let is_older = repository(name) == wanted && image.labels.base.as_deref() == Some(base);
+            if name != new && (is_older || at >= MOST_IMAGES) {
+                names.push(name.clone());
+            }
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use bytes::Bytes as Buffer;
+
+    use super::super::answers::Labels;
+    use super::super::image::{Payload, Recipe, find};
+    use super::super::spec::HOST_LABEL;
+    use super::super::tests::bench;
+    use super::*;
+
+    fn image(tag: &str, base: Option<&str>, host: &str, created: i64) -> ListedImage {
+        let labels =
+            Labels { owner: None, host: Some(host.to_owned()), base: base.map(str::to_owned) };
+        let tags = vec![tag.to_owned()];
+        ListedImage { id: "sha256:1".to_owned(), tags, created, labels, size: None }
+    }
+
+    fn gone(listed: &[ListedImage], used: &[&str]) -> Vec<String> {
+        let used = used.iter().map(|&name| name.to_owned()).collect();
+        superseded(listed, "cyclometer/a:000000000001", "", Some("here"), &used)
+    }
+
+    #[test]
+    fn an_older_build_of_the_workload_goes_and_nothing_else() {
+        let listed = [
+            image("cyclometer/a:000000000001", Some(""), "here", 9),
+            image("cyclometer/a:000000000002", Some(""), "here", 5),
+            image("cyclometer/a:000000000003", Some("debian:12"), "here", 5),
+            image("cyclometer/a:000000000004", None, "here", 5),
+            image("cyclometer/a:000000000005", Some(""), "elsewhere", 5),
+            image("cyclometer/a:latest", Some(""), "here", 5),
+            image("cyclometer/b:000000000006", Some(""), "here", 5),
+            image("mine/a:000000000007", Some(""), "here", 5),
+            image("cyclometer/a:000000000008", Some(""), "here", 5),
+        ];
+        let used = ["cyclometer/a:000000000008"];
+        assert_eq!(gone(&listed, &used), ["cyclometer/a:000000000002"]);
+    }
+
+    #[test]
+    fn the_oldest_beyond_the_limit_go_too() {
+        let name = |at: usize| format!("cyclometer/w{at}:00000000000a");
+        let mut listed: Vec<_> = (0..MOST_IMAGES + 2)
+            .map(|at| image(&name(at), Some(""), "here", i64::try_from(at).expect("few")))
+            .collect();
+        assert_eq!(gone(&listed, &[]), [name(1), name(0)]);
+        assert_eq!(gone(&listed, &[&name(1)]), [name(0)], "one that is in use stays");
+        listed.truncate(MOST_IMAGES);
+        assert!(gone(&listed, &[]).is_empty());
+    }
+
+    /// Three builds of one workload, the second of which this process needs.
+    #[test]
+    fn an_engine_keeps_the_newest_build_and_what_is_in_use() {
+        let Some(bench) = bench(None) else { return };
+        let engine = &bench.lane.engine;
+        let cancel = Cancel::default();
+        let labels = HashMap::from([(HOST_LABEL.to_owned(), host_name().expect("a name"))]);
+        let made = ["one", "two", "three"].map(|content| {
+            let payload = Payload::Program(Buffer::from_static(content.as_bytes()));
+            let labels = labels.clone();
+            let recipe = Recipe {
+                workload: "prune-test",
+                payload: &payload,
+                base: None,
+                labels,
+                scratch: "cyclometer-prune-test",
+            };
+            let image = engine.block_on(recipe.ensure(engine, &cancel)).expect("made").0;
+            if content == "two" {
+                keep(&image);
+            }
+            image
+        });
+        prune_unused(engine, &made[2], None, &cancel);
+        let is_there = |image: &Image| {
+            engine.block_on(find(engine, &image.reference, &cancel)).expect("asked").is_some()
+        };
+        let there = made.each_ref().map(is_there);
+        for image in &made {
+            let options = RemoveImageOptionsBuilder::new().build();
+            let request = engine.docker.remove_image(&image.reference, Some(options), None);
+            let _ = engine.block_on(request);
+        }
+        assert_eq!(there, [false, true, true]);
+    }
+}

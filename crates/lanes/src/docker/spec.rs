@@ -1,0 +1,201 @@
+//! What the engine is asked to make: a container with nothing but its limits.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+};
+
+use super::image::{FOLDER, Image};
+use super::report::Token;
+use super::stdio::Files;
+use crate::Job;
+use cyclometer_core::units::Bytes;
+
+/// Carries the identity of the process that made a container.
+pub(super) const OWNER_LABEL: &str = "cyclometer.owner";
+/// Carries the name of the machine whose process that is: an engine may serve
+/// several, and only the owner's own machine can tell whether it still runs.
+pub(super) const HOST_LABEL: &str = "cyclometer.host";
+
+/// Carries the name of the image that one of this program's is based on, empty
+/// for none. What has no such label is never removed without being asked.
+pub(super) const BASE_LABEL: &str = "cyclometer.base";
+
+/// A user that owns nothing, and its group of the same number.
+const NOBODY: u32 = 65534;
+/// The starter's user: it becomes the function's, which needs these rights, and
+/// kills what that user leaves running.
+pub(super) const STARTER_USER: &str = "0:0";
+const STARTER_CAPABILITIES: [&str; 3] = ["SETUID", "SETGID", "KILL"];
+const MOST_PROCESSES: i64 = 64;
+/// Where a sandbox's own kernel runs in the container's control group, its
+/// threads count, too: gVisor alone has about 80.
+const MOST_WITH_KERNEL: i64 = 1024;
+/// OCI runtimes whose containers share this machine's kernel.
+const SHARED_KERNEL: [&str; 4] = ["runc", "crun", "youki", "railcar"];
+
+/// What a container is for, and how its function gets its standard files.
+#[derive(Clone, Copy)]
+pub(super) enum Role<'a> {
+    /// One function, by the starter, with files of this host.
+    Files(&'a Files, &'a Token),
+    /// One function by itself, with streams through the engine.
+    Streams,
+    /// Functions that come later, with files of this host.
+    Wait(&'a Files),
+}
+
+/// A container to make.
+pub(super) struct Spec<'a> {
+    pub job: &'a Job,
+    pub image: &'a Image,
+    pub role: Role<'a>,
+    pub labels: HashMap<String, String>,
+    /// The OCI runtime; `None`: the engine's default.
+    pub runtime: Option<&'a str>,
+    /// Its name, also where it is the default.
+    pub runtime_name: &'a str,
+    /// The control group to put it under.
+    pub cgroup_parent: Option<&'a str>,
+}
+
+impl Spec<'_> {
+    /// As the engine's interface wants it.
+    pub fn body(&self) -> ContainerCreateBody {
+        let (entrypoint, command) = match self.role {
+            Role::Files(files, _) => {
+                let mut command = starter_command(self.job, self.image, files);
+                (command.remove(0), command)
+            }
+            Role::Wait(_) => (starter(), vec!["wait".to_owned()]),
+            Role::Streams => (self.image.program.clone(), self.job.preset.args.clone()),
+        };
+        let stdin = matches!(self.role, Role::Streams) && !self.job.preset.stdin.is_empty();
+        let attached = !matches!(self.role, Role::Wait(_));
+        ContainerCreateBody {
+            image: Some(self.image.reference.clone()),
+            entrypoint: Some(vec![entrypoint]),
+            cmd: Some(command),
+            user: Some(self.user()),
+            env: self.environment(),
+            working_dir: Some("/".to_owned()),
+            attach_stdin: Some(stdin),
+            open_stdin: Some(stdin),
+            // The function sees the end of its input when ours is written.
+            stdin_once: Some(stdin),
+            attach_stdout: Some(attached),
+            attach_stderr: Some(attached),
+            tty: Some(false),
+            labels: Some(self.labels.clone()),
+            // A base image's own would run beside the function.
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".to_owned()]),
+                ..HealthConfig::default()
+            }),
+            host_config: Some(self.host_config()),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    const fn has_starter(&self) -> bool {
+        matches!(self.role, Role::Files(..) | Role::Wait(_))
+    }
+
+    fn user(&self) -> String {
+        if self.has_starter() { STARTER_USER.to_owned() } else { format!("{NOBODY}:{NOBODY}") }
+    }
+
+    fn environment(&self) -> Option<Vec<String>> {
+        let Role::Files(_, token) = self.role else { return None };
+        Some(vec![token.variable()])
+    }
+
+    fn host_config(&self) -> HostConfig {
+        let memory = clamped(self.job.limits.memory);
+        let mounts = match self.role {
+            Role::Files(files, _) | Role::Wait(files) => Some(files.mounts()),
+            Role::Streams => None,
+        };
+        let volumes = self.image.volumes.iter().map(|folder| unwritable(folder));
+        let mounts: Vec<_> = mounts.into_iter().flatten().chain(volumes).collect();
+        let capabilities = self.has_starter().then(|| STARTER_CAPABILITIES.map(str::to_owned));
+        HostConfig {
+            mounts: Some(mounts),
+            cgroup_parent: self.cgroup_parent.map(str::to_owned),
+            runtime: self.runtime.map(str::to_owned),
+            memory: Some(memory),
+            // Memory and swap together: as much as memory alone, so no swap.
+            memory_swap: Some(memory),
+            pids_limit: Some(most_processes(self.runtime_name)),
+            cpuset_cpus: self.job.cpu.map(|cpu| cpu.to_string()),
+            network_mode: Some("none".to_owned()),
+            // Of its own: what others left there is no function's.
+            ipc_mode: Some("private".to_owned()),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: capabilities.map(Vec::from),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            readonly_rootfs: Some(true),
+            // Writing to a log as well would be paid for by the function's time.
+            log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+            ..HostConfig::default()
+        }
+    }
+}
+
+/// An empty folder that cannot be written, in place of a volume that the base
+/// image asks for: a disk to fill, and a place to leave things for the next.
+/// Engines take no volume that has no name and cannot be written.
+fn unwritable(folder: &str) -> Mount {
+    Mount {
+        typ: Some(MountType::TMPFS),
+        target: Some(folder.to_owned()),
+        read_only: Some(true),
+        ..Mount::default()
+    }
+}
+
+fn most_processes(runtime: &str) -> i64 {
+    let shares = SHARED_KERNEL.contains(&runtime) || runtime.starts_with("io.containerd.runc.");
+    if shares { MOST_PROCESSES } else { MOST_WITH_KERNEL }
+}
+
+fn starter() -> String {
+    format!("/{FOLDER}/starter")
+}
+
+/// The command that runs a function of `image` with its files.
+pub(super) fn starter_command(job: &Job, image: &Image, files: &Files) -> Vec<String> {
+    let (limit, user) = (files.limit.0.to_string(), NOBODY.to_string());
+    let own = [starter(), "run".to_owned(), limit, user, image.program.clone()];
+    own.into_iter().chain(job.preset.args.iter().cloned()).collect()
+}
+
+fn clamped(bytes: Bytes) -> i64 {
+    i64::try_from(bytes.0).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_of_a_base_image_cannot_be_written() {
+        let mount = unwritable("/data");
+        assert_eq!((mount.target.as_deref(), mount.read_only), (Some("/data"), Some(true)));
+        assert_eq!(mount.typ, Some(MountType::TMPFS), "the engine refuses a volume without a name");
+    }
+
+    #[test]
+    fn sandboxes_have_room_for_their_own_threads() {
+        for (runtime, most) in [
+            ("runc", 64),
+            ("crun", 64),
+            ("io.containerd.runc.v2", 64),
+            ("runsc", 1024),
+            ("kata", 1024),
+        ] {
+            assert_eq!(most_processes(runtime), most, "{runtime}");
+        }
+    }
+}

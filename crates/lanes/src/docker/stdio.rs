@@ -1,0 +1,172 @@
+//! The standard files of a function in a container: files of this host in
+//! memory, mounted into it one by one.
+//!
+//! Why not the engine's streams: what a function writes would go through the
+//! shim and the engine, whose work takes CPUs from it and makes it wait.
+//!
+//! Who pays for the pages: the first to touch one is charged with it, so those
+//! of the output are allocated here, beforehand. Otherwise output would count
+//! as memory of the function, up to its being killed for it, which it does not
+//! in the lanes of plain processes.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use bollard::models::{Mount, MountType};
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use super::super::process;
+use super::image::FOLDER;
+use cyclometer_core::units::Bytes;
+use cyclometer_system::procfs::ProcessIdentity;
+use cyclometer_workload::{Input, OutputDigest};
+
+/// Where files live in memory.
+const MEMORY: &str = "/dev/shm";
+/// Most of the output that is allocated beforehand; what is written beyond
+/// counts as the function's memory.
+pub(super) const ALLOCATED: u64 = 256 << 20;
+const ALLOCATED_ERRORS: u64 = 64 << 10;
+
+/// The three files, in a folder that goes with this value.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: PathBuf,
+    output: File,
+    errors: File,
+    /// Most bytes that each may hold.
+    pub limit: Bytes,
+}
+
+impl Files {
+    /// Standard input at its start, empty outputs.
+    pub fn create(
+        owner: &ProcessIdentity,
+        tag: &str,
+        input: &Input,
+        limit: Bytes,
+    ) -> io::Result<Self> {
+        Self::create_in(Path::new(MEMORY), owner, tag, input, limit)
+    }
+
+    fn create_in(
+        root: &Path,
+        owner: &ProcessIdentity,
+        tag: &str,
+        input: &Input,
+        limit: Bytes,
+    ) -> io::Result<Self> {
+        let folder = root.join(cyclometer_system::owner::name_of(owner, tag));
+        // Nobody else looks in; a container gets the files, not the folder.
+        fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        let made = Self::fill(&folder, input);
+        let (output, errors) = made.inspect_err(|_| remove(&folder))?;
+        let files = Self { folder, output, errors, limit };
+        files.allocate()?;
+        Ok(files)
+    }
+
+    fn fill(folder: &Path, input: &Input) -> io::Result<(File, File)> {
+        let open = |name: &str, mode: u32| {
+            let path = folder.join(name);
+            let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+            // Whoever the container's user is on this host; beyond the umask.
+            file.set_permissions(Permissions::from_mode(mode))?;
+            Ok::<_, io::Error>(file)
+        };
+        let mut standard_input = open("in", 0o444)?;
+        if !input.is_empty() {
+            standard_input.write_all(&input.content())?;
+        }
+        Ok((open("out", 0o666)?, open("err", 0o666)?))
+    }
+
+    /// Empties the outputs for the next function.
+    pub fn reset(&self) -> io::Result<()> {
+        self.output.set_len(0)?;
+        self.errors.set_len(0)?;
+        self.allocate()
+    }
+
+    fn allocate(&self) -> io::Result<()> {
+        let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        for (file, most) in [(&self.output, ALLOCATED), (&self.errors, ALLOCATED_ERRORS)] {
+            let size = i64::try_from(self.limit.0.min(most)).unwrap_or(i64::MAX);
+            if size > 0 {
+                fallocate(file, keep, 0, size)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As the engine is to mount them.
+    pub fn mounts(&self) -> Vec<Mount> {
+        let mount = |name: &str| Mount {
+            typ: Some(MountType::BIND),
+            source: Some(self.folder.join(name).display().to_string()),
+            target: Some(format!("/{FOLDER}/{name}")),
+            read_only: Some(name == "in"),
+            ..Mount::default()
+        };
+        ["in", "out", "err"].map(mount).into()
+    }
+
+    /// Length and digest of what was written to standard output.
+    pub fn digest(&mut self) -> io::Result<OutputDigest> {
+        process::digest(&mut self.output)
+    }
+
+    /// The end of what was written to standard error, on one line.
+    pub fn tail(&mut self) -> Option<String> {
+        Some(process::tail(&mut self.errors)).filter(|text| !text.is_empty())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        remove(&self.folder);
+    }
+}
+
+fn remove(folder: &Path) {
+    // What cannot be removed now is swept at the next start.
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    fn me() -> ProcessIdentity {
+        ProcessIdentity::current().expect("/proc is mounted")
+    }
+
+    #[test]
+    fn output_is_allocated_beforehand_and_starts_empty() {
+        let limit = Bytes(1 << 20);
+        let Ok(mut files) = Files::create(&me(), "stdio", &Input::given(*b"abc"), limit) else {
+            return cyclometer_testkit::skip("no files in memory here");
+        };
+        let folder = files.folder.clone();
+        let about = |name: &str| fs::metadata(folder.join(name)).expect("there");
+        assert_eq!((about("in").len(), about("in").mode() & 0o777), (3, 0o444));
+        assert_eq!((about("out").len(), about("out").mode() & 0o777), (0, 0o666));
+        // Blocks of 512 bytes: 1 MiB.
+        assert_eq!(about("out").blocks(), 2048);
+        assert_eq!(about(".").mode() & 0o777, 0o700);
+
+        fs::write(folder.join("err"), "bad\u{1b}[2J\nend\n").expect("written");
+        let mut out = OpenOptions::new().write(true).open(folder.join("out")).expect("opened");
+        out.write_all(b"result").expect("written");
+        assert_eq!(files.digest().expect("read"), OutputDigest::of(b"result"));
+        assert_eq!(files.tail().as_deref(), Some("bad\\x1b[2J end"));
+        files.reset().expect("emptied");
+        assert_eq!(files.digest().expect("read"), OutputDigest::of(b""));
+        assert_eq!((files.tail(), about("out").blocks()), (None, 2048));
+        drop(files);
+        assert!(!folder.exists());
+    }
+}

@@ -1,0 +1,166 @@
+//! The control group of what a launcher starts: which meters come from it, and
+//! what it says of an end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::launcher::Launcher;
+use cyclometer_core::units::Bytes;
+use cyclometer_meter::function_group::{FunctionGroup, GroupUsage};
+use cyclometer_meter::{Meter, Provenances, Source};
+
+/// Why the peak of a family of processes is not known without a control group.
+pub(super) const ONLY_LARGEST: &str = "it had several processes: without a control group the kernel tells the peak of the largest \
+     only";
+
+/// A control group that holds a launcher.
+pub(super) struct Grouped {
+    group: Mutex<Arc<FunctionGroup>>,
+    /// Whether it limits the number of processes.
+    is_limited: bool,
+}
+
+impl Grouped {
+    /// Puts a launcher into a group of its own.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn enter(launcher: &mut Launcher) -> Result<Self, String> {
+        let (group, is_limited) = make(launcher)?;
+        launcher.survive_out_of_memory();
+        Ok(Self { group: Mutex::new(Arc::new(group)), is_limited })
+    }
+
+    /// Whether it limits the number of processes to [`most_processes`].
+    pub const fn limits_processes(&self) -> bool {
+        self.is_limited
+    }
+
+    /// The group that the launcher is in.
+    pub fn current(&self) -> Arc<FunctionGroup> {
+        Arc::clone(&self.group.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes another group where earlier runs left memory in this one: files in
+    /// memory that they did not remove, or pages of programs that they read.
+    pub fn renew_if_used_up(&self, launcher: &Launcher) {
+        let mut current = self.group.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.is_used_up()
+            && let Ok((group, _)) = make(launcher)
+        {
+            *current = Arc::new(group);
+        }
+    }
+}
+
+/// Makes a group for a launcher; with whether it limits processes.
+fn make(launcher: &Launcher) -> Result<(FunctionGroup, bool), String> {
+    let group = FunctionGroup::create().map_err(|error| error.to_string())?;
+    let is_limited = group.limit_processes(most_processes()).is_ok();
+    group.add_process(launcher.pid()).map_err(|error| error.to_string())?;
+    Ok((group, is_limited))
+}
+
+/// Most processes and threads of one lane at one time: more than a function on
+/// this machine has use for, and few enough for the machine.
+pub(super) fn most_processes() -> u64 {
+    const LEAST: u64 = 512;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    LEAST.max(16 * cpus as u64)
+}
+
+/// Limits the number of processes of a launcher by its group, or else for its
+/// user. Returns how, in words.
+pub(super) fn limit_processes(launcher: &mut Launcher, group: Option<&Grouped>) -> String {
+    let most = most_processes();
+    if group.is_some_and(Grouped::limits_processes) {
+        return format!("at most {most} processes and threads (control group)");
+    }
+    if nix::unistd::geteuid().is_root() {
+        return "no limit of processes: that needs the pids controller of control groups"
+            .to_owned();
+    }
+    // There they are counted apart from the user's others.
+    let is_apart = launcher.fence().is_user_namespace() && counts_in_namespaces();
+    let others = if is_apart { 0 } else { count_own_threads() };
+    launcher.limit_processes(others + most);
+    format!("at most {most} processes and threads (RLIMIT_NPROC)")
+}
+
+/// Whether the kernel counts a user's processes in each user namespace: since
+/// Linux 5.14.
+fn counts_in_namespaces() -> bool {
+    let version = procfs::KernelVersion::current();
+    version.is_ok_and(|version| (version.major, version.minor) >= (5, 14))
+}
+
+/// Threads of this user now.
+fn count_own_threads() -> u64 {
+    let user = nix::unistd::getuid().as_raw();
+    let processes = procfs::process::all_processes().into_iter().flatten().flatten();
+    let own = processes.filter(|process| process.uid().is_ok_and(|owner| owner == user));
+    own.filter_map(|process| process.stat().ok())
+        .map(|it| it.num_threads.max(0).unsigned_abs())
+        .sum()
+}
+
+/// How much more than the resident set of its only process a group may hold
+/// without that being the function's: memory is charged in batches of pages, and
+/// some is left by the launcher and earlier runs.
+pub(super) const COARSE: Bytes = Bytes(3 << 20);
+
+/// What the figures of a group hold.
+pub(super) const HELD: &str = "of all its processes together: private and shared memory, files in memory (output included), \
+     page cache and kernel memory, charged in batches of pages";
+
+/// Says where peak and level of memory come from; `Err`: why not from a group.
+pub(super) fn set_sources(group: Result<(), &String>, all: &mut Provenances) {
+    let alone = "peak resident set of its only process; never below the launcher's, under 1 MiB";
+    match group {
+        Ok(()) => {
+            let note = format!("{alone}; its control group held no more than {COARSE} besides");
+            all.set(Meter::MemoryPeak, Source::Rusage, note);
+        }
+        Err(reason) => {
+            let why = if reason.is_empty() { "" } else { "; no control group: " };
+            all.set(Meter::MemoryPeak, Source::Rusage, format!("{alone}{why}{reason}"));
+        }
+    }
+    set_level_source(group.is_ok(), all);
+}
+
+/// Says where [`level`] comes from.
+pub(super) fn set_level_source(is_grouped: bool, all: &mut Provenances) {
+    let level = "in samples only; resident set of the first process";
+    let note = if is_grouped {
+        format!("{level}, or what its control group holds where that is {COARSE} more")
+    } else {
+        level.to_owned()
+    };
+    all.set(Meter::MemoryRss, Source::Procfs, note);
+}
+
+/// Memory in use now: of the process, or of its group where that holds clearly
+/// more, page cache apart.
+pub(super) fn level(resident: Bytes, group: &FunctionGroup) -> Bytes {
+    let is_more = |held: &Bytes| held.0 > resident.0 + COARSE.0;
+    group
+        .memory_now()
+        .filter(is_more)
+        .map(|held| Bytes(held.0.saturating_sub(group.page_cache().unwrap_or(Bytes(0)).0)))
+        .filter(is_more)
+        .unwrap_or(resident)
+}
+
+/// Why processes were killed for want of memory, if any were.
+pub(super) fn out_of_memory(group: Option<&GroupUsage>, limit: Bytes) -> Option<String> {
+    let group = group.filter(|group| group.killed > 0)?;
+    let killed = match group.killed {
+        1 => "the kernel killed it".to_owned(),
+        many => format!("the kernel killed {many} of its processes"),
+    };
+    Some(if group.at_limit {
+        format!("out of memory: over its memory limit of {limit}, so that {killed}")
+    } else {
+        format!("out of memory: {killed} within its limit of {limit}, for want of memory outside")
+    })
+}

@@ -1,0 +1,577 @@
+//! The launcher process, seen from here: see `launcher.c` for what it is for.
+
+pub(crate) mod answers;
+mod fence;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    UnixCredentials, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+};
+use thiserror::Error;
+
+use self::answers::{Answer, Kind};
+pub(super) use self::fence::{Fence, Privileges};
+use super::{Cancel, now};
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_meter::own_groups::KillCount;
+use cyclometer_workload::Input;
+
+/// The static program that `build.rs` compiled.
+const LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
+
+const MAGIC: u32 = 0x6379_636c;
+/// Leaves a child's `oom_score_adj` alone.
+const OOM_KEEP: i32 = -10_000;
+const MAX_ARGS: usize = 1024;
+const MAX_ENV: usize = 128;
+const MAX_MESSAGE: usize = 60 << 10;
+/// A count of kills that could not be read.
+const UNKNOWN: u64 = u64::MAX;
+/// Descriptors that a program can be given from 3 on.
+const MAX_EXTRA: usize = 4;
+
+/// Most time for an answer that needs no function to end: a busy machine may
+/// take long, but not for ever.
+const PATIENCE: Nanos = Nanos(30_000_000_000);
+/// Most time from a function's limit, or from a word to kill it, to its end. The
+/// launcher itself gives up on processes that do not go after 5 s.
+const GRACE: Nanos = Nanos(10_000_000_000);
+/// Most time for a program without a limit to end, once its end is waited for.
+const ENDLESS: Nanos = Nanos(5_000_000_000);
+/// Most time for the launcher to end, and what it started with it.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// What went wrong between the launcher and here, or at the start of a function.
+#[derive(Debug, Error)]
+pub(super) enum LauncherError {
+    /// The launcher cannot be started, or has gone.
+    #[error("the launcher process {action}: {source}")]
+    Process { action: &'static str, source: io::Error },
+    /// The function could not be started.
+    #[error("cannot start the program: {stage}: {source}")]
+    Start { stage: &'static str, source: io::Error },
+    /// More or longer arguments than the launcher takes.
+    #[error("{0}")]
+    Arguments(String),
+}
+
+/// A program to start.
+pub(super) enum Program<'a> {
+    /// An open executable.
+    File(BorrowedFd<'a>),
+    /// A path, which may name a script.
+    Path(&'a Path),
+}
+
+/// How to start it.
+pub(super) struct Spawn<'a> {
+    pub program: Program<'a>,
+    /// With argument 0.
+    pub args: &'a [&'a str],
+    /// Its environment, as `NAME=VALUE`; nothing else is in it.
+    pub env: &'a [&'a str],
+    pub stdin: BorrowedFd<'a>,
+    pub stdout: BorrowedFd<'a>,
+    pub stderr: BorrowedFd<'a>,
+    /// Found by the child as descriptors 3 and up; it has no others.
+    pub extra: &'a [BorrowedFd<'a>],
+    pub timeout: Option<Nanos>,
+    /// Limit of all its memory, which only a control group can set: see
+    /// [`super::process::Runner`].
+    pub memory_limit: Option<Bytes>,
+    /// Limit of private writable memory, each process for itself.
+    pub data_limit: Option<Bytes>,
+    /// Limit of each file's size, standard output included.
+    pub file_limit: Option<Bytes>,
+    pub cpu: Option<u16>,
+}
+
+/// A program that was started.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Started {
+    pub pid: u32,
+    pub requested: Nanos,
+    /// When exec was called, by the new process itself: whenever the launcher
+    /// gets its turn again says nothing about that.
+    pub executed: Nanos,
+    /// CPU time that it had used by then, for its set-up.
+    pub used: Nanos,
+}
+
+/// Why a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Itself,
+    Timeout,
+    Cancelled,
+}
+
+/// How a program ended, and the kernel's account of it.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that was seen")]
+pub(super) struct Ended {
+    /// As of `wait(2)`.
+    pub status: i32,
+    pub why: Why,
+    /// Processes that it left behind, killed since.
+    pub stray: u32,
+    pub at: Nanos,
+    /// CPU time of all its processes, those left behind included.
+    pub user: Nanos,
+    pub system: Nanos,
+    /// Of its largest process.
+    pub peak: Bytes,
+    /// Whether it had other processes.
+    pub family: bool,
+    /// Whether meanwhile the kernel killed something in cyclometer's own control
+    /// group for want of memory.
+    pub starved: bool,
+    pub page_faults: u64,
+    pub context_switches: u64,
+    /// Whether some of its processes were killed and did not go.
+    pub unended: bool,
+    /// Whether the launcher's limits or its place in the schedule were changed.
+    pub tampered: bool,
+    /// Messages that came in the launcher's name and were not its own.
+    pub discarded: u32,
+}
+
+#[cfg(test)]
+impl Ended {
+    /// An end that used nothing, for tests to change.
+    pub fn for_test(status: i32, why: Why) -> Self {
+        Self {
+            status,
+            why,
+            stray: 0,
+            at: Nanos(0),
+            user: Nanos(0),
+            system: Nanos(0),
+            peak: Bytes(0),
+            family: false,
+            starved: false,
+            page_faults: 0,
+            context_switches: 0,
+            unended: false,
+            tampered: false,
+            discarded: 0,
+        }
+    }
+}
+
+/// A running launcher. Dropping it kills and reaps what it started.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    socket: OwnedFd,
+    process: Child,
+    /// The process that starts functions, as the kernel names it to us; where
+    /// there is a namespace, a child of `process`.
+    pid: u32,
+    fence: Fence,
+    /// What its children's `oom_score_adj` is set to, where its own differs.
+    oom_score: Option<i32>,
+    /// Most processes of the user that a child may bring about.
+    process_limit: Option<u64>,
+    /// Number of the last request, which answers to it repeat.
+    number: AtomicU64,
+    /// When that program must have ended, on the monotonic clock; 0: any time.
+    deadline: AtomicU64,
+    /// Most time from a limit to the end: [`GRACE`], but for tests.
+    grace: Nanos,
+    /// Messages of others since the last end.
+    discarded: AtomicU32,
+    /// Whether it is not to be trusted or waited for any more.
+    is_spent: AtomicBool,
+    /// Kills for want of memory, and how many there were before what runs.
+    kills: Option<KillCount>,
+    killed_before: AtomicU64,
+}
+
+impl Launcher {
+    /// Starts one, with the best fence that can be had.
+    pub fn start(privileges: Privileges) -> Result<Self, LauncherError> {
+        match Self::start_fenced(privileges, true) {
+            Ok(launcher) => Ok(launcher),
+            // A namespace that was half made.
+            Err(first) => {
+                let mut launcher = Self::start_fenced(privileges, false)?;
+                launcher.fence.set_refusal(first.to_string());
+                Ok(launcher)
+            }
+        }
+    }
+
+    /// Starts one, without namespaces if `wanted` is false.
+    fn start_fenced(privileges: Privileges, wanted: bool) -> Result<Self, LauncherError> {
+        let failed = |source| LauncherError::Process { action: "cannot be started", source };
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|error| failed(error.into()))?;
+        setsockopt(&ours, sockopt::PassCred, &true).map_err(|error| failed(error.into()))?;
+        let mut image = cyclometer_workload::memory_file("cyclometer-run").map_err(failed)?;
+        image.write_all(LAUNCHER).map_err(failed)?;
+        let process = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()))
+            .arg(privileges.mask())
+            .arg(if wanted { "fenced" } else { "plain" })
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(failed)?;
+        let mut launcher = Self {
+            socket: ours,
+            pid: process.id(),
+            process,
+            fence: Fence::default(),
+            oom_score: None,
+            process_limit: None,
+            number: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            grace: GRACE,
+            discarded: AtomicU32::new(0),
+            is_spent: AtomicBool::new(false),
+            kills: KillCount::find(),
+            killed_before: AtomicU64::new(0),
+        };
+        let (hello, pid) = launcher.receive(Kind::Hello, None)?;
+        launcher.fence = Fence::new(hello.u32(8), hello.i32(12), privileges);
+        if launcher.fence.is_broken() {
+            return Err(failed(io::ErrorKind::PermissionDenied.into()));
+        }
+        launcher.pid = pid;
+        crate::descriptors::hand_on(pid);
+        launcher.fence.protect_recorder();
+        Ok(launcher)
+    }
+
+    /// The launcher's process id: the parent of all it starts.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What keeps functions from other processes.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// Whether it has to be replaced: it is lost, or somebody wrote in its name.
+    pub fn is_spent(&self) -> bool {
+        self.is_spent.load(Ordering::Relaxed)
+    }
+
+    /// Limits the processes of the user that all children may bring about.
+    pub fn limit_processes(&mut self, limit: u64) {
+        self.process_limit = Some(limit);
+    }
+
+    /// Exempts the launcher, and nothing that it starts, from being killed when
+    /// memory runs out in its control group. Only root may; where it is not done,
+    /// the kernel still prefers what uses more memory.
+    pub fn survive_out_of_memory(&mut self) {
+        let path = format!("/proc/{}/oom_score_adj", self.pid());
+        let Ok(usual) = cyclometer_system::files::read_kernel_text(&path) else { return };
+        let Ok(usual) = usual.trim().parse() else { return };
+        if std::fs::write(&path, "-1000").is_ok() {
+            self.oom_score = Some(usual);
+        }
+    }
+
+    /// Starts a program. Nothing else may run in this launcher.
+    pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
+        let lost =
+            |errno: Errno| LauncherError::Process { action: "is gone", source: errno.into() };
+        self.discard_pending();
+        self.killed_before.store(self.killed_for_memory(), Ordering::Relaxed);
+        let number = cyclometer_system::sys::random_number()
+            .map_err(|source| LauncherError::Process { action: "gets no number", source })?;
+        self.number.store(number, Ordering::Relaxed);
+        let (message, fds) = encode(spawn, number, self.oom_score, self.process_limit)?;
+        let fds: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        sendmsg::<()>(
+            self.socket.as_raw_fd(),
+            &[IoSlice::new(&message)],
+            &[ControlMessage::ScmRights(&fds)],
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )
+        .map_err(lost)?;
+        let (answer, pid) = self.receive(Kind::Started, None)?;
+        let (stage, error) = (answer.u32(16), answer.i32(20));
+        let stage = match stage {
+            0 => {
+                let executed = Nanos(answer.u64(40));
+                let deadline = spawn.timeout.map_or(0, |timeout| {
+                    executed.0.saturating_add(timeout.0).saturating_add(self.grace.0)
+                });
+                self.deadline.store(deadline, Ordering::Relaxed);
+                return Ok(Started {
+                    pid: if self.fence.is_namespace() { pid } else { answer.u32(24) },
+                    requested: Nanos(answer.u64(32)),
+                    executed,
+                    used: Nanos(answer.u64(48)),
+                });
+            }
+            2 => "no new process",
+            3 => "its limits cannot be set",
+            4 => "exec",
+            _ => "the request was not understood",
+        };
+        // Whatever it lacks for that, another may have.
+        if !matches!(stage, "exec" | "its limits cannot be set") {
+            self.is_spent.store(true, Ordering::Relaxed);
+        }
+        Err(LauncherError::Start { stage, source: io::Error::from_raw_os_error(error) })
+    }
+
+    /// Waits for the program's end, asking for it when `cancel` says so, or when
+    /// a program without a limit takes longer than some seconds.
+    pub fn wait(&self, cancel: &Cancel) -> Result<Ended, LauncherError> {
+        let (answer, _) = self.receive(Kind::Ended, Some(cancel))?;
+        // What was written before all had ended and is not read yet.
+        self.discard_pending();
+        let trouble = answer.u32(28);
+        let discarded = self.discarded.swap(0, Ordering::Relaxed);
+        if trouble != 0 || discarded > 0 {
+            self.is_spent.store(true, Ordering::Relaxed);
+        }
+        Ok(Ended {
+            status: answer.i32(16),
+            why: match answer.u32(20) {
+                0 => Why::Itself,
+                1 => Why::Timeout,
+                _ => Why::Cancelled,
+            },
+            stray: answer.u32(24),
+            at: Nanos(answer.u64(32)),
+            user: Nanos(answer.u64(40).saturating_mul(1_000)),
+            system: Nanos(answer.u64(48).saturating_mul(1_000)),
+            peak: Bytes(answer.u64(56).saturating_mul(1 << 10)),
+            page_faults: answer.u64(64).saturating_add(answer.u64(72)),
+            context_switches: answer.u64(80).saturating_add(answer.u64(88)),
+            family: answer.u64(96) != 0,
+            starved: self.is_starved(),
+            unended: trouble & 1 != 0,
+            tampered: trouble & 2 != 0,
+            discarded,
+        })
+    }
+
+    /// Returns the kills so far, or [`UNKNOWN`]: a count that cannot be read is not 0.
+    fn killed_for_memory(&self) -> u64 {
+        self.kills.as_ref().and_then(KillCount::read).unwrap_or(UNKNOWN)
+    }
+
+    /// Whether there are more kills than before what ran, as far as both are known.
+    fn is_starved(&self) -> bool {
+        let (before, now) = (self.killed_before.load(Ordering::Relaxed), self.killed_for_memory());
+        before != UNKNOWN && now != UNKNOWN && now > before
+    }
+
+    /// Asks for the end of what runs; [`Self::wait`] then returns soon.
+    pub fn kill(&self) {
+        // Fails only when the launcher is gone, which `wait` reports.
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let _ = nix::sys::socket::send(self.socket.as_raw_fd(), &[0], flags);
+    }
+
+    /// Reads until there is the answer that is due, and leaves out what others
+    /// wrote. Returns it with the process that it tells of. Ends in any case.
+    fn receive(&self, kind: Kind, cancel: Option<&Cancel>) -> Result<(Answer, u32), LauncherError> {
+        let limit = self.deadline.load(Ordering::Relaxed);
+        let is_endless = limit == 0;
+        let mut deadline = match cancel {
+            Some(_) if is_endless => now().0 + ENDLESS.0,
+            Some(_) => limit,
+            None => now().0 + PATIENCE.0,
+        };
+        let mut asked = false;
+        loop {
+            let late = now().0 >= deadline;
+            let wants_end = |it: &Cancel| it.is_cancelled() || (late && is_endless);
+            if cancel.is_some_and(wants_end) && !asked {
+                self.kill();
+                asked = true;
+                deadline = now().0 + self.grace.0;
+            } else if late {
+                return Err(self.lost("gives no answer", io::ErrorKind::TimedOut.into()));
+            }
+            let mut watched = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut watched, PollTimeout::from(Cancel::POLL_MS)) {
+                Ok(0) | Err(Errno::EINTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(self.lost("is gone", error.into())),
+            }
+            match self.read() {
+                Ok(Some((answer, sender))) if self.is_due(&answer, kind, sender) => {
+                    return Ok((answer, sender));
+                }
+                Ok(_) => _ = self.discarded.fetch_add(1, Ordering::Relaxed),
+                Err(Errno::EINTR | Errno::EAGAIN) => {}
+                Err(error) => return Err(self.lost("is gone", error.into())),
+            }
+        }
+    }
+
+    /// Reads a message with its sender's process id; `None`: it is none that a
+    /// launcher writes.
+    fn read(&self) -> Result<Option<(Answer, u32)>, Errno> {
+        let mut buffer = [0; Answer::LONGEST + 1];
+        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let mut space = nix::cmsg_space!(UnixCredentials);
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+        let size = message.bytes;
+        let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
+        let sender = message.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmCredentials(it) => u32::try_from(it.pid()).ok(),
+            _ => None,
+        });
+        // An empty message and a hang-up look alike but for who sent it.
+        match (size, sender) {
+            (0, None | Some(0)) => Err(Errno::EPIPE),
+            (_, Some(sender)) if !cut => {
+                Ok(Answer::decode(&buffer[..size]).map(|answer| (answer, sender)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a message is the answer that is waited for, from whom it must be.
+    fn is_due(&self, answer: &Answer, kind: Kind, sender: u32) -> bool {
+        answer.kind() == kind
+            && match kind {
+                Kind::Hello => true,
+                // In a namespace the kernel names the new process instead.
+                Kind::Started => answer.number() == self.number.load(Ordering::Relaxed),
+                Kind::Ended => {
+                    answer.number() == self.number.load(Ordering::Relaxed) && sender == self.pid
+                }
+            }
+    }
+
+    /// Takes what lies there unasked, which is nothing unless somebody else wrote
+    /// it.
+    fn discard_pending(&self) {
+        const MOST: u32 = 1 << 16;
+        while self.discarded.load(Ordering::Relaxed) < MOST && self.read().is_ok() {
+            self.discarded.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn lost(&self, action: &'static str, source: io::Error) -> LauncherError {
+        self.is_spent.store(true, Ordering::Relaxed);
+        LauncherError::Process { action, source }
+    }
+
+    /// Whether the process that we started ends within that time.
+    fn ends_within(&mut self, time: Duration) -> bool {
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(200);
+        loop {
+            match self.process.try_wait() {
+                Ok(None) if start.elapsed() < time => std::thread::sleep(pause),
+                Ok(None) => return false,
+                _ => return true,
+            }
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        // The hang-up tells it to kill what runs and to end.
+        let _ =
+            nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+        if !self.ends_within(ENDING) {
+            // Where there is a namespace, all in it ends with this.
+            let _ = self.process.kill();
+            self.ends_within(ENDING);
+        }
+    }
+}
+
+/// The request as `launcher.c` reads it, with the descriptors to send along.
+fn encode<'a>(
+    spawn: &Spawn<'a>,
+    number: u64,
+    oom_score: Option<i32>,
+    process_limit: Option<u64>,
+) -> Result<(Vec<u8>, Vec<BorrowedFd<'a>>), LauncherError> {
+    let mut strings = Vec::new();
+    let (by_path, executable) = match &spawn.program {
+        Program::File(file) => (0_u32, *file),
+        Program::Path(path) => {
+            strings.extend_from_slice(path.as_os_str().as_encoded_bytes());
+            // Any descriptor: the launcher does not look at it.
+            (1, spawn.stdin)
+        }
+    };
+    strings.push(0);
+    for arg in spawn.args.iter().chain(spawn.env) {
+        strings.extend_from_slice(arg.as_bytes());
+        strings.push(0);
+    }
+    let too_many = spawn.args.len() > MAX_ARGS || spawn.env.len() > MAX_ENV;
+    if too_many || strings.len() > MAX_MESSAGE {
+        return Err(LauncherError::Arguments(format!(
+            "{} arguments of {} bytes are more than the {MAX_ARGS} of {MAX_MESSAGE} bytes that fit",
+            spawn.args.len(),
+            strings.len()
+        )));
+    }
+    if spawn.extra.len() > MAX_EXTRA {
+        let message = format!("more than {MAX_EXTRA} descriptors for a program");
+        return Err(LauncherError::Arguments(message));
+    }
+    let mut fds = vec![executable, spawn.stdin, spawn.stdout, spawn.stderr];
+    fds.extend(spawn.extra);
+    let size = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).to_ne_bytes();
+    let mut message = Vec::with_capacity(72 + strings.len());
+    message.extend(MAGIC.to_ne_bytes());
+    message.extend(size(strings.len()));
+    message.extend(size(fds.len()));
+    message.extend(size(spawn.args.len()));
+    message.extend(number.to_ne_bytes());
+    message.extend(spawn.timeout.map_or(0, |limit| limit.0).to_ne_bytes());
+    message.extend(spawn.data_limit.map_or(0, |limit| limit.0).to_ne_bytes());
+    message.extend(spawn.file_limit.map_or(0, |limit| limit.0).to_ne_bytes());
+    message.extend(process_limit.unwrap_or(0).to_ne_bytes());
+    message.extend(spawn.cpu.map_or(-1, i32::from).to_ne_bytes());
+    message.extend(by_path.to_ne_bytes());
+    message.extend(size(spawn.env.len()));
+    message.extend(oom_score.unwrap_or(OOM_KEEP).to_ne_bytes());
+    message.extend(strings);
+    Ok((message, fds))
+}
+
+/// The three standard files of a program, in memory.
+pub(super) struct Stdio3 {
+    pub stdin: File,
+    pub stdout: File,
+    pub stderr: File,
+}
+
+impl Stdio3 {
+    /// Standard input at its start, empty outputs.
+    pub fn open(input: &Input) -> io::Result<Self> {
+        Ok(Self {
+            stdin: input.open().map_err(io::Error::other)?,
+            stdout: cyclometer_workload::memory_file("cyclometer-stdout")?,
+            stderr: cyclometer_workload::memory_file("cyclometer-stderr")?,
+        })
+    }
+}

@@ -1,0 +1,272 @@
+//! The same C source as an ordinary process: the floor under every lane.
+//!
+//! Phases: `create` is fork and the child's set-up until it calls exec, `run`
+//! everything from exec to the end. There is no `start`: exec's own work in the
+//! kernel and what the C library does before `main` cannot be told from the
+//! program's from outside.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::launcher::{LauncherError, Privileges, Program, Spawn, Stdio3};
+use super::process::{self, Run, Runner, digest, fill_startup, set_startup_sources, tail, verdict};
+use super::{
+    Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
+    StartKind, Watch, now,
+};
+use cyclometer_core::units::Bytes;
+use cyclometer_meter::{Meter, Provenances, Usage};
+use cyclometer_system::files::{RegularFile, shown_path};
+use cyclometer_workload::{Native, Workload, memory_file};
+
+/// Runs native programs.
+pub struct NativeLane {
+    runner: Option<Runner>,
+    programs: HashMap<String, Executable>,
+    provenances: Arc<Provenances>,
+    /// Whether runs are counted by perf.
+    counted: bool,
+}
+
+enum Executable {
+    Embedded(File),
+    /// A file of the user's by its descriptor: what was found is what is run.
+    Found(RegularFile),
+    /// A script, whose interpreter needs a path.
+    Script(PathBuf),
+}
+
+impl NativeLane {
+    /// Starts the lane's launcher.
+    ///
+    /// # Errors
+    /// When no process can be started.
+    pub fn open() -> Result<Self, LaneError> {
+        let mut lane = Self {
+            runner: None,
+            programs: HashMap::new(),
+            provenances: Arc::default(),
+            counted: true,
+        };
+        lane.count(true)?;
+        Ok(lane)
+    }
+
+    /// Makes the workload's program ready to be executed.
+    fn load(&mut self, workload: &Workload) -> std::io::Result<()> {
+        if !self.programs.contains_key(&workload.name) {
+            let program = match &workload.native {
+                Some(Native::Embedded(bytes)) => {
+                    let mut file = memory_file(&workload.name)?;
+                    file.write_all(bytes)?;
+                    Executable::Embedded(file)
+                }
+                Some(Native::File(file)) => {
+                    let found = file.find()?;
+                    if is_script(&found) {
+                        Executable::Script(file.path())
+                    } else {
+                        Executable::Found(found)
+                    }
+                }
+                None => return Err(std::io::ErrorKind::NotFound.into()),
+            };
+            self.programs.insert(workload.name.clone(), program);
+        }
+        Ok(())
+    }
+
+    fn once(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
+        let requested = now();
+        match self.try_once(job, watch, cancel) {
+            Ok(outcome) => outcome,
+            Err(reason) => Outcome::unstarted(job, requested, reason),
+        }
+    }
+
+    fn try_once(
+        &mut self,
+        job: &Job,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+    ) -> Result<Outcome, String> {
+        if self.runner.is_none() {
+            self.runner = Some(start_runner(self.counted).map_err(|error| error.to_string())?);
+        }
+        let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| error.to_string())?;
+        let args: Vec<&str> = std::iter::once(job.workload.name.as_str())
+            .chain(job.preset.args.iter().map(String::as_str))
+            .collect();
+        self.load(&job.workload).map_err(|error| error.to_string())?;
+        let program = match self.programs.get(&job.workload.name) {
+            Some(Executable::Embedded(file)) => Program::File(file.as_fd()),
+            Some(Executable::Found(file)) => Program::File(file.as_fd()),
+            Some(Executable::Script(path)) => Program::Path(path),
+            None => return Err("no native program".to_owned()),
+        };
+        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
+        let spawn = Spawn {
+            program,
+            args: &args,
+            env: &[],
+            stdin: files.stdin.as_fd(),
+            stdout: files.stdout.as_fd(),
+            stderr: files.stderr.as_fd(),
+            extra: &[],
+            timeout: Some(job.limits.timeout),
+            memory_limit: Some(job.limits.memory),
+            data_limit: Some(job.limits.memory),
+            file_limit: Some(job.limits.output),
+            cpu: job.cpu,
+        };
+        let run = match runner.run(&spawn, watch, cancel) {
+            Ok(run) => run,
+            Err(error) => {
+                // A lost launcher is replaced for the next invocation.
+                if runner.is_lost(&error) {
+                    self.runner = None;
+                }
+                return Err(error.to_string());
+            }
+        };
+        let outcome = outcome(job, runner, &run, &mut files, &self.provenances);
+        if runner.is_spent() {
+            self.runner = None;
+        }
+        Ok(outcome)
+    }
+}
+
+/// Whether a program is run by an interpreter, by its first two bytes.
+fn is_script(file: &RegularFile) -> bool {
+    let mut start = [0; 2];
+    // One that may be executed but not read is no script: its interpreter could
+    // not read it either.
+    let read = file.open().and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *b"#!"
+}
+
+fn start_runner(counted: bool) -> Result<Runner, LauncherError> {
+    Runner::start_grouped(Privileges::Function, counted)
+}
+
+fn outcome(
+    job: &Job,
+    runner: &Runner,
+    run: &Run,
+    files: &mut Stdio3,
+    provenances: &Arc<Provenances>,
+) -> Outcome {
+    let mut usage = Usage::new(true);
+    runner.fill(run, &mut usage);
+    let provenances = runner.sources(run, provenances);
+    fill_startup(run, &provenances, &mut usage);
+    usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+    usage.phases.create = Some(run.started.executed.since(run.started.requested));
+    usage.phases.run = Some(run.ended.at.since(run.started.executed));
+    usage.set(Meter::Wall, run.ended.at.since(run.started.requested).0);
+    let (status, reason, exit_code) =
+        verdict(job, &run.ended, run.grouped.as_ref(), &tail(&mut files.stderr));
+    Outcome {
+        status,
+        reason,
+        exit_code,
+        requested: run.started.requested,
+        ended: run.ended.at,
+        usage,
+        provenances,
+        output: digest(&mut files.stdout).ok(),
+    }
+    .checked(&job.preset)
+}
+
+impl Lane for NativeLane {
+    fn describe(&self) -> Description {
+        let memory = match self.runner.as_ref().map(Runner::group) {
+            Some(Ok(_)) => {
+                format!("{}, and for all memory of all together (control group)", process::EACH)
+            }
+            Some(Err(reason)) => format!("{}; no control group: {reason}", process::EACH),
+            None => process::EACH.to_owned(),
+        };
+        let fence = self.runner.iter().map(|runner| runner.fence().to_owned());
+        let note = std::iter::once(memory).chain(fence).collect::<Vec<_>>().join("; ");
+        Description { version: "plain process".to_owned(), note }
+    }
+
+    fn starts(&self) -> &'static [StartKind] {
+        &[StartKind::Cold]
+    }
+
+    fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
+        if workload.native.is_some() {
+            return Ok(());
+        }
+        Err(LaneError::Unsupported {
+            reason: format!("{} has no native program (`native` in its manifest)", workload.name),
+        })
+    }
+
+    fn count(&mut self, on: bool) -> Result<(), LaneError> {
+        let runner = start_runner(on)
+            .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
+        let mut provenances = (**runner.provenances()).clone();
+        let no_wasm = "a native program executes no WebAssembly";
+        provenances.missing(Meter::WasmOps, no_wasm);
+        provenances.missing(Meter::LinearMemory, no_wasm);
+        set_startup_sources(&mut provenances);
+        (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
+        self.counted = on;
+        Ok(())
+    }
+
+    fn prepare(&mut self, job: &Job, _: &Cancel) -> Result<Prepared, LaneError> {
+        let failed =
+            |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
+        self.load(&job.workload).map_err(|error| failed(error.to_string()))?;
+        let size = match &job.workload.native {
+            Some(Native::Embedded(bytes)) => Some(Bytes(bytes.len() as u64)),
+            Some(Native::File(file)) => {
+                let size = file.find().and_then(|found| Ok(found.size()?));
+                let shown = shown_path(&file.path());
+                Some(Bytes(size.map_err(|error| failed(format!("{shown}: {error}")))?))
+            }
+            None => None,
+        };
+        let parts = size.map(|bytes| FootprintPart {
+            name: "program".to_owned(),
+            kind: PartKind::Function,
+            bytes,
+        });
+        Ok(Prepared {
+            footprint: size,
+            footprint_of: "program",
+            parts: parts.into_iter().collect(),
+            ..Prepared::default()
+        })
+    }
+
+    fn invoke(
+        &mut self,
+        job: &Job,
+        count: u32,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) {
+        for _ in 0..count {
+            if cancel.is_cancelled() {
+                return;
+            }
+            emit(self.once(job, watch, cancel));
+        }
+    }
+
+    fn close(&mut self) {
+        self.runner = None;
+    }
+}

@@ -1,0 +1,616 @@
+//! Running one program through the launcher with counters, sampler and the
+//! kernel's account of it: what the native lane and cold Wasm workers share.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use sha2::{Digest, Sha256};
+
+use super::group::{self, Grouped};
+use super::launcher::{Ended, Launcher, LauncherError, Privileges, Spawn, Started, Why};
+use super::{Cancel, Job, Probe, Status, Watch};
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_core::visible_text::{summarize, summarize_end};
+use cyclometer_meter::function_group::{FunctionGroup, GroupUsage};
+use cyclometer_meter::perf::{Counters, Counts, Target};
+use cyclometer_meter::{Meter, Provenance, Provenances, Source, Usage, host};
+use cyclometer_system::procfs;
+use cyclometer_workload::OutputDigest;
+
+/// Which limit of memory holds without a control group.
+pub(super) const EACH: &str =
+    "memory limit holds for the private memory of each process (RLIMIT_DATA)";
+
+/// Meters that a process' counters and its rusage can both give.
+const FALLBACKS: [Meter; 3] = [Meter::CpuTime, Meter::PageFaults, Meter::ContextSwitches];
+
+/// A launcher with counters on all it starts.
+pub(super) struct Runner {
+    launcher: Launcher,
+    /// What opens here; each run gets its own (see [`cyclometer_meter::perf`]).
+    template: Counters,
+    provenances: Arc<Provenances>,
+    tsc_hz: Option<u64>,
+    /// The control group of all that it starts; `Err`: why there is none, empty
+    /// where none is wanted.
+    group: Result<Grouped, String>,
+    /// What keeps functions from other processes, in words.
+    fence: String,
+}
+
+/// One program's run.
+pub(super) struct Run {
+    pub started: Started,
+    pub ended: Ended,
+    /// By the account of its control group, if it had one.
+    pub grouped: Option<GroupUsage>,
+    /// `None`: they miss time that the kernel accounts for.
+    counts: Option<Counts>,
+}
+
+impl Runner {
+    /// Starts a launcher whose children are in the recorder's own control group.
+    pub fn start(privileges: Privileges) -> Result<Self, LauncherError> {
+        Self::counting(privileges, true)
+    }
+
+    /// Starts a launcher as [`Self::start`] does, with or without counters: what
+    /// they count is then the kernel's own account, if anything.
+    pub fn counting(privileges: Privileges, on: bool) -> Result<Self, LauncherError> {
+        Self::open(privileges, on, false)
+    }
+
+    /// Starts a launcher whose children are in a control group of their own,
+    /// where one can be made.
+    pub fn start_grouped(privileges: Privileges, counting: bool) -> Result<Self, LauncherError> {
+        Self::open(privileges, counting, true)
+    }
+
+    fn open(privileges: Privileges, counting: bool, grouped: bool) -> Result<Self, LauncherError> {
+        let mut launcher = Launcher::start(privileges)?;
+        let template = if counting {
+            Counters::open(Target::Children(launcher.pid()))
+        } else {
+            Counters::none("counters are switched off, to see what they cost")
+        };
+        let tsc_hz = host::tsc_hz();
+        let group = if grouped { Grouped::enter(&mut launcher) } else { Err(String::new()) };
+        let limit = group::limit_processes(&mut launcher, group.as_ref().ok());
+        let fence = launcher.fence().describe(&limit);
+        let mut provenances = provenances(&template, tsc_hz);
+        group::set_sources(group.as_ref().map(drop), &mut provenances);
+        Ok(Self { launcher, template, provenances: Arc::new(provenances), tsc_hz, group, fence })
+    }
+
+    /// What keeps functions from other processes, in words.
+    pub fn fence(&self) -> &str {
+        &self.fence
+    }
+
+    /// Whether what it starts is in a namespace of processes.
+    pub fn has_namespace(&self) -> bool {
+        self.launcher.fence().is_namespace()
+    }
+
+    /// Whether it has to be replaced by another before the next run.
+    pub fn is_spent(&self) -> bool {
+        self.launcher.is_spent()
+    }
+
+    /// The control group of all that it starts.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn group(&self) -> Result<Arc<FunctionGroup>, &str> {
+        self.group.as_ref().map(Grouped::current).map_err(String::as_str)
+    }
+
+    /// Where the meters of every run come from.
+    pub fn provenances(&self) -> &Arc<Provenances> {
+        &self.provenances
+    }
+
+    /// Starts a program and waits for its end.
+    pub fn run(
+        &self,
+        spawn: &Spawn<'_>,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+    ) -> Result<Run, LauncherError> {
+        self.prepare_group(spawn, true)?;
+        let group = self.group().ok();
+        let baseline = group.as_ref().map(|group| group.begin());
+        let counters = self.template.reopen(Target::Children(self.launcher.pid()));
+        let counters = Arc::new(Mutex::new(counters));
+        let before = lock(&counters).read();
+        let started = self.launcher.spawn(spawn)?;
+        watch.begin(Box::new(ProcessProbe {
+            pid: started.pid,
+            counters: Arc::clone(&counters),
+            // Fresh counters start at 0.
+            baseline: SAMPLED.map(|meter| (meter, Some(0))),
+            group: group.as_ref().map(Arc::downgrade),
+        }));
+        let ended = self.launcher.wait(cancel);
+        watch.end();
+        let ended = ended?;
+        let grouped = group.zip(baseline).map(|(group, baseline)| group.usage_since(&baseline));
+        let mut counters = lock(&counters);
+        let after = counters.read();
+        let counts = counters.between(&before, &after);
+        let after_exec = accounted(&ended, grouped.as_ref()).since(started.used);
+        // Where the function runs elsewhere, that account has not all of it.
+        let is_exact = ended.family && !matches!(&self.group, Err(reason) if reason.is_empty());
+        let counts = believable(&counts, after_exec, is_exact).then_some(counts);
+        Ok(Run { started, ended, grouped, counts })
+    }
+
+    /// Makes the control group ready, if there is one: with the memory limit of
+    /// `spawn`, and a `fresh` one if earlier runs left too much in it.
+    fn prepare_group(&self, spawn: &Spawn<'_>, fresh: bool) -> Result<(), LauncherError> {
+        let Ok(group) = &self.group else { return Ok(()) };
+        if fresh {
+            group.renew_if_used_up(&self.launcher);
+        }
+        let limited = group.current().limit_memory(spawn.memory_limit);
+        limited.map_err(|error| LauncherError::Arguments(error.to_string()))
+    }
+
+    /// Where the meters of a run come from.
+    pub fn sources(&self, run: &Run, usual: &Arc<Provenances>) -> Arc<Provenances> {
+        let escaped = run.escaped();
+        let peak = run.peak();
+        let is_usual = matches!(peak, Ok((_, Source::Rusage)));
+        if run.counts.is_some() && !escaped && is_usual {
+            return Arc::clone(usual);
+        }
+        let mut all = (**usual).clone();
+        if run.counts.is_none() {
+            for (meter, _) in self.template.provenances().iter() {
+                all.missing(meter, "its counter missed time that the kernel accounts for");
+            }
+            set_fallbacks(&mut all);
+            if all.get(Meter::CpuStartup).is_some_and(|it| it.source == Some(Source::PerfSoftware))
+            {
+                set_startup_sources(&mut all);
+            }
+            if let Some(hz) = self.tsc_hz {
+                all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC)"));
+            }
+        }
+        if escaped {
+            let why = "of the control group, in ticks: some processes ended unaccounted";
+            let by_group =
+                |meter: &Meter| all.get(*meter).is_some_and(|it| it.source == Some(Source::Rusage));
+            let meters = [Meter::CpuTime, Meter::CpuUser, Meter::CpuSystem];
+            for meter in meters.into_iter().filter(by_group).collect::<Vec<_>>() {
+                all.set(meter, Source::Cgroup, why);
+            }
+        }
+        match peak {
+            Ok((_, Source::Cgroup)) => all.set(Meter::MemoryPeak, Source::Cgroup, group::HELD),
+            Ok(_) => {}
+            Err(reason) => all.missing(Meter::MemoryPeak, reason),
+        }
+        Arc::new(all)
+    }
+
+    /// Starts a program that stays, such as a warm worker.
+    pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
+        self.prepare_group(spawn, false)?;
+        self.launcher.spawn(spawn)
+    }
+
+    /// Starts a program that stays, with counters on it and all its threads and
+    /// children from its first instruction on.
+    pub fn spawn_counted(
+        &self,
+        spawn: &Spawn<'_>,
+    ) -> Result<(Started, Arc<Mutex<Counters>>), LauncherError> {
+        let counters = self.template.reopen(Target::Children(self.launcher.pid()));
+        let started = self.spawn(spawn)?;
+        Ok((started, Arc::new(Mutex::new(counters))))
+    }
+
+    /// Waits for the end of a program that was started with [`Self::spawn`].
+    pub fn wait(&self, cancel: &Cancel) -> Result<Ended, LauncherError> {
+        self.launcher.wait(cancel)
+    }
+
+    /// Whether it has to be replaced after a failure: no launcher, or one that
+    /// starts nothing more.
+    pub fn is_lost(&self, error: &LauncherError) -> bool {
+        matches!(error, LauncherError::Process { .. }) || self.is_spent()
+    }
+
+    /// Kills what runs.
+    pub fn kill(&self) {
+        self.launcher.kill();
+    }
+
+    /// Enters the run's counts and the kernel's account into `usage`.
+    pub fn fill(&self, run: &Run, usage: &mut Usage) {
+        if let Some(counts) = &run.counts {
+            for meter in Meter::ALL {
+                usage.set(*meter, counts.get(*meter));
+            }
+            usage.counter_coverage_ppm = counts.coverage_ppm;
+        }
+        let ended = &run.ended;
+        let escaped = run.grouped.as_ref().filter(|_| run.escaped());
+        let (user, system) =
+            escaped.and_then(|group| group.split).unwrap_or((ended.user, ended.system));
+        usage.set(Meter::CpuUser, user.0);
+        usage.set(Meter::CpuSystem, system.0);
+        usage.set(Meter::MemoryPeak, run.peak().ok().map(|(peak, _)| peak.0));
+        let accounted = accounted(ended, run.grouped.as_ref());
+        for (meter, value) in
+            FALLBACKS.into_iter().zip([accounted.0, ended.page_faults, ended.context_switches])
+        {
+            if usage.get(meter).is_none() {
+                usage.set(meter, value);
+            }
+        }
+        // Only where the sources say so: an estimate is never passed off as a count.
+        if run.counts.is_none() || !self.template.has(Meter::RefCycles) {
+            estimate_ref_cycles(usage, self.tsc_hz);
+        }
+    }
+}
+
+/// Enters the CPU time that a run used before exec, where `run` begins in lanes
+/// that see no later moment: as its sources say.
+pub(super) fn fill_startup(run: &Run, sources: &Provenances, usage: &mut Usage) {
+    let startup = match sources.get(Meter::CpuStartup).and_then(|it| it.source) {
+        Some(Source::PerfSoftware) => Some(0),
+        Some(_) => Some(run.started.used.0),
+        None => None,
+    };
+    usage.set(Meter::CpuStartup, startup);
+}
+
+/// Says what is known of the time before exec, by what counted the CPU time.
+pub(super) fn set_startup_sources(all: &mut Provenances) {
+    match all.get(Meter::CpuTime).and_then(|it| it.source) {
+        Some(Source::PerfSoftware) => {
+            let note = "counters are switched on by exec, where `run` begins: nothing before it \
+                        is in cpu_time";
+            all.set(Meter::CpuStartup, Source::PerfSoftware, note);
+        }
+        Some(_) => {
+            let note = "CPU time of the new process until it calls exec; `run` begins there";
+            all.set(Meter::CpuStartup, Source::Clock, note);
+        }
+        None => all.missing(Meter::CpuStartup, "there is no CPU time that it could be a part of"),
+    }
+    all.missing(Meter::MemoryStartup, "`run` begins at exec, when nothing is resident yet");
+}
+
+impl Run {
+    /// Whether the control group accounts for much more CPU time than the
+    /// kernel's account of the processes that were waited for: a process whose
+    /// parent ignores SIGCHLD leaves nothing in that.
+    fn escaped(&self) -> bool {
+        let group = self.grouped.as_ref().and_then(|group| group.cpu);
+        group.is_some_and(|group| exceeds(group, waited_for(&self.ended), SLACK))
+    }
+
+    /// Most memory at one time of all its processes, with its source, or why
+    /// nobody knows. A group counts in batches of pages and keeps what earlier
+    /// runs left: of a lone process the resident set is told exactly, unless the
+    /// group held clearly more.
+    fn peak(&self) -> Result<(Bytes, Source), &str> {
+        let alone = self.ended.peak;
+        match &self.grouped {
+            Some(group) => {
+                let held = group.peak.as_ref().map_err(String::as_str)?;
+                let most = Bytes(held.0.saturating_sub(group.files.0));
+                let is_all = !self.ended.family && most.0 <= alone.0 + group::COARSE.0;
+                // Pages of a program may be charged to who read it first.
+                let most = (*held).max(alone);
+                Ok(if is_all { (alone, Source::Rusage) } else { (most, Source::Cgroup) })
+            }
+            None if self.ended.family => Err(group::ONLY_LARGEST),
+            None => Ok((alone, Source::Rusage)),
+        }
+    }
+}
+
+/// CPU time of all processes that were waited for.
+const fn waited_for(ended: &Ended) -> Nanos {
+    Nanos(ended.user.0 + ended.system.0)
+}
+
+/// CPU time by the kernel's own accounts: of the control group where that has
+/// much more.
+fn accounted(ended: &Ended, group: Option<&GroupUsage>) -> Nanos {
+    let waited_for = waited_for(ended);
+    let group = group.and_then(|group| group.cpu);
+    group.filter(|group| exceeds(*group, waited_for, SLACK)).unwrap_or(waited_for)
+}
+
+/// Whether the kernel accounts for so much more than `counted` that it cannot be
+/// what the two leave out of each other: 2 % and `slack`.
+const fn exceeds(accounted: Nanos, counted: Nanos, slack: Nanos) -> bool {
+    accounted.0 > counted.0 + counted.0 / 50 + slack.0
+}
+
+/// What the launcher does itself, and the rounding of short times.
+const SLACK: Nanos = Nanos(5_000_000);
+/// Of a family of processes: counters lose a part of what children do, a fifth
+/// in a test where `cpuacct` and the kernel's account of each process agreed.
+const FAMILY_SLACK: Nanos = Nanos(1_000_000);
+
+/// CPU time in TSC ticks, where nothing counted them.
+pub(super) fn estimate_ref_cycles(usage: &mut Usage, tsc_hz: Option<u64>) {
+    if let (None, Some(cpu), Some(hz)) =
+        (usage.get(Meter::RefCycles), usage.get(Meter::CpuTime), tsc_hz)
+    {
+        let ticks = u128::from(cpu) * u128::from(hz) / 1_000_000_000;
+        usage.set(Meter::RefCycles, u64::try_from(ticks).ok());
+    }
+}
+
+fn provenances(counters: &Counters, tsc_hz: Option<u64>) -> Provenances {
+    let mut all = counters.provenances().clone();
+    set_fallbacks(&mut all);
+    set_estimate(&mut all, counters, tsc_hz);
+    let split = "split of the kernel's scheduler, in microseconds, over all processes; with the \
+                 launcher's set-up before exec";
+    all.set(Meter::CpuUser, Source::Rusage, split);
+    all.set(Meter::CpuSystem, Source::Rusage, split);
+    all.set(Meter::MemoryAllocated, Source::Plan, "the memory limit");
+    all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
+    all.set(Meter::Wall, Source::Clock, "create + start + run");
+    all.set_sampled();
+    for meter in [Meter::IoRead, Meter::IoWrite] {
+        all.missing(meter, "not metered in process lanes yet");
+    }
+    all
+}
+
+/// Gives the meters that have no counter their source in the rusage.
+fn set_fallbacks(all: &mut Provenances) {
+    for meter in FALLBACKS {
+        let why = match all.get(meter) {
+            Some(Provenance { source: Some(_), .. }) => continue,
+            Some(Provenance { source: None, note }) => format!("; {note}"),
+            None => String::new(),
+        };
+        all.set(meter, Source::Rusage, format!("the kernel's account of the ended processes{why}"));
+    }
+}
+
+/// Whether the counters saw what the kernel saw: `accounted` after exec, exactly
+/// where it has all processes.
+fn believable(counts: &Counts, accounted: Nanos, is_exact: bool) -> bool {
+    let slack = if is_exact { FAMILY_SLACK } else { SLACK };
+    counts.get(Meter::CpuTime).is_none_or(|counted| !exceeds(accounted, Nanos(counted), slack))
+}
+
+/// Labels the estimate of [`estimate_ref_cycles`].
+fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: Option<u64>) {
+    if counters.has(Meter::RefCycles) {
+        return;
+    }
+    if let Some(hz) = tsc_hz {
+        let why = all.get(Meter::RefCycles).map_or_else(String::new, |it| it.note.clone());
+        all.set(Meter::RefCycles, Source::Estimate, format!("cpu_time x {hz} Hz (TSC); {why}"));
+    }
+}
+
+/// What is said of a process that the kernel killed by a limit that is not the
+/// function's.
+const OUTSIDE: &str = "out of memory: the kernel killed it in cyclometer's own control group, for want of memory \
+     outside of its own limit";
+
+/// How a run ended, in the words of the store.
+pub(super) fn verdict(
+    job: &Job,
+    ended: &Ended,
+    grouped: Option<&GroupUsage>,
+    stderr: &str,
+) -> (Status, Option<String>, Option<i32>) {
+    let signal = ended.status & 0x7f;
+    let code = (signal == 0).then_some((ended.status >> 8) & 0xff);
+    let limits = &job.limits;
+    let killed = group::out_of_memory(grouped, limits.memory);
+    let (status, reason) = match (ended.why, signal, code) {
+        (Why::Timeout, ..) => {
+            (Status::Timeout, Some(format!("no end within its limit of {}", limits.timeout)))
+        }
+        (Why::Cancelled, ..) => {
+            (Status::Interrupted, Some("stopped with the recording".to_owned()))
+        }
+        (Why::Itself, ..) if killed.is_some() => {
+            (Status::Failed, killed.map(|reason| with_tail(reason, stderr)))
+        }
+        (Why::Itself, libc::SIGXFSZ, _) => {
+            (Status::Failed, Some(format!("wrote more than the output limit of {}", limits.output)))
+        }
+        (Why::Itself, 0, Some(0)) => (Status::Ok, None),
+        (Why::Itself, 0, Some(code)) => {
+            (Status::Failed, Some(with_tail(format!("exit code {code}"), stderr)))
+        }
+        (Why::Itself, libc::SIGKILL, _) if ended.starved => {
+            (Status::Failed, Some(with_tail(OUTSIDE.to_owned(), stderr)))
+        }
+        (Why::Itself, signal, _) => {
+            (Status::Failed, Some(with_tail(format!("killed by {}", signal_name(signal)), stderr)))
+        }
+    };
+    let reason = match (reason, ended.stray) {
+        (reason, 0) => reason,
+        (None, stray) => Some(format!("left {stray} process(es) behind, which were killed")),
+        (Some(reason), stray) => Some(format!("{reason}; left {stray} process(es) behind")),
+    };
+    let told = reason.into_iter().chain(remarks(ended, grouped)).collect::<Vec<_>>();
+    (status, (!told.is_empty()).then(|| told.join("; ")), code)
+}
+
+/// What else is to be told of an end: attacks, and what ran against the fence.
+fn remarks(ended: &Ended, grouped: Option<&GroupUsage>) -> Vec<String> {
+    let mut all = Vec::new();
+    if let Some(refused) = grouped.map(|group| group.refused).filter(|refused| *refused > 0) {
+        let most = group::most_processes();
+        all.push(format!(
+            "was refused {refused} process(es) or thread(s) over its limit of {most}"
+        ));
+    }
+    if ended.unended {
+        all.push("some of its processes were killed and did not end".to_owned());
+    }
+    if ended.tampered {
+        all.push("changed limits or priority of its launcher, which was replaced".to_owned());
+    }
+    if ended.discarded > 0 {
+        let count = ended.discarded;
+        all.push(format!("{count} forged message(s) in the name of its launcher were discarded"));
+    }
+    all
+}
+
+fn with_tail(what: String, stderr: &str) -> String {
+    if stderr.is_empty() { what } else { format!("{what}: {stderr}") }
+}
+
+fn signal_name(signal: i32) -> String {
+    nix::sys::signal::Signal::try_from(signal)
+        .map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
+}
+
+/// Length and digest of what was written to `file`.
+pub(super) fn digest(file: &mut File) -> std::io::Result<OutputDigest> {
+    file.rewind()?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    let mut bytes = 0;
+    let mut head = Vec::new();
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(OutputDigest::new(bytes, hasher.finalize().into()).beginning(&head)),
+            size => {
+                let missing = OutputDigest::HEAD.saturating_sub(head.len()).min(size);
+                head.extend_from_slice(&buffer[..missing]);
+                hasher.update(&buffer[..size]);
+                bytes += size as u64;
+            }
+        }
+    }
+}
+
+/// The end of what was written to standard error, on one line.
+pub(super) fn tail(file: &mut File) -> String {
+    const KEPT: u64 = 2048;
+    let mut bytes = Vec::new();
+    let size = file.seek(SeekFrom::End(0)).unwrap_or(0);
+    let start = file.seek(SeekFrom::Start(size.saturating_sub(KEPT)));
+    if start.is_err() || file.read_to_end(&mut bytes).is_err() {
+        return String::new();
+    }
+    summarize_end(&bytes, size > KEPT, MAX_LINE_CHARS)
+}
+
+/// Longest line that a reason quotes, in characters.
+const MAX_LINE_CHARS: usize = 2_048;
+
+/// Returns what a function, a worker or an engine said on one visible line of
+/// bounded length.
+pub(super) fn one_line(text: &str) -> String {
+    summarize(text, MAX_LINE_CHARS)
+}
+
+/// Meters that the sampler reads of a process' counters.
+const SAMPLED: [Meter; 3] = [Meter::CpuTime, Meter::RefCycles, Meter::Cycles];
+
+pub(super) fn lock(counters: &Mutex<Counters>) -> MutexGuard<'_, Counters> {
+    counters.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads a process from outside while it runs one invocation.
+pub(super) struct ProcessProbe {
+    pid: u32,
+    counters: Arc<Mutex<Counters>>,
+    /// What the counters stood at before the invocation.
+    baseline: [(Meter, Option<u64>); 3],
+    /// The group of the process. Weak, so that it goes away with its lane.
+    group: Option<Weak<FunctionGroup>>,
+}
+
+impl ProcessProbe {
+    /// Counts from now on.
+    pub fn new(
+        pid: u32,
+        counters: &Arc<Mutex<Counters>>,
+        group: Option<&Arc<FunctionGroup>>,
+    ) -> Self {
+        let baseline = {
+            let mut counters = lock(counters);
+            SAMPLED.map(|meter| (meter, counters.read_one(meter)))
+        };
+        Self { pid, counters: Arc::clone(counters), baseline, group: group.map(Arc::downgrade) }
+    }
+}
+
+impl Probe for ProcessProbe {
+    fn read(&mut self) -> Vec<(Meter, u64)> {
+        let mut values = Vec::with_capacity(4);
+        {
+            let mut counters = lock(&self.counters);
+            for (meter, baseline) in self.baseline {
+                if let (Some(value), Some(baseline)) = (counters.read_one(meter), baseline) {
+                    values.push((meter, value.saturating_sub(baseline)));
+                }
+            }
+        }
+        let group = self.group.as_ref().and_then(Weak::upgrade);
+        let memory = procfs::resident(self.pid).map(|resident| match group {
+            Some(group) => group::level(resident, &group),
+            None => resident,
+        });
+        values.extend(memory.map(|bytes| (Meter::MemoryRss, bytes.0)));
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_safe_from_stderr() {
+        assert_eq!(one_line("a\x1b[2Jb\r\n\tc"), "a\\x1b[2Jb c");
+    }
+
+    #[test]
+    fn counters_that_miss_what_the_kernel_saw_are_not_believed() {
+        let ended = Ended { user: Nanos(60_000_000), ..Ended::for_test(0, Why::Itself) };
+        for (counted, believed) in [(0, false), (30_000_000, false), (59_000_000, true)] {
+            let counts = Counts::of(Meter::CpuTime, counted);
+            assert_eq!(
+                believable(&counts, waited_for(&ended), false),
+                believed,
+                "{counted} ns counted"
+            );
+        }
+        // Ticks of a short process are coarse: nothing can be said.
+        let short = Ended { user: Nanos(4_000_000), ..ended };
+        assert!(believable(&Counts::of(Meter::CpuTime, 600_000), waited_for(&short), false));
+        // Families lose counts, and are accounted for to the microsecond.
+        assert!(!believable(&Counts::of(Meter::CpuTime, 600_000), waited_for(&short), true));
+    }
+
+    #[test]
+    fn estimates_need_both_factors_and_never_replace_a_count() {
+        let mut usage = Usage::new(true);
+        estimate_ref_cycles(&mut usage, Some(2_000_000_000));
+        assert_eq!(usage.get(Meter::RefCycles), None);
+        usage.set(Meter::CpuTime, 1_500);
+        estimate_ref_cycles(&mut usage, Some(2_000_000_000));
+        assert_eq!(usage.get(Meter::RefCycles), Some(3_000));
+        usage.set(Meter::CpuTime, 9_000);
+        estimate_ref_cycles(&mut usage, Some(2_000_000_000));
+        assert_eq!(usage.get(Meter::RefCycles), Some(3_000));
+    }
+}

@@ -1,0 +1,182 @@
+//! Where profiles come from: inside the program, or a user's folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use super::error::{MAX_PROFILE_BYTES, ProfileError};
+use super::{Profile, resolve};
+use cyclometer_system::files::{self, Bound, FileProblem, Folder, Links, shown_path};
+
+// `SHIPPED_RUNTIMES`: name and content of every file in `runtimes/`.
+include!(concat!(env!("OUT_DIR"), "/runtimes.rs"));
+
+/// Bound of a profile.
+const BOUND: Bound = Bound::new("a profile", MAX_PROFILE_BYTES);
+/// Bound of a script beside a profile.
+const SCRIPT: Bound = Bound::new("a script", 1 << 20);
+/// Most profiles of a folder.
+const MAX_PROFILES: usize = 256;
+
+/// All profiles that can be named.
+#[derive(Debug, Clone, Default)]
+pub struct ProfileCatalog {
+    /// By lane: the runtime's name, and after a colon the variant's.
+    profiles: BTreeMap<String, Arc<Profile>>,
+    notices: Vec<String>,
+}
+
+/// Those of this process: the shipped ones, unless others were installed.
+static CURRENT: LazyLock<RwLock<Arc<ProfileCatalog>>> =
+    LazyLock::new(|| RwLock::new(Arc::new(ProfileCatalog::builtin())));
+
+/// The profiles that names of lanes in this process refer to.
+#[must_use]
+pub fn catalog() -> Arc<ProfileCatalog> {
+    Arc::clone(&CURRENT.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Makes `catalog` the one that names of lanes refer to, from now on.
+pub fn install(catalog: ProfileCatalog) {
+    *CURRENT.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+}
+
+impl ProfileCatalog {
+    /// The profiles that the program carries: tests hold that all are valid.
+    #[must_use]
+    pub fn builtin() -> Self {
+        let mut catalog = Self::default();
+        for (file, content) in SHIPPED_RUNTIMES {
+            let Some(name) = file.strip_suffix(".toml") else { continue };
+            let origin = format!("runtimes/{file}");
+            match resolve::parse(name, &String::from_utf8_lossy(content), &origin, &shipped) {
+                Ok(profiles) => catalog.insert(profiles),
+                Err(error) => catalog.notices.push(error.to_string()),
+            }
+        }
+        catalog
+    }
+
+    /// Adds every `.toml` file of a folder, or one file. A runtime with the
+    /// name of another takes its place, variants included. A file that is no
+    /// profile is left out with a notice: the others go on.
+    ///
+    /// # Errors
+    /// When the folder or file cannot be read.
+    pub fn add(&mut self, path: &Path) -> Result<(), ProfileError> {
+        if path.is_dir() {
+            return self.add_folder(path, Links::Beneath);
+        }
+        // It was named: whether there is one is no matter of its content.
+        let failed = |cause: std::io::Error| unreadable(path, &cause.into());
+        path.metadata().map_err(failed)?;
+        self.take(load(path));
+        Ok(())
+    }
+
+    /// Adds every `.toml` file of the user's own folder, in which links may lead
+    /// anywhere.
+    ///
+    /// # Errors
+    /// As [`ProfileCatalog::add`].
+    pub fn add_own(&mut self, path: &Path) -> Result<(), ProfileError> {
+        self.add_folder(path, Links::Anywhere)
+    }
+
+    fn add_folder(&mut self, path: &Path, links: Links) -> Result<(), ProfileError> {
+        let failed = |cause: FileProblem| unreadable(path, &cause);
+        let folder = Folder::open(path, links).map_err(failed)?;
+        let names = folder.toml_files().map_err(failed)?;
+        if names.len() > MAX_PROFILES {
+            let what = format!("it has more than {MAX_PROFILES} .toml files");
+            return Err(failed(FileProblem::Io(std::io::Error::other(what))));
+        }
+        for name in names {
+            self.take(load_from(&folder, &name));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, loaded: Result<Vec<Profile>, ProfileError>) {
+        match loaded {
+            Ok(profiles) => self.replace(profiles),
+            Err(error) => self.notices.push(format!("{error} (this runtime is left out)")),
+        }
+    }
+
+    fn replace(&mut self, profiles: Vec<Profile>) {
+        let Some(base) = profiles.first().map(|it| it.name.clone()) else { return };
+        if let Some(older) = self.profiles.get(&base) {
+            self.notices.push(format!(
+                "{base} from {} takes the place of the one from {}",
+                profiles[0].origin, older.origin
+            ));
+            self.profiles.retain(|_, profile| profile.base() != base);
+        }
+        self.insert(profiles);
+    }
+
+    fn insert(&mut self, profiles: Vec<Profile>) {
+        let entries = profiles.into_iter().map(|it| (it.name.clone(), Arc::new(it)));
+        self.profiles.extend(entries);
+    }
+
+    /// The profile of a lane.
+    #[must_use]
+    pub fn get(&self, lane: &str) -> Option<&Arc<Profile>> {
+        self.profiles.get(lane)
+    }
+
+    /// All profiles, by the name of their lane.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> + Clone {
+        self.profiles.values()
+    }
+
+    /// What was left out, and what took the place of another.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+}
+
+/// Reads a profile that a person named, and its variants; the file's name is the
+/// runtime's. It may be a pipe; a script lies beside it.
+///
+/// # Errors
+/// When it cannot be read, or is no profile.
+pub fn load(path: &Path) -> Result<Vec<Profile>, ProfileError> {
+    let content = files::read_given(path, BOUND).map_err(|cause| unreadable(path, &cause))?;
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parse_file(path, content, &|script| {
+        let folder = Folder::open(folder.unwrap_or(Path::new(".")), Links::Beneath)?;
+        folder.read(Path::new(script), SCRIPT)
+    })
+}
+
+/// Reads a profile of a folder.
+fn load_from(folder: &Folder, name: &Path) -> Result<Vec<Profile>, ProfileError> {
+    let path = folder.path().join(name);
+    let content = folder.read(name, BOUND).map_err(|cause| unreadable(&path, &cause))?;
+    parse_file(&path, content, &|script| folder.read(Path::new(script), SCRIPT))
+}
+
+fn parse_file(
+    path: &Path,
+    content: Vec<u8>,
+    read: resolve::ReadScript<'_>,
+) -> Result<Vec<Profile>, ProfileError> {
+    let text = files::into_text(content).map_err(|cause| unreadable(path, &cause))?;
+    let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into());
+    resolve::parse(&name, &text, &shown_path(path), read)
+}
+
+fn unreadable(path: &Path, cause: &FileProblem) -> ProfileError {
+    ProfileError::Read { path: path.to_owned(), cause: cause.to_string() }
+}
+
+/// A file that comes with the shipped profiles.
+fn shipped(name: &str) -> Result<Vec<u8>, FileProblem> {
+    let found = SHIPPED_RUNTIMES.iter().find(|(file, _)| *file == name);
+    let missing = || FileProblem::Io(std::io::ErrorKind::NotFound.into());
+    found.map(|(_, content)| content.to_vec()).ok_or_else(missing)
+}

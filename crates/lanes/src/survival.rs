@@ -1,0 +1,118 @@
+//! What must hold of everything that workers, the launcher, engines and authors of
+//! profiles may send, whatever it is: for fuzzing and for tests.
+
+use crate::command::answer::{Answer, parse_answer};
+use crate::docker::answers;
+use crate::docker::frames::FrameDecoder;
+use crate::launcher;
+use crate::profile::Profile;
+use crate::wasmtime::protocol::Report;
+use cyclometer_core::units::Nanos;
+
+/// Reads a text as a profile: usable, or refused in few words.
+///
+/// # Panics
+/// When it is neither.
+pub fn profile_survives(text: &str) {
+    let read = |name: &str| match name {
+        "there.mjs" => Ok(b"script".to_vec()),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    };
+    match crate::profile::resolve::parse("some", text, "some.toml", &read) {
+        Ok(profiles) => {
+            assert!(!profiles.is_empty(), "a file without a runtime was accepted");
+            profiles.iter().for_each(profile_is_usable);
+        }
+        Err(error) => assert_bounded(&error.to_string(), text),
+    }
+}
+
+/// Every command line can be filled in, and holds nothing that exec would cut.
+fn profile_is_usable(profile: &Profile) {
+    assert_eq!(profile.base(), "some");
+    let value = |name: &str| Some(format!("/{name}"));
+    let lines = [Some(&profile.cold), profile.warm.as_ref(), profile.cleanup.as_ref()];
+    let compile = profile.compile.as_ref().map(|it| &it.args);
+    for line in lines.into_iter().flatten().chain(compile).chain([&profile.program.version_args]) {
+        let line = line.expand(&value, &["x".to_owned()]).expect("every placeholder has a value");
+        assert!(line.iter().all(|argument| !argument.contains('\0')), "NUL in an argument");
+    }
+    for need in &profile.needs {
+        assert!(profile.need_variable(need).is_ascii());
+    }
+    let _ = profile.known("nop", "some reason");
+}
+
+/// A message about a text is short, however long the text.
+fn assert_bounded(message: &str, text: &str) {
+    let most = 4096 + 2 * text.len().min(4096);
+    assert!(message.len() <= most, "{} bytes of message", message.len());
+}
+
+/// What was understood is what would be sent.
+///
+/// # Panics
+/// When that does not hold.
+pub fn worker_report_survives(bytes: &[u8]) {
+    let Some(report) = Report::decode(bytes) else { return };
+    let again = Report::decode(&report.encode()).expect("what was encoded is whole");
+    let cut = |report: Report| Report { text: String::new(), ..report };
+    assert!(report.text.starts_with(&again.text), "another text");
+    assert_eq!(cut(again), cut(report));
+}
+
+/// A line is one answer, or refused in few words; a report is believed only
+/// within its request.
+///
+/// # Panics
+/// When that does not hold.
+pub fn worker_line_survives(bytes: &[u8]) {
+    match parse_answer(bytes) {
+        Ok(Answer::Done(report)) => {
+            let within = report.check_within(Nanos(1_000), Nanos(2_000)).is_ok();
+            let told = [report.begun, report.started, report.ended];
+            let holds = told.is_sorted() && told.iter().all(|it| (1_000..=2_000).contains(&it.0));
+            assert_eq!(within, holds, "{report:?}");
+        }
+        Ok(Answer::Ready | Answer::Rested) => {}
+        Err(error) => assert!(error.to_string().len() < 4096, "a long message"),
+    }
+}
+
+/// Reads bytes as an answer of the launcher.
+///
+/// # Panics
+/// When one is longer than answers are.
+pub fn launcher_answer_survives(bytes: &[u8]) {
+    if let Some(answer) = launcher::answers::Answer::decode(bytes) {
+        assert!(bytes.len() <= launcher::answers::Answer::LONGEST);
+        let _ = (answer.kind(), answer.number());
+    }
+}
+
+/// Everything that an engine, or process 1 of a container, may answer, read as
+/// each of the things that are asked for.
+///
+/// # Panics
+/// When that does not hold.
+pub fn engine_reply_survives(bytes: &[u8]) {
+    let _ = answers::parse_version(bytes);
+    let _ = answers::parse_info(bytes);
+    for container in answers::parse_containers(bytes).unwrap_or_default() {
+        assert!(answers::is_id(&container.id), "{:?} would be part of a path", container.id);
+    }
+    let _ = answers::parse_images(bytes);
+    let _ = answers::parse_image(bytes);
+    let _ = answers::parse_layers(bytes);
+    let _ = answers::parse_state(bytes, "cyclometer-1-2-boot-c3");
+    let _ = answers::parse_command(bytes);
+    let _ = answers::parse_event(bytes);
+    assert!(answers::parse_refusal(bytes).len() <= 4096, "a long message");
+    let _ = answers::parse_report(bytes, [0; 16]);
+    let mut decoder = FrameDecoder::default();
+    let _ = decoder.decode(bytes, |_, place| assert!(place.end <= bytes.len(), "{place:?}"));
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = answers::parse_moment(text);
+        assert!(answers::shown(text).chars().count() <= 600, "a long text");
+    }
+}

@@ -1,0 +1,145 @@
+//! The second wall around a runtime that holds its function to the memory limit
+//! by itself, as engines of WebAssembly do: what the whole process may use,
+//! whatever goes wrong inside of it.
+//!
+//! A memory control group where one can be made: it counts what is used.
+//! `RLIMIT_DATA` elsewhere: it counts private memory that can be written, and so
+//! not the address space that engines reserve (`RLIMIT_AS` would count that).
+
+use super::launcher::{Ended, Why};
+use super::process::Runner;
+use cyclometer_core::units::Bytes;
+use cyclometer_meter::function_group::GroupUsage;
+
+/// Most memory of a process that runs a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wall {
+    /// Limit of the function.
+    pub function: Bytes,
+    /// What the runtime may use besides.
+    pub allowance: Bytes,
+}
+
+/// Words by which runtimes tell that they got no memory: Rust's allocator, C's,
+/// V8, `JavaScriptCore`.
+const COMPLAINTS: [&str; 5] = [
+    "memory allocation of",
+    "Cannot allocate memory",
+    "out of memory",
+    "Out of memory",
+    "std::bad_alloc",
+];
+
+impl Wall {
+    /// Memory of the whole process.
+    pub const fn total(&self) -> Bytes {
+        Bytes(self.function.0.saturating_add(self.allowance.0))
+    }
+
+    /// `RLIMIT_DATA` of a process that `runner` starts: there only where there is
+    /// no control group.
+    pub fn data_limit(&self, runner: &Runner) -> Option<Bytes> {
+        runner.group().is_err().then(|| self.total())
+    }
+
+    /// Tells that the process ran into the wall, if it did: `group` is the account
+    /// of its control group, `said` the process' own last words.
+    pub fn explain(&self, group: Option<&GroupUsage>, ended: &Ended, said: &str) -> Option<String> {
+        if ended.why != Why::Itself {
+            return None;
+        }
+        let parts =
+            format!("{} of the function and {} for its runtime", self.function, self.allowance);
+        let reason = match group {
+            Some(group) if group.killed > 0 && group.at_limit => {
+                format!("out of memory: over the wall of its memory control group, {parts}")
+            }
+            Some(group) if group.killed > 0 => {
+                format!(
+                    "out of memory: the kernel killed it within its wall of {parts}, for want of memory outside"
+                )
+            }
+            None if ended.status != 0 && has_complaint(said) => {
+                format!("out of memory: at the wall of RLIMIT_DATA, {parts}")
+            }
+            _ => return None,
+        };
+        Some(if said.is_empty() { reason } else { format!("{reason}: {said}") })
+    }
+}
+
+/// Whether a process says that it got no memory.
+pub(super) fn has_complaint(said: &str) -> bool {
+    COMPLAINTS.iter().any(|words| said.contains(words))
+}
+
+/// Says which wall there is around what `runner` starts; for a lane's
+/// description.
+pub(super) fn describe(runner: &Runner, allowance: &str) -> String {
+    match runner.group() {
+        Ok(_) => format!(
+            "the process may use {allowance} more than the memory limit (memory control group)"
+        ),
+        Err(reason) => {
+            let why = if reason.is_empty() { "" } else { ": " };
+            format!(
+                "the process may use {allowance} of private memory more than the memory limit \
+                 (RLIMIT_DATA; no control group{why}{reason})"
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(status: i32, why: Why) -> Ended {
+        Ended::for_test(status, why)
+    }
+
+    fn killed(killed: u64, at_limit: bool) -> GroupUsage {
+        let peak = Ok(Bytes(0));
+        GroupUsage { cpu: None, split: None, peak, files: Bytes(0), killed, at_limit, refused: 0 }
+    }
+
+    const WALL: Wall = Wall { function: Bytes(16 << 20), allowance: Bytes(64 << 20) };
+
+    #[test]
+    fn what_ran_into_the_wall_says_so_with_its_name() {
+        let told = |group: Option<&GroupUsage>, status, why, said| {
+            WALL.explain(group, &ended(status, why), said)
+        };
+        let by_group = told(Some(&killed(1, true)), 9, Why::Itself, "");
+        assert_eq!(
+            by_group.as_deref(),
+            Some(
+                "out of memory: over the wall of its memory control group, 16.0 MiB of the function \
+                 and 64.0 MiB for its runtime"
+            )
+        );
+        let outside = told(Some(&killed(1, false)), 9, Why::Itself, "").expect("told");
+        assert!(outside.contains("want of memory outside"), "{outside}");
+        let abort = told(None, 6, Why::Itself, "memory allocation of 5 bytes failed");
+        assert!(
+            abort.is_some_and(|it| it.starts_with("out of memory: at the wall of RLIMIT_DATA"))
+        );
+    }
+
+    #[test]
+    fn what_ended_otherwise_did_not_run_into_the_wall() {
+        let none = [
+            WALL.explain(Some(&killed(0, true)), &ended(9, Why::Itself), "memory allocation of 5"),
+            WALL.explain(Some(&killed(1, true)), &ended(9, Why::Timeout), ""),
+            WALL.explain(None, &ended(0, Why::Itself), "out of memory"),
+            WALL.explain(None, &ended(9, Why::Itself), ""),
+        ];
+        assert_eq!(none, [None, None, None, None]);
+    }
+
+    #[test]
+    fn a_wall_beyond_all_numbers_is_the_largest() {
+        let wall = Wall { function: Bytes(u64::MAX), allowance: Bytes(1) };
+        assert_eq!(wall.total(), Bytes(u64::MAX));
+    }
+}

@@ -1,0 +1,100 @@
+//! Time that preparing a module may take, whatever is in it: compiling it to all
+//! forms that a lane needs, and counting its operators for all of its presets.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use cyclometer_core::units::Nanos;
+
+/// Longest time that a lane compiles a module for, all forms together.
+pub const COMPILING: Nanos = Nanos(60_000_000_000);
+
+/// Time that was spent, by workload.
+type Spent = HashMap<String, Nanos>;
+
+/// What lanes that are open at the same time have spent on counting: they count
+/// the same operators.
+static COUNTING: Mutex<Weak<Mutex<Spent>>> = Mutex::new(Weak::new());
+
+/// The budgets of one lane.
+#[derive(Debug)]
+pub struct Budgets {
+    compiling: Spent,
+    counting: Arc<Mutex<Spent>>,
+}
+
+impl Budgets {
+    /// Full budgets for compiling; those for counting as other open lanes left them.
+    pub fn open() -> Self {
+        let mut shared = lock(&COUNTING);
+        let counting = shared.upgrade().unwrap_or_default();
+        *shared = Arc::downgrade(&counting);
+        Self { compiling: Spent::default(), counting }
+    }
+
+    /// Time left for compiling `workload`; `None` if there is none.
+    pub fn left_for_compiling(&self, workload: &str) -> Option<Nanos> {
+        left(&self.compiling, workload, COMPILING)
+    }
+
+    /// Takes `took` out of the time for compiling.
+    pub fn spend_on_compiling(&mut self, workload: &str, took: Nanos) {
+        spend(&mut self.compiling, workload, took);
+    }
+
+    /// Time left for counting `workload` under a time limit of `limit`, which is
+    /// its budget; `None` if there is none.
+    pub fn left_for_counting(&self, workload: &str, limit: Nanos) -> Option<Nanos> {
+        left(&lock(&self.counting), workload, limit)
+    }
+
+    /// Takes `took` out of the time for counting.
+    pub fn spend_on_counting(&self, workload: &str, took: Nanos) {
+        spend(&mut lock(&self.counting), workload, took);
+    }
+}
+
+fn left(spent: &Spent, workload: &str, budget: Nanos) -> Option<Nanos> {
+    let spent = spent.get(workload).copied().unwrap_or_default();
+    Some(budget.since(spent)).filter(|left| left.0 > 0)
+}
+
+fn spend(spent: &mut Spent, workload: &str, took: Nanos) {
+    let sum = spent.entry(workload.to_owned()).or_default();
+    *sum = Nanos(sum.0.saturating_add(took.0));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_and_lanes_share_the_time_for_counting_a_module() {
+        let (one, other) = (Budgets::open(), Budgets::open());
+        let name = "presets_and_lanes_share";
+        assert_eq!(one.left_for_counting(name, Nanos(10)), Some(Nanos(10)));
+        one.spend_on_counting(name, Nanos(7));
+        assert_eq!(other.left_for_counting(name, Nanos(10)), Some(Nanos(3)));
+        // A preset with a longer limit has that as its budget, less what is gone.
+        assert_eq!(other.left_for_counting(name, Nanos(20)), Some(Nanos(13)));
+        other.spend_on_counting(name, Nanos(3));
+        assert_eq!(one.left_for_counting(name, Nanos(10)), None);
+        assert_eq!(one.left_for_counting("another module", Nanos(10)), Some(Nanos(10)));
+        other.spend_on_counting(name, Nanos(u64::MAX));
+        assert_eq!(one.left_for_counting(name, Nanos(u64::MAX)), None);
+    }
+
+    #[test]
+    fn forms_of_a_module_share_the_time_for_compiling() {
+        let mut budgets = Budgets::open();
+        budgets.spend_on_compiling("m", Nanos(COMPILING.0 - 1));
+        assert_eq!(budgets.left_for_compiling("m"), Some(Nanos(1)));
+        budgets.spend_on_compiling("m", Nanos(1));
+        assert_eq!(budgets.left_for_compiling("m"), None);
+        assert_eq!(budgets.left_for_compiling("n"), Some(COMPILING));
+    }
+}

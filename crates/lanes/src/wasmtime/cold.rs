@@ -1,0 +1,246 @@
+//! Cold invocations and compilation: one worker process each.
+
+use std::io::{Read, Seek};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::sys::socket::{MsgFlags, recv};
+
+use super::super::launcher::{Privileges, Program, Spawn, Stdio3, Why};
+use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict};
+use super::super::wall::{Wall, has_complaint};
+use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
+use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
+use super::settings::Settings;
+use super::{WasmtimeLane, counted_operators, explain_missing, set_phases, verdict};
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_meter::{Meter, Usage};
+use cyclometer_workload::{Input, Limits};
+
+/// Most memory that compiling a module may take; for the time see
+/// [`super::budget`].
+const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
+/// The largest compiled module.
+const COMPILED: Bytes = Bytes(1 << 30);
+
+impl WasmtimeLane {
+    /// One cold invocation, whatever comes of it.
+    pub(super) fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
+        let requested = now();
+        let config = Self::worker_config(job, self.settings);
+        match self.cold_run(job, &config, watch, cancel) {
+            Ok((outcome, _)) => outcome,
+            Err(reason) => Outcome::unstarted(job, requested, reason),
+        }
+    }
+
+    /// Runs a new worker to its end. The report is missing if it sent none.
+    pub(super) fn cold_run(
+        &mut self,
+        job: &Job,
+        config: &WorkerConfig,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+    ) -> Result<(Outcome, Option<Report>), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let mut files = Stdio3::open(&job.preset.stdin).map_err(|error| text(&error))?;
+        let compiled = self.compiled_for(job, config.settings)?;
+        let (ours, theirs) = compiled.socket().map_err(|error| text(&error))?;
+        let module_size = compiled.size();
+        let config = serde_json::to_string(config).map_err(|error| text(&error))?;
+        let args = ["cyclometer-worker", "__worker", config.as_str()];
+        self.ensure_runner()?;
+        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
+        let wall = wall_of(job, module_size);
+        let spawn = Spawn {
+            program: Program::File(self.executable.as_fd()),
+            args: &args,
+            env: &[],
+            stdin: files.stdin.as_fd(),
+            stdout: files.stdout.as_fd(),
+            stderr: files.stderr.as_fd(),
+            extra: &[theirs.as_fd()],
+            timeout: Some(job.limits.timeout),
+            memory_limit: Some(wall.total()),
+            data_limit: wall.data_limit(runner),
+            file_limit: Some(job.limits.output),
+            cpu: job.cpu,
+        };
+        let run = match runner.run(&spawn, watch, cancel) {
+            Ok(run) => run,
+            Err(error) => {
+                if runner.is_lost(&error) {
+                    self.runner = None;
+                }
+                return Err(text(&error));
+            }
+        };
+        drop(theirs);
+        let report = receive(&ours);
+        let outcome = self.outcome(job, &run, report.as_ref(), wall, &mut files);
+        self.runner.take_if(|runner| runner.is_spent());
+        Ok((outcome, report))
+    }
+
+    /// Starts another launcher where there is none any more.
+    fn ensure_runner(&mut self) -> Result<(), String> {
+        if self.runner.is_none() {
+            let runner = Runner::start_grouped(Privileges::Worker, self.counted);
+            self.runner = Some(runner.map_err(|error| error.to_string())?);
+        }
+        Ok(())
+    }
+
+    fn outcome(
+        &self,
+        job: &Job,
+        run: &Run,
+        report: Option<&Report>,
+        bounds: Wall,
+        files: &mut Stdio3,
+    ) -> Outcome {
+        let mut usage = Usage::new(true);
+        let mut provenances = self.cold_sources(job);
+        if let Some(runner) = &self.runner {
+            runner.fill(run, &mut usage);
+            provenances = runner.sources(run, &provenances);
+        }
+        usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+        let stderr = tail(&mut files.stderr);
+        let (mut status, mut reason, mut exit_code) =
+            process_verdict(job, &run.ended, None, &stderr);
+        let (requested, mut ended) = (run.started.requested, run.ended.at);
+        let mut wall = ended.since(requested);
+        if let Some(report) = report {
+            usage.phases.create = Some(report.begun.since(requested));
+            set_phases(&mut usage.phases, report, report.begun, run.ended.at);
+            fill(&mut usage, report);
+            (ended, wall) = (report.ended, report.wall(requested));
+            if status == Status::Ok {
+                (status, reason, exit_code) = verdict(report, &job.limits);
+                reason = reason.map(|it| with_stderr(it, &stderr));
+            }
+        } else {
+            usage.phases.create = Some(run.started.executed.since(requested));
+            let told = bounds.explain(run.grouped.as_ref(), &run.ended, &stderr);
+            (exit_code, reason) = (exit_code.filter(|_| told.is_none()), told.or(reason));
+        }
+        usage.set(Meter::Wall, wall.0);
+        let outcome = Outcome {
+            status,
+            reason,
+            exit_code,
+            requested,
+            ended,
+            usage,
+            provenances,
+            output: digest(&mut files.stdout).ok(),
+        };
+        explain_missing(outcome.checked(&job.preset), report)
+    }
+
+    /// Compiles in a process of its own; the error is the compiler's.
+    pub(super) fn run_compiler(
+        &mut self,
+        module: &[u8],
+        settings: Settings,
+        timeout: Nanos,
+        cancel: &Cancel,
+    ) -> Result<Vec<u8>, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        self.ensure_runner()?;
+        let mut files = Stdio3::open(&Input::given(module)).map_err(|error| text(&error))?;
+        let variant = settings.to_string();
+        let spawn = Spawn {
+            program: Program::File(self.executable.as_fd()),
+            args: &["cyclometer-compile", "__compile", &variant],
+            env: &[],
+            stdin: files.stdin.as_fd(),
+            stdout: files.stdout.as_fd(),
+            stderr: files.stderr.as_fd(),
+            extra: &[],
+            timeout: Some(timeout),
+            memory_limit: Some(COMPILE_MEMORY),
+            data_limit: Some(COMPILE_MEMORY),
+            file_limit: Some(COMPILED),
+            cpu: None,
+        };
+        let Some(runner) = &self.runner else { return Err("no launcher".to_owned()) };
+        let run = match runner.run(&spawn, &mut Unwatched, cancel) {
+            Ok(run) => run,
+            Err(error) => {
+                // Not the module's fault: the next attempt has another.
+                self.runner = None;
+                return Err(text(&error));
+            }
+        };
+        match run.ended.status {
+            0 if run.ended.why == Why::Itself => {
+                let mut code = Vec::new();
+                files.stdout.rewind().map_err(|error| text(&error))?;
+                files.stdout.read_to_end(&mut code).map_err(|error| text(&error))?;
+                Ok(code)
+            }
+            _ => Err(explain_compiler(&run, &tail(&mut files.stderr))),
+        }
+    }
+}
+
+/// Why the compiler gave no module.
+fn explain_compiler(run: &Run, stderr: &str) -> String {
+    let killed = run.grouped.as_ref().is_some_and(|group| group.killed > 0);
+    match (run.ended.why, run.ended.status & 0x7f) {
+        (Why::Timeout, _) => super::too_long_to_compile(),
+        (Why::Cancelled, _) => "stopped with the recording".to_owned(),
+        (Why::Itself, _) if killed || has_complaint(stderr) => {
+            let why = with_stderr(String::new(), stderr);
+            format!("out of memory: compiling a module may take {COMPILE_MEMORY}{why}")
+        }
+        (Why::Itself, 0) => format!("not a module that wasmtime compiles: {stderr}"),
+        (Why::Itself, signal) => {
+            with_stderr(format!("the compiler was ended by signal {signal}"), stderr)
+        }
+    }
+}
+
+/// What a worker may use beside its function's memory: the engine with its pool
+/// and tables (64 MiB), and the largest piece of memory that a host call copies
+/// (wasmtime allows 128 MiB).
+const ALLOWANCE: Bytes = Bytes(192 << 20);
+
+/// The allowance of [`wall_of`], for people.
+pub(super) fn allowance_in_words() -> String {
+    format!("{ALLOWANCE}, the module's size and twice the output limit")
+}
+
+/// What bounds a worker: standard output and standard error are files in memory
+/// and its own, and so is what it decodes of the compiled module.
+pub(super) fn wall_of(job: &Job, module: Bytes) -> Wall {
+    let Limits { memory, output, .. } = job.limits;
+    let module = module.0.next_multiple_of(1 << 20);
+    let allowance = ALLOWANCE.0.saturating_add(module).saturating_add(output.0.saturating_mul(2));
+    Wall { function: memory, allowance: Bytes(allowance) }
+}
+
+/// Enters what the worker read of itself.
+fn fill(usage: &mut Usage, report: &Report) {
+    usage.set(Meter::LinearMemory, report.linear_memory);
+    usage.set(Meter::WasmOps, counted_operators(report));
+    for meter in [Meter::MemoryGrowFailed, Meter::MemoryStartup] {
+        usage.set(meter, report.counts[meter as usize]);
+    }
+    // Both clocks are right, but not one: no part is more than the whole.
+    let read = report.counts[Meter::CpuStartup as usize];
+    let part = read.zip(usage.get(Meter::CpuTime)).map(|(part, whole)| part.min(whole));
+    usage.set(Meter::CpuStartup, part);
+}
+
+pub(super) fn with_stderr(reason: String, stderr: &str) -> String {
+    if stderr.is_empty() { reason } else { format!("{reason}: {stderr}") }
+}
+
+/// The report that a worker sent before it ended, if it did.
+fn receive(socket: &OwnedFd) -> Option<Report> {
+    let mut buffer = [0; MAX_MESSAGE];
+    let size = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).ok()?;
+    Report::decode(&buffer[..size])
+}

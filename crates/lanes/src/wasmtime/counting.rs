@@ -1,0 +1,247 @@
+//! Operators, counted in runs of their own, and what earlier ones gave.
+//!
+//! An operator counts one wherever it is executed, a start section included,
+//! except `block`, `loop`, `else`, `end`, `nop`, `drop`, `return` and
+//! `unreachable`, which count nothing. Entering a function counts one more.
+//! Operators on whole ranges (`memory.copy`, `memory.fill`, `memory.init`, those
+//! of tables) count one whatever their length; `memory.grow` counts one. What
+//! functions of the host do is not counted, calling them is.
+//!
+//! Operators are deterministic in module, arguments, input and memory limit,
+//! so one run is enough, unless the module imports what answers otherwise each
+//! time: then it is counted several times. The counts are kept beside the
+//! compiled modules; another engine version may count otherwise.
+
+use sha2::{Digest, Sha256};
+use wasmtime::{OperatorCost, VariableOperatorCost};
+
+use super::engine::VERSION;
+use super::protocol::VARYING;
+use crate::Job;
+use crate::cache::Cache;
+use cyclometer_meter::{Provenance, Source};
+use cyclometer_workload::hex;
+
+/// Changes with the meaning of a count, so that older ones are not taken up.
+const MEANING: &str = "operators 2";
+
+/// How often a module is counted that may count otherwise each time.
+pub const RUNS: u32 = 3;
+
+/// Counts that differ by more than one in this many are no estimate of each other.
+const TOLERANCE: u64 = 100;
+
+/// One unit of fuel is one operator: nothing is charged by the byte or element.
+#[must_use]
+pub fn operator_cost() -> OperatorCost {
+    let variable = VariableOperatorCost {
+        memory_copy_per_byte: 0,
+        memory_fill_per_byte: 0,
+        memory_init_per_byte: 0,
+        memory_grow_per_page: 0,
+        table_copy_per_element: 0,
+        table_fill_per_element: 0,
+        table_init_per_element: 0,
+        table_grow_per_element: 0,
+        array_copy_per_element: 0,
+        array_fill_per_element: 0,
+        array_new_data_per_element: 0,
+        array_init_data_per_element: 0,
+        array_new_elem_per_element: 0,
+        array_init_elem_per_element: 0,
+        array_new_default_per_element: 0,
+        array_new_per_element: 0,
+    };
+    OperatorCost { variable, ..OperatorCost::new() }
+}
+
+/// Whether the binary `module` has a start section: code that is run when it is
+/// instantiated. What is no module has none.
+#[must_use]
+pub fn has_start_section(module: &[u8]) -> bool {
+    const START: u8 = 8;
+    let Some((b"\0asm\x01\0\0\0", mut rest)) = module.split_first_chunk::<8>() else {
+        return false;
+    };
+    while let Some((id, body)) = rest.split_first() {
+        if *id == START {
+            return true;
+        }
+        let Some((size, body)) = split_leb128(body) else { return false };
+        let Some(next) = body.get(size..) else { return false };
+        rest = next;
+    }
+    false
+}
+
+/// An unsigned LEB128 number of 32 bits, and what follows it.
+fn split_leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut value = 0_u64;
+    for (position, byte) in bytes.iter().take(5).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * position);
+        if byte & 0x80 == 0 {
+            return Some((usize::try_from(value).ok()?, bytes.get(position + 1..)?));
+        }
+    }
+    None
+}
+
+/// What all counts mean, for a note.
+pub const UNIT: &str = "block, loop, end, drop and the like count 0, entering a function 1 more, \
+                        bulk operators 1 whatever their length; start section included, \
+                        work of the host not";
+
+/// What counting runs of a cell gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// The least of them.
+    pub least: u64,
+    /// The most.
+    pub most: u64,
+    /// How many runs there were.
+    pub runs: u32,
+    /// Which of [`VARYING`] the module imports, a bit each.
+    pub varying: u64,
+}
+
+impl Counted {
+    /// Operators of a run; `None` where runs differ too much to say.
+    #[must_use]
+    pub const fn operators(&self) -> Option<u64> {
+        let middle = self.least + (self.most - self.least) / 2;
+        if self.most - self.least <= middle / TOLERANCE { Some(middle) } else { None }
+    }
+
+    /// Where the operators of a run come from, or why nobody can say.
+    #[must_use]
+    pub fn provenance(&self) -> Provenance {
+        let Self { least, most, runs, .. } = self;
+        let imports = self.imports();
+        let exact = least == most;
+        let (source, how) = match (self.operators(), exact) {
+            (Some(_), true) if *runs == 1 => {
+                (Some(Source::Fuel), "from one separate counting run".to_owned())
+            }
+            (Some(_), true) => (
+                Some(Source::Fuel),
+                format!(
+                    "from {runs} separate counting runs, all alike, though it imports {imports}"
+                ),
+            ),
+            (Some(_), false) => (
+                Some(Source::Estimate),
+                format!(
+                    "middle of {runs} counting runs, which gave {least} to {most}: it imports {imports}"
+                ),
+            ),
+            (None, _) => (
+                None,
+                format!(
+                    "they differ from run to run ({least} to {most} in {runs} counting runs): it \
+                     imports {imports}; the lane wasmtime:fuel counts every run"
+                ),
+            ),
+        };
+        let note = if source.is_some() { fuel_note(&how) } else { how };
+        Provenance { source, note }
+    }
+
+    /// Names of what the module imports that answers otherwise each time.
+    fn imports(&self) -> String {
+        let named = |(position, name): (usize, &'static str)| {
+            (self.varying >> position & 1 == 1).then_some(name)
+        };
+        VARYING.into_iter().enumerate().filter_map(named).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The note of a count that was made in that way.
+pub fn fuel_note(how: &str) -> String {
+    format!("wasmtime {VERSION}, {how}; {UNIT}")
+}
+
+/// Identifies all that the count depends on.
+pub fn key(job: &Job) -> String {
+    let mut hasher = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update((bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    part(MEANING.as_bytes());
+    part(VERSION.as_bytes());
+    part(job.workload.wasm.as_deref().unwrap_or(&[]));
+    part(job.workload.name.as_bytes());
+    part(&(job.preset.args.len() as u64).to_le_bytes());
+    for arg in &job.preset.args {
+        part(arg.as_bytes());
+    }
+    part(&job.limits.memory.0.to_le_bytes());
+    part(&job.preset.stdin.content());
+    hex(&hasher.finalize())[..32].to_owned()
+}
+
+/// The count of earlier runs.
+pub fn recall(cache: &Cache, key: &str) -> Option<Counted> {
+    parse(&String::from_utf8(cache.get(&format!("{key}.ops"))?).ok()?)
+}
+
+fn parse(text: &str) -> Option<Counted> {
+    let mut words = text.split_whitespace();
+    let mut next = || words.next()?.parse::<u64>().ok();
+    let (least, most, runs, varying) = (next()?, next()?, next()?, next()?);
+    let runs = u32::try_from(runs).ok()?;
+    (least <= most && runs > 0).then_some(Counted { least, most, runs, varying })
+}
+
+/// Keeps a count. Failing to is no loss but time.
+pub fn remember(cache: &Cache, key: &str, counted: Counted) {
+    let Counted { least, most, runs, varying } = counted;
+    let text = format!("{least} {most} {runs} {varying}\n");
+    cache.put(&format!("{key}.ops"), text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(least: u64, most: u64) -> Counted {
+        Counted { least, most, runs: RUNS, varying: 0b1000 }
+    }
+
+    #[test]
+    fn counts_that_differ_are_an_estimate_or_missing_and_never_passed_off_as_counted() {
+        let told = |it: Counted| (it.operators(), it.provenance().source);
+        assert_eq!(told(counted(500, 500)), (Some(500), Some(Source::Fuel)));
+        assert_eq!(told(counted(1_000, 1_008)), (Some(1_004), Some(Source::Estimate)));
+        assert_eq!(told(counted(1_000, 1_100)), (None, None));
+        assert_eq!(told(counted(0, u64::MAX)), (None, None));
+        let why = counted(1_000, 1_100).provenance().note;
+        assert!(why.contains("1000 to 1100") && why.contains("random_get"), "{why}");
+    }
+
+    #[test]
+    fn start_sections_are_found_behind_sections_of_any_length() {
+        let found = |text: &str| has_start_section(&wat::parse_str(text).expect("valid text"));
+        let long = "x".repeat(300);
+        assert!(found(&format!(r#"(module (func $f (export "{long}")) (start $f))"#)));
+        assert!(!found(&format!(r#"(module (func (export "{long}")) (memory 1) (data "\08"))"#)));
+        for damaged in
+            [&b""[..], b"\0asm\x01\0\0\0\x01", b"\0asm\x01\0\0\0\x01\xff\xff\xff\xff\x7f\x08"]
+        {
+            assert!(!has_start_section(damaged));
+        }
+    }
+
+    #[test]
+    fn kept_counts_survive_and_damaged_ones_are_counted_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::in_folder(folder.path());
+        remember(&cache, "k", counted(3, 4));
+        assert_eq!(recall(&cache, "k"), Some(counted(3, 4)));
+        std::fs::write(folder.path().join("k.ops"), "3 4 1 0\n").expect("written");
+        assert_eq!(recall(&cache, "k"), None, "not as it was kept");
+        for text in ["", "5", "4 3 1 0", "1 2 0 0", "1 2 x 0"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Engine settings, the names of compiled modules, and their compilation in a
+//! process of its own.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{Read, Write};
+
+use sha2::{Digest, Sha256};
+use wasmtime::{Engine, PoolingAllocationConfig};
+
+use super::settings::Settings;
+use cyclometer_workload::hex;
+
+/// Version of the engine, as locked when this program was built.
+pub const VERSION: &str = env!("WASMTIME_VERSION");
+
+/// Most memory that a 32-bit module can address. The limit that is billed is
+/// enforced by the store's limiter, so that one compiled module serves all.
+const ADDRESS_SPACE: usize = 4 << 30;
+
+/// Most elements that a table may have.
+pub const MAX_TABLE: usize = 100_000;
+
+/// Memory of an instance that is zeroed rather than given back between
+/// invocations: small functions then fault no pages in.
+const KEEP_RESIDENT: usize = 256 << 10;
+
+/// What an engine is for: compiled modules fit all three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Compiling modules.
+    Compile,
+    /// One invocation and the end of the process: no pool is laid out for more.
+    Cold,
+    /// Many invocations, each in a fresh instance out of a pool.
+    Warm,
+}
+
+/// Room for one instance of any module.
+pub(super) fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(1)
+        .total_component_instances(1)
+        .total_memories(4)
+        .total_tables(8)
+        // None is used: host functions do not suspend. A thousand, the usual number,
+        // are 2 GiB that can be written, more than `RLIMIT_DATA` allows.
+        .total_stacks(1)
+        .max_memories_per_module(4)
+        .max_tables_per_module(8)
+        .table_elements(MAX_TABLE)
+        .max_memory_size(ADDRESS_SPACE)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT);
+    pool
+}
+
+/// Name of the compiled form of `module` in the cache.
+///
+/// # Errors
+/// When the engine cannot be made.
+pub fn compiled_name(module: &[u8], settings: Settings) -> wasmtime::Result<String> {
+    let engine = Engine::new(&settings.config(Purpose::Compile))?;
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let digest = hex(&Sha256::digest(module));
+    let words = settings.compiled().words();
+    let variant = if words.is_empty() { "plain".to_owned() } else { words.join("+") };
+    Ok(format!("{}-{VERSION}-{variant}-{:016x}.cwasm", &digest[..32], hasher.finish()))
+}
+
+/// Whether a name in the cache is of this version of the engine: see
+/// [`compiled_name`], and counts of operators, whose names tell no version.
+pub(super) fn is_current(name: &str) -> bool {
+    // Behind the digest of the module.
+    let of_this_version = name.get(32..).is_some_and(|it| it.starts_with(&format!("-{VERSION}-")));
+    name.strip_suffix(".cwasm").is_none() || of_this_version
+}
+
+/// The hidden `__compile` subcommand: module on standard input, its compiled form
+/// on standard output. In its own process, because a hostile module may make the
+/// compiler use up time and memory.
+///
+/// # Errors
+/// What the compiler says.
+pub fn compile(settings: Settings) -> Result<(), String> {
+    let mut module = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut module).map_err(|error| error.to_string())?;
+    let engine =
+        Engine::new(&settings.config(Purpose::Compile)).map_err(|error| format!("{error:#}"))?;
+    let compiled = engine.precompile_module(&module).map_err(|error| format!("{error:#}"))?;
+    #[expect(clippy::disallowed_methods, reason = "compiled code for the lane, not text")]
+    let mut output = std::io::stdout().lock();
+    let written = output.write_all(&compiled).and_then(|()| output.flush());
+    written.map_err(|error| format!("cannot hand on the compiled module: {error}"))
+}

@@ -1,0 +1,94 @@
+//! How a worker gets its compiled module: as a file in memory that was written
+//! once and sealed, over the socket between lane and worker. What is executed
+//! are the bytes that were looked at, whatever happens to a file on the disk.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
+};
+
+use cyclometer_core::units::Bytes;
+
+/// A compiled module in memory, which nobody can change.
+#[derive(Debug)]
+pub struct Compiled {
+    file: File,
+    size: Bytes,
+}
+
+impl Compiled {
+    /// Takes up what a compiler gave.
+    ///
+    /// # Errors
+    /// When the system gives no memory for it.
+    pub fn new(code: &[u8]) -> io::Result<Self> {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let mut file = File::from(memfd_create("cyclometer-module", flags)?);
+        file.write_all(code)?;
+        let seals = SealFlag::F_SEAL_WRITE
+            | SealFlag::F_SEAL_GROW
+            | SealFlag::F_SEAL_SHRINK
+            | SealFlag::F_SEAL_SEAL;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+        Ok(Self { file, size: Bytes(code.len() as u64) })
+    }
+
+    /// Its size.
+    pub const fn size(&self) -> Bytes {
+        self.size
+    }
+
+    /// A pair of sockets that keep messages apart, the lane's end first; the
+    /// module waits in the worker's.
+    pub fn socket(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let descriptors = [self.file.as_raw_fd()];
+        let control = [ControlMessage::ScmRights(&descriptors)];
+        let word = [IoSlice::new(b"m")];
+        sendmsg::<()>(ours.as_raw_fd(), &word, &control, MsgFlags::MSG_NOSIGNAL, None)?;
+        Ok((ours, theirs))
+    }
+}
+
+/// The module that waits in the worker's end of [`Compiled::socket`].
+///
+/// # Errors
+/// When there is none.
+pub fn take(socket: &OwnedFd) -> io::Result<File> {
+    cyclometer_system::sys::receive_descriptor(socket).map(File::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn what_is_handed_over_cannot_be_changed_by_anybody() {
+        let compiled = Compiled::new(b"code").expect("made");
+        let (ours, theirs) = compiled.socket().expect("made");
+        let mut taken = take(&theirs).expect("sent");
+        let mut content = Vec::new();
+        io::Seek::rewind(&mut taken).expect("rewound");
+        taken.read_to_end(&mut content).expect("read");
+        assert_eq!(content, b"code");
+        assert!((&compiled.file).write_all(b"x").is_err() && taken.set_len(1).is_err());
+        drop(ours);
+        assert!(take(&theirs).is_err(), "there is one only");
+    }
+
+    #[test]
+    fn what_can_still_be_changed_is_not_executed() {
+        let engine = wasmtime::Engine::default();
+        let file = cyclometer_workload::memory_file("open").expect("made");
+        let error = crate::wasmtime::load::load_compiled(&engine, file).expect_err("refused");
+        assert!(error.to_string().contains("not sealed"), "{error}");
+    }
+}

@@ -1,0 +1,517 @@
+//! WebAssembly by wasmtime, in worker processes.
+//!
+//! *Cold*: a new worker loads the compiled module, instantiates and runs it.
+//! `create` is fork, exec and the worker's own start; `start` is engine, load
+//! and instantiation; `teardown` is the end of the process.
+//! *Warm*: a worker that has the module loaded instantiates and runs it anew.
+//! `create` makes the store with its host state, `start` is the instantiation.
+//!
+//! Both have the parts of their phases apart: loading the compiled module, the
+//! instantiation itself, and dropping the instance.
+//!
+//! The plain lane is timed without fuel. Operators are counted once in a
+//! separate run, since counting disturbs timing; `wasmtime:fuel` counts in
+//! every run and shows what that costs. [`settings`] has the other variants.
+
+mod budget;
+mod cold;
+mod counting;
+pub mod engine;
+mod handover;
+mod limiter;
+mod load;
+pub(crate) mod protocol;
+mod reading;
+pub mod settings;
+mod warm;
+pub mod worker;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use self::budget::{Budgets, COMPILING};
+use self::counting::Counted;
+use self::handover::Compiled;
+use self::protocol::{End, Fuel, Progress, Report, WorkerConfig};
+use self::settings::Settings;
+use self::warm::WarmWorker;
+use super::cache::Cache;
+use super::launcher::Privileges;
+use super::process::Runner;
+use super::{
+    Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
+    StartKind, Status, Watch, now, wall,
+};
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_meter::{Meter, Phases, Provenance, Provenances, Source};
+use cyclometer_workload::{Limits, Workload};
+
+/// Runs WebAssembly modules.
+pub struct WasmtimeLane {
+    settings: Settings,
+    executable: File,
+    cache: Cache,
+    runner: Option<Runner>,
+    provenances: Arc<Provenances>,
+    /// Whether cold runs are counted by perf.
+    counted: bool,
+    /// Compiled modules by workload and what they depend on; `Err`: why there is
+    /// none, which is not tried again.
+    compiled: HashMap<(String, Settings), Result<Arc<Compiled>, String>>,
+    budgets: Budgets,
+    warm: HashMap<usize, WarmWorker>,
+    /// What counting runs gave, by all that they depend on.
+    counts: HashMap<String, Result<Counted, String>>,
+    /// Where the operators of each cell come from.
+    operators: HashMap<usize, Provenance>,
+}
+
+impl WasmtimeLane {
+    /// Opens the lane in one of its variants.
+    ///
+    /// # Errors
+    /// When no process can start.
+    pub fn open(settings: Settings) -> Result<Self, LaneError> {
+        let unavailable = |reason: String| LaneError::Unavailable { reason };
+        let executable = executable()
+            .map_err(|error| unavailable(format!("cannot open its own program: {error}")))?;
+        let mut lane = Self {
+            settings,
+            executable,
+            cache: Cache::open("wasmtime", &engine::is_current),
+            runner: None,
+            provenances: Arc::default(),
+            counted: true,
+            compiled: HashMap::new(),
+            budgets: Budgets::open(),
+            warm: HashMap::new(),
+            counts: HashMap::new(),
+            operators: HashMap::new(),
+        };
+        lane.count(true)?;
+        Ok(lane)
+    }
+
+    /// The compiled form of the workload's module, made if need be; how long
+    /// that took, unless it was there.
+    fn compile(
+        &mut self,
+        workload: &Workload,
+        settings: Settings,
+        cancel: &Cancel,
+    ) -> Result<(Arc<Compiled>, Option<Nanos>), LaneError> {
+        let settings = settings.compiled();
+        let key = (workload.name.clone(), settings);
+        let failed =
+            |reason: String| LaneError::Prepare { workload: workload.name.clone(), reason };
+        if let Some(known) = self.compiled.get(&key) {
+            return known.clone().map(|compiled| (compiled, None)).map_err(failed);
+        }
+        let module = workload.wasm.as_deref().ok_or_else(|| failed("no module".to_owned()))?;
+        let name = engine::compiled_name(module, settings)
+            .map_err(|error| failed(format!("{error:#}")))?;
+        let (code, took) = if let Some(kept) = self.cache.get(&name) {
+            (kept, None)
+        } else {
+            let begun = now();
+            let code = match self.budgets.left_for_compiling(&workload.name) {
+                Some(left) => self.run_compiler(module, settings, left, cancel),
+                None => Err(too_long_to_compile()),
+            };
+            self.budgets.spend_on_compiling(&workload.name, now().since(begun));
+            if cancel.is_cancelled() {
+                return Err(LaneError::Cancelled);
+            }
+            let code = match code {
+                Ok(code) => code,
+                Err(reason) => {
+                    // Without a launcher it was not tried.
+                    if self.runner.is_some() {
+                        self.compiled.insert(key, Err(reason.clone()));
+                    }
+                    return Err(failed(reason));
+                }
+            };
+            let took = now().since(begun);
+            self.cache.put(&name, &code);
+            (code, Some(took))
+        };
+        let compiled = Arc::new(Compiled::new(&code).map_err(|error| failed(error.to_string()))?);
+        self.compiled.insert(key, Ok(Arc::clone(&compiled)));
+        Ok((compiled, took))
+    }
+
+    /// The compiled module that a worker with that configuration runs.
+    fn compiled_for(&self, job: &Job, settings: Settings) -> Result<Arc<Compiled>, String> {
+        let key = (job.workload.name.clone(), settings.compiled());
+        let missing = || Err("the module was not compiled".to_owned());
+        self.compiled.get(&key).cloned().unwrap_or_else(missing)
+    }
+
+    fn worker_config(job: &Job, settings: Settings) -> WorkerConfig {
+        let args =
+            std::iter::once(job.workload.name.clone()).chain(job.preset.args.iter().cloned());
+        WorkerConfig {
+            args: args.collect(),
+            memory: job.limits.memory.0,
+            settings,
+            start_section: job.workload.wasm.as_deref().is_some_and(counting::has_start_section),
+            warm: job.start == StartKind::Warm,
+        }
+    }
+
+    /// What is there to run `job`: its module, in the form it was compiled to, and
+    /// this program, which is much else besides.
+    fn parts(&self, job: &Job, compiled: &Compiled) -> Vec<FootprintPart> {
+        let part = |name: &str, kind, bytes: Option<u64>| {
+            bytes.map(|size| FootprintPart { name: name.to_owned(), kind, bytes: Bytes(size) })
+        };
+        let module = job.workload.wasm.as_ref().map(|module| module.len() as u64);
+        let compiled = Some(compiled.size().0);
+        let program = self.executable.metadata().ok().map(|data| data.len());
+        [
+            part("module", PartKind::Function, module),
+            part("compiled module", PartKind::Function, compiled),
+            part("cyclometer, with wasmtime and all else in it", PartKind::Runtime, program),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Operators that one run of `job` executes: from the notes of earlier
+    /// counting runs, or from some made now. What cannot be counted is not
+    /// tried again: an endless function takes its time.
+    fn count_operators(&mut self, job: &Job, cancel: &Cancel) -> Result<Counted, String> {
+        let key = counting::key(job);
+        if let Some(known) = self.counts.get(&key) {
+            return known.clone();
+        }
+        let counted = match counting::recall(&self.cache, &key) {
+            Some(counted) => Ok(counted),
+            None => self.run_counting(job, cancel),
+        };
+        if let Ok(counted) = counted {
+            counting::remember(&self.cache, &key, counted);
+        }
+        if !cancel.is_cancelled() {
+            self.counts.insert(key, counted.clone());
+        }
+        counted
+    }
+
+    /// Counts in a run of its own, or in several if the module imports what
+    /// differs from run to run.
+    fn run_counting(&mut self, job: &Job, cancel: &Cancel) -> Result<Counted, String> {
+        let counting = Settings::counting();
+        self.compile(&job.workload, counting, cancel).map_err(|error| error.to_string())?;
+        let mut slow = job.clone();
+        slow.start = StartKind::Cold;
+        let config = Self::worker_config(&slow, counting);
+        let (first, varying) = self.count_once(&mut slow, &config, cancel)?;
+        let mut counted = Counted { least: first, most: first, runs: 1, varying };
+        while varying != 0 && counted.runs < counting::RUNS {
+            let (operators, _) = self.count_once(&mut slow, &config, cancel)?;
+            counted.least = counted.least.min(operators);
+            counted.most = counted.most.max(operators);
+            counted.runs += 1;
+        }
+        Ok(counted)
+    }
+
+    /// Operators of one counting run, and what it imports that may vary them. All
+    /// counting runs of a module together take no longer than one of its
+    /// invocations may.
+    fn count_once(
+        &mut self,
+        slow: &mut Job,
+        config: &WorkerConfig,
+        cancel: &Cancel,
+    ) -> Result<(u64, u64), String> {
+        let (name, limit) = (slow.workload.name.clone(), slow.limits.timeout);
+        let given_up = || {
+            format!(
+                "given up: all counting runs of a module together may take as long as one \
+                 invocation, {limit}"
+            )
+        };
+        let left = self.budgets.left_for_counting(&name, limit).ok_or_else(given_up)?;
+        let begun = now();
+        slow.limits.timeout = left;
+        let run = self.cold_run(slow, config, &mut super::Unwatched, cancel);
+        slow.limits.timeout = limit;
+        self.budgets.spend_on_counting(&name, now().since(begun));
+        let (outcome, report) = run?;
+        if outcome.status == Status::Timeout {
+            return Err(given_up());
+        }
+        match (outcome.status, report.map(|report| (report.fuel, report.varying))) {
+            (Status::Ok, Some((Fuel::Exact(operators), varying))) => Ok((operators, varying)),
+            _ => Err(format!(
+                "the counting run did not end well: {}",
+                outcome.reason.unwrap_or_else(|| "no fuel was reported".to_owned())
+            )),
+        }
+    }
+
+    /// Sources of a cell's cold runs.
+    fn cold_sources(&self, job: &Job) -> Arc<Provenances> {
+        let Some(operators) = self.operators.get(&job.cell) else {
+            return Arc::clone(&self.provenances);
+        };
+        let mut all = (*self.provenances).clone();
+        set_one(&mut all, Meter::WasmOps, operators);
+        Arc::new(all)
+    }
+}
+
+impl Lane for WasmtimeLane {
+    fn describe(&self) -> Description {
+        let mut note = self.settings.note();
+        if let Some(runner) = &self.runner {
+            let wall = wall::describe(runner, &cold::allowance_in_words());
+            note = format!("{note}; {wall}; {}", runner.fence());
+        }
+        if let Some(refusal) = self.cache.refusal() {
+            note = format!("{note}; {refusal}");
+        }
+        Description { version: format!("wasmtime {}", engine::VERSION), note }
+    }
+
+    fn starts(&self) -> &'static [StartKind] {
+        &[StartKind::Cold, StartKind::Warm]
+    }
+
+    fn count(&mut self, on: bool) -> Result<(), LaneError> {
+        let runner = Runner::start_grouped(Privileges::Worker, on)
+            .map_err(|error| LaneError::Unavailable { reason: error.to_string() })?;
+        let mut provenances = (**runner.provenances()).clone();
+        set_common(&mut provenances, self.settings);
+        set_cold(&mut provenances);
+        (self.runner, self.provenances) = (Some(runner), Arc::new(provenances));
+        self.counted = on;
+        Ok(())
+    }
+
+    fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
+        if workload.wasm.is_some() {
+            return Ok(());
+        }
+        Err(LaneError::Unsupported {
+            reason: format!("{} has no WebAssembly module (`wasm` in its manifest)", workload.name),
+        })
+    }
+
+    fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
+        let (compiled, took) = self.compile(&job.workload, self.settings, cancel)?;
+        let mut prepared = Prepared {
+            parts: self.parts(job, &compiled),
+            took,
+            footprint: job.workload.wasm.as_ref().map(|module| Bytes(module.len() as u64)),
+            footprint_of: "module",
+            notes: self.cache.refusal_once().into_iter().collect(),
+            ..Prepared::default()
+        };
+        if !self.settings.fuel {
+            let counted = self.count_operators(job, cancel);
+            prepared.wasm_ops = counted.as_ref().ok().and_then(Counted::operators);
+            let provenance = match counted {
+                Ok(counted) => counted.provenance(),
+                Err(note) => Provenance { source: None, note },
+            };
+            match provenance.source {
+                Some(Source::Fuel) => {}
+                Some(_) => prepared.notes.push(format!("Wasm operators: {}", provenance.note)),
+                None => {
+                    prepared.notes.push(format!("Wasm operators not counted: {}", provenance.note));
+                }
+            }
+            self.operators.insert(job.cell, provenance);
+        }
+        if cancel.is_cancelled() { Err(LaneError::Cancelled) } else { Ok(prepared) }
+    }
+
+    fn time_compile(&mut self, job: &Job, cancel: &Cancel) -> Option<Result<Nanos, LaneError>> {
+        let module = job.workload.wasm.clone()?;
+        let failed =
+            |reason: String| LaneError::Prepare { workload: job.workload.name.clone(), reason };
+        let begun = now();
+        let result = self.run_compiler(&module, self.settings, COMPILING, cancel);
+        let took = now().since(begun);
+        Some(result.map(|_| took).map_err(failed))
+    }
+
+    fn invoke(
+        &mut self,
+        job: &Job,
+        count: u32,
+        watch: &mut dyn Watch,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(Outcome),
+    ) {
+        match job.start {
+            StartKind::Warm => self.warm_runs(job, count, watch, cancel, emit),
+            StartKind::Cold => {
+                for _ in 0..count {
+                    if cancel.is_cancelled() {
+                        return;
+                    }
+                    emit(self.cold(job, watch, cancel));
+                }
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.warm.clear();
+        self.runner = None;
+    }
+}
+
+static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Names the program that workers execute, for tests and benchmarks, which are
+/// not cyclometer themselves. Only the first call counts.
+pub fn set_executable(path: &Path) {
+    EXECUTABLE.get_or_init(|| path.to_owned());
+}
+
+/// The program that workers execute: by default this one.
+#[expect(clippy::disallowed_methods, reason = "it is this program itself")]
+fn executable() -> std::io::Result<File> {
+    File::open(EXECUTABLE.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path))
+}
+
+/// Sources that cold and warm runs share.
+fn set_common(all: &mut Provenances, settings: Settings) {
+    let how =
+        if settings.fuel { "counted in the timed run" } else { "from one separate counting run" };
+    all.set(Meter::WasmOps, Source::Fuel, counting::fuel_note(how));
+    all.set(
+        Meter::LinearMemory,
+        Source::Limiter,
+        "linear memories at the end; they never shrink, and growth that was refused is not in it",
+    );
+    all.set(
+        Meter::MemoryGrowFailed,
+        Source::Limiter,
+        "requests beyond the memory limit or the memory's own maximum",
+    );
+    all.set(Meter::MemoryAllocated, Source::Plan, "the limit of all linear memories together");
+    all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
+}
+
+/// Sources of what a cold worker reads of itself.
+fn set_cold(all: &mut Provenances) {
+    all.set(
+        Meter::CpuStartup,
+        Source::Clock,
+        "CPU clock of the worker's process before its first instruction, a start section \
+         included; it runs from fork on, counters from exec on",
+    );
+    all.set(
+        Meter::MemoryStartup,
+        Source::Procfs,
+        "resident set of the whole worker right before the function's first instruction",
+    );
+}
+
+/// Enters a provenance that was made elsewhere.
+fn set_one(all: &mut Provenances, meter: Meter, provenance: &Provenance) {
+    match provenance.source {
+        Some(source) => all.set(meter, source, provenance.note.clone()),
+        None => all.missing(meter, provenance.note.clone()),
+    }
+}
+
+/// Meters that only the report of a worker tells, whatever perf counts.
+const REPORTED: [Meter; 5] = [
+    Meter::WasmOps,
+    Meter::LinearMemory,
+    Meter::MemoryGrowFailed,
+    Meter::CpuStartup,
+    Meter::MemoryStartup,
+];
+
+/// Says of meters that have no value in an outcome why not.
+fn explain_missing(mut outcome: Outcome, report: Option<&Report>) -> Outcome {
+    let Outcome { status, usage, provenances: usual, .. } = &outcome;
+    let reason = |meter: Meter| match (report, meter) {
+        (None, _) => "the worker ended before it could report",
+        (Some(Report { fuel: Fuel::Lost, .. }), Meter::WasmOps) => {
+            "a trap comes before what fuel had counted is stored: no count, not even a bound"
+        }
+        (Some(Report { progress: Progress::Entered, .. }), Meter::WasmOps) => {
+            "of this run, which did not end well, nobody knows: it was not counted itself"
+        }
+        (Some(Report { progress: Progress::Entered, .. }), _) => "the worker could not read it",
+        (Some(_), _) => "the function was never entered",
+    };
+    let lacks = |meter: &Meter| {
+        let said = usual.get(*meter).is_some_and(|it| it.source.is_some());
+        // The operators of a run that went well come from the counting run.
+        let later = *meter == Meter::WasmOps && *status == Status::Ok;
+        said && !later && usage.get(*meter).is_none()
+    };
+    let lacking: Vec<Meter> = REPORTED.into_iter().filter(lacks).collect();
+    if lacking.is_empty() {
+        return outcome;
+    }
+    let all = Arc::make_mut(&mut outcome.provenances);
+    for meter in lacking {
+        all.missing(meter, reason(meter));
+    }
+    outcome
+}
+
+/// The phases that a worker tells, from `begun` on; `create` is the caller's.
+fn set_phases(phases: &mut Phases, report: &Report, begun: Nanos, gone: Nanos) {
+    phases.deserialize = report.deserialize.map(Nanos);
+    phases.teardown = Some(gone.since(report.ended));
+    if report.progress < Progress::Entered {
+        // Whatever it was doing then, it was starting.
+        phases.start = Some(report.ended.since(begun));
+        return;
+    }
+    phases.start = Some(report.ready.since(begun));
+    phases.run = Some(report.ended.since(report.started));
+    phases.instantiate = Some(report.instantiated.since(report.created));
+    phases.release = Some(report.dropped.since(report.ended));
+}
+
+/// Operators that the run counted itself.
+const fn counted_operators(report: &Report) -> Option<u64> {
+    match report.fuel {
+        Fuel::Exact(operators) => Some(operators),
+        Fuel::Off | Fuel::Lost => None,
+    }
+}
+
+/// Why a module is not compiled that takes too long.
+fn too_long_to_compile() -> String {
+    format!(
+        "the compiler was stopped: all forms of a module together may take {COMPILING} to compile"
+    )
+}
+
+/// How a reported call ended, in the words of the store.
+fn verdict(report: &Report, limits: &Limits) -> (Status, Option<String>, Option<i32>) {
+    match report.end {
+        End::Exit(0) => (Status::Ok, None, Some(0)),
+        End::Exit(code) => (Status::Failed, Some(format!("exit code {code}")), Some(code)),
+        End::Trap => (Status::Failed, Some(format!("trap: {}", report.text)), None),
+        End::Unstarted if report.wanted_memory() => {
+            let memory = limits.memory;
+            let text = &report.text;
+            let reason = format!(
+                "out of memory: its memory limit of {memory} is too low to start it: {text}"
+            );
+            (Status::Failed, Some(reason), None)
+        }
+        End::Unstarted => {
+            (Status::Failed, Some(format!("it could not be started: {}", report.text)), None)
+        }
+    }
+}

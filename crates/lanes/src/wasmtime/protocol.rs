@@ -1,0 +1,261 @@
+//! What the lane and its workers say to each other.
+
+use serde::{Deserialize, Serialize};
+
+use super::settings::Settings;
+use cyclometer_core::units::Nanos;
+use cyclometer_meter::Meter;
+use cyclometer_workload::OutputDigest;
+
+/// What a worker is to run; its only argument, as JSON. The compiled module comes
+/// over the socket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkerConfig {
+    /// Arguments of the function, argument 0 included.
+    pub args: Vec<String>,
+    /// Limit of all linear memories together, in bytes.
+    pub memory: u64,
+    /// The variant, in words.
+    pub settings: Settings,
+    /// Whether instantiating runs code of the module.
+    pub start_section: bool,
+    /// Whether to stay and run on request.
+    pub warm: bool,
+}
+
+/// How a call into the module ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It returned or exited.
+    Exit(i32),
+    /// It trapped: the text says why.
+    Trap,
+    /// It never came to run: the text says why.
+    Unstarted,
+}
+
+/// How far an invocation came. Moments of the report that were not reached are
+/// those of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// The worker began.
+    Begun,
+    /// The store was made; instantiation, with a start section, was under way.
+    Created,
+    /// The function's entry was called.
+    Entered,
+}
+
+/// What wasmtime's fuel says of the operators that were executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fuel {
+    /// It was not counted.
+    Off,
+    /// All of it.
+    Exact(u64),
+    /// A trap lost what was counted in registers.
+    Lost,
+}
+
+/// What a worker reports of one invocation. Moments are of the monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended.
+    pub end: End,
+    /// How far it came.
+    pub progress: Progress,
+    /// When the worker, or for a warm one the request, began.
+    pub begun: Nanos,
+    /// How long loading the compiled module took, for a worker that did.
+    pub deserialize: Option<u64>,
+    /// When its host state, the store, was made.
+    pub created: Nanos,
+    /// When its instance was made.
+    pub instantiated: Nanos,
+    /// When the function's first instruction was due: the end of the start.
+    pub ready: Nanos,
+    /// When it was run: in between the worker reads of itself what was used so
+    /// far, which belongs to no phase and is no part of the wall time.
+    pub started: Nanos,
+    /// When it ended.
+    pub ended: Nanos,
+    /// When its instance was gone.
+    pub dropped: Nanos,
+    /// Size of the linear memories at the end, in bytes; `None` if none was made.
+    pub linear_memory: Option<u64>,
+    /// Fuel used, if counted.
+    pub fuel: Fuel,
+    /// Which of [`VARYING`] the module imports, a bit each.
+    pub varying: u64,
+    /// Peak resident memory of the worker during this invocation, in KiB.
+    pub peak_kib: Option<u64>,
+    /// What was written to standard output; cold workers leave that to the lane.
+    pub output: Option<OutputDigest>,
+    /// Readings of the worker: for a warm one, counts of its thread.
+    pub counts: [Option<u64>; Meter::COUNT],
+    /// Coverage of multiplexed counters.
+    pub coverage_ppm: Option<u64>,
+    /// Why it trapped.
+    pub text: String,
+}
+
+/// Functions of WASI that answer otherwise in every run. All others depend on
+/// arguments and input only: there are no files, no environment, no sockets.
+pub const VARYING: [&str; 4] = ["clock_time_get", "fd_filestat_get", "poll_oneoff", "random_get"];
+
+/// Longest text that is reported.
+const MAX_TEXT: usize = 2048;
+
+/// Largest message: fixed part and text.
+pub const MAX_MESSAGE: usize = 8 * (24 + 2 * Meter::COUNT + 8) + OutputDigest::HEAD + MAX_TEXT;
+
+impl Report {
+    /// Time from `requested` to the end, less what reading meters took.
+    #[must_use]
+    pub fn wall(&self, requested: Nanos) -> Nanos {
+        let whole = self.ended.since(requested).0;
+        Nanos(whole.saturating_sub(self.started.since(self.ready).0))
+    }
+
+    /// As bytes. An option is two words: present, value.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut words: Vec<u64> = Vec::with_capacity(64);
+        match self.end {
+            End::Exit(code) => words.extend([0, u64::from(code.cast_unsigned())]),
+            End::Trap => words.extend([1, 0]),
+            End::Unstarted => words.extend([2, 0]),
+        }
+        words.push(self.progress as u64);
+        words.extend([self.begun.0, self.created.0, self.instantiated.0, self.ready.0]);
+        words.extend([self.started.0, self.ended.0, self.dropped.0]);
+        words.extend(match self.fuel {
+            Fuel::Off => [0, 0],
+            Fuel::Exact(fuel) => [1, fuel],
+            Fuel::Lost => [2, 0],
+        });
+        words.push(self.varying);
+        let mut option =
+            |value: Option<u64>| words.extend([u64::from(value.is_some()), value.unwrap_or(0)]);
+        option(self.linear_memory);
+        option(self.deserialize);
+        option(self.peak_kib);
+        option(self.coverage_ppm);
+        self.counts.iter().for_each(|count| option(*count));
+        option(self.output.map(|output| output.bytes));
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        bytes.extend(self.output.map_or([0; 32], |output| output.sha256));
+        let mut head = [0; OutputDigest::HEAD];
+        let begins = self.output.as_ref().and_then(OutputDigest::head).unwrap_or_default();
+        head[..begins.len()].copy_from_slice(begins);
+        bytes.extend(head);
+        let mut cut = self.text.len().min(MAX_TEXT);
+        while !self.text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        bytes.extend(&self.text.as_bytes()[..cut]);
+        bytes
+    }
+
+    /// From bytes; `None` if they are too few.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let mut word = || {
+            let (first, tail) = rest.split_first_chunk::<8>()?;
+            rest = tail;
+            Some(u64::from_ne_bytes(*first))
+        };
+        let end = match (word()?, word()?) {
+            (0, code) => End::Exit(u32::try_from(code).ok()?.cast_signed()),
+            (1, _) => End::Trap,
+            _ => End::Unstarted,
+        };
+        let progress = match word()? {
+            0 => Progress::Begun,
+            1 => Progress::Created,
+            _ => Progress::Entered,
+        };
+        let [begun, created, instantiated, ready] = [word()?, word()?, word()?, word()?].map(Nanos);
+        let [started, ended, dropped] = [word()?, word()?, word()?].map(Nanos);
+        let fuel = match (word()?, word()?) {
+            (0, _) => Fuel::Off,
+            (1, fuel) => Fuel::Exact(fuel),
+            _ => Fuel::Lost,
+        };
+        let varying = word()?;
+        let mut option =
+            || Some((word()? == 1, word()?)).map(|(some, value)| some.then_some(value));
+        let (linear_memory, deserialize) = (option()?, option()?);
+        let (peak_kib, coverage_ppm) = (option()?, option()?);
+        let mut counts = [None; Meter::COUNT];
+        for count in &mut counts {
+            *count = option()?;
+        }
+        let written = option()?;
+        let (sha256, rest) = rest.split_first_chunk::<32>()?;
+        let (head, text) = rest.split_first_chunk::<{ OutputDigest::HEAD }>()?;
+        Some(Self {
+            end,
+            progress,
+            begun,
+            deserialize,
+            created,
+            instantiated,
+            ready,
+            started,
+            ended,
+            dropped,
+            linear_memory,
+            fuel,
+            varying,
+            peak_kib,
+            output: written.map(|bytes| OutputDigest::new(bytes, *sha256).beginning(head)),
+            counts,
+            coverage_ppm,
+            text: String::from_utf8_lossy(text).into_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_survive_the_socket() {
+        let mut counts = [None; Meter::COUNT];
+        counts[Meter::CpuTime as usize] = Some(7);
+        counts[Meter::PageFaults as usize] = Some(0);
+        let report = Report {
+            end: End::Exit(-3),
+            progress: Progress::Created,
+            begun: Nanos(1),
+            deserialize: Some(5),
+            created: Nanos(1),
+            instantiated: Nanos(6),
+            ready: Nanos(9),
+            started: Nanos(2),
+            ended: Nanos(3),
+            dropped: Nanos(4),
+            linear_memory: Some(65_536),
+            fuel: Fuel::Exact(12),
+            varying: 5,
+            peak_kib: Some(u64::MAX),
+            output: Some(OutputDigest::of(b"x")),
+            counts,
+            coverage_ppm: None,
+            text: "é".repeat(2_000),
+        };
+        let bytes = report.encode();
+        assert!(bytes.len() <= MAX_MESSAGE);
+        let back = Report::decode(&bytes).expect("whole");
+        assert_eq!(back.text, "é".repeat(1_024));
+        assert_eq!(back.output.map(|it| it.to_string()).as_deref(), Some("\"x\""));
+        assert_eq!(
+            Report { text: String::new(), ..back },
+            Report { text: String::new(), ..report }
+        );
+        assert_eq!(Report::decode(&bytes[..100]), None);
+    }
+}

@@ -1,0 +1,162 @@
+//! Control groups that were left, wherever below the mounts they lie.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{Hierarchy, remove_tree};
+use cyclometer_system::owner::Owner;
+
+/// Levels of groups that are looked into.
+const DEPTH: usize = 12;
+
+/// A control group that this program made, in all hierarchies that have it.
+#[derive(Debug, Clone)]
+pub struct GroupLeftover {
+    relative: PathBuf,
+    owner: Owner,
+    /// Its folders, one a hierarchy.
+    folders: Vec<PathBuf>,
+}
+
+impl GroupLeftover {
+    /// Its path below the mounts.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.relative.display().to_string()
+    }
+
+    /// The mounts that have it.
+    #[must_use]
+    pub fn places(&self) -> String {
+        let depth = self.relative.components().count();
+        let mounts = self.folders.iter().filter_map(|folder| folder.ancestors().nth(depth));
+        mounts.map(|mount| mount.display().to_string()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether any of it is there still.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.folders.iter().any(|folder| folder.exists())
+    }
+
+    /// Why it must stay, if so.
+    #[must_use]
+    pub fn in_use(&self) -> Option<String> {
+        let user = nix::unistd::geteuid().as_raw();
+        let foreign = self
+            .folders
+            .iter()
+            .any(|folder| fs::metadata(folder).is_ok_and(|data| data.uid() != user));
+        let owner = self.owner.in_use(None);
+        owner.or_else(|| foreign.then(|| "it belongs to another user".to_owned()))
+    }
+
+    /// Removes it everywhere; what is left in it is killed.
+    ///
+    /// # Errors
+    /// Why that could not be done, in words.
+    pub fn remove(&self) -> Result<(), String> {
+        // It may have got an owner since: process ids come again, identities do not.
+        if let Some(reason) = self.in_use() {
+            return Err(reason);
+        }
+        let mut failed = None;
+        for folder in &self.folders {
+            if let Err(error) = remove_tree(folder, true)
+                && folder.exists()
+            {
+                failed = Some(format!("cannot remove {}: {error}", folder.display()));
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+impl Hierarchy {
+    /// All control groups that this program made, with and without an owner
+    /// that runs.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<GroupLeftover> {
+        let mut found = BTreeMap::new();
+        for root in &self.all {
+            search(root, root, DEPTH, &mut found);
+        }
+        found.into_values().collect()
+    }
+}
+
+fn search(root: &Path, folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf, GroupLeftover>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        let owner = Owner::in_name(&entry.file_name().to_string_lossy());
+        match owner.filter(|owner| matches!(owner, Owner::Process(_))) {
+            Some(owner) => {
+                let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
+                let group = found.entry(relative.clone()).or_insert_with(|| GroupLeftover {
+                    relative,
+                    owner,
+                    folders: Vec::new(),
+                });
+                // Two controllers of one mount are one folder.
+                if !group.folders.contains(&path) {
+                    group.folders.push(path);
+                }
+            }
+            None if depth > 1 => search(root, &path, depth - 1, found),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_system::procfs::ProcessIdentity;
+
+    #[test]
+    fn groups_are_found_in_every_hierarchy_and_at_every_level() {
+        let mounts = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| mounts.path().join(name);
+        let me = ProcessIdentity::current().expect("/proc");
+        let dead = "cyclometer-1-2-nosuchboot-d7";
+        for path in [
+            format!("cpu/{dead}/inner"),
+            format!("memory/{dead}"),
+            format!("unified/user.slice/{dead}"),
+            format!("memory/cyclometer-{me}-d1"),
+            // A runtime without an engine names its groups after the container.
+            format!("memory/libpod-{dead}"),
+            "memory/cyclometer-own".to_owned(),
+        ] {
+            fs::create_dir_all(at(&path)).expect("made");
+        }
+        let hierarchy = Hierarchy {
+            cpu: None,
+            cpuacct: None,
+            memory: None,
+            perf_event: None,
+            unified: None,
+            all: ["cpu", "memory", "unified"].map(at).into(),
+        };
+        let mut found = hierarchy.leftovers();
+        found.sort_by_key(GroupLeftover::name);
+        let about: Vec<_> = found.iter().map(|it| (it.name(), it.in_use().is_some())).collect();
+        let wanted = [
+            (dead.to_owned(), false),
+            (format!("cyclometer-{me}-d1"), true),
+            (format!("libpod-{dead}"), false),
+            (format!("user.slice/{dead}"), false),
+        ];
+        assert_eq!(about, wanted);
+        let places = format!("{} {}", at("cpu").display(), at("memory").display());
+        assert_eq!(found[0].places(), places);
+        found[0].remove().expect("removed");
+        assert!(!at(&format!("cpu/{dead}")).exists() && !at(&format!("memory/{dead}")).exists());
+        assert!(found[1].remove().is_err() && at(&format!("memory/cyclometer-{me}-d1")).exists());
+    }
+}

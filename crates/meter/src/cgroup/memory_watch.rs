@@ -1,0 +1,145 @@
+//! A memory limit around everything in a group, and whether the kernel killed for
+//! it: also what a runtime put into groups of its own inside, which are gone
+//! before anybody can look at them.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::{CgroupError, Group};
+use crate::function_group::GroupUsage;
+use crate::own_groups::kills_in;
+use cyclometer_core::units::Bytes;
+
+/// Slack between a limit and a peak that ran against it: memory is charged in
+/// batches of pages.
+const BATCHES: u64 = 1 << 20;
+
+/// Watches the memory limit of a group for one invocation.
+#[derive(Debug)]
+pub struct MemoryWatch {
+    limit: Bytes,
+    /// The folder that has the memory controller.
+    folder: PathBuf,
+    /// In v1 the kernel counts kills in the group of who was killed, which is gone
+    /// when the runtime ends. Of the group whose limit it was it tells by an event.
+    event: Option<EventFd>,
+}
+
+impl Group {
+    /// Sets the limit of all memory inside, swap included, and watches it.
+    ///
+    /// # Errors
+    /// When the kernel takes no limit, or tells nobody.
+    pub fn watch_memory(&self, limit: Bytes) -> Result<MemoryWatch, CgroupError> {
+        let failed = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| CgroupError::Io { action, path, source }
+        };
+        let value = limit.0.to_string();
+        if let Some(root) = &self.hierarchy.memory {
+            let folder = root.join(&self.relative);
+            let path = folder.join("memory.limit_in_bytes");
+            fs::write(&path, &value).map_err(failed("set the memory limit in", &path))?;
+            // Not every kernel accounts for swap.
+            let _ = fs::write(folder.join("memory.memsw.limit_in_bytes"), &value);
+            let event = await_event(&folder)
+                .map_err(failed("watch", &folder.join("memory.oom_control")))?;
+            return Ok(MemoryWatch { limit, folder, event: Some(event) });
+        }
+        let root = self.hierarchy.unified.as_ref().ok_or(CgroupError::NotMounted)?;
+        let folder = root.join(&self.relative);
+        let path = folder.join("memory.max");
+        fs::write(&path, &value).map_err(failed("set the memory limit in", &path))?;
+        let _ = fs::write(folder.join("memory.swap.max"), "0");
+        Ok(MemoryWatch { limit, folder, event: None })
+    }
+
+    /// Kills everything inside and removes what is below the group, so that it can
+    /// go itself.
+    pub fn kill(&self) {
+        for root in &self.hierarchy.all {
+            // What cannot be removed now is swept by the next command.
+            let _ = super::remove_tree(&root.join(&self.relative), true);
+        }
+    }
+}
+
+/// Asks a v1 kernel to count, in a descriptor, how often the group ran out.
+fn await_event(folder: &Path) -> io::Result<EventFd> {
+    let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+    let control = File::open(folder.join("memory.oom_control"))?;
+    let request = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
+    fs::write(folder.join("cgroup.event_control"), request)?;
+    Ok(event)
+}
+
+impl MemoryWatch {
+    /// Returns what is known if the kernel killed for want of memory. To be asked
+    /// once, before the group goes.
+    #[must_use]
+    pub fn usage(&self) -> Option<GroupUsage> {
+        let killed = match &self.event {
+            // The descriptor has as many as there were; none is an error.
+            Some(event) => u64::from(event.read().is_ok_and(|count| count > 0)),
+            // Of the group and all that were in it.
+            None => fs::read_to_string(self.folder.join("memory.events"))
+                .ok()
+                .and_then(|text| kills_in(&text))
+                .unwrap_or(0),
+        };
+        let name = if self.event.is_some() { "memory.max_usage_in_bytes" } else { "memory.peak" };
+        let peak = fs::read_to_string(self.folder.join(name)).ok();
+        let peak = peak.and_then(|text| text.trim().parse().ok()).map(Bytes);
+        (killed > 0).then(|| GroupUsage {
+            cpu: None,
+            split: None,
+            // Before Linux 5.19 there is none in v2: the limit is what is known of.
+            at_limit: peak.is_none_or(|peak| peak.0.saturating_add(BATCHES) >= self.limit.0),
+            peak: peak.ok_or_else(|| "this kernel keeps no peak for a group".to_owned()),
+            files: Bytes(0),
+            killed,
+            refused: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Driver, Hierarchy};
+    use super::*;
+    use cyclometer_system::procfs::ProcessIdentity;
+
+    #[test]
+    fn kills_in_groups_inside_are_told_after_those_are_gone() {
+        let Ok(hierarchy) = Hierarchy::detect() else {
+            return cyclometer_testkit::skip("no cgroup file system");
+        };
+        let owner = ProcessIdentity::current().expect("/proc is mounted");
+        let group = match Group::create(&hierarchy, &owner, "watch", Driver::Cgroupfs) {
+            Ok(group) => group,
+            Err(error) => return cyclometer_testkit::skip(&error.to_string()),
+        };
+        let limit = Bytes(24 << 20);
+        let watch = match group.watch_memory(limit) {
+            Ok(watch) => watch,
+            Err(error) => return cyclometer_testkit::skip(&error.to_string()),
+        };
+        assert_eq!(watch.usage(), None, "nothing has run yet");
+        let inside = watch.folder.join("container");
+        fs::create_dir(&inside).expect("made");
+        // A shell that enters the group and then wants 200 MB.
+        let script = format!(
+            "echo $$ > {}/cgroup.procs && exec head -c 200000000 /dev/zero | tail",
+            inside.display()
+        );
+        let status = std::process::Command::new("sh").args(["-c", &script]).status();
+        assert!(!status.expect("run").success(), "tail keeps what has no line break");
+        super::super::remove_tree(&inside, true).expect("removed, as a runtime does");
+        let usage = watch.usage().expect("told");
+        assert!(usage.killed > 0 && usage.at_limit, "{usage:?}");
+    }
+}

@@ -1,0 +1,84 @@
+//! How fine the clocks are that times are read from.
+
+use nix::time::{ClockId, clock_getres, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use super::host;
+use cyclometer_core::units::Nanos;
+
+/// What the kernel's accounts of CPU time are kept in: `rusage` and `cpu.stat`
+/// are told in microseconds.
+pub const ACCOUNTS: Nanos = Nanos(1_000);
+
+/// What `/proc` tells CPU time in: hundredths of a second, on every kernel since
+/// 2.6 (`sysconf(_SC_CLK_TCK)`).
+pub const TICKS: Nanos = Nanos(10_000_000);
+
+/// The monotonic clock, as it was found when a recording began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// What the kernel says of it: `clock_getres`.
+    pub resolution_ns: u64,
+    /// The smallest step between two readings that was seen.
+    pub step_ns: u64,
+    /// The median time from one reading to the next: what measuring nothing at
+    /// all takes.
+    pub read_ns: u64,
+    /// What reading all counters of a thread takes; `None` where none opens.
+    pub counters_ns: Option<u64>,
+}
+
+impl Clock {
+    /// Measures it, for about a millisecond.
+    #[must_use]
+    pub fn measure() -> Option<Self> {
+        const READINGS: usize = 4_000;
+        let resolution = clock_getres(ClockId::CLOCK_MONOTONIC).ok()?;
+        let nanos = |time: nix::sys::time::TimeSpec| -> Option<u64> {
+            let seconds = u64::try_from(time.tv_sec()).ok()?;
+            Some(seconds * 1_000_000_000 + u64::try_from(time.tv_nsec()).ok()?)
+        };
+        let mut readings = Vec::with_capacity(READINGS);
+        for _ in 0..READINGS {
+            readings.push(clock_gettime(ClockId::CLOCK_MONOTONIC).ok()?);
+        }
+        let readings: Vec<u64> = readings.into_iter().filter_map(nanos).collect();
+        let mut steps: Vec<u64> =
+            readings.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
+        steps.sort_unstable();
+        Some(Self {
+            resolution_ns: nanos(resolution)?,
+            step_ns: steps.iter().copied().find(|step| *step > 0)?,
+            read_ns: *steps.get(steps.len() / 2)?,
+            counters_ns: host::read_cost().map(|cost| cost.all.0),
+        })
+    }
+
+    /// The least time that means anything by this clock.
+    #[must_use]
+    pub fn quantum(&self) -> Nanos {
+        // A coarse clock has readings that are equal, and steps far apart.
+        Nanos(self.resolution_ns.max(self.step_ns).max(self.read_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quantum_is_the_worst_of_all() {
+        let clock = Clock { resolution_ns: 1, step_ns: 20, read_ns: 35, counters_ns: None };
+        assert_eq!(clock.quantum(), Nanos(35));
+        let coarse = Clock { resolution_ns: 4_000_000, read_ns: 0, ..clock };
+        assert_eq!(coarse.quantum(), Nanos(4_000_000));
+    }
+
+    #[test]
+    fn the_clock_of_this_machine_is_fine_enough_for_its_lanes() {
+        let clock = Clock::measure().expect("a clock");
+        assert!(clock.resolution_ns >= 1 && clock.step_ns >= clock.resolution_ns);
+        // A start of a millisecond must be a thousand quanta at least.
+        assert!(clock.quantum() < Nanos(100_000), "{clock:?}");
+    }
+}

@@ -1,0 +1,619 @@
+//! A control group for the functions of one lane that run as processes of this
+//! machine: one memory limit for a whole family of processes and its shared
+//! mappings, one peak, and the CPU time of all descendants.
+//!
+//! The launcher of the lane enters it once, and all it starts is born inside:
+//! moving each function into it would cost some milliseconds of start (the
+//! kernel waits for a grace period of its own). The group lies inside of this
+//! process' own group, whose limits keep holding.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::cgroup::{CgroupError, Driver, names, remove_tree};
+use super::own_groups::{OwnGroup, OwnGroups, kills_in};
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_system::procfs::ProcessIdentity;
+
+/// More memory than this left in the group by earlier invocations, such as
+/// pages of files, and the next gets a group of its own.
+const LEFT_OVER: Bytes = Bytes(2 << 20);
+
+/// Most time that killed processes may take to leave the group.
+const KILLING: Duration = Duration::from_secs(3);
+
+/// Slack between a limit and a peak that ran against it: memory is charged in
+/// batches of pages.
+const BATCHES: u64 = 1 << 20;
+
+/// Which files a group's figures are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Files {
+    V1,
+    V2,
+}
+
+/// Where groups are made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parents {
+    memory: (Files, PathBuf),
+    /// Accounting of CPU time; `None`: not mounted, or not ours.
+    cpu: Option<(Files, PathBuf)>,
+    /// Limit of the number of processes.
+    pids: Option<PathBuf>,
+}
+
+/// A control group for one function at a time, removed when dropped.
+#[derive(Debug)]
+pub struct FunctionGroup {
+    memory: (Files, PathBuf),
+    cpu: Option<(Files, PathBuf)>,
+    pids: Option<PathBuf>,
+    /// How often the kernel refused a process over the limit.
+    refusals: Option<File>,
+    /// What that stood at when it was last read.
+    refused: AtomicU64,
+    limit: Mutex<Option<Bytes>>,
+    /// A v2 peak that was reset, which only its own file tells.
+    peak: Mutex<Option<File>>,
+    /// Whether it has served an invocation.
+    served: AtomicBool,
+    /// Whether the kernel can reset the peak.
+    resets: AtomicBool,
+}
+
+/// Where a group's figures stood before an invocation; by default, when it was
+/// made.
+#[derive(Debug, Clone, Default)]
+pub struct GroupBaseline {
+    cpu: Option<Nanos>,
+    split: Option<(Nanos, Nanos)>,
+    killed: Option<u64>,
+    /// Why the peak is that of earlier invocations, too.
+    stale_peak: Option<String>,
+}
+
+/// What an invocation used, by the account of its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupUsage {
+    /// CPU time of all descendants.
+    pub cpu: Option<Nanos>,
+    /// CPU time in user and in kernel mode, in whole ticks of the kernel.
+    pub split: Option<(Nanos, Nanos)>,
+    /// Most memory at one time, or the reason why nobody knows.
+    pub peak: Result<Bytes, String>,
+    /// Page cache in the group at the end: of files that it was first to read.
+    pub files: Bytes,
+    /// Processes that the kernel killed for want of memory.
+    pub killed: u64,
+    /// Whether it was this group's limit that they ran against.
+    pub at_limit: bool,
+    /// Processes and threads that the kernel refused over the group's limit.
+    pub refused: u64,
+}
+
+impl FunctionGroup {
+    /// Makes a group inside of this process' own, or beside it where only that
+    /// can be.
+    ///
+    /// # Errors
+    /// Why none can be made here; nothing is left behind then.
+    pub fn create() -> Result<Self, CgroupError> {
+        Self::create_in(&Parents::find(&OwnGroups::find()?)?)
+    }
+
+    fn create_in(parents: &Parents) -> Result<Self, CgroupError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let owner = ProcessIdentity::current().map_err(|_| CgroupError::NotMounted)?;
+        let tag = format!("f{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let (name, _) = names(&owner, &tag, Driver::Cgroupfs);
+        let mut group = Self {
+            memory: (parents.memory.0, parents.memory.1.join(&name)),
+            cpu: None,
+            pids: None,
+            refusals: None,
+            refused: AtomicU64::new(0),
+            limit: Mutex::default(),
+            peak: Mutex::default(),
+            served: AtomicBool::new(false),
+            resets: AtomicBool::new(true),
+        };
+        make(&group.memory.1)?;
+        // In v2 one directory has it all; in v1 what else can be had is.
+        let make_also = |parent: &PathBuf| {
+            let path = parent.join(&name);
+            (path == group.memory.1 || make(&path).is_ok()).then_some(path)
+        };
+        let cpu = parents.cpu.as_ref();
+        let cpu = cpu.and_then(|(files, parent)| Some((*files, make_also(parent)?)));
+        let same =
+            |parent: &PathBuf| cpu.as_ref().is_some_and(|(_, path)| path.parent() == Some(parent));
+        let pids = parents.pids.as_ref().and_then(|parent| {
+            if same(parent) { Some(parent.join(&name)) } else { make_also(parent) }
+        });
+        (group.cpu, group.pids) = (cpu, pids);
+        let refusals = group.pids.as_ref().map(|path| File::open(path.join("pids.events")));
+        group.refusals = refusals.and_then(Result::ok);
+        Ok(group)
+    }
+
+    /// The directories of the group, each once.
+    fn directories(&self) -> Vec<&Path> {
+        let mut all: Vec<&Path> = vec![&self.memory.1];
+        all.extend(self.cpu.iter().map(|(_, path)| path.as_path()));
+        all.extend(self.pids.as_deref());
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Moves a process into the group; what it starts from then on is in it, too.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn add_process(&self, pid: u32) -> Result<(), CgroupError> {
+        for directory in self.directories() {
+            let path = directory.join("cgroup.procs");
+            fs::write(&path, pid.to_string()).map_err(|source| CgroupError::Io {
+                action: "enter",
+                path,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sets the limit of all memory in the group, swap included; `None`: none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn limit_memory(&self, limit: Option<Bytes>) -> Result<(), CgroupError> {
+        let mut known = lock(&self.limit);
+        if *known == limit {
+            return Ok(());
+        }
+        let (files, directory) = &self.memory;
+        let none = if *files == Files::V1 { "-1" } else { "max" };
+        let text = limit.map_or_else(|| none.to_owned(), |limit| limit.0.to_string());
+        let set = |name: &str, value: &str| {
+            let path = directory.join(name);
+            let action = "set the memory limit in";
+            fs::write(&path, value).map_err(|source| CgroupError::Io { action, path, source })
+        };
+        match files {
+            Files::V1 => {
+                // Memory and swap together are never below memory alone. Not
+                // every kernel accounts for swap.
+                let _ = set("memory.memsw.limit_in_bytes", "-1");
+                set("memory.limit_in_bytes", &text)?;
+                let _ = set("memory.memsw.limit_in_bytes", &text);
+            }
+            Files::V2 => {
+                set("memory.max", &text)?;
+                let _ = set("memory.swap.max", if limit.is_some() { "0" } else { "max" });
+            }
+        }
+        *known = limit;
+        Ok(())
+    }
+
+    /// Sets the limit of processes and threads in the group, the launcher included.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or counts no processes for groups.
+    pub fn limit_processes(&self, most: u64) -> Result<(), CgroupError> {
+        let directory = self.pids.as_ref().ok_or(CgroupError::NotMounted)?;
+        let (action, path) = ("set the limit of processes in", directory.join("pids.max"));
+        fs::write(&path, most.to_string()).map_err(|source| CgroupError::Io {
+            action,
+            path,
+            source,
+        })
+    }
+
+    /// Returns how many processes and threads the kernel refused since this was
+    /// last asked.
+    fn take_refused(&self) -> u64 {
+        let mut text = [0; 64];
+        let now = self.refusals.as_ref().and_then(|file| {
+            let size = file.read_at(&mut text, 0).ok()?;
+            let text = std::str::from_utf8(text.get(..size)?).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("max ")?.trim().parse().ok())
+        });
+        let Some(now) = now else { return 0 };
+        u64::saturating_sub(now, self.refused.swap(now, Ordering::Relaxed))
+    }
+
+    /// Kills all that is in the group, however fast it forks: no process can be
+    /// added first. The group serves nothing more. Returns whether it is empty.
+    #[must_use]
+    pub fn kill_all(&self) -> bool {
+        let until = Instant::now() + KILLING;
+        if let Some(pids) = &self.pids {
+            let _ = fs::write(pids.join("pids.max"), "0");
+        }
+        let directories = self.directories();
+        for directory in &directories {
+            // Only in v2, since Linux 5.14.
+            let kill = directory.join("cgroup.kill");
+            if kill.exists() {
+                let _ = fs::write(kill, "1");
+            }
+        }
+        loop {
+            let mut left: Vec<i32> = directories.iter().flat_map(|it| processes_in(it)).collect();
+            left.sort_unstable();
+            left.dedup();
+            if left.is_empty() || Instant::now() >= until {
+                return left.is_empty();
+            }
+            for pid in left {
+                let process = nix::unistd::Pid::from_raw(pid);
+                let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Whether the peak of a next invocation would not be its own: earlier ones
+    /// left much memory in the group, or the kernel cannot reset the peak.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        let is_stale = self.served.load(Ordering::Relaxed) && !self.resets.load(Ordering::Relaxed);
+        is_stale || self.memory_now().is_none_or(|left| left > LEFT_OVER)
+    }
+
+    /// Counts from now on.
+    #[must_use]
+    pub fn begin(&self) -> GroupBaseline {
+        let is_first = !self.served.swap(true, Ordering::Relaxed);
+        let reset = self.reset_memory_peak();
+        self.resets.store(reset.is_ok(), Ordering::Relaxed);
+        GroupBaseline {
+            cpu: self.cpu_time(),
+            split: self.cpu_split(),
+            killed: self.killed(),
+            stale_peak: reset.err().filter(|_| !is_first),
+        }
+    }
+
+    /// What was used since `baseline`.
+    #[must_use]
+    pub fn usage_since(&self, baseline: &GroupBaseline) -> GroupUsage {
+        let peak = self.memory_peak();
+        let since = |(now, before): ((Nanos, Nanos), (Nanos, Nanos))| {
+            (now.0.since(before.0), now.1.since(before.1))
+        };
+        let killed = self.killed().map(|now| now.saturating_sub(baseline.killed.unwrap_or(0)));
+        let limit = *lock(&self.limit);
+        GroupUsage {
+            cpu: self.cpu_time().zip(baseline.cpu).map(|(now, before)| now.since(before)),
+            split: self.cpu_split().zip(baseline.split).map(since),
+            killed: killed.unwrap_or(0),
+            refused: self.take_refused(),
+            files: self.page_cache().unwrap_or(Bytes(0)),
+            at_limit: limit
+                .zip(peak)
+                .is_some_and(|(limit, peak)| peak.0.saturating_add(BATCHES) >= limit.0),
+            peak: match &baseline.stale_peak {
+                Some(reason) => Err(reason.clone()),
+                None => peak.ok_or_else(|| "this kernel keeps no peak for a group".to_owned()),
+            },
+        }
+    }
+
+    /// CPU time of everything that ever ran inside.
+    #[must_use]
+    pub fn cpu_time(&self) -> Option<Nanos> {
+        let cpu = self.cpu.as_ref()?;
+        let text = read_figure(cpu, "cpuacct.usage", "cpu.stat")?;
+        match cpu.0 {
+            Files::V1 => text.trim().parse().ok().map(Nanos),
+            Files::V2 => micros(&text, "usage_usec"),
+        }
+    }
+
+    fn cpu_split(&self) -> Option<(Nanos, Nanos)> {
+        let cpu = self.cpu.as_ref()?;
+        if cpu.0 == Files::V2 {
+            let text = read_figure(cpu, "", "cpu.stat")?;
+            return Some((micros(&text, "user_usec")?, micros(&text, "system_usec")?));
+        }
+        let of = |name| read_figure(cpu, name, "")?.trim().parse().ok().map(Nanos);
+        Some((of("cpuacct.usage_user")?, of("cpuacct.usage_sys")?))
+    }
+
+    /// Memory in use now, page cache and kernel memory included.
+    #[must_use]
+    pub fn memory_now(&self) -> Option<Bytes> {
+        let text = read_figure(&self.memory, "memory.usage_in_bytes", "memory.current")?;
+        text.trim().parse().ok().map(Bytes)
+    }
+
+    fn memory_peak(&self) -> Option<Bytes> {
+        if let Some(file) = &*lock(&self.peak) {
+            let mut text = [0; 32];
+            let size = file.read_at(&mut text, 0).ok()?;
+            return std::str::from_utf8(text.get(..size)?).ok()?.trim().parse().ok().map(Bytes);
+        }
+        let text = read_figure(&self.memory, "memory.max_usage_in_bytes", "memory.peak")?;
+        text.trim().parse().ok().map(Bytes)
+    }
+
+    fn reset_memory_peak(&self) -> Result<(), String> {
+        let failed = |hint: &str, error: &io::Error| {
+            format!("the peak of earlier invocations cannot be reset{hint}: {error}")
+        };
+        let (files, directory) = &self.memory;
+        if *files == Files::V1 {
+            let path = directory.join("memory.max_usage_in_bytes");
+            return fs::write(path, "0").map_err(|error| failed("", &error));
+        }
+        let mut own = lock(&self.peak);
+        let mut reset = || {
+            let file = match own.take() {
+                Some(file) => file,
+                None => {
+                    File::options().read(true).write(true).open(directory.join("memory.peak"))?
+                }
+            };
+            // Any text will do; it holds for this open file alone.
+            file.write_at(b"0", 0).map(|_| file)
+        };
+        *own = Some(reset().map_err(|error| failed(" (before Linux 6.12)", &error))?);
+        Ok(())
+    }
+
+    /// Pages of files that are in no memory file system.
+    #[must_use]
+    pub fn page_cache(&self) -> Option<Bytes> {
+        let text = read_figure(&self.memory, "memory.stat", "memory.stat")?;
+        let find = |key: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+            value.trim().parse::<u64>().ok()
+        };
+        // Both count files in memory, too.
+        let all = find(if self.memory.0 == Files::V1 { "cache" } else { "file" })?;
+        Some(Bytes(all.saturating_sub(find("shmem")?)))
+    }
+
+    /// Processes that the kernel killed for want of memory until now.
+    fn killed(&self) -> Option<u64> {
+        let text = read_figure(&self.memory, "memory.oom_control", "memory.events")?;
+        kills_in(&text)
+    }
+}
+
+impl Drop for FunctionGroup {
+    fn drop(&mut self) {
+        // Its launcher is gone: what is left belongs to nobody.
+        if self.directories().iter().any(|directory| !processes_in(directory).is_empty()) {
+            let _ = self.kill_all();
+        }
+        for directory in self.directories() {
+            // What cannot be removed now is swept at the next start.
+            let _ = remove_tree(directory, false);
+        }
+    }
+}
+
+impl Parents {
+    fn find(own: &OwnGroups) -> Result<Self, CgroupError> {
+        if let Some(memory) = &own.memory {
+            return Ok(Self {
+                memory: (Files::V1, memory.directory.clone()),
+                cpu: own.cpuacct.as_ref().map(|group| (Files::V1, group.directory.clone())),
+                pids: own.pids.as_ref().map(|group| group.directory.clone()),
+            });
+        }
+        let unified = own.unified.as_ref().ok_or(CgroupError::NotMounted)?;
+        let parent = find_v2_parent(unified)?;
+        Ok(Self {
+            memory: (Files::V2, parent.clone()),
+            cpu: Some((Files::V2, parent.clone())),
+            pids: has_word(&parent, "cgroup.subtree_control", "pids").then_some(parent),
+        })
+    }
+}
+
+/// Finds the nearest group that hands the memory controller down: in v2 a group
+/// other than the root that has processes cannot. No group is left that limits
+/// this process.
+fn find_v2_parent(own: &OwnGroup) -> Result<PathBuf, CgroupError> {
+    let mut last = None;
+    for level in own.levels() {
+        match hand_down_memory(level) {
+            Ok(()) => return Ok(level.to_owned()),
+            Err(error) => last = Some(error),
+        }
+        if let Some(limit) = find_limit(level) {
+            return Err(CgroupError::Io {
+                action: "make a group for functions without leaving the limits in",
+                path: level.join(limit),
+                source: io::ErrorKind::ResourceBusy.into(),
+            });
+        }
+    }
+    Err(last.unwrap_or(CgroupError::NotMounted))
+}
+
+fn hand_down_memory(level: &Path) -> Result<(), CgroupError> {
+    const CONTROL: &str = "cgroup.subtree_control";
+    let path = level.join(CONTROL);
+    if has_word(level, CONTROL, "memory") {
+        if !has_word(level, CONTROL, "pids") {
+            let _ = fs::write(&path, "+pids");
+        }
+        return Ok(());
+    }
+    // Of use, not needed.
+    let handed = fs::write(&path, "+memory");
+    let _ = fs::write(&path, "+pids");
+    handed.map_err(|source| CgroupError::Io {
+        action: "hand the memory controller down in",
+        path,
+        source,
+    })
+}
+
+/// The first limit that the group in `level` sets to its processes.
+fn find_limit(level: &Path) -> Option<&'static str> {
+    ["cpu.max", "memory.max", "memory.high", "pids.max", "cpuset.cpus"].into_iter().find(|name| {
+        fs::read_to_string(level.join(name))
+            .is_ok_and(|text| !text.trim().is_empty() && !text.starts_with("max"))
+    })
+}
+
+fn has_word(level: &Path, file: &str, word: &str) -> bool {
+    fs::read_to_string(level.join(file))
+        .is_ok_and(|text| text.split_whitespace().any(|found| found == word))
+}
+
+fn make(path: &Path) -> Result<(), CgroupError> {
+    let action = "create";
+    fs::create_dir(path).map_err(|source| CgroupError::Io { action, path: path.to_owned(), source })
+}
+
+/// The processes in the group at `directory`. Those of other namespaces have no
+/// number here.
+fn processes_in(directory: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.trim().parse().ok()).filter(|pid| *pid > 0).collect()
+}
+
+fn read_figure((files, directory): &(Files, PathBuf), v1: &str, v2: &str) -> Option<String> {
+    let name = if *files == Files::V1 { v1 } else { v2 };
+    fs::read_to_string(directory.join(name)).ok()
+}
+
+fn micros(text: &str, key: &str) -> Option<Nanos> {
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+    value.trim().parse::<u64>().ok()?.checked_mul(1_000).map(Nanos)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(path).expect("a folder");
+        for (name, content) in files {
+            fs::write(path.join(name), content).expect("written");
+        }
+    }
+
+    fn own(root: &Path, group: &str) -> OwnGroup {
+        OwnGroup { directory: root.join(group), mount: root.to_owned() }
+    }
+
+    /// Folders stand for a v2 tree, in which a group with processes refuses to
+    /// hand controllers down: what is tested is where the group is made.
+    #[test]
+    fn a_v2_group_is_made_where_memory_is_handed_down_and_no_limit_is_left() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let root = mount.path();
+        let control = "cgroup.subtree_control";
+        write(root, &[(control, "cpu memory pids\n")]);
+        write(&root.join("user"), &[(control, "memory pids\n")]);
+        write(&root.join("user/app"), &[("cpu.max", "max 100000\n"), ("memory.max", "max\n")]);
+        // A folder cannot be written like a file: so refuses the kernel.
+        fs::create_dir(root.join("user/app").join(control)).expect("made");
+        let found = find_v2_parent(&own(root, "user/app")).expect("beside the own group");
+        assert_eq!(found, root.join("user"));
+        assert!(
+            Parents::find(&OwnGroups { unified: Some(own(root, "user")), ..OwnGroups::default() })
+                .is_ok_and(|it| it.pids.is_some() && it.memory == (Files::V2, root.join("user")))
+        );
+        for (limit, value) in [("cpu.max", "20000 100000\n"), ("memory.max", "1000000\n")] {
+            write(&root.join("user/app"), &[(limit, value)]);
+            let error = find_v2_parent(&own(root, "user/app")).expect_err("would leave a limit");
+            assert!(error.to_string().contains(limit), "{error}");
+            write(&root.join("user/app"), &[(limit, "max\n")]);
+        }
+    }
+
+    #[test]
+    fn figures_of_a_v2_group_are_read_as_differences() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let parent = mount.path().to_owned();
+        let parents = Parents {
+            memory: (Files::V2, parent.clone()),
+            cpu: Some((Files::V2, parent.clone())),
+            pids: None,
+        };
+        let group = FunctionGroup::create_in(&parents).expect("made");
+        let folder = group.memory.1.clone();
+        let stat = |factor: u64| {
+            let [all, user, system] = [1500, 1000, 500].map(|part| part * factor);
+            format!("usage_usec {all}\nuser_usec {user}\nsystem_usec {system}\n")
+        };
+        write(&folder, &[("cpu.stat", &stat(1)), ("memory.peak", "0"), ("memory.max", "max")]);
+        write(&folder, &[("memory.events", "low 0\noom 3\noom_kill 1\n")]);
+        write(&folder, &[("memory.current", "4096\n"), ("memory.stat", "file 9000\nshmem 1000\n")]);
+        let before = group.begin();
+        group.limit_memory(Some(Bytes(64 << 20))).expect("set");
+        assert_eq!(fs::read_to_string(folder.join("memory.max")).expect("there"), "67108864");
+        write(&folder, &[("cpu.stat", &stat(3)), ("memory.events", "oom 4\noom_kill 2\n")]);
+        write(&folder, &[("memory.peak", "67100000\n")]);
+        let used = group.usage_since(&before);
+        assert_eq!(used.cpu, Some(Nanos(3_000_000)));
+        assert_eq!(used.split, Some((Nanos(2_000_000), Nanos(1_000_000))));
+        assert_eq!((used.peak, used.files), (Ok(Bytes(67_100_000)), Bytes(8_000)));
+        assert_eq!((used.killed, used.at_limit), (1, true), "one more, at the limit");
+        assert!(!group.is_used_up());
+        write(&folder, &[("memory.current", "9000000\n")]);
+        assert!(group.is_used_up(), "9 MB of earlier invocations are in it");
+        fs::remove_dir_all(&folder).expect("a folder has no files of the kernel");
+    }
+
+    #[test]
+    fn a_peak_that_cannot_be_reset_serves_one_invocation() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let parent = mount.path().to_owned();
+        let parents = Parents { memory: (Files::V2, parent), cpu: None, pids: None };
+        let group = FunctionGroup::create_in(&parents).expect("made");
+        let folder = group.memory.1.clone();
+        write(&folder, &[("memory.current", "4096\n")]);
+        // Before Linux 6.12 the file takes no writes; here it is no file.
+        fs::create_dir(folder.join("memory.peak")).expect("made");
+        assert!(!group.is_used_up());
+        let first = group.usage_since(&group.begin());
+        assert_eq!(first.peak, Err("this kernel keeps no peak for a group".to_owned()));
+        assert!(group.is_used_up(), "the next needs another");
+        let second = group.usage_since(&group.begin());
+        assert!(second.peak.is_err_and(|why| why.contains("cannot be reset")));
+        fs::remove_dir_all(&folder).expect("a folder has no files of the kernel");
+    }
+
+    #[test]
+    fn what_is_started_in_a_group_is_accounted_for() {
+        let group = match FunctionGroup::create() {
+            Ok(group) => group,
+            Err(error) => return cyclometer_testkit::skip(&error.to_string()),
+        };
+        let before = group.begin();
+        let mut child = std::process::Command::new("/bin/sleep")
+            .arg("30")
+            .spawn()
+            .expect("a program to put into it");
+        group.add_process(child.id()).expect("entered");
+        let directory = group.memory.1.clone();
+        let inside = fs::read_to_string(directory.join("cgroup.procs")).expect("its processes");
+        assert_eq!(inside.trim(), child.id().to_string());
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        let used = group.usage_since(&before);
+        assert_eq!((used.killed, used.at_limit), (0, false), "not for want of memory");
+        drop(group);
+        assert!(!directory.exists());
+    }
+}

@@ -1,0 +1,101 @@
+//! The memory limit around this process: of its own control group or of one
+//! above it. Functions of process lanes run inside of it, and what goes beyond
+//! it is killed, the recorder perhaps first.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use super::cgroup::CgroupError;
+use super::own_groups::{OwnGroup, OwnGroups};
+use cyclometer_core::units::Bytes;
+
+/// A limit of the memory that a control group may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryLimit {
+    /// The group, as `/a/b`.
+    pub group: String,
+    /// Its limit.
+    pub limit: Bytes,
+    /// What the group uses now, page cache included.
+    pub used: Option<Bytes>,
+}
+
+impl fmt::Display for MemoryLimit {
+    /// `512 MiB (cgroup /trial), 80.0 MiB of it used`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (cgroup {})", self.limit, self.group)?;
+        match self.used {
+            Some(used) => write!(f, ", {used} of it used"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Without a limit v1 tells the most that it can count: more than any machine has.
+const NO_LIMIT: u64 = 1 << 62;
+
+/// Finds the lowest limit that holds for this process; `None` when no group that
+/// can be seen has one.
+///
+/// # Errors
+/// When control groups cannot be read, so that nobody knows.
+pub fn find_memory_limit() -> Result<Option<MemoryLimit>, CgroupError> {
+    let groups = OwnGroups::find()?;
+    // v1 has the controller at one place only.
+    let group = groups.memory.as_ref().or(groups.unified.as_ref());
+    Ok(lowest_limit(group.ok_or(CgroupError::NotMounted)?))
+}
+
+fn lowest_limit(group: &OwnGroup) -> Option<MemoryLimit> {
+    let limits = group.levels().filter_map(|level| {
+        let limit = read_either(level, "memory.max", "memory.limit_in_bytes")?;
+        (limit < NO_LIMIT).then(|| MemoryLimit {
+            group: group.name_of(level),
+            limit: Bytes(limit),
+            used: read_either(level, "memory.current", "memory.usage_in_bytes").map(Bytes),
+        })
+    });
+    limits.min_by_key(|it| it.limit)
+}
+
+/// Reads a number of the group in `directory`, as v2 or else v1 names it.
+fn read_either(directory: &Path, v2: &str, v1: &str) -> Option<u64> {
+    let read = |name: &str| fs::read_to_string(directory.join(name)).ok();
+    // `max` of v2 is no number.
+    read(v2).or_else(|| read(v1))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(path).expect("a folder");
+        for (name, content) in files {
+            fs::write(path.join(name), content).expect("written");
+        }
+    }
+
+    #[test]
+    fn the_lowest_limit_up_the_tree_counts_in_both_versions() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let root = mount.path();
+        let group = OwnGroup { directory: root.join("pod/box"), mount: root.to_owned() };
+        // v2: 256 MiB outside of 512 MiB; the root has no such files.
+        write(&root.join("pod"), &[("memory.max", "268435456\n"), ("memory.current", "4096\n")]);
+        write(&root.join("pod/box"), &[("memory.max", "536870912\n")]);
+        let limit = lowest_limit(&group).expect("a limit");
+        assert_eq!(limit.to_string(), "256 MiB (cgroup /pod), 4.00 KiB of it used");
+        write(&root.join("pod"), &[("memory.max", "max\n")]);
+        let limit = lowest_limit(&group).expect("a limit");
+        assert_eq!(limit.to_string(), "512 MiB (cgroup /pod/box)");
+        // v1 tells this, LONG_MAX in whole pages, where there is no limit.
+        fs::remove_file(root.join("pod/memory.max")).expect("removed");
+        fs::remove_file(root.join("pod/box/memory.max")).expect("removed");
+        write(&root.join("pod/box"), &[("memory.limit_in_bytes", "9223372036854771712\n")]);
+        assert_eq!(lowest_limit(&group), None);
+        write(&root.join("pod"), &[("memory.limit_in_bytes", "104857600\n")]);
+        assert_eq!(lowest_limit(&group).map(|it| it.limit), Some(Bytes(100 << 20)));
+    }
+}

@@ -1,0 +1,112 @@
+//! The events that are counted, and what each of them is good for.
+
+use std::io;
+
+use perf_event::Builder;
+use perf_event::events::{self, x86::Msr};
+
+use crate::{Meter, Source};
+
+/// The events, in the order in which they are opened and reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    TaskClock,
+    PageFaults,
+    ContextSwitches,
+    Migrations,
+    Cycles,
+    Instructions,
+    RefCycles,
+    BranchMisses,
+    CacheMisses,
+    MsrTsc,
+}
+
+impl Event {
+    pub const ALL: [Self; 10] = [
+        // Time and ticks are read side by side: what lies between two readings
+        // is missing in one of them, which shows in microseconds.
+        Self::TaskClock,
+        Self::RefCycles,
+        Self::MsrTsc,
+        Self::Cycles,
+        Self::Instructions,
+        Self::BranchMisses,
+        Self::CacheMisses,
+        Self::PageFaults,
+        Self::ContextSwitches,
+        Self::Migrations,
+    ];
+
+    /// Events that may share a group: all of a group count, or none does, and
+    /// the counters of a CPU are few.
+    pub const fn bundle(self) -> Option<Bundle> {
+        match self {
+            Self::Cycles | Self::Instructions | Self::RefCycles => Some(Bundle::Core),
+            // In a group led by a software event the ticks were seen to stand
+            // still, or to be 0, while the clock beside them ran (Linux 6.18).
+            Self::MsrTsc | Self::BranchMisses | Self::CacheMisses => None,
+            _ => Some(Bundle::Kernel),
+        }
+    }
+
+    pub const fn meter(self) -> Meter {
+        match self {
+            Self::TaskClock => Meter::CpuTime,
+            Self::PageFaults => Meter::PageFaults,
+            Self::ContextSwitches => Meter::ContextSwitches,
+            Self::Migrations => Meter::Migrations,
+            Self::Cycles => Meter::Cycles,
+            Self::Instructions => Meter::Instructions,
+            Self::RefCycles | Self::MsrTsc => Meter::RefCycles,
+            Self::BranchMisses => Meter::BranchMisses,
+            Self::CacheMisses => Meter::CacheMisses,
+        }
+    }
+
+    pub const fn source(self) -> Source {
+        match self {
+            Self::TaskClock | Self::PageFaults | Self::ContextSwitches | Self::Migrations => {
+                Source::PerfSoftware
+            }
+            Self::MsrTsc => Source::PerfMsrTsc,
+            _ => Source::PerfHardware,
+        }
+    }
+
+    /// Whether the event means anything with kernel mode left out. A context
+    /// switch or migration happens in the kernel: such a counter opens, and
+    /// reads 0 for ever.
+    pub const fn counts_in_user_mode(self) -> bool {
+        !matches!(self, Self::ContextSwitches | Self::Migrations | Self::MsrTsc)
+    }
+
+    /// Whether any code at all makes the event count: a 0 is no count then.
+    pub const fn always_counts(self) -> bool {
+        matches!(self, Self::Cycles | Self::Instructions | Self::RefCycles)
+    }
+
+    pub fn builder<'a>(self) -> io::Result<Builder<'a>> {
+        Ok(match self {
+            Self::TaskClock => Builder::new(events::Software::TASK_CLOCK),
+            Self::PageFaults => Builder::new(events::Software::PAGE_FAULTS),
+            Self::ContextSwitches => Builder::new(events::Software::CONTEXT_SWITCHES),
+            Self::Migrations => Builder::new(events::Software::CPU_MIGRATIONS),
+            Self::Cycles => Builder::new(events::Hardware::CPU_CYCLES),
+            Self::Instructions => Builder::new(events::Hardware::INSTRUCTIONS),
+            Self::RefCycles => Builder::new(events::Hardware::REF_CPU_CYCLES),
+            Self::BranchMisses => Builder::new(events::Hardware::BRANCH_MISSES),
+            Self::CacheMisses => Builder::new(events::Hardware::CACHE_MISSES),
+            Self::MsrTsc => Builder::new(Msr::new(events::x86::MsrId::TSC)?),
+        })
+    }
+}
+
+/// Events that are read together on the calling thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bundle {
+    /// The kernel's own events, which never wait for a counter.
+    Kernel,
+    /// What most CPUs count in fixed counters.
+    Core,
+}

@@ -1,0 +1,425 @@
+//! Kernels of other machines: a hybrid CPU, one without a PMU, a filter, a level
+//! of `perf_event_paranoid`; for tests of what becomes of their answers.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::event::Event;
+use super::kernel::{CorePmu, GroupHandle, Handle, Kernel, Raw, Request, Target};
+use super::refusal::Standing;
+use super::{Counters, Perf, USER_ONLY};
+use crate::{Meter, Source};
+
+/// One opened counter as the fake kernel sees it.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    event: Event,
+    core_pmu: Option<u32>,
+    cpu: Option<usize>,
+    kernel_mode: bool,
+}
+
+/// Answers a request: an error, or what the counter reads at each read.
+type Rule = dyn Fn(Asked) -> Result<Raw, i32> + Send + Sync;
+
+/// A kernel whose counters grow by a fixed step at each read.
+struct FakeKernel {
+    rule: Arc<Rule>,
+    pmus: Vec<CorePmu>,
+    standing: Standing,
+    groups: bool,
+    log: Arc<Mutex<Vec<Asked>>>,
+}
+
+struct Growing {
+    step: Raw,
+    now: Raw,
+}
+
+impl Handle for Growing {
+    fn read(&mut self) -> io::Result<Raw> {
+        self.now.count += self.step.count;
+        self.now.enabled += self.step.enabled;
+        self.now.running += self.step.running;
+        Ok(self.now)
+    }
+}
+
+struct GrowingGroup(Vec<Growing>);
+
+impl GroupHandle for GrowingGroup {
+    fn read(&mut self) -> io::Result<Vec<Raw>> {
+        self.0.iter_mut().map(Handle::read).collect()
+    }
+}
+
+impl FakeKernel {
+    fn new(rule: impl Fn(Asked) -> Result<Raw, i32> + Send + Sync + 'static) -> Self {
+        Self {
+            rule: Arc::new(rule),
+            pmus: Vec::new(),
+            standing: Standing { paranoid: Some(1), ..Standing::default() },
+            groups: true,
+            log: Arc::default(),
+        }
+    }
+
+    /// A CPU with two kinds of cores, two CPUs of each.
+    fn hybrid(mut self) -> Self {
+        let pmu = |name: &str, number, cpus: &[usize]| CorePmu {
+            name: name.to_owned(),
+            number,
+            cpus: cpus.to_vec(),
+        };
+        self.pmus = vec![pmu("cpu_atom", 8, &[2, 3]), pmu("cpu_core", 4, &[0, 1])];
+        self
+    }
+
+    fn standing(mut self, standing: Standing) -> Self {
+        self.standing = standing;
+        self
+    }
+
+    fn counters(self, target: Target<'_>) -> Counters {
+        Counters::open_with(Box::leak(Box::new(Perf::new(self))), target)
+    }
+
+    fn answer(&self, request: &Request<'_>) -> io::Result<Growing> {
+        let asked = Asked {
+            event: request.event,
+            core_pmu: request.core_pmu,
+            cpu: request.cpu,
+            kernel_mode: request.kernel_mode,
+        };
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+        let step = (self.rule)(asked).map_err(io::Error::from_raw_os_error)?;
+        Ok(Growing { step, now: Raw::default() })
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn open(&self, request: &Request<'_>) -> io::Result<Box<dyn Handle>> {
+        Ok(Box::new(self.answer(request)?))
+    }
+
+    fn open_group(&self, requests: &[Request<'_>]) -> io::Result<Box<dyn GroupHandle>> {
+        if !self.groups {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let members: io::Result<Vec<Growing>> =
+            requests.iter().map(|request| self.answer(request)).collect();
+        Ok(Box::new(GrowingGroup(members?)))
+    }
+
+    fn core_pmus(&self) -> Vec<CorePmu> {
+        self.pmus.clone()
+    }
+
+    fn online_cpus(&self) -> io::Result<Vec<usize>> {
+        Ok(vec![0, 1, 2, 3])
+    }
+
+    fn standing(&self) -> Standing {
+        self.standing
+    }
+}
+
+/// Counts `count` a read, without multiplexing.
+fn whole(count: u64) -> Raw {
+    Raw { count, enabled: 100, running: 100 }
+}
+
+fn has_no_msr(asked: Asked) -> bool {
+    asked.event == Event::MsrTsc
+}
+
+/// What one read after another makes of a meter.
+fn count_once(counters: &mut Counters, meter: Meter) -> (Option<u64>, Option<u32>) {
+    let before = counters.read();
+    let after = counters.read();
+    let counts = counters.between(&before, &after);
+    (counts.get(meter), counts.coverage_ppm)
+}
+
+fn reason(counters: &Counters, meter: Meter) -> String {
+    let provenance = counters.provenances().get(meter).expect("told");
+    assert_eq!(provenance.source, None, "{meter} is there: {}", provenance.note);
+    provenance.note.clone()
+}
+
+#[test]
+fn cycles_of_both_kinds_of_cores_are_added_and_not_scaled() {
+    // A thread that spent 30 of 100 ns on an efficiency core and 70 on a
+    // performance core: 30 x 2 + 70 x 5 cycles. A single generic event would
+    // have counted 350 on the one, and scaled it to 500.
+    let kernel = FakeKernel::new(|asked| match (asked.event.source(), asked.core_pmu) {
+        (Source::PerfHardware, Some(8)) => Ok(Raw { count: 60, enabled: 100, running: 30 }),
+        (Source::PerfHardware, _) => Ok(Raw { count: 350, enabled: 100, running: 70 }),
+        _ => Ok(whole(1)),
+    });
+    let log = Arc::clone(&kernel.log);
+    let mut counters = kernel.hybrid().counters(Target::ThisThread);
+    for meter in [Meter::Cycles, Meter::Instructions, Meter::CacheMisses, Meter::RefCycles] {
+        assert_eq!(count_once(&mut counters, meter), (Some(410), None), "{meter}");
+        let note = &counters.provenances().get(meter).expect("told").note;
+        assert!(note.contains("cpu_atom and cpu_core"), "{note}");
+    }
+    let log = log.lock().expect("no panic");
+    assert!(
+        log.iter()
+            .all(|asked| asked.event.source() != Source::PerfHardware || asked.core_pmu.is_some()),
+        "no generic event is left to the kernel's choice of a PMU"
+    );
+    assert!(
+        log.iter()
+            .all(|asked| asked.event.source() == Source::PerfHardware || asked.core_pmu.is_none()),
+        "the kernel's own events belong to no PMU"
+    );
+}
+
+#[test]
+fn a_hybrid_cpu_whose_counters_were_multiplexed_is_scaled_by_both_together() {
+    // 20 of 30 ns on one kind and 30 of 70 on the other were counted.
+    let kernel = FakeKernel::new(|asked| match asked.core_pmu {
+        Some(8) => Ok(Raw { count: 40, enabled: 100, running: 20 }),
+        Some(_) => Ok(Raw { count: 150, enabled: 100, running: 30 }),
+        None => Ok(whole(1)),
+    });
+    let mut counters = kernel.hybrid().counters(Target::ThisThread);
+    // (40 + 150) x 100 / 50, and half of the time covered.
+    assert_eq!(count_once(&mut counters, Meter::Cycles), (Some(380), Some(500_000)));
+}
+
+#[test]
+fn an_event_that_one_kind_of_core_lacks_is_missing() {
+    let kernel = FakeKernel::new(|asked| match (asked.event, asked.core_pmu) {
+        (Event::BranchMisses | Event::RefCycles, Some(8)) => Err(libc::EINVAL),
+        _ => Ok(whole(7)),
+    });
+    let mut counters = kernel.hybrid().counters(Target::Process(1));
+    assert!(reason(&counters, Meter::BranchMisses).contains("those of `cpu_atom` cannot"));
+    assert_eq!(count_once(&mut counters, Meter::Cycles).0, Some(14));
+    // The time-stamp counter ticks alike on all cores.
+    let ticks = counters.provenances().get(Meter::RefCycles).expect("told");
+    assert_eq!(ticks.source, Some(Source::PerfMsrTsc));
+    assert_eq!(count_once(&mut counters, Meter::RefCycles).0, Some(7));
+}
+
+#[test]
+fn a_hybrid_cpu_on_a_kernel_that_cannot_tell_the_cores_apart_has_no_cycles() {
+    let kernel = FakeKernel::new(|asked| match asked.core_pmu {
+        Some(_) => Err(libc::EINVAL),
+        None => Ok(whole(1)),
+    });
+    let mut counters = kernel.hybrid().counters(Target::Children(1));
+    let told = reason(&counters, Meter::Cycles);
+    assert!(told.contains("several kinds of cores") && told.contains("cpu_atom"), "{told}");
+    assert!(counters.remedy(Meter::Cycles).contains("5.13"));
+    assert_eq!(count_once(&mut counters, Meter::Cycles), (None, None));
+}
+
+#[test]
+fn a_control_group_asks_each_cpu_for_its_own_kind_of_core() {
+    let kernel = FakeKernel::new(|asked| match (asked.event.source(), asked.core_pmu, asked.cpu) {
+        // As the kernel answers for a CPU that the PMU does not have.
+        (Source::PerfHardware, Some(4), Some(2 | 3))
+        | (Source::PerfHardware, Some(8), Some(0 | 1)) => Err(libc::EINVAL),
+        _ => Ok(whole(10)),
+    });
+    let folder = std::fs::File::open("/").expect("a folder");
+    let mut counters = kernel.hybrid().counters(Target::Cgroup(&folder));
+    assert_eq!(count_once(&mut counters, Meter::Cycles), (Some(40), None));
+}
+
+#[test]
+fn one_core_pmu_is_left_to_the_kernel_and_read_as_a_group() {
+    let kernel = FakeKernel::new(|_| Ok(whole(5)));
+    let log = Arc::clone(&kernel.log);
+    let mut counters = kernel.counters(Target::ThisThread);
+    assert_eq!(count_once(&mut counters, Meter::Instructions), (Some(5), None));
+    assert!(log.lock().expect("no panic").iter().all(|asked| asked.core_pmu.is_none()));
+}
+
+#[test]
+fn counters_that_the_kernel_will_not_bundle_are_read_one_by_one() {
+    let kernel = FakeKernel { groups: false, ..FakeKernel::new(|_| Ok(whole(5))) };
+    let mut counters = kernel.counters(Target::ThisThread);
+    assert_eq!(count_once(&mut counters, Meter::Instructions), (Some(5), None));
+    assert_eq!(count_once(&mut counters, Meter::CpuTime), (Some(5), None));
+}
+
+#[test]
+fn a_multiplexed_counter_is_scaled_and_says_how_much_it_saw() {
+    let kernel = FakeKernel::new(|asked| match asked.event {
+        Event::Cycles => Ok(Raw { count: 250, enabled: 1_000, running: 250 }),
+        _ => Ok(whole(1)),
+    });
+    let mut counters = kernel.counters(Target::Process(1));
+    assert_eq!(count_once(&mut counters, Meter::Cycles), (Some(1_000), Some(250_000)));
+}
+
+#[test]
+fn a_counter_that_never_runs_is_missing_and_not_0() {
+    let kernel = FakeKernel::new(|asked| match asked.event.source() {
+        Source::PerfHardware => Ok(Raw { count: 0, enabled: 100, running: 0 }),
+        _ => Ok(whole(1)),
+    });
+    let mut counters = kernel.counters(Target::ThisThread);
+    for meter in [Meter::Cycles, Meter::Instructions, Meter::BranchMisses, Meter::CacheMisses] {
+        assert!(reason(&counters, meter).contains("never runs"));
+        assert_eq!(count_once(&mut counters, meter).0, None);
+    }
+    // The ticks come from the other source then.
+    assert_eq!(count_once(&mut counters, Meter::RefCycles).0, Some(1));
+    assert_eq!(counters.remedy(Meter::RefCycles), "");
+}
+
+#[test]
+fn a_counter_that_reads_0_whatever_is_done_is_missing() {
+    let kernel = FakeKernel::new(|asked| match asked.event {
+        Event::CacheMisses | Event::BranchMisses => Ok(whole(0)),
+        _ => Ok(whole(1)),
+    });
+    let counters = kernel.counters(Target::ThisThread);
+    assert!(reason(&counters, Meter::CacheMisses).contains("reads 0"));
+    assert!(reason(&counters, Meter::BranchMisses).contains("reads 0"));
+    assert!(counters.has(Meter::Cycles));
+}
+
+#[test]
+fn no_pmu_is_said_as_such_whatever_the_errno() {
+    for errno in [libc::ENOENT, libc::EOPNOTSUPP, libc::ENODEV] {
+        let kernel = FakeKernel::new(move |asked| match asked.event.source() {
+            Source::PerfHardware => Err(errno),
+            _ if has_no_msr(asked) => Err(libc::ENOENT),
+            _ => Ok(whole(1)),
+        });
+        let counters = kernel.counters(Target::ThisThread);
+        assert!(reason(&counters, Meter::Cycles).contains("no hardware PMU"));
+        assert!(counters.remedy(Meter::Cycles).contains("exposes the PMU"));
+        assert!(counters.has(Meter::CpuTime), "the kernel's own events are there");
+    }
+}
+
+#[test]
+fn a_seccomp_filter_is_named_and_not_the_paranoid_level() {
+    // Docker's default profile answers EPERM; others say ENOSYS or anything.
+    for errno in [libc::EPERM, libc::ENOSYS, libc::EACCES, libc::EIO] {
+        for paranoid in [1, 2, 4] {
+            let standing =
+                Standing { paranoid: Some(paranoid), seccomp: true, ..Standing::default() };
+            let kernel = FakeKernel::new(move |_| Err(errno)).standing(standing);
+            let counters = kernel.counters(Target::ThisThread);
+            let told = reason(&counters, Meter::CpuTime);
+            if errno == libc::EACCES && paranoid > 2 {
+                // The level alone explains it.
+                assert_eq!(told, "denied by perf_event_paranoid=4");
+                continue;
+            }
+            assert!(told.contains("seccomp"), "errno {errno}, level {paranoid}: {told}");
+            assert_eq!(reason(&counters, Meter::Cycles), told);
+            assert!(counters.remedy(Meter::Cycles).contains("--cap-add PERFMON"));
+        }
+    }
+}
+
+#[test]
+fn a_filter_is_asked_once() {
+    let standing = Standing { paranoid: Some(2), seccomp: true, ..Standing::default() };
+    let kernel = FakeKernel::new(|_| Err(libc::EPERM)).standing(standing);
+    let log = Arc::clone(&kernel.log);
+    let _ = kernel.counters(Target::ThisThread);
+    assert_eq!(log.lock().expect("no panic").len(), 2, "with kernel mode and without");
+}
+
+#[test]
+fn the_paranoid_level_leaves_out_kernel_mode_or_everything() {
+    let at = |level| {
+        let standing = Standing { paranoid: Some(level), ..Standing::default() };
+        let rule = move |asked: Asked| match level {
+            2 if !asked.kernel_mode => Ok(whole(3)),
+            _ => Err(libc::EACCES),
+        };
+        FakeKernel::new(rule).standing(standing).counters(Target::ThisThread)
+    };
+    let mut user = at(2);
+    assert!(user.provenances().get(Meter::Cycles).expect("told").note.contains(USER_ONLY));
+    assert_eq!(count_once(&mut user, Meter::Cycles), (Some(3), None));
+    // These happen in the kernel: without it they would read 0 for ever.
+    let switches = reason(&user, Meter::ContextSwitches);
+    assert_eq!(switches, "denied by perf_event_paranoid=2");
+    assert!(user.remedy(Meter::ContextSwitches).contains("perf_event_paranoid=1"));
+    let none = at(3);
+    assert_eq!(reason(&none, Meter::Cycles), "denied by perf_event_paranoid=3");
+    assert!(none.remedy(Meter::Cycles).contains("perf_event_paranoid=2"));
+}
+
+#[test]
+fn an_ordinary_user_without_a_pmu_is_told_of_the_pmu_and_not_of_permissions() {
+    let standing = Standing { paranoid: Some(2), ..Standing::default() };
+    let rule = |asked: Asked| match (asked.event.source(), asked.kernel_mode) {
+        (_, true) => Err(libc::EACCES),
+        (Source::PerfHardware, false) => Err(libc::ENOENT),
+        (_, false) => Ok(whole(3)),
+    };
+    let counters = FakeKernel::new(rule).standing(standing).counters(Target::ThisThread);
+    assert!(reason(&counters, Meter::Cycles).contains("no hardware PMU"));
+}
+
+#[test]
+fn a_control_group_needs_a_lower_level_than_a_thread() {
+    let standing = Standing { paranoid: Some(1), ..Standing::default() };
+    let kernel = FakeKernel::new(|_| Err(libc::EACCES)).standing(standing);
+    let folder = std::fs::File::open("/").expect("a folder");
+    let counters = kernel.counters(Target::Cgroup(&folder));
+    assert_eq!(reason(&counters, Meter::Cycles), "denied by perf_event_paranoid=1");
+    assert!(counters.remedy(Meter::Cycles).contains("perf_event_paranoid=0"));
+}
+
+#[test]
+fn root_of_a_user_namespace_is_told_that_it_is_not_root_here() {
+    let standing =
+        Standing { paranoid: Some(3), capable: true, user_namespace: true, seccomp: false };
+    let kernel = FakeKernel::new(|_| Err(libc::EACCES)).standing(standing);
+    let counters = kernel.counters(Target::ThisThread);
+    assert!(reason(&counters, Meter::Cycles).contains("user namespace"));
+    assert!(counters.remedy(Meter::Cycles).starts_with("as root of the machine"));
+}
+
+#[test]
+fn what_perf_allows_and_something_else_denies_blames_that() {
+    let standing = Standing { paranoid: Some(-1), ..Standing::default() };
+    let denied = || FakeKernel::new(|_| Err(libc::EACCES)).standing(standing);
+    let own = denied().counters(Target::ThisThread);
+    assert!(reason(&own, Meter::Cycles).contains("security module"));
+    let other = denied().counters(Target::Process(1));
+    assert!(reason(&other, Meter::Cycles).contains("may not watch that process"));
+}
+
+#[test]
+fn a_kernel_without_perf_and_full_tables_are_said() {
+    let standing = Standing::default();
+    let none = FakeKernel::new(|_| Err(libc::ENOSYS)).standing(standing);
+    let none = none.counters(Target::ThisThread);
+    assert!(none.remedy(Meter::Cycles).contains("CONFIG_PERF_EVENTS"));
+    let full = FakeKernel::new(|_| Err(libc::EMFILE)).counters(Target::ThisThread);
+    assert!(full.remedy(Meter::Cycles).contains("ulimit -n"));
+}
+
+#[test]
+fn counters_that_cannot_be_opened_again_say_why() {
+    let calls = Mutex::new(0_u32);
+    let kernel = FakeKernel::new(move |asked| {
+        if asked.event != Event::PageFaults {
+            return Ok(whole(2));
+        }
+        let mut calls = calls.lock().expect("no panic");
+        *calls += 1;
+        if *calls > 1 { Err(libc::EMFILE) } else { Ok(whole(2)) }
+    });
+    let template = kernel.counters(Target::Children(1));
+    assert!(template.has(Meter::PageFaults));
+    let mut again = template.reopen(Target::Children(1));
+    assert!(reason(&again, Meter::PageFaults).contains("too many open files"));
+    assert_eq!(count_once(&mut again, Meter::Cycles), (Some(2), None));
+}

@@ -1,0 +1,557 @@
+//! Counters of the kernel's perf subsystem, opened before the function's
+//! first instruction.
+//!
+//! What to know before believing a counter:
+//!
+//! - `cycles`, `instructions` and the misses need a hardware PMU, which most
+//!   virtual machines hide. `ENOENT`, `EOPNOTSUPP` and a counter that never
+//!   runs all mean "not available", and are reported so.
+//! - `msr/tsc` ticks with the time-stamp counter while the task is on a CPU.
+//!   It works without a PMU, and measures time in cycles of a constant clock,
+//!   not work: it does not slow down when the core does.
+//! - Where `perf_event_paranoid` is 2 and the user is ordinary, kernel mode is
+//!   left out; the note of the meter says so.
+//! - A hybrid CPU has a PMU for each kind of core, and a generic hardware event
+//!   counts on one of them only, silently. It is opened on each and added, or
+//!   reported missing.
+//! - A counter that opens and never runs, or runs and reads 0 while there was
+//!   something to count, is missing too: it is tried out once a process.
+//! - Counters that share a PMU may be multiplexed. Values are then scaled by
+//!   time enabled over time running, and the ratio is kept with the invocation.
+//! - A group is read by one call, which is what short functions need. But only
+//!   events of one kind belong in one: ticks of `msr/tsc` in a group led by a
+//!   software event were seen to stand still.
+//! - With `inherit`, counts of children are added when they are read, live or
+//!   ended; nothing is lost when a child exits. But such a counter serves one
+//!   child only: when the scheduler switches between a parent and a child whose
+//!   counters are clones, the kernel may swap the two sets instead, and when
+//!   the child then exits, it takes the originals along. Later children count
+//!   nothing, silently. So counters on children are opened anew for each.
+
+mod event;
+#[cfg(test)]
+mod fake_kernel;
+mod kernel;
+mod refusal;
+mod trial;
+
+use std::io;
+use std::sync::{LazyLock, OnceLock};
+
+use self::event::{Bundle, Event};
+pub use self::kernel::Target;
+use self::kernel::{CorePmu, GroupHandle, Handle, Kernel, Raw, Request, SystemKernel};
+use self::refusal::Refusal;
+use self::trial::Trials;
+use super::{Meter, Provenances, Source};
+
+/// A kernel's perf subsystem, and what was found out about its counters.
+pub(super) struct Perf {
+    kernel: Box<dyn Kernel>,
+    /// The PMUs of a hybrid CPU, once they were looked for; empty on others.
+    hybrid_pmus: OnceLock<Vec<CorePmu>>,
+    trials: Trials,
+}
+
+impl Perf {
+    fn new(kernel: impl Kernel + 'static) -> Self {
+        let (hybrid_pmus, trials) = (OnceLock::new(), Trials::default());
+        Self { kernel: Box::new(kernel), hybrid_pmus, trials }
+    }
+
+    /// Returns the core PMUs where there are several; empty where one serves
+    /// all CPUs.
+    fn hybrid_pmus(&self) -> &[CorePmu] {
+        self.hybrid_pmus.get_or_init(|| {
+            let pmus = self.kernel.core_pmus();
+            if pmus.len() > 1 { pmus } else { Vec::new() }
+        })
+    }
+}
+
+/// The perf subsystem of the kernel that this process runs on.
+static SYSTEM: LazyLock<Perf> = LazyLock::new(|| Perf::new(SystemKernel));
+
+/// Where the value of one event comes from.
+enum Reader {
+    /// Handles of its own: one, or one a CPU for a control group, or one a core
+    /// PMU.
+    Own(Vec<Box<dyn Handle>>),
+    /// A place in one of the groups of the set.
+    Member { group: usize, place: usize },
+}
+
+/// One event of a set.
+struct Opened {
+    event: Event,
+    /// Whether kernel mode is counted.
+    kernel_mode: bool,
+    reader: Reader,
+    /// Names of the core PMUs whose counts are added; empty on most machines.
+    core_pmus: Vec<String>,
+    /// Whether each handle was enabled for the whole of the time, as those of
+    /// several core PMUs are, rather than for a part of it.
+    side_by_side: bool,
+}
+
+/// Counters opened on one target.
+pub struct Counters {
+    perf: &'static Perf,
+    opened: Vec<Opened>,
+    groups: Vec<Box<dyn GroupHandle>>,
+    provenances: Provenances,
+    refusals: Vec<(Meter, Refusal)>,
+}
+
+/// Raw counts at one moment; only differences mean anything.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot(Vec<Option<Raw>>);
+
+/// What the counters counted between two snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    values: [Option<u64>; Meter::COUNT],
+    /// Least time running over time enabled of the hardware counters, in
+    /// parts per million, if any was multiplexed.
+    pub coverage_ppm: Option<u32>,
+}
+
+impl Counts {
+    /// Counts of one meter alone, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of(meter: Meter, count: u64) -> Self {
+        let mut values = [None; Meter::COUNT];
+        values[meter as usize] = Some(count);
+        Self { values, coverage_ppm: None }
+    }
+
+    /// The count of `meter`, if a counter for it ran.
+    #[must_use]
+    pub const fn get(&self, meter: Meter) -> Option<u64> {
+        self.values[meter as usize]
+    }
+}
+
+impl Counters {
+    /// How many descriptors this set holds.
+    #[must_use]
+    pub fn descriptors(&self) -> u64 {
+        let of = |it: &Opened| match &it.reader {
+            Reader::Own(handles) => handles.len(),
+            Reader::Member { .. } => 1,
+        };
+        let all = self.groups.len() + self.opened.iter().map(of).sum::<usize>();
+        u64::try_from(all).unwrap_or(u64::MAX)
+    }
+
+    /// Opens every event that this machine and user allow. What cannot be
+    /// opened is missing in [`Self::provenances`], with the reason.
+    #[must_use]
+    pub fn open(target: Target<'_>) -> Self {
+        Self::open_with(&SYSTEM, target)
+    }
+
+    fn open_with(perf: &'static Perf, target: Target<'_>) -> Self {
+        let mut set = Self::empty(perf);
+        // A filter, or a kernel without perf, refuses all events alike.
+        let mut all_refused: Option<Refusal> = None;
+        for event in Event::ALL {
+            if set.has(event.meter()) {
+                continue;
+            }
+            let opened = match &all_refused {
+                Some(refusal) => Err(refusal.clone()),
+                None => open_event(perf, event, target),
+            };
+            match opened.and_then(|opened| perf.trials.confirm(perf, event).map(|()| opened)) {
+                Ok(opened) => set.insert(opened, target),
+                Err(refusal) => {
+                    let for_all = matches!(refusal, Refusal::Seccomp | Refusal::NoPerf);
+                    if for_all && event.source() == Source::PerfSoftware {
+                        all_refused = Some(refusal.clone());
+                    }
+                    set.refuse(event.meter(), refusal);
+                }
+            }
+        }
+        if matches!(target, Target::ThisThread) {
+            for bundle in [Bundle::Kernel, Bundle::Core] {
+                // Those that the kernel will not bundle are read one by one.
+                let _ = set.bundle(bundle);
+            }
+        }
+        set
+    }
+
+    fn empty(perf: &'static Perf) -> Self {
+        Self {
+            perf,
+            opened: Vec::new(),
+            groups: Vec::new(),
+            provenances: Provenances::default(),
+            refusals: Vec::new(),
+        }
+    }
+
+    fn insert(&mut self, opened: Opened, target: Target<'_>) {
+        let (event, note) = (opened.event, note(&opened, target));
+        self.refusals.retain(|(meter, _)| *meter != event.meter());
+        self.provenances.set(event.meter(), event.source(), note);
+        self.opened.push(opened);
+    }
+
+    fn refuse(&mut self, meter: Meter, refusal: Refusal) {
+        self.provenances.missing(meter, refusal.to_string());
+        self.refusals.retain(|(other, _)| *other != meter);
+        self.refusals.push((meter, refusal));
+    }
+
+    /// No counters at all, for that reason.
+    #[must_use]
+    pub fn none(reason: &str) -> Self {
+        let mut set = Self::empty(&SYSTEM);
+        for event in Event::ALL {
+            set.provenances.missing(event.meter(), reason);
+        }
+        set
+    }
+
+    /// Opens the events of a bundle again as one group, read by one call: the
+    /// cost of reading falls into what short functions are charged with.
+    fn bundle(&mut self, bundle: Bundle) -> io::Result<()> {
+        // A group belongs to one PMU.
+        let members: Vec<usize> = (0..self.opened.len())
+            .filter(|index| self.opened[*index].event.bundle() == Some(bundle))
+            .filter(|index| self.opened[*index].core_pmus.is_empty())
+            .collect();
+        if members.is_empty() {
+            return Ok(());
+        }
+        let requests: Vec<Request<'_>> = members
+            .iter()
+            .map(|index| Request {
+                event: self.opened[*index].event,
+                core_pmu: None,
+                target: Target::ThisThread,
+                cpu: None,
+                kernel_mode: self.opened[*index].kernel_mode,
+            })
+            .collect();
+        let handle = self.perf.kernel.open_group(&requests)?;
+        let group = self.groups.len();
+        self.groups.push(handle);
+        for (place, index) in members.into_iter().enumerate() {
+            self.opened[index].reader = Reader::Member { group, place };
+        }
+        Ok(())
+    }
+
+    /// Opens the same events on another target, without asking again for those
+    /// that were refused. What cannot be opened there is missing.
+    #[must_use]
+    pub fn reopen(&self, target: Target<'_>) -> Self {
+        let mut set = Self::empty(self.perf);
+        set.provenances = self.provenances.clone();
+        set.refusals.clone_from(&self.refusals);
+        for opened in &self.opened {
+            match open_mode(self.perf, opened.event, target, opened.kernel_mode) {
+                Ok(again) => set.opened.push(again),
+                Err(failure) => {
+                    let refusal = failure.explain(self.perf, opened.event, target);
+                    set.refuse(opened.event.meter(), refusal);
+                }
+            }
+        }
+        set
+    }
+
+    /// Where each meter comes from, or why it is missing.
+    #[must_use]
+    pub const fn provenances(&self) -> &Provenances {
+        &self.provenances
+    }
+
+    /// Returns what to do to have `meter`; empty where it is there, or where
+    /// nothing helps.
+    #[must_use]
+    pub fn remedy(&self, meter: Meter) -> String {
+        let refusal = self.refusals.iter().find(|(other, _)| *other == meter);
+        refusal.map_or_else(String::new, |(_, refusal)| refusal.remedy())
+    }
+
+    /// Whether `meter` has a counter.
+    #[must_use]
+    pub fn has(&self, meter: Meter) -> bool {
+        self.opened.iter().any(|opened| opened.event.meter() == meter)
+    }
+
+    /// Reads all counters.
+    pub fn read(&mut self) -> Snapshot {
+        let groups: Vec<Option<Vec<Raw>>> =
+            self.groups.iter_mut().map(|group| group.read().ok()).collect();
+        let read = |opened: &mut Opened| match &mut opened.reader {
+            Reader::Own(handles) => read_handles(handles, opened.side_by_side),
+            Reader::Member { group, place } => groups.get(*group)?.as_ref()?.get(*place).copied(),
+        };
+        Snapshot(self.opened.iter_mut().map(read).collect())
+    }
+
+    /// Reads only the counter of `meter`, for the sampler.
+    pub fn read_one(&mut self, meter: Meter) -> Option<u64> {
+        let opened = self.opened.iter_mut().find(|opened| opened.event.meter() == meter)?;
+        let raw = match &mut opened.reader {
+            Reader::Own(handles) => read_handles(handles, opened.side_by_side)?,
+            Reader::Member { group, place } => {
+                *self.groups.get_mut(*group)?.read().ok()?.get(*place)?
+            }
+        };
+        Some(raw.count)
+    }
+
+    /// What was counted from `before` to `after`.
+    #[must_use]
+    pub fn between(&self, before: &Snapshot, after: &Snapshot) -> Counts {
+        let mut counts = Counts { values: [None; Meter::COUNT], coverage_ppm: None };
+        for ((opened, before), after) in self.opened.iter().zip(&before.0).zip(&after.0) {
+            let (Some(before), Some(after)) = (before, after) else { continue };
+            let (value, coverage) = difference(opened.event, *before, *after);
+            counts.values[opened.event.meter() as usize] = value;
+            if let Some(ppm) = coverage {
+                counts.coverage_ppm = Some(counts.coverage_ppm.map_or(ppm, |other| other.min(ppm)));
+            }
+        }
+        counts
+    }
+}
+
+/// Reads the handles of an event and adds them. Handles side by side were all
+/// enabled for the same time, of which each ran for a part.
+fn read_handles(handles: &mut [Box<dyn Handle>], side_by_side: bool) -> Option<Raw> {
+    let mut sum = Raw::default();
+    for handle in handles {
+        let raw = handle.read().ok()?;
+        sum.count += raw.count;
+        sum.running += raw.running;
+        sum.enabled =
+            if side_by_side { sum.enabled.max(raw.enabled) } else { sum.enabled + raw.enabled };
+    }
+    Some(sum)
+}
+
+/// The counted value, scaled up if the counter was multiplexed, with the
+/// coverage; `None` if it was enabled and never ran, or if it ran and reads 0
+/// although whatever runs makes it count.
+fn difference(event: Event, before: Raw, after: Raw) -> (Option<u64>, Option<u32>) {
+    let count = after.count.saturating_sub(before.count);
+    let enabled = after.enabled.saturating_sub(before.enabled);
+    let running = after.running.saturating_sub(before.running);
+    if event.source() != Source::PerfHardware {
+        return (Some(count), None);
+    }
+    if running == 0 {
+        return (None, (enabled > 0).then_some(0));
+    }
+    let dead = event.always_counts() && count == 0;
+    if running >= enabled {
+        return ((!dead).then_some(count), None);
+    }
+    let scaled = u128::from(count) * u128::from(enabled) / u128::from(running);
+    let ppm = u128::from(running) * 1_000_000 / u128::from(enabled);
+    let value = if dead { None } else { u64::try_from(scaled).ok() };
+    (value, u32::try_from(ppm).ok())
+}
+
+/// An error of opening one event, before its cause is looked for.
+enum Failure {
+    /// The only counter, or all alike.
+    Plain(io::Error),
+    /// One of several core PMUs.
+    Part { pmu: String, error: io::Error },
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Plain(error)
+    }
+}
+
+impl Failure {
+    fn is_denied(&self) -> bool {
+        let (Self::Plain(error) | Self::Part { error, .. }) = self;
+        error.kind() == io::ErrorKind::PermissionDenied
+    }
+
+    fn explain(&self, perf: &Perf, event: Event, target: Target<'_>) -> Refusal {
+        let standing = perf.kernel.standing();
+        match self {
+            Self::Part { pmu, error } if !self.is_denied() => {
+                Refusal::HybridPart { pmu: pmu.clone(), error: error.to_string() }
+            }
+            Self::Plain(error) | Self::Part { error, .. } => {
+                Refusal::explain(event, target, error, standing)
+            }
+        }
+    }
+}
+
+/// Opens one event, with kernel mode if allowed.
+fn open_event(perf: &Perf, event: Event, target: Target<'_>) -> Result<Opened, Refusal> {
+    let opened = match open_mode(perf, event, target, true) {
+        Err(failure) if failure.is_denied() && event.counts_in_user_mode() => {
+            // Denied again, the first error tells what is denied. Any other error
+            // is the one to tell: with kernel mode or without, there is no PMU.
+            let open = open_mode(perf, event, target, false);
+            open.map_err(|second| if second.is_denied() { failure } else { second })
+        }
+        other => other,
+    };
+    opened.map_err(|failure| failure.explain(perf, event, target))
+}
+
+/// Opens one event with or without kernel mode: on each core PMU where there
+/// are several, and on each CPU for a control group.
+fn open_mode(
+    perf: &Perf,
+    event: Event,
+    target: Target<'_>,
+    kernel_mode: bool,
+) -> Result<Opened, Failure> {
+    let hardware = event.source() == Source::PerfHardware;
+    let pmus = if hardware { perf.hybrid_pmus() } else { &[] };
+    let mut request = Request { event, core_pmu: None, target, cpu: None, kernel_mode };
+    let mut handles = Vec::new();
+    if matches!(target, Target::Cgroup(_)) {
+        // The kernel counts a control group one CPU at a time.
+        for cpu in perf.kernel.online_cpus()? {
+            request.cpu = Some(cpu);
+            if !pmus.is_empty() {
+                let own = pmus.iter().find(|pmu| pmu.cpus.contains(&cpu));
+                let none = || io::Error::other(format!("CPU {cpu} belongs to no core PMU"));
+                request.core_pmu = Some(own.ok_or_else(none)?.number);
+            }
+            handles.push(perf.kernel.open(&request)?);
+        }
+    } else if pmus.is_empty() {
+        handles.push(perf.kernel.open(&request)?);
+    } else {
+        for pmu in pmus {
+            request.core_pmu = Some(pmu.number);
+            let opened = perf.kernel.open(&request);
+            let part = |error| Failure::Part { pmu: pmu.name.clone(), error };
+            handles.push(opened.map_err(part)?);
+        }
+    }
+    Ok(Opened {
+        event,
+        kernel_mode,
+        reader: Reader::Own(handles),
+        side_by_side: !pmus.is_empty() && !matches!(target, Target::Cgroup(_)),
+        core_pmus: pmus.iter().map(|pmu| pmu.name.clone()).collect(),
+    })
+}
+
+fn note(opened: &Opened, target: Target<'_>) -> String {
+    let Opened { event, kernel_mode, core_pmus, .. } = opened;
+    let mut notes = Vec::new();
+    if matches!(target, Target::Process(_)) {
+        notes.push("attached after the start".to_owned());
+    }
+    // The task clock runs in kernel mode too, whatever is left out.
+    if !kernel_mode && *event != Event::TaskClock {
+        notes.push(USER_ONLY.to_owned());
+    }
+    if event.source() == Source::PerfHardware {
+        notes.push("scaled up if multiplexed; missing where it never got to run".to_owned());
+    }
+    if !core_pmus.is_empty() {
+        notes.push(format!("added over the kinds of cores: {}", core_pmus.join(" and ")));
+    }
+    if *event == Event::MsrTsc {
+        notes.push("no hardware ref-cycles here; TSC ticks while on a CPU".to_owned());
+    }
+    notes.join("; ")
+}
+
+/// The note of a counter that leaves out kernel mode.
+pub const USER_ONLY: &str = "user mode only: perf_event_paranoid forbids kernel mode";
+
+/// The value of `/proc/sys/kernel/perf_event_paranoid`; `None` if unreadable.
+#[must_use]
+pub fn paranoid() -> Option<i32> {
+    std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?.trim().parse().ok()
+}
+
+/// Whether a seccomp filter is in force in this process.
+#[must_use]
+pub fn has_seccomp_filter() -> bool {
+    SYSTEM.kernel.standing().seccomp
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn multiplexed_counts_are_scaled_and_say_so() {
+        let before = Raw { count: 100, enabled: 1_000, running: 1_000 };
+        let after = Raw { count: 350, enabled: 2_000, running: 1_250 };
+        assert_eq!(difference(Event::Instructions, before, after), (Some(1_000), Some(250_000)));
+    }
+
+    #[test]
+    fn a_counter_that_never_ran_is_missing() {
+        let after = Raw { count: 0, enabled: 500, running: 0 };
+        assert_eq!(difference(Event::Cycles, Raw::default(), after), (None, Some(0)));
+        let silent = Raw { count: 0, enabled: 500, running: 500 };
+        assert_eq!(difference(Event::Cycles, Raw::default(), silent), (None, None));
+    }
+
+    #[test]
+    fn time_and_ticks_of_a_thread_agree_though_one_is_in_a_group() {
+        let mut counters = Counters::open(Target::ThisThread);
+        let Some(hz) = crate::host::tsc_hz() else {
+            return cyclometer_testkit::skip("no time-stamp counter");
+        };
+        if !(counters.has(Meter::CpuTime) && counters.has(Meter::RefCycles)) {
+            return cyclometer_testkit::skip("no counter of time and ticks here");
+        }
+        let in_group = counters
+            .opened
+            .iter()
+            .filter(|opened| matches!(opened.reader, Reader::Member { .. }))
+            .count();
+        assert!(in_group >= 2, "{in_group} counters are in a group");
+        let before = counters.read();
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_millis(20) {
+            std::hint::black_box(begun);
+        }
+        let after = counters.read();
+        let counts = counters.between(&before, &after);
+        let (time, ticks) = (counts.get(Meter::CpuTime), counts.get(Meter::RefCycles));
+        let (time, ticks) = (time.expect("counted"), ticks.expect("counted"));
+        let expected = u128::from(time) * u128::from(hz) / 1_000_000_000;
+        let off = u128::from(ticks).abs_diff(expected);
+        assert!(off < expected / 200, "{ticks} ticks in {time} ns at {hz} Hz");
+    }
+
+    #[test]
+    fn the_task_clock_of_this_thread_advances() {
+        let mut counters = Counters::open(Target::ThisThread);
+        if !counters.has(Meter::CpuTime) {
+            cyclometer_testkit::skip("task-clock cannot be opened here");
+            return;
+        }
+        let before = counters.read();
+        let mut sum = 0_u64;
+        for i in 0..2_000_000_u64 {
+            sum = std::hint::black_box(sum.wrapping_add(i * i));
+        }
+        let after = counters.read();
+        let spent = counters.between(&before, &after).get(Meter::CpuTime);
+        assert!(spent.is_some_and(|nanos| nanos > 100_000), "{spent:?}, {sum}");
+    }
+}

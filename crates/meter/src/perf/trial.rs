@@ -1,0 +1,95 @@
+//! Trying a hardware counter out before it is believed: some hypervisors let it
+//! be opened and never run it, or run it and never count.
+
+use std::hint::black_box;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::event::Event;
+use super::kernel::{Raw, Target};
+use super::refusal::Refusal;
+use super::{Perf, Reader, open_mode, read_handles};
+use crate::Source;
+
+/// Longest time to wait until a counter counts.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// What was found out about the events of a kernel; each is tried once.
+#[derive(Default)]
+pub(super) struct Trials(Mutex<Vec<(Event, Result<(), Refusal>)>>);
+
+impl Trials {
+    /// Says whether a hardware event that can be opened counts at all.
+    ///
+    /// # Errors
+    /// [`Refusal::NeverRuns`] or [`Refusal::ReadsZero`].
+    pub fn confirm(&self, perf: &Perf, event: Event) -> Result<(), Refusal> {
+        if event.source() != Source::PerfHardware {
+            return Ok(());
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, verdict)) = known.iter().find(|(other, _)| *other == event) {
+            return verdict.clone();
+        }
+        let verdict = try_out(perf, event);
+        known.push((event, verdict.clone()));
+        verdict
+    }
+}
+
+/// Counts on this thread until there is something, for [`PATIENCE`] at most.
+fn try_out(perf: &Perf, event: Event) -> Result<(), Refusal> {
+    let opened = open_mode(perf, event, Target::ThisThread, true)
+        .or_else(|_| open_mode(perf, event, Target::ThisThread, false));
+    // Where this thread may not be watched, there is no telling: the count of a
+    // run is looked at again when it is taken.
+    let Ok(mut opened) = opened else { return Ok(()) };
+    let Reader::Own(handles) = &mut opened.reader else { return Ok(()) };
+    let until = Instant::now() + PATIENCE;
+    let mut last = Raw::default();
+    let mut work = Work::new();
+    while Instant::now() < until {
+        work.go_on(event);
+        last = read_handles(handles, opened.side_by_side).unwrap_or(last);
+        if last.count > 0 {
+            return Ok(());
+        }
+    }
+    Err(if last.running == 0 { Refusal::NeverRuns } else { Refusal::ReadsZero })
+}
+
+/// Work that makes any of the events happen.
+struct Work {
+    state: u64,
+    memory: Vec<u8>,
+}
+
+impl Work {
+    /// Larger than the caches of most cores, and touched for the first time.
+    const BYTES: usize = 16 << 20;
+
+    fn new() -> Self {
+        Self { state: 0x9e37_79b9_7f4a_7c15, memory: Vec::new() }
+    }
+
+    /// Branches that nobody can predict, and memory in a random order.
+    fn go_on(&mut self, event: Event) {
+        if event == Event::CacheMisses && self.memory.is_empty() {
+            self.memory = vec![0; Self::BYTES];
+        }
+        let mut odd = 0_u32;
+        for _ in 0..2_000 {
+            self.state ^= self.state << 13;
+            self.state ^= self.state >> 7;
+            self.state ^= self.state << 17;
+            if black_box(self.state) & 1 == 1 {
+                odd = black_box(odd.wrapping_add(1));
+            }
+            if !self.memory.is_empty() {
+                let place = usize::try_from(self.state).map_or(0, |it| it % self.memory.len());
+                self.memory[place] = self.memory[place].wrapping_add(1);
+            }
+        }
+        black_box(odd);
+    }
+}

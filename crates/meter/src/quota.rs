@@ -1,0 +1,270 @@
+//! CPU quotas around this process, and how long they kept it from running.
+//!
+//! A container's `--cpus`, a Kubernetes limit or a systemd `CPUQuota=` lets a
+//! control group run for so long in each period and then holds it until the
+//! next: wall time passes that no function used, and bills count it. Groups lie
+//! inside of each other, and the tightest quota holds.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::{CgroupError, Group};
+use super::own_groups::{OwnGroup, OwnGroups};
+use cyclometer_core::units::Nanos;
+
+/// A limit of the CPU time that a control group may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuQuota {
+    /// The group, as `/a/b`.
+    pub group: String,
+    /// Microseconds of CPU time in each period.
+    pub quota_us: u64,
+    /// Microseconds from one period to the next.
+    pub period_us: u64,
+}
+
+impl CpuQuota {
+    /// Thousandths of a CPU.
+    #[must_use]
+    pub const fn milli_cpus(&self) -> u64 {
+        match self.quota_us.saturating_mul(1_000).checked_div(self.period_us) {
+            Some(share) => share,
+            None => u64::MAX,
+        }
+    }
+
+    /// Whether its share of CPUs is smaller than that of `other`.
+    fn is_tighter(&self, other: &Self) -> bool {
+        u128::from(self.quota_us) * u128::from(other.period_us)
+            < u128::from(other.quota_us) * u128::from(self.period_us)
+    }
+}
+
+impl fmt::Display for CpuQuota {
+    /// `0.2 CPUs (cgroup /trial)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = self.milli_cpus();
+        let decimals = format!("{}.{:03}", share / 1_000, share % 1_000);
+        let short = decimals.trim_end_matches('0').trim_end_matches('.');
+        let noun = if share == 1_000 { "CPU" } else { "CPUs" };
+        write!(f, "{short} {noun} (cgroup {})", self.group)
+    }
+}
+
+/// Finds the tightest quota that holds for this process; `None` when no group
+/// that can be seen has one.
+///
+/// # Errors
+/// When control groups cannot be read, so that nobody knows.
+pub fn find_cpu_quota() -> Result<Option<CpuQuota>, CgroupError> {
+    let groups = OwnGroups::find()?;
+    let group = cpu_group(&groups).ok_or(CgroupError::NotMounted)?;
+    Ok(tightest_quota(group))
+}
+
+/// The group whose quota holds: v1 has the controller at one place only.
+const fn cpu_group(groups: &OwnGroups) -> Option<&OwnGroup> {
+    match &groups.cpu {
+        Some(group) => Some(group),
+        None => groups.unified.as_ref(),
+    }
+}
+
+fn tightest_quota(group: &OwnGroup) -> Option<CpuQuota> {
+    let mut tightest: Option<CpuQuota> = None;
+    for level in group.levels() {
+        let Some((quota_us, period_us)) = read_quota(level) else { continue };
+        let quota = CpuQuota { group: group.name_of(level), quota_us, period_us };
+        if tightest.as_ref().is_none_or(|other| quota.is_tighter(other)) {
+            tightest = Some(quota);
+        }
+    }
+    tightest
+}
+
+/// Reads quota and period of the group in `directory`, if it has a quota.
+fn read_quota(directory: &Path) -> Option<(u64, u64)> {
+    let read = |name: &str| fs::read_to_string(directory.join(name)).ok();
+    let (quota, period) = if let Some(text) = read("cpu.max") {
+        let (quota, period) = text.trim().split_once(' ')?;
+        (quota.parse().ok()?, period.parse().ok()?)
+    } else {
+        // No quota is -1, which is no `u64`.
+        let quota = read("cpu.cfs_quota_us")?.trim().parse().ok()?;
+        (quota, read("cpu.cfs_period_us")?.trim().parse().ok()?)
+    };
+    (period > 0).then_some((quota, period))
+}
+
+/// Tells for how long quotas held back the processes of a group.
+#[derive(Debug)]
+pub struct ThrottleMeter {
+    /// `cpu.stat` of each group with a quota, and what it said last.
+    levels: Vec<(File, u64)>,
+    quota: Option<CpuQuota>,
+}
+
+impl ThrottleMeter {
+    /// Opens the meter of this process' own groups.
+    ///
+    /// # Errors
+    /// Why nobody can tell.
+    pub fn open() -> Result<Self, String> {
+        let groups = OwnGroups::find().map_err(|error| error.to_string())?;
+        let group = cpu_group(&groups).ok_or("no hierarchy with the CPU controller is mounted")?;
+        Self::of_levels(group).map_err(|error| error.to_string())
+    }
+
+    /// Opens the meter of a group that was made for a container. The engine
+    /// gives containers no quota of their own: what may hold them back is a
+    /// quota of the group or of one above it.
+    ///
+    /// # Errors
+    /// Why nobody can tell.
+    pub fn for_group(group: &Group) -> Result<Self, String> {
+        let group = group.cpu_group().ok_or("no hierarchy with the CPU controller is mounted")?;
+        Self::of_levels(&group).map_err(|error| error.to_string())
+    }
+
+    fn of_levels(group: &OwnGroup) -> Result<Self, CgroupError> {
+        let mut levels = Vec::new();
+        for level in group.levels().filter(|level| read_quota(level).is_some()) {
+            let path = level.join("cpu.stat");
+            let file = File::open(&path).map_err(|source| CgroupError::Io {
+                action: "open",
+                path: path.clone(),
+                source,
+            })?;
+            let now = read_throttled(&file).ok_or_else(|| CgroupError::Io {
+                action: "find the throttled time in",
+                path,
+                source: std::io::ErrorKind::InvalidData.into(),
+            })?;
+            levels.push((file, now));
+        }
+        Ok(Self { levels, quota: tightest_quota(group) })
+    }
+
+    /// The quota that holds, if there is one.
+    #[must_use]
+    pub const fn quota(&self) -> Option<&CpuQuota> {
+        self.quota.as_ref()
+    }
+
+    /// Returns the time throttled since the last call, or since the meter was
+    /// opened: that of the group that was held back longest, summed over CPUs.
+    /// 0 without a quota, which costs no system call.
+    pub fn take(&mut self) -> Option<Nanos> {
+        let mut longest = 0;
+        for (file, last) in &mut self.levels {
+            let now = read_throttled(file)?;
+            longest = longest.max(now.saturating_sub(*last));
+            *last = now;
+        }
+        Some(Nanos(longest))
+    }
+
+    /// Says what the value is and whose it is.
+    #[must_use]
+    pub fn note(&self) -> String {
+        let beyond = if super::own_groups::sees_all_groups() {
+            ""
+        } else {
+            "; quotas above this namespace of control groups cannot be seen"
+        };
+        match &self.quota {
+            Some(quota) => format!(
+                "a CPU quota of {quota}: time for which it held back processes of that group, \
+                 summed over CPUs{beyond}"
+            ),
+            None => format!("no CPU quota holds here{beyond}"),
+        }
+    }
+}
+
+/// Reads nanoseconds from `cpu.stat`: v1 has nanoseconds, v2 microseconds.
+fn read_throttled(file: &File) -> Option<u64> {
+    let mut text = [0; 1024];
+    let size = file.read_at(&mut text, 0).ok()?;
+    parse_throttled(std::str::from_utf8(text.get(..size)?).ok()?)
+}
+
+fn parse_throttled(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| match line.split_once(' ')? {
+        ("throttled_time", value) => value.trim().parse().ok(),
+        ("throttled_usec", value) => value.trim().parse::<u64>().ok()?.checked_mul(1_000),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(path).expect("a folder");
+        for (name, content) in files {
+            fs::write(path.join(name), content).expect("written");
+        }
+    }
+
+    #[test]
+    fn the_tightest_quota_up_the_tree_counts() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let root = mount.path();
+        let group = OwnGroup { directory: root.join("pod/box"), mount: root.to_owned() };
+        // v2: 1.5 CPUs outside of 2 CPUs.
+        write(root, &[("cpu.max", "max 100000\n")]);
+        write(&root.join("pod"), &[("cpu.max", "75000 50000\n"), ("cpu.stat", "")]);
+        write(&root.join("pod/box"), &[("cpu.max", "200000 100000\n")]);
+        let quota = tightest_quota(&group).expect("a quota");
+        assert_eq!(quota.to_string(), "1.5 CPUs (cgroup /pod)");
+        assert_eq!(quota.milli_cpus(), 1_500);
+        // v1, with one that has none.
+        for level in ["pod", "pod/box"] {
+            fs::remove_file(root.join(level).join("cpu.max")).expect("removed");
+        }
+        let none = [("cpu.cfs_quota_us", "-1\n"), ("cpu.cfs_period_us", "100000\n")];
+        write(&root.join("pod"), &none);
+        let own = [("cpu.cfs_quota_us", "20000\n"), ("cpu.cfs_period_us", "100000\n")];
+        write(&root.join("pod/box"), &own);
+        let quota = tightest_quota(&group).expect("a quota");
+        assert_eq!(quota.to_string(), "0.2 CPUs (cgroup /pod/box)");
+        write(&root.join("pod/box"), &none);
+        assert_eq!(tightest_quota(&group), None);
+    }
+
+    #[test]
+    fn throttled_time_is_in_nanoseconds_whatever_the_version() {
+        // Texts as Documentation/scheduler/sched-bwc.rst and cgroup-v2.rst give them.
+        let v1 = "nr_periods 9\nnr_throttled 7\nthrottled_time 406000123\nnr_bursts 0\n";
+        assert_eq!(parse_throttled(v1), Some(406_000_123));
+        let v2 = "usage_usec 5\nuser_usec 3\nnr_periods 9\nnr_throttled 7\nthrottled_usec 406\n";
+        assert_eq!(parse_throttled(v2), Some(406_000));
+        assert_eq!(parse_throttled("usage_usec 5\n"), None, "missing is no 0");
+    }
+
+    #[test]
+    fn only_the_time_since_the_last_look_is_told() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let root = mount.path().to_owned();
+        let group = OwnGroup { directory: root.join("box"), mount: root.clone() };
+        write(&root, &[("cpu.max", "max 100000")]);
+        let stat = |time: u64| format!("nr_throttled 1\nthrottled_usec {time}\n");
+        let limited = [("cpu.max", "20000 100000"), ("cpu.stat", &*stat(50))];
+        write(&root.join("box"), &limited);
+        let mut meter = ThrottleMeter::of_levels(&group).expect("opened");
+        assert_eq!(meter.take(), Some(Nanos(0)), "what was before is not of this recording");
+        fs::write(root.join("box/cpu.stat"), stat(80)).expect("written");
+        assert_eq!((meter.take(), meter.take()), (Some(Nanos(30_000)), Some(Nanos(0))));
+        assert!(meter.note().starts_with("a CPU quota of 0.2 CPUs (cgroup /box)"));
+        // A quota without a count of its throttling is unknown, not 0.
+        fs::write(root.join("box/cpu.stat"), "usage_usec 1\n").expect("written");
+        assert_eq!(meter.take(), None);
+        assert!(ThrottleMeter::of_levels(&group).is_err());
+    }
+}

@@ -1,0 +1,51 @@
+//! How large what runs a function is: the program, module or image, and the
+//! runtime around it.
+
+use super::Part;
+use super::report::Material;
+use cyclometer_core::units::Bytes;
+
+/// The sizes of one lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Footprint {
+    /// The lane.
+    pub lane: String,
+    /// What is shipped to run `nop`: program, module or image.
+    pub function: Option<Bytes>,
+    /// The runtime's files.
+    pub runtime: Option<Bytes>,
+    /// Whether the function's is a container image.
+    pub is_image: bool,
+}
+
+impl Footprint {
+    /// Both together, as far as they are known.
+    #[must_use]
+    pub fn total(&self) -> Option<Bytes> {
+        match (self.function, self.runtime) {
+            (None, None) => None,
+            (function, runtime) => {
+                Some(Bytes(function.map_or(0, |it| it.0) + runtime.map_or(0, |it| it.0)))
+            }
+        }
+    }
+}
+
+/// The sizes of all lanes that ran.
+pub(super) fn footprints(material: &Material<'_>) -> Vec<Footprint> {
+    let nop = material.series.iter().filter(|(part, _)| *part == Part::Nop);
+    let mut all: Vec<Footprint> = Vec::new();
+    for series in nop.flat_map(|(_, series)| series) {
+        if all.iter().any(|it| it.lane == series.lane) {
+            continue;
+        }
+        let about = material.lanes.iter().find(|about| about.name == series.lane);
+        all.push(Footprint {
+            lane: series.lane.clone(),
+            function: series.function,
+            runtime: series.runtime,
+            is_image: about.is_some_and(|about| about.docker),
+        });
+    }
+    all
+}

@@ -1,0 +1,296 @@
+//! What is recorded, and what of it is there already.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use cyclometer_core::units::Nanos;
+use cyclometer_record::{PlanRequest, Starts};
+use cyclometer_store::{Planned, Series, Store, StoreError};
+use cyclometer_workload::{Catalog, CatalogError};
+
+/// The key in a recording's plan that says which part of which run it is.
+pub const MARK: &str = "paper";
+
+/// What takes so long to do almost nothing will not end.
+const STUCK: Nanos = Nanos(20_000_000_000);
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    /// Small arguments, 10 to 20 runs: minutes.
+    Quick,
+    /// The arguments of the paper, 50 runs: hours.
+    Paper,
+}
+
+/// A table or figure of the paper, or what a claim needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Figure 1: an empty function from a cold start.
+    Nop,
+    /// Figure 2: one that copies its input, from a cold start.
+    CatSync,
+    /// Table 1: four benchmarks.
+    Benchmarks,
+    /// Whether operators can be counted, and come out the same each time.
+    Counting,
+}
+
+impl Preset {
+    /// Its name, which is that of the workloads' preset too.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Paper => "paper",
+        }
+    }
+
+    const fn runs(self, part: Part) -> u32 {
+        match (self, part) {
+            (_, Part::Counting) => 3,
+            (Self::Quick, Part::Nop | Part::CatSync) => 20,
+            (Self::Quick, Part::Benchmarks) => 10,
+            (Self::Paper, _) => 50,
+        }
+    }
+
+    /// How often each module is compiled to be timed.
+    #[must_use]
+    pub const fn compiles(self) -> u32 {
+        match self {
+            Self::Quick => 6,
+            Self::Paper => 20,
+        }
+    }
+}
+
+impl Part {
+    /// All, in the order in which they are recorded.
+    pub const ALL: [Self; 4] = [Self::Nop, Self::CatSync, Self::Benchmarks, Self::Counting];
+
+    /// Its name in files and in plans.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Nop => "figure-1",
+            Self::CatSync => "figure-2",
+            Self::Benchmarks => "table-1",
+            Self::Counting => "counting",
+        }
+    }
+
+    /// The part of that name.
+    #[must_use]
+    pub fn named(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.key() == key)
+    }
+
+    /// What it is of.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Nop => "Figure 1: nop, from the request to its end",
+            Self::CatSync => "Figure 2: cat-sync, from the request to its end",
+            Self::Benchmarks => "Table 1: execution time",
+            Self::Counting => "Counting operators",
+        }
+    }
+
+    /// The functions.
+    #[must_use]
+    pub const fn workloads(self) -> &'static [&'static str] {
+        match self {
+            Self::Nop => &["nop"],
+            Self::CatSync => &["cat-sync"],
+            Self::Benchmarks => &["binary-trees", "fannkuch-redux", "mandelbrot", "nbody"],
+            Self::Counting => {
+                &["nop", "cat-sync", "binary-trees", "fannkuch-redux", "mandelbrot", "nbody"]
+            }
+        }
+    }
+
+    /// The lanes it needs of those that were asked for.
+    #[must_use]
+    pub fn lanes(self, asked: &[String]) -> Vec<String> {
+        match self {
+            Self::Counting => vec!["wasmtime:fuel".to_owned()],
+            _ => asked.to_vec(),
+        }
+    }
+}
+
+/// A run of all parts, as the database has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// When it was begun: tells it from others.
+    pub id: String,
+    /// How much it measures.
+    pub preset: Preset,
+    /// The lanes that were asked for.
+    pub lanes: Vec<String>,
+    /// Runs of each cell, where that is not the preset's number.
+    pub runs: Option<u32>,
+    /// Its recordings, oldest first, with how they ended.
+    pub recordings: Vec<(Part, i64, String)>,
+    /// The machine it was made on.
+    pub host: Value,
+}
+
+/// What of a part is still to be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The part.
+    pub part: Part,
+    /// Rounds that all its cells have.
+    pub done: u32,
+}
+
+impl Run {
+    /// One that has nothing yet.
+    #[must_use]
+    pub fn new(id: String, preset: Preset, lanes: Vec<String>) -> Self {
+        Self { id, preset, lanes, runs: None, recordings: Vec::new(), host: Value::Null }
+    }
+
+    /// What to record, `done` rounds of it being there already.
+    ///
+    /// # Errors
+    /// When the catalog lacks a workload.
+    pub fn request(
+        &self,
+        part: Part,
+        catalog: &Catalog,
+        done: u32,
+    ) -> Result<PlanRequest, CatalogError> {
+        let workloads: Result<Vec<_>, _> =
+            part.workloads().iter().map(|name| catalog.get(name).map(Arc::clone)).collect();
+        let runs = self.runs.unwrap_or(self.preset.runs(part));
+        let starts = if part == Part::Counting { Starts::Cold } else { Starts::Both };
+        let timeout = matches!(part, Part::Nop | Part::CatSync).then_some(STUCK);
+        Ok(PlanRequest {
+            starts,
+            timeout,
+            runs: runs.saturating_sub(done).max(1),
+            ..PlanRequest::of(workloads?, self.preset.name())
+        })
+    }
+
+    /// The mark in the plan of one of its recordings.
+    #[must_use]
+    pub fn mark(&self, part: Part) -> Value {
+        json!({
+            "run": self.id,
+            "preset": self.preset.name(),
+            "part": part.key(),
+            "lanes": self.lanes,
+            "runs": self.runs,
+        })
+    }
+
+    /// The runs in the database, oldest first.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
+        let mut all: Vec<Self> = Vec::new();
+        for planned in store.planned(MARK)? {
+            let Some((mut run, part)) = Self::from_plan(&planned) else { continue };
+            let recording = (part, planned.recording, planned.status);
+            let same = |other: &Self| other.id == run.id && other.preset == run.preset;
+            if let Some(known) = all.iter_mut().find(|other| same(other)) {
+                known.recordings.push(recording);
+            } else {
+                run.recordings.push(recording);
+                all.push(run);
+            }
+        }
+        Ok(all)
+    }
+
+    fn from_plan(planned: &Planned) -> Option<(Self, Part)> {
+        let mark = planned.plan.get(MARK)?;
+        let preset = match mark.get("preset")?.as_str()? {
+            "quick" => Preset::Quick,
+            "paper" => Preset::Paper,
+            _ => return None,
+        };
+        let lanes = mark.get("lanes")?.as_array()?;
+        let lanes =
+            lanes.iter().map(|lane| lane.as_str().map(str::to_owned)).collect::<Option<_>>();
+        let part = Part::named(mark.get("part")?.as_str()?)?;
+        let id = mark.get("run")?.as_str()?.to_owned();
+        let runs = mark.get("runs").and_then(Value::as_u64);
+        let runs = runs.and_then(|runs| u32::try_from(runs).ok());
+        Some((Self { runs, host: planned.host.clone(), ..Self::new(id, preset, lanes?) }, part))
+    }
+
+    /// The numbers of its recordings.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<i64> {
+        self.recordings.iter().map(|(_, recording, _)| *recording).collect()
+    }
+
+    /// Those of one part.
+    #[must_use]
+    pub fn of(&self, part: Part) -> Vec<i64> {
+        let of = self.recordings.iter().filter(|(other, _, _)| *other == part);
+        of.map(|(_, recording, _)| *recording).collect()
+    }
+
+    /// Whether a recording of the part came to its end.
+    fn has(&self, part: Part) -> bool {
+        let ended = |status: &str| matches!(status, "done" | "failed");
+        self.recordings.iter().any(|(other, _, status)| *other == part && ended(status))
+    }
+
+    /// What is still to be recorded, in order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn unfinished(&self, store: &Store) -> Result<Vec<Unfinished>, StoreError> {
+        let missing = Part::ALL.into_iter().filter(|part| !self.has(*part));
+        missing
+            .map(|part| {
+                let series = store.series(&self.of(part))?;
+                Ok(Unfinished { part, done: rounds(&series) })
+            })
+            .collect()
+    }
+
+    /// Lanes in which even `nop` never ended well: nothing else is tried there.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn hopeless(&self, store: &Store) -> Result<Vec<String>, StoreError> {
+        Ok(hopeless(&store.series(&self.of(Part::Nop))?))
+    }
+
+    /// Whether it can go on here: on the same machine, with the same program.
+    #[must_use]
+    pub fn is_of(&self, host: &Value) -> bool {
+        // Clocks are measured anew each time.
+        let named = |of: &Value| {
+            let mut of = of.clone();
+            if let Some(of) = of.as_object_mut() {
+                of.retain(|key, _| key != "tsc_hz" && key != "clock");
+            }
+            of
+        };
+        named(&self.host) == named(host)
+    }
+}
+
+pub(super) fn hopeless(nop: &[Series]) -> Vec<String> {
+    let well = |lane: &str| nop.iter().any(|it| it.lane == lane && !it.runs.is_empty());
+    let failed = nop.iter().filter(|it| it.bad > 0 && !well(&it.lane));
+    failed.map(|it| it.lane.clone()).collect()
+}
+
+/// Rounds that all cells have which can run at all.
+fn rounds(series: &[Series]) -> u32 {
+    let able = series.iter().filter(|it| !it.runs.is_empty());
+    let least = able.map(Series::tried).min().unwrap_or(0);
+    u32::try_from(least).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,96 @@
+//! The paper's tables made again, as text, Markdown, JSON and SVG.
+
+mod json;
+mod markdown;
+mod svg;
+mod text;
+
+pub use json::json;
+pub use markdown::markdown;
+pub use svg::{charts, figure};
+pub use text::text;
+
+use crate::{Part, Preset, PublishedValue, Report, Row};
+use cyclometer_core::units::Nanos;
+use cyclometer_pricing::Exact;
+use cyclometer_stats::Change;
+
+/// A time in nanoseconds, for people.
+fn span(nanos: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "medians of unsigned counts of nanoseconds"
+    )]
+    let nanos = Nanos(nanos.max(0.0).round() as u64);
+    nanos.to_string()
+}
+
+/// How far the interval reaches: `±1.2 %`.
+fn reach(row: &Row) -> Option<String> {
+    let reach = row.time.as_ref()?.reach()?;
+    Some(format!("±{:.1} %", reach * 100.0))
+}
+
+/// A ratio, or a dash.
+fn multiple(ratio: Option<&Change>) -> String {
+    ratio.map_or_else(|| "-".to_owned(), |change| crate::times(change.ratio))
+}
+
+/// Money of a million invocations; what is less than can be shown is not nothing.
+fn dollars(usd: &Exact) -> String {
+    let text = usd.rounded(4);
+    if usd > &Exact::default() && text == "0.0000" { "<0.0001".to_owned() } else { text }
+}
+
+/// Why rows have no time, or some invocations failed: once for a lane, where it
+/// is the same for all functions.
+fn reasons(rows: &[Row]) -> Vec<String> {
+    let mut said: Vec<(&str, &str, Vec<String>)> = Vec::new();
+    for row in rows {
+        let Some(why) = row.why.as_deref() else { continue };
+        let of = format!("{} {}", row.workload, row.start);
+        match said.iter_mut().find(|(lane, other, _)| *lane == row.lane && *other == why) {
+            Some((_, _, all)) => all.push(of),
+            None => said.push((&row.lane, why, vec![of])),
+        }
+    }
+    said.into_iter().map(|(lane, why, of)| format!("{lane} ({}): {why}", of.join(", "))).collect()
+}
+
+/// What was published on one host: `0.881 s`, `16.9 s ±0.9`, `failed`.
+fn published(values: &[PublishedValue], host: &str) -> Option<String> {
+    let value = values.iter().find(|value| value.host == host)?;
+    Some(match (value.seconds, value.sd) {
+        (Some(seconds), Some(sd)) => format!("{seconds} s ±{sd}"),
+        (Some(seconds), None) => format!("{seconds} s"),
+        (None, _) => "failed".to_owned(),
+    })
+}
+
+/// Why times of a table cannot be held against those of the paper.
+fn smaller(report: &Report, part: Part) -> Option<&'static str> {
+    (report.preset == Preset::Quick && part == Part::Benchmarks)
+        .then_some("the arguments are smaller than the paper's: compare ratios, not times")
+}
+
+/// One line on the machine.
+fn machine(report: &Report) -> String {
+    let text = |key: &str| report.host.get(key).and_then(serde_json::Value::as_str).unwrap_or("?");
+    let cpus = report.host.get("cpus").and_then(serde_json::Value::as_u64);
+    format!(
+        "{} x {}, {}, kernel {}, cyclometer {}",
+        cpus.map_or_else(|| "?".to_owned(), |it| it.to_string()),
+        text("cpu"),
+        text("os"),
+        text("kernel"),
+        text("cyclometer"),
+    )
+}
+
+/// What holds for all tables.
+const ABOUT: &str = "Times are medians; ± is how far the farther end of the interval is from it. \
+Cold: a new process, worker or container; warm: a fresh instance, or a new process, in one that \
+runs. / native: a multiple of the native lane's time; Docker /: Docker's time as a multiple of \
+this lane's. $/M: mean bills of a million in USD, by aws-lambda-x86 (memory that was allocated, \
+time rounded), per-cycle and per-wasm-op.";

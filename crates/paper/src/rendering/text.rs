@@ -1,0 +1,208 @@
+//! For a terminal.
+
+use std::fmt::Write;
+
+use super::{ABOUT, dollars, machine, multiple, published, reach, smaller, span};
+use crate::{Claim, Part, Report, Row};
+use cyclometer_core::units::Bytes;
+use cyclometer_core::visible_text::{escape_line, escape_lines};
+use cyclometer_report::{Cell, Column, Table};
+
+/// The report, at most `width` columns wide.
+#[must_use]
+pub fn text(report: &Report, width: usize) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "{}", escape_line(&machine(report)));
+    let _ = writeln!(
+        out,
+        "preset {}, intervals of {}; recordings {}",
+        report.preset.name(),
+        report.confidence,
+        report.recordings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    );
+    for part in &report.unfinished {
+        let _ = writeln!(out, "not finished: {}", part.title());
+    }
+    let _ = writeln!(out, "\nClaims of the paper");
+    for claim in &report.claims {
+        let _ = writeln!(out, "{}", said(claim, width));
+    }
+    for table in &report.tables {
+        let _ = writeln!(out, "\n{}", heading(table.part));
+        if let Some(note) = smaller(report, table.part) {
+            let _ = writeln!(out, "{note}");
+        }
+        let keys = if table.part == Part::Benchmarks { 3 } else { 2 };
+        let _ = writeln!(out, "{}", rows(table).render_within(width, keys));
+        reasons(&mut out, &table.rows, width);
+    }
+    if !report.compile.is_empty() {
+        let _ = writeln!(out, "\nCompiling ahead of time (no part of the times above)");
+        let _ = writeln!(out, "{}", compile(report).render_within(width, 2));
+    }
+    let _ = writeln!(out, "\nFootprint");
+    let _ = writeln!(out, "{}", footprint(report).render_within(width, 1));
+    if !report.warnings.is_empty() {
+        let _ = writeln!(out, "\nBefore believing the figures");
+        for warning in &report.warnings {
+            let _ = writeln!(out, "{}", folded(warning, width, 2));
+        }
+    }
+    let _ = writeln!(out, "\n{}", folded(ABOUT, width, 0));
+    out
+}
+
+fn heading(part: Part) -> String {
+    match part {
+        Part::Benchmarks => format!("{} of the function alone", part.title()),
+        _ => part.title().to_owned(),
+    }
+}
+
+/// The rows of a table or figure.
+fn rows(table: &crate::Table) -> Table {
+    let workload = Column::text("workload", "workload");
+    let of_many = table.part == Part::Benchmarks;
+    let bad = table.rows.iter().any(|row| row.bad > 0);
+    let tried = table.rows.iter().filter(|row| row.was_tried());
+    let mut columns = vec![
+        Column::text("lane", "lane"),
+        Column::text("start", "start"),
+        Column::number("runs", "runs"),
+        if bad { Column::number("failed", "failed") } else { Column::hidden("failed") },
+        Column::number("median", "median_ns"),
+        Column::number("±", "reach"),
+        Column::number("/ native", "over_native"),
+        Column::number("Docker /", "docker_over"),
+        Column::number("2020 Azure", "published_azure"),
+        Column::number("2020 AWS", "published_aws"),
+        Column::number("coarse $/M", "coarse_usd_per_million"),
+        Column::number("cycle $/M", "cycle_usd_per_million"),
+        Column::number("op $/M", "op_usd_per_million"),
+    ];
+    if of_many {
+        columns.insert(0, workload);
+    }
+    let mut out = Table::new(&columns);
+    for row in tried {
+        let mut cells = cells(row);
+        if of_many {
+            cells.insert(0, Cell::text(&*row.workload));
+        }
+        out.push(cells);
+    }
+    out
+}
+
+fn cells(row: &Row) -> Vec<Cell> {
+    let runs = row.time.as_ref().map_or(0, |time| time.count);
+    let text = |value: Option<String>| Cell::maybe(value.map(|text| (text.clone(), text)));
+    let ratio = |ratio: &Option<Result<cyclometer_stats::Change, _>>| {
+        let change = ratio.as_ref().and_then(|it| it.as_ref().ok());
+        Cell::maybe(change.map(|change| (multiple(Some(change)), change.ratio)))
+    };
+    let usd = |at: usize| text(row.usd[at].as_ref().map(dollars));
+    vec![
+        Cell::text(&*row.lane),
+        Cell::text(&*row.start),
+        Cell::new(runs, runs),
+        Cell::new(row.bad, row.bad),
+        Cell::maybe(row.time.as_ref().map(|time| (span(time.median), time.median))),
+        text(reach(row)),
+        ratio(&row.over_native),
+        ratio(&row.docker_over),
+        text(published(&row.published, "Azure")),
+        text(published(&row.published, "AWS")),
+        usd(0),
+        usd(1),
+        usd(2),
+    ]
+}
+
+/// Why rows have no time, or some invocations failed.
+fn reasons(out: &mut String, rows: &[Row], width: usize) {
+    for line in super::reasons(rows) {
+        let _ = writeln!(out, "{}", folded(&line, width, 2));
+    }
+}
+
+/// Text in lines of at most `width`, each after so many blanks.
+fn folded(text: &str, width: usize, indent: usize) -> String {
+    let blanks = " ".repeat(indent);
+    let (mut out, mut used) = (blanks.clone(), indent);
+    for word in escape_lines(text).split_whitespace() {
+        let wide = word.chars().count();
+        if used > indent && used + 1 + wide > width {
+            out.push('\n');
+            out.push_str(&blanks);
+            used = indent;
+        } else if used > indent {
+            out.push(' ');
+            used += 1;
+        }
+        out.push_str(word);
+        used += wide;
+    }
+    out
+}
+
+fn compile(report: &Report) -> Table {
+    let mut table = Table::new(&[
+        Column::text("lane", "lane"),
+        Column::text("workload", "workload"),
+        Column::number("times", "count"),
+        Column::number("median", "median_ns"),
+        Column::number("±", "reach"),
+    ]);
+    for row in &report.compile {
+        let reach = row.time.reach().map(|reach| format!("±{:.1} %", reach * 100.0));
+        table.push(vec![
+            Cell::text(&*row.lane),
+            Cell::text(&*row.workload),
+            Cell::new(row.time.count, row.time.count),
+            Cell::new(span(row.time.median), row.time.median),
+            Cell::maybe(reach.map(|text| (text.clone(), text))),
+        ]);
+    }
+    table
+}
+
+fn footprint(report: &Report) -> Table {
+    let mut table = Table::new(&[
+        Column::text("lane", "lane"),
+        Column::number("function", "function_bytes"),
+        Column::number("runtime", "runtime_bytes"),
+        Column::number("together", "total_bytes"),
+    ]);
+    let size = |size: Option<Bytes>| Cell::maybe(size.map(|it| (it.to_string(), it.0)));
+    for it in &report.footprint {
+        table.push(vec![
+            Cell::text(&*it.lane),
+            size(it.function),
+            size(it.runtime),
+            size(it.total()),
+        ]);
+    }
+    table
+}
+
+/// A claim with what it follows from.
+fn said(claim: &Claim, width: usize) -> String {
+    let note = format!("{} ({})", claim.holds.label(), claim.note);
+    let claimed = format!("{}. {}", claim.number, claim.claim);
+    let mut out = format!("{}\n{}", folded(&claimed, width, 0), folded(&note, width, 3));
+    let widest =
+        |of: fn(&crate::Finding) -> usize| claim.findings.iter().map(of).max().unwrap_or(0);
+    let (lanes, workloads) = (widest(|it| it.lane.len()), widest(|it| it.workload.len()));
+    for finding in &claim.findings {
+        let _ = write!(
+            out,
+            "\n   {:lanes$}  {:workloads$}  {:13}  {}",
+            escape_line(&finding.lane),
+            escape_line(&finding.workload),
+            finding.holds.label(),
+            escape_line(&finding.text)
+        );
+    }
+    out
+}

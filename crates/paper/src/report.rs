@@ -1,0 +1,367 @@
+//! From what was measured to tables beside what was published.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::claims::{self, Claim};
+use super::footprint::{self, Footprint};
+use super::plan::hopeless;
+use super::{Part, Preset, Published, PublishedValue, Run};
+use cyclometer_core::units::Nanos;
+use cyclometer_pricing::Exact;
+use cyclometer_replay::{Key, Summary as Bills};
+use cyclometer_stats::{Change, Confidence, Quantum, Refusal, Summary, ratio};
+use cyclometer_store::Series;
+
+/// The lanes that stand for "Docker", the first that was measured.
+const DOCKER: [&str; 2] = ["docker:runc", "docker"];
+
+/// The floor under all lanes.
+const NATIVE: &str = "native";
+
+/// A lane of the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LaneAbout {
+    /// Its name.
+    pub name: String,
+    /// Runtime and version.
+    pub version: String,
+    /// What else matters.
+    pub note: String,
+    /// Why it did not run.
+    pub unavailable: Option<String>,
+    /// Whether it runs WebAssembly.
+    pub wasm: bool,
+    /// Whether it is a Docker lane.
+    pub docker: bool,
+}
+
+/// A time: median, interval and all else that is known of it, in nanoseconds.
+pub type Figure = Summary;
+
+/// The models that rows are billed by: allocated memory and rounded time;
+/// cycles; WebAssembly operators.
+pub const BILLED: [&str; 3] = ["aws-lambda-x86", "per-cycle", "per-wasm-op"];
+
+/// Mean bills of a million invocations by the models of [`BILLED`], in USD;
+/// `None` where a model refuses them, such as native programs by operators.
+pub type Usd = [Option<Exact>; 3];
+
+/// One function in one lane, from one kind of start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The function.
+    pub workload: String,
+    /// The lane.
+    pub lane: String,
+    /// `cold` or `warm`.
+    pub start: String,
+    /// The time that the table is of; `None` if it was not measured.
+    pub time: Option<Figure>,
+    /// Medians of create, start, run and teardown, in nanoseconds.
+    pub phases: [Option<f64>; 4],
+    /// Invocations that failed.
+    pub bad: u64,
+    /// Why there is no time, or some failed.
+    pub why: Option<String>,
+    /// The time as a multiple of native's.
+    pub over_native: Option<Result<Change, Refusal>>,
+    /// Docker's time as a multiple of this.
+    pub docker_over: Option<Result<Change, Refusal>>,
+    /// The runtime of the paper that the lane stands for.
+    pub runtime: Option<String>,
+    /// What was published of it.
+    pub published: Vec<PublishedValue>,
+    /// What a million of them cost.
+    pub usd: Usd,
+}
+
+impl Row {
+    /// Whether anything was run, well or not.
+    #[must_use]
+    pub const fn was_tried(&self) -> bool {
+        self.time.is_some() || self.bad > 0
+    }
+}
+
+/// A table or figure, made again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Which.
+    pub part: Part,
+    /// Its rows, by workload, then in the order of lanes.
+    pub rows: Vec<Row>,
+}
+
+/// Compiling one module in one lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CompileRow {
+    /// The lane.
+    pub lane: String,
+    /// The workload.
+    pub workload: String,
+    /// Its time, in nanoseconds.
+    pub time: Figure,
+}
+
+/// All that a run came to.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// How much was measured.
+    pub preset: Preset,
+    /// How sure the intervals are.
+    pub confidence: Confidence,
+    /// The machine.
+    pub host: Value,
+    /// The recordings.
+    pub recordings: Vec<i64>,
+    /// Parts that are not recorded to their end.
+    pub unfinished: Vec<Part>,
+    /// The lanes.
+    pub lanes: Vec<LaneAbout>,
+    /// Figures 1 and 2 and Table 1.
+    pub tables: Vec<Table>,
+    /// Compile times.
+    pub compile: Vec<CompileRow>,
+    /// Sizes.
+    pub footprint: Vec<Footprint>,
+    /// What the paper claims, and whether it holds here.
+    pub claims: Vec<Claim>,
+    /// What to know before believing the figures.
+    pub warnings: Vec<String>,
+}
+
+/// What a report is made of.
+#[derive(Debug)]
+pub struct Material<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// The machine.
+    pub host: Value,
+    /// The lanes.
+    pub lanes: Vec<LaneAbout>,
+    /// What was measured in each part.
+    pub series: &'a [(Part, Vec<Series>)],
+    /// What it costs: a coarse and a fine model at least.
+    pub bills: Option<&'a Bills>,
+    /// What the clock can tell apart.
+    pub quantum: Option<Quantum>,
+    /// How sure intervals are to be.
+    pub confidence: Confidence,
+    /// Parts that are not there to their end.
+    pub unfinished: Vec<Part>,
+}
+
+impl Report {
+    /// Works all of it out.
+    #[must_use]
+    pub fn new(material: Material<'_>) -> Self {
+        let tables: Vec<Table> = material
+            .series
+            .iter()
+            .filter(|(part, _)| *part != Part::Counting)
+            .map(|(part, series)| material.table(*part, series))
+            .collect();
+        let footprint = footprint::footprints(&material);
+        let claims = claims::all(&material, &tables, &footprint);
+        Self {
+            preset: material.run.preset,
+            confidence: material.confidence,
+            recordings: material.run.numbers(),
+            compile: material.compile(),
+            warnings: warnings(&tables),
+            host: material.host,
+            unfinished: material.unfinished,
+            lanes: material.lanes,
+            tables,
+            footprint,
+            claims,
+        }
+    }
+}
+
+impl Part {
+    /// The kind of start that the paper's figures are of: cold ones, and of the
+    /// benchmarks warm ones, or a lane's cold ones where it has no other.
+    fn published_start(self, base: &Base<'_>, lane: &str) -> &'static str {
+        let warm = self == Self::Benchmarks && find(base.all, lane, &["warm"]).is_some();
+        if warm { "warm" } else { "cold" }
+    }
+
+    /// The time that the part is about: of the benchmarks that of the function
+    /// alone, else that from the request to the end.
+    fn time_of(self, run: &cyclometer_store::Run) -> Option<Nanos> {
+        if self == Self::Benchmarks { run.run } else { run.wall }
+    }
+}
+
+impl Material<'_> {
+    fn table(&self, part: Part, series: &[Series]) -> Table {
+        let measured: Vec<&str> =
+            series.iter().filter(|it| !it.runs.is_empty()).map(|it| it.lane.as_str()).collect();
+        let docker = DOCKER.into_iter().find(|lane| measured.contains(lane));
+        let mut rows: Vec<Row> = Vec::new();
+        for workload in part.workloads() {
+            let of_it: Vec<&Series> = series.iter().filter(|it| it.workload == *workload).collect();
+            let base =
+                Base { native: times(part, find(&of_it, NATIVE, &["cold"])), docker, all: &of_it };
+            rows.extend(of_it.iter().map(|series| self.row(part, series, &base, &measured)));
+            rows.extend(self.absent(part, workload, &of_it));
+        }
+        Table { part, rows }
+    }
+
+    fn row(&self, part: Part, series: &Series, base: &Base<'_>, measured: &[&str]) -> Row {
+        let mine = times(part, Some(series));
+        let against = |base: &[f64], other: &[f64]| {
+            (!base.is_empty() && !other.is_empty())
+                .then(|| ratio(other, base, self.quantum, self.confidence))
+        };
+        let phase = |of: fn(&cyclometer_store::Run) -> Option<Nanos>| {
+            let values: Vec<f64> = series.runs.iter().filter_map(of).map(float).collect();
+            Summary::of(&values, self.confidence).map(|summary| summary.median)
+        };
+        let starts: &[&str] = if series.start == "warm" { &["warm", "cold"] } else { &["cold"] };
+        let docker = base.docker.and_then(|lane| find(base.all, lane, starts));
+        let is_docker = base.docker == Some(series.lane.as_str());
+        let published = Published::all();
+        let runtime = published
+            .runtime_of(&series.lane, measured)
+            .filter(|_| series.start == part.published_start(base, &series.lane));
+        let values = runtime
+            .map(|runtime| published.of(part.key(), runtime, &series.workload).cloned().collect());
+        Row {
+            workload: series.workload.clone(),
+            lane: series.lane.clone(),
+            start: series.start.clone(),
+            over_native: (series.lane != NATIVE).then(|| against(&base.native, &mine)).flatten(),
+            docker_over: (!is_docker).then(|| against(&mine, &times(part, docker))).flatten(),
+            time: Summary::of(&mine, self.confidence),
+            phases: [
+                phase(|it| it.create),
+                phase(|it| it.start),
+                phase(|it| it.run),
+                phase(|it| it.teardown),
+            ],
+            bad: series.bad,
+            why: series
+                .reason
+                .clone()
+                .or_else(|| series.runs.is_empty().then(|| series.note.clone()).flatten()),
+            runtime: runtime.map(str::to_owned),
+            published: values.unwrap_or_default(),
+            // What failed is billed too, and is no figure to compare.
+            usd: if series.runs.is_empty() { Usd::default() } else { self.usd(series) },
+        }
+    }
+
+    /// Rows of lanes that do not run here, or not this function.
+    fn absent(&self, part: Part, workload: &str, of_it: &[&Series]) -> Vec<Row> {
+        let wanted = part.lanes(&self.run.lanes);
+        let missing = wanted.iter().filter(|lane| of_it.iter().all(|it| &it.lane != *lane));
+        missing
+            .map(|lane| {
+                let about = self.lanes.iter().find(|about| &about.name == lane);
+                let why = about.and_then(|about| about.unavailable.clone());
+                let unfinished = self.unfinished.contains(&part);
+                let why = why.or_else(|| self.failed_nop(part, lane)).unwrap_or_else(|| {
+                    let why =
+                        if unfinished { "not recorded yet" } else { "it cannot run this function" };
+                    why.to_owned()
+                });
+                Row {
+                    workload: workload.to_owned(),
+                    lane: lane.clone(),
+                    start: "cold".to_owned(),
+                    time: None,
+                    phases: [None; 4],
+                    bad: 0,
+                    why: Some(why),
+                    over_native: None,
+                    docker_over: None,
+                    runtime: None,
+                    published: Vec::new(),
+                    usd: Usd::default(),
+                }
+            })
+            .collect()
+    }
+
+    /// Why nothing but `nop` was tried in a lane.
+    fn failed_nop(&self, part: Part, lane: &str) -> Option<String> {
+        let (_, nop) = self.series.iter().find(|(of, _)| *of == Part::Nop && part != Part::Nop)?;
+        let failed = hopeless(nop).iter().any(|name| name == lane);
+        let series = nop.iter().find(|it| it.lane == lane && it.bad > 0).filter(|_| failed)?;
+        let why = series.reason.as_deref().or(series.note.as_deref()).unwrap_or("it failed");
+        Some(format!("not tried, since nop fails in it: {why}"))
+    }
+
+    fn usd(&self, series: &Series) -> Usd {
+        let key = Key {
+            lane: series.lane.as_str().into(),
+            workload: series.workload.as_str().into(),
+            preset: series.preset.as_str().into(),
+            start: series.start.as_str().into(),
+        };
+        BILLED.map(|id| {
+            let bills = self.bills?;
+            let model = bills.models().iter().position(|model| model.id == id)?;
+            let (_, group) = bills.groups().find(|(other, _)| **other == key)?;
+            group.models.get(model)?.mean_per_million()
+        })
+    }
+
+    fn compile(&self) -> Vec<CompileRow> {
+        let mut all: BTreeMap<(usize, &str), (&Series, Vec<f64>)> = BTreeMap::new();
+        for series in self.series.iter().flat_map(|(_, series)| series) {
+            let order = self.run.lanes.iter().position(|lane| *lane == series.lane);
+            let key = (order.unwrap_or(usize::MAX), series.workload.as_str());
+            let entry = all.entry(key).or_insert((series, Vec::new()));
+            entry.1.extend(series.compiles.iter().copied().map(float));
+        }
+        let rows = all.into_values().filter_map(|(series, times)| {
+            Some(CompileRow {
+                lane: series.lane.clone(),
+                workload: series.workload.clone(),
+                time: Summary::of(&times, self.confidence)?,
+            })
+        });
+        rows.collect()
+    }
+}
+
+/// What a row is held against.
+struct Base<'a> {
+    native: Vec<f64>,
+    docker: Option<&'static str>,
+    all: &'a [&'a Series],
+}
+
+fn find<'a>(all: &[&'a Series], lane: &str, starts: &[&str]) -> Option<&'a Series> {
+    starts.iter().find_map(|start| {
+        all.iter().find(|it| it.lane == lane && it.start == *start && !it.runs.is_empty()).copied()
+    })
+}
+
+fn times(part: Part, series: Option<&Series>) -> Vec<f64> {
+    let runs = series.map(|it| it.runs.as_slice()).unwrap_or_default();
+    runs.iter().filter_map(|run| part.time_of(run)).map(float).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ns")]
+const fn float(span: Nanos) -> f64 {
+    span.0 as f64
+}
+
+/// What the statistics say against figures, each said once for all rows that
+/// suffer from it.
+fn warnings(tables: &[Table]) -> Vec<String> {
+    let mut all = Vec::new();
+    for row in tables.iter().flat_map(|table| &table.rows) {
+        for warning in row.time.iter().flat_map(Summary::warnings) {
+            all.push(format!("{} in {}, {}: {warning}", row.workload, row.lane, row.start));
+        }
+    }
+    all
+}

@@ -1,0 +1,213 @@
+//! Rows in columns: what the compiled form of a model reads.
+
+use crate::unit::Phase;
+use cyclometer_core::meter::{Meter, Phases, Usage};
+use cyclometer_core::units::Nanos;
+
+/// A column of a [`Batch`]: a meter, or a phase of the invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Signal {
+    /// A meter.
+    Meter(Meter),
+    /// A phase.
+    Phase(Phase),
+}
+
+const PHASES: [Phase; 4] = [Phase::Create, Phase::Start, Phase::Run, Phase::Teardown];
+
+impl Signal {
+    /// How many there are.
+    pub const COUNT: usize = Meter::COUNT + PHASES.len();
+
+    /// Every signal.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let phases = PHASES.into_iter().map(Self::Phase);
+        Meter::ALL.iter().map(|meter| Self::Meter(*meter)).chain(phases)
+    }
+
+    /// Its position among all.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Meter(meter) => meter as usize,
+            Self::Phase(phase) => Meter::COUNT + phase as usize,
+        }
+    }
+
+    /// Its value in a usage.
+    #[must_use]
+    pub fn of(self, usage: &Usage) -> Option<u64> {
+        match self {
+            Self::Meter(meter) => usage.get(meter),
+            Self::Phase(phase) => phase.of(&usage.phases).map(|span| span.0),
+        }
+    }
+}
+
+/// A set of signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Signals(u64);
+
+impl Signals {
+    /// Adds one.
+    pub fn insert(&mut self, signal: Signal) {
+        self.0 |= 1 << signal.index();
+    }
+
+    /// Whether it is in the set.
+    #[must_use]
+    pub const fn has(self, signal: Signal) -> bool {
+        self.0 >> signal.index() & 1 == 1
+    }
+
+    /// Those of `self` that a usage has.
+    #[must_use]
+    pub fn of(self, usage: &Usage) -> Self {
+        let mut there = Self::default();
+        for signal in Signal::all().filter(|signal| self.has(*signal)) {
+            if signal.of(usage).is_some() {
+                there.insert(signal);
+            }
+        }
+        there
+    }
+
+    /// Those in both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those in either set.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl FromIterator<Signal> for Signals {
+    fn from_iter<I: IntoIterator<Item = Signal>>(signals: I) -> Self {
+        let mut set = Self::default();
+        signals.into_iter().for_each(|signal| set.insert(signal));
+        set
+    }
+}
+
+/// Rows that have the same signals measured, a column each.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    present: Signals,
+    /// The same in order.
+    signals: Vec<Signal>,
+    len: usize,
+    columns: Vec<Vec<u64>>,
+    /// All bits that occur in a column: a bound of its values.
+    bits: Vec<u64>,
+}
+
+impl Batch {
+    /// No rows yet, with these columns.
+    #[must_use]
+    pub fn new(present: Signals) -> Self {
+        Self {
+            present,
+            signals: Signal::all().filter(|signal| present.has(*signal)).collect(),
+            len: 0,
+            columns: vec![Vec::new(); Signal::COUNT],
+            bits: vec![0; Signal::COUNT],
+        }
+    }
+
+    /// A batch made of whole columns; those that are not of the length of the
+    /// first are left out.
+    #[must_use]
+    pub fn from_columns(columns: impl IntoIterator<Item = (Signal, Vec<u64>)>) -> Self {
+        let mut batch = Self::new(Signals::default());
+        for (signal, values) in columns {
+            if batch.present == Signals::default() {
+                batch.len = values.len();
+            }
+            if values.len() == batch.len {
+                if !batch.present.has(signal) {
+                    batch.present.insert(signal);
+                    batch.signals.push(signal);
+                }
+                batch.bits[signal.index()] = values.iter().fold(0, |bits, value| bits | value);
+                batch.columns[signal.index()] = values;
+            }
+        }
+        batch
+    }
+
+    /// Adds a row: `value` is asked for every column.
+    pub fn push(&mut self, mut value: impl FnMut(Signal) -> u64) {
+        for signal in &self.signals {
+            let value = value(*signal);
+            let index = signal.index();
+            self.bits[index] |= value;
+            self.columns[index].push(value);
+        }
+        self.len += 1;
+    }
+
+    /// Adds a usage that has all columns; others are missing 0s, which is why
+    /// the set of [`Signals::of`] must be the batch's.
+    pub fn push_usage(&mut self, usage: &Usage) {
+        debug_assert_eq!(self.present.of(usage), self.present, "every column has a value");
+        self.push(|signal| signal.of(usage).unwrap_or(0));
+    }
+
+    /// Forgets its rows and keeps its memory.
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.columns.iter_mut().for_each(Vec::clear);
+        self.bits.fill(0);
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The columns it has.
+    #[must_use]
+    pub const fn present(&self) -> Signals {
+        self.present
+    }
+
+    pub(super) fn column(&self, signal: Signal) -> &[u64] {
+        &self.columns[signal.index()]
+    }
+
+    pub(super) fn bound(&self, signal: Signal) -> u128 {
+        self.bits[signal.index()].into()
+    }
+
+    /// One row again as a usage, as far as the batch has it.
+    pub(super) fn usage(&self, row: usize) -> Usage {
+        let mut usage = Usage::new(false);
+        let value = |signal| {
+            let there = self.present.has(signal);
+            there.then(|| self.column(signal).get(row).copied()).flatten()
+        };
+        for meter in Meter::ALL {
+            usage.set(*meter, value(Signal::Meter(*meter)));
+        }
+        let time = |phase| value(Signal::Phase(phase)).map(Nanos);
+        usage.phases = Phases {
+            create: time(Phase::Create),
+            start: time(Phase::Start),
+            run: time(Phase::Run),
+            teardown: time(Phase::Teardown),
+            ..Phases::default()
+        };
+        usage
+    }
+}

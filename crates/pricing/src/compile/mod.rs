@@ -1,0 +1,123 @@
+//! The compiled form of price models: for rows in [`Batch`]es, each model's
+//! quantities and their decomposition as sums of products of columns, without
+//! looking at a row for what is the same in all of them.
+//!
+//! `evaluate` and `waste` are the definition; here is the
+//! same in integers of 64 bits, a stretch of rows at a time, exact: every
+//! column has a bound, and where a bound or a constant does not fit, the rows
+//! go through the definition one by one.
+
+mod batch;
+mod grid;
+mod op;
+mod plan;
+mod run;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use batch::{Batch, Signal, Signals};
+pub use run::{ChargeSum, ModelSums, Sums};
+
+use op::Op;
+use plan::{ModelPlan, Planner, Shared};
+
+use super::charge::StandIn;
+use super::model::PriceModel;
+use super::schema::Basis;
+use super::terms::Terms;
+use super::unit::Phase;
+use cyclometer_core::meter::Meter;
+
+/// Price models under terms, compiled.
+#[derive(Debug)]
+pub struct Program {
+    models: Vec<(PriceModel, Terms)>,
+    with_split: bool,
+    basis: Option<Basis>,
+    signals: Signals,
+    plans: HashMap<Signals, Arc<Plan>>,
+}
+
+/// A program for rows that have the same signals measured.
+#[derive(Debug)]
+struct Plan {
+    ops: Vec<Op>,
+    /// Columns that are multiplied and summed.
+    sums: Vec<Vec<usize>>,
+    models: Vec<ModelPlan>,
+}
+
+impl Program {
+    /// Compiles `models`; with `with_split`, bills are decomposed too. Rows are
+    /// what charges of `basis` are counted by, or all charges if it is `None`:
+    /// the quantities of others are 0.
+    #[must_use]
+    pub fn new(models: Vec<(PriceModel, Terms)>, with_split: bool, basis: Option<Basis>) -> Self {
+        let mut signals = Signals::default();
+        for (model, terms) in &models {
+            signals = signals.union(read_by(model, terms, with_split));
+        }
+        Self { models, with_split, basis, signals, plans: HashMap::new() }
+    }
+
+    /// The columns that it reads where they are measured.
+    #[must_use]
+    pub const fn signals(&self) -> Signals {
+        self.signals
+    }
+
+    /// Its models, in order.
+    #[must_use]
+    pub fn models(&self) -> &[(PriceModel, Terms)] {
+        &self.models
+    }
+
+    fn plan(&mut self, present: Signals) -> Arc<Plan> {
+        if let Some(plan) = self.plans.get(&present) {
+            return Arc::clone(plan);
+        }
+        let mut shared = Shared::default();
+        let models = self.models.iter().map(|(model, terms)| {
+            let limits = Vec::new();
+            let basis = self.basis;
+            Planner { model, terms, present, basis, shared: &mut shared, limits }
+                .plan(self.with_split)
+        });
+        let models = models.collect();
+        let Shared { columns, sums } = shared;
+        let plan = Arc::new(Plan { ops: columns.into_ops(), sums, models });
+        self.plans.insert(present, Arc::clone(&plan));
+        plan
+    }
+}
+
+/// All that a model may read of a usage.
+fn read_by(model: &PriceModel, terms: &Terms, with_split: bool) -> Signals {
+    let mut signals = Signals::default();
+    for charge in model.counted(terms) {
+        for factor in &charge.factors {
+            factor.measure.meters(&mut |meter| signals.insert(Signal::Meter(meter)));
+            factor.measure.phases(&mut |phase| signals.insert(Signal::Phase(phase)));
+            for fallback in &factor.fallbacks {
+                if let StandIn::Meter(meter) = &fallback.stand_in {
+                    signals.insert(Signal::Meter(*meter));
+                }
+            }
+        }
+    }
+    if with_split {
+        // Whether the CPU time is that of the run alone depends on the phases
+        // before it, billed or not.
+        for meter in [Meter::CpuTime, Meter::CpuStartup, Meter::MemoryPeak] {
+            signals.insert(Signal::Meter(meter));
+        }
+        for phase in [Phase::Create, Phase::Start] {
+            signals.insert(Signal::Phase(phase));
+        }
+    }
+    signals
+}

@@ -1,0 +1,113 @@
+//! Why a price model was not accepted.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use cyclometer_core::toml_text::{place, printable, with_nearest};
+
+/// Largest price model that is read, in bytes.
+pub const MAX_FILE_BYTES: usize = 64 * 1024;
+
+/// Why a price model was not accepted, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PricingError {
+    /// The text is larger than [`MAX_FILE_BYTES`].
+    #[error(
+        "{origin} has {size} bytes, and a price model may have {MAX_FILE_BYTES}: \
+         is this the right file?"
+    )]
+    TooLarge {
+        /// The file or other place it came from.
+        origin: String,
+        /// Its size in bytes.
+        size: usize,
+    },
+    /// The text is not TOML, or not a price model.
+    #[error("{origin}:{line}:{column}: {message}")]
+    Invalid {
+        /// The file or other place it came from.
+        origin: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+        /// What is wrong and what would be accepted.
+        message: String,
+    },
+}
+
+/// No built-in price model has that id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("there is no price model `{id}`: {}", instead(.nearest.as_deref(), known))]
+pub struct UnknownModel {
+    /// The id that was asked for.
+    pub id: String,
+    /// The id that looks most like it.
+    pub nearest: Option<String>,
+    /// All ids, for people.
+    pub known: String,
+}
+
+/// The nearest id, or all there are.
+fn instead(nearest: Option<&str>, known: &str) -> String {
+    match nearest {
+        Some(near) => format!("did you mean `{near}`? (`cyclometer pricing list` has all)"),
+        None => format!("there are {known}"),
+    }
+}
+
+/// Something wrong at a place in the text.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub span: Range<usize>,
+    pub message: String,
+}
+
+impl Problem {
+    pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span, message: message.into() }
+    }
+
+    /// Names the place in `text` in lines and columns.
+    pub(super) fn locate(self, text: &str, origin: &str) -> PricingError {
+        let (line, column) = place(text, self.span.start);
+        PricingError::Invalid {
+            origin: origin.to_owned(),
+            line,
+            column,
+            message: printable(&self.message),
+        }
+    }
+}
+
+impl From<toml::de::Error> for Problem {
+    fn from(error: toml::de::Error) -> Self {
+        let message = with_nearest(error.message());
+        // Without a span the whole file is meant: a missing key, for instance.
+        Self::new(error.span().unwrap_or(0..0), message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_lines_start_at_one() {
+        let text = "a = 1\né = 2\n";
+        let at = |offset| Problem::new(offset..offset, "x").locate(text, "f.toml").to_string();
+        assert_eq!(at(0), "f.toml:1:1: x");
+        assert_eq!(at(6), "f.toml:2:1: x");
+        assert_eq!(at(text.find('2').unwrap()), "f.toml:2:5: x");
+        assert_eq!(at(10_000), "f.toml:3:1: x");
+    }
+
+    #[test]
+    fn messages_cannot_move_the_cursor_nor_fill_the_screen() {
+        let message = format!("unknown field `\u{1b}[2J`\nhere {}", "x".repeat(70_000));
+        let error = Problem::new(0..0, message).locate("", "f").to_string();
+        assert!(!error.contains(char::is_control), "{error}");
+        assert!(error.len() < 700);
+    }
+}

@@ -1,0 +1,388 @@
+//! What a person says of invocations by name, as on a command line: meters,
+//! phases and a model's inputs, each with its unit.
+
+use thiserror::Error;
+
+use super::charge::{Factor, Input, Measure, Times};
+use super::model::PriceModel;
+use super::number::Exact;
+use super::schema::{Basis, Kind};
+use super::settle::UsageGroup;
+use super::terms::Terms;
+use super::unit::{Dimension, Phase};
+use cyclometer_core::meter::{Meter, Phases, Usage};
+use cyclometer_core::quantity::Decimal;
+use cyclometer_core::suggest::nearest;
+use cyclometer_core::units::Nanos;
+
+const PHASES: [Phase; 4] = [Phase::Create, Phase::Start, Phase::Run, Phase::Teardown];
+
+/// Words that are neither meter, phase nor input.
+const OTHERS: [&str; 4] = ["requests", "instances", "instance_time", "cold"];
+
+/// Why what was said was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct GivenError(String);
+
+type Accepted<T> = Result<T, GivenError>;
+
+/// Alike invocations, as a person describes them one name at a time.
+#[derive(Debug, Clone)]
+pub struct Given<'a> {
+    model: &'a PriceModel,
+    usage: Usage,
+    terms: Terms,
+    requests: Option<u64>,
+    instances: Option<u64>,
+    instance_time: Option<Nanos>,
+    /// Whether it is one of several groups.
+    is_group: bool,
+    notes: Vec<String>,
+}
+
+impl<'a> Given<'a> {
+    /// Nothing said yet.
+    #[must_use]
+    pub const fn new(model: &'a PriceModel, terms: Terms) -> Self {
+        Self {
+            model,
+            usage: Usage::new(false),
+            terms,
+            requests: None,
+            instances: None,
+            instance_time: None,
+            is_group: false,
+            notes: Vec::new(),
+        }
+    }
+
+    /// One of several groups: what was said of all of them, to be added to.
+    #[must_use]
+    pub fn group(&self) -> Self {
+        Self { is_group: true, notes: Vec::new(), ..self.clone() }
+    }
+
+    /// The terms so far.
+    #[must_use]
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Whether anything was said of invocations, rather than of inputs only.
+    #[must_use]
+    pub fn says_usage(&self) -> bool {
+        let counted = self.requests.is_some() || self.instances.is_some();
+        counted
+            || self.usage.phases != Phases::default()
+            || Meter::ALL.iter().any(|meter| self.usage.get(*meter).is_some())
+    }
+
+    /// What a reader must know of how it was understood.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Reads `NAME=VALUE`, or the bare name of a switch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Given::set`].
+    pub fn read(&mut self, text: &str) -> Accepted<()> {
+        match text.split_once('=') {
+            Some((name, value)) => self.set(name.trim(), Some(value.trim())),
+            None => self.set(text.trim(), None),
+        }
+    }
+
+    /// Gives the meter, phase or input of that name a value with its unit; a
+    /// switch may do without.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such name, with the nearest one; if it is no value of it.
+    pub fn set(&mut self, name: &str, value: Option<&str>) -> Accepted<()> {
+        let inputs = self.model.inputs();
+        let input = inputs.iter().position(|input| input.name() == name);
+        let switch = input.is_some_and(|input| inputs[input].kind() == Kind::Switch);
+        let value = match value {
+            None if switch || name == "cold" => "on",
+            None if self.knows(name) => {
+                return Err(GivenError(format!("`{name}` is no switch: write {name}=VALUE")));
+            }
+            value => value.unwrap_or_default(),
+        };
+        if let Some(input) = input {
+            return self.set_input(input, name, value);
+        }
+        if let Some(meter) = Meter::from_name(name) {
+            let value = self.whole(name, Dimension::of(meter), value)?;
+            self.usage.set(meter, value);
+            return Ok(());
+        }
+        match name {
+            "instances" | "instance_time" => self.set_instances(name, value)?,
+            "create" => self.usage.phases.create = Some(self.time(name, value)?),
+            "start" => self.usage.phases.start = Some(self.time(name, value)?),
+            "run" => self.usage.phases.run = Some(self.time(name, value)?),
+            "teardown" => self.usage.phases.teardown = Some(self.time(name, value)?),
+            "requests" => self.requests = Some(self.whole(name, Dimension::Requests, value)?),
+            "cold" => {
+                self.usage.cold = match value {
+                    "on" | "yes" | "true" | "1" => true,
+                    "off" | "no" | "false" | "0" => false,
+                    _ => return Err(GivenError(format!("`cold` is on or off, not `{value}`"))),
+                }
+            }
+            _ => return Err(self.unknown(name)),
+        }
+        Ok(())
+    }
+
+    /// The number (`instances`) or the length (`instance_time`) of the stretches
+    /// in which instances serve, whatever inputs the model has.
+    ///
+    /// # Errors
+    ///
+    /// If it is no value of it.
+    pub fn set_instances(&mut self, name: &str, value: &str) -> Accepted<()> {
+        if name == "instances" {
+            self.instances = Some(self.whole(name, Dimension::Number, value)?);
+        } else {
+            self.instance_time = Some(self.time(name, value)?);
+        }
+        Ok(())
+    }
+
+    fn set_input(&mut self, input: usize, name: &str, value: &str) -> Accepted<()> {
+        if self.is_group && self.only_of_the_period(input) {
+            return Err(GivenError(format!(
+                "`{name}` is billed once a period, not for a group of requests: give it with \
+                 --set {name}={value}"
+            )));
+        }
+        let dimension = self.model.inputs()[input].dimension();
+        self.terms
+            .set(self.model, name, value, self.model.gb())
+            .map_err(|error| GivenError(error.to_string()))?;
+        self.say_unit(dimension, value);
+        Ok(())
+    }
+
+    /// Whether an input is read by charges by period and by no other.
+    fn only_of_the_period(&self, input: usize) -> bool {
+        let reads = |factor: &Factor| {
+            let times = matches!(factor.times, Times::Input(index) if index == input);
+            times || of(&factor.measure, input)
+        };
+        let mut by = self.model.shared().iter().filter(|charge| {
+            let switch = charge.condition.is_some_and(|(index, _)| index == input);
+            switch || charge.factors.iter().any(reads)
+        });
+        by.clone().next().is_some() && by.all(|charge| charge.basis == Basis::Period)
+    }
+
+    fn time(&mut self, name: &str, value: &str) -> Accepted<Nanos> {
+        self.whole(name, Dimension::Time, value).map(Nanos)
+    }
+
+    fn whole(&mut self, name: &str, dimension: Dimension, value: &str) -> Accepted<u64> {
+        let whole = dimension.whole(value, self.model.gb());
+        let whole = whole.map_err(|error| GivenError(format!("`{name}`: {error}")))?;
+        self.say_unit(dimension, value);
+        Ok(whole)
+    }
+
+    /// Notes once that the provider's MB is what others write MiB.
+    fn say_unit(&mut self, dimension: Dimension, value: &str) {
+        if !matches!(dimension, Dimension::Size | Dimension::SizeTime) {
+            return;
+        }
+        let Ok((_, unit)) = Decimal::split(value) else { return };
+        let number = value.trim_end().strip_suffix(unit).unwrap_or(value);
+        if let Some(meant) = self.model.gb().meant(unit) {
+            let who = self.model.provider().unwrap_or_else(|| self.model.name());
+            let note = format!("{unit} as {who} writes it: {number} {meant}");
+            let said = |other: &String| other.starts_with(&format!("{unit} as "));
+            if !self.notes.iter().any(said) {
+                self.notes.push(note);
+            }
+        }
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+
+    /// Names the model reads first.
+    fn names(&self) -> impl Iterator<Item = &'a str> {
+        let inputs = self.model.inputs().iter().map(Input::name);
+        let meters = Meter::ALL.iter().map(|meter| meter.name());
+        inputs.chain(PHASES.map(Phase::name)).chain(OTHERS).chain(meters)
+    }
+
+    fn unknown(&self, name: &str) -> GivenError {
+        let shown: String = name.chars().take(64).collect();
+        let model = self.model;
+        let meters = model.meters().into_iter().map(|meter| -> &str { meter.name() });
+        let mut read: Vec<&str> = meters.collect();
+        read.extend(model.phases().into_iter().map(|phase| -> &str { phase.name() }));
+        read.extend(model.inputs().iter().map(Input::name));
+        // `memroy` is near a word of `memory_allocated`, if not to all of it.
+        let by_word = || {
+            let words = |name: &str| nearest(&shown, name.split('_')).is_some();
+            read.iter().copied().find(|name| words(name))
+        };
+        let near = nearest(&shown, read.iter().copied())
+            .or_else(by_word)
+            .or_else(|| nearest(&shown, self.names()));
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it reads {}", read.join(", ")),
+        };
+        GivenError(format!(
+            "there is no meter, phase or input of `{}` called `{shown}`: {hint}",
+            model.id()
+        ))
+    }
+
+    /// The invocations that were described.
+    ///
+    /// # Errors
+    ///
+    /// If what was said contradicts itself.
+    pub fn finish(&self) -> Accepted<(UsageGroup, Vec<String>)> {
+        let (mut usage, mut notes) = (self.usage, self.notes.clone());
+        complete(self.model, &mut usage, &mut notes)?;
+        let stretches = match (self.instances, self.instance_time) {
+            (Some(count), Some(time)) => Some((Exact::from(count), time)),
+            (None, None) => None,
+            _ => {
+                let text = "`instances` and `instance_time` belong together: so many stretches \
+                            of an instance, of that length each";
+                return Err(GivenError(text.to_owned()));
+            }
+        };
+        let group = UsageGroup {
+            requests: Exact::from(self.requests.unwrap_or(1)),
+            usage,
+            terms: self.terms.clone(),
+            stretches,
+        };
+        Ok((group, notes))
+    }
+}
+
+/// Whether a measure reads that input.
+fn of(measure: &Measure, input: usize) -> bool {
+    match measure {
+        Measure::Input(index) => *index == input,
+        Measure::Lookup { of: inner, .. } => of(inner, input),
+        Measure::MaxOf(several) => several.iter().any(|(measure, times)| {
+            of(measure, input) || matches!(times, Times::Input(index) if *index == input)
+        }),
+        _ => false,
+    }
+}
+
+/// Models bill phases, people know the whole: each is made of the other.
+pub(super) fn complete(
+    model: &PriceModel,
+    usage: &mut Usage,
+    notes: &mut Vec<String>,
+) -> Accepted<()> {
+    let before = usage.phases.startup().map_or(0, |span| span.0);
+    let run = usage.phases.run.map_or(0, |span| span.0);
+    let Some(wall) = usage.get(Meter::Wall) else {
+        if usage.phases.run.is_some() {
+            usage.set(Meter::Wall, before.checked_add(run));
+        }
+        return Ok(());
+    };
+    let shown = |span: u64| Dimension::Time.shown(&Exact::from(span));
+    let Some(left) = wall.checked_sub(before).filter(|left| *left >= run) else {
+        return Err(GivenError(format!(
+            "`wall` is from the request to the end, so at least create + start + run: {} is \
+             less than {}",
+            shown(wall),
+            shown(before.saturating_add(run))
+        )));
+    };
+    if usage.phases.run.is_none() && !model.phases().is_empty() {
+        usage.phases.run = Some(Nanos(left));
+        let how = if before > 0 { " minus create and start" } else { "" };
+        notes
+            .push(format!("run is taken to be wall{how}, {}: the model bills phases", shown(left)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::find;
+
+    fn given(model: &str, said: &[&str]) -> Accepted<(UsageGroup, Vec<String>)> {
+        let model = find(model).unwrap();
+        let mut given = Given::new(model, Terms::of(model));
+        said.iter().try_for_each(|text| given.read(text))?;
+        given.finish()
+    }
+
+    #[test]
+    fn a_whole_is_made_of_its_phases_and_they_of_it() {
+        let phases = |said: &[&str]| {
+            let (group, notes) = given("aws-lambda-x86", said).unwrap();
+            let phases = group.usage.phases;
+            (group.usage.get(Meter::Wall), phases.start, phases.run, notes.len())
+        };
+        let ms = |count: u64| count * 1_000_000;
+        let span = |count| Some(Nanos(ms(count)));
+        assert_eq!(phases(&["wall=120ms"]), (Some(ms(120)), None, span(120), 1));
+        let expected = (Some(ms(120)), span(20), span(90), 1);
+        assert_eq!(phases(&["wall=120ms", "start=20ms", "create=10ms"]), expected);
+        let expected = (Some(ms(30)), span(10), span(20), 0);
+        assert_eq!(phases(&["run=20ms", "start=10ms"]), expected);
+        // What is longer than its parts is left as it was said.
+        let expected = (Some(ms(50)), span(10), span(20), 0);
+        assert_eq!(phases(&["run=20ms", "start=10ms", "wall=50ms"]), expected);
+        assert!(given("aws-lambda-x86", &["wall=1ms", "run=2ms"]).is_err());
+        // A model that bills no phase needs none.
+        let (group, notes) = given("per-cpu-ms", &["wall=2ms", "cpu_time=1ms"]).unwrap();
+        assert_eq!((group.usage.phases.run, notes.len()), (None, 0));
+    }
+
+    #[test]
+    fn gigabytes_are_those_of_the_provider() {
+        let memory = |model: &str, said: &str| {
+            let (group, notes) = given(model, &[said]).unwrap();
+            (group.usage.get(Meter::MemoryAllocated).unwrap(), notes)
+        };
+        let note = || vec!["MB as Amazon Web Services writes it: 1536 MiB".to_owned()];
+        assert_eq!(memory("aws-lambda-x86", "memory_allocated=1536MB"), (1536 << 20, note()));
+        assert_eq!(memory("aws-lambda-x86", "memory_allocated=1536MiB"), (1536 << 20, vec![]));
+        let decimal = (1_536_000_000, Vec::new());
+        assert_eq!(memory("cloudflare-durable-objects", "memory_allocated=1536MB"), decimal);
+    }
+
+    #[test]
+    fn an_input_may_be_called_as_a_word_of_ours() {
+        let model = find("aws-lambda-managed-instances").unwrap();
+        let mut given = Given::new(model, Terms::of(model));
+        given.read("instance_time=2000h").unwrap();
+        assert!(!given.says_usage());
+        let hours = Exact::from(2000 * 3_600_000_000_000);
+        assert!(given.terms().changed(model).any(|(_, value)| *value == hours));
+    }
+
+    #[test]
+    fn counts_of_inputs_are_counted_too() {
+        let model = find("aws-lambda-x86").unwrap();
+        let mut given = Given::new(model, Terms::of(model));
+        given.read("durable_operations=4e6").unwrap();
+        given.read("provisioned").unwrap();
+        let values: Vec<Exact> = given.terms().changed(model).map(|it| it.1.clone()).collect();
+        assert_eq!(values, [Exact::from(1), Exact::from(4_000_000)]);
+    }
+}

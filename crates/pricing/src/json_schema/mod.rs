@@ -1,0 +1,351 @@
+//! The JSON Schema of price files, for editors and other programs. Keys and
+//! choices are asked of serde, units of [`Dimension`], limits of `resolve`;
+//! what a key means is in `keys`, and tests hold the two together.
+
+mod keys;
+mod probe;
+
+use serde_json::{Map, Value, json};
+
+use self::keys::{Is, Key};
+use super::money::Policy;
+use super::schema::{self, Basis, Granularity, Kind};
+use super::text::MAX_LABEL_CHARS;
+use super::unit::{Dimension, Gigabyte, Phase};
+use cyclometer_core::meter::Meter;
+use cyclometer_core::quantity::MAX_CHARS;
+
+/// Characters of the first plane that cannot be seen, or that terminals obey, as
+/// `visible_text` has them: JSON Schema has no classes.
+const HIDDEN: &str = concat!(
+    r"\u0000-\u001F\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F",
+    r"\u2028-\u202E\u2060-\u206F\u3164\uE000-\uF8FF\uFDD0-\uFDEF\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB\uFFFE\uFFFF"
+);
+
+const DECIMAL: &str = concat!(
+    r"([0-9]+(_[0-9]+)*|[1-9][0-9]{0,2}(,[0-9]{3}){2,}|[1-9][0-9]{0,2},[0-9]{3}(?=\.))",
+    r"(\.[0-9]+(_[0-9]+)*)?([eE][+-]?0*([0-2]?[0-9]|30))?"
+);
+/// One decimal over another that is not 0.
+fn fraction() -> String {
+    format!(r"{DECIMAL}/(?![0._]*([eE].*)?$){DECIMAL}")
+}
+
+const INPUT_NAME: &str = "[a-z][a-z0-9_]{0,63}";
+
+/// Dimensions that a meter can have, and requests.
+const MEASURED: &[Dimension] = &[
+    Dimension::Time,
+    Dimension::Size,
+    Dimension::SizeTime,
+    Dimension::CpuShare,
+    Dimension::Cycles,
+    Dimension::Events,
+    Dimension::Requests,
+];
+
+/// Tables: their name in `$defs`, what serde reads of them, what is known of
+/// each key, and what must hold between keys.
+type Table = (&'static str, &'static [&'static str], &'static [Key], fn() -> Value);
+
+fn tables() -> [Table; 13] {
+    use keys::{
+        CHARGE, EXAMPLE, FACTOR, FALLBACK, INPUT, MEASURE, MODEL, PHASES, POOL, ROW, TIER_KEYS,
+        USAGE, VARIANT,
+    };
+    let free = || json!({});
+    [
+        ("model", probe::keys::<schema::ModelFile>(), MODEL, free),
+        ("variant", probe::keys::<schema::VariantFile>(), VARIANT, free),
+        ("input", probe::keys::<schema::InputFile>(), INPUT, free),
+        ("pool", probe::keys::<schema::PoolFile>(), POOL, || prices(&["price", "tier"])),
+        ("tier", probe::keys::<schema::TierFile>(), TIER_KEYS, free),
+        ("charge", probe::keys::<schema::ChargeFile>(), CHARGE, charge),
+        ("factor", probe::keys::<schema::FactorFile>(), FACTOR, factor),
+        ("row", probe::keys::<schema::RowFile>(), ROW, free),
+        (
+            "measure",
+            probe::keys::<schema::MeasureFile>(),
+            MEASURE,
+            || json!({ "oneOf": required(&["meter", "phases", "input"]) }),
+        ),
+        (
+            "fallback",
+            probe::keys::<schema::FallbackFile>(),
+            FALLBACK,
+            || json!({ "oneOf": required(&["meter", "value"]) }),
+        ),
+        (
+            "example",
+            probe::keys::<schema::ExampleFile>(),
+            EXAMPLE,
+            || json!({ "anyOf": required(&["amount", "lines", "quantities", "billable"]) }),
+        ),
+        ("usage", probe::keys::<schema::UsageFile>(), USAGE, || {
+            json!({ "dependentRequired": {
+                "instances": ["instance_time"], "instance_time": ["instances"],
+            } })
+        }),
+        ("phases", probe::keys::<schema::PhasesFile>(), PHASES, free),
+    ]
+}
+
+/// The JSON Schema (draft 2020-12) of a price file. Days are strings in it,
+/// since JSON has no days; TOML has, and wants them without quotes.
+#[must_use]
+pub fn json_schema() -> Value {
+    let mut defs = values();
+    for (name, keys, known, between) in tables() {
+        defs.insert(name.to_owned(), table(keys, known, between()));
+    }
+    defs.insert("meters".to_owned(), meters());
+    let mut root = defs.remove("model").unwrap_or_default();
+    merge(
+        &mut root,
+        json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "cyclometer price model",
+            "description": "A dated tariff, as a TOML file: see docs/price-models.md. \
+                            Rules between values are checked by `cyclometer pricing check`.",
+            "$defs": defs,
+        }),
+    );
+    root
+}
+
+fn merge(into: &mut Value, from: Value) {
+    if let (Value::Object(into), Value::Object(from)) = (into, from) {
+        into.extend(from);
+    }
+}
+
+/// One table: a key that nobody described has no type, which a test refuses.
+fn table(keys: &[&str], known: &[Key], between: Value) -> Value {
+    let property = |name: &&str| {
+        let key = known.iter().find(|key| key.name == *name);
+        ((*name).to_owned(), key.map_or_else(|| json!({}), value))
+    };
+    let must = known.iter().filter(|key| key.required).map(|key| key.name);
+    let mut table = json!({
+        "type": "object",
+        "properties": keys.iter().map(property).collect::<Map<_, _>>(),
+        "additionalProperties": false,
+        "required": must.collect::<Vec<_>>(),
+    });
+    merge(&mut table, between);
+    table
+}
+
+fn value(key: &Key) -> Value {
+    let def = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
+    let mut value = match key.value {
+        Is::A(name) => def(name),
+        Is::List(of, least, most) => {
+            let mut list = json!({ "type": "array", "items": def(of), "minItems": least });
+            if most < usize::MAX {
+                merge(&mut list, json!({ "maxItems": most }));
+            }
+            list
+        }
+        Is::Map(of) => json!({ "type": "object", "additionalProperties": def(of) }),
+        Is::Bool => json!({ "type": "boolean" }),
+        Is::True => json!({ "const": true }),
+        Is::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+    };
+    merge(&mut value, json!({ "description": key.about }));
+    value
+}
+
+/// Each of them by itself, for `oneOf` and `anyOf`.
+fn required(keys: &[&str]) -> Vec<Value> {
+    keys.iter().map(|key| json!({ "required": [key] })).collect()
+}
+
+fn prices(one_of: &[&str]) -> Value {
+    json!({
+        "oneOf": required(one_of),
+        "dependentRequired": { "credit_price": ["free"] },
+    })
+}
+
+fn charge() -> Value {
+    let mut charge = prices(&["price", "tier", "pool"]);
+    let own = required(&["per", "free", "credit_price", "package"]);
+    merge(
+        &mut charge,
+        json!({
+            "not": { "required": ["when", "unless"] },
+            "allOf": [
+                {
+                    "if": { "required": ["pool"] },
+                    "then": { "not": { "anyOf": own } },
+                    "else": { "not": { "required": ["weight"] } },
+                },
+                {
+                    "if": { "required": ["basis"], "properties": { "basis": { "const": "period" } } },
+                    "else": { "required": ["factor"], "properties": { "factor": { "minItems": 1 } } },
+                },
+            ],
+        }),
+    );
+    charge
+}
+
+/// What is measured decides on the units.
+fn factor() -> Value {
+    let mut rules: Vec<Value> = Vec::new();
+    for dimension in MEASURED {
+        let meters = meters_of(*dimension);
+        let is = json!({ "required": ["meter"], "properties": { "meter": { "enum": meters } } });
+        rules.push(json!({ "if": is, "then": in_units(*dimension) }));
+    }
+    let phases = json!({ "required": ["phases"] });
+    rules.push(json!({ "if": phases, "then": in_units(Dimension::Time) }));
+    for rule in &mut rules {
+        // What `as` names is a plain number, and limits and grids are written in it.
+        merge(&mut rule["if"], json!({ "not": { "required": ["as"] } }));
+    }
+    let each = json!({ "required": ["each"], "properties": { "each": { "const": true } } });
+    let shaped = required(&["times", "above", "at_most", "limit"]);
+    rules.push(json!({
+        "if": each, "then": { "required": ["phases"], "not": { "anyOf": shaped } },
+    }));
+    json!({
+        "oneOf": required(&["meter", "phases", "input", "period", "lookup", "max_of"]),
+        "dependentRequired": { "table": ["lookup"], "lookup": ["table"], "as": ["times"] },
+        "allOf": rules,
+    })
+}
+
+fn meters_of(dimension: Dimension) -> Vec<&'static str> {
+    if dimension == Dimension::Requests {
+        return vec!["requests"];
+    }
+    let all = Meter::ALL.iter().filter(|meter| Dimension::of(**meter) == dimension);
+    all.map(|meter| meter.name()).collect()
+}
+
+fn in_units(dimension: Dimension) -> Value {
+    let quantity = json!({ "$ref": format!("#/$defs/{}", dimension.name()) });
+    let mut properties = Map::new();
+    for key in ["above", "at_most", "limit", "minimum", "grid"] {
+        properties.insert(key.to_owned(), quantity.clone());
+    }
+    properties.insert("unit".to_owned(), json!({ "enum": dimension.unit_names() }));
+    json!({ "properties": properties })
+}
+
+/// Values that are not tables.
+fn values() -> Map<String, Value> {
+    let text = |pattern: &str, about: &str| json!({ "type": "string", "pattern": format!("^({pattern})$"), "description": about });
+    let choice = |names: &[&str]| json!({ "enum": names });
+    let mut decimal = text(DECIMAL, "a decimal in quotes, without a sign: 0.20 or 4.57e-2");
+    merge(&mut decimal, json!({ "maxLength": MAX_CHARS }));
+    let quantity = format!(r"{DECIMAL}(\s*|\s+\S.*|[^0-9.\s].*)");
+    let time = Dimension::Time.unit_names().join("|");
+    let switch = "on|off|yes|no|true|false";
+    let texts = json!({
+        "id": text("[a-z0-9][a-z0-9-]{0,63}", "a-z, 0-9 and -"),
+        "input_name": text(INPUT_NAME, "a-z, 0-9 and _"),
+        "currency": text("[A-Z]{3,5}", "three to five capital letters"),
+        "day": text("[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day; in TOML without quotes"),
+        "label": {
+            "type": "string",
+            "maxLength": MAX_LABEL_CHARS,
+            "pattern": format!(r"^(?=.*\S)[^{HIDDEN}]+$"),
+            "description": "text on one line",
+        },
+        "name": { "type": "string" },
+        "decimal": decimal,
+        "per": { "anyOf": [
+            { "type": "integer", "minimum": 1 },
+            { "$ref": "#/$defs/decimal", "not": { "pattern": r"^[0._]*([eE].*)?$" } },
+        ] },
+        "ratio": text(&format!("{DECIMAL}|{}", fraction()), "a decimal or a fraction such as 5/48"),
+        "times": text(
+            &format!("{DECIMAL}|{}|{INPUT_NAME}", fraction()),
+            "a decimal, a fraction, or the name of an input",
+        ),
+        "quantity": text(&quantity, "a decimal and a unit"),
+        "input_value": { "anyOf": [
+            { "type": "boolean" },
+            { "type": "integer", "minimum": 0 },
+            text(&format!("{quantity}|{switch}|period"), "a decimal and a unit, on or off, or period"),
+        ] },
+        "count": { "anyOf": [
+            { "type": "integer", "minimum": 0 },
+            text(&format!(r"{DECIMAL}\s*[kKMGBT]?\s*"), "a whole number: 4e6 or 4M"),
+        ] },
+        "period": { "anyOf": [
+            { "type": "integer", "minimum": 1, "maximum": 366 },
+            text(&format!(r"{DECIMAL}\s*({time})?\s*"), "days, or a time such as 730 h"),
+        ] },
+        "granularity": choice(probe::choices::<Granularity>()),
+        "rounding": choice(probe::choices::<Policy>()),
+        "gb": choice(probe::choices::<Gigabyte>()),
+        "basis": choice(probe::choices::<Basis>()),
+        "kind": choice(probe::choices::<Kind>()),
+        "phase": choice(probe::choices::<Phase>()),
+    });
+    let mut defs = if let Value::Object(defs) = texts { defs } else { Map::new() };
+    let mut names: Vec<&str> = Meter::ALL.iter().map(|meter| meter.name()).collect();
+    defs.insert("meter".to_owned(), choice(&names));
+    names.push("requests");
+    defs.insert("meter_or_requests".to_owned(), choice(&names));
+    for dimension in MEASURED {
+        let mut units = dimension.unit_names().join("|");
+        if *dimension == Dimension::Size {
+            // Where the provider's are binary.
+            units.push_str("|KB");
+        }
+        // A bare number says all of a count, but not of a time.
+        let pattern = if dimension.bare() {
+            format!(r"{DECIMAL}\s*([kKMGBT]\s*|([kKMGBT]\s+)?({units})\s*)?")
+        } else {
+            format!(r"{DECIMAL}\s*({units})\s*")
+        };
+        let name = dimension.name();
+        defs.insert(name.to_owned(), text(&pattern, &format!("an amount of {dimension}")));
+    }
+    defs
+}
+
+/// Values of meters, each in units of its dimension.
+fn meters() -> Value {
+    let property = |meter: &Meter| {
+        let dimension = Dimension::of(*meter).name();
+        let about = format!("{dimension}: {}", meter.meaning());
+        let value = json!({ "$ref": format!("#/$defs/{dimension}"), "description": about });
+        (meter.name().to_owned(), value)
+    };
+    json!({
+        "type": "object",
+        "properties": Meter::ALL.iter().map(property).collect::<Map<_, _>>(),
+        "additionalProperties": false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_that_is_read_is_described_and_no_other() {
+        for (table, keys, known, _) in tables() {
+            let described: Vec<&str> = known.iter().map(|key| key.name).collect();
+            assert_eq!(described, keys, "[[{table}]]: src/pricing/json_schema/keys.rs");
+            assert!(known.iter().all(|key| !key.about.is_empty()), "{table}");
+        }
+    }
+
+    #[test]
+    fn choices_are_those_of_the_reader() {
+        assert_eq!(
+            probe::choices::<Policy>(),
+            Policy::ALL.iter().map(|it| it.1).collect::<Vec<_>>()
+        );
+        assert_eq!(probe::choices::<Basis>(), ["request", "instance", "period"]);
+        assert_eq!(probe::choices::<Phase>(), ["create", "start", "run", "teardown"]);
+        assert_eq!(probe::keys::<String>(), [""; 0]);
+    }
+}

@@ -1,0 +1,58 @@
+//! What an invocation costs: price models as data, and exact bills from them.
+//!
+//! Pricing is pure: a [`PriceModel`] takes a [`Usage`](cyclometer_core::meter::Usage)
+//! and gives a [`Bill`] or a [`Refusal`]; it takes the quantities of a month
+//! and gives a [`Settlement`]. It knows nothing of lanes, threads or the
+//! database. There is no binary floating point: quantities, prices and amounts
+//! are fractions of any size ([`Exact`], [`Money`]), and nothing is rounded
+//! before it is displayed or [settled](Rounding::settle).
+//!
+//! A model is read in two steps: `schema` has the shape of the TOML file and
+//! `resolve` the rules between its values, both with the place of every
+//! complaint. `docs/price-models.md` describes the format.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+mod catalog;
+mod charge;
+pub mod compile;
+mod error;
+mod evaluate;
+mod example;
+mod given;
+mod json_schema;
+mod model;
+mod money;
+mod number;
+mod print;
+mod resolve;
+mod schema;
+mod settle;
+#[doc(hidden)]
+pub mod survival;
+mod terms;
+#[cfg(test)]
+mod tests;
+mod text;
+mod trace;
+mod unit;
+mod usage_file;
+mod waste;
+
+pub use catalog::{CatalogError, PriceCatalog, builtin, find, read, shipped};
+pub use charge::{Charge, Free, Input, Pool, Tier};
+pub use error::{MAX_FILE_BYTES, PricingError, UnknownModel};
+pub use evaluate::{Bill, FactorTrace, LineItem, Missing, Refusal, Step};
+pub use example::{Difference, Example, ExampleFailure, Expected, Printed};
+pub use given::{Given, GivenError};
+pub use json_schema::json_schema;
+pub use model::PriceModel;
+pub use money::{Money, Policy, Rounding};
+pub use number::{DecimalError, Direction, Exact};
+pub use schema::{Basis, Granularity, Kind, period};
+pub use settle::{Position, Settlement, Subtotal, TierLine, UsageGroup};
+pub use terms::{Terms, TermsError};
+pub use trace::{ChargeTrace, PartTrace};
+pub use unit::{Dimension, Gigabyte, Phase};
+pub use usage_file::gigabyte_note;
+pub use waste::{ChargeWaste, Waste};

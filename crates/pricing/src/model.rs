@@ -1,0 +1,328 @@
+//! A price model: a dated tariff, as data.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::charge::{Charge, Input, Pool, StandIn};
+use super::error::{MAX_FILE_BYTES, PricingError, Problem};
+use super::evaluate::{self, Bill, FactorTrace, Refusal, Scene};
+use super::example::Example;
+use super::money::Rounding;
+use super::number::Exact;
+use super::resolve;
+use super::schema::{Basis, Granularity};
+use super::terms::Terms;
+use super::unit::{Gigabyte, Phase};
+use cyclometer_core::meter::{Meter, Usage};
+
+/// What a model is called and where it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub id: String,
+    pub name: Arc<str>,
+    pub provider: Option<Arc<str>>,
+    pub currency: String,
+    pub granularity: Granularity,
+    pub effective_from: String,
+    pub effective_until: Option<String>,
+    pub tariff: String,
+    pub retrieved: String,
+    pub source: Arc<str>,
+    pub uncertain: Option<Arc<str>>,
+}
+
+/// A dated tariff: identity, charges and the examples that prove it.
+///
+/// Made by [`PriceModel::parse_all`] only, so that every model in the program
+/// has passed every check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceModel {
+    pub(super) identity: Identity,
+    pub(super) rounding: Rounding,
+    pub(super) gb: Gigabyte,
+    pub(super) month: Exact,
+    pub(super) inputs: Vec<Input>,
+    pub(super) pools: Vec<Pool>,
+    pub(super) charges: Vec<Arc<Charge>>,
+    pub(super) examples: Vec<Example>,
+    pub(super) text: Arc<str>,
+    pub(super) digest: Arc<str>,
+    pub(super) origin: Arc<str>,
+}
+
+impl PriceModel {
+    /// Reads a price file: its model, then its variants; `origin` (a file
+    /// name) is for messages.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong in which line and column: larger than 64 KiB, not
+    /// TOML, an unknown or missing key, a value that is refused. Whether the
+    /// examples come out is not checked here: see [`Example::check`].
+    pub fn parse_all(text: &str, origin: &str) -> Result<Vec<Self>, PricingError> {
+        if text.len() > MAX_FILE_BYTES {
+            return Err(PricingError::TooLarge { origin: origin.to_owned(), size: text.len() });
+        }
+        toml::from_str(text)
+            .map_err(Problem::from)
+            .and_then(|file| resolve::models(file, text, origin))
+            .map_err(|problem| problem.locate(text, origin))
+    }
+
+    /// Reads the first model of a price file.
+    ///
+    /// # Errors
+    ///
+    /// As [`PriceModel::parse_all`].
+    pub fn parse(text: &str, origin: &str) -> Result<Self, PricingError> {
+        let problem = || Problem::new(0..0, "there is no model in this file");
+        let mut models = Self::parse_all(text, origin)?;
+        if models.is_empty() {
+            return Err(problem().locate(text, origin));
+        }
+        Ok(models.swap_remove(0))
+    }
+
+    /// Applies the model to one invocation, at list prices and with its own
+    /// terms.
+    ///
+    /// # Errors
+    ///
+    /// Names what the model needs and nobody measured.
+    pub fn bill(&self, usage: &Usage) -> Result<Bill, Refusal> {
+        self.bill_under(usage, &Terms::of(self))
+    }
+
+    /// Applies the model to one invocation, at list prices.
+    ///
+    /// # Errors
+    ///
+    /// Names what the model needs and nobody measured.
+    pub fn bill_under(&self, usage: &Usage, terms: &Terms) -> Result<Bill, Refusal> {
+        evaluate::bill(self, usage, terms)
+    }
+
+    /// Every step of a charge's factors for one usage.
+    ///
+    /// # Errors
+    ///
+    /// As for the bill.
+    pub fn trace(
+        &self,
+        charge: &Charge,
+        usage: &Usage,
+        terms: &Terms,
+    ) -> Result<Vec<FactorTrace>, Refusal> {
+        Scene { model: self, usage, terms }.traced(charge)
+    }
+
+    /// Whether a charge applies under these terms.
+    #[must_use]
+    pub fn applies(&self, charge: &Charge, terms: &Terms) -> bool {
+        Scene { model: self, usage: &Usage::new(false), terms }.applies(charge)
+    }
+
+    /// The charges that invocations are counted by under these terms: the
+    /// lines of their bills.
+    pub fn counted<'a>(&'a self, terms: &'a Terms) -> impl Iterator<Item = &'a Arc<Charge>> {
+        let counted = |charge: &&Arc<Charge>| charge.basis != Basis::Period;
+        self.charges.iter().filter(counted).filter(|charge| self.applies(charge, terms))
+    }
+
+    /// Its charges, in the order of the file.
+    pub fn charges(&self) -> impl ExactSizeIterator<Item = &Charge> {
+        self.charges.iter().map(Arc::as_ref)
+    }
+
+    /// Its charges, to be kept.
+    #[must_use]
+    pub fn shared(&self) -> &[Arc<Charge>] {
+        &self.charges
+    }
+
+    /// The positions of a monthly bill.
+    #[must_use]
+    pub fn pools(&self) -> &[Pool] {
+        &self.pools
+    }
+
+    /// What it needs to know that nobody measures.
+    #[must_use]
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// Every meter that it may read, those that stand in for others included.
+    #[must_use]
+    pub fn meters(&self) -> BTreeSet<Meter> {
+        let mut meters = BTreeSet::new();
+        for factor in self.charges.iter().flat_map(|charge| &charge.factors) {
+            factor.measure.meters(&mut |meter| {
+                meters.insert(meter);
+            });
+            let stand_ins = factor.fallbacks.iter().filter_map(|it| match &it.stand_in {
+                StandIn::Meter(meter) => Some(*meter),
+                StandIn::Value(_) => None,
+            });
+            meters.extend(stand_ins);
+        }
+        meters
+    }
+
+    /// Every phase that it may read.
+    #[must_use]
+    pub fn phases(&self) -> BTreeSet<Phase> {
+        let mut phases = BTreeSet::new();
+        for factor in self.charges.iter().flat_map(|charge| &charge.factors) {
+            factor.measure.phases(&mut |phase| {
+                phases.insert(phase);
+            });
+        }
+        phases
+    }
+
+    /// Whether there is a bill under these terms without any usage: something is
+    /// rented by the period.
+    #[must_use]
+    pub fn bills_inputs_alone(&self, terms: &Terms) -> bool {
+        self.charges.iter().any(|charge| {
+            let rented = charge.basis == Basis::Period && !charge.factors.is_empty();
+            rented && self.applies(charge, terms)
+        })
+    }
+
+    /// Whether a charge is counted by instances.
+    #[must_use]
+    pub fn by_instance(&self) -> bool {
+        self.charges.iter().any(|charge| charge.basis == Basis::Instance)
+    }
+}
+
+/// What it is called and where it is from.
+impl PriceModel {
+    /// The name on the command line.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.identity.id
+    }
+
+    /// The name for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// Whose tariff it is.
+    #[must_use]
+    pub fn provider(&self) -> Option<&str> {
+        self.identity.provider.as_deref()
+    }
+
+    /// The code of the currency of all its amounts.
+    #[must_use]
+    pub fn currency(&self) -> &str {
+        &self.identity.currency
+    }
+
+    /// Whether it bills what was allocated or what was used.
+    #[must_use]
+    pub const fn granularity(&self) -> Granularity {
+        self.identity.granularity
+    }
+
+    /// The first day it holds, `YYYY-MM-DD`.
+    #[must_use]
+    pub fn effective_from(&self) -> &str {
+        &self.identity.effective_from
+    }
+
+    /// The first day it no longer holds; `None`: it holds still.
+    #[must_use]
+    pub fn effective_until(&self) -> Option<&str> {
+        self.identity.effective_until.as_deref()
+    }
+
+    /// What its versions have in common.
+    #[must_use]
+    pub fn tariff(&self) -> &str {
+        &self.identity.tariff
+    }
+
+    /// The day its source was read, `YYYY-MM-DD`.
+    #[must_use]
+    pub fn retrieved(&self) -> &str {
+        &self.identity.retrieved
+    }
+
+    /// Where its figures come from.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.identity.source
+    }
+
+    /// What of it is not certain.
+    #[must_use]
+    pub fn uncertain(&self) -> Option<&str> {
+        self.identity.uncertain.as_deref()
+    }
+
+    /// How the positions of a billing period are rounded.
+    #[must_use]
+    pub const fn rounding(&self) -> Rounding {
+        self.rounding
+    }
+
+    /// What the provider means by MB and GB.
+    #[must_use]
+    pub const fn gb(&self) -> Gigabyte {
+        self.gb
+    }
+
+    /// Length of a billing period unless a bill says otherwise, in nanoseconds.
+    #[must_use]
+    pub const fn month(&self) -> &Exact {
+        &self.month
+    }
+
+    /// The worked examples of this model in its file.
+    #[must_use]
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
+    }
+
+    /// The file as it was read.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// SHA-256 of [`PriceModel::text`], in hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The file it was read from.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+}
+
+pub(super) fn hex_digest(text: &str) -> String {
+    let hex = |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
+    Sha256::digest(text).into_iter().flat_map(hex).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hex_digest;
+
+    #[test]
+    fn the_digest_is_that_of_fips_180() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hex_digest("abc"), expected);
+    }
+}

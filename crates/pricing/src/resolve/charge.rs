@@ -1,0 +1,309 @@
+//! Charges, pools, tiers and allowances.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::{Resolved, bounded, factor, input_position, limits, unknown};
+use crate::charge::{Charge, Free, Input, Measure, Pool, Tier};
+use crate::error::Problem;
+use crate::number::Exact;
+use crate::schema::{Basis, ChargeFile, Kind, PoolFile, TierFile};
+use crate::text::{Per, Price};
+use cyclometer_core::quantity::{Decimal, QuantityError};
+
+/// Pools in the order of the charges that feed them, and the charges.
+pub(super) fn charges(
+    list: Spanned<Vec<Spanned<ChargeFile>>>,
+    pools: Vec<Spanned<PoolFile>>,
+    inputs: &[Input],
+) -> Resolved<(Vec<Pool>, Vec<Arc<Charge>>)> {
+    bounded(list.get_ref().len(), 1, limits::CHARGES, "[[charge]]", list.span())?;
+    let mut pools = Pools::new(pools)?;
+    let mut charges: Vec<Arc<Charge>> = Vec::new();
+    for file in list.into_inner() {
+        let name = &file.get_ref().name;
+        if charges.iter().any(|other| other.name == name.get_ref().0) {
+            let text = format!("there are two charges `{}`", name.get_ref().0);
+            return Err(Problem::new(name.span(), text));
+        }
+        charges.push(Arc::new(charge(file, &mut pools, inputs)?));
+    }
+    Ok((pools.finish()?, charges))
+}
+
+/// Pools that were declared, and those that are in use.
+struct Pools {
+    declared: Vec<(Range<usize>, Pool)>,
+    used: Vec<Pool>,
+}
+
+impl Pools {
+    fn new(files: Vec<Spanned<PoolFile>>) -> Resolved<Self> {
+        let mut declared: Vec<(Range<usize>, Pool)> = Vec::new();
+        for file in files {
+            let span = file.span();
+            let file = file.into_inner();
+            let name = file.name;
+            let at = name.span();
+            let prices = Prices {
+                price: file.price,
+                per: file.per,
+                free: file.free,
+                credit_price: file.credit_price,
+                package: file.package,
+                tier: file.tier,
+            };
+            let pool = prices.pool(name.into_inner().0, file.unit.0, true, &span)?;
+            if declared.iter().any(|(_, other)| other.name == pool.name) {
+                return Err(Problem::new(at, format!("there are two pools `{}`", pool.name)));
+            }
+            declared.push((at, pool));
+        }
+        Ok(Self { declared, used: Vec::new() })
+    }
+
+    /// The position of the pool of that name among those in use.
+    fn shared(&mut self, name: &Spanned<String>) -> Resolved<usize> {
+        let at = self.used.iter().position(|pool| pool.shared && &*pool.name == name.get_ref());
+        if let Some(at) = at {
+            return Ok(at);
+        }
+        let found = self.declared.iter().find(|(_, pool)| &*pool.name == name.get_ref());
+        let Some((_, pool)) = found else {
+            return Err(unknown("pool", name, self.declared.iter().map(|(_, pool)| pool.name())));
+        };
+        self.used.push(pool.clone());
+        Ok(self.used.len() - 1)
+    }
+
+    fn own(&mut self, pool: Pool, span: Range<usize>) -> Resolved<usize> {
+        let taken = self.used.iter().chain(self.declared.iter().map(|(_, pool)| pool));
+        if taken.into_iter().any(|other| other.name == pool.name) {
+            let text = format!("a pool and a charge are both called `{}`", pool.name);
+            return Err(Problem::new(span, text));
+        }
+        self.used.push(pool);
+        Ok(self.used.len() - 1)
+    }
+
+    fn finish(self) -> Resolved<Vec<Pool>> {
+        let unused =
+            self.declared.iter().find(|(_, pool)| !self.used.iter().any(|it| it.name == pool.name));
+        match unused {
+            Some((span, pool)) => {
+                let text = format!("no charge feeds the pool `{}`", pool.name);
+                Err(Problem::new(span.clone(), text))
+            }
+            None => Ok(self.used),
+        }
+    }
+}
+
+fn charge(file: Spanned<ChargeFile>, pools: &mut Pools, inputs: &[Input]) -> Resolved<Charge> {
+    let span = file.span();
+    let mut file = file.into_inner();
+    let basis = file.basis.unwrap_or(Basis::Request);
+    let least = usize::from(basis != Basis::Period);
+    bounded(file.factor.len(), least, limits::FACTORS, "[[charge.factor]]", span.clone())?;
+    let mut factors = Vec::new();
+    for written in std::mem::take(&mut file.factor) {
+        let at = written.span();
+        let factor = factor::factor(written, inputs)?;
+        fits(&factor.measure, basis, at)?;
+        factors.push(factor);
+    }
+    let units: Vec<&str> = factors.iter().map(|factor| &**factor.billed_unit()).collect();
+    let unit = match (file.unit.take(), units.as_slice()) {
+        (Some(label), _) => label.0,
+        (None, []) => "month".into(),
+        (None, units) => units.join("-").into(),
+    };
+    let condition = condition(&file, inputs)?;
+    let name = file.name.get_ref().0.clone();
+    let (pool, weight) = pool(file, &unit, pools, &span)?;
+    let rate = &weight * &pools.used[pool].list_rate();
+    Ok(Charge { name, unit, basis, pool, weight, rate, condition, factors })
+}
+
+/// What is the same for all invocations may be paid by the month, and only that.
+fn fits(measure: &Measure, basis: Basis, span: Range<usize>) -> Resolved<()> {
+    let by_period = matches!(measure, Measure::Period | Measure::Month);
+    let text = match basis {
+        Basis::Period if !measure.is_constant() || matches!(measure, Measure::Requests) => {
+            "a charge by period has inputs and `period` for factors: nothing that is measured"
+        }
+        Basis::Request | Basis::Instance if by_period => {
+            "the length of the period is for charges with basis = \"period\""
+        }
+        _ => return Ok(()),
+    };
+    Err(Problem::new(span, text))
+}
+
+fn condition(file: &ChargeFile, inputs: &[Input]) -> Resolved<Option<(usize, bool)>> {
+    let (name, on) = match (&file.when, &file.unless) {
+        (None, None) => return Ok(None),
+        (Some(name), None) => (name, true),
+        (None, Some(name)) => (name, false),
+        (Some(_), Some(unless)) => {
+            return Err(Problem::new(unless.span(), "a charge has `when` or `unless`, not both"));
+        }
+    };
+    let position = input_position(inputs, name)?;
+    if inputs[position].kind != Kind::Switch {
+        let text = format!("`{}` is no switch: only switches are on or off", name.get_ref());
+        return Err(Problem::new(name.span(), text));
+    }
+    Ok(Some((position, on)))
+}
+
+/// The pool that the charge feeds, and with what weight.
+fn pool(
+    file: ChargeFile,
+    unit: &Arc<str>,
+    pools: &mut Pools,
+    span: &Range<usize>,
+) -> Resolved<(usize, Exact)> {
+    let prices = Prices {
+        price: file.price,
+        per: file.per,
+        free: file.free,
+        credit_price: file.credit_price,
+        package: file.package,
+        tier: file.tier,
+    };
+    let Some(name) = file.pool else {
+        if let Some(weight) = file.weight {
+            return Err(Problem::new(weight.span(), "a weight is for charges with a `pool`"));
+        }
+        let at = file.name.span();
+        let pool = prices.pool(file.name.into_inner().0, Arc::clone(unit), false, span)?;
+        return Ok((pools.own(pool, at)?, Exact::from(1)));
+    };
+    if !prices.is_empty() {
+        let text = "a charge with a `pool` has no prices of its own: they are the pool's";
+        return Err(Problem::new(name.span(), text));
+    }
+    let weight = file.weight.map_or(Exact::from(1), |weight| weight.into_inner().0);
+    Ok((pools.shared(&name)?, weight))
+}
+
+/// The keys that charges and pools have in common.
+struct Prices {
+    price: Option<Price>,
+    per: Option<Spanned<Per>>,
+    free: Option<Spanned<String>>,
+    credit_price: Option<Spanned<Price>>,
+    package: Option<Spanned<String>>,
+    tier: Vec<Spanned<TierFile>>,
+}
+
+impl Prices {
+    const fn is_empty(&self) -> bool {
+        self.price.is_none()
+            && self.per.is_none()
+            && self.free.is_none()
+            && self.credit_price.is_none()
+            && self.package.is_none()
+            && self.tier.is_empty()
+    }
+
+    fn pool(
+        self,
+        name: Arc<str>,
+        unit: Arc<str>,
+        shared: bool,
+        span: &Range<usize>,
+    ) -> Resolved<Pool> {
+        let tiers = match (self.price, self.tier) {
+            (Some(price), tiers) if tiers.is_empty() => {
+                vec![Tier { up_to: None, price: price.into_money() }]
+            }
+            (None, tiers) if !tiers.is_empty() => tiers_of(tiers, &unit)?,
+            _ => {
+                let text = format!(
+                    "`{name}` has a `price` or [[tier]]s, one of the two (a charge may have a \
+                     `pool` instead)"
+                );
+                return Err(Problem::new(span.clone(), text));
+            }
+        };
+        let free = free(self.free, self.credit_price, &unit)?;
+        let package = self.package.map(|text| package(&text, &unit)).transpose()?;
+        let per = self.per.map_or(Exact::from(1), |per| per.into_inner().0);
+        Ok(Pool { name, unit, tiers, per, free, package, shared })
+    }
+}
+
+fn tiers_of(files: Vec<Spanned<TierFile>>, unit: &str) -> Resolved<Vec<Tier>> {
+    let last = files.len() - 1;
+    let mut tiers: Vec<Tier> = Vec::with_capacity(files.len());
+    for (index, file) in files.into_iter().enumerate() {
+        let span = file.span();
+        let file = file.into_inner();
+        let up_to = match (&file.up_to, index == last) {
+            (None, true) => None,
+            (Some(text), false) => Some((in_unit(text, unit)?, text.span())),
+            (None, false) => {
+                return Err(Problem::new(span, "only the last tier has no `up_to`"));
+            }
+            (Some(text), true) => {
+                let text = (text.span(), "the last tier has no `up_to`: what is beyond it?");
+                return Err(Problem::new(text.0, text.1));
+            }
+        };
+        let before = tiers.last().and_then(|tier| tier.up_to.as_ref());
+        if let (Some(before), Some((end, span))) = (before, &up_to)
+            && end <= before
+        {
+            let text = format!("tiers ascend: this one ends at {end}, the one before at {before}");
+            return Err(Problem::new(span.clone(), text));
+        }
+        tiers.push(Tier { up_to: up_to.map(|(end, _)| end), price: file.price.into_money() });
+    }
+    Ok(tiers)
+}
+
+fn package(text: &Spanned<String>, unit: &str) -> Resolved<Exact> {
+    let package = in_unit(text, unit)?;
+    if package.is_zero() {
+        return Err(Problem::new(text.span(), "a package holds more than 0"));
+    }
+    Ok(package)
+}
+
+fn free(
+    text: Option<Spanned<String>>,
+    credit_price: Option<Spanned<Price>>,
+    unit: &str,
+) -> Resolved<Option<Free>> {
+    match (text, credit_price) {
+        (Some(text), credit) => Ok(Some(Free {
+            quantity: in_unit(&text, unit)?,
+            credit_price: credit.map(|price| price.into_inner().into_money()),
+        })),
+        (None, Some(price)) => {
+            Err(Problem::new(price.span(), "`credit_price` is what `free` is worth: it has none"))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// Parses `400000 GB-s` where the unit must be `unit`, in singular or plural.
+fn in_unit(text: &Spanned<String>, unit: &str) -> Resolved<Exact> {
+    let problem = |message: String| Problem::new(text.span(), message);
+    let read = |error: QuantityError| problem(error.to_string());
+    let fits = |given: &str| given == unit || given.strip_suffix('s') == Some(unit);
+    let (number, given) = Decimal::split(text.get_ref()).map_err(read)?;
+    if fits(given) {
+        return Ok(Exact::from(&number));
+    }
+    // 400k GB-s, unless the unit itself is such a letter.
+    let (number, given) = Decimal::split_count(text.get_ref()).map_err(read)?;
+    if fits(given) {
+        return Ok(Exact::from(&number));
+    }
+    Err(problem(format!("`{given}` is not the unit of this position: write a number and `{unit}`")))
+}

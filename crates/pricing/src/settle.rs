@@ -1,0 +1,219 @@
+//! The bill of a period: quantities of all its invocations, minus allowances,
+//! in packages, tier by tier, and rounded where the model's policy says.
+
+use std::sync::Arc;
+
+use super::charge::{Charge, Pool};
+use super::evaluate::{Refusal, Scene};
+use super::model::PriceModel;
+use super::money::{Money, Rounding};
+use super::number::Exact;
+use super::schema::Basis;
+use super::terms::Terms;
+use cyclometer_core::meter::Usage;
+use cyclometer_core::units::Nanos;
+
+/// What a charge adds up to over a billing period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subtotal {
+    /// The charge.
+    pub charge: Arc<Charge>,
+    /// In the unit of the charge.
+    pub quantity: Exact,
+}
+
+/// A part of a position at one price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TierLine {
+    /// In the unit of the position.
+    pub quantity: Exact,
+    /// The price of [`Pool::per`] units.
+    pub price: Money,
+    /// quantity x price / per.
+    pub amount: Money,
+}
+
+/// A position of the bill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Index of its pool in the model.
+    pub pool: usize,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The unit of its quantities.
+    pub unit: Arc<str>,
+    /// The charges that feed it.
+    pub from: Vec<Subtotal>,
+    /// All there is, before the allowance.
+    pub quantity: Exact,
+    /// What the allowance takes off the quantity.
+    pub free: Exact,
+    /// What is paid for, after allowance and packages.
+    pub billable: Exact,
+    /// By tier.
+    pub tiers: Vec<TierLine>,
+    /// What an allowance in money takes off the amount.
+    pub credit: Money,
+    /// Exact.
+    pub amount: Money,
+    /// As it is printed and added up under the model's policy.
+    pub rounded: Money,
+}
+
+/// The bill of a period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settlement {
+    /// Its positions, in the order of the model.
+    pub positions: Vec<Position>,
+    /// How it was rounded.
+    pub rounding: Rounding,
+    /// The total after rounding.
+    pub total: Money,
+    /// The exact sum of the positions.
+    pub exact: Money,
+}
+
+/// Invocations that are all alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageGroup {
+    /// How many there are.
+    pub requests: Exact,
+    /// What each of them used.
+    pub usage: Usage,
+    /// The terms of this group.
+    pub terms: Terms,
+    /// For charges by instance: how many stretches, and how long each; `None`:
+    /// every request is one of its own.
+    pub stretches: Option<(Exact, Nanos)>,
+}
+
+impl UsageGroup {
+    /// The usage that charges by instance see: the stretch as one long run.
+    pub(super) fn stretch(&self) -> (Exact, Usage) {
+        let Some((count, time)) = &self.stretches else {
+            return (self.requests.clone(), self.usage);
+        };
+        let mut usage = self.usage;
+        usage.phases = cyclometer_core::meter::Phases { run: Some(*time), ..Default::default() };
+        (count.clone(), usage)
+    }
+}
+
+impl PriceModel {
+    /// Quantities of each charge over all groups; those by period once, under
+    /// `terms`.
+    ///
+    /// # Errors
+    ///
+    /// Names the first charge that cannot be billed, and why.
+    pub fn subtotals(
+        &self,
+        groups: &[UsageGroup],
+        terms: &Terms,
+    ) -> Result<Vec<Subtotal>, Refusal> {
+        let mut sums = Vec::new();
+        for charge in self.shared() {
+            let mut quantity = Exact::default();
+            if charge.basis == Basis::Period {
+                quantity = self.period_quantity(charge, terms)?;
+            }
+            for group in groups.iter().filter(|_| charge.basis != Basis::Period) {
+                let (count, usage) = match charge.basis {
+                    Basis::Instance => group.stretch(),
+                    _ => (group.requests.clone(), group.usage),
+                };
+                let scene = Scene { model: self, usage: &usage, terms: &group.terms };
+                quantity += &(&scene.quantity(charge)?.0 * &count);
+            }
+            sums.push(Subtotal { charge: Arc::clone(charge), quantity });
+        }
+        Ok(sums)
+    }
+
+    /// The quantity of a charge that is counted once a period.
+    ///
+    /// # Errors
+    ///
+    /// If an input that it needs was not given.
+    pub fn period_quantity(&self, charge: &Charge, terms: &Terms) -> Result<Exact, Refusal> {
+        let usage = Usage::new(false);
+        let scene = Scene { model: self, usage: &usage, terms };
+        scene.quantity(charge).map(|(quantity, _)| quantity)
+    }
+
+    /// The bill of a period from its subtotals.
+    #[must_use]
+    pub fn settle(&self, subtotals: &[Subtotal], terms: &Terms, rounding: Rounding) -> Settlement {
+        let position = |(index, pool): (usize, &Pool)| {
+            let from: Vec<Subtotal> =
+                subtotals.iter().filter(|sum| sum.charge.pool == index).cloned().collect();
+            (!from.is_empty()).then(|| position(index, pool, from, terms, rounding))
+        };
+        let positions: Vec<Position> =
+            self.pools().iter().enumerate().filter_map(position).collect();
+        let amounts = || positions.iter().map(|position| &position.amount);
+        let (total, exact) = (rounding.settle(amounts()), amounts().sum());
+        Settlement { positions, rounding, total, exact }
+    }
+}
+
+fn position(
+    index: usize,
+    pool: &Pool,
+    from: Vec<Subtotal>,
+    terms: &Terms,
+    rounding: Rounding,
+) -> Position {
+    let quantity = from.iter().fold(Exact::default(), |sum, subtotal| {
+        &sum + &(&subtotal.quantity * &subtotal.charge.weight)
+    });
+    let allowance = pool.free.as_ref().filter(|_| terms.free);
+    let (mut free, mut credit) = (Exact::default(), Exact::default());
+    if let Some(allowance) = allowance {
+        match &allowance.credit_price {
+            None => free = allowance.quantity.clone().min(quantity.clone()),
+            Some(price) => {
+                let worth = &allowance.quantity * price.as_exact();
+                credit = worth.over(&pool.per).unwrap_or_default();
+            }
+        }
+    }
+    let mut billable = &quantity - &free;
+    if let Some(package) = &pool.package {
+        billable = billable.up_to_multiple(package);
+    }
+    let tiers = tiers(pool, &billable);
+    let gross = tiers.iter().fold(Exact::default(), |sum, tier| &sum + tier.amount.as_exact());
+    let credit = credit.min(gross.clone());
+    let amount = Money::new(&gross - &credit);
+    Position {
+        pool: index,
+        name: Arc::clone(&pool.name),
+        unit: Arc::clone(&pool.unit),
+        from,
+        quantity,
+        free,
+        billable,
+        tiers,
+        credit: Money::new(credit),
+        rounded: rounding.line(&amount),
+        amount,
+    }
+}
+
+/// Each part of the quantity at the price of its tier.
+fn tiers(pool: &Pool, billable: &Exact) -> Vec<TierLine> {
+    let mut lines = Vec::new();
+    let mut done = Exact::default();
+    for tier in &pool.tiers {
+        let end = tier.up_to.as_ref().map_or(billable, |end| end.min(billable));
+        if *end <= done && !lines.is_empty() {
+            break;
+        }
+        let quantity = end - &done;
+        let amount = (&quantity * tier.price.as_exact()).over(&pool.per).unwrap_or_default();
+        lines.push(TierLine { quantity, price: tier.price.clone(), amount: Money::new(amount) });
+        done = end.clone();
+    }
+    lines
+}

@@ -1,0 +1,124 @@
+//! Price models and usage files as anyone may write them: whatever the text, there
+//! is a bill or a refusal with a place in it.
+
+use crate::{Exact, MAX_FILE_BYTES, Money, PriceModel, PricingError, Terms, UsageGroup};
+use cyclometer_core::meter::{Meter, Phases, Usage};
+use cyclometer_core::units::Nanos;
+use cyclometer_core::visible_text::is_visible;
+
+/// Puts a text through everything that reads, bills and prints a price model:
+/// what fuzzing and the mutated files of the tests have in common.
+///
+/// # Panics
+/// If the text is neither a model nor refused with a place in it, or if a
+/// model cannot be used or does not survive being printed.
+pub fn price_model_survives(text: &str) {
+    let models = match PriceModel::parse_all(text, "mutant.toml") {
+        Ok(models) => models,
+        Err(error) => return refusal_is_usable(text, &error),
+    };
+    assert!(!models.is_empty(), "a file without a model was accepted");
+    for model in &models {
+        let terms = Terms::of(model);
+        let mut groups: Vec<UsageGroup> = usages()
+            .into_iter()
+            .map(|usage| UsageGroup {
+                requests: Exact::from(u64::MAX),
+                usage,
+                terms: terms.clone(),
+                stretches: None,
+            })
+            .collect();
+        for group in &groups {
+            let _ = model.bill(&group.usage);
+            for charge in model.charges() {
+                let _ = model.trace(charge, &group.usage, &terms);
+            }
+        }
+        if model.subtotals(&groups, &terms).is_err() {
+            groups.clear();
+        }
+        if let Ok(subtotals) = model.subtotals(&groups, &terms) {
+            let settlement = model.settle(&subtotals, &terms, model.rounding());
+            survives_storing(&settlement.total);
+        }
+        for example in model.examples() {
+            let _ = example.check(model).map_err(|failure| failure.to_string());
+        }
+        survives_printing(model);
+    }
+}
+
+fn refusal_is_usable(text: &str, error: &PricingError) {
+    let message = error.to_string();
+    assert!(is_visible(&message), "something hidden in {message:?}");
+    assert!(message.len() < 4096, "{} bytes of message", message.len());
+    match error {
+        PricingError::TooLarge { size, .. } => assert_eq!(*size, text.len()),
+        PricingError::Invalid { line, column, message, .. } => {
+            // After a last line break there is one more line to be at.
+            let Some(at) = line.checked_sub(1).and_then(|it| text.split('\n').nth(it)) else {
+                panic!("line {line} is not in the file: {message}");
+            };
+            let within = 1..=at.chars().count() + 1;
+            assert!(within.contains(column), "column {column} is not in line {line}: {message}");
+        }
+    }
+}
+
+/// Nothing measured but a run, everything 0, and the most there can be.
+fn usages() -> [Usage; 3] {
+    let filled = |value: u64| {
+        let mut usage = Usage::new(true);
+        for meter in Meter::ALL {
+            usage.set(*meter, value);
+        }
+        let span = Some(Nanos(value));
+        usage.phases =
+            Phases { create: span, start: span, run: span, teardown: span, ..Phases::default() };
+        usage
+    };
+    let mut run = Usage::new(false);
+    run.phases.run = Some(Nanos(27_550_000));
+    [run, filled(0), filled(u64::MAX)]
+}
+
+/// The text that is stored is the amount, unless it is absurdly long.
+fn survives_storing(amount: &Money) {
+    let text = amount.fraction().unwrap_or_else(|| amount.to_plain_string());
+    if text.len() <= 4096 {
+        assert_eq!(text.parse().as_ref(), Ok(amount), "{text}");
+    }
+}
+
+fn survives_printing(model: &PriceModel) {
+    let text = model.to_toml();
+    if text.len() > MAX_FILE_BYTES {
+        return;
+    }
+    let again = match PriceModel::parse(&text, model.origin()) {
+        Ok(again) => again,
+        Err(error) => panic!("what was printed is refused: {error}\n{text}"),
+    };
+    assert!(model.same_tariff(&again), "what was printed is another model:\n{text}");
+}
+
+/// Puts a text through what reads and bills a file of usage groups, under a
+/// model of each shape.
+///
+/// # Panics
+/// If the text is neither usage that can be billed nor refused with a place in
+/// it.
+pub fn usage_file_survives(text: &str) {
+    for id in ["aws-lambda-x86", "cloudflare-workers", "google-cloud-run"] {
+        let model = crate::find(id).expect("a shipped model");
+        match model.read_usage(text, "usage.toml", &Terms::of(model), |_| ()) {
+            Ok((groups, terms)) => {
+                if let Ok(subtotals) = model.subtotals(&groups, &terms) {
+                    survives_storing(&model.settle(&subtotals, &terms, model.rounding()).total);
+                }
+            }
+            Err(error) => refusal_is_usable(text, &error),
+        }
+    }
+}

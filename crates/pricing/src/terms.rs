@@ -1,0 +1,189 @@
+//! Under what terms a bill is made: values of inputs, length of the period,
+//! whether allowances apply.
+
+use thiserror::Error;
+
+use super::charge::Input;
+use super::model::PriceModel;
+use super::number::Exact;
+use super::schema::Kind;
+use super::unit::Gigabyte;
+use cyclometer_core::suggest::nearest;
+
+/// The default of an input that is as long as the billing period.
+pub(super) const PERIOD: &str = "period";
+
+/// Nanoseconds of a day.
+pub(super) const DAY: u64 = 86_400_000_000_000;
+
+/// Under what terms a bill is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// A value for each input of the model, in its order.
+    pub(super) inputs: Vec<Option<Exact>>,
+    /// Length of the billing period, in nanoseconds.
+    pub(super) period: Exact,
+    /// Positions of inputs that are as long as the period, since nobody gave
+    /// them another value.
+    follow_period: Vec<usize>,
+    /// Whether monthly allowances apply.
+    pub(super) free: bool,
+}
+
+/// Why a value was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TermsError {
+    /// The model has no such input.
+    #[error("`{model}` has no input `{name}`{}", hint(nearest.as_deref(), known))]
+    Unknown {
+        /// The model's id.
+        model: String,
+        /// The name as given.
+        name: String,
+        /// The name that looks most like it.
+        nearest: Option<String>,
+        /// All there are.
+        known: String,
+    },
+    /// The value is not one of that input.
+    #[error("`{name}`: {message}")]
+    Value {
+        /// The input's name.
+        name: String,
+        /// What is wrong, and what would be accepted.
+        message: String,
+    },
+}
+
+fn hint(nearest: Option<&str>, known: &str) -> String {
+    match (nearest, known) {
+        (Some(near), _) => format!(": did you mean `{near}`?"),
+        (None, "") => ": it has none".to_owned(),
+        (None, known) => format!(": it has {known}"),
+    }
+}
+
+impl Terms {
+    /// The model's own: defaults of its inputs, its month, allowances on.
+    #[must_use]
+    pub fn of(model: &PriceModel) -> Self {
+        Self {
+            inputs: model.inputs().iter().map(|input| input.default.clone()).collect(),
+            period: model.month().clone(),
+            follow_period: (0..model.inputs().len())
+                .filter(|position| model.inputs()[*position].follows_period)
+                .collect(),
+            free: true,
+        }
+    }
+
+    /// Gives an input a value, as written by a person: `2 GiB`, `8h`, `on`;
+    /// `gb` is what the writer means by MB and GB.
+    ///
+    /// # Errors
+    ///
+    /// If the model has no such input, or it is no value for it.
+    pub fn set(
+        &mut self,
+        model: &PriceModel,
+        name: &str,
+        text: &str,
+        gb: Gigabyte,
+    ) -> Result<(), TermsError> {
+        let unknown = || {
+            let names = || model.inputs().iter().map(Input::name);
+            TermsError::Unknown {
+                model: model.id().to_owned(),
+                name: name.chars().take(64).collect(),
+                nearest: nearest(name, names()).map(str::to_owned),
+                known: names().collect::<Vec<_>>().join(", "),
+            }
+        };
+        let position = model.inputs().iter().position(|input| &*input.name == name);
+        let position = position.ok_or_else(unknown)?;
+        let input = &model.inputs()[position];
+        let value = read(input, text, gb)
+            .map_err(|message| TermsError::Value { name: name.to_owned(), message })?;
+        if let Some(slot) = self.inputs.get_mut(position) {
+            *slot = Some(value);
+        }
+        self.follow_period.retain(|it| *it != position);
+        Ok(())
+    }
+
+    /// Sets the length of the billing period, in nanoseconds, and with it inputs
+    /// that are as long.
+    pub fn set_period(&mut self, period: Exact) {
+        for position in &self.follow_period {
+            if let Some(slot) = self.inputs.get_mut(*position) {
+                *slot = Some(period.clone());
+            }
+        }
+        self.period = period;
+    }
+
+    /// Leaves monthly allowances out.
+    pub fn without_free(&mut self) {
+        self.free = false;
+    }
+
+    /// Whether monthly allowances apply.
+    #[must_use]
+    pub const fn free(&self) -> bool {
+        self.free
+    }
+
+    /// Whether an input is as long as the period, since nobody gave it a value.
+    pub(super) fn follows_period(&self, position: usize) -> bool {
+        self.follow_period.contains(&position)
+    }
+
+    pub(super) fn input(&self, position: usize) -> Option<&Exact> {
+        self.inputs.get(position)?.as_ref()
+    }
+
+    pub(super) fn is_on(&self, position: usize) -> bool {
+        self.input(position).is_some_and(|value| !value.is_zero())
+    }
+
+    /// All that a bill depends on, in words that differ whenever a term does.
+    #[must_use]
+    pub fn describe(&self, model: &PriceModel) -> String {
+        let inputs = model.inputs().iter().zip(&self.inputs).map(|(input, value)| {
+            let value = value.as_ref().map_or_else(|| "-".to_owned(), |it| input.shown(it));
+            format!("{} {value}", input.name())
+        });
+        let free = if self.free { "allowances" } else { "no allowances" };
+        let period = super::unit::Dimension::Time.shown(&self.period);
+        [free.to_owned(), format!("period {period}")]
+            .into_iter()
+            .chain(inputs)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// Inputs whose value is not the model's default, with that value.
+    pub fn changed<'a>(
+        &'a self,
+        model: &'a PriceModel,
+    ) -> impl Iterator<Item = (&'a Input, &'a Exact)> {
+        let pairs = model.inputs().iter().zip(&self.inputs);
+        pairs.filter_map(|(input, value)| {
+            let value = value.as_ref()?;
+            (input.default.as_ref() != Some(value)).then_some((input, value))
+        })
+    }
+}
+
+/// A value of that input in its metered unit.
+pub(super) fn read(input: &Input, text: &str, gb: Gigabyte) -> Result<Exact, String> {
+    if input.kind != Kind::Switch {
+        let read = input.dimension().quantity(text, gb);
+        return read.map_err(|error| error.to_string());
+    }
+    match text {
+        "on" | "yes" | "true" | "1" => Ok(Exact::from(1)),
+        "off" | "no" | "false" | "0" => Ok(Exact::default()),
+        _ => Err(format!("`{text}` is neither `on` nor `off`")),
+    }
+}

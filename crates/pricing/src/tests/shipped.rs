@@ -1,0 +1,196 @@
+//! The models that the program carries, how models are found, and the files
+//! of the documentation.
+
+use super::{CHARGE, HEAD, parse, shipped};
+use crate::{PriceCatalog, PriceModel, builtin, find};
+
+#[test]
+fn every_shipped_file_is_accepted_and_bills_its_examples() {
+    let mut models = 0;
+    for (origin, text) in shipped() {
+        let parsed = PriceModel::parse_all(text, origin).unwrap_or_else(|error| panic!("{error}"));
+        let examples = parsed.iter().map(|model| model.examples().len()).sum::<usize>();
+        assert!(examples > 0, "{origin} proves nothing");
+        for model in &parsed {
+            for example in model.examples() {
+                example.check(model).unwrap_or_else(|failure| panic!("{origin}: {failure}"));
+            }
+        }
+        models += parsed.len();
+    }
+    assert_eq!(builtin().len(), models, "a file is missing in the program");
+    assert_eq!(PriceCatalog::builtin().overlaps(), [""; 0]);
+    let mut ids: Vec<&str> = builtin().iter().map(PriceModel::id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), models, "two files have a model of one id");
+}
+
+#[test]
+fn printed_models_are_the_same_when_they_are_read_again() {
+    for model in builtin() {
+        let text = model.to_toml();
+        let again = PriceModel::parse_all(&text, "printed").unwrap_or_else(|error| {
+            panic!("{}: {error}", model.id());
+        });
+        assert_eq!(again.len(), 1);
+        assert!(model.same_tariff(&again[0]), "{}", model.id());
+        assert_eq!(again[0].to_toml(), text, "{}", model.id());
+        for example in again[0].examples() {
+            example.check(&again[0]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_makes_models_differ() {
+    let model = parse(&format!("{HEAD}{CHARGE}"));
+    let other = |from: &str, to: &str| parse(&format!("{HEAD}{CHARGE}").replace(from, to));
+    assert!(model.same_tariff(&other("\n\n", "\n# a comment\n")));
+    assert!(model.same_tariff(&other("\"0.02\"", "\"0.0200\"")));
+    for (from, to) in [
+        ("\"0.02\"", "\"0.03\""),
+        ("name = \"cpu\"", "name = \"CPU\""),
+        ("\"s\"", "\"ms\""),
+        ("2025-08-01", "2025-08-02"),
+        ("\"none\"", "\"line_up\""),
+        ("\"none\"", "\"none\"\nmonth_days = 31"),
+    ] {
+        assert!(!model.same_tariff(&other(from, to)), "{from} -> {to}");
+    }
+    let digest = model.digest();
+    assert_eq!(digest.len(), 64);
+    assert_ne!(digest, other("\"0.02\"", "\"0.0200\"").digest(), "it is the text's");
+}
+
+#[test]
+fn models_are_found_by_id_or_by_a_hint() {
+    assert_eq!(find("per-cycle").unwrap().id(), "per-cycle");
+    let error = find("per-cycel").unwrap_err();
+    assert_eq!(error.nearest.as_deref(), Some("per-cycle"));
+    let message = error.to_string();
+    let expected = "there is no price model `per-cycel`: did you mean `per-cycle`?";
+    assert!(message.starts_with(expected), "{message}");
+    let error = find("gold").unwrap_err();
+    assert!(error.nearest.is_none());
+    assert!(error.to_string().contains(", per-cycle, "), "{error}");
+}
+
+#[test]
+fn a_folder_takes_the_place_of_what_is_there_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("a.toml", &format!("{HEAD}{CHARGE}").replace("\"test\"", "\"per-cycle\""));
+    write("b.toml", &format!("{HEAD}{CHARGE}"));
+    write("notes.txt", "no model");
+    let mut catalog = PriceCatalog::builtin();
+    catalog.add(folder.path()).unwrap();
+    assert_eq!(catalog.models().len(), builtin().len() + 1);
+    assert_eq!(catalog.find("per-cycle").unwrap().name(), "Test");
+    let [notice] = catalog.notices() else { panic!("one notice") };
+    let file = folder.path().join("a.toml");
+    let expected = format!(
+        "per-cycle from {} takes the place of the one from pricing/per-cycle.toml",
+        file.display()
+    );
+    assert_eq!(*notice, expected);
+    write("c.toml", "id = 1");
+    let error = catalog.add(folder.path()).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}:1:6: ", folder.path().join("c.toml").display())));
+    let missing = catalog.add(&folder.path().join("missing")).unwrap_err().to_string();
+    assert!(missing.contains("missing: No such file"), "{missing}");
+    std::fs::write(folder.path().join("c.toml"), [0xff, 0xfe]).unwrap();
+    let binary = catalog.add(&folder.path().join("c.toml")).unwrap_err().to_string();
+    assert!(binary.contains("c.toml:1:1: this is no text"), "{binary}");
+}
+
+const PAGE: &str = include_str!("../../../../docs/price-models.md");
+
+/// The TOML of the page, in its order.
+fn blocks() -> Vec<&'static str> {
+    let blocks = PAGE.split("```toml\n").skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+}
+
+/// The block that holds that text.
+fn block(with: &str) -> &'static str {
+    let found: Vec<&str> = blocks().into_iter().filter(|block| block.contains(with)).collect();
+    let [block] = found[..] else { panic!("{} blocks have {with}", found.len()) };
+    block
+}
+
+#[test]
+fn whole_files_of_the_documentation_are_accepted_and_bill_their_examples() {
+    let files: Vec<&str> = blocks().into_iter().filter(|it| it.starts_with("id = ")).collect();
+    assert_eq!(files.len(), 3, "two of the tutorial, one of the reference");
+    let mut examples = 0;
+    for file in files {
+        for model in
+            PriceModel::parse_all(file, "the page").unwrap_or_else(|it| panic!("{it}\n{file}"))
+        {
+            for example in model.examples() {
+                example.check(&model).unwrap_or_else(|failure| panic!("{failure}"));
+                examples += 1;
+            }
+        }
+    }
+    assert_eq!(examples, 2, "those of the tutorial");
+}
+
+#[test]
+fn the_tutorial_quotes_what_the_program_says() {
+    let files: Vec<&str> = blocks().into_iter().filter(|it| it.contains("\"nimbus\"")).collect();
+    let [first, whole] = files[..] else { panic!("two steps") };
+    let wrong = first.replace("grid = \"256 MiB\"", "grid = \"256 MiBs\"");
+    let error = PriceModel::parse_all(&wrong, "nimbus.toml").unwrap_err();
+    assert!(PAGE.contains(&format!("error: {error}\n")), "{error}");
+    let model = parse(&whole.replace("above = \"5 GiB\"\n", ""));
+    let failure = model.examples()[0].check(&model).unwrap_err().to_string();
+    let (_, figures) = failure.split_once(" expects ").unwrap();
+    assert!(PAGE.contains(&format!("expects {figures}\n")), "{failure}");
+}
+
+#[test]
+fn parts_of_files_in_the_documentation_are_accepted_where_they_belong() {
+    let head = block("id = \"example\"");
+    let fallbacks = block("tried in the order of the file");
+    parse(&format!("{HEAD}[[charge]]\nname = \"x\"\nprice = \"1\"\n{fallbacks}"));
+    let input = block("ephemeral storage of the function");
+    parse(&format!("{head}{input}"));
+    let pool =
+        block("name = \"compute units\"").replace("# ...", "meter = \"cpu_time\"\nunit = \"s\"");
+    let model = parse(&format!("{HEAD}{pool}"));
+    assert_eq!(model.pools()[0].tiers().len(), 2);
+    let factor = "[[charge.factor]]\nmeter = \"requests\"\nunit = \"request\"\n";
+    let months = block("name = \"plan\"")
+        .replace("[[charge]]\nname = \"cpu\"", &format!("{factor}[[charge]]\nname = \"cpu\""))
+        .replace(
+            "[[charge]]\nname = \"duration\"",
+            "[[charge.factor]]\nmeter = \"cpu_time\"\nunit = \"s\"\n[[charge]]\nname = \"duration\"",
+        )
+        .replace("name = \"cpu\"", "name = \"cpu\"\nunit = \"vCPU-s\"")
+        .replace("name = \"duration\"", "name = \"duration\"\nunit = \"GB-s\"")
+        .replace(
+            "[[charge]]\nname = \"plan\"",
+            "[[charge.factor]]\nmeter = \"memory_time\"\nunit = \"GB-s\"\n[[charge]]\nname = \"plan\"",
+        );
+    assert_eq!(parse(&format!("{HEAD}{months}")).charges().len(), 4);
+}
+
+#[test]
+fn the_example_of_the_reference_comes_out() {
+    let head = block("id = \"example\"");
+    let egress = "[[input]]\nname = \"egress\"\nkind = \"size\"\nabout = \"x\"\n\
+                  [[input]]\nname = \"provisioned\"\nkind = \"switch\"\nabout = \"x\"\n";
+    let requests = "[[charge]]\nname = \"requests\"\nprice = \"0.20\"\nper = 1_000_000\n\
+                    free = \"1000000 requests\"\n[[charge.factor]]\nmeter = \"requests\"\n\
+                    unit = \"request\"\n";
+    let variant = block("[[variant]]").replace("without = [\"streaming\"]", "");
+    let variant = variant.split("[[variant.charge]]").next().unwrap();
+    let variant = variant.replace("requests = \"0.10\"", "requests = \"0.20\"");
+    let example = block("# disputed");
+    let text = format!("{head}{egress}{requests}{variant}{example}");
+    let models = PriceModel::parse_all(&text, "the page").unwrap_or_else(|error| panic!("{error}"));
+    let model = models.iter().find(|model| model.id() == "example-arm").unwrap();
+    model.examples()[0].check(model).unwrap();
+}

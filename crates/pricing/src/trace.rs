@@ -1,0 +1,271 @@
+//! How the quantities of a bill come about, for people to follow: every charge
+//! for every group of invocations, factor by factor.
+
+use std::sync::Arc;
+
+use super::charge::{Charge, Input};
+use super::evaluate::{FactorTrace, Refusal, Scene, refusal};
+use super::model::PriceModel;
+use super::number::Exact;
+use super::schema::Basis;
+use super::settle::{Subtotal, UsageGroup};
+use super::terms::Terms;
+use cyclometer_core::meter::Usage;
+
+/// How the quantity of a charge comes about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeTrace {
+    /// The charge.
+    pub charge: Arc<Charge>,
+    /// One for each group of invocations; a single one for a charge by period.
+    pub parts: Vec<PartTrace>,
+    /// All parts together, in the unit of the charge.
+    pub quantity: Exact,
+}
+
+/// What a group of invocations, or the period, adds to a charge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartTrace {
+    /// Position of the group; `None` for a charge by period.
+    pub group: Option<usize>,
+    /// The switch that turns the charge off here, and whether it would have to
+    /// be on.
+    pub off: Option<(Arc<str>, bool)>,
+    /// The factors; none where the charge does not apply.
+    pub factors: Vec<FactorTrace>,
+    /// Their product.
+    pub each: Exact,
+    /// How often: requests, stretches of instances, or one period.
+    pub count: Exact,
+    /// each x count.
+    pub quantity: Exact,
+}
+
+impl ChargeTrace {
+    /// The sum alone.
+    #[must_use]
+    pub fn subtotal(&self) -> Subtotal {
+        Subtotal { charge: Arc::clone(&self.charge), quantity: self.quantity.clone() }
+    }
+
+    /// The switch that turns the charge off everywhere.
+    #[must_use]
+    pub fn off(&self) -> Option<(&str, bool)> {
+        let first = self.parts.first()?.off.as_ref()?;
+        self.parts.iter().all(|part| part.off.is_some()).then_some((&*first.0, first.1))
+    }
+}
+
+impl PriceModel {
+    /// The quantity of every charge over all groups with every step; charges by
+    /// period once, under `terms`. The sums are those of
+    /// [`PriceModel::subtotals`].
+    ///
+    /// # Errors
+    ///
+    /// All that is missing, each once, and not only the first as for a bill.
+    pub fn traces(
+        &self,
+        groups: &[UsageGroup],
+        terms: &Terms,
+    ) -> Result<Vec<ChargeTrace>, Vec<Refusal>> {
+        let mut traces = Vec::new();
+        let mut refusals: Vec<Refusal> = Vec::new();
+        for charge in self.shared() {
+            let mut parts = Vec::new();
+            let found = if charge.basis == Basis::Period {
+                let usage = Usage::new(false);
+                let scene = Scene { model: self, usage: &usage, terms };
+                let part = scene.part(charge, None, Exact::from(1));
+                vec![part.map_err(|first| scene.all_missing(charge, first))]
+            } else {
+                let groups = groups.iter().enumerate();
+                groups.map(|(index, group)| self.group_part(charge, index, group)).collect()
+            };
+            for part in found {
+                match part {
+                    Ok(part) => parts.push(part),
+                    Err(missing) => missing.into_iter().for_each(|refusal| {
+                        if !refusals.iter().any(|it| it.missing == refusal.missing) {
+                            refusals.push(refusal);
+                        }
+                    }),
+                }
+            }
+            let sum = |sum: Exact, part: &PartTrace| &sum + &part.quantity;
+            let quantity = parts.iter().fold(Exact::default(), sum);
+            traces.push(ChargeTrace { charge: Arc::clone(charge), parts, quantity });
+        }
+        if refusals.is_empty() { Ok(traces) } else { Err(refusals) }
+    }
+
+    fn group_part(
+        &self,
+        charge: &Charge,
+        index: usize,
+        group: &UsageGroup,
+    ) -> Result<PartTrace, Vec<Refusal>> {
+        let (count, usage) = match charge.basis {
+            Basis::Instance => group.stretch(),
+            _ => (group.requests.clone(), group.usage),
+        };
+        let scene = Scene { model: self, usage: &usage, terms: &group.terms };
+        let part = scene.part(charge, Some(index), count);
+        part.map_err(|first| scene.all_missing(charge, first))
+    }
+
+    /// Every charge that one invocation is billed for, with every step.
+    ///
+    /// # Errors
+    ///
+    /// Names what the model needs and nobody measured.
+    pub fn invocation_traces(
+        &self,
+        usage: &Usage,
+        terms: &Terms,
+    ) -> Result<Vec<ChargeTrace>, Refusal> {
+        let scene = Scene { model: self, usage, terms };
+        let trace = |charge: &Arc<Charge>| {
+            let part = scene.part(charge, Some(0), Exact::from(1))?;
+            let quantity = part.quantity.clone();
+            Ok(ChargeTrace { charge: Arc::clone(charge), parts: vec![part], quantity })
+        };
+        self.counted(terms).map(trace).collect()
+    }
+}
+
+impl Scene<'_> {
+    fn part(
+        &self,
+        charge: &Charge,
+        group: Option<usize>,
+        count: Exact,
+    ) -> Result<PartTrace, Refusal> {
+        let off = charge.condition.filter(|(switch, on)| self.terms.is_on(*switch) != *on);
+        let off = off.map(|(switch, on)| (Arc::clone(&self.model.inputs()[switch].name), on));
+        let mut part = PartTrace {
+            group,
+            off,
+            factors: Vec::new(),
+            each: Exact::default(),
+            quantity: Exact::default(),
+            count,
+        };
+        if self.applies(charge) {
+            part.factors = self.traced(charge)?;
+            let product = |product: Exact, factor: &FactorTrace| &product * &factor.billed;
+            part.each = part.factors.iter().fold(Exact::from(1), product);
+            part.quantity = &part.each * &part.count;
+        }
+        Ok(part)
+    }
+
+    /// What every factor of a charge lacks, and not only the first.
+    fn all_missing(&self, charge: &Charge, first: Refusal) -> Vec<Refusal> {
+        let missing = charge.factors.iter().filter_map(|factor| self.factor(factor, None).err());
+        let mut all = vec![first];
+        for missing in missing {
+            if all.iter().all(|it| it.missing != missing) {
+                all.push(refusal(charge, missing));
+            }
+        }
+        all
+    }
+}
+
+impl Terms {
+    /// Inputs that have another value here than in `other`.
+    pub fn other_than<'a>(
+        &'a self,
+        other: &'a Self,
+        model: &'a PriceModel,
+    ) -> impl Iterator<Item = (&'a Input, &'a Exact)> {
+        let values = self.inputs.iter().zip(&other.inputs);
+        model.inputs().iter().zip(values).filter_map(|(input, (own, other))| {
+            own.as_ref().filter(|_| own != other).map(|value| (input, value))
+        })
+    }
+
+    /// Length of the billing period, in nanoseconds.
+    #[must_use]
+    pub const fn period(&self) -> &Exact {
+        &self.period
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin;
+    use crate::unit::Dimension;
+
+    /// Whether a unit such as `GB-s` has memory in it, and time.
+    fn dimensions(unit: &str) -> (bool, bool) {
+        let is = |dimension: Dimension, word: &str| dimension.unit(word).is_ok();
+        let words = || unit.split('-');
+        let both = is(Dimension::SizeTime, unit) || unit == "GBs";
+        (
+            both || words().any(|word| is(Dimension::Size, word)),
+            both || words().any(|word| is(Dimension::Time, word)),
+        )
+    }
+
+    #[test]
+    fn what_explain_multiplies_has_the_dimensions_of_what_it_prints() {
+        let mut factors = 0;
+        for model in builtin() {
+            for example in model.examples() {
+                let Ok(traces) = model.traces(example.usage(), example.terms()) else { continue };
+                for trace in &traces {
+                    let place = format!("{}: {}", model.id(), trace.charge.name());
+                    for part in trace.parts.iter().filter(|part| part.off.is_none()) {
+                        let mut product = (false, false);
+                        for factor in &part.factors {
+                            factors += 1;
+                            let last = factor.steps.last().expect("a step");
+                            let of_dimension = last.dimension == Dimension::Number
+                                || last.dimension.unit(&factor.unit).is_ok();
+                            assert!(of_dimension, "{place}: {last:?} in {}", factor.unit);
+                            // A plain number is shown in the unit, and is billed in it.
+                            if last.dimension == Dimension::Number {
+                                assert_eq!(last.value, factor.billed, "{place}");
+                            }
+                            if factor.unit.ends_with("/h") {
+                                // A price an hour: the hours cancel out.
+                                product.1 = false;
+                                continue;
+                            }
+                            let own = dimensions(&factor.unit);
+                            product = (product.0 || own.0, product.1 || own.1);
+                        }
+                        if !part.factors.is_empty() {
+                            assert_eq!(product, dimensions(trace.charge.unit()), "{place}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(factors > 500, "{factors}");
+    }
+
+    #[test]
+    fn traces_add_up_to_what_is_settled() {
+        let mut count = 0;
+        for model in builtin() {
+            for example in model.examples() {
+                let expected = model.subtotals(example.usage(), example.terms());
+                let traces = model.traces(example.usage(), example.terms());
+                match (expected, traces) {
+                    (Ok(expected), Ok(traces)) => {
+                        let found: Vec<_> = traces.iter().map(ChargeTrace::subtotal).collect();
+                        assert_eq!(found, expected, "{}: {}", model.id(), example.name());
+                        count += 1;
+                    }
+                    (Err(first), Err(all)) => assert_eq!(all.first(), Some(&first)),
+                    (expected, _) => panic!("{}: {expected:?}", example.name()),
+                }
+            }
+        }
+        assert!(count > 200, "{count}");
+    }
+}

@@ -1,0 +1,421 @@
+//! What a bill is for: every charge split into parts that add up to it.
+//!
+//! Of a charge that is time x what was allocated:
+//!
+//! ```text
+//! rounding    what grids and minimums add
+//! startup     the time until the first instruction, as far as it is billed
+//! idle        the rest of the time in which no CPU worked for the function
+//! headroom    memory that was allocated and never touched, while a CPU worked
+//! used        memory that was touched, while a CPU worked
+//! unmeasured  what cannot be told apart, since a meter is missing
+//! ```
+//!
+//! A CPU worked in the run for the [CPU time of the run](Usage::cpu_of_run):
+//! that of the invocation without what was spent before the first instruction.
+//! Where that is not known, all of the running time is `unmeasured`: how long
+//! a start-up takes says nothing of the CPU time in it, since others (a
+//! container engine) work meanwhile. Memory is the peak of the invocation, its
+//! start-up included. Charges on what was used are `used` but for their
+//! rounding, whenever it was used; those on neither time nor use are `fees`.
+//!
+//! Where a factor is the larger of the time that passed and so many times the
+//! CPU time, what the CPU time adds is `used` as far as that of the run
+//! explains it, and `startup` beyond.
+
+use std::ops::AddAssign;
+use std::sync::Arc;
+
+use super::charge::{Charge, Factor, Measure, Times};
+use super::evaluate::{Reading, Refusal, Scene, refusal};
+use super::model::PriceModel;
+use super::money::Money;
+use super::number::Exact;
+use super::terms::Terms;
+use super::unit::{Dimension, Phase};
+use cyclometer_core::meter::{Meter, Usage};
+
+/// The parts of a bill, or of a quantity.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Waste<T> {
+    /// For work that was done.
+    pub used: T,
+    /// Waiting.
+    pub idle: T,
+    /// Allocated and never touched.
+    pub headroom: T,
+    /// Grids and minimums.
+    pub rounding: T,
+    /// Cold starts, as far as they are billed.
+    pub startup: T,
+    /// For requests and the like, whatever they do.
+    pub fees: T,
+    /// Not to be told apart, since a meter is missing: CPU time, its part before
+    /// the first instruction, or memory.
+    pub unmeasured: T,
+}
+
+impl<T> Waste<T> {
+    /// The parts with their names, in the order they are shown.
+    pub fn parts(&self) -> [(&'static str, &T); 7] {
+        let Self { used, idle, headroom, rounding, startup, fees, unmeasured } = self;
+        [
+            ("used", used),
+            ("idle", idle),
+            ("headroom", headroom),
+            ("rounding", rounding),
+            ("startup", startup),
+            ("fees", fees),
+            ("unmeasured", unmeasured),
+        ]
+    }
+
+    fn zip<U, V>(&self, other: &Waste<U>, mut each: impl FnMut(&T, &U) -> V) -> Waste<V> {
+        Waste {
+            used: each(&self.used, &other.used),
+            idle: each(&self.idle, &other.idle),
+            headroom: each(&self.headroom, &other.headroom),
+            rounding: each(&self.rounding, &other.rounding),
+            startup: each(&self.startup, &other.startup),
+            fees: each(&self.fees, &other.fees),
+            unmeasured: each(&self.unmeasured, &other.unmeasured),
+        }
+    }
+}
+
+impl Waste<Exact> {
+    /// What the quantities cost at that price of a unit.
+    #[must_use]
+    pub fn at(&self, rate: &Exact) -> Waste<Money> {
+        self.zip(self, |part, _| Money::new(part * rate))
+    }
+}
+
+impl Waste<Money> {
+    /// All parts together: the bill.
+    #[must_use]
+    pub fn total(&self) -> Money {
+        self.parts().into_iter().map(|(_, part)| part).sum()
+    }
+
+    /// The same split of another total, such as what is left of the bill after
+    /// an allowance: every part in proportion.
+    #[must_use]
+    pub fn of(&self, total: &Money) -> Self {
+        let share = total.as_exact().over(self.total().as_exact()).unwrap_or_default();
+        self.zip(self, |part, _| Money::new(part.as_exact() * &share))
+    }
+
+    /// How much of the whole is for work that was never done: idle time,
+    /// head-room, rounding and start-up. From 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> Option<Exact> {
+        let Self { used: _, idle, headroom, rounding, startup, fees: _, unmeasured: _ } = self;
+        let wasted: Money = [idle, headroom, rounding, startup].into_iter().sum();
+        wasted.as_exact().over(self.total().as_exact())
+    }
+}
+
+impl AddAssign<&Self> for Waste<Exact> {
+    fn add_assign(&mut self, other: &Self) {
+        *self = self.zip(other, |one, other| one + other);
+    }
+}
+
+impl AddAssign<&Self> for Waste<Money> {
+    fn add_assign(&mut self, other: &Self) {
+        *self = self.zip(other, |one, other| one.clone() + other.clone());
+    }
+}
+
+/// What a factor stands for when a charge is split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Time that passed.
+    Time,
+    /// Memory that was allocated.
+    Memory,
+    /// A share of CPUs that was allocated.
+    Cpu,
+    /// What was used.
+    Used,
+    /// A price for something else, or a constant.
+    Neutral,
+}
+
+impl Role {
+    pub(super) fn of(factor: &Factor) -> Self {
+        Self::of_measure(&factor.measure, &factor.unit)
+    }
+
+    fn of_measure(measure: &Measure, unit: &str) -> Self {
+        match measure {
+            Measure::Phases(_) | Measure::Meter(Meter::Wall) => Self::Time,
+            Measure::Meter(Meter::MemoryAllocated) => Self::Memory,
+            Measure::Meter(Meter::VcpuAllocated) => Self::Cpu,
+            // Observed memory, over time, is no head-room; alone it is used.
+            Measure::Meter(Meter::MemoryPeak) => Self::Neutral,
+            Measure::Meter(_) => Self::Used,
+            Measure::Lookup { of, .. } if matches!(**of, Measure::Meter(_)) => {
+                if Dimension::CpuShare.unit(unit).is_ok() {
+                    Self::Cpu
+                } else if Dimension::Size.unit(unit).is_ok() {
+                    Self::Memory
+                } else {
+                    Self::Neutral
+                }
+            }
+            Measure::MaxOf(several) => {
+                let roles = several.iter().map(|(measure, _)| Self::of_measure(measure, unit));
+                let mut rest = Self::Neutral;
+                for role in roles {
+                    match role {
+                        Self::Time => return Self::Time,
+                        Self::Neutral => {}
+                        other => rest = other,
+                    }
+                }
+                rest
+            }
+            _ => Self::Neutral,
+        }
+    }
+}
+
+/// Whether an alternative of `max_of` is time that passed, rather than CPU time.
+pub(super) fn is_wall(measure: &Measure) -> bool {
+    matches!(measure, Measure::Phases(_) | Measure::Meter(Meter::Wall))
+}
+
+/// The multiples of CPU time among the alternatives of `max_of`; `None` where
+/// something else than CPU time may add to the time that passed.
+pub(super) fn added_by_cpu(measure: &Measure) -> Option<Vec<&Times>> {
+    let Measure::MaxOf(several) = measure else { return None };
+    let others = several.iter().filter(|(measure, _)| !is_wall(measure));
+    others
+        .map(|(measure, times)| matches!(measure, Measure::Meter(Meter::CpuTime)).then_some(times))
+        .collect()
+}
+
+/// Phases before the function's first instruction, as far as a measure has them.
+pub(super) fn startup_phases(measure: &Measure) -> Vec<Phase> {
+    let mut phases = Vec::new();
+    measure.phases(&mut |phase| phases.push(phase));
+    let mut wall = false;
+    measure.meters(&mut |meter| wall |= meter == Meter::Wall);
+    if wall {
+        phases.extend([Phase::Create, Phase::Start]);
+    }
+    phases.retain(|phase| matches!(phase, Phase::Create | Phase::Start));
+    phases.sort_unstable();
+    phases.dedup();
+    phases
+}
+
+/// Metered units of memory in one unit of the factor.
+pub(super) fn memory_size(factor: &Factor) -> Exact {
+    match factor.measure {
+        Measure::Lookup { .. } => Exact::from(Dimension::Size.unit(&factor.unit).unwrap_or(1)),
+        _ => factor.size.clone(),
+    }
+}
+
+/// Thousandths of a CPU in one unit of the factor.
+pub(super) fn cpu_size(factor: &Factor) -> Exact {
+    match factor.measure {
+        Measure::Lookup { .. } => Exact::from(Dimension::CpuShare.unit(&factor.unit).unwrap_or(1)),
+        _ => factor.size.clone(),
+    }
+}
+
+/// A charge and what its part of a bill is for.
+pub type ChargeWaste = (Arc<Charge>, Waste<Money>);
+
+impl PriceModel {
+    /// What one invocation's bill at list prices is for, charge by charge.
+    ///
+    /// # Errors
+    ///
+    /// Names what the model needs and nobody measured.
+    pub fn waste(&self, usage: &Usage, terms: &Terms) -> Result<Vec<ChargeWaste>, Refusal> {
+        let scene = Scene { model: self, usage, terms };
+        let priced = |charge: &Arc<Charge>| {
+            Ok((Arc::clone(charge), split(&scene, charge)?.at(charge.rate())))
+        };
+        self.counted(terms).map(priced).collect()
+    }
+}
+
+/// A charge's factors, sorted by their roles; quantities before grids.
+struct Shape<'a> {
+    billed: Exact,
+    /// All factors but those below.
+    others: Exact,
+    time: Option<(&'a Factor, Exact)>,
+    memory: Option<(&'a Factor, Exact)>,
+    cpu: Option<(&'a Factor, Exact)>,
+    used: bool,
+}
+
+/// Splits the quantity of a charge for one usage.
+pub(super) fn split(scene: &Scene<'_>, charge: &Charge) -> Result<Waste<Exact>, Refusal> {
+    let failed = |missing| refusal(charge, missing);
+    if !scene.applies(charge) {
+        return Ok(Waste::default());
+    }
+    let one = || Exact::from(1);
+    let mut shape =
+        Shape { billed: one(), others: one(), time: None, memory: None, cpu: None, used: false };
+    for factor in &charge.factors {
+        let reading = scene.factor(factor, None).map_err(failed)?;
+        shape.add(factor, &reading);
+    }
+    shape.split(scene).map_err(failed)
+}
+
+impl<'a> Shape<'a> {
+    fn add(&mut self, factor: &'a Factor, reading: &Reading) {
+        let in_units = |value: &Exact| value.over(&factor.size).unwrap_or_default();
+        self.billed = &self.billed * &in_units(&reading.billed);
+        let raw = in_units(&reading.raw);
+        let slot = match Role::of(factor) {
+            Role::Time => &mut self.time,
+            Role::Memory => &mut self.memory,
+            Role::Cpu => &mut self.cpu,
+            role => {
+                self.used |= role == Role::Used;
+                self.others = &self.others * &raw;
+                return;
+            }
+        };
+        match slot {
+            None => *slot = Some((factor, raw)),
+            // A second one is a plain multiplier.
+            Some(_) => self.others = &self.others * &raw,
+        }
+    }
+
+    fn split(self, scene: &Scene<'_>) -> Result<Waste<Exact>, super::evaluate::Missing> {
+        let one = || Exact::from(1);
+        let allocated = |slot: &Option<(&Factor, Exact)>| {
+            slot.as_ref().map_or_else(one, |(_, raw)| raw.clone())
+        };
+        let memory = allocated(&self.memory);
+        let cpu = allocated(&self.cpu);
+        let Some((time_factor, time)) = &self.time else {
+            let raw = &(&self.others * &memory) * &cpu;
+            let mut waste = Waste { rounding: &self.billed - &raw, ..Waste::default() };
+            if self.used {
+                waste.used = raw;
+            } else {
+                // No time and no use: the grid is part of the fee.
+                waste.rounding = Exact::default();
+                waste.fees = self.billed;
+            }
+            return Ok(waste);
+        };
+        let clock = Clock::read(scene, time_factor, time)?;
+        let each = &(&self.others * &memory) * &cpu;
+        let raw = &each * time;
+        let mut waste = Waste {
+            rounding: &self.billed - &raw,
+            startup: &each * &clock.startup,
+            ..Waste::default()
+        };
+        let running = time - &clock.startup;
+        let Some(worked) = &clock.worked else {
+            waste.unmeasured = &each * &running;
+            return Ok(waste);
+        };
+        let without_cpu = &self.others * &memory;
+        let busy = match &self.cpu {
+            // Share x time, as far as CPUs worked in it: several of them, if
+            // several were given.
+            Some((factor, share)) => {
+                let one_cpu = Exact::from(1000).over(&cpu_size(factor)).unwrap_or_default();
+                &without_cpu * &(share * &running).min(&worked.cpu * &one_cpu)
+            }
+            None => &without_cpu * &worked.time,
+        };
+        waste.idle = &(&each * &running) - &busy;
+        let touched = match &self.memory {
+            None => one(),
+            Some((factor, memory)) => {
+                let Some(peak) = scene.usage.get(Meter::MemoryPeak) else {
+                    waste.unmeasured = busy;
+                    return Ok(waste);
+                };
+                let peak = Exact::from(peak).over(&memory_size(factor)).unwrap_or_default();
+                // The share of what was allocated that was touched.
+                peak.min(memory.clone()).over(memory).unwrap_or_default()
+            }
+        };
+        waste.used = &busy * &touched;
+        waste.headroom = &busy - &waste.used;
+        Ok(waste)
+    }
+}
+
+/// Parts of a time factor, in its unit.
+struct Clock {
+    startup: Exact,
+    /// `None`: not measured.
+    worked: Option<Worked>,
+}
+
+/// What CPUs did in the rest of the time.
+struct Worked {
+    /// Time in which one worked.
+    time: Exact,
+    /// Time on all of them.
+    cpu: Exact,
+}
+
+impl Clock {
+    fn read(
+        scene: &Scene<'_>,
+        factor: &Factor,
+        time: &Exact,
+    ) -> Result<Self, super::evaluate::Missing> {
+        let by = scene.multiplier(&factor.times)?;
+        let scale = |value: &Exact| (value * &by).over(&factor.size).unwrap_or_default();
+        let before = |measure: &Measure| {
+            let phases = startup_phases(measure);
+            let spans = phases.iter().filter_map(|phase| phase.of(&scene.usage.phases));
+            Exact::whole(spans.map(|it| u128::from(it.0)).sum::<u128>())
+        };
+        // The time that passed: without what 8 x CPU time adds to it.
+        let (before, passed) = match &factor.measure {
+            Measure::MaxOf(several) => {
+                let (mut first, mut longest) = (Exact::default(), Exact::default());
+                for (measure, times) in several.iter().filter(|(measure, _)| is_wall(measure)) {
+                    let own = scene.multiplier(times)?;
+                    first = first.max(&before(measure) * &own);
+                    longest = longest.max(&scene.value(measure)? * &own);
+                }
+                (scale(&first), scale(&longest).min(time.clone()))
+            }
+            measure => (scale(&before(measure)), time.clone()),
+        };
+        let startup = before.min(passed.clone());
+        let Some(cpu) = scene.usage.cpu_of_run() else {
+            return Ok(Self { startup, worked: None });
+        };
+        let cpu = Exact::from(cpu.0);
+        let added = time - &passed;
+        let of_run = match added_by_cpu(&factor.measure) {
+            Some(several) => {
+                let mut most = Exact::default();
+                for times in several {
+                    most = most.max(scene.multiplier(times)?);
+                }
+                added.clone().min(scale(&(&cpu * &most)))
+            }
+            None => added.clone(),
+        };
+        let cpu = scale(&cpu);
+        let time = &cpu.clone().min(&passed - &startup) + &of_run;
+        let worked = Worked { time, cpu: &cpu + &of_run };
+        Ok(Self { startup: &startup + &(&added - &of_run), worked: Some(worked) })
+    }
+}

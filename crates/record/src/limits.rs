@@ -1,0 +1,55 @@
+//! What people may ask for, and why not less.
+
+use std::ops::RangeInclusive;
+
+use cyclometer_core::quantity::whole_number;
+use cyclometer_core::units::{Nanos, UnitError};
+use cyclometer_workload::within;
+pub use cyclometer_workload::{parse_memory_limit as memory, parse_time_limit as timeout};
+
+/// Workloads of a recording that names none: a start, a computation, idle
+/// time and head-room.
+pub const DEMO: [&str; 4] = ["nbody", "nop", "wait", "memory-burst"];
+/// Time between two samples.
+const INTERVAL: RangeInclusive<Nanos> = Nanos(1_000_000)..=Nanos(3_600_000_000_000);
+/// Most recorded runs of a cell, and most rows of a list.
+const MOST: u32 = 1_000_000_000;
+/// Most runs of a cell that are not recorded.
+pub const MOST_WARMUP: u32 = 1_000_000;
+
+/// Parses the time between two samples: 1ms to 1h, or `off` for none.
+///
+/// # Errors
+/// When it is no time, or too short, in words.
+pub fn interval(text: &str) -> Result<Option<Nanos>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let span: Nanos = text.parse().map_err(|error: UnitError| error.to_string())?;
+    within(span, &INTERVAL, "1ms to 1h, or `off`").map(Some)
+}
+
+/// Number of runs or rows, of which there is at least one: `1000` or `1e3`.
+///
+/// # Errors
+/// When it is no whole number, or 0, in words.
+pub fn at_least_one(text: &str) -> Result<u32, String> {
+    match whole_number(text) {
+        Ok(0) => Err(format!("`{text}`: write 1 or more")),
+        Ok(number) if number > MOST => Err(format!("`{text}`: write 1 to {MOST}")),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Parses a number of runs that are not recorded: 0 to 1,000,000.
+///
+/// # Errors
+/// When it is no whole number, or more, in words.
+pub fn warmup(text: &str) -> Result<u32, String> {
+    match whole_number(text) {
+        Ok(number) if number > MOST_WARMUP => Err(format!("`{text}`: write 0 to {MOST_WARMUP}")),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,360 @@
+//! What is to be recorded: workloads x lanes x start kinds x runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+use thiserror::Error;
+
+use super::recorder::OpenLane;
+use super::until::Until;
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_lanes::descriptors;
+use cyclometer_lanes::{Job, StartKind};
+use cyclometer_stats::Random;
+use cyclometer_workload::{CatalogError, Limits, Preset, Workload};
+
+/// Which starts to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Starts {
+    /// A new sandbox for every invocation.
+    Cold,
+    /// A fresh instance in a sandbox that already runs.
+    Warm,
+    /// Both, in the lanes that have both.
+    Both,
+}
+
+impl Starts {
+    fn includes(self, start: StartKind) -> bool {
+        match self {
+            Self::Cold => start == StartKind::Cold,
+            Self::Warm => start == StartKind::Warm,
+            Self::Both => true,
+        }
+    }
+}
+
+/// What a person asked for.
+#[derive(Debug, Clone)]
+pub struct PlanRequest {
+    /// The workloads.
+    pub workloads: Vec<Arc<Workload>>,
+    /// The preset that all of them have.
+    pub preset: String,
+    /// Which starts.
+    pub starts: Starts,
+    /// Recorded runs of each cell.
+    pub runs: u32,
+    /// Runs before them that are not recorded.
+    pub warmup: u32,
+    /// Takes the place of the workload's own limit.
+    pub memory: Option<Bytes>,
+    /// Takes the place of the workload's own limit.
+    pub timeout: Option<Nanos>,
+    /// The only CPU that functions run on.
+    pub cpu: Option<u16>,
+    /// Rounds go on until they are stopped; `runs` is ignored.
+    pub until_stopped: bool,
+    /// Lanes run at the same time, each on a CPU of its own.
+    pub race: bool,
+    /// Rounds go on until medians are known so well, or `runs` are over.
+    pub until: Option<Until>,
+    /// Draws the order of each round: the same for the same seed.
+    pub seed: u64,
+}
+
+/// A seed that no other recording is likely to have.
+#[must_use]
+pub fn fresh_seed() -> u64 {
+    let now = cyclometer_lanes::now().0 ^ u64::from(std::process::id()).rotate_left(32);
+    // Short enough to be typed again, and for JSON.
+    Random::seeded(now).bits() >> 32
+}
+
+impl PlanRequest {
+    /// Of those workloads with that preset, all else as usual.
+    #[must_use]
+    pub fn of(workloads: Vec<Arc<Workload>>, preset: &str) -> Self {
+        Self {
+            workloads,
+            preset: preset.to_owned(),
+            starts: Starts::Both,
+            runs: 10,
+            warmup: 1,
+            memory: None,
+            timeout: None,
+            cpu: None,
+            until_stopped: false,
+            race: false,
+            until: None,
+            seed: fresh_seed(),
+        }
+    }
+
+    /// What a recording keeps of it, with the names of its lanes.
+    #[must_use]
+    pub fn to_json(&self, lanes: &[String], sample_interval: Option<Nanos>) -> serde_json::Value {
+        serde_json::json!({
+            "workloads": self.workloads.iter().map(|it| &it.name).collect::<Vec<_>>(),
+            "lanes": lanes,
+            "preset": self.preset,
+            "start": format!("{:?}", self.starts).to_lowercase(),
+            "runs": (!self.until_stopped).then_some(self.runs),
+            "warmup": self.warmup,
+            "memory_bytes": self.memory.map(|size| size.0),
+            "timeout_ns": self.timeout.map(|span| span.0),
+            "pin": self.cpu,
+            "until_stopped": self.until_stopped,
+            "race": self.race,
+            "until": self.until.map(|until| until.share),
+            "within_ns": self.until.and_then(|until| until.within).map(|span| span.0),
+            "seed": self.seed,
+            "sample_interval_ns": sample_interval.map(|span| span.0),
+        })
+    }
+}
+
+/// A cell: what runs, and in which of the open lanes.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// Index of the lane.
+    pub lane: usize,
+    /// What runs.
+    pub job: Arc<Job>,
+}
+
+/// Cells in the order in which a round visits them.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How often to compile what each lane compiles, to measure that.
+    pub compiles: u32,
+    /// A cell that only ever failed is not run again after so many runs;
+    /// `None`: it is, to the end.
+    pub give_up: Option<u32>,
+    /// The cells.
+    pub cells: Vec<Cell>,
+    /// Recorded runs of each.
+    pub runs: u32,
+    /// Runs of each before those.
+    pub warmup: u32,
+    /// Rounds go on until they are stopped; `runs` is ignored.
+    pub until_stopped: bool,
+    /// Lanes run at the same time.
+    pub race: bool,
+    /// Rounds go on until medians are known so well, or `runs` are over.
+    pub until: Option<Until>,
+    /// Draws the order of each round.
+    pub seed: u64,
+    /// Combinations that were left out, with the reason.
+    pub left_out: Vec<String>,
+    /// What else a person should know before it starts.
+    pub remarks: Vec<String>,
+}
+
+/// Why there is nothing to record.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// A preset that a workload lacks.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Nothing of what was asked can run.
+    #[error("nothing to record: {}", .0.join("; "))]
+    Nothing(Vec<String>),
+    /// One CPU for all, and one for each.
+    #[error("lanes that race have a CPU each: leave out the CPU they are to be pinned to")]
+    PinnedRace,
+    /// It would fail in its middle.
+    #[error("nothing was recorded: {0}")]
+    Files(String),
+    /// Nobody says where lanes may run.
+    #[error("cannot tell which CPUs may be used: {0}")]
+    Cpus(#[from] nix::Error),
+}
+
+impl Plan {
+    /// Lays out the cells of `request` over the lanes that are open.
+    ///
+    /// # Errors
+    /// For a preset that a workload lacks, when no cell is left, for a race that
+    /// is pinned to one CPU, or when it needs more open files than there may be.
+    pub fn new(request: &PlanRequest, lanes: &[OpenLane]) -> Result<Self, PlanError> {
+        let cpus = if request.race { usable_cpus()? } else { Vec::new() };
+        let plan = Self::on(&cpus, request, lanes)?;
+        let cells = plan.cells.iter().map(|cell| (lanes[cell.lane].name.as_str(), cell.job.start));
+        descriptors::check(descriptors::of_cells(cells)).map_err(PlanError::Files)?;
+        Ok(plan)
+    }
+
+    /// The same, with those CPUs for a race.
+    fn on(cpus: &[u16], request: &PlanRequest, lanes: &[OpenLane]) -> Result<Self, PlanError> {
+        if request.race && request.cpu.is_some() {
+            return Err(PlanError::PinnedRace);
+        }
+        let mut plan = Self {
+            cells: Vec::new(),
+            compiles: 0,
+            give_up: None,
+            runs: request.runs,
+            warmup: request.warmup,
+            until_stopped: request.until_stopped,
+            race: request.race,
+            until: request.until,
+            seed: request.seed,
+            left_out: Vec::new(),
+            remarks: Vec::new(),
+        };
+        for workload in &request.workloads {
+            let preset = Arc::new(workload.preset(&request.preset)?.clone());
+            for (index, open) in lanes.iter().enumerate() {
+                plan.add(request, workload, &preset, index, open);
+            }
+        }
+        if plan.cells.is_empty() {
+            return Err(PlanError::Nothing(plan.left_out));
+        }
+        if plan.race {
+            plan.spread(cpus);
+        }
+        Ok(plan)
+    }
+
+    /// How many invocations are to be recorded; `None`: nobody knows, it goes on
+    /// until it is stopped or its medians are known.
+    #[must_use]
+    pub fn total(&self) -> Option<u64> {
+        let total = self.cells.len() as u64 * u64::from(self.runs);
+        (!self.until_stopped && self.until.is_none()).then_some(total)
+    }
+
+    /// The lanes that have cells, in their order.
+    pub(super) fn used_lanes(&self) -> Vec<usize> {
+        let mut lanes: Vec<usize> = self.cells.iter().map(|cell| cell.lane).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        lanes
+    }
+
+    /// Gives each lane a CPU, from the last one down: the first has most of the
+    /// interrupts, and whatever else runs here.
+    fn spread(&mut self, cpus: &[u16]) {
+        let lanes = self.used_lanes();
+        let of: HashMap<usize, u16> =
+            lanes.iter().copied().zip(cpus.iter().rev().copied().cycle()).collect();
+        for cell in &mut self.cells {
+            Arc::make_mut(&mut cell.job).cpu = of.get(&cell.lane).copied();
+        }
+        if lanes.len() > cpus.len() {
+            self.remarks.push(format!(
+                "{} lanes race on {} CPU(s): some share one and slow each other down",
+                lanes.len(),
+                cpus.len()
+            ));
+        }
+    }
+
+    fn add(
+        &mut self,
+        request: &PlanRequest,
+        workload: &Arc<Workload>,
+        preset: &Arc<Preset>,
+        index: usize,
+        open: &OpenLane,
+    ) {
+        if let Err(error) = open.lane.supports(workload) {
+            self.left_out.push(format!("{}: {error}", open.name));
+            return;
+        }
+        let starts = open.lane.starts().iter().filter(|start| request.starts.includes(**start));
+        let before = self.cells.len();
+        for start in starts {
+            let job = Job {
+                cell: self.cells.len(),
+                workload: Arc::clone(workload),
+                preset: Arc::clone(preset),
+                start: *start,
+                limits: Limits {
+                    memory: request.memory.unwrap_or(preset.limits.memory),
+                    timeout: request.timeout.unwrap_or(preset.limits.timeout),
+                    output: preset.limits.output,
+                },
+                cpu: request.cpu,
+            };
+            self.cells.push(Cell { lane: index, job: Arc::new(job) });
+        }
+        if self.cells.len() == before {
+            self.left_out.push(format!("{}: has no warm start", open.name));
+        }
+    }
+}
+
+/// The CPUs that this process may use, in order.
+fn usable_cpus() -> Result<Vec<u16>, PlanError> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    let cpus = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
+    Ok(cpus.filter_map(|cpu| u16::try_from(cpu).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{lanes_that, request};
+
+    /// The CPUs that a race of so many lanes gets of `cpus`.
+    fn spread(lanes: u32, cpus: &[u16]) -> (Vec<Option<u16>>, Vec<String>) {
+        let request = PlanRequest { race: true, ..request(&["nop", "nbody"], 1) };
+        let plan = Plan::on(cpus, &request, &lanes_that(lanes, |_| {})).expect("a plan");
+        // The second workload's cells are in the same lanes.
+        let cpus: Vec<_> = plan.cells.iter().map(|cell| cell.job.cpu).collect();
+        let (first, second) = cpus.split_at(cpus.len() / 2);
+        assert_eq!(first, second);
+        (first.to_vec(), plan.remarks)
+    }
+
+    #[test]
+    fn lanes_that_race_get_cpus_from_the_last_down() {
+        let none: Vec<String> = Vec::new();
+        assert_eq!(spread(2, &[0, 1, 2, 3]), (vec![Some(3), Some(2)], none.clone()));
+        assert_eq!(spread(2, &[4, 7]), (vec![Some(7), Some(4)], none));
+        let (cpus, remarks) = spread(3, &[0, 1]);
+        assert_eq!(cpus, [Some(1), Some(0), Some(1)]);
+        let said = "3 lanes race on 2 CPU(s): some share one and slow each other down";
+        assert_eq!(remarks, [said]);
+    }
+
+    #[test]
+    fn without_a_race_nothing_is_spread() {
+        let plan = Plan::new(&request(&["nop"], 5), &lanes_that(2, |_| {})).expect("a plan");
+        assert!(plan.cells.iter().all(|cell| cell.job.cpu.is_none()) && plan.remarks.is_empty());
+        assert_eq!(plan.total(), Some(10));
+        let endless = PlanRequest { until_stopped: true, ..request(&["nop"], 5) };
+        assert_eq!(Plan::new(&endless, &lanes_that(2, |_| {})).expect("a plan").total(), None);
+    }
+
+    #[test]
+    fn one_cpu_for_all_is_no_race() {
+        let pinned = PlanRequest { race: true, cpu: Some(0), ..request(&["nop"], 1) };
+        let error = Plan::new(&pinned, &lanes_that(1, |_| {})).expect_err("refused");
+        assert!(error.to_string().contains("have a CPU each"), "{error}");
+    }
+
+    #[test]
+    fn usable_cpus_are_those_of_the_kernel() {
+        let cpus = usable_cpus().expect("known");
+        let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let count: u16 = list
+            .expect("there")
+            .trim()
+            .split(',')
+            .map(|range| {
+                let (from, to) = range.split_once('-').unwrap_or((range, range));
+                let number = |text: &str| text.parse::<u16>().expect("a number");
+                number(to) - number(from) + 1
+            })
+            .sum();
+        assert_eq!(cpus.len(), usize::from(count));
+        assert!(cpus.is_sorted());
+    }
+}

@@ -1,0 +1,274 @@
+//! Who runs when. Runs are interleaved in rounds, each in a random order of its
+//! own, A B C, C A B, so that drift of the machine hits all lanes alike and none
+//! always runs after the same other; or lanes race, each on a CPU of its own.
+//!
+//! All that is measured is kept: only the runs of `warmup`, which are run before,
+//! are not recorded. Outliers, and runs in which a lane was still warming up, are
+//! told of in reports and never taken out.
+
+use std::sync::Arc;
+
+use super::plan::{Cell, Plan};
+use super::race;
+use super::sampler::{Sampler, Sampling};
+use super::track::{Track, Turn};
+use cyclometer_lanes::descriptors;
+use cyclometer_lanes::{Cancel, Lane, LaneError, LaneSpec, Outcome, Prepared, Status};
+use cyclometer_stats::Random;
+use cyclometer_system::procfs::ProcessIdentity;
+use cyclometer_workload::Control;
+use cyclometer_workload::SamplerReport;
+use cyclometer_workload::{Event, Sink, SinkError};
+
+/// A lane that runs here.
+pub struct OpenLane {
+    /// Its name.
+    pub name: String,
+    /// The lane.
+    pub lane: Box<dyn Lane>,
+}
+
+/// Opens lanes, telling `sink` of each; those that cannot run are left out, and
+/// so are all that come after a request to end this process.
+///
+/// # Errors
+/// When the sink takes no more, or they need more open files than there may be.
+pub fn open_lanes(
+    specs: &[LaneSpec],
+    owner: &ProcessIdentity,
+    sink: &mut dyn Sink,
+) -> Result<Vec<OpenLane>, SinkError> {
+    descriptors::check(descriptors::of_lanes(specs.len())).map_err(SinkError)?;
+    let mut open = Vec::new();
+    for spec in specs {
+        if Cancel::of_process().is_cancelled() {
+            break;
+        }
+        let name = spec.to_string();
+        match cyclometer_lanes::open(spec, owner) {
+            Ok(lane) => {
+                let about = lane.describe();
+                sink.send(Event::Lane {
+                    name: name.clone(),
+                    version: about.version,
+                    note: about.note,
+                    unavailable: None,
+                })?;
+                open.push(OpenLane { name, lane });
+            }
+            Err(error) => sink.send(Event::Lane {
+                name,
+                version: String::new(),
+                note: String::new(),
+                unavailable: Some(error.to_string()),
+            })?,
+        }
+    }
+    Ok(open)
+}
+
+/// How many invocations ended how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Well.
+    pub ok: u64,
+    /// Not well: failed or timed out.
+    pub bad: u64,
+    /// Cells that could not be prepared.
+    pub unprepared: u64,
+    /// Cells whose median is not known as well as was asked.
+    pub wide: u64,
+    /// The recording was stopped.
+    pub interrupted: bool,
+}
+
+/// Carries out a plan.
+pub struct Recorder<'a> {
+    lanes: &'a mut [OpenLane],
+    plan: &'a Plan,
+    control: Control,
+    /// One, or in a race one for each lane that has cells.
+    samplers: Vec<Sampler>,
+    /// The one of each lane, by its index.
+    sampler_of: Vec<Option<Sampler>>,
+    tally: Tally,
+}
+
+impl<'a> Recorder<'a> {
+    /// A recorder of `plan` in `lanes`; without `sampling` nothing is sampled.
+    ///
+    /// # Errors
+    /// When no sampler can be made.
+    pub fn new(
+        lanes: &'a mut [OpenLane],
+        plan: &'a Plan,
+        sampling: Option<Sampling<'_>>,
+        control: impl Into<Control>,
+    ) -> std::io::Result<Self> {
+        let apart = plan.race.then(|| plan.used_lanes());
+        let (sampler_of, samplers) = match sampling {
+            Some(mut sampling) => sampling.start(lanes.len(), apart.as_deref())?,
+            None => (vec![None; lanes.len()], Vec::new()),
+        };
+        Ok(Self {
+            lanes,
+            plan,
+            control: control.into(),
+            sampler_of,
+            samplers,
+            tally: Tally::default(),
+        })
+    }
+
+    /// Runs the plan to its end, or until it is stopped. Whatever happens,
+    /// lanes are closed and the end is told.
+    ///
+    /// # Errors
+    /// When the sink takes no more: the recording stops there.
+    pub fn run(mut self, sink: &mut dyn Sink) -> Result<Tally, SinkError> {
+        let result = self.all_cells(sink);
+        for open in self.lanes.iter_mut() {
+            open.lane.close();
+        }
+        let sampler = SamplerReport::sum(self.samplers.drain(..).map(Sampler::finish));
+        self.tally.interrupted = self.control.is_stopped();
+        result?;
+        let status = match self.tally {
+            Tally { interrupted: true, .. } => Status::Interrupted,
+            Tally { ok: 0, .. } => Status::Failed,
+            _ => Status::Ok,
+        };
+        sink.send(Event::Ended { status, sampler })?;
+        sink.settle()?;
+        Ok(self.tally)
+    }
+
+    fn all_cells(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let plan = self.plan;
+        for cell in &plan.cells {
+            let lane = self.lanes[cell.lane].name.clone();
+            sink.send(Event::Cell { lane, job: Arc::clone(&cell.job) })?;
+        }
+        let mut ready = Vec::new();
+        for cell in &plan.cells {
+            ready.extend(self.prepare(cell, sink)?);
+            if self.control.is_over() {
+                return Ok(());
+            }
+        }
+        if plan.race { self.race(ready, sink) } else { self.in_turn(ready, sink) }
+    }
+
+    fn in_turn(&mut self, ready: Vec<Turn<'_>>, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let mut track = Track {
+            lanes: self.lanes,
+            first: 0,
+            turns: ready,
+            plan: self.plan,
+            control: &self.control,
+            samplers: &self.sampler_of,
+            tally: self.tally,
+            random: Random::seeded(self.plan.seed),
+        };
+        let result = track.run(sink);
+        self.tally = track.tally;
+        result
+    }
+
+    fn race(&mut self, ready: Vec<Turn<'_>>, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let mut turns: Vec<Vec<Turn<'_>>> = Vec::new();
+        turns.resize_with(self.lanes.len(), Vec::new);
+        for turn in ready {
+            turns[turn.cell.lane].push(turn);
+        }
+        let each = self.lanes.iter_mut().zip(turns).enumerate();
+        let tracks = each.filter(|(_, (_, turns))| !turns.is_empty());
+        let tracks = tracks.map(|(at, (open, turns))| Track {
+            lanes: std::slice::from_mut(open),
+            first: at,
+            turns,
+            plan: self.plan,
+            control: &self.control,
+            samplers: &self.sampler_of[at..=at],
+            tally: Tally::default(),
+            random: Random::seeded(self.plan.seed ^ at as u64),
+        });
+        let (tally, result) = race::run(tracks.collect(), &self.control, sink);
+        self.tally.add(tally);
+        result
+    }
+
+    /// Compiles as often as the plan says, for the first cell that a lane and a
+    /// workload have: the others' code is the same.
+    fn time_compiles(&mut self, cell: &Cell, prepared: &mut Prepared) -> Result<(), LaneError> {
+        let same = |other: &Cell| {
+            other.lane == cell.lane && Arc::ptr_eq(&other.job.workload, &cell.job.workload)
+        };
+        let first = self.plan.cells.iter().find(|other| same(other));
+        if first.is_none_or(|first| first.job.cell != cell.job.cell) {
+            return Ok(());
+        }
+        let lane = &mut self.lanes[cell.lane].lane;
+        for _ in 0..self.plan.compiles {
+            match lane.time_compile(&cell.job, self.control.cancel()) {
+                Some(took) => prepared.compiles.push(took?),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares a cell; `None` if it cannot run.
+    fn prepare<'b>(
+        &mut self,
+        cell: &'b Cell,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<Turn<'b>>, SinkError> {
+        let job = &cell.job;
+        sink.send(Event::Preparing { cell: job.cell })?;
+        let mut result = self.lanes[cell.lane].lane.prepare(job, self.control.cancel());
+        if let Ok(prepared) = &mut result
+            && let Err(error) = self.time_compiles(cell, prepared)
+        {
+            result = Err(error);
+        }
+        if let Err(LaneError::Cancelled) = result {
+            return Ok(None);
+        }
+        let result = result.map_err(|error| error.to_string());
+        let ops = result.as_ref().map_or(None, |prepared| prepared.wasm_ops);
+        let failure = result.as_ref().err().cloned();
+        sink.send(Event::Prepared { cell: job.cell, result })?;
+        let Some(reason) = failure else { return Ok(Some(Turn::new(cell, ops, self.plan))) };
+        // So that the cell does not vanish from queries and bills.
+        self.tally.unprepared += 1;
+        let outcome = Box::new(Outcome::unstarted(job, cyclometer_lanes::now(), reason));
+        sink.send(Event::Finished { cell: job.cell, sequence: 1, outcome, samples: Vec::new() })?;
+        Ok(None)
+    }
+}
+
+impl Tally {
+    /// Whether no invocation ended by itself: such a recording is not kept.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ok + self.bad + self.unprepared == 0
+    }
+
+    /// Adds what another thread counted.
+    pub(super) const fn add(&mut self, other: Self) {
+        self.ok += other.ok;
+        self.bad += other.bad;
+        self.unprepared += other.unprepared;
+        self.wide += other.wide;
+        self.interrupted |= other.interrupted;
+    }
+
+    pub(super) const fn count(&mut self, status: Status) {
+        match status {
+            Status::Ok => self.ok += 1,
+            Status::Failed | Status::Timeout => self.bad += 1,
+            Status::Interrupted => {}
+        }
+    }
+}

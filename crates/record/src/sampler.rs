@@ -1,0 +1,321 @@
+//! The sampler: a thread that reads the running invocation at a fixed interval.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cyclometer_core::units::Nanos;
+use cyclometer_lanes::{Probe, Sample, Watch, now};
+use cyclometer_workload::SamplerReport;
+
+/// Most values kept of one invocation; more are counted and dropped.
+const MAX_SAMPLES: usize = 400_000;
+
+/// Takes each value as it is read, on the sampler's thread.
+pub type Tap = Box<dyn FnMut(Sample) + Send>;
+
+/// How samplers are made: one for all lanes in turn, or one for each lane that
+/// races, since a sampler watches one invocation at a time.
+pub struct Sampling<'a> {
+    make: Box<dyn FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a>,
+    /// Intervals of the lanes, by their index, where they are not all the same.
+    each: Option<Vec<Option<Nanos>>>,
+}
+
+impl<'a> Sampling<'a> {
+    /// Samplers without a tap.
+    #[must_use]
+    pub fn every(interval: Nanos) -> Self {
+        Self::with(move |_| Sampler::start(interval))
+    }
+
+    /// Samplers that `make` makes; it is told the index of the lane, or `None`
+    /// for one that serves all lanes.
+    pub fn with(make: impl FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a) -> Self {
+        Self { make: Box::new(make), each: None }
+    }
+
+    /// Samplers with an interval for each lane, by its index; `None`: no
+    /// sampler. To see what sampling itself costs.
+    #[must_use]
+    pub fn each(intervals: Vec<Option<Nanos>>) -> Self {
+        Self { each: Some(intervals), ..Self::every(Nanos(0)) }
+    }
+
+    /// The samplers of so many lanes, by their index, and all of them once: one
+    /// for all, or if `apart` one for each of those.
+    pub(super) fn start(
+        &mut self,
+        lanes: usize,
+        apart: Option<&[usize]>,
+    ) -> std::io::Result<(Vec<Option<Sampler>>, Vec<Sampler>)> {
+        let (mut of, mut all) = (vec![None; lanes], Vec::new());
+        if let Some(each) = &self.each {
+            for (lane, interval) in of.iter_mut().zip(each) {
+                *lane = interval.map(Sampler::start).transpose()?;
+                all.extend(lane.clone());
+            }
+        } else if let Some(apart) = apart {
+            for lane in apart {
+                let sampler = (self.make)(Some(*lane))?;
+                of[*lane] = Some(sampler.clone());
+                all.push(sampler);
+            }
+        } else {
+            let sampler = (self.make)(None)?;
+            of.fill_with(|| Some(sampler.clone()));
+            all.push(sampler);
+        }
+        Ok((of, all))
+    }
+}
+
+/// Samples running invocations; clones share one thread.
+#[derive(Clone)]
+pub struct Sampler {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct State {
+    probe: Option<Box<dyn Probe>>,
+    samples: Vec<Sample>,
+    report: SamplerReport,
+    stop: bool,
+}
+
+impl Sampler {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn start(interval: Nanos) -> std::io::Result<Self> {
+        Self::new(interval, None)
+    }
+
+    /// Starts the thread; `tap` is called on it for each value as it is read,
+    /// also for those that are too many to keep.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn tapped(interval: Nanos, tap: Tap) -> std::io::Result<Self> {
+        Self::new(interval, Some(tap))
+    }
+
+    fn new(interval: Nanos, tap: Option<Tap>) -> std::io::Result<Self> {
+        let state = State {
+            report: SamplerReport { interval, ..SamplerReport::default() },
+            ..State::default()
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            thread: Mutex::new(None),
+        });
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("sampler".to_owned())
+            .spawn(move || theirs.run(interval.into(), tap))?;
+        *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(Self { shared })
+    }
+
+    /// Takes the samples since the last call.
+    #[must_use]
+    pub fn take(&self) -> Vec<Sample> {
+        std::mem::take(&mut self.shared.lock().samples)
+    }
+
+    /// Ends the thread and says what it cost.
+    #[must_use]
+    pub fn finish(self) -> SamplerReport {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_all();
+        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panicking probe has been reported on standard error already.
+            let _ = thread.join();
+        }
+        self.shared.lock().report
+    }
+}
+
+impl Watch for Sampler {
+    fn begin(&mut self, probe: Box<dyn Probe>) {
+        self.shared.lock().probe = Some(probe);
+        self.shared.changed.notify_all();
+    }
+
+    fn end(&mut self) {
+        self.shared.lock().probe = None;
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        span: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        match span {
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(span) => {
+                self.changed.wait_timeout(state, span).unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    fn run(&self, interval: Duration, mut tap: Option<Tap>) {
+        let mut state = self.lock();
+        while !state.stop {
+            if state.probe.is_none() {
+                state = self.wait(state, None);
+                continue;
+            }
+            // Due times are fixed from the start, so that a late reading does
+            // not shift those after it.
+            let mut due = Instant::now() + interval;
+            while state.probe.is_some() && !state.stop {
+                let moment = Instant::now();
+                if moment < due {
+                    state = self.wait(state, Some(due - moment));
+                    continue;
+                }
+                let fresh = state.tick();
+                if let Some(tap) = &mut tap {
+                    // Without the lock: a slow tap must not hold up the lane.
+                    drop(state);
+                    fresh.into_iter().for_each(&mut *tap);
+                    state = self.lock();
+                }
+                due += interval;
+                if due < moment {
+                    due = moment + interval;
+                }
+            }
+            state.report.cpu = own_cpu();
+        }
+        state.report.cpu = own_cpu();
+    }
+}
+
+impl State {
+    /// Reads once; gives what was read.
+    fn tick(&mut self) -> Vec<Sample> {
+        let Some(probe) = &mut self.probe else { return Vec::new() };
+        let at = now();
+        let values = probe.read();
+        self.report.ticks += 1;
+        let fresh: Vec<Sample> =
+            values.into_iter().map(|(meter, value)| Sample { at, meter, value }).collect();
+        let kept = fresh.len().min(MAX_SAMPLES.saturating_sub(self.samples.len()));
+        self.samples.extend_from_slice(&fresh[..kept]);
+        self.report.dropped += (fresh.len() - kept) as u64;
+        fresh
+    }
+}
+
+/// CPU time of the calling thread.
+fn own_cpu() -> Nanos {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID);
+    time.map_or(Nanos(0), |time| Nanos::from(Duration::from(time)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_meter::Meter;
+
+    struct Counting(u64);
+
+    impl Probe for Counting {
+        fn read(&mut self) -> Vec<(Meter, u64)> {
+            self.0 += 1;
+            vec![(Meter::CpuTime, self.0)]
+        }
+    }
+
+    #[test]
+    fn it_samples_while_something_runs_and_only_then() {
+        let mut sampler = Sampler::start(Nanos(2_000_000)).expect("a thread");
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(sampler.take().is_empty(), "nothing runs yet");
+        sampler.begin(Box::new(Counting(0)));
+        std::thread::sleep(Duration::from_millis(60));
+        sampler.end();
+        let taken = sampler.take();
+        assert!(taken.len() >= 5, "{} samples in 60 ms at 2 ms", taken.len());
+        assert!(taken.iter().map(|sample| sample.value).eq(1..=taken.len() as u64));
+        assert!(taken.windows(2).all(|pair| pair[0].at < pair[1].at));
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(sampler.take().is_empty(), "nothing runs any more");
+        let report = sampler.finish();
+        assert_eq!(report.ticks, taken.len() as u64);
+        assert!(report.cpu > Nanos(0));
+    }
+
+    #[test]
+    fn the_tap_gets_each_value_as_it_is_read() {
+        let (told, heard) = std::sync::mpsc::channel();
+        let tap: Tap = Box::new(move |sample| told.send(sample).expect("heard"));
+        let mut sampler = Sampler::tapped(Nanos(2_000_000), tap).expect("a thread");
+        sampler.begin(Box::new(Counting(0)));
+        let first: Vec<Sample> = heard.iter().take(3).collect();
+        assert!(first.iter().map(|sample| sample.value).eq(1..=3), "while it runs");
+        sampler.end();
+        let taken = sampler.take();
+        let _ = sampler.finish();
+        // The thread is gone, and its end of the channel with it.
+        let all: Vec<Sample> = first.into_iter().chain(heard.iter()).collect();
+        assert_eq!(all, taken);
+    }
+
+    #[test]
+    fn a_tap_does_not_hold_up_who_runs() {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let tap: Tap = Box::new(move |_| wait.recv().unwrap_or(()));
+        let mut sampler = Sampler::tapped(Nanos(1_000_000), tap).expect("a thread");
+        sampler.begin(Box::new(Counting(0)));
+        let begun = Instant::now();
+        while sampler.take().is_empty() && begun.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The tap is stuck now, and nothing else is.
+        sampler.end();
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        drop(go);
+        assert!(sampler.finish().ticks >= 1);
+    }
+
+    #[test]
+    fn reports_of_several_samplers_add_up() {
+        let of =
+            |ticks, cpu| SamplerReport { interval: Nanos(5), ticks, cpu: Nanos(cpu), dropped: 1 };
+        let sum = SamplerReport::sum([of(1, 10), of(2, 20)]);
+        assert_eq!(
+            sum,
+            Some(SamplerReport { interval: Nanos(5), ticks: 3, cpu: Nanos(30), dropped: 2 })
+        );
+        assert_eq!(SamplerReport::sum([]), None);
+    }
+
+    #[test]
+    fn stopping_does_not_wait_for_a_long_interval() {
+        let mut sampler = Sampler::start(Nanos(3_600_000_000_000)).expect("a thread");
+        sampler.begin(Box::new(Counting(0)));
+        let begun = Instant::now();
+        let report = sampler.finish();
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert_eq!(report.ticks, 0);
+    }
+}

@@ -1,0 +1,75 @@
+//! What metering itself costs: the same functions metered in several ways,
+//! interleaved, as one recording. Its lanes are named `native/plain`,
+//! `native/10ms`, `wasmtime/fuel` and so on.
+
+pub use cyclometer_workload::metering::{METERINGS, Metering, PLAIN};
+use cyclometer_workload::{Event, Sink, SinkError};
+
+use super::recorder::OpenLane;
+use cyclometer_core::units::Nanos;
+use cyclometer_lanes::{Cancel, Lane, LaneError, LaneSpec};
+use cyclometer_meter::host;
+use cyclometer_system::procfs::ProcessIdentity;
+
+/// Opens the lane that meters so.
+fn open(metering: &Metering, owner: &ProcessIdentity) -> Result<Box<dyn Lane>, LaneError> {
+    let unavailable = |reason: String| LaneError::Unavailable { reason };
+    if metering.counters && host::read_cost().is_none() {
+        return Err(unavailable(
+            "no perf counter opens here: `cyclometer doctor` says why".to_owned(),
+        ));
+    }
+    let spec: LaneSpec = metering.lane.parse().map_err(|error| unavailable(format!("{error}")))?;
+    let mut lane = cyclometer_lanes::open(&spec, owner)?;
+    lane.count(metering.counters)?;
+    Ok(lane)
+}
+
+/// Opens a lane for each of `meterings`, telling `sink` of each; those that
+/// cannot run are left out. With the lanes come their intervals, for
+/// [`super::Sampling::each`].
+///
+/// # Errors
+/// When the sink takes no more.
+pub fn open_meterings(
+    meterings: &[Metering],
+    owner: &ProcessIdentity,
+    sink: &mut dyn Sink,
+) -> Result<(Vec<OpenLane>, Vec<Option<Nanos>>), SinkError> {
+    let (mut lanes, mut intervals) = (Vec::new(), Vec::new());
+    for metering in meterings {
+        if Cancel::of_process().is_cancelled() {
+            break;
+        }
+        let name = metering.name();
+        let (version, unavailable) = match open(metering, owner) {
+            Ok(lane) => {
+                let version = lane.describe().version;
+                lanes.push(OpenLane { name: name.clone(), lane });
+                intervals.push(metering.every);
+                (version, None)
+            }
+            Err(error) => (String::new(), Some(error.to_string())),
+        };
+        sink.send(Event::Lane { name, version, note: metering.note(), unavailable })?;
+    }
+    Ok((lanes, intervals))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metering_has_a_plain_one_before_it_and_a_lane() {
+        let mut names = std::collections::BTreeSet::new();
+        for (at, metering) in METERINGS.iter().enumerate() {
+            let before = &METERINGS[..=at];
+            assert!(before.iter().any(|it| it.base == metering.base && it.word == PLAIN));
+            assert!(metering.lane.parse::<LaneSpec>().is_ok(), "{}", metering.lane);
+            assert!(names.insert(metering.name()));
+            assert!(metering.word != PLAIN || (!metering.counters && metering.every.is_none()));
+        }
+        assert_eq!(METERINGS[3].note(), "native: counted by perf, sampled every 10.0 ms");
+    }
+}

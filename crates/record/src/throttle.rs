@@ -1,0 +1,62 @@
+//! The throttled time of invocations: for how long CPU quotas around the
+//! recorder held back it and what runs inside of its control groups.
+
+use std::sync::Arc;
+
+use cyclometer_lanes::Outcome;
+use cyclometer_meter::quota::ThrottleMeter;
+use cyclometer_meter::{Meter, Provenances, Source};
+
+/// Enters [`Meter::Throttled`] where the lane did not measure it itself: lanes
+/// whose functions run elsewhere say so.
+pub(super) struct ThrottleWatch {
+    meter: Result<ThrottleMeter, String>,
+    /// The sources of the lane, and the same with this meter's: lanes mostly
+    /// hand out the same for each invocation.
+    sources: Option<(Arc<Provenances>, Arc<Provenances>)>,
+}
+
+impl ThrottleWatch {
+    pub fn open() -> Self {
+        Self { meter: ThrottleMeter::open(), sources: None }
+    }
+
+    /// Counts from now on.
+    pub fn begin(&mut self) {
+        if let Ok(meter) = &mut self.meter {
+            meter.take();
+        }
+    }
+
+    /// Enters the time since the last invocation or [`Self::begin`].
+    pub fn complete(&mut self, outcome: &mut Outcome) {
+        let is_known = outcome.provenances.get(Meter::Throttled).is_some();
+        // Without any source nothing ran that could be held back.
+        if is_known || outcome.provenances.iter().next().is_none() {
+            return self.begin();
+        }
+        let value = self.meter.as_mut().ok().and_then(ThrottleMeter::take);
+        outcome.usage.set(Meter::Throttled, value.map(|time| time.0));
+        outcome.provenances = self.add_source(&outcome.provenances, value.is_some());
+    }
+
+    fn add_source(&mut self, lane: &Arc<Provenances>, is_known: bool) -> Arc<Provenances> {
+        if let Some((from, with)) = &self.sources
+            && Arc::ptr_eq(from, lane)
+            && is_known
+        {
+            return Arc::clone(with);
+        }
+        let mut all = (**lane).clone();
+        match &self.meter {
+            Ok(meter) if is_known => all.set(Meter::Throttled, Source::Cgroup, meter.note()),
+            Ok(_) => all.missing(Meter::Throttled, "the control group can no longer be read"),
+            Err(reason) => all.missing(Meter::Throttled, reason),
+        }
+        let all = Arc::new(all);
+        if is_known {
+            self.sources = Some((Arc::clone(lane), Arc::clone(&all)));
+        }
+        all
+    }
+}

@@ -1,0 +1,377 @@
+//! Rounds over cells: all cells of a plan in turn, or in a race those of one
+//! lane.
+
+use std::time::Duration;
+
+use super::plan::{Cell, Plan};
+use super::recorder::{OpenLane, Tally};
+use super::sampler::Sampler;
+use super::throttle::ThrottleWatch;
+use super::until::{HOPELESS, Narrowing};
+use cyclometer_core::units::Nanos;
+use cyclometer_lanes::{Cancel, Outcome, Sample, StartKind, Status, Unwatched, Watch, now};
+use cyclometer_meter::Meter;
+use cyclometer_stats::Random;
+use cyclometer_workload::Control;
+use cyclometer_workload::{Event, Sink, SinkError};
+
+/// Longest time for which invocations are asked for at once; bounds what is
+/// lost when this process is killed.
+const BURST: Nanos = Nanos(10_000_000);
+const MAX_BURST: u32 = 256;
+
+/// A cell that keeps failing rests for at most 2^6 - 1 rounds.
+const MAX_STREAK: u32 = 6;
+/// What a round takes in which every cell rests, in polls of [`Cancel`].
+const IDLE_POLLS: u32 = 2;
+
+/// Lanes that one thread drives, and the cells it visits in them.
+pub(super) struct Track<'a> {
+    pub lanes: &'a mut [OpenLane],
+    /// Index of the first of `lanes` among all of the plan.
+    pub first: usize,
+    pub turns: Vec<Turn<'a>>,
+    pub plan: &'a Plan,
+    pub control: &'a Control,
+    /// What samples the runs of each of `lanes`.
+    pub samplers: &'a [Option<Sampler>],
+    pub tally: Tally,
+    /// Draws the order of each round.
+    pub random: Random,
+}
+
+/// A cell that is ready, and how it has fared.
+pub(super) struct Turn<'a> {
+    pub cell: &'a Cell,
+    /// Its operators, from the counting run.
+    ops: Option<u64>,
+    /// Sequence of its next invocation.
+    next: u32,
+    /// Failures since it last ended well.
+    streak: u32,
+    /// Rounds that it leaves out yet.
+    rest: u32,
+    /// How well its median is known, if that is what it is run for.
+    narrowing: Option<Narrowing>,
+    throttle: ThrottleWatch,
+}
+
+impl<'a> Turn<'a> {
+    pub fn new(cell: &'a Cell, ops: Option<u64>, plan: &Plan) -> Self {
+        let narrowing = plan.until.map(Narrowing::new);
+        let throttle = ThrottleWatch::open();
+        Self { cell, ops, next: 1, streak: 0, rest: 0, narrowing, throttle }
+    }
+
+    /// Whether there is nothing to be learned from running it again: its median
+    /// is known, or it only ever failed, `give_up` times.
+    fn is_done(&self, give_up: Option<u32>) -> bool {
+        let all_failed = self.streak.saturating_add(1) == self.next;
+        all_failed && give_up.is_some_and(|most| self.streak >= most)
+            || self.narrowing.as_ref().is_some_and(|it| it.enough || self.streak >= HOPELESS)
+    }
+
+    /// Notes how an invocation ended: after k failures in a row, 2^k - 1 rounds
+    /// are left out.
+    fn note(&mut self, status: Status) {
+        self.streak = match status {
+            Status::Ok => 0,
+            Status::Failed | Status::Timeout => self.streak.saturating_add(1),
+            Status::Interrupted => self.streak,
+        };
+        self.rest = (1 << self.streak.min(MAX_STREAK)) - 1;
+    }
+
+    /// Whether it leaves this round out.
+    fn rests(&mut self) -> bool {
+        let rests = self.rest > 0;
+        self.rest = self.rest.saturating_sub(1);
+        rests
+    }
+}
+
+impl Track<'_> {
+    /// Warm-ups, then recorded rounds.
+    pub fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        self.rounds(self.plan.warmup, true, sink)?;
+        self.rounds(self.plan.runs, false, sink)?;
+        self.tally.wide += self.wide();
+        Ok(())
+    }
+
+    /// Each cell once in a round, in random order: what changes while a round
+    /// lasts, or from one to the next, hits all alike.
+    fn rounds(&mut self, runs: u32, warmup: bool, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let endless = self.plan.until_stopped && !warmup;
+        let open = endless || (self.plan.until.is_some() && !warmup);
+        let runs = if endless { u32::MAX } else { runs };
+        let within = self.plan.until.and_then(|until| until.within).filter(|_| !warmup);
+        let begun = now();
+        let is_late = || within.is_some_and(|span| now().since(begun) >= span);
+        let mut order: Vec<usize> = (0..self.turns.len()).collect();
+        let (mut done, mut burst) = (0, 1);
+        while done < runs && !order.is_empty() && !self.control.is_over() {
+            let count = burst.min(runs - done);
+            let (mut longest, mut idle) = (Nanos(0), true);
+            self.random.shuffle(&mut order);
+            for at in order.iter().copied() {
+                if open && self.turns[at].rests() {
+                    continue;
+                }
+                idle = false;
+                longest = longest.max(self.visit(at, count, warmup, sink)?);
+                if self.control.is_over() || is_late() {
+                    return Ok(());
+                }
+            }
+            order.retain(|at| warmup || !self.turns[*at].is_done(self.plan.give_up));
+            if idle {
+                self.pause();
+            }
+            done += count;
+            burst = self.burst(longest);
+        }
+        Ok(())
+    }
+
+    /// How many invocations to ask for at once. Only those of one short cell
+    /// are bundled: others are interleaved.
+    fn burst(&self, longest: Nanos) -> u32 {
+        match &self.turns[..] {
+            [only] if only.cell.job.start == StartKind::Warm && only.streak == 0 => {
+                let fit = BURST.0 / longest.0.max(1);
+                let fit = u32::try_from(fit).unwrap_or(MAX_BURST).clamp(1, MAX_BURST);
+                only.narrowing.as_ref().map_or(fit, |it| fit.min(it.missing()))
+            }
+            _ => 1,
+        }
+    }
+
+    /// Passes the time of a round in which nothing ran: otherwise rests would
+    /// be over at once.
+    fn pause(&self) {
+        for _ in 0..IDLE_POLLS {
+            if !self.control.is_over() {
+                std::thread::sleep(Duration::from_millis(Cancel::POLL_MS.into()));
+            }
+        }
+    }
+
+    /// Runs a cell `count` times and passes on what comes of it; returns the
+    /// longest wall time.
+    fn visit(
+        &mut self,
+        at: usize,
+        count: u32,
+        warmup: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<Nanos, SinkError> {
+        let Self { lanes, first, turns, control, samplers, tally, .. } = self;
+        let turn = &mut turns[at];
+        let Cell { lane, job } = turn.cell;
+        let cell = job.cell;
+        let sequence = if warmup { 0 } else { turn.next };
+        sink.send(Event::Started { cell, sequence, count })?;
+        let mut unwatched = Unwatched;
+        let own = samplers.get(*lane - *first).cloned().flatten();
+        let mut watching = own.clone();
+        let watch: &mut dyn Watch = match &mut watching {
+            Some(sampler) => sampler,
+            None => &mut unwatched,
+        };
+        let (mut longest, mut failure) = (Nanos(0), None);
+        turn.throttle.begin();
+        let mut emit = |mut outcome: Outcome| {
+            longest = longest.max(outcome.ended.since(outcome.requested));
+            let samples = own.as_ref().map(Sampler::take);
+            if failure.is_some() {
+                return;
+            }
+            if warmup {
+                let event = Event::WarmedUp { cell, outcome: Box::new(outcome) };
+                failure = sink.send(event).err();
+                return;
+            }
+            complete(&mut outcome, samples.as_deref(), turn.ops);
+            turn.throttle.complete(&mut outcome);
+            control.judge(&mut outcome);
+            tally.count(outcome.status);
+            turn.note(outcome.status);
+            if let (Status::Ok, Some(cell)) = (outcome.status, &mut turn.narrowing) {
+                cell.take(outcome.usage.get(Meter::Wall).map_or(longest, Nanos));
+            }
+            let sequence = turn.next;
+            turn.next = turn.next.saturating_add(1);
+            let samples = samples.into_iter().flatten().collect();
+            let event = Event::Finished { cell, sequence, outcome: Box::new(outcome), samples };
+            failure = sink.send(event).err();
+        };
+        let lane = &mut lanes[*lane - *first].lane;
+        lane.invoke(job, count, watch, control.cancel(), &mut emit);
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        if let Some(width) = turns[at].narrowing.as_mut().and_then(Narrowing::look) {
+            sink.send(Event::Looked { cell, width })?;
+        }
+        sink.settle().map(|()| longest)
+    }
+
+    /// Cells that were to be run until their medians are known, and are not.
+    fn wide(&self) -> u64 {
+        let cells = self.turns.iter().filter_map(|turn| turn.narrowing.as_ref());
+        cells.filter(|cell| cell.is_wide()).count() as u64
+    }
+}
+
+/// Enters what no lane can know: the operators of the counting run, and the
+/// memory integral of the samples.
+fn complete(outcome: &mut Outcome, samples: Option<&[Sample]>, ops: Option<u64>) {
+    let usage = &mut outcome.usage;
+    if outcome.status == Status::Ok && usage.get(Meter::WasmOps).is_none() {
+        usage.set(Meter::WasmOps, ops);
+    }
+    let integral =
+        samples.and_then(|samples| memory_time(samples, outcome.requested, outcome.ended));
+    usage.set(Meter::MemoryTime, integral);
+}
+
+/// Integral of resident memory in byte-milliseconds: each sample holds until
+/// the next, the first also before it. `None` without a sample inside.
+fn memory_time(samples: &[Sample], from: Nanos, to: Nanos) -> Option<u64> {
+    let mut inside = samples
+        .iter()
+        .filter(|sample| sample.meter == Meter::MemoryRss && (from..=to).contains(&sample.at))
+        .peekable();
+    inside.peek()?;
+    let (mut total, mut since) = (0_u128, from);
+    while let Some(sample) = inside.next() {
+        let until = inside.peek().map_or(to, |next| next.at);
+        total += u128::from(sample.value) * u128::from(until.since(since).0);
+        since = until;
+    }
+    u64::try_from(total / 1_000_000).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use cyclometer_lanes::Job;
+
+    fn rss(at: u64, value: u64) -> Sample {
+        Sample { at: Nanos(at * 1_000_000), meter: Meter::MemoryRss, value }
+    }
+
+    fn warm_cell() -> Cell {
+        let request = crate::tests::request(&["nop"], 1);
+        let workload = Arc::clone(&request.workloads[0]);
+        let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
+        let (start, limits) = (StartKind::Warm, preset.limits);
+        let job = Job { cell: 0, workload, preset, start, limits, cpu: None };
+        Cell { lane: 0, job: Arc::new(job) }
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            compiles: 0,
+            give_up: None,
+            cells: Vec::new(),
+            runs: 1,
+            warmup: 0,
+            until_stopped: false,
+            race: false,
+            until: None,
+            seed: 1,
+            left_out: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn rests_grow_with_failures_in_a_row_and_cuts_are_none() {
+        let cell = warm_cell();
+        let mut turn = Turn::new(&cell, None, &plan());
+        let mut after = |status| {
+            turn.note(status);
+            turn.rest
+        };
+        assert_eq!([after(Status::Failed), after(Status::Timeout)], [1, 3]);
+        assert_eq!(after(Status::Interrupted), 3, "says nothing of the function");
+        assert_eq!([after(Status::Failed), after(Status::Ok)], [7, 0]);
+        for _ in 0..20 {
+            after(Status::Failed);
+        }
+        assert_eq!(after(Status::Failed), 63, "at most");
+    }
+
+    #[test]
+    fn what_only_ever_fails_is_given_up_if_the_plan_says_so() {
+        let cell = warm_cell();
+        let mut turn = Turn::new(&cell, None, &plan());
+        let fail = |turn: &mut Turn<'_>, status| {
+            turn.note(status);
+            turn.next += 1;
+        };
+        fail(&mut turn, Status::Failed);
+        assert!(!turn.is_done(Some(2)), "once is not enough");
+        fail(&mut turn, Status::Timeout);
+        assert!(turn.is_done(Some(2)) && !turn.is_done(Some(3)) && !turn.is_done(None));
+        // What went well once is worth another try.
+        fail(&mut turn, Status::Ok);
+        for _ in 0..5 {
+            fail(&mut turn, Status::Failed);
+        }
+        assert!(!turn.is_done(Some(2)));
+    }
+
+    #[test]
+    fn only_short_warm_runs_that_go_well_are_bundled() {
+        let cell = warm_cell();
+        let plan = plan();
+        let control = Control::default();
+        let mut track = Track {
+            lanes: &mut [],
+            first: 0,
+            turns: vec![Turn::new(&cell, None, &plan)],
+            plan: &plan,
+            control: &control,
+            samplers: &[],
+            tally: Tally::default(),
+            random: Random::seeded(1),
+        };
+        let bursts = [0, 1_000, 4_000_000, 11_000_000].map(|wall| track.burst(Nanos(wall)));
+        assert_eq!(bursts, [256, 256, 2, 1], "as many as fit into 10 ms, at most 256");
+        track.turns[0].note(Status::Failed);
+        assert_eq!(track.burst(Nanos(1_000)), 1, "what fails is asked for one by one");
+        track.turns[0].note(Status::Ok);
+        track.turns.push(Turn::new(&cell, None, &plan));
+        assert_eq!(track.burst(Nanos(1_000)), 1, "others are interleaved");
+    }
+
+    #[test]
+    fn operators_of_the_counting_run_are_of_runs_that_ended_well() {
+        let ops = |status, own| {
+            let mut outcome = crate::tests::outcome(status, Nanos(0), Nanos(1));
+            outcome.usage.set(Meter::WasmOps, own);
+            complete(&mut outcome, None, Some(9));
+            outcome.usage.get(Meter::WasmOps)
+        };
+        assert_eq!(ops(Status::Ok, None), Some(9));
+        assert_eq!(ops(Status::Ok, Some(7)), Some(7), "counted in this very run");
+        for status in [Status::Failed, Status::Timeout, Status::Interrupted] {
+            assert_eq!(ops(status, None), None, "nobody knows how far it came");
+        }
+    }
+
+    #[test]
+    fn the_memory_integral_covers_the_whole_invocation() {
+        let ms = |at: u64| Nanos(at * 1_000_000);
+        // 10 ms at 100 (held back to the start), then 20 ms at 300.
+        let samples = [rss(5, 100), rss(10, 300)];
+        assert_eq!(memory_time(&samples, ms(0), ms(30)), Some(10 * 100 + 20 * 300));
+        assert_eq!(memory_time(&samples, ms(11), ms(30)), None, "no sample inside");
+        assert_eq!(memory_time(&[], ms(0), ms(30)), None);
+    }
+}

@@ -1,0 +1,249 @@
+//! Break-even: at which fine price revenue is what a coarse model yields, and
+//! who then pays more or less.
+//!
+//! Both passes see the same rows: those that both models bill. The price is
+//! exact; so is who pays more. How much more is a ratio for people, kept as a
+//! double for each row.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Contract, Key};
+use cyclometer_core::meter::Usage;
+use cyclometer_pricing::{Exact, Money};
+
+/// What is added up over all rows: the first pass.
+#[derive(Debug, Clone, Default)]
+pub struct Revenue {
+    /// Rows that both models bill.
+    pub rows: u64,
+    /// What the coarse model takes for them.
+    pub coarse: Money,
+    /// What they used, in the unit of the fine model.
+    pub quantity: Exact,
+}
+
+/// Who pays more, and how much: the second pass.
+#[derive(Debug, Clone, Default)]
+pub struct Shift {
+    /// Rows that pay more under the fine price.
+    pub more: u64,
+    /// Rows that pay less.
+    pub less: u64,
+    /// Rows that pay the same.
+    pub same: u64,
+    /// What the coarse model takes.
+    pub coarse: Money,
+    /// What the fine price takes.
+    pub fine: Money,
+    /// Fine over coarse of each row.
+    ratios: Vec<f64>,
+}
+
+/// What one row costs under the coarse model and used of the fine one; `None`
+/// if one of them refuses it.
+fn both(coarse: &Contract, fine: &Contract, usage: &Usage) -> Option<(Money, Exact)> {
+    let bill = coarse.0.bill_under(usage, &coarse.1).ok()?;
+    let used = fine.0.bill_under(usage, &fine.1).ok()?;
+    let quantity = used.lines.first().map(|line| line.quantity.clone())?;
+    Some((bill.total, quantity))
+}
+
+impl Revenue {
+    /// Adds a row.
+    pub fn add(&mut self, coarse: &Contract, fine: &Contract, usage: &Usage) {
+        if let Some((amount, quantity)) = both(coarse, fine, usage) {
+            self.rows += 1;
+            self.coarse += &amount;
+            self.quantity += &quantity;
+        }
+    }
+
+    /// The price of one unit at which the fine model takes as much; `None` if
+    /// nothing was used.
+    #[must_use]
+    pub fn price(&self) -> Option<Exact> {
+        self.coarse.as_exact().over(&self.quantity)
+    }
+}
+
+impl Shift {
+    /// Adds a row, at the break-even price of a unit.
+    pub fn add(&mut self, coarse: &Contract, fine: &Contract, price: &Exact, usage: &Usage) {
+        let Some((amount, quantity)) = both(coarse, fine, usage) else { return };
+        let own = Money::from(&quantity * price);
+        match own.cmp(&amount) {
+            std::cmp::Ordering::Greater => self.more += 1,
+            std::cmp::Ordering::Less => self.less += 1,
+            std::cmp::Ordering::Equal => self.same += 1,
+        }
+        if let Some(ratio) = own.ratio(&amount, 9) {
+            self.ratios.push(ratio.to_plain_string().parse().unwrap_or(f64::NAN));
+        }
+        self.coarse += &amount;
+        self.fine += &own;
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub const fn rows(&self) -> u64 {
+        self.more + self.less + self.same
+    }
+
+    /// Fine over coarse of all rows together.
+    #[must_use]
+    pub fn ratio(&self) -> Option<Exact> {
+        self.fine.ratio(&self.coarse, 6)
+    }
+
+    /// Returns a quantile of the rows' ratios, by linear interpolation between
+    /// the two nearest, as of every other percentile that is shown.
+    #[must_use]
+    pub fn quantile(&mut self, share: f64) -> Option<f64> {
+        self.ratios.sort_unstable_by(f64::total_cmp);
+        cyclometer_stats::percentile(&self.ratios, share)
+    }
+
+    /// Adds the rows of another.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { more, less, same, coarse, fine, ratios } = other;
+        self.more += more;
+        self.less += less;
+        self.same += same;
+        self.coarse += coarse;
+        self.fine += fine;
+        self.ratios.extend_from_slice(ratios);
+    }
+}
+
+/// The break-even of one coarse and one fine model.
+#[derive(Debug, Clone)]
+pub struct BreakEven {
+    /// The coarse model's id.
+    pub coarse: String,
+    /// The fine model's id.
+    pub fine: String,
+    /// The currency of both.
+    pub currency: String,
+    /// What the fine model is paid by, such as `cycle`.
+    pub unit: Arc<str>,
+    /// What its own price is for, in units.
+    pub per: Exact,
+    /// Its own price of that.
+    pub own: Exact,
+    /// The price of a unit at which revenue is the same.
+    pub price: Exact,
+    /// What was added up.
+    pub revenue: Revenue,
+    /// Who pays more or less.
+    pub groups: BTreeMap<Key, Shift>,
+}
+
+impl BreakEven {
+    /// Nothing seen yet but the revenue; `None` if the models cannot be
+    /// compared or nothing was used.
+    #[must_use]
+    pub fn new(coarse: &Contract, fine: &Contract, revenue: Revenue) -> Option<Self> {
+        let price = revenue.price()?;
+        let charge = fine.0.counted(&fine.1).next()?;
+        let pool = fine.0.pools().get(charge.pool())?;
+        Some(Self {
+            coarse: coarse.0.id().to_owned(),
+            fine: fine.0.id().to_owned(),
+            currency: coarse.0.currency().to_owned(),
+            unit: charge.unit().into(),
+            per: pool.per().clone(),
+            own: charge.rate() * pool.per(),
+            price,
+            revenue,
+            groups: BTreeMap::new(),
+        })
+    }
+
+    /// Adds a row of the second pass.
+    pub fn add(&mut self, coarse: &Contract, fine: &Contract, key: &Key, usage: &Usage) {
+        let price = self.price.clone();
+        self.groups.entry(key.clone()).or_default().add(coarse, fine, &price, usage);
+    }
+
+    /// All groups together.
+    #[must_use]
+    pub fn overall(&self) -> Shift {
+        let mut all = Shift::default();
+        self.groups.values().for_each(|shift| all.merge(shift));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_core::meter::Meter;
+    use cyclometer_core::units::Nanos;
+    use cyclometer_pricing::{Terms, find};
+
+    fn contract(id: &str) -> Contract {
+        let model = find(id).unwrap();
+        (model.clone(), Terms::of(model))
+    }
+
+    fn usage(run_ms: u64, cycles: u64) -> Usage {
+        let mut usage = Usage::new(false);
+        usage.phases.run = Some(Nanos(run_ms * 1_000_000));
+        usage.set(Meter::MemoryAllocated, 1 << 30);
+        usage.set(Meter::Cycles, cycles);
+        usage
+    }
+
+    #[test]
+    fn revenue_is_the_same_and_who_pays_more_is_told() {
+        let (coarse, fine) = (contract("aws-lambda-x86"), contract("per-cycle"));
+        // 12 ms and 24 ms at 1 GiB: 0.0000002000004 + 0.0000002, and twice the
+        // first; 1 and 3 x 10^9 cycles.
+        let rows = [usage(12, 1_000_000_000), usage(24, 3_000_000_000)];
+        let mut revenue = Revenue::default();
+        for row in &rows {
+            revenue.add(&coarse, &fine, row);
+        }
+        assert_eq!(revenue.coarse.to_plain_string(), "0.0000010000012");
+        let mut found = BreakEven::new(&coarse, &fine, revenue).unwrap();
+        // 0.0000010000012 / 4 x 10^9 cycles.
+        assert_eq!(found.price.to_plain_string(), "0.0000000000000002500003");
+        let key = |lane: &str| Key {
+            lane: lane.into(),
+            workload: "w".into(),
+            preset: "p".into(),
+            start: "warm".into(),
+        };
+        found.add(&coarse, &fine, &key("a"), &rows[0]);
+        found.add(&coarse, &fine, &key("b"), &rows[1]);
+        let mut all = found.overall();
+        assert_eq!(all.fine, all.coarse);
+        assert_eq!((all.more, all.less, all.same), (1, 1, 0));
+        // 0.0000002500003 / 0.0000004000004 = 0.625000125...
+        let ratio = found.groups[&key("a")].ratio().unwrap();
+        assert_eq!(ratio.to_plain_string(), "0.625");
+        assert!(all.quantile(0.0).unwrap() < 1.0 && all.quantile(1.0).unwrap() > 1.0);
+    }
+
+    // numpy.quantile of 1, 2, 4, 8, 16 and 100 (method "linear") gives 1.25, 6
+    // and 79: one row in six that pays far more is seen in the 95th percentile,
+    // and the median of an even number is no single row.
+    #[test]
+    fn few_rows_have_the_quantiles_of_the_tables() {
+        let ratios = vec![100.0, 16.0, 8.0, 4.0, 2.0, 1.0];
+        let mut shift = Shift { ratios, ..Shift::default() };
+        for (share, expected) in [(0.05, 1.25), (0.5, 6.0), (0.95, 79.0)] {
+            let found = shift.quantile(share).unwrap();
+            assert!((found - expected).abs() < 1e-9, "{share}: {found}");
+        }
+    }
+
+    #[test]
+    fn unused_has_no_price() {
+        let (coarse, fine) = (contract("aws-lambda-x86"), contract("per-cycle"));
+        let mut revenue = Revenue::default();
+        revenue.add(&coarse, &fine, &usage(1, 0));
+        assert!(BreakEven::new(&coarse, &fine, revenue).is_none());
+    }
+}

@@ -1,0 +1,161 @@
+//! Per-instance time: the union of overlapping requests on one instance.
+//!
+//! Some providers bill an instance for as long as it serves at least one
+//! request. Warm invocations of a cell share an instance; a cold one has its
+//! own. Requests that overlap become one stretch, from the start of the first
+//! to the end of the last, with the CPU time of all and the largest peak.
+
+use super::{Lot, Values};
+use cyclometer_core::meter::Meter;
+use cyclometer_core::units::Nanos;
+use cyclometer_pricing::Phase;
+use cyclometer_pricing::compile::{Program, Signal, Signals};
+
+/// The stretch of an instance that is not over yet.
+#[derive(Debug)]
+pub(super) struct Stretches {
+    cold: bool,
+    open: Option<Stretch>,
+}
+
+/// Time in which an instance served at least one request.
+#[derive(Debug, Clone)]
+pub(super) struct Stretch {
+    from: u64,
+    to: u64,
+    present: Signals,
+    values: Values,
+}
+
+const CREATE: Signal = Signal::Phase(Phase::Create);
+const START: Signal = Signal::Phase(Phase::Start);
+const RUN: Signal = Signal::Phase(Phase::Run);
+
+/// Meters that add up over the requests of a stretch; the others are levels, or
+/// those of its first request, as its start-up is: that of others happens while
+/// the instance serves the first.
+const COUNTS: [Meter; 6] = [
+    Meter::CpuTime,
+    Meter::CpuUser,
+    Meter::CpuSystem,
+    Meter::Cycles,
+    Meter::RefCycles,
+    Meter::WasmOps,
+];
+
+impl Stretches {
+    /// What the extent of a request is read from.
+    pub(super) const SIGNALS: [Signal; 3] = [CREATE, START, RUN];
+
+    pub(super) const fn new(cold: bool) -> Self {
+        Self { cold, open: None }
+    }
+
+    /// Adds a request; rows come in the order of their requests. Returns the
+    /// stretch that is over with it.
+    pub(super) fn add(
+        &mut self,
+        offset: Nanos,
+        present: Signals,
+        values: &Values,
+    ) -> Option<Stretch> {
+        let span = |signal: Signal| if present.has(signal) { values[signal.index()] } else { 0 };
+        // The instance is there once it was created.
+        let from = offset.0.saturating_add(span(CREATE));
+        let to = from.saturating_add(span(START)).saturating_add(span(RUN));
+        let next = Stretch { from, to, present, values: *values };
+        if self.cold {
+            return Some(next);
+        }
+        match &mut self.open {
+            Some(open) if from < open.to && present == open.present => {
+                open.join(&next);
+                None
+            }
+            open => open.replace(next),
+        }
+    }
+
+    /// The one that is not over yet.
+    pub(super) const fn open(&self) -> Option<&Stretch> {
+        self.open.as_ref()
+    }
+
+    pub(super) fn finish(&mut self) -> Option<Stretch> {
+        self.open.take()
+    }
+}
+
+impl Stretch {
+    fn join(&mut self, other: &Self) {
+        self.to = self.to.max(other.to);
+        let startup = if self.present.has(START) { self.values[START.index()] } else { 0 };
+        self.values[RUN.index()] = (self.to - self.from).saturating_sub(startup);
+        self.present.insert(RUN);
+        let peak = Signal::Meter(Meter::MemoryPeak).index();
+        self.values[peak] = self.values[peak].max(other.values[peak]);
+        for meter in COUNTS {
+            let at = Signal::Meter(meter).index();
+            self.values[at] = self.values[at].saturating_add(other.values[at]);
+        }
+    }
+
+    pub(super) fn push(&self, lot: &mut Lot, program: &mut Program) {
+        let present = self.present.and(program.signals());
+        lot.push(program, present, |signal| self.values[signal.index()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(start: Option<u64>, run: u64, cpu: u64) -> (Signals, Values) {
+        let mut present: Signals = [RUN, Signal::Meter(Meter::CpuTime)].into_iter().collect();
+        let mut values = [0; Signal::COUNT];
+        values[RUN.index()] = run;
+        values[Signal::Meter(Meter::CpuTime).index()] = cpu;
+        if let Some(start) = start {
+            present.insert(START);
+            values[START.index()] = start;
+        }
+        (present, values)
+    }
+
+    fn lengths(cold: bool, rows: &[(u64, u64)]) -> Vec<(u64, u64)> {
+        let mut stretches = Stretches::new(cold);
+        let mut done = Vec::new();
+        for (offset, run) in rows {
+            let (present, values) = row(None, *run, 10);
+            done.extend(stretches.add(Nanos(*offset), present, &values));
+        }
+        done.extend(stretches.finish());
+        let cpu = Signal::Meter(Meter::CpuTime).index();
+        done.iter().map(|it| (it.values[RUN.index()], it.values[cpu])).collect()
+    }
+
+    #[test]
+    fn overlapping_requests_share_an_instance() {
+        // 0-100 and 50-120 overlap, 120-130 only touches, 300-310 is apart.
+        let rows = [(0, 100), (50, 70), (120, 10), (300, 10)];
+        assert_eq!(lengths(false, &rows), [(120, 20), (10, 10), (10, 10)]);
+        // One inside another adds nothing.
+        assert_eq!(lengths(false, &[(0, 100), (20, 10), (90, 20)]), [(110, 30)]);
+    }
+
+    #[test]
+    fn cold_ones_have_their_own() {
+        assert_eq!(lengths(true, &[(0, 100), (50, 70)]), [(100, 10), (70, 10)]);
+    }
+
+    #[test]
+    fn the_start_of_the_first_stays_apart() {
+        let mut stretches = Stretches::new(false);
+        let (present, values) = row(Some(30), 70, 1);
+        assert!(stretches.add(Nanos(0), present, &values).is_none());
+        assert!(stretches.add(Nanos(50), present, &values).is_none());
+        let whole = stretches.finish().unwrap();
+        // 0-100 and 50-150: 30 to start, 120 to run.
+        assert_eq!((whole.values[START.index()], whole.values[RUN.index()]), (30, 120));
+    }
+}

@@ -1,0 +1,405 @@
+//! What a replay comes to: sums by lane, workload, preset and kind of start.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::Contract;
+use cyclometer_core::units::Bytes;
+use cyclometer_pricing::compile::ModelSums;
+use cyclometer_pricing::{
+    Exact, Granularity, Money, PriceModel, Refusal, Settlement, Subtotal, Terms, Waste,
+};
+
+/// What rows are summed by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The lane.
+    pub lane: Arc<str>,
+    /// The workload.
+    pub workload: Arc<str>,
+    /// The workload's preset.
+    pub preset: Arc<str>,
+    /// `cold` or `warm`.
+    pub start: Arc<str>,
+}
+
+/// What must be known of a model to read its totals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// The model's id.
+    pub id: String,
+    /// The currency of its totals.
+    pub currency: String,
+    /// Whether it is coarse or fine.
+    pub granularity: Granularity,
+    /// Names and units of its charges, in the order of [`ModelTotal::charges`].
+    pub charges: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// The sums of one group of invocations.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Group {
+    /// How many invocations there were, billed or refused.
+    pub invocations: u64,
+    /// How many of them failed or ran out of time.
+    pub failed: u64,
+    /// One entry for each model, in the order of [`Summary::models`].
+    pub models: Vec<ModelTotal>,
+    /// Largest peak of memory.
+    pub peak: Option<Bytes>,
+    /// How many invocations touched more memory than they are billed for.
+    pub beyond: u64,
+}
+
+/// What one model makes of a group, at list prices.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ModelTotal {
+    /// How many invocations it billed.
+    pub billed: u64,
+    /// The exact sum of their bills.
+    pub total: Money,
+    /// What that is for.
+    pub waste: Waste<Money>,
+    /// The sums of each charge.
+    pub charges: Vec<ChargeTotal>,
+    /// How many invocations it refused, by reason.
+    pub refused: BTreeMap<Refusal, u64>,
+    /// How many line items carried a note, by note.
+    pub notes: BTreeMap<Arc<str>, u64>,
+}
+
+/// The sums of one charge.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChargeTotal {
+    /// Billed quantity, in the charge's unit.
+    pub quantity: Exact,
+    /// The exact amount.
+    pub amount: Money,
+    /// What that is for.
+    pub waste: Waste<Money>,
+}
+
+/// Why two totals cannot be set against each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NoRatio {
+    /// One of them leaves out invocations that the other has.
+    #[error("one of the models refused some of the invocations")]
+    Refused,
+    /// They are in different money.
+    #[error("the models have different currencies")]
+    Currencies,
+    /// The divisor is nothing.
+    #[error("the finer total is 0")]
+    Zero,
+    /// There is no such model in this summary.
+    #[error("there is no such model in this replay")]
+    NoSuchModel,
+}
+
+/// Why there is no bill of a month.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NoMonth {
+    /// The model cannot bill what it is for.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// No invocation was billed.
+    #[error("no invocation was billed")]
+    Nothing,
+    /// There is no such model in this summary.
+    #[error("there is no such model in this replay")]
+    NoSuchModel,
+}
+
+/// The sums of a whole replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    contracts: Arc<Vec<Contract>>,
+    models: Vec<ModelInfo>,
+    groups: BTreeMap<Key, Group>,
+}
+
+impl ModelInfo {
+    fn of((model, terms): &Contract) -> Self {
+        Self {
+            id: model.id().to_owned(),
+            currency: model.currency().to_owned(),
+            granularity: model.granularity(),
+            charges: model
+                .counted(terms)
+                .map(|charge| (charge.name().into(), charge.unit().into()))
+                .collect(),
+        }
+    }
+}
+
+impl Group {
+    fn new(models: &[ModelInfo]) -> Self {
+        let total = |model: &ModelInfo| ModelTotal {
+            charges: vec![ChargeTotal::default(); model.charges.len()],
+            ..ModelTotal::default()
+        };
+        Self { models: models.iter().map(total).collect(), ..Self::default() }
+    }
+
+    /// Whether there are invocations and all of them failed: what such a cell
+    /// costs is no price of the function.
+    #[must_use]
+    pub const fn only_failed(&self) -> bool {
+        self.invocations > 0 && self.failed == self.invocations
+    }
+
+    /// Says how many invocations failed, where any did: `all 3 invocations
+    /// failed`, `1 of 3 invocations failed`.
+    #[must_use]
+    pub fn failures(&self) -> Option<String> {
+        let Self { failed, invocations, .. } = self;
+        match (failed, invocations) {
+            (0, _) => None,
+            (1, 1) => Some("the only invocation failed".to_owned()),
+            _ if self.only_failed() => Some(format!("all {failed} invocations failed")),
+            _ => Some(format!("{failed} of {invocations} invocations failed")),
+        }
+    }
+
+    /// Adds the sums of `other`, a group of the same models.
+    fn merge(&mut self, other: &Self) {
+        let Self { invocations, failed, models, peak, beyond } = other;
+        self.invocations += invocations;
+        self.failed += failed;
+        self.peak = self.peak.max(*peak);
+        self.beyond += beyond;
+        for (mine, theirs) in self.models.iter_mut().zip(models) {
+            mine.merge(theirs);
+        }
+    }
+}
+
+impl ModelTotal {
+    /// Quantities at the list prices of their charges.
+    fn of(sums: &ModelSums, (model, terms): &Contract) -> Self {
+        let charge = |(sum, charge): (&cyclometer_pricing::compile::ChargeSum, &Arc<_>)| {
+            let charge: &cyclometer_pricing::Charge = charge;
+            ChargeTotal {
+                amount: Money::from(&sum.quantity * charge.rate()),
+                waste: sum.waste.at(charge.rate()),
+                quantity: sum.quantity.clone(),
+            }
+        };
+        let charges: Vec<ChargeTotal> =
+            sums.charges.iter().zip(model.counted(terms)).map(charge).collect();
+        let mut waste = Waste::default();
+        for charge in &charges {
+            waste += &charge.waste;
+        }
+        Self {
+            billed: sums.billed,
+            total: charges.iter().map(|charge| &charge.amount).sum(),
+            waste,
+            charges,
+            refused: sums.refused.clone(),
+            notes: sums.notes.clone(),
+        }
+    }
+
+    /// The mean bill of the group's invocations times a million, to 12 digits
+    /// after the point, since a mean need not be a finite decimal; `None` where
+    /// one was refused, or none was billed.
+    #[must_use]
+    pub fn mean_per_million(&self) -> Option<Exact> {
+        if self.billed == 0 || self.refusals() > 0 {
+            return None;
+        }
+        self.total.times(1_000_000).as_exact().ratio(&Exact::from(self.billed), 12)
+    }
+
+    /// How many invocations were refused, for whatever reason.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refused.values().sum()
+    }
+
+    fn merge(&mut self, other: &Self) {
+        let Self { billed, total, waste, charges, refused, notes } = other;
+        self.billed += billed;
+        self.total += total;
+        self.waste += waste;
+        for (mine, ChargeTotal { quantity, amount, waste }) in self.charges.iter_mut().zip(charges)
+        {
+            mine.quantity += quantity;
+            mine.amount += amount;
+            mine.waste += waste;
+        }
+        for (refusal, count) in refused {
+            *self.refused.entry(refusal.clone()).or_default() += count;
+        }
+        for (note, count) in notes {
+            *self.notes.entry(Arc::clone(note)).or_default() += count;
+        }
+    }
+}
+
+impl Summary {
+    /// No rows yet.
+    #[must_use]
+    pub fn new(contracts: &Arc<Vec<Contract>>) -> Self {
+        let models = contracts.iter().map(ModelInfo::of).collect();
+        Self { contracts: Arc::clone(contracts), models, groups: BTreeMap::new() }
+    }
+
+    /// Adds what the rows of a group came to.
+    pub(super) fn enter(&mut self, key: Key, counts: &Group, sums: &[ModelSums]) {
+        let pairs = sums.iter().zip(self.contracts.iter());
+        let models = pairs.map(|(sums, contract)| ModelTotal::of(sums, contract)).collect();
+        let group = Group { models, ..counts.clone() };
+        let infos = &self.models;
+        self.groups.entry(key).or_insert_with(|| Group::new(infos)).merge(&group);
+    }
+
+    /// Adds the groups of another part of the same replay.
+    pub fn merge(&mut self, other: &Self) {
+        for (key, group) in &other.groups {
+            let infos = &self.models;
+            self.groups.entry(key.clone()).or_insert_with(|| Group::new(infos)).merge(group);
+        }
+    }
+
+    /// Takes the amounts of groups away in which every invocation failed: the
+    /// time until a failure is no price of the function. Sums over groups are
+    /// without them then.
+    pub fn unprice_failed_groups(&mut self) {
+        for group in self.groups.values_mut().filter(|group| group.only_failed()) {
+            group.models = Group::new(&self.models).models;
+        }
+    }
+
+    /// The model at a position, and the terms it was applied under.
+    #[must_use]
+    pub fn contract(&self, model: usize) -> Option<(&PriceModel, &Terms)> {
+        self.contracts.get(model).map(|(model, terms)| (model, terms))
+    }
+
+    /// The bill of a month of `requests` invocations like those of `group`.
+    ///
+    /// # Errors
+    ///
+    /// If the model billed none of them, or not all, or needs to know more.
+    pub fn month(
+        &self,
+        group: &Group,
+        model: usize,
+        requests: &Exact,
+    ) -> Result<Settlement, NoMonth> {
+        let pair = self.contract(model).zip(group.models.get(model));
+        let ((contract, terms), total) = pair.ok_or(NoMonth::NoSuchModel)?;
+        if let Some(refusal) = total.refused.keys().next() {
+            return Err(refusal.clone().into());
+        }
+        let scale = requests.over(&Exact::from(total.billed)).ok_or(NoMonth::Nothing)?;
+        let mut subtotals = Vec::new();
+        let mut counted = contract.counted(terms).zip(&total.charges).peekable();
+        for charge in contract.shared() {
+            let quantity = if counted.peek().is_some_and(|(next, _)| Arc::ptr_eq(next, charge)) {
+                counted.next().map(|(_, total)| &total.quantity * &scale)
+            } else if charge.basis() == cyclometer_pricing::Basis::Period {
+                Some(contract.period_quantity(charge, terms)?)
+            } else {
+                // Switched off: it is nothing, and is not missing.
+                None
+            };
+            let charge = Arc::clone(charge);
+            subtotals.push(Subtotal { charge, quantity: quantity.unwrap_or_default() });
+        }
+        Ok(contract.settle(&subtotals, terms, contract.rounding()))
+    }
+
+    /// The models, in the order they were given.
+    #[must_use]
+    pub fn models(&self) -> &[ModelInfo] {
+        &self.models
+    }
+
+    /// All groups, in the order of their keys.
+    #[must_use]
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&Key, &Group)> {
+        self.groups.iter()
+    }
+
+    /// Sums the groups by something coarser than their keys, such as lane and
+    /// workload.
+    pub fn by<K: Ord>(&self, key: impl Fn(&Key) -> K) -> BTreeMap<K, Group> {
+        let mut sums = BTreeMap::new();
+        for (group_key, group) in &self.groups {
+            sums.entry(key(group_key)).or_insert_with(|| Group::new(&self.models)).merge(group);
+        }
+        sums
+    }
+
+    /// The sum of everything.
+    #[must_use]
+    pub fn overall(&self) -> Group {
+        let mut sum = Group::new(&self.models);
+        self.groups.values().for_each(|group| sum.merge(group));
+        sum
+    }
+
+    /// Every coarse model beside every fine one of the same currency, as
+    /// positions in [`Summary::models`].
+    pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
+        let of = |granularity| {
+            let models = self.models.iter().enumerate();
+            models.filter(move |(_, model)| model.granularity == granularity)
+        };
+        of(Granularity::Coarse).flat_map(move |(coarse, one)| {
+            of(Granularity::Fine)
+                .filter(move |(_, other)| one.currency == other.currency)
+                .map(move |(fine, _)| (coarse, fine))
+        })
+    }
+
+    /// The coarse total of `group` divided by its fine total, half up to
+    /// `digits` decimals; `coarse` and `fine` are positions in
+    /// [`Summary::models`].
+    ///
+    /// # Errors
+    ///
+    /// If the two do not bill the same invocations in the same currency, or
+    /// the fine total is 0.
+    pub fn ratio(
+        &self,
+        group: &Group,
+        coarse: usize,
+        fine: usize,
+        digits: u32,
+    ) -> Result<Exact, NoRatio> {
+        let model = |at| Some((self.models.get(at)?, group.models.get(at)?));
+        let (above, numerator) = model(coarse).ok_or(NoRatio::NoSuchModel)?;
+        let (below, denominator) = model(fine).ok_or(NoRatio::NoSuchModel)?;
+        if above.currency != below.currency {
+            return Err(NoRatio::Currencies);
+        }
+        if numerator.refusals() > 0 || denominator.refusals() > 0 {
+            return Err(NoRatio::Refused);
+        }
+        numerator.total.ratio(&denominator.total, digits).ok_or(NoRatio::Zero)
+    }
+
+    /// Says which of a coarse and a fine bill is the larger, and how many times
+    /// as large: `fine 6.25x`. A bare ratio is read the wrong way round.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::ratio`].
+    pub fn dearer(&self, group: &Group, coarse: usize, fine: usize) -> Result<String, NoRatio> {
+        let ratio = self.ratio(group, coarse, fine, 12)?;
+        let one = Exact::from(1);
+        let (name, times) = match ratio.cmp(&one) {
+            Ordering::Equal => return Ok("neither".to_owned()),
+            Ordering::Greater => ("coarse", ratio),
+            Ordering::Less => ("fine", one.over(&ratio).ok_or(NoRatio::Zero)?),
+        };
+        Ok(format!("{name} {}x", times.rounded(2)))
+    }
+}

@@ -1,0 +1,173 @@
+//! What a million costs, coarse beside fine, and how the two stand to each
+//! other in words.
+
+use super::super::prices::thousands;
+use super::{BARE, USUAL};
+use cyclometer_pricing::{Exact, Money, Waste};
+use cyclometer_replay::{Group, Key, Summary};
+use cyclometer_store::RunsOfCell;
+
+/// A ratio up to this is "about as much".
+const NEARLY: &str = "1.05";
+
+/// Says what a million invocations cost: in one sandbox, with what that is for,
+/// and in `docker` where that is another lane.
+pub(super) fn cost(summary: &Summary, start: &str, cells: &[&RunsOfCell]) -> Vec<String> {
+    let Some((coarse, fine)) = summary.pairs().next() else { return Vec::new() };
+    let groups: Vec<(&str, &Group)> =
+        cells.iter().filter_map(|cell| Some((&*cell.names[2], group(summary, cell)?))).collect();
+    let named = |name: &str| groups.iter().find(|(lane, _)| *lane == name);
+    let subject = groups.iter().find(|(lane, _)| *lane != BARE && *lane != USUAL);
+    let subject = subject.or_else(|| named(USUAL)).or_else(|| groups.first());
+    let Some((lane, group)) = subject else { return Vec::new() };
+    let [on_coarse, on_fine] = [coarse, fine].map(|model| tariff(summary, model));
+    let amounts = |group: &Group| [coarse, fine].map(|model| amount(summary, group, model));
+    let many = format!("a million {start} runs in {lane} cost");
+    let known = |amount: String, on: &str, other: &str, model: usize| {
+        let why = refusal(group, model);
+        format!("A{} {amount} {on}; what they cost {other} is not known: {why}.", &many[1..])
+    };
+    let for_nothing = no_work(&group.models[coarse].waste);
+    let mut sentences = vec![match amounts(group) {
+        [Some(dollars), Some(fine_dollars)] => {
+            let relation = relation(group, (coarse, fine), &on_coarse);
+            format!(
+                "A{} {dollars} {on_coarse} ({for_nothing}) and {fine_dollars} {on_fine}{relation}.",
+                &many[1..]
+            )
+        }
+        [Some(dollars), None] => {
+            known(dollars, &format!("{on_coarse} ({for_nothing})"), &on_fine, fine)
+        }
+        [None, Some(dollars)] => known(dollars, &on_fine, &on_coarse, coarse),
+        [None, None] => format!("What {many} is not known: {}.", refusal(group, coarse)),
+    }];
+    if let Some((other, group)) = named(USUAL).filter(|(other, _)| other != lane)
+        && let [Some(coarse), Some(fine)] = amounts(group)
+    {
+        sentences.push(format!("In {other} they cost {coarse} and {fine}."));
+    }
+    sentences
+}
+
+fn group<'a>(summary: &'a Summary, cell: &RunsOfCell) -> Option<&'a Group> {
+    let [workload, preset, lane, start] = &cell.names;
+    let is_it = |key: &Key| {
+        [&*key.workload, &*key.preset, &*key.lane, &*key.start]
+            == [&**workload, &**preset, &**lane, &**start]
+    };
+    summary.groups().find(|(key, _)| is_it(key)).map(|(_, group)| group)
+}
+
+/// A tariff as a sentence names it: `on AWS Lambda x86`, `per cycle`.
+fn tariff(summary: &Summary, model: usize) -> String {
+    let info = &summary.models()[model];
+    if info.id == "per-cycle" {
+        return "per cycle".to_owned();
+    }
+    let name = summary.contract(model).map_or(&*info.id, |(model, _)| model.name());
+    format!("on {}", name.split(',').next().unwrap_or(name))
+}
+
+/// The mean bill of a million with its currency.
+fn amount(summary: &Summary, group: &Group, model: usize) -> Option<String> {
+    let mean = group.models.get(model)?.mean_per_million()?;
+    let text = digits(&mean);
+    Some(match &*summary.models()[model].currency {
+        "USD" => format!("${text}"),
+        other => format!("{text} {other}"),
+    })
+}
+
+/// To the cent, or two digits of what is less than ten cents.
+fn digits(amount: &Exact) -> String {
+    const TWO: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(1);
+    let dime = Exact::from(1).over(&Exact::from(10)).unwrap_or_default();
+    if amount.is_zero() {
+        "0".to_owned()
+    } else if *amount < dime {
+        amount.significant(TWO)
+    } else {
+        thousands(&amount.rounded(2))
+    }
+}
+
+fn percent(share: &Exact) -> String {
+    let percent = share * &Exact::from(100);
+    match percent.rounded(0).as_str() {
+        "0" if !percent.is_zero() => "less than 1 %".to_owned(),
+        "100" if percent != Exact::from(100) => "more than 99 %".to_owned(),
+        whole => format!("{whole} %"),
+    }
+}
+
+/// How much of a bill is for no work; where a part was not measured, that.
+fn no_work(waste: &Waste<Money>) -> String {
+    let part = |part: &Money| part.as_exact().over(waste.total().as_exact());
+    match (waste.share(), part(&waste.unmeasured)) {
+        (None, _) | (_, None) => "nothing at all".to_owned(),
+        (Some(share), Some(unmeasured)) if unmeasured.is_zero() => {
+            format!("{} of it for no work", percent(&share))
+        }
+        (Some(share), Some(unmeasured)) if share.is_zero() => {
+            format!("what {} of it is for was not measured", percent(&unmeasured))
+        }
+        (Some(share), Some(unmeasured)) => format!(
+            "at least {} of it for no work, and what {} is for was not measured",
+            percent(&share),
+            percent(&unmeasured)
+        ),
+    }
+}
+
+/// How the finer price stands to the coarse one, the larger as a multiple of
+/// the smaller, with the reason where it is known.
+fn relation(group: &Group, (coarse, fine): (usize, usize), on_coarse: &str) -> String {
+    let [above, below] = [coarse, fine].map(|model| &group.models[model].total);
+    let (larger, smaller) = if above >= below { (above, below) } else { (below, above) };
+    let Some(ratio) = larger.as_exact().over(smaller.as_exact()) else { return String::new() };
+    if NEARLY.parse().is_ok_and(|nearly: Exact| ratio <= nearly) {
+        return ", which is about the same".to_owned();
+    }
+    let ten = Exact::from(10);
+    let times = if ratio < ten { ratio.rounded(1) } else { thousands(&ratio.rounded(0)) };
+    if above < below {
+        return format!(
+            ", which is {times} times as much, since the former bills time and memory, whatever \
+             is computed in them"
+        );
+    }
+    let why = why_coarse(&group.models[coarse].waste);
+    let why = why.map_or_else(String::new, |why| format!(", since {why}"));
+    format!("; {on_coarse} it is {times} times as much{why}")
+}
+
+/// What most of a coarse bill is for, where that is not work.
+fn why_coarse(waste: &Waste<Money>) -> Option<String> {
+    let total = waste.total();
+    let (name, part) = waste
+        .parts()
+        .into_iter()
+        .filter(|(name, _)| !matches!(*name, "used" | "unmeasured"))
+        .max_by(|one, two| one.1.cmp(two.1))?;
+    let share = part.as_exact().over(total.as_exact())?;
+    if share < Exact::from(1).over(&Exact::from(2))? {
+        return None;
+    }
+    let what = match name {
+        "idle" => "waiting",
+        "headroom" => "memory that was never touched",
+        "rounding" => "rounding up",
+        "startup" => "starting up",
+        _ => "the request itself, whatever it does",
+    };
+    Some(format!("{} of that bill is for {what}", percent(&share)))
+}
+
+fn refusal(group: &Group, model: usize) -> String {
+    group.models[model]
+        .refused
+        .keys()
+        .next()
+        .map_or_else(|| "nothing was billed".to_owned(), |why| why.missing.to_string())
+}

@@ -1,0 +1,242 @@
+//! The answer at the end of a recording: what its figures come to, in sentences
+//! that a person can repeat, one paragraph a workload.
+//!
+//! Only like is set beside like: cold starts beside cold starts, the runs of one
+//! kind of start beside each other. A lane is called faster or slower only where
+//! the 99 % interval of the ratio of the medians leaves out 1, and "as fast"
+//! only where the whole interval lies within [`BAND`]. Where it does neither,
+//! the sentence says that nothing is shown, and the interval.
+//!
+//! - *Starts* are those of sandboxes, set beside `docker` where it was recorded,
+//!   else beside the slowest. The `native` lane has no sandbox: starts are set
+//!   beside it only where there is a single other lane.
+//! - *Runs* are set beside `native`, else beside `docker`, else beside the
+//!   slowest lane.
+//! - Of three lanes all are named; of more, the fastest and the slowest.
+
+mod cost;
+mod speed;
+mod words;
+
+use std::fmt;
+
+use super::prices::thousands;
+use cyclometer_core::units::Bytes;
+use cyclometer_core::visible_text::escape_line;
+use cyclometer_pricing::{PriceCatalog, Terms, UnknownModel};
+use cyclometer_replay::{Contract, Summary};
+use cyclometer_store::{ComparedMeter, ReplayError, ReplayPlan, RunsOfCell, Store, StoreError};
+
+use speed::Reading;
+
+/// How far from each other two medians may be and still be called equal: the
+/// whole interval of their ratio lies between 1 / 1.05 and 1.05.
+pub const BAND: f64 = 1.05;
+
+/// The lane without a sandbox.
+const BARE: &str = "native";
+
+/// The lane that others are set beside, where it was recorded.
+const USUAL: &str = "docker";
+
+/// What was found of one workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The workload.
+    pub workload: String,
+    /// What is to be said of it, each with its full stop.
+    pub sentences: Vec<String>,
+}
+
+impl fmt::Display for Answer {
+    /// `nbody: wasmtime starts cold 78x [55, 88] faster than docker.`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.workload, self.sentences.join(" "))
+    }
+}
+
+/// Returns an answer for each workload of a recording, in the order of `cells`;
+/// with prices where `summary` has its bills under a coarse and a fine model.
+#[must_use]
+pub fn answers(cells: &[RunsOfCell], summary: Option<&Summary>) -> Vec<Answer> {
+    let mut subjects: Vec<[&str; 2]> = Vec::new();
+    for cell in cells {
+        let [workload, preset, ..] = &cell.names;
+        if !subjects.contains(&[workload, preset]) {
+            subjects.push([workload, preset]);
+        }
+    }
+    let presets = |workload: &str| subjects.iter().filter(|it| it[0] == workload).count();
+    subjects
+        .iter()
+        .map(|[workload, preset]| {
+            let mine: Vec<&RunsOfCell> = cells
+                .iter()
+                .filter(|cell| cell.names[0] == *workload && cell.names[1] == *preset)
+                .collect();
+            let name = if presets(workload) > 1 {
+                format!("{workload} ({preset})")
+            } else {
+                (*workload).to_owned()
+            };
+            Answer { workload: name, sentences: sentences(&mine, summary) }
+        })
+        .collect()
+}
+
+/// Returns the answers of a stored recording, with what it costs under
+/// [`HEADLINE`] where it can be billed.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn of_recording(
+    store: &Store,
+    prices: &PriceCatalog,
+    recording: i64,
+) -> Result<Vec<Answer>, StoreError> {
+    let cells = store.runs(recording)?;
+    let plan = headline(prices).ok().map(|models| ReplayPlan::of(vec![recording], models));
+    let summary = match plan.map(|plan| store.simulate(&plan)) {
+        Some(Ok(summary)) => Some(summary),
+        Some(Err(ReplayError::Store(error))) => return Err(error),
+        Some(Err(ReplayError::Empty(_))) | None => None,
+    };
+    Ok(answers(&cells, summary.as_ref()))
+}
+
+/// The models of the comparison that ends a recording: coarse beside fine.
+pub const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
+
+/// Finds the models of [`HEADLINE`] in a catalog, on their own terms.
+///
+/// # Errors
+/// When the catalog lacks one of them.
+pub fn headline(catalog: &PriceCatalog) -> Result<Vec<Contract>, UnknownModel> {
+    HEADLINE
+        .iter()
+        .map(|id| catalog.find(id).map(|model| (model.clone(), Terms::of(model))))
+        .collect()
+}
+
+/// Returns the answers as one text, a line each, wrapped at `width` columns.
+#[must_use]
+pub fn text(answers: &[Answer], width: usize) -> String {
+    let paragraphs: Vec<String> = answers
+        .iter()
+        .map(|answer| words::wrap(&escape_line(&answer.to_string()), width))
+        .collect();
+    paragraphs.join("\n")
+}
+
+/// Returns the sentences of one workload.
+fn sentences(cells: &[&RunsOfCell], summary: Option<&Summary>) -> Vec<String> {
+    let well: Vec<&RunsOfCell> = cells.iter().filter(|cell| cell.ok > 0).copied().collect();
+    let of = |start: &str| -> Vec<&RunsOfCell> {
+        well.iter().filter(|cell| cell.names[3] == start).copied().collect()
+    };
+    let (cold, warm) = (of("cold"), of("warm"));
+    let mut all = Vec::new();
+    all.extend(speed::compare("cold", &cold));
+    all.extend(speed::compare("warm", &warm));
+    if speed::any_open(&all) {
+        all.push("Where no difference is shown, more runs may tell.".to_owned());
+    }
+    all.extend(few_runs(cells));
+    all.extend(memory(if cold.is_empty() { &warm } else { &cold }));
+    let (start, priced) = if cold.is_empty() { ("warm", &warm) } else { ("cold", &cold) };
+    if let Some(summary) = summary {
+        all.extend(cost::cost(summary, start, priced));
+    }
+    all.extend(failures(cells));
+    all
+}
+
+/// Says that there are too few runs for intervals, and how many there must be.
+fn few_runs(cells: &[&RunsOfCell]) -> Option<String> {
+    let need = cyclometer_stats::LEAST_RUNS as u64;
+    // Where runs failed, more of them are no cure.
+    let few = cells.iter().filter(|cell| cell.ok > 0 && cell.bad == 0 && cell.ok < need);
+    let runs = few.map(|cell| cell.ok).min()?;
+    let (noun, verb) = if runs == 1 { ("run", "is") } else { ("runs", "are") };
+    Some(format!(
+        "{runs} {noun} {verb} too few for an interval, and so for a comparison: use --runs {need} \
+         or more."
+    ))
+}
+
+/// Says how much memory was touched at most.
+fn memory(cells: &[&RunsOfCell]) -> Option<String> {
+    let most = |cell: &RunsOfCell| {
+        let values = values(cell, "memory_peak_bytes");
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "bytes are counted, and fewer than 2^53"
+        )]
+        values.iter().copied().reduce(f64::max).map(|most| Bytes(most.max(0.0) as u64))
+    };
+    let (mut peaks, mut missing) = (Vec::new(), Vec::new());
+    for cell in cells {
+        match most(cell) {
+            Some(peak) => peaks.push((peak, &*cell.names[2])),
+            None => missing.push(&*cell.names[2]),
+        }
+    }
+    let not = |lanes: &[&str]| format!("not measured in {}", words::list(lanes, "or"));
+    let told = match peaks.as_slice() {
+        [] if missing.is_empty() => return None,
+        [] => return Some(format!("Memory was {}.", not(&missing))),
+        few if few.len() <= speed::NAMED => {
+            let parts: Vec<_> =
+                few.iter().map(|(peak, lane)| format!("{peak} in {lane}")).collect();
+            parts.join(", ")
+        }
+        many => {
+            let (least, most) = (many.iter().min()?, many.iter().max()?);
+            format!(
+                "from {} in {} to {} in {}, the least and the most of {} lanes",
+                least.0,
+                least.1,
+                most.0,
+                most.1,
+                many.len()
+            )
+        }
+    };
+    let missing = if missing.is_empty() { String::new() } else { format!("; {}", not(&missing)) };
+    Some(format!("Peak memory: {told}{missing}."))
+}
+
+/// Names the cells that are left out since nothing ended well in them.
+fn failures(cells: &[&RunsOfCell]) -> Option<String> {
+    let failed: Vec<String> = cells
+        .iter()
+        .filter(|cell| cell.ok == 0 && cell.bad > 0)
+        .map(|cell| {
+            let runs = thousands(&cell.bad.to_string());
+            let [_, _, lane, start] = &cell.names;
+            match cell.bad {
+                1 => format!("{start} in {lane} (its only run failed)"),
+                _ => format!("{start} in {lane} (all {runs} runs failed)"),
+            }
+        })
+        .collect();
+    let names: Vec<&str> = failed.iter().map(String::as_str).collect();
+    (!names.is_empty())
+        .then(|| format!("Left out, and without a price: {}.", words::list(&names, "and")))
+}
+
+/// Returns what was read of a meter in a cell.
+fn values<'a>(cell: &'a RunsOfCell, key: &str) -> &'a [f64] {
+    reading(cell, key).values
+}
+
+fn reading<'a>(cell: &'a RunsOfCell, key: &str) -> Reading<'a> {
+    let at = ComparedMeter::ALL.iter().position(|meter| meter.key == key);
+    let values = at.and_then(|at| cell.values.get(at)).map_or(&[][..], Vec::as_slice);
+    let quantum = at.and_then(|at| cell.quanta.get(at).copied().flatten());
+    Reading::new(&cell.names[2], values, quantum)
+}
+
+#[cfg(test)]
+mod tests;

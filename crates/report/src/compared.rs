@@ -1,0 +1,212 @@
+//! Two stored recordings, or two stored simulations, side by side: what is
+//! read, compared and said of it.
+
+use std::collections::BTreeMap;
+
+use super::difference::{self, Difference};
+use super::subjects::subject_differences;
+use super::words::moment;
+use cyclometer_pricing::Money;
+use cyclometer_replay::Contract;
+use cyclometer_stats::{Confidence, QUANTA};
+use cyclometer_store::{
+    Circumstances, Item, PricedCell, Selection, SimulationInfo, Store, StoreError,
+};
+
+/// A comparison, and what is said around its table.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// Which two they are; a line each.
+    pub names: [String; 2],
+    /// What differs in what was run: such differences are of the function itself.
+    pub subjects: Vec<String>,
+    /// Circumstances that differ.
+    pub warnings: Vec<String>,
+    /// The largest certain differences, a sentence each.
+    pub largest: Vec<String>,
+    /// The verdicts.
+    pub difference: Difference,
+    /// What they all together mean.
+    pub conclusion: Vec<String>,
+}
+
+/// Compares two of one kind; `None` when they are not. The bootstrap takes some
+/// time.
+///
+/// # Errors
+/// When the database cannot be read, or one of them is not there.
+pub fn compare(
+    store: &Store,
+    first: Item,
+    second: Item,
+    sure: Confidence,
+) -> Result<Option<Compared>, StoreError> {
+    let (names, subjects, warnings, difference) = match (first, second) {
+        (Item::Recording(first), Item::Recording(second)) => {
+            recordings((store, first), (store, second), sure)?
+        }
+        (Item::Simulation(first), Item::Simulation(second)) => {
+            simulations(store, first, second, sure)?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Compared::new((names, subjects, warnings, difference), sure)))
+}
+
+/// Compares two recordings that may be of two databases.
+///
+/// # Errors
+/// When a database cannot be read, or has no such recording.
+pub fn compare_recordings(
+    first: (&Store, i64),
+    second: (&Store, i64),
+    sure: Confidence,
+) -> Result<Compared, StoreError> {
+    recordings(first, second, sure).map(|parts| Compared::new(parts, sure))
+}
+
+/// How many differences are told before all others.
+const LARGEST: usize = 3;
+
+impl Compared {
+    fn new((names, subjects, warnings, difference): Parts, sure: Confidence) -> Self {
+        let conclusion = conclusion(&difference, sure);
+        let largest = difference.largest(LARGEST);
+        Self { names, subjects, warnings, largest, difference, conclusion }
+    }
+}
+
+type Parts = ([String; 2], Vec<String>, Vec<String>, Difference);
+
+/// Compares the mean bills of two recordings under price models: of runs that
+/// ended well. Nothing is stored.
+///
+/// # Errors
+/// When a database cannot be read.
+pub fn compare_bills(
+    first: (&Store, i64),
+    second: (&Store, i64),
+    contracts: &[Contract],
+    sure: Confidence,
+) -> Result<Difference, StoreError> {
+    let bills = |(store, recording): (&Store, i64)| priced(store, recording, contracts);
+    let (first, mut second) = (bills(first)?, bills(second)?);
+    // Numbers of two databases may be the same, and are no pairs for that.
+    for bill in second.iter_mut().flat_map(|cell| &mut cell.bills) {
+        bill.0 = -1 - bill.0;
+    }
+    Ok(difference::simulations(&first, &second, sure))
+}
+
+/// The bills of each cell of a recording, under each model that does not refuse.
+fn priced(
+    store: &Store,
+    recording: i64,
+    contracts: &[Contract],
+) -> Result<Vec<PricedCell>, StoreError> {
+    let selection = Selection { recordings: vec![recording], ..Selection::default() };
+    let mut cells: BTreeMap<[String; 5], PricedCell> = BTreeMap::new();
+    store.each_invocation(&selection, |row| {
+        for (model, terms) in contracts.iter().filter(|_| !row.failed) {
+            let Ok(bill) = model.bill_under(&row.usage, terms) else { continue };
+            let Some(rounded) = bill.total.to_f64() else { continue };
+            let key = &row.key;
+            let names = [&*key.workload, &*key.preset, &*key.lane, &*key.start, model.id()];
+            let names = names.map(str::to_owned);
+            let cell = cells.entry(names.clone()).or_insert_with(|| PricedCell {
+                names,
+                currency: model.currency().to_owned(),
+                bills: Vec::new(),
+                total: Money::default(),
+            });
+            cell.total += &bill.total;
+            cell.bills.push((row.invocation, rounded));
+        }
+        Ok::<(), StoreError>(())
+    })?;
+    Ok(cells.into_values().collect())
+}
+
+fn recordings(
+    (store, first): (&Store, i64),
+    (other, second): (&Store, i64),
+    sure: Confidence,
+) -> Result<Parts, StoreError> {
+    let around = [store.circumstances(first)?, other.circumstances(second)?];
+    let (ran, others) = (store.subjects(first)?, other.subjects(second)?);
+    let mut subjects = subject_differences(&ran, &others);
+    for (which, kept) in [("first", &ran), ("second", &others)] {
+        if kept.is_empty() {
+            subjects.push(format!(
+                "arguments, input and program of the {which} were not kept by the version that \
+                 recorded it: they are not compared"
+            ));
+        }
+    }
+    let name = |which: &str, id: i64, it: &Circumstances| {
+        let label = it.label.as_ref().map_or_else(String::new, |it| format!(", {it}"));
+        format!("{which}: recording {id}, {} UTC{label}", moment(&it.started_at))
+    };
+    let names = [name("first", first, &around[0]), name("second", second, &around[1])];
+    let warnings = difference::warnings(&around[0], &around[1]);
+    let difference = difference::recordings(&store.runs(first)?, &other.runs(second)?, sure);
+    Ok((names, subjects, warnings, difference))
+}
+
+fn simulations(
+    store: &Store,
+    first: i64,
+    second: i64,
+    sure: Confidence,
+) -> Result<Parts, StoreError> {
+    let name = |which: &str, it: &SimulationInfo| {
+        let label = it.label.as_ref().map_or_else(String::new, |it| format!(", {it}"));
+        let made = moment(&it.created_at);
+        format!("{which}: simulation {} of recording {}, {made} UTC{label}", it.id, it.recordings)
+    };
+    let names =
+        [name("first", &store.simulation(first)?), name("second", &store.simulation(second)?)];
+    let warnings = difference::models(&store.used_models(first)?, &store.used_models(second)?);
+    let difference = difference::simulations(&store.bills(first)?, &store.bills(second)?, sure);
+    Ok((names, Vec::new(), warnings, difference))
+}
+
+/// What all the verdicts together mean.
+#[must_use]
+pub fn conclusion(difference: &Difference, sure: Confidence) -> Vec<String> {
+    let (shown, all) = difference.shown;
+    if all + difference.refused == 0 {
+        return Vec::new();
+    }
+    let expected = (1.0 - sure.share()) * f64::from(u32::try_from(all).unwrap_or(u32::MAX));
+    let mut lines = vec![format!("{shown} of {all} comparisons show a difference")];
+    if shown > 0 {
+        let chance =
+            if expected < 0.5 { "hardly one".to_owned() } else { format!("about {expected:.0}") };
+        lines.push(format!(
+            "by chance {chance} of {all} would, were all runs independent; a machine that was \
+             busier during one of the two shows as well, in CPU time and cycles least"
+        ));
+    }
+    if difference.apart > 0 {
+        lines.push(format!(
+            "{} more differ without spread: either side has one value in all its runs, as of a \
+             worker that they share",
+            difference.apart
+        ));
+    }
+    let (few, need) = (difference.few, difference.need);
+    if few > 0 {
+        lines.push(format!(
+            "{few} have too few runs: `record --runs {need}` or more makes them comparable"
+        ));
+    }
+    if difference.refused > 0 {
+        lines.push(format!(
+            "{} have no ratio: the first side is below {QUANTA} times what its clock tells apart, \
+             or what measuring nothing takes; a workload that runs longer has one",
+            difference.refused
+        ));
+    }
+    lines
+}

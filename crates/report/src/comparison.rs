@@ -1,0 +1,286 @@
+//! The comparison that ends a recording: a row a cell.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::steadiness;
+use super::table::{Cell, Column, Table};
+use cyclometer_core::units::{Bytes, Count, Nanos};
+use cyclometer_replay::{Group, Key, Summary};
+use cyclometer_stats::{half_spread, quantile};
+use cyclometer_store::CellStats;
+
+/// What is measured, up to the median run.
+const FIRST: &[Column] = &[
+    Column::text("workload", "workload"),
+    Column::text("lane", "lane"),
+    Column::text("start", "start"),
+    Column::hidden("preset"),
+    Column::number("runs", "runs"),
+    Column::number("failed", "failed"),
+    Column::number("start p50", "start_p50_ns"),
+    Column::number("p95", "start_p95_ns"),
+    Column::number("run p50", "run_p50_ns"),
+];
+
+/// What is measured besides.
+const FURTHER: &[Column] = &[
+    Column::number("spread", "run_half_iqr_ns"),
+    Column::number("cycles", "cycles_p50"),
+    Column::hidden("cycles_meter"),
+    Column::number("Wasm ops", "wasm_ops"),
+    Column::number("peak mem", "memory_peak_bytes"),
+    Column::number("footprint", "footprint_bytes"),
+    Column::hidden("footprint_of"),
+    Column::hidden("memory_allocated_bytes"),
+];
+
+const BILLED: [Column; BILLS] = [
+    Column::number("coarse $/M", "coarse_usd_per_million"),
+    Column::number("cycle $/M", "fine_usd_per_million"),
+    Column::number("dearer", "coarse_over_fine"),
+];
+
+/// How many of them are of bills.
+const BILLS: usize = 3;
+
+/// Columns that all tables of a narrow terminal begin with.
+pub const SHARED: usize = 3;
+
+/// The comparison of a recording's cells, with what they cost under the first
+/// pair of a coarse and a fine model; bills are means, per million invocations.
+#[must_use]
+pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
+    let groups: HashMap<&Key, &Group> =
+        summary.map(|summary| summary.groups().collect()).unwrap_or_default();
+    let pair = summary.map(|summary| [0, 1].map(|at| has_column(summary, at).then_some(at)));
+    rows(cells, &BILLED, |stats| {
+        let key = Key {
+            lane: stats.lane.clone(),
+            workload: stats.workload.clone(),
+            preset: stats.preset.clone(),
+            start: stats.start.clone(),
+        };
+        billed(summary, groups.get(&key).copied(), pair, stats.ok).to_vec()
+    })
+}
+
+/// The same without bills.
+#[must_use]
+pub fn medians(cells: &[CellStats]) -> Table {
+    rows(cells, &[], |_| Vec::new())
+}
+
+fn rows(cells: &[CellStats], last: &[Column], bills: impl Fn(&CellStats) -> Vec<Cell>) -> Table {
+    let all_well = cells.iter().all(|stats| stats.bad == 0);
+    let columns = FIRST.iter().chain(&steadiness::COLUMNS).chain(FURTHER).chain(last);
+    let columns: Vec<Column> = columns
+        .map(|column| match column.key {
+            // A column of zeroes tells people nothing.
+            "failed" if all_well => Column::hidden("failed"),
+            _ => *column,
+        })
+        .collect();
+    let mut table = Table::new(&columns);
+    let mut order: Vec<&CellStats> = cells.iter().collect();
+    // Lanes of a workload stand together, in the order of the plan.
+    order.sort_by_key(|stats| cells.iter().position(|other| other.workload == stats.workload));
+    for stats in order {
+        let [mut row, further] = measured(stats);
+        row.extend(steadiness::cells(stats));
+        row.extend(further);
+        row.extend(bills(stats));
+        table.push(row);
+    }
+    table
+}
+
+fn span(value: Option<u64>) -> Cell {
+    Cell::maybe(value.map(|nanos| (Nanos(nanos).to_string(), nanos)))
+}
+
+fn nanos(values: &[Nanos]) -> Vec<u64> {
+    values.iter().map(|span| span.0).collect()
+}
+
+fn size(value: Option<Bytes>) -> Cell {
+    Cell::maybe(value.map(|size| (size.to_string(), size.0)))
+}
+
+/// Cells for [`FIRST`] and for [`FURTHER`].
+fn measured(stats: &CellStats) -> [Vec<Cell>; 2] {
+    let (startup, run) = (nanos(&stats.startup), nanos(&stats.run));
+    let spread = half_spread(&run);
+    let (cycles, meter) = match quantile(&stats.cycles, 1, 2) {
+        Some(cycles) => (Some(cycles), "cycles"),
+        None => (quantile(&stats.ref_cycles, 1, 2), "ref_cycles"),
+    };
+    // A mark on the figure itself: TSC ticks are not core cycles.
+    let mark = match meter {
+        "ref_cycles" if stats.ref_cycles_estimated => " e",
+        "ref_cycles" => " r",
+        _ if stats.cycles_user_only => " u",
+        _ => "",
+    };
+    let ops = quantile(&stats.wasm_ops, 1, 2);
+    let first = vec![
+        Cell::text(&*stats.workload),
+        Cell::text(&*stats.lane),
+        Cell::text(&*stats.start),
+        Cell::text(&*stats.preset),
+        Cell::new(stats.ok, stats.ok),
+        Cell::new(stats.bad, stats.bad),
+        span(quantile(&startup, 1, 2)),
+        span(quantile(&startup, 95, 100)),
+        span(quantile(&run, 1, 2)),
+    ];
+    let further = vec![
+        Cell::maybe(spread.map(|half| (format!("±{}", Nanos(half)), half))),
+        Cell::maybe(cycles.map(|count| (format!("{}{mark}", Count(count)), count))),
+        Cell::maybe(cycles.map(|_| (meter.to_owned(), meter))),
+        Cell::maybe(ops.map(|count| (Count(count).to_string(), count))),
+        size(stats.memory_peak),
+        size(stats.footprint),
+        Cell::maybe(stats.footprint_of.clone().map(|of| (of.clone(), of))),
+        size(stats.memory_allocated),
+    ];
+    [first, further]
+}
+
+/// Whether a model's bills stand in the table, whose columns are of US dollars:
+/// a user's own model of that id may be in another currency.
+fn has_column(summary: &Summary, at: usize) -> bool {
+    summary.models().get(at).is_some_and(|info| info.currency == "USD")
+}
+
+fn billed(
+    summary: Option<&Summary>,
+    group: Option<&Group>,
+    pair: Option<[Option<usize>; 2]>,
+    ok: u64,
+) -> [Cell; BILLS] {
+    let none = || Cell::maybe::<Value>(None);
+    // What never ends well has no price: a bill of failures compares with none.
+    let group = group.filter(|_| ok > 0);
+    let (Some(summary), Some(group), Some([coarse, fine])) = (summary, group, pair) else {
+        return [none(), none(), none()];
+    };
+    let mean = |model: Option<usize>| {
+        let mean = model.and_then(|at| group.models[at].mean_per_million());
+        Cell::maybe(mean.map(|it| (it.rounded(4), it.to_plain_string())))
+    };
+    let pair = coarse.zip(fine).filter(|pair| summary.pairs().any(|it| it == *pair));
+    let ratio = pair.and_then(|(coarse, fine)| summary.ratio(group, coarse, fine, 2).ok());
+    let dearer = pair.and_then(|(coarse, fine)| summary.dearer(group, coarse, fine).ok());
+    let ratio = dearer.zip(ratio).map(|(text, ratio)| (text, ratio.to_plain_string()));
+    [mean(coarse), mean(fine), Cell::maybe(ratio)]
+}
+
+/// What a reader must know about the figures: failures, labels, remarks.
+#[must_use]
+pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> {
+    let mut notes = steadiness::warnings(cells);
+    let ticks = |estimated: bool| {
+        cells.iter().any(|stats| {
+            stats.cycles.is_empty()
+                && !stats.ref_cycles.is_empty()
+                && stats.ref_cycles_estimated == estimated
+        })
+    };
+    if cells.iter().any(|stats| stats.cycles_user_only && !stats.cycles.is_empty()) {
+        notes.push(format!("u: {}", cyclometer_meter::perf::USER_ONLY));
+    }
+    if ticks(true) {
+        notes.push(
+            "e: ref_cycles estimated as CPU time x TSC frequency; no counter here".to_owned(),
+        );
+    }
+    if ticks(false) {
+        notes.push("r: ref_cycles, TSC ticks while on a CPU; no cycle counter here".to_owned());
+    }
+    if let Some(summary) = summary {
+        let infos = summary.models();
+        if let [coarse, fine, ..] = infos {
+            notes.push(format!(
+                "$/M: mean bill of a million; coarse is {}, cycle is {}",
+                coarse.id, fine.id
+            ));
+        }
+        let foreign = infos.iter().enumerate().filter(|(at, _)| !has_column(summary, *at));
+        notes.extend(foreign.map(|(_, info)| {
+            format!("{} is in {} here: `replay` shows its bills", info.id, info.currency)
+        }));
+        for (info, total) in summary.models().iter().zip(&summary.overall().models) {
+            notes.extend(
+                total
+                    .refused
+                    .iter()
+                    .map(|(why, count)| format!("{} refused {count}: {why}", info.id)),
+            );
+        }
+    }
+    notes.extend(notes_of_cells(cells, summary.is_some()));
+    notes.extend(failures(cells));
+    notes
+}
+
+/// Returns what is said of single cells, each sentence once with the cells that
+/// it holds for.
+fn notes_of_cells(cells: &[CellStats], billed: bool) -> Vec<String> {
+    let mut told: Vec<(String, Vec<String>)> = Vec::new();
+    for stats in cells {
+        let price = (stats.bad > 0 && billed).then(|| match stats.ok {
+            0 => format!("all {} failed, so there is no price", stats.bad),
+            ok => format!("{} of {} failed, and are in the bill too", stats.bad, ok + stats.bad),
+        });
+        for text in stats.note.clone().into_iter().chain(price) {
+            match told.iter_mut().find(|(other, _)| *other == text) {
+                Some((_, names)) => names.push(name(stats)),
+                None => told.push((text, vec![name(stats)])),
+            }
+        }
+    }
+    told.into_iter().map(|(text, names)| format!("{}: {text}", first_of(&names))).collect()
+}
+
+fn name(stats: &CellStats) -> String {
+    format!("{} in {}, {}", stats.workload, stats.lane, stats.start)
+}
+
+/// Returns one or two names of cells, or the first of more and how many are left.
+fn first_of(names: &[String]) -> String {
+    match names {
+        [first, rest @ ..] if rest.len() > 1 => format!("{first}; {} more cells", rest.len()),
+        few => few.join("; "),
+    }
+}
+
+/// Each failure once, with its count: `12 x nbody in docker, cold: exit code 3`.
+#[must_use]
+pub fn failures(cells: &[CellStats]) -> Vec<String> {
+    /// Reasons that are told of a cell: a function may give another each time.
+    const REASONS: usize = 3;
+    let mut told: Vec<(String, u64, Vec<String>)> = Vec::new();
+    let mut others = Vec::new();
+    for stats in cells {
+        let name = name(stats);
+        for (reason, count) in stats.failures.iter().take(REASONS) {
+            match told.iter_mut().find(|(other, ..)| other == reason) {
+                Some((_, sum, names)) => {
+                    *sum += count;
+                    names.push(name.clone());
+                }
+                None => told.push((reason.clone(), *count, vec![name.clone()])),
+            }
+        }
+        let rest: u64 = stats.failures.iter().skip(REASONS).map(|(_, count)| count).sum();
+        if rest > 0 {
+            others.push(format!("{rest} x {name}: for other reasons"));
+        }
+    }
+    let line = |(reason, count, names): (String, u64, Vec<String>)| {
+        format!("{count} x {}: {reason}", first_of(&names))
+    };
+    told.into_iter().map(line).chain(others).collect()
+}

@@ -1,0 +1,414 @@
+//! Two recordings side by side, or two simulations: what differs, how sure that
+//! is, and what else differed.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::table::{Cell, Column, Table};
+use cyclometer_core::units::{Bytes, Count, Nanos};
+use cyclometer_pricing::Exact;
+use cyclometer_stats::{Confidence, Verdict, compare_means, compare_pairs, compare_times, median};
+use cyclometer_store::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
+
+/// Columns that name a cell: rows are grouped by them.
+pub const NAMES: usize = 4;
+
+/// Two machines whose clocks differ by less are one machine, calibrated twice.
+const SAME_CLOCK: f64 = 0.001;
+
+const VERDICT: [Column; 7] = [
+    Column::number("runs", "runs"),
+    Column::text("second against first", "told"),
+    Column::hidden("verdict"),
+    Column::hidden("ratio"),
+    Column::hidden("ratio_low"),
+    Column::hidden("ratio_high"),
+    Column::hidden("confidence"),
+];
+
+/// A verdict on one meter or bill of a cell.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// Workload, preset, lane and start; of a bill, the model too.
+    pub names: Vec<String>,
+    /// The meter for people; of a bill, the model.
+    pub title: String,
+    /// The meter for programs, such as `run_ns`; of a bill, `bill`.
+    pub key: &'static str,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// A comparison: its rows, and what a reader must know about them.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// A row a cell and meter, or a cell and model.
+    pub table: Table,
+    /// Warnings and remarks.
+    pub notes: Vec<String>,
+    /// Verdicts that show a difference, and all of them.
+    pub shown: (usize, usize),
+    /// Verdicts that say nothing, for want of runs.
+    pub few: usize,
+    /// How many runs those need.
+    pub need: usize,
+    /// Comparisons that are refused, since the first side is too close to the
+    /// quantum of its clock.
+    pub refused: usize,
+    /// Verdicts without spread: each side has one value.
+    pub apart: usize,
+    /// Each verdict, for what is made of them: the largest, a gate.
+    pub judged: Vec<Judged>,
+    /// Cells that only one side has: names, and which side.
+    pub lonely: Vec<(Vec<String>, &'static str)>,
+}
+
+/// Compares the cells of two recordings by their medians.
+#[must_use]
+pub fn recordings(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confidence) -> Difference {
+    let mut columns = vec![
+        Column::text("workload", "workload"),
+        Column::text("preset", "preset"),
+        Column::text("lane", "lane"),
+        Column::text("start", "start"),
+        Column::text("meter", "meter"),
+        Column::number("first", "first_median"),
+        Column::number("second", "second_median"),
+    ];
+    columns.extend(VERDICT);
+    let mut result = Difference {
+        table: Table::new(&columns),
+        notes: Vec::new(),
+        shown: (0, 0),
+        few: 0,
+        need: 0,
+        refused: 0,
+        apart: 0,
+        judged: Vec::new(),
+        lonely: Vec::new(),
+    };
+    for (one, two) in matched(first, second, |cell| &cell.names) {
+        match (one, two) {
+            (Some(one), Some(two)) => result.cell(one, two, sure),
+            (Some(cell), None) => result.lonely(&cell.names, 3, "only in the first"),
+            (None, Some(cell)) => result.lonely(&cell.names, 3, "only in the second"),
+            (None, None) => {}
+        }
+    }
+    result
+}
+
+/// Compares the mean bills of two simulations; pairs of bills where both are of
+/// the same invocations.
+#[must_use]
+pub fn simulations(first: &[PricedCell], second: &[PricedCell], sure: Confidence) -> Difference {
+    let mut columns = vec![
+        Column::text("workload", "workload"),
+        Column::text("preset", "preset"),
+        Column::text("lane", "lane"),
+        Column::text("start", "start"),
+        Column::text("model", "model"),
+        Column::number("first $/M", "first_mean_per_million"),
+        Column::number("second $/M", "second_mean_per_million"),
+        Column::hidden("currency"),
+    ];
+    columns.extend(VERDICT);
+    let mut result = Difference {
+        table: Table::new(&columns),
+        notes: Vec::new(),
+        shown: (0, 0),
+        few: 0,
+        need: 0,
+        refused: 0,
+        apart: 0,
+        judged: Vec::new(),
+        lonely: Vec::new(),
+    };
+    for (one, two) in matched(first, second, |cell| &cell.names) {
+        match (one, two) {
+            (Some(one), Some(two)) if one.currency == two.currency => result.bill(one, two, sure),
+            (Some(one), Some(_)) => result.lonely(&one.names, 3, "currencies differ"),
+            (Some(cell), None) => result.lonely(&cell.names, 3, "only in the first"),
+            (None, Some(cell)) => result.lonely(&cell.names, 3, "only in the second"),
+            (None, None) => {}
+        }
+    }
+    result
+}
+
+/// Those of `first` in their order, each with its counterpart; then what only
+/// `second` has.
+fn matched<'a, T, const N: usize>(
+    first: &'a [T],
+    second: &'a [T],
+    names: impl Fn(&T) -> &[String; N],
+) -> Vec<(Option<&'a T>, Option<&'a T>)> {
+    let other = |one: &T, others: &'a [T]| others.iter().find(|it| names(it) == names(one));
+    let mut pairs: Vec<_> = first.iter().map(|one| (Some(one), other(one, second))).collect();
+    let lonely = second.iter().filter(|two| other(two, first).is_none());
+    pairs.extend(lonely.map(|two| (None, Some(two))));
+    // Cells of a workload stand together, as in the report of a recording.
+    let order: Vec<&String> =
+        pairs.iter().filter_map(|it| it.0.or(it.1)).map(|it| &names(it)[0]).collect();
+    let place: Vec<_> = order.iter().map(|name| order.iter().position(|it| it == name)).collect();
+    let mut numbered: Vec<_> = place.into_iter().zip(pairs).collect();
+    numbered.sort_by_key(|(place, _)| *place);
+    numbered.into_iter().map(|(_, pair)| pair).collect()
+}
+
+impl Difference {
+    /// The largest certain differences, the largest first, a sentence each. They
+    /// are ordered by the end of the interval that is nearer to no difference.
+    #[must_use]
+    pub fn largest(&self, most: usize) -> Vec<String> {
+        let size = |judged: &&Judged| match judged.verdict {
+            Verdict::Lower(change) => -change.high.max(f64::MIN_POSITIVE).ln(),
+            Verdict::Higher(change) => change.low.ln(),
+            _ => 0.0,
+        };
+        let mut certain: Vec<&Judged> =
+            self.judged.iter().filter(|judged| judged.verdict.differs()).collect();
+        certain.sort_by(|one, two| size(two).total_cmp(&size(one)));
+        let sentence = |judged: &&Judged| {
+            let name = |at: usize| judged.names.get(at).map_or("", String::as_str);
+            let (title, verdict) = (&judged.title, &judged.verdict);
+            format!("{} in {}, {}: {title} {verdict}", name(0), name(2), name(3))
+        };
+        certain.iter().take(most).map(sentence).collect()
+    }
+
+    fn cell(&mut self, one: &RunsOfCell, two: &RunsOfCell, sure: Confidence) {
+        let name = one.names.join(", ");
+        // TSC ticks stand in for cycles: both beside each other say one thing twice.
+        let at = |key| ComparedMeter::ALL.iter().position(|meter| meter.key == key);
+        let has = |cell: &RunsOfCell, key| at(key).is_some_and(|at| !cell.values[at].is_empty());
+        let cycles = has(one, "cycles") && has(two, "cycles");
+        for (at, meter) in ComparedMeter::ALL.iter().enumerate() {
+            let (first, second) = (&one.values[at], &two.values[at]);
+            let left_out = match meter.key {
+                "ref_cycles" => cycles,
+                "cycles" => !cycles && has(one, "ref_cycles") && has(two, "ref_cycles"),
+                _ => false,
+            };
+            if left_out || (first.is_empty() && second.is_empty()) {
+                continue;
+            }
+            let quantum = one.quanta.get(at).copied().flatten();
+            let verdict = compare_times(first, second, quantum, sure);
+            let mut row: Vec<Cell> = one.names.iter().map(Cell::text).collect();
+            row.push(Cell::new(meter.title, meter.key));
+            row.extend([middle(first, meter.key), middle(second, meter.key)]);
+            self.judge(&one.names, meter.title, meter.key, verdict);
+            self.finish(row, first.len(), second.len(), &verdict);
+        }
+        if two.ok == 0 && two.bad > 0 {
+            self.lonely.push((one.names.to_vec(), "all failed in the second"));
+        }
+        for (which, cell) in [("first", one), ("second", two)] {
+            if cell.bad > 0 {
+                let all = cell.bad + cell.ok;
+                self.notes.push(format!("{name}: {} of {all} failed in the {which}", cell.bad));
+            }
+        }
+        if let (Some(a), Some(b)) = (one.memory_allocated, two.memory_allocated)
+            && a != b
+        {
+            let size = |bytes: i64| Bytes(bytes.unsigned_abs());
+            self.notes.push(format!(
+                "{name}: had {} in the first, {} in the second",
+                size(a),
+                size(b)
+            ));
+        }
+    }
+
+    fn bill(&mut self, one: &PricedCell, two: &PricedCell, sure: Confidence) {
+        let same = one.bills.iter().map(|it| it.0).eq(two.bills.iter().map(|it| it.0));
+        let amounts = |cell: &PricedCell| cell.bills.iter().map(|it| it.1).collect::<Vec<_>>();
+        let (first, second) = (amounts(one), amounts(two));
+        let verdict = if same {
+            let pairs: Vec<_> = first.iter().copied().zip(second).collect();
+            compare_pairs(&pairs, sure)
+        } else {
+            compare_means(&first, &second, sure)
+        };
+        let mut row: Vec<Cell> = one.names.iter().map(Cell::text).collect();
+        row.extend([mean(one), mean(two), Cell::text(&*one.currency)]);
+        self.judge(&one.names, &format!("bill of {}", one.names[4]), "bill", verdict);
+        self.finish(row, one.bills.len(), two.bills.len(), &verdict);
+    }
+
+    fn judge(&mut self, names: &[String], title: &str, key: &'static str, verdict: Verdict) {
+        let (names, title) = (names.to_vec(), title.to_owned());
+        self.judged.push(Judged { names, title, key, verdict });
+    }
+
+    fn finish(&mut self, mut row: Vec<Cell>, first: usize, second: usize, verdict: &Verdict) {
+        let runs = if first == second { first.to_string() } else { format!("{first}, {second}") };
+        let change = verdict.change();
+        // JSON has no infinity; null with a verdict `higher` is what divides by 0.
+        let number = |value: Option<f64>| {
+            Cell::maybe(value.filter(|it| it.is_finite()).map(|it| (String::new(), it)))
+        };
+        row.extend([
+            Cell::new(runs, vec![first, second]),
+            Cell::text(verdict.to_string()),
+            Cell::text(verdict.name()),
+            number(verdict.ratio()),
+            number(change.map(|it| it.low)),
+            number(change.map(|it| it.high)),
+            number(change.map(|it| it.confidence.share())),
+        ]);
+        self.table.push(row);
+        self.shown.0 += usize::from(verdict.differs());
+        let refused = matches!(verdict, Verdict::Refused(_));
+        self.shown.1 += usize::from(!refused);
+        self.refused += usize::from(refused);
+        if let Verdict::TooFew { need, .. } = verdict {
+            self.need = self.need.max(*need);
+        }
+        self.apart += usize::from(matches!(verdict, Verdict::Apart { .. }));
+        self.few += usize::from(matches!(verdict, Verdict::TooFew { have: 1.., .. }));
+    }
+
+    /// A cell that cannot be compared; `gap` is how many of its columns stay
+    /// empty between its names and the verdict.
+    fn lonely(&mut self, names: &[String], gap: usize, why: &'static str) {
+        self.lonely.push((names.to_vec(), why));
+        let none = || Cell::maybe::<Value>(None);
+        let mut row: Vec<Cell> = names.iter().map(Cell::text).collect();
+        row.extend((0..gap).map(|_| none()));
+        row.extend([none(), Cell::text(why), Cell::text(why), none(), none(), none(), none()]);
+        self.table.push(row);
+    }
+}
+
+/// A median in its unit.
+fn middle(values: &[f64], key: &str) -> Cell {
+    let mut ascending = values.to_vec();
+    ascending.sort_unstable_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "what was measured is a count of at most 2^53"
+    )]
+    let whole = median(&ascending).map(|value| value.max(0.0) as u64);
+    Cell::maybe(whole.map(|value| {
+        let text = if key.ends_with("_ns") {
+            Nanos(value).to_string()
+        } else if key.ends_with("_bytes") {
+            Bytes(value).to_string()
+        } else {
+            Count(value).to_string()
+        };
+        (text, value)
+    }))
+}
+
+/// The mean bill of a million; to 12 digits after the point, since a mean need
+/// not be a finite decimal.
+fn mean(cell: &PricedCell) -> Cell {
+    let count = Exact::from(cell.bills.len() as u64);
+    let mean = cell.total.times(1_000_000).as_exact().ratio(&count, 12);
+    Cell::maybe(mean.map(|it| (it.rounded(4), it.to_plain_string())))
+}
+
+/// Why a difference between recordings may be that of something else.
+#[must_use]
+pub fn warnings(first: &Circumstances, second: &Circumstances) -> Vec<String> {
+    let mut notes = Vec::new();
+    let hosts = unlike(&first.host, &second.host);
+    if !hosts.is_empty() {
+        notes.push(format!("the machines differ: {}", hosts.join("; ")));
+    }
+    let pin = |it: &Circumstances| it.plan.get("pin").and_then(Value::as_u64);
+    if pin(first) != pin(second) {
+        let told = |it| match pin(it) {
+            Some(cpu) => format!("pinned to CPU {cpu}"),
+            None => "not pinned".to_owned(),
+        };
+        notes.push(format!("the first is {}, the second {}", told(first), told(second)));
+    }
+    let race = |it: &Circumstances| it.plan.get("race").and_then(Value::as_bool) == Some(true);
+    if race(first) != race(second) {
+        let told = |it| if race(it) { "at the same time" } else { "in turn" };
+        notes.push(format!(
+            "the lanes of the first ran {}, those of the second {}",
+            told(first),
+            told(second)
+        ));
+    }
+    if first.sample_interval_ns != second.sample_interval_ns {
+        let interval = |it: &Circumstances| match it.sample_interval_ns {
+            Some(nanos) => format!("every {}", Nanos(nanos.unsigned_abs())),
+            None => "not at all".to_owned(),
+        };
+        let (a, b) = (interval(first), interval(second));
+        notes.push(format!("the first was sampled {a}, the second {b}"));
+    }
+    for (lane, version) in &first.lanes {
+        let other = second.lanes.iter().find(|(name, _)| name == lane);
+        if let Some((_, other)) = other.filter(|(_, other)| other != version) {
+            notes.push(format!("lane {lane}: {version} in the first, {other} in the second"));
+        }
+    }
+    notes.extend(sources(first, second));
+    for (which, it) in [("first", first), ("second", second)] {
+        if it.status != "done" {
+            notes.push(format!("the {which} is not complete: {}", it.status));
+        }
+    }
+    notes
+}
+
+/// Compared meters that were read in another way, once for each pair of ways.
+fn sources(first: &Circumstances, second: &Circumstances) -> BTreeSet<String> {
+    let compared =
+        |meter: &str| !meter.is_empty() && ComparedMeter::ALL.iter().any(|it| it.source == meter);
+    let both = first.sources.iter().filter(|((_, _, meter), _)| compared(meter));
+    both.filter_map(|(key, source)| {
+        let other = second.sources.get(key).filter(|other| *other != source)?;
+        let (lane, _, meter) = key;
+        let (source, other) = (source.trim(), other.trim());
+        Some(format!("{meter} of lane {lane}: from {source} in the first, {other} in the second"))
+    })
+    .collect()
+}
+
+/// Fields in which two fingerprints differ.
+fn unlike(first: &Value, second: &Value) -> Vec<String> {
+    let (Some(a), Some(b)) = (first.as_object(), second.as_object()) else { return Vec::new() };
+    let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let text = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => "unknown".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let near = |one: &Value, two: &Value| match (one.as_f64(), two.as_f64()) {
+        (Some(one), Some(two)) => (one - two).abs() < SAME_CLOCK * one,
+        _ => false,
+    };
+    keys.into_iter()
+        // What the clock was found to be is never the same twice.
+        .filter(|key| *key != "clock")
+        .filter(|key| match (a.get(*key), b.get(*key)) {
+            (Some(one), Some(two)) => one != two && !(*key == "tsc_hz" && near(one, two)),
+            _ => true,
+        })
+        .map(|key| format!("{key} {} and {}", text(a.get(key)), text(b.get(key))))
+        .collect()
+}
+
+/// Models that are not the same in both simulations.
+#[must_use]
+pub fn models(first: &[UsedModel], second: &[UsedModel]) -> Vec<String> {
+    let changed = first
+        .iter()
+        .filter(|one| second.iter().any(|two| two.model == one.model && two.digest != one.digest));
+    changed.map(|it| format!("price model {} is not the same in both", it.model)).collect()
+}
+
+#[cfg(test)]
+#[path = "difference_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+//! What the invocations of a group cost together, at list prices: every
+//! quantity that was billed, how often, and their sum.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::figures::{Currency, TIED, amount, factor};
+use super::page::Page;
+use cyclometer_core::meter::Usage;
+use cyclometer_pricing::{Charge, Exact, FactorTrace, Money, PriceModel, Refusal, Terms};
+
+const INDENT: usize = 4;
+
+/// Different quantities of a charge that are listed; beyond, they are summed.
+const MOST_LISTED: usize = 40;
+
+/// The bills of a group of invocations, gathered charge by charge.
+#[derive(Debug)]
+pub struct CellExplanation<'a> {
+    model: &'a PriceModel,
+    terms: &'a Terms,
+    charges: Vec<ChargeLines>,
+    invocations: u64,
+    refused: BTreeMap<Refusal, u64>,
+}
+
+/// What was billed of a charge, how often.
+#[derive(Debug)]
+struct ChargeLines {
+    charge: Arc<Charge>,
+    /// By quantity: how it came about, and how often.
+    quantities: BTreeMap<Exact, (String, u64)>,
+    sum: Exact,
+}
+
+impl<'a> CellExplanation<'a> {
+    /// No invocations yet.
+    #[must_use]
+    pub fn new(model: &'a PriceModel, terms: &'a Terms) -> Self {
+        let lines = |charge: &Arc<Charge>| ChargeLines {
+            charge: Arc::clone(charge),
+            quantities: BTreeMap::new(),
+            sum: Exact::default(),
+        };
+        let charges = model.counted(terms).map(lines).collect();
+        Self { model, terms, charges, invocations: 0, refused: BTreeMap::new() }
+    }
+
+    /// Adds an invocation.
+    pub fn add(&mut self, usage: &Usage) {
+        self.invocations += 1;
+        let traced: Result<Vec<Vec<FactorTrace>>, Refusal> = self
+            .charges
+            .iter()
+            .map(|lines| self.model.trace(&lines.charge, usage, self.terms))
+            .collect();
+        match traced {
+            Err(refusal) => *self.refused.entry(refusal).or_default() += 1,
+            Ok(traced) => {
+                for (lines, factors) in self.charges.iter_mut().zip(traced) {
+                    lines.add(&factors);
+                }
+            }
+        }
+    }
+
+    /// How many invocations were billed.
+    #[must_use]
+    pub fn billed(&self) -> u64 {
+        self.invocations - self.refused.values().sum::<u64>()
+    }
+
+    /// The exact total.
+    #[must_use]
+    pub fn total(&self) -> Money {
+        let amounts = self.charges.iter().map(|it| Money::from(&it.sum * it.charge.rate()));
+        amounts.sum()
+    }
+
+    /// The whole calculation, no line longer than 80 characters; `of` says
+    /// what the invocations are of.
+    #[must_use]
+    pub fn text(&self, of: &str) -> String {
+        let mut page = Page::default();
+        let model = self.model;
+        let billed = self.billed();
+        page.text(0, &format!("{} ({}), {}", model.name(), model.id(), model.currency()));
+        page.text(0, &format!("{of}: {billed} invocations at list prices"));
+        for (refusal, count) in &self.refused {
+            page.text(2, &format!("refused {count} more: {refusal}"));
+        }
+        for lines in self.charges.iter().filter(|lines| !lines.sum.is_zero()) {
+            page.gap();
+            self.charge(&mut page, lines);
+        }
+        page.gap();
+        let currency = Currency(model.currency());
+        let total = self.total();
+        page.row(2, "total", "", &currency.exact(total.as_exact()));
+        if let Some(million) = total.times(1_000_000).as_exact().over(&Exact::from(billed)) {
+            page.row(2, &format!("/ {billed} x 1,000,000"), "=", &currency.exact(&million));
+        }
+        if let Some(what) = model.uncertain() {
+            page.gap();
+            page.text(2, &format!("uncertain: {what}"));
+        }
+        if page.has_cut() {
+            page.text(2, "~: cut to 15 digits");
+        }
+        page.finish()
+    }
+
+    fn charge(&self, page: &mut Page, lines: &ChargeLines) {
+        let charge = &lines.charge;
+        let pool = &self.model.pools()[charge.pool()];
+        page.text(2, &format!("{}, {}", charge.name(), charge.unit()));
+        let listed = lines.quantities.len() <= MOST_LISTED;
+        for (quantity, (how, count)) in lines.quantities.iter().filter(|_| listed) {
+            if !how.is_empty() {
+                page.row(INDENT, how, "=", &amount(quantity, charge.unit()));
+            } else if lines.quantities.len() > 1 {
+                page.row(INDENT, "an invocation", "", &amount(quantity, charge.unit()));
+            }
+            if *count > 1 {
+                let all = quantity * &Exact::from(*count);
+                let times = format!("x{TIED}{count} invocations");
+                page.row(INDENT, &times, "=", &amount(&all, charge.unit()));
+            }
+        }
+        if !listed {
+            let kinds = lines.quantities.len();
+            page.text(INDENT, &format!("{kinds} different quantities, the sum of which is below"));
+        }
+        if lines.quantities.len() > 1 {
+            page.row(INDENT, "sum", "=", &amount(&lines.sum, charge.unit()));
+        }
+        let weight = charge.weight();
+        if *weight != Exact::from(1) {
+            let fed = &lines.sum * weight;
+            let times = format!("x{TIED}{}", factor(weight));
+            page.row(INDENT, &times, "=", &amount(&fed, pool.unit()));
+        }
+        let currency = Currency(self.model.currency());
+        let price = pool.tiers().first().map(|tier| tier.price.as_exact().clone());
+        let left = currency.times(&price.unwrap_or_default(), pool.per());
+        page.row(INDENT, &left, "=", &currency.exact(&(&lines.sum * charge.rate())));
+    }
+}
+
+impl ChargeLines {
+    fn add(&mut self, factors: &[FactorTrace]) {
+        let mut quantity = Exact::from(1);
+        let mut how = Vec::new();
+        for factor in factors {
+            quantity = &quantity * &factor.billed;
+            how.push(amount(&factor.billed, &factor.unit));
+        }
+        self.sum += &quantity;
+        let how = if how.len() > 1 { how.join(" x ") } else { String::new() };
+        let entry = self.quantities.entry(quantity).or_insert((how, 0));
+        entry.1 += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_core::meter::Meter;
+    use cyclometer_core::units::Nanos;
+    use cyclometer_pricing::find;
+
+    #[test]
+    fn a_group_can_be_followed_by_hand() {
+        let model = find("aws-lambda-x86").unwrap();
+        let terms = Terms::of(model);
+        let mut cell = CellExplanation::new(model, &terms);
+        for micros in [119_500, 119_900, 127_000] {
+            let mut usage = Usage::new(true);
+            usage.phases.run = Some(Nanos(micros * 1_000));
+            usage.set(Meter::MemoryAllocated, 128 << 20);
+            cell.add(&usage);
+        }
+        // 0.125 GB x (0.12 + 0.12 + 0.127) s = 0.045875 GB-s x 0.0000166667.
+        assert_eq!(cell.total().to_plain_string(), "0.0000013645848625");
+        let text = cell.text("nbody in native, cold");
+        for shown in ["= 0.015 GB-s", "2 invocations", "= 0.03 GB-s", "0.045875"] {
+            let found = text.contains(shown);
+            assert!(found, "{shown} in\n{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}

@@ -1,0 +1,107 @@
+//! The arithmetic of a bill, step by step, so that a person can follow it with
+//! a pocket calculator.
+
+mod bill;
+mod cell;
+mod figures;
+mod json;
+mod month;
+pub(crate) mod page;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use bill::{BillExplanation, explain_bill};
+pub use cell::CellExplanation;
+pub use month::month_text;
+
+use crate::{Cell, Column, Table};
+use cyclometer_pricing::{
+    ChargeTrace, PriceModel, Refusal, Rounding, Settlement, Subtotal, Terms, UsageGroup,
+};
+
+/// The bill of a period with all that it is made of.
+#[derive(Debug, Clone)]
+pub struct Explanation<'a> {
+    model: &'a PriceModel,
+    groups: &'a [UsageGroup],
+    terms: &'a Terms,
+    traces: Vec<ChargeTrace>,
+    settlement: Settlement,
+    notes: Vec<String>,
+}
+
+/// Bills groups of invocations and keeps every step.
+///
+/// # Errors
+///
+/// All that the model needs and nobody gave.
+pub fn explain<'a>(
+    model: &'a PriceModel,
+    groups: &'a [UsageGroup],
+    terms: &'a Terms,
+    rounding: Rounding,
+) -> Result<Explanation<'a>, Vec<Refusal>> {
+    let traces = model.traces(groups, terms)?;
+    let subtotals: Vec<Subtotal> = traces.iter().map(ChargeTrace::subtotal).collect();
+    let settlement = model.settle(&subtotals, terms, rounding);
+    Ok(Explanation { model, groups, terms, traces, settlement, notes: Vec::new() })
+}
+
+impl Explanation<'_> {
+    /// Adds what a reader must know of where the usage is from.
+    #[must_use]
+    pub fn with_notes(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(notes);
+        self
+    }
+
+    /// The bill itself.
+    #[must_use]
+    pub const fn settlement(&self) -> &Settlement {
+        &self.settlement
+    }
+
+    /// What a reader must know of how it was understood.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// A row a position, without the steps.
+    #[must_use]
+    pub fn positions(&self) -> Table {
+        let mut table = Table::new(&[
+            Column::text("position", "position"),
+            Column::text("unit", "unit"),
+            Column::number("quantity", "quantity"),
+            Column::number("free", "free"),
+            Column::number("billable", "billable"),
+            Column::number("list price", "list_price"),
+            Column::number("per", "per"),
+            Column::number("credit", "credit"),
+            Column::number("amount", "amount"),
+            Column::number("printed", "rounded"),
+            Column::text("currency", "currency"),
+        ]);
+        for position in &self.settlement.positions {
+            let pool = &self.model.pools()[position.pool];
+            let price = pool.tiers().first().map(|tier| tier.price.to_plain_string());
+            table.push(vec![
+                Cell::text(&*position.name),
+                Cell::text(&*position.unit),
+                Cell::text(position.quantity.to_plain_string()),
+                Cell::text(position.free.to_plain_string()),
+                Cell::text(position.billable.to_plain_string()),
+                Cell::text(price.unwrap_or_default()),
+                Cell::text(pool.per().to_plain_string()),
+                Cell::text(position.credit.to_plain_string()),
+                Cell::text(position.amount.to_plain_string()),
+                Cell::text(position.rounded.to_plain_string()),
+                Cell::text(self.model.currency()),
+            ]);
+        }
+        table
+    }
+}

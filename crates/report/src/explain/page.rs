@@ -1,0 +1,166 @@
+//! A page of 80 columns on which a calculation is written: what it is on the
+//! left, what it comes to on the right.
+
+use super::figures::TIED;
+
+/// Columns of a page.
+const WIDTH: usize = 80;
+
+/// Where results stand.
+const RESULT: usize = 36;
+
+/// Where what is printed of a result stands.
+const ARROW: usize = 56;
+
+/// Lines of at most 80 characters.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    lines: Vec<String>,
+}
+
+impl Page {
+    /// An empty line, but never two.
+    pub(super) fn gap(&mut self) {
+        if self.lines.last().is_some_and(|line| !line.is_empty()) {
+            self.lines.push(String::new());
+        }
+    }
+
+    /// Running text; where it is broken it goes on further in.
+    pub(super) fn text(&mut self, indent: usize, text: &str) {
+        let first = " ".repeat(indent);
+        let next = " ".repeat(indent + 2);
+        for (index, line) in wrapped(text, WIDTH - indent - 2).into_iter().enumerate() {
+            self.lines.push(format!("{}{line}", if index == 0 { &first } else { &next }));
+        }
+    }
+
+    /// `left` and, further right, a result after its sign (`=`, `-`, `+`).
+    pub(super) fn row(&mut self, indent: usize, left: &str, sign: &str, result: &str) {
+        let mut before = wrapped(left, WIDTH - indent - 2);
+        let fits_all = before.len() == 1 && {
+            let used = (indent + chars(left) + 1).max(RESULT);
+            used + 2 + chars(result) <= WIDTH
+        };
+        if !fits_all && indent + chars(left) + 1 > RESULT {
+            before = wrapped(left, RESULT - indent - 1);
+        }
+        let last = before.pop().unwrap_or_default();
+        for (index, line) in before.iter().enumerate() {
+            self.lines.push(format!("{}{line}", " ".repeat(indent + usize::from(index > 0) * 2)));
+        }
+        let indent = indent + usize::from(!before.is_empty()) * 2;
+        let mut line = format!("{}{last}", " ".repeat(indent));
+        let fits = chars(&line) < RESULT
+            || (chars(&line) + 3 + chars(result) <= WIDTH && before.is_empty());
+        if !fits {
+            self.lines.push(line);
+            line = String::new();
+        }
+        let start = (chars(&line) + usize::from(!line.is_empty())).max(RESULT);
+        let results = wrapped(result, WIDTH - start - 2);
+        for (index, result) in results.iter().enumerate() {
+            let sign = if index == 0 { sign } else { "" };
+            let text = format!("{line:start$}{sign:<2}{result}");
+            self.lines.push(text.trim_end().to_owned());
+            line.clear();
+        }
+    }
+
+    /// A result and what is printed of it.
+    pub(super) fn row_to(&mut self, indent: usize, left: &str, result: &str, printed: &str) {
+        let column = ARROW - RESULT - 2;
+        let arrow = format!("->{TIED}{printed}");
+        if chars(result) < column && column + chars(&arrow) + RESULT + 2 <= WIDTH {
+            // Tied, so that the padding is no place to break the line.
+            let pad = TIED.to_string().repeat(column - chars(result));
+            self.row(indent, left, "=", &format!("{result}{pad}{arrow}"));
+        } else {
+            self.row(indent, left, "=", &format!("{result} {arrow}"));
+        }
+    }
+
+    /// The page.
+    pub(super) fn finish(mut self) -> String {
+        while self.lines.last().is_some_and(String::is_empty) {
+            self.lines.pop();
+        }
+        let lines = self.lines.iter().map(|line| line.replace(TIED, " "));
+        lines.map(|line| line.trim_end().to_owned() + "\n").collect()
+    }
+
+    /// Whether a number was cut.
+    pub(super) fn has_cut(&self) -> bool {
+        self.lines.iter().any(|line| line.contains('~'))
+    }
+}
+
+fn chars(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Lines of at most `width` characters, broken at spaces where there are any.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let mut word: Vec<char> = word.chars().collect();
+        let line = lines.last().map_or(0, |line| chars(line));
+        if line > 0 && line + 1 + word.len() > width {
+            lines.push(String::new());
+        }
+        while word.len() > width {
+            let rest = word.split_off(width);
+            lines.push(word.into_iter().collect());
+            lines.retain(|line| !line.is_empty());
+            lines.push(String::new());
+            word = rest;
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.extend(word);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(write: impl FnOnce(&mut Page)) -> String {
+        let mut page = Page::default();
+        write(&mut page);
+        page.finish()
+    }
+
+    #[test]
+    fn results_stand_below_each_other() {
+        let text = page(|page| {
+            page.row(4, "run", "", "120 ms");
+            page.row(4, "x 3 requests", "=", "360 ms");
+            page.row_to(4, "x $1.00", "$2.333338", "$2.33");
+        });
+        assert_eq!(
+            text,
+            "    run                               120 ms\n    \
+             x 3 requests                    = 360 ms\n    \
+             x $1.00                         = $2.333338         -> $2.33\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_wider_than_the_page_and_nothing_is_lost() {
+        let long = "word ".repeat(40) + &"x".repeat(200);
+        let text = page(|page| {
+            page.row(4, &long, "=", &long);
+            page.row(4, "short", "=", &"9".repeat(150));
+            page.row_to(4, &long, &"9".repeat(45), &"8".repeat(45));
+            page.text(2, &long);
+        });
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let count = |c| text.chars().filter(|it| *it == c).count();
+        assert_eq!((count('x'), count('9'), count('8')), (800, 195, 45));
+    }
+}

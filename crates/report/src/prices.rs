@@ -1,0 +1,356 @@
+//! Many price models beside each other: what a million invocations cost, or a
+//! month of them.
+
+use std::cmp::Ordering;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use super::table::{Cell, Column, Table};
+use cyclometer_pricing::{Basis, Exact, Money};
+use cyclometer_replay::{Group, Key, ModelTotal, Summary};
+
+/// Significant digits that people see of an amount; programs get all.
+const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
+
+/// Invocations that bills are shown for.
+const MILLION: u64 = 1_000_000;
+
+/// Why a model without charges for single invocations has no price at list.
+const MONTHLY_ONLY: &str = "it has monthly charges only: --per-month bills them";
+
+/// What a group costs under a model: a month, or a million at list prices.
+#[derive(Clone, PartialEq, Eq)]
+enum Price {
+    Of(Money),
+    /// Refused, or nothing was billed: why.
+    None(String),
+}
+
+impl Price {
+    fn read(summary: &Summary, group: &Group, model: usize, month: Option<&Exact>) -> Self {
+        let Some(total) = group.models.get(model) else { return Self::None(String::new()) };
+        if let Some(refusal) = total.refused.keys().next() {
+            return Self::None(refusal.to_string());
+        }
+        if group.only_failed() {
+            return Self::None(group.failures().unwrap_or_default());
+        }
+        match month {
+            Some(requests) => match summary.month(group, model, requests) {
+                Ok(settlement) => Self::Of(settlement.total),
+                Err(why) => Self::None(why.to_string()),
+            },
+            None if total.charges.is_empty() => Self::None(MONTHLY_ONLY.to_owned()),
+            None => million(total).map_or(Self::None("nothing was billed".to_owned()), Self::Of),
+        }
+    }
+
+    const fn amount(&self) -> Option<&Money> {
+        match self {
+            Self::Of(amount) => Some(amount),
+            Self::None(_) => None,
+        }
+    }
+}
+
+/// The mean bill, times a million, exactly.
+fn million(total: &ModelTotal) -> Option<Money> {
+    let amount = total.total.times(MILLION);
+    amount.as_exact().over(&Exact::from(total.billed)).map(Money::from)
+}
+
+/// Every model and group a row, for programs: one schema whatever the number of
+/// models, with a row for what was refused too.
+#[must_use]
+pub fn prices(summary: &Summary, month: Option<&Exact>) -> Table {
+    let mut table = Table::new(&[
+        Column::text("model", "model"),
+        Column::text("", "currency"),
+        Column::hidden("granularity"),
+        Column::text("workload", "workload"),
+        Column::hidden("preset"),
+        Column::text("lane", "lane"),
+        Column::text("start", "start"),
+        Column::number("invocations", "invocations"),
+        Column::hidden("failed"),
+        Column::hidden("billed"),
+        Column::hidden("refused"),
+        Column::hidden("outcome"),
+        Column::hidden("list_total"),
+        Column::number("a million", "list_per_million"),
+        Column::number("a month", "month_total"),
+        Column::hidden("month_requests"),
+        Column::hidden("used"),
+        Column::hidden("idle"),
+        Column::hidden("headroom"),
+        Column::hidden("rounding"),
+        Column::hidden("startup"),
+        Column::hidden("fees"),
+        Column::hidden("unmeasured"),
+        Column::hidden("note"),
+    ]);
+    for index in 0..summary.models().len() {
+        for (key, group) in summary.groups() {
+            table.push(row(summary, month, index, key, group));
+        }
+    }
+    table
+}
+
+fn row(
+    summary: &Summary,
+    month: Option<&Exact>,
+    index: usize,
+    key: &Key,
+    group: &Group,
+) -> Vec<Cell> {
+    let info = &summary.models()[index];
+    let total = &group.models[index];
+    let money = |amount: Option<&Money>| {
+        Cell::maybe(amount.map(|it| (it.significant(DIGITS), it.to_plain_string())))
+    };
+    let listed = total.billed > 0 && !total.charges.is_empty();
+    let billed = listed.then_some(&total.total);
+    let requests = month.map(|it| (it.to_plain_string(), it.to_plain_string()));
+    let of_month = month.map(|_| Price::read(summary, group, index, month));
+    let mut note = remarks(group, total);
+    match (&of_month, listed) {
+        (Some(Price::None(why)), _) if !note.iter().any(|it| it.contains(why)) => {
+            note.push(why.clone());
+        }
+        (None, false) if total.charges.is_empty() && total.billed > 0 => {
+            note.push(MONTHLY_ONLY.to_owned());
+        }
+        _ => {}
+    }
+    let mut cells = vec![
+        Cell::text(info.id.as_str()),
+        Cell::text(info.currency.as_str()),
+        Cell::text(info.granularity.name()),
+        Cell::text(&*key.workload),
+        Cell::text(&*key.preset),
+        Cell::text(&*key.lane),
+        Cell::text(&*key.start),
+        Cell::new(group.invocations, group.invocations),
+        Cell::new(group.failed, group.failed),
+        Cell::new(total.billed, total.billed),
+        Cell::new(total.refusals(), total.refusals()),
+        Cell::text(outcome(group, total)),
+        money(billed),
+        money(million(total).filter(|_| listed).as_ref()),
+        money(of_month.as_ref().and_then(Price::amount)),
+        Cell::maybe(requests),
+    ];
+    cells.extend(total.waste.parts().map(|(_, part)| money(billed.map(|_| part))));
+    cells.push(Cell::text(note.join("; ")));
+    cells
+}
+
+/// Says how the bill of a group came out, for programs.
+fn outcome(group: &Group, total: &ModelTotal) -> &'static str {
+    match (total.billed, total.refusals()) {
+        (0, 0) if group.only_failed() => "failed",
+        (0, _) => "refused",
+        (_, 0) => "billed",
+        _ => "partly refused",
+    }
+}
+
+/// Lists what stands in for something in a group's bill, what was refused and
+/// why, and how many invocations failed.
+pub(super) fn remarks(group: &Group, total: &ModelTotal) -> Vec<String> {
+    let mut remarks: Vec<String> = total.notes.keys().map(ToString::to_string).collect();
+    remarks.extend(
+        total
+            .refused
+            .iter()
+            .map(|(why, count)| format!("refused {count} of {}: {why}", group.invocations)),
+    );
+    remarks.extend(group.failures());
+    remarks
+}
+
+/// A column of the matrix: a lane and a kind of start, over all workloads.
+type Lane = (Arc<str>, Arc<str>);
+
+fn lanes(summary: &Summary) -> Vec<(Lane, Group)> {
+    summary.by(|key| (Arc::clone(&key.lane), Arc::clone(&key.start))).into_iter().collect()
+}
+
+/// Cheapest first; other currencies, what nobody sells and what was refused last.
+fn order(summary: &Summary, overall: &Group, month: Option<&Exact>) -> Vec<(usize, Price)> {
+    let mut models: Vec<(usize, Price)> = (0..summary.models().len())
+        .map(|index| (index, Price::read(summary, overall, index, month)))
+        .collect();
+    let currency = |index: usize| summary.models()[index].currency.as_str();
+    // Dollars first: most are in them.
+    let foreign = |index: usize| (currency(index) != "USD", currency(index));
+    models.sort_by(|(one, first), (other, second)| {
+        let amounts = match (first.amount(), second.amount()) {
+            (Some(first), Some(second)) => first.cmp(second),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => Ordering::Equal,
+        };
+        let missing = first.amount().is_none().cmp(&second.amount().is_none());
+        let made_up = |index, price: &Price| price.amount().is_some() && is_made_up(summary, index);
+        let apart = made_up(*one, first).cmp(&made_up(*other, second));
+        let currencies = foreign(*one).cmp(&foreign(*other));
+        missing.then(apart).then(currencies).then(amounts)
+    });
+    models
+}
+
+/// Models down, lanes across, cheapest first, for people.
+#[must_use]
+pub fn price_matrix(summary: &Summary, month: Option<&Exact>) -> Table {
+    let lanes = lanes(summary);
+    let mut columns = vec![("model".to_owned(), false)];
+    columns.extend(lanes.iter().map(|((lane, start), _)| (format!("{lane}\n{start}"), true)));
+    columns.push(("waste".to_owned(), true));
+    let mut table = Table::of(columns);
+    let overall = summary.overall();
+    let mut section = "in USD:".to_owned();
+    for (index, price) in order(summary, &overall, month) {
+        let info = &summary.models()[index];
+        let apart = price.amount().is_some() && is_made_up(summary, index);
+        let its = match (apart, info.currency.as_str()) {
+            (true, "USD") => "nobody sells these:".to_owned(),
+            (true, currency) => format!("nobody sells these, in {currency}:"),
+            (false, currency) => format!("in {currency}:"),
+        };
+        if its != section {
+            section = its;
+            let mut heading = vec![Cell::text(section.as_str())];
+            heading.extend((0..=lanes.len()).map(|_| Cell::text("")));
+            table.push(heading);
+        }
+        let ended = if ended(summary, index) { "*" } else { "" };
+        let fees = if month.is_none() && has_fees(summary, index) { "+" } else { "" };
+        let mut row = vec![Cell::text(format!("{}{ended}{fees}", info.id))];
+        for (_, group) in &lanes {
+            let price = Price::read(summary, group, index, month);
+            let shown = price.amount().map(|it| (shown(it, month), it.to_plain_string()));
+            row.push(Cell::maybe(shown));
+        }
+        row.push(share(&overall.models[index]));
+        table.push(row);
+    }
+    table
+}
+
+/// Whether the model no longer holds.
+fn ended(summary: &Summary, index: usize) -> bool {
+    summary.contract(index).is_some_and(|(model, _)| model.effective_until().is_some())
+}
+
+/// Whether the model has monthly charges, which a bill at list prices is
+/// without.
+fn has_fees(summary: &Summary, index: usize) -> bool {
+    let Some((model, terms)) = summary.contract(index) else { return false };
+    model.charges().any(|it| it.basis() == Basis::Period && model.applies(it, terms))
+}
+
+/// Whether nobody sells it: a shape of prices, or a price of our own.
+fn is_made_up(summary: &Summary, index: usize) -> bool {
+    summary.contract(index).is_some_and(|(model, _)| model.provider().is_none())
+}
+
+/// Whether somebody offers it today, at a price that is all there is to pay.
+fn on_offer(summary: &Summary, index: usize, month: Option<&Exact>) -> bool {
+    let offered = summary.contract(index).is_some_and(|(model, _)| model.provider().is_some());
+    let whole = month.is_some() || !has_fees(summary, index);
+    offered && whole && !ended(summary, index)
+}
+
+/// What is said where a part of a bill is unmeasured.
+const UNMEASURED: &str = ">=: a part is unmeasured, since CPU time by phase or memory is not known";
+
+/// A month's bill as an invoice has it, anything else to four digits.
+fn shown(amount: &Money, month: Option<&Exact>) -> String {
+    let cents: Option<Money> = "0.01".parse().ok();
+    match (month, cents) {
+        (Some(_), Some(cent)) if *amount >= cent || amount.is_zero() => amount.rounded(2),
+        _ => amount.significant(DIGITS),
+    }
+}
+
+/// How much of the bills is for work that was never done; at least so much
+/// where a part is unmeasured.
+fn share(total: &ModelTotal) -> Cell {
+    Cell::maybe(total.waste.share().map(|share| {
+        let percent = (&share * &Exact::from(100)).rounded(0);
+        let least = if total.waste.unmeasured.is_zero() { "" } else { ">= " };
+        (format!("{least}{percent} %"), share.to_plain_string())
+    }))
+}
+
+/// The cheapest and the most wasteful, in words; what the figures are.
+#[must_use]
+pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
+    let overall = summary.overall();
+    let order = order(summary, &overall, month);
+    let unit = month.map_or_else(
+        || "a million invocations at list prices".to_owned(),
+        |requests| {
+            let many = if *requests == Exact::from(1) { "" } else { "s" };
+            format!("a month of {} invocation{many}", grouped(requests))
+        },
+    );
+    let mut lines = vec![format!("cost of {unit}; USD unless said")];
+    let dollars = |index: usize| summary.models()[index].currency == "USD";
+    let priced =
+        order.iter().filter(|(index, _)| dollars(*index) && on_offer(summary, *index, month));
+    let mut priced = priced.filter_map(|(index, price)| Some((*index, price.amount()?)));
+    if let Some((index, amount)) = priced.next() {
+        let id = &summary.models()[index].id;
+        lines.push(format!("cheapest on offer: {id}, ${} over all lanes", shown(amount, month)));
+    }
+    if let Some((index, amount)) = priced.next_back() {
+        let id = &summary.models()[index].id;
+        lines.push(format!("dearest on offer: {id}, ${} over all lanes", shown(amount, month)));
+    }
+    let offered = |index: &usize| on_offer(summary, *index, Some(&Exact::default()));
+    let shares = order.iter().map(|(index, _)| *index).filter(offered);
+    let shares = shares.filter_map(|index| Some((index, overall.models[index].waste.share()?)));
+    let shares = shares.filter(|(_, share)| !share.is_zero());
+    if let Some((index, share)) = shares.max_by(|(_, one), (_, other)| one.cmp(other)) {
+        let id = &summary.models()[index].id;
+        let percent = (&share * &Exact::from(100)).rounded(1);
+        let unmeasured = !overall.models[index].waste.unmeasured.is_zero();
+        let least = if unmeasured { "at least " } else { "" };
+        lines.push(format!("most wasteful: {id}, {least}{percent} % for work that was never done"));
+    }
+    lines.push("waste: idle time, head-room, rounding, start-up; --waste has each".to_owned());
+    if overall.models.iter().any(|total| !total.waste.unmeasured.is_zero()) {
+        lines.push(UNMEASURED.to_owned());
+    }
+    if month.is_none() && (0..summary.models().len()).any(|index| has_fees(summary, index)) {
+        lines.push("+: there are monthly charges on top, see --per-month".to_owned());
+    }
+    if (0..summary.models().len()).any(|index| ended(summary, index)) {
+        lines.push("*: no longer holds, see pricing list".to_owned());
+    }
+    lines
+}
+
+/// A number with separators between its thousands.
+#[must_use]
+pub fn grouped(number: &Exact) -> String {
+    thousands(&number.to_plain_string())
+}
+
+/// The same of a number that is written already.
+pub(super) fn thousands(plain: &str) -> String {
+    let (sign, plain) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
+    let (whole, fraction) =
+        plain.split_once('.').map_or((plain, String::new()), |(w, f)| (w, format!(".{f}")));
+    let mut text = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    format!("{sign}{text}{fraction}")
+}

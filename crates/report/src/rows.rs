@@ -1,0 +1,156 @@
+//! Rows for programs, one by one: a million of them need no memory.
+
+use std::borrow::Borrow;
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use super::Format;
+use cyclometer_core::visible_text::{escape_csv_cell, escape_json};
+
+/// Writes rows as CSV, JSON or JSON Lines.
+pub struct RowWriter<'a> {
+    keys: Vec<String>,
+    form: Form<'a>,
+}
+
+enum Form<'a> {
+    Csv(Box<csv::Writer<Box<dyn Write + 'a>>>),
+    Lines(Box<dyn Write + 'a>),
+    Array { out: Box<dyn Write + 'a>, begun: bool },
+}
+
+impl<'a> RowWriter<'a> {
+    /// Begins; CSV begins with its header. A table, which needs all its rows to
+    /// be laid out, is not written so: it comes as CSV.
+    ///
+    /// # Errors
+    /// When `out` takes no more.
+    pub fn start(format: Format, keys: Vec<String>, out: Box<dyn Write + 'a>) -> io::Result<Self> {
+        let form = match format {
+            Format::Jsonl => Form::Lines(out),
+            Format::Json => Form::Array { out, begun: false },
+            Format::Csv | Format::Table | Format::Markdown => {
+                let mut writer = csv::Writer::from_writer(out);
+                let titles = keys.iter().map(|key| escape_csv_cell(key).into_owned());
+                writer.write_record(titles).map_err(io_error)?;
+                Form::Csv(Box::new(writer))
+            }
+        };
+        Ok(Self { keys, form })
+    }
+
+    /// Writes a row: one value a key, each taken when the one before is written.
+    ///
+    /// # Errors
+    /// When the output takes no more.
+    pub fn row<V: Borrow<Value>>(&mut self, values: impl IntoIterator<Item = V>) -> io::Result<()> {
+        match &mut self.form {
+            Form::Csv(writer) => {
+                for value in values {
+                    match value.borrow() {
+                        Value::Null => writer.write_field("").map_err(io_error)?,
+                        Value::String(text) => {
+                            writer.write_field(&*escape_csv_cell(text)).map_err(io_error)?;
+                        }
+                        other => {
+                            let json = other.to_string();
+                            writer.write_field(&*escape_json(&json)).map_err(io_error)?;
+                        }
+                    }
+                }
+                writer.write_record(None::<&[u8]>).map_err(io_error)?;
+                Ok(())
+            }
+            Form::Lines(out) => {
+                object(out, &self.keys, values)?;
+                out.write_all(b"\n")
+            }
+            Form::Array { out, begun } => {
+                out.write_all(if *begun { b",\n  " } else { b"[\n  " })?;
+                *begun = true;
+                object(out, &self.keys, values)
+            }
+        }
+    }
+
+    /// Ends the output.
+    ///
+    /// # Errors
+    /// When it takes no more.
+    pub fn end(self) -> io::Result<()> {
+        match self.form {
+            Form::Csv(mut writer) => writer.flush(),
+            Form::Lines(mut out) => out.flush(),
+            Form::Array { mut out, begun } => {
+                out.write_all(if begun { b"\n]\n" } else { b"[]\n" })?;
+                out.flush()
+            }
+        }
+    }
+}
+
+/// The error below the CSV, with its kind: a broken pipe has to be known as one.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
+/// By hand, since a `serde_json` map forgets the order of its keys.
+fn object<V: Borrow<Value>>(
+    out: &mut dyn Write,
+    keys: &[String],
+    values: impl IntoIterator<Item = V>,
+) -> io::Result<()> {
+    let mut separator: &[u8] = b"{";
+    for (key, value) in keys.iter().zip(values) {
+        out.write_all(separator)?;
+        let (key, value) = (serde_json::to_string(key)?, serde_json::to_string(value.borrow())?);
+        write!(out, "{}:{}", escape_json(&key), escape_json(&value))?;
+        separator = b",";
+    }
+    out.write_all(if separator == b"{" { b"{}" } else { b"}" })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn written(format: Format, rows: &[[Value; 2]]) -> String {
+        let mut out = Vec::new();
+        let keys = vec!["z".to_owned(), "a\"".to_owned()];
+        let mut writer =
+            RowWriter::start(format, keys, Box::new(&mut out)).expect("memory takes all");
+        for row in rows {
+            writer.row(row).expect("memory takes all");
+        }
+        writer.end().expect("memory takes all");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn rows_keep_the_order_of_their_columns() {
+        let rows = [[json!(i64::MAX), json!("a,\"b\"\n")], [Value::Null, json!(0.5)]];
+        assert_eq!(
+            written(Format::Jsonl, &rows),
+            "{\"z\":9223372036854775807,\"a\\\"\":\"a,\\\"b\\\"\\n\"}\n{\"z\":null,\"a\\\"\":0.5}\n"
+        );
+        assert_eq!(
+            written(Format::Csv, &rows),
+            "z,\"a\"\"\"\n9223372036854775807,\"a,\"\"b\"\"\n\"\n,0.5\n"
+        );
+        let parsed: Value = serde_json::from_str(&written(Format::Json, &rows)).expect("JSON");
+        assert_eq!(parsed, json!([{"z": i64::MAX, "a\"": "a,\"b\"\n"}, {"z": null, "a\"": 0.5}]));
+    }
+
+    #[test]
+    fn no_rows_are_valid_output_too() {
+        assert_eq!(written(Format::Json, &[]), "[]\n");
+        assert_eq!(written(Format::Jsonl, &[]), "");
+        assert_eq!(written(Format::Csv, &[]), "z,\"a\"\"\"\n");
+    }
+}

@@ -1,0 +1,272 @@
+//! How well a cell's median is known, and what its runs suffer from.
+
+use serde_json::{Value, json};
+
+use super::prices::thousands;
+use super::table::{Cell, Column};
+use cyclometer_core::units::Nanos;
+use cyclometer_stats::{Confidence, Summary, Warning};
+use cyclometer_store::{CellStats, Throttling};
+use cyclometer_workload::MOST_RUNS;
+
+/// How far the interval of the median run time reaches; then, for programs, its
+/// ends and what there is to know of the wall time.
+pub(super) const COLUMNS: [Column; 17] = [
+    Column::number("p50 ±", "run_p50_reach"),
+    Column::hidden("run_p50_low_ns"),
+    Column::hidden("run_p50_high_ns"),
+    Column::hidden("confidence"),
+    Column::hidden("wall_p50_ns"),
+    Column::hidden("wall_p50_low_ns"),
+    Column::hidden("wall_p50_high_ns"),
+    Column::hidden("wall_p50_reach"),
+    Column::hidden("wall_mean_ns"),
+    Column::hidden("wall_deviation_ns"),
+    Column::hidden("wall_p95_ns"),
+    Column::hidden("warm_up_runs"),
+    Column::hidden("outliers_mild"),
+    Column::hidden("outliers_far"),
+    Column::hidden("drift"),
+    Column::hidden("drift_p"),
+    Column::hidden("warnings"),
+];
+
+/// Says that a CPU quota held invocations back, with what to do; `None` where it
+/// held back none.
+#[must_use]
+pub fn throttling(found: &Throttling) -> Option<String> {
+    let Throttling { throttled, known, quota } = found;
+    if *throttled == 0 {
+        return None;
+    }
+    let (were, quota) = (
+        if *throttled == 1 { "was" } else { "were" },
+        quota
+            .as_ref()
+            .map_or_else(|| "a CPU quota".to_owned(), |it| format!("a CPU quota of {it}")),
+    );
+    Some(format!(
+        "{throttled} of {known} invocations {were} throttled by {quota}: times, and bills that \
+         count them, are too high; raise the quota, or record outside of that control group"
+    ))
+}
+
+/// A summary of times in the order in which they were measured.
+fn summary(series: &[Nanos]) -> Option<Summary> {
+    #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ns")]
+    let values: Vec<f64> = series.iter().map(|span| span.0 as f64).collect();
+    Summary::of(&values, Confidence::default())
+}
+
+/// A share as people read it: `±1.2 %`.
+#[must_use]
+pub fn within(reach: f64) -> String {
+    if !reach.is_finite() {
+        return "no bound".to_owned();
+    }
+    let percent = reach * 100.0;
+    match percent {
+        _ if percent < 0.095 => format!("±{percent:.2} %"),
+        _ if percent < 9.95 => format!("±{percent:.1} %"),
+        _ => format!("±{percent:.0} %"),
+    }
+}
+
+fn whole(value: Option<f64>) -> Value {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "times are between 0 and 2^53 ns"
+    )]
+    let whole = value.map(|value| value.max(0.0).round() as u64);
+    json!(whole)
+}
+
+/// Cells for [`COLUMNS`].
+pub(super) fn cells(stats: &CellStats) -> Vec<Cell> {
+    let (run, wall) = (summary(&stats.run_series), summary(&stats.wall_series));
+    let interval = |of: &Option<Summary>| of.as_ref().and_then(|it| it.interval);
+    let reach = run.as_ref().and_then(Summary::reach).filter(|reach| reach.is_finite());
+    let hidden = |value: Value| Cell::new("", value);
+    let of_wall = |figure: &dyn Fn(&Summary) -> Option<f64>| wall.as_ref().and_then(figure);
+    let trend = wall.as_ref().and_then(|it| it.trend);
+    let outliers = wall.as_ref().and_then(|it| it.outliers);
+    let throttled = (stats.throttling.throttled > 0).then_some("throttled");
+    let names: Vec<_> = wall
+        .iter()
+        .flat_map(Summary::warnings)
+        .map(|warning| warning.name())
+        .chain(throttled)
+        .collect();
+    vec![
+        Cell::maybe(reach.map(|reach| (within(reach), reach))),
+        hidden(whole(interval(&run).map(|it| it.low))),
+        hidden(whole(interval(&run).map(|it| it.high))),
+        hidden(json!(Confidence::default().share())),
+        hidden(whole(of_wall(&|it| Some(it.median)))),
+        hidden(whole(interval(&wall).map(|it| it.low))),
+        hidden(whole(interval(&wall).map(|it| it.high))),
+        hidden(json!(of_wall(&Summary::reach).filter(|it| it.is_finite()))),
+        hidden(whole(of_wall(&|it| Some(it.mean)))),
+        hidden(whole(of_wall(&|it| it.deviation))),
+        hidden(whole(of_wall(&|it| Some(it.p95)))),
+        hidden(json!(wall.as_ref().and_then(|it| it.warm_up))),
+        hidden(json!(outliers.map(|it| it.mild))),
+        hidden(json!(outliers.map(|it| it.far))),
+        hidden(json!(trend.map(|it| it.change))),
+        hidden(json!(trend.map(|it| it.p))),
+        hidden(json!(names)),
+    ]
+}
+
+/// What a reader should know of the runs before believing their figures, with
+/// what to do: for each kind of trouble the worst cell, and how many more have
+/// it.
+#[must_use]
+pub fn warnings(cells: &[CellStats]) -> Vec<String> {
+    let mut held = Throttling::default();
+    let mut kinds: Vec<(Warning, Vec<String>)> = Vec::new();
+    for stats in cells {
+        held.add(&stats.throttling);
+        let found = summary(&stats.wall_series);
+        for warning in found.iter().flat_map(Summary::warnings) {
+            let name = name(stats);
+            match kinds.iter_mut().find(|(other, _)| other.name() == warning.name()) {
+                Some((worst, names)) if warning.weight() > worst.weight() => {
+                    *worst = warning;
+                    names.insert(0, name);
+                }
+                Some((_, names)) => names.push(name),
+                None => kinds.push((warning, vec![name])),
+            }
+        }
+    }
+    let mut notes: Vec<String> = throttling(&held).into_iter().collect();
+    if cells.iter().any(|stats| summary(&stats.run_series).is_some_and(|it| it.interval.is_some()))
+    {
+        notes.push(format!(
+            "p50 ±: how far the {} interval of the median run reaches from it",
+            Confidence::default()
+        ));
+    }
+    let all = cells.iter().filter(|stats| !stats.wall_series.is_empty()).count();
+    notes.extend(kinds.into_iter().map(|(worst, names)| match &names[..] {
+        [only] => format!("{only}: {worst}"),
+        many if many.len() == all => format!("all {all} cells, {} most: {worst}", many[0]),
+        [first, others @ ..] => {
+            format!("{first}: {worst}; the same kind in {} more", others.len())
+        }
+        [] => worst.to_string(),
+    }));
+    notes
+}
+
+fn name(stats: &CellStats) -> String {
+    format!("{} in {}, {}", stats.workload, stats.lane, stats.start)
+}
+
+/// What became of `record --until`: how well each cell's median wall time is
+/// known, the wide ones last, with what to do.
+#[must_use]
+pub fn reached(cells: &[CellStats], share: f64) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut wide = Vec::new();
+    for stats in cells {
+        let name = name(stats);
+        let Some(summary) = summary(&stats.wall_series) else {
+            wide.push(format!("{name}: no run ended well"));
+            continue;
+        };
+        let middle = Nanos(whole(Some(summary.median)).as_u64().unwrap_or(0));
+        let reach = summary.reach();
+        let told = reach.map_or_else(|| "no interval yet".to_owned(), within);
+        let line = format!("{name}: median wall {middle} {told} after {} runs", summary.count);
+        if reach.is_some_and(|reach| reach <= share) {
+            lines.push(line);
+        } else {
+            let (asked, advice) = (within(share), narrower(&summary, share));
+            wide.push(format!("{line}, not {asked}: {advice}"));
+        }
+    }
+    lines.extend(wide);
+    lines
+}
+
+/// What makes an interval as narrow as was asked for: it shrinks with the root
+/// of the number of runs.
+fn narrower(summary: &Summary, share: f64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "runs are fewer than 2^52")]
+    let runs = summary.count as f64;
+    let Some(reach) = summary.reach().filter(|reach| reach.is_finite()) else {
+        return "it needs more runs: raise --runs or --for".to_owned();
+    };
+    // With a margin, since the width of an interval is itself a guess.
+    let needed = (1.5 * runs * (reach / share).powi(2)).max(runs + 1.0);
+    let hours = needed * summary.mean / 3.6e12;
+    let digits = 10_f64.powf(needed.log10().floor() - 1.0).max(1.0);
+    let told = thousands(&format!("{:.0}", (needed / digits).ceil() * digits));
+    if needed <= 10.0 * f64::from(MOST_RUNS) && hours <= 1.0 {
+        return format!("about {told} runs would do, raise --runs or --for");
+    }
+    let within_reach = (10.0 * f64::from(MOST_RUNS)).min(3.6e12 / summary.mean.max(1.0));
+    let wider = (reach * (1.5 * runs / within_reach).sqrt() * 100.0).max(share * 100.0);
+    format!(
+        "it would take about {told} runs; ask for less, such as --until {wider:.0}%",
+        wider = wider.ceil()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_meter::quota::CpuQuota;
+
+    #[test]
+    fn throttled_invocations_are_told_with_the_quota_and_what_to_do() {
+        let quota = CpuQuota { group: "/trial".to_owned(), quota_us: 20_000, period_us: 100_000 };
+        let told = |throttled, quota| throttling(&Throttling { throttled, known: 6, quota });
+        assert_eq!(
+            told(4, Some(quota)).as_deref(),
+            Some(
+                "4 of 6 invocations were throttled by a CPU quota of 0.2 CPUs (cgroup /trial): \
+                 times, and bills that count them, are too high; raise the quota, or record \
+                 outside of that control group"
+            )
+        );
+        assert!(told(1, None).is_some_and(|it| it.starts_with("1 of 6 invocations was throttled")));
+        assert_eq!(told(0, None), None);
+    }
+
+    fn series(count: u32, middle: f64, spread: f64) -> Summary {
+        let at = |it: u32| f64::from(it * 7 % count) / f64::from(count) - 0.5;
+        let values: Vec<f64> = (0..count).map(|it| middle * (1.0 + spread * at(it))).collect();
+        Summary::of(&values, Confidence::default()).expect("values")
+    }
+
+    // By hand: an interval that is twice as wide as it may be needs four times
+    // the runs, and half as many again for luck: 6 x 40 = 240.
+    #[test]
+    fn advice_for_narrower_intervals_can_be_followed() {
+        let narrow = series(40, 1e6, 0.1);
+        let reach = narrow.reach().expect("an interval");
+        assert_eq!(
+            narrower(&narrow, reach / 2.0),
+            "about 240 runs would do, raise --runs or --for"
+        );
+        // A hundred times as narrow would take 600,000 runs.
+        let absurd = narrower(&narrow, reach / 100.0);
+        assert!(absurd.starts_with("it would take about 600,000 runs; ask for less"), "{absurd}");
+        // Ten times as narrow, of runs of a minute each: 6,000 minutes.
+        let slow = narrower(&series(40, 60e9, 0.1), reach / 10.0);
+        assert!(slow.starts_with("it would take about 6,000 runs; ask for less"), "{slow}");
+    }
+
+    #[test]
+    fn shares_are_told_to_two_digits() {
+        assert_eq!(within(0.0123), "±1.2 %");
+        assert_eq!(within(0.000_52), "±0.05 %");
+        assert_eq!(within(0.1234), "±12 %");
+        assert_eq!(within(0.0996), "±10 %");
+        assert_eq!(within(f64::INFINITY), "no bound");
+    }
+}

@@ -1,0 +1,199 @@
+//! What was run: whether two recordings ran one and the same function.
+
+use super::table::{Cell, Column, Table};
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_store::Subject;
+
+/// Characters of a digest that people see.
+const DIGITS: usize = 12;
+
+/// Says in what the functions of two recordings differ, each difference once
+/// with the lanes that it concerns.
+#[must_use]
+pub fn subject_differences(first: &[Subject], second: &[Subject]) -> Vec<String> {
+    let mut found: Vec<(String, Vec<&str>)> = Vec::new();
+    for one in first {
+        let Some(two) = second.iter().find(|two| two.names == one.names) else { continue };
+        for line in differences(one, two) {
+            let lane = one.names[2].as_str();
+            match found.iter_mut().find(|(known, _)| *known == line) {
+                Some((_, lanes)) if lanes.contains(&lane) => {}
+                Some((_, lanes)) => lanes.push(lane),
+                None => found.push((line, vec![lane])),
+            }
+        }
+    }
+    found.into_iter().map(|(line, lanes)| format!("{line} (in {})", lanes.join(", "))).collect()
+}
+
+fn differences(one: &Subject, two: &Subject) -> Vec<String> {
+    const OTHER: &str = ": these are two different functions";
+    let name = &one.names[0];
+    let mut lines = Vec::new();
+    let mut differ = |what: &str, first: String, second: String, end: &str| {
+        if first != second {
+            lines.push(format!("{what} of {name} differ: {first} beside {second}{end}"));
+        }
+    };
+    let words = |it: &Subject| match it.arguments.as_slice() {
+        [] => "none".to_owned(),
+        arguments => arguments.join(" "),
+    };
+    if one.arguments != two.arguments {
+        differ("arguments", words(one), words(two), OTHER);
+    }
+    let input = |it: &Subject| match it.input.as_str() {
+        "none" => "none".to_owned(),
+        other => format!("{} ({other:.DIGITS$})", size(it.input_bytes)),
+    };
+    differ("inputs", input(one), input(two), OTHER);
+    let digest = |text: &Option<String>| match text {
+        Some(text) => format!("sha256 {text:.DIGITS$}"),
+        None => "none".to_owned(),
+    };
+    let wasm = uses_module(one);
+    if wasm != Some(false) {
+        differ("WebAssembly modules", digest(&one.module), digest(&two.module), OTHER);
+    }
+    if wasm != Some(true) {
+        differ("programs", digest(&one.program), digest(&two.program), OTHER);
+    }
+    differ("expected outputs", digest(&one.expected), digest(&two.expected), "");
+    differ("memory limits", size(one.memory), size(two.memory), "");
+    let time = |nanos: i64| Nanos(nanos.unsigned_abs()).to_string();
+    differ("time limits", time(one.timeout), time(two.timeout), "");
+    if one.program == two.program && one.module == two.module {
+        // Layers of an image, what a bundler made.
+        let shipped = |it: &Subject| match it.shipped.as_str() {
+            "" => "not known".to_owned(),
+            parts => parts.to_owned(),
+        };
+        differ("shipped parts", shipped(one), shipped(two), "");
+    }
+    lines
+}
+
+/// Whether the lane runs the module rather than the program; `None`: it cannot
+/// be told by its name.
+fn uses_module(subject: &Subject) -> Option<bool> {
+    let lane = subject.names[2].as_str();
+    let family = lane.split([':', '@']).next().unwrap_or(lane);
+    match family {
+        "wasmtime" => Some(true),
+        "native" | "docker" => Some(false),
+        _ => None,
+    }
+}
+
+fn size(bytes: i64) -> String {
+    Bytes(bytes.unsigned_abs()).to_string()
+}
+
+/// What was run, a row a workload and preset where all its cells ran the same.
+#[must_use]
+pub fn subject_table(subjects: &[Subject]) -> Table {
+    let mut table = Table::new(&[
+        Column::text("workload", "workload"),
+        Column::text("preset", "preset"),
+        Column::text("arguments", "arguments"),
+        Column::text("input", "input"),
+        Column::text("module", "module_sha256"),
+        Column::text("program", "program_sha256"),
+        Column::number("memory", "memory_limit_bytes"),
+        Column::number("time limit", "timeout_ns"),
+    ]);
+    let shown = |text: &Option<String>| {
+        Cell::maybe(text.as_ref().map(|text| (format!("{text:.DIGITS$}"), text.clone())))
+    };
+    let mut known: Vec<Subject> = Vec::new();
+    for it in subjects {
+        let [workload, preset, ..] = &it.names;
+        let names = [workload.clone(), preset.clone(), String::new(), String::new()];
+        let same = Subject { names, shipped: String::new(), ..it.clone() };
+        if known.contains(&same) {
+            continue;
+        }
+        let input = match it.input.as_str() {
+            "none" => "none".to_owned(),
+            other => format!("{}, {other:.DIGITS$}", size(it.input_bytes)),
+        };
+        table.push(vec![
+            Cell::text(workload),
+            Cell::text(preset),
+            Cell::new(it.arguments.join(" "), it.arguments.clone()),
+            Cell::new(input, it.input.clone()),
+            shown(&it.module),
+            shown(&it.program),
+            Cell::new(size(it.memory), it.memory),
+            Cell::new(Nanos(it.timeout.unsigned_abs()), it.timeout),
+        ]);
+        known.push(same);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(lane: &str) -> Subject {
+        Subject {
+            names: ["nbody", "quick", lane, "cold"].map(str::to_owned),
+            arguments: vec!["1000000".to_owned()],
+            input: "none".to_owned(),
+            input_bytes: 0,
+            module: Some("a".repeat(64)),
+            program: Some("b".repeat(64)),
+            expected: None,
+            memory: 128 << 20,
+            timeout: 60_000_000_000,
+            shipped: String::new(),
+        }
+    }
+
+    #[test]
+    fn other_arguments_are_another_function_and_said_once_for_all_lanes() {
+        let first = [subject("native"), subject("docker")];
+        assert_eq!(subject_differences(&first, &first), Vec::<String>::new());
+        let mut second = first.clone();
+        for it in &mut second {
+            it.arguments = vec!["2000000".to_owned()];
+        }
+        assert_eq!(
+            subject_differences(&first, &second),
+            ["arguments of nbody differ: 1000000 beside 2000000: these are two different \
+              functions (in native, docker)"]
+        );
+    }
+
+    #[test]
+    fn a_module_concerns_the_lanes_that_run_it() {
+        let first = [subject("native"), subject("wasmtime:fuel")];
+        let mut second = first.clone();
+        for it in &mut second {
+            it.module = Some("c".repeat(64));
+        }
+        let found = subject_differences(&first, &second);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("WebAssembly modules of nbody differ: sha256 aaaaaaaaaaaa "));
+        assert!(found[0].ends_with("(in wasmtime:fuel)"));
+    }
+
+    #[test]
+    fn inputs_limits_and_images_are_part_of_what_was_run() {
+        let first = [subject("docker")];
+        for (change, said) in [
+            (&|it: &mut Subject| it.input = "counter".to_owned(), "inputs of nbody"),
+            (&|it: &mut Subject| it.memory = 1 << 20, "memory limits of nbody differ: 128 MiB"),
+            (&|it: &mut Subject| it.timeout = 1, "time limits of nbody differ"),
+            (&|it: &mut Subject| it.shipped = "layer 5".to_owned(), "shipped parts of nbody"),
+        ] as [(&dyn Fn(&mut Subject), &str); 4]
+        {
+            let mut second = first.clone();
+            second.iter_mut().for_each(change);
+            let found = subject_differences(&first, &second);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].starts_with(said), "{found:?}");
+        }
+    }
+}

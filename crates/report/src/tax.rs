@@ -1,0 +1,235 @@
+//! What metering costs, as a multiple of what the same run takes without.
+
+use serde_json::{Value, json};
+
+use super::table::{Cell, Column, Table};
+use cyclometer_core::units::Nanos;
+use cyclometer_meter::clock::{ACCOUNTS, Clock};
+use cyclometer_stats::{Change, Confidence, Quantum, Refusal, median, ratio};
+use cyclometer_store::{Run, Series};
+use cyclometer_workload::metering::{METERINGS, Metering, PLAIN};
+
+/// Columns that name what is compared: rows are grouped by them.
+pub const NAMES: usize = 3;
+
+const COLUMNS: [Column; 19] = [
+    Column::text("workload", "workload"),
+    Column::hidden("preset"),
+    Column::text("lane", "lane"),
+    Column::text("metering", "metering"),
+    Column::hidden("runs"),
+    Column::hidden("failed"),
+    Column::number("run p50", "run_p50_ns"),
+    Column::text("of plain", "run_told"),
+    Column::hidden("run_ratio"),
+    Column::hidden("run_ratio_low"),
+    Column::hidden("run_ratio_high"),
+    Column::number("CPU p50", "cpu_p50_ns"),
+    Column::text("of plain", "cpu_told"),
+    Column::hidden("cpu_ratio"),
+    Column::hidden("cpu_ratio_low"),
+    Column::hidden("cpu_ratio_high"),
+    Column::hidden("confidence"),
+    Column::hidden("order"),
+    Column::hidden("reason"),
+];
+
+/// The table, and what a reader must know of it.
+#[derive(Debug, Clone)]
+pub struct Tax {
+    /// A row a workload, lane and way to meter.
+    pub table: Table,
+    /// Reasons and remarks.
+    pub notes: Vec<String>,
+}
+
+/// What the cells of such a recording come to; `missing` are lanes that could
+/// not run, with the reason.
+#[must_use]
+pub fn tax(
+    series: &[Series],
+    missing: &[(String, String)],
+    clock: Option<Clock>,
+    confidence: Confidence,
+) -> Tax {
+    let mut tax = Tax { table: Table::new(&COLUMNS), notes: Vec::new() };
+    let mut workloads: Vec<(&str, &str)> = Vec::new();
+    for it in series {
+        let workload = (it.workload.as_str(), it.preset.as_str());
+        if !workloads.contains(&workload) {
+            workloads.push(workload);
+        }
+    }
+    for workload in workloads {
+        let of = |name: &str| {
+            series.iter().find(|it| {
+                (it.workload.as_str(), it.preset.as_str()) == workload && it.lane == name
+            })
+        };
+        for (order, metering) in METERINGS.iter().enumerate() {
+            let reason = missing.iter().find(|(name, _)| *name == metering.name());
+            if let Some((name, reason)) = reason {
+                let note = format!("{name}: {reason}");
+                if !tax.notes.contains(&note) {
+                    tax.notes.push(note);
+                }
+                tax.table.push(empty(workload, metering, order, reason));
+            } else if let Some(one) = of(&metering.name()) {
+                let plain = of(&format!("{}/{PLAIN}", metering.base));
+                tax.row(one, plain, (metering, order), clock, confidence);
+            }
+        }
+    }
+    tax.notes.push(format!(
+        "of plain: the median as a multiple of that without counters and samples, with its \
+         {confidence} interval; one that leaves out 1 shows a cost"
+    ));
+    tax.notes.push(
+        "CPU: user and kernel mode by the kernel's account, start and end of the process included"
+            .to_owned(),
+    );
+    tax
+}
+
+impl Tax {
+    fn row(
+        &mut self,
+        one: &Series,
+        plain: Option<&Series>,
+        (metering, order): (&Metering, usize),
+        clock: Option<Clock>,
+        confidence: Confidence,
+    ) {
+        if let Some(reason) = &one.reason {
+            let name = format!("{} in {}", one.workload, one.lane);
+            self.notes.push(format!("{name}: {} failed, the first: {reason}", one.bad));
+        }
+        let run = |it: &Series| values(it, |run| run.run);
+        let cpu = |it: &Series| values(it, |run| run.accounted);
+        let is_plain = metering.word == PLAIN;
+        let against = |of: &dyn Fn(&Series) -> Vec<f64>, quantum: Option<Quantum>| {
+            let plain = plain.filter(|_| !is_plain)?;
+            Some(ratio(&of(one), &of(plain), quantum, confidence))
+        };
+        let clock = clock.map(|clock| Quantum { span: clock.quantum(), of: "clock" });
+        let accounts = Quantum { span: ACCOUNTS, of: "kernel's accounts" };
+        let mut row = names((&one.workload, &one.preset), metering);
+        row.extend([hidden(json!(one.runs.len())), hidden(json!(one.bad)), middle(&run(one))]);
+        row.extend(told(against(&run, clock), is_plain));
+        row.push(middle(&cpu(one)));
+        row.extend(told(against(&cpu, Some(accounts)), is_plain));
+        row.extend([hidden(json!(confidence.share())), hidden(json!(order)), hidden(Value::Null)]);
+        self.table.push(row);
+    }
+}
+
+fn hidden(value: Value) -> Cell {
+    Cell::new("", value)
+}
+
+fn names((workload, preset): (&str, &str), metering: &Metering) -> Vec<Cell> {
+    vec![
+        Cell::text(workload),
+        Cell::text(preset),
+        Cell::text(metering.base),
+        Cell::text(metering.word),
+    ]
+}
+
+/// A row of what could not be measured.
+fn empty(workload: (&str, &str), metering: &Metering, order: usize, reason: &str) -> Vec<Cell> {
+    let none = || Cell::maybe::<Value>(None);
+    let mut row = names(workload, metering);
+    row.extend((row.len()..COLUMNS.len() - 2).map(|_| none()));
+    row.extend([hidden(json!(order)), Cell::text(reason)]);
+    row
+}
+
+#[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ns")]
+fn values(series: &Series, of: impl Fn(&Run) -> Option<Nanos>) -> Vec<f64> {
+    series.runs.iter().filter_map(of).map(|span| span.0 as f64).collect()
+}
+
+fn middle(values: &[f64]) -> Cell {
+    let mut ascending = values.to_vec();
+    ascending.sort_unstable_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "times are between 0 and 2^53 ns"
+    )]
+    let whole = median(&ascending).map(|value| value as u64);
+    Cell::maybe(whole.map(|nanos| (Nanos(nanos).to_string(), nanos)))
+}
+
+/// A ratio in words, and its three figures.
+fn told(ratio: Option<Result<Change, Refusal>>, is_plain: bool) -> [Cell; 4] {
+    let figure = |value: f64| hidden(json!(value.is_finite().then_some(value)));
+    let none = || hidden(Value::Null);
+    match ratio {
+        Some(Ok(change)) => {
+            let Change { ratio, low, high, .. } = change;
+            let text = format!("{ratio:.3}x [{low:.3}, {high:.3}]");
+            [Cell::text(text), figure(ratio), figure(low), figure(high)]
+        }
+        Some(Err(refusal)) => [Cell::text(refusal.to_string()), none(), none(), none()],
+        None if is_plain => [Cell::text("1"), figure(1.0), none(), none()],
+        None => [Cell::text("no plain runs"), none(), none(), none()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(word: &str, run: u64, cpu: u64) -> Series {
+        let one = |at: u64| Run {
+            run: Some(Nanos(run + at)),
+            accounted: Some(Nanos(cpu + at)),
+            ..Run::default()
+        };
+        Series {
+            lane: format!("native/{word}"),
+            workload: "nop".to_owned(),
+            preset: "quick".to_owned(),
+            start: "cold".to_owned(),
+            runs: (0..9).map(one).collect(),
+            ..Series::default()
+        }
+    }
+
+    #[test]
+    fn a_tax_is_a_multiple_of_the_plain_run() {
+        let all = [series(PLAIN, 1_000_000, 5_000), series("1ms", 1_500_000, 9_000)];
+        let missing = [("native/10ms".to_owned(), "no counter".to_owned())];
+        let clock = Clock { resolution_ns: 1, step_ns: 30, read_ns: 40, counters_ns: None };
+        let tax = tax(&all, &missing, Some(clock), Confidence::default());
+        let rows = tax.table.to_json();
+        let words: Vec<_> = (0..3).map(|at| rows[at]["metering"].clone()).collect();
+        assert_eq!(words, [PLAIN, "10ms", "1ms"]);
+        assert_eq!(
+            (&rows[0]["run_ratio"], &rows[0]["run_p50_ns"]),
+            (&json!(1.0), &json!(1_000_004))
+        );
+        let ratio = rows[2]["run_ratio"].as_f64().expect("a ratio");
+        assert!((ratio - 1_500_004.0 / 1_000_004.0).abs() < 1e-9, "{ratio}");
+        assert_eq!(rows[2]["run_told"], "1.500x [1.500, 1.500]");
+        // 5 us is below ten microseconds, in which the kernel tells CPU time.
+        assert_eq!(rows[2]["cpu_ratio"], Value::Null);
+        assert_eq!(rows[2]["cpu_told"], "no ratio: 5.00 us < 10 x 1.00 us (kernel's accounts)");
+        assert_eq!(
+            (&rows[1]["run_p50_ns"], &rows[1]["reason"]),
+            (&Value::Null, &json!("no counter"))
+        );
+        assert_eq!(tax.notes[0], "native/10ms: no counter");
+    }
+
+    #[test]
+    fn rows_fit_eighty_columns() {
+        let all =
+            [series(PLAIN, 123_456_789, 123_456_789), series("counters", 200_000_000, 150_000_000)];
+        let tax = tax(&all, &[], None, Confidence::default());
+        let text = tax.table.render_grouped(NAMES);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}

@@ -1,0 +1,126 @@
+//! Bills of a few models, cell by cell, for people: a column a model.
+
+use super::table::{Cell, Table};
+use cyclometer_replay::{Group, ModelTotal, Summary};
+
+/// Significant digits that people see of an amount; programs get all.
+const DIGITS: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(5);
+
+/// Models that fit beside each other; more are a matrix of models and lanes.
+pub const FEW_MODELS: usize = 2;
+
+/// Whether a summary is of so few models that each has a column.
+#[must_use]
+pub fn has_few_models(summary: &Summary) -> bool {
+    summary.models().len() <= FEW_MODELS
+}
+
+/// A row a lane, workload, preset and start, and one for all; a column a model,
+/// whatever its granularity. A ratio is shown where there is exactly one coarse
+/// and one fine model of one currency, and is named after what it divides.
+#[must_use]
+pub fn totals(summary: &Summary) -> Table {
+    let pair = only_pair(summary);
+    let names = [("workload", false), ("lane", false), ("start", false), ("invocations", true)];
+    let mut columns: Vec<(String, bool)> =
+        names.into_iter().map(|(name, number)| (name.to_owned(), number)).collect();
+    let failures = summary.groups().any(|(_, group)| group.failed > 0);
+    columns.extend(failures.then(|| ("failed".to_owned(), true)));
+    columns.extend(summary.models().iter().map(|info| {
+        (format!("{}\n{}, {}", info.id, info.granularity.name(), info.currency), true)
+    }));
+    columns.extend(pair.map(|_| ("dearer".to_owned(), true)));
+    let mut table = Table::of(columns);
+    let mut push = |names: [&str; 3], group: &Group| {
+        let mut row: Vec<Cell> = names.into_iter().map(Cell::text).collect();
+        row.push(Cell::new(group.invocations, group.invocations));
+        row.extend(failures.then(|| Cell::new(group.failed, group.failed)));
+        row.extend(group.models.iter().map(amount));
+        row.extend(pair.map(|(coarse, fine)| {
+            let ratio = summary.ratio(group, coarse, fine, 2).ok();
+            let dearer = summary.dearer(group, coarse, fine).ok();
+            Cell::maybe(dearer.zip(ratio).map(|(text, ratio)| (text, ratio.to_plain_string())))
+        }));
+        table.push(row);
+    };
+    let cells = summary
+        .by(|key| (key.workload.clone(), key.lane.clone(), key.start.clone(), key.preset.clone()));
+    for ((workload, lane, start, _), group) in &cells {
+        push([workload, lane, start], group);
+    }
+    push(["all", "all", ""], &summary.overall());
+    table
+}
+
+/// The coarse and the fine model, where there is exactly one of each.
+#[must_use]
+pub fn only_pair(summary: &Summary) -> Option<(usize, usize)> {
+    let mut pairs = summary.pairs();
+    pairs.next().filter(|_| pairs.next().is_none())
+}
+
+fn amount(total: &ModelTotal) -> Cell {
+    let whole = total.billed > 0 && total.refusals() == 0 && !total.charges.is_empty();
+    let shown = whole.then(|| (total.total.significant(DIGITS), total.total.to_plain_string()));
+    Cell::maybe(shown)
+}
+
+/// Tells what stands in for something in the totals.
+#[must_use]
+pub fn footnotes(summary: &Summary) -> Vec<String> {
+    by_note(summary, |total| total.notes.keys().map(ToString::to_string).collect())
+}
+
+/// Tells why models have no bill, or not of all invocations: a line a reason.
+#[must_use]
+pub fn refusals(summary: &Summary) -> Vec<String> {
+    let overall = summary.overall();
+    let all = overall.invocations;
+    let mut lines = by_note(summary, |total| {
+        let refused = total.refused.iter();
+        refused.map(|(why, count)| format!("refused {count} of {all}: {}", why.missing)).collect()
+    });
+    let monthly = |at: usize| {
+        let free = overall.models.get(at).is_some_and(|total| total.charges.is_empty());
+        free && summary.contract(at).is_some_and(|(model, _)| model.charges().next().is_some())
+    };
+    let monthly = summary.models().iter().enumerate().filter(|(at, _)| monthly(*at));
+    let monthly: Vec<&str> = monthly.map(|(_, model)| model.id.as_str()).collect();
+    if !monthly.is_empty() {
+        let names = monthly.join(", ");
+        lines.push(format!("monthly charges only, which --per-month bills: {names}"));
+    }
+    lines
+}
+
+/// Remarks on models, each once, with the models that it is about.
+fn by_note(summary: &Summary, notes: impl Fn(&ModelTotal) -> Vec<String>) -> Vec<String> {
+    let mut said: Vec<(String, Vec<&str>)> = Vec::new();
+    let overall = summary.overall();
+    for (model, total) in summary.models().iter().zip(&overall.models) {
+        for note in notes(total) {
+            match said.iter_mut().find(|(known, _)| *known == note) {
+                Some((_, who)) => who.push(&model.id),
+                None => said.push((note, vec![&model.id])),
+            }
+        }
+    }
+    said.into_iter().map(|(note, who)| format!("{note}: {}", who.join(", "))).collect()
+}
+
+/// Tells, cell by cell, how many failures are in the bills, and which cells have
+/// none since all invocations failed; `reason` is that of a cell's first failure.
+#[must_use]
+pub fn failure_notes(
+    summary: &Summary,
+    reason: impl Fn(&cyclometer_replay::Key) -> Option<String>,
+) -> Vec<String> {
+    let groups = summary.groups().filter_map(|(key, group)| Some((key, group, group.failures()?)));
+    groups
+        .map(|(key, group, failures)| {
+            let reason = reason(key).map(|it| format!(", the first: {it}")).unwrap_or_default();
+            let billed = if group.only_failed() { "no price" } else { "failures are billed too" };
+            format!("{} in {}, {}: {billed}: {failures}{reason}", key.workload, key.lane, key.start)
+        })
+        .collect()
+}

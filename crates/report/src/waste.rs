@@ -1,0 +1,83 @@
+//! What bills are for: the decomposition, group by group.
+
+use super::prices::remarks;
+use super::table::{Cell, Column, Table};
+use cyclometer_pricing::{Exact, Money};
+use cyclometer_replay::{Group, ModelTotal, Summary};
+
+/// What is said below the table, if a part is not known.
+#[must_use]
+pub fn unmeasured(summary: &Summary) -> Option<&'static str> {
+    let overall = summary.overall();
+    let is_some = overall.models.iter().any(|total| !total.waste.unmeasured.is_zero());
+    is_some.then_some(
+        "?: unmeasured: CPU time before the first instruction, or memory, is not known, and \
+         nothing is guessed; `cyclometer query --saved missing-meters` says why",
+    )
+}
+
+/// A row a model, workload, lane and start; parts as shares of the bill for
+/// people, exact amounts for programs.
+#[must_use]
+pub fn waste(summary: &Summary) -> Table {
+    let several = summary.models().len() > 1;
+    let mut table = Table::new(&[
+        if several { Column::text("model", "model") } else { Column::hidden("model") },
+        Column::text("workload", "workload"),
+        Column::text("lane", "lane"),
+        Column::text("start", "start"),
+        Column::hidden("preset"),
+        Column::hidden("currency"),
+        Column::hidden("billed"),
+        Column::hidden("total"),
+        Column::number("used", "used"),
+        Column::number("idle", "idle"),
+        Column::number("room", "headroom"),
+        Column::number("round", "rounding"),
+        Column::number("start", "startup"),
+        Column::number("fees", "fees"),
+        Column::number("?", "unmeasured"),
+        Column::hidden("note"),
+    ]);
+    for index in 0..summary.models().len() {
+        for (key, group) in summary.groups() {
+            push(
+                &mut table,
+                summary,
+                index,
+                group,
+                [&key.workload, &key.lane, &key.start, &key.preset],
+            );
+        }
+        push(&mut table, summary, index, &summary.overall(), ["all", "all", "", ""]);
+    }
+    table
+}
+
+fn push(table: &mut Table, summary: &Summary, index: usize, group: &Group, names: [&str; 4]) {
+    let info = &summary.models()[index];
+    let total = &group.models[index];
+    let mut row = vec![Cell::text(info.id.as_str())];
+    row.extend(names.map(Cell::text));
+    row.push(Cell::text(info.currency.as_str()));
+    row.push(Cell::new(total.billed, total.billed));
+    row.push(money(total, &total.total));
+    row.extend(total.waste.parts().map(|(_, part)| share(total, part)));
+    row.push(Cell::text(remarks(group, total).join("; ")));
+    table.push(row);
+}
+
+fn money(total: &ModelTotal, amount: &Money) -> Cell {
+    let text = amount.to_plain_string();
+    Cell::maybe((total.billed > 0).then(|| (text.clone(), text)))
+}
+
+/// A part as a share of the bill; the exact amount for programs.
+fn share(total: &ModelTotal, part: &Money) -> Cell {
+    let share = part.as_exact().over(total.total.as_exact());
+    Cell::maybe(share.filter(|_| total.billed > 0).map(|share| {
+        let percent = (&share * &Exact::from(100)).rounded(1);
+        let shown = if part.is_zero() { "0".to_owned() } else { format!("{percent}%") };
+        (shown, part.to_plain_string())
+    }))
+}

@@ -1,0 +1,79 @@
+//! Words that lists of recordings and simulations have in common.
+
+use cyclometer_core::visible_text::escape_line;
+use cyclometer_store::Extent;
+
+/// Characters that lines of sentences have at most, however wide the terminal is.
+const SENTENCE: usize = 80;
+
+/// A sentence on lines that fit the terminal; further lines are indented. What
+/// is hidden in it becomes visible, breaks of lines too.
+#[must_use]
+pub fn wrap_sentence(text: &str) -> String {
+    let width = super::terminal_width().clamp(20, SENTENCE);
+    super::explain::page::wrapped(&escape_line(text), width - 2).join("\n  ")
+}
+
+/// A moment as people read it: `2026-11-21 10:00:00`.
+#[must_use]
+pub fn moment(stamp: &str) -> String {
+    stamp.get(..19).unwrap_or(stamp).replace('T', " ")
+}
+
+/// The first of many names, and how many more there are.
+#[must_use]
+pub fn few(names: &str) -> String {
+    const SHOWN: usize = 3;
+    let all: Vec<&str> = names.split(' ').collect();
+    if all.len() <= SHOWN + 1 {
+        return names.to_owned();
+    }
+    format!("{} and {} more", all[..SHOWN].join(" "), all.len() - SHOWN)
+}
+
+/// `1 simulation`, `2 simulations`.
+#[must_use]
+pub fn counted(count: i64, name: &str) -> String {
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What goes with a deletion: `1 recording, 20 invocations and 2 simulations`.
+#[must_use]
+pub fn what_goes(extent: &Extent) -> String {
+    let parts: Vec<String> = [
+        (extent.recordings, "recording"),
+        (extent.invocations, "invocation"),
+        (extent.samples, "sample"),
+        (extent.simulations, "simulation"),
+        (extent.bills, "bill"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, name)| counted(count, name))
+    .collect();
+    match parts.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => "nothing".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_names_are_counted() {
+        assert_eq!(few("a b c d"), "a b c d");
+        assert_eq!(few("a b c d e"), "a b c and 2 more");
+    }
+
+    #[test]
+    fn what_goes_is_said_in_words() {
+        let extent =
+            Extent { recordings: 1, invocations: 20, samples: 0, simulations: 2, bills: 40 };
+        assert_eq!(what_goes(&extent), "1 recording, 20 invocations, 2 simulations and 40 bills");
+        assert_eq!(what_goes(&Extent { bills: 1, ..Extent::default() }), "1 bill");
+        assert_eq!(what_goes(&Extent::default()), "nothing");
+    }
+}

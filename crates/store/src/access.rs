@@ -1,0 +1,294 @@
+//! Opening a database to read it, wherever it lies: beside a running recording,
+//! in a folder that nobody may write, on a read-only mount. Reading leaves no
+//! file behind.
+//!
+//! `SQLite` keeps what was written last in `FILE-wal`, with an index in
+//! `FILE-shm` that readers share. Where neither is there and neither can be
+//! made, the file alone is the whole database, and is opened as one that does
+//! not change. Where only the index is missing, both files are copied.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::guard::guard;
+use super::open::{Store, StoreError, explain, identify, refuse_what_others_put};
+
+/// How a connection reaches the rows of a database.
+#[derive(Debug, Clone)]
+pub(super) enum Access {
+    /// The file, which may be written.
+    Full,
+    /// The file, beside whoever writes it.
+    Shared,
+    /// The file, which nobody writes as long as it looks like this.
+    Frozen(Stamp),
+    /// A copy, which goes with the last who uses it.
+    Copy(Arc<CopyFolder>, Stamp),
+}
+
+/// What tells whether a file has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stamp(Vec<(u64, Option<SystemTime>)>);
+
+impl Stamp {
+    /// The stamp of a database and its log.
+    pub(super) fn of_database(path: &Path) -> Self {
+        let files = [path.to_owned(), beside(path, "-wal")];
+        Self(
+            files
+                .iter()
+                .map(|file| {
+                    let data = fs::metadata(file).ok();
+                    data.map_or((0, None), |data| (data.len(), data.modified().ok()))
+                })
+                .collect(),
+        )
+    }
+}
+
+/// A private folder with the copy of a database.
+#[derive(Debug)]
+pub(super) struct CopyFolder(PathBuf);
+
+impl CopyFolder {
+    fn create() -> std::io::Result<Self> {
+        let path = cyclometer_system::paths::temporary()?
+            .join(cyclometer_system::owner::new_name("copy")?);
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+
+    fn database(&self) -> PathBuf {
+        self.0.join("copy.db")
+    }
+}
+
+impl Drop for CopyFolder {
+    fn drop(&mut self) {
+        // What cannot be removed now, `cyclometer clean` finds.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The path of a file beside the database, such as its log.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Whether this user may write the database and make files beside it.
+pub fn is_writable(path: &Path) -> bool {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let may =
+        |path: &Path| faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok();
+    may(path) && may(folder)
+}
+
+impl Access {
+    /// Opens one more connection to what `path` was opened as.
+    pub(super) fn connect(&self, path: &Path) -> rusqlite::Result<Connection> {
+        let reading = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match self {
+            Self::Full => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let connection = Connection::open_with_flags(path, flags)?;
+                connection.execute_batch("PRAGMA query_only = ON")?;
+                connection
+            }
+            Self::Shared => Connection::open_with_flags(path, reading)?,
+            Self::Frozen(_) => {
+                let flags = reading | OpenFlags::SQLITE_OPEN_URI;
+                Connection::open_with_flags(immutable_uri(path), flags)?
+            }
+            Self::Copy(folder, _) => Connection::open(folder.database())?,
+        };
+        connection.busy_timeout(Store::BUSY)?;
+        guard(&connection)?;
+        Ok(connection)
+    }
+
+    /// The folder of the copy, if it is one.
+    pub(super) fn copy_folder(&self) -> Option<&Path> {
+        match self {
+            Self::Copy(folder, _) => Some(&folder.0),
+            Self::Full | Self::Shared | Self::Frozen(_) => None,
+        }
+    }
+
+    /// Whether the file has changed since, and has to be opened again to be seen.
+    pub(super) fn is_outdated(&self, path: &Path) -> bool {
+        match self {
+            Self::Full | Self::Shared => false,
+            Self::Frozen(stamp) | Self::Copy(_, stamp) => *stamp != Stamp::of_database(path),
+        }
+    }
+
+    /// The ways in which a database can be read, the best first.
+    fn possible(path: &Path) -> Vec<Way> {
+        let log = fs::metadata(beside(path, "-wal")).map_or(0, |data| data.len());
+        let has_index = beside(path, "-shm").exists();
+        let mut ways = Vec::new();
+        if is_writable(path) {
+            ways.push(Way::Full);
+        }
+        if has_index {
+            ways.push(Way::Shared);
+        }
+        ways.push(if log == 0 { Way::Frozen } else { Way::Copy });
+        ways
+    }
+
+    /// The copy of a database and its log.
+    fn copy(path: &Path) -> Result<Self, StoreError> {
+        let failed = |error: std::io::Error| StoreError::Open {
+            path: path.to_owned(),
+            cause: format!(
+                "what was recorded last is in {}, which cannot be read where nothing may be \
+                 written beside it, and both could not be copied: {error}",
+                beside(path, "-wal").display()
+            ),
+            remedy: "copy both files to a folder of yours and name it with --db",
+        };
+        let stamp = Stamp::of_database(path);
+        let folder = CopyFolder::create().map_err(failed)?;
+        let copy = folder.database();
+        fs::copy(path, &copy).map_err(failed)?;
+        fs::copy(beside(path, "-wal"), beside(&copy, "-wal")).map_err(failed)?;
+        for file in [copy.clone(), beside(&copy, "-wal")] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            fs::set_permissions(file, mode).map_err(failed)?;
+        }
+        Ok(Self::Copy(Arc::new(folder), stamp))
+    }
+}
+
+/// A way to read a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Full,
+    Shared,
+    Frozen,
+    Copy,
+}
+
+/// `file:PATH?immutable=1`, with everything quoted that has a meaning there.
+fn immutable_uri(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut uri = String::from("file:");
+    for byte in absolute.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                uri.push(char::from(*byte));
+            }
+            other => {
+                let _ = write!(uri, "%{other:02X}");
+            }
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
+}
+
+/// A connection that only reads, how it was made, and the version of the schema.
+pub(super) fn connect_reading(path: &Path) -> Result<(Connection, Access, usize), StoreError> {
+    if !path.exists() {
+        return Err(no_database(path));
+    }
+    refuse_what_others_put(path)?;
+    let mut first = None;
+    for way in Access::possible(path) {
+        let access = match way {
+            Way::Full => Access::Full,
+            Way::Shared => Access::Shared,
+            Way::Frozen => Access::Frozen(Stamp::of_database(path)),
+            Way::Copy => Access::copy(path)?,
+        };
+        let opened = access.connect(path).map_err(|error| (is_about_place(&error), error));
+        let opened = opened.and_then(|connection| {
+            // Reads, so that what cannot be opened shows now.
+            match connection.query_row("SELECT COUNT(*) FROM sqlite_master", [], |_| Ok(())) {
+                Ok(()) => Ok(connection),
+                Err(error) => Err((is_about_place(&error), error)),
+            }
+        });
+        match opened {
+            Ok(connection) => {
+                let version = identify(&connection, path)?;
+                return Ok((connection, access, version));
+            }
+            Err((true, error)) => {
+                first.get_or_insert(error);
+            }
+            Err((false, error)) => return Err(explain(path, &error)),
+        }
+    }
+    Err(first.map_or_else(|| no_database(path), |error| explain(path, &error)))
+}
+
+/// Whether an error comes from what may be done in the folder, so that another
+/// way may do.
+fn is_about_place(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
+    )
+}
+
+fn no_database(path: &Path) -> StoreError {
+    StoreError::NotFound(format!(
+        "there is no database {} yet: `cyclometer record` makes one, or name another with --db \
+         or CYCLOMETER_DB",
+        path.display()
+    ))
+}
+
+/// A copy of an older database that can be brought up to date.
+pub(super) fn copy_to_migrate(
+    connection: &Connection,
+    path: &Path,
+) -> Result<(Connection, Access), StoreError> {
+    let failed = |cause: String| StoreError::Open {
+        path: path.to_owned(),
+        cause: format!(
+            "it was made by an earlier version, may not be written, and cannot be copied to be \
+             brought up to date: {cause}"
+        ),
+        remedy: "make the file and its folder writable, or name a copy with --db",
+    };
+    let stamp = Stamp::of_database(path);
+    let folder = CopyFolder::create().map_err(|error| failed(error.to_string()))?;
+    let copy = folder.database();
+    connection
+        .execute("VACUUM INTO ?1", [copy.to_string_lossy()])
+        .map_err(|error| failed(error.to_string()))?;
+    let access = Access::Copy(Arc::new(folder), stamp);
+    let copied = access.connect(path).map_err(|error| failed(error.to_string()))?;
+    Ok((copied, access))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_are_quoted_for_sqlite() {
+        assert_eq!(
+            immutable_uri(Path::new("/a b/50%?#x/ä.db")),
+            "file:/a%20b/50%25%3F%23x/%C3%A4.db?immutable=1"
+        );
+    }
+}

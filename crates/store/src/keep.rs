@@ -1,0 +1,391 @@
+//! Writing a simulation: models, line items, months, waste, bills.
+//!
+//! Bills of single invocations are many, and others want to write too: they are
+//! stored in transactions of a moment each. Until the last one the simulation is
+//! marked as unfinished and has no models, so that no view and no list shows a
+//! part of it; what a process that is gone left unfinished is removed.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, params};
+
+use super::entry::{integer, timestamp};
+use super::open::{Store, StoreError};
+use super::scan;
+use super::simulation::{ReplayError, ReplayPlan};
+use cyclometer_pricing::Exact;
+use cyclometer_replay::{Group, Key, ModelTotal, Summary};
+use cyclometer_system::procfs::ProcessIdentity;
+
+/// Invocations whose bills are made at once.
+const PAGE: u32 = 1_000;
+/// How long a transaction holds the lock.
+const TURN: Duration = Duration::from_millis(100);
+/// Rows that are deleted in that time, or less.
+const FEW: u32 = 5_000;
+
+/// Begins the `inputs` of a simulation whose bills are still being stored.
+const UNFINISHED: &str = "unfinished";
+
+/// Whether all of a `simulation s` is stored.
+pub(super) const IS_FINISHED: &str = "s.inputs NOT LIKE 'unfinished %'";
+
+fn failed(source: rusqlite::Error) -> StoreError {
+    StoreError::Sql { action: "write of the simulation", source }
+}
+
+/// Enters the simulation and gives its number.
+pub(super) fn keep(
+    store: &Store,
+    plan: &ReplayPlan,
+    cells: &HashMap<i64, Key>,
+    inputs: &str,
+    with_bills: bool,
+    summary: &Summary,
+) -> Result<i64, ReplayError> {
+    if !with_bills {
+        return Ok(transaction(store, |connection| {
+            let id = header(connection, plan, inputs, summary)?;
+            all_totals(connection, plan, id, cells, summary)?;
+            models(connection, plan, id)?;
+            Ok(id)
+        })?);
+    }
+    let marked = mark(inputs)?;
+    let id = transaction(store, |connection| {
+        let id = header(connection, plan, &marked, summary)?;
+        all_totals(connection, plan, id, cells, summary)?;
+        Ok(id)
+    })?;
+    let only_failed: Vec<&Key> =
+        summary.groups().filter(|(_, it)| it.only_failed()).map(|(key, _)| key).collect();
+    let mut priced = cells.clone();
+    priced.retain(|_, key| !only_failed.contains(&&*key));
+    let kept = bills(store, plan, &priced, id).and_then(|()| finish(store, plan, id, inputs));
+    match kept {
+        Ok(()) => Ok(id),
+        Err(error) => {
+            // If that fails too, it is removed as soon as this process is gone.
+            let _ = remove(store, id);
+            let known = if is_duplicate(&error) { store.known_simulation(inputs)? } else { None };
+            known.ok_or(error.into())
+        }
+    }
+}
+
+/// Runs one transaction, however long it has to wait for the lock.
+fn transaction<T>(
+    store: &Store,
+    mut write: impl FnMut(&Connection) -> rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    store.patiently(|| {
+        let connection = &store.connection;
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::sql("begin"))?;
+        let written = write(connection).map_err(failed);
+        let end = if written.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = connection.execute_batch(end).map_err(StoreError::sql("commit"));
+        if ended.is_err() {
+            // As long as it is open, nothing else can be begun.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        written.and_then(|value| ended.map(|()| value))
+    })
+}
+
+/// The `inputs` of a simulation that this process is storing.
+fn mark(inputs: &str) -> Result<String, StoreError> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let owner = ProcessIdentity::current()
+        .map_err(|error| StoreError::NotFound(format!("this process has no identity: {error}")))?;
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    Ok(format!("{UNFINISHED} {owner} {number} {inputs}"))
+}
+
+/// Whether somebody else has stored the same meanwhile.
+fn is_duplicate(error: &StoreError) -> bool {
+    matches!(error, StoreError::Sql { source, .. }
+        if source.sqlite_error_code() == Some(ErrorCode::ConstraintViolation))
+}
+
+/// Shows the simulation, now that all of it is there.
+fn finish(store: &Store, plan: &ReplayPlan, id: i64, inputs: &str) -> Result<(), StoreError> {
+    let rows = transaction(store, |connection| {
+        models(connection, plan, id)?;
+        connection.execute("UPDATE simulation SET inputs = ?2 WHERE id = ?1", params![id, inputs])
+    })?;
+    if rows == 0 {
+        return Err(StoreError::NotFound("what it was made of was deleted meanwhile".to_owned()));
+    }
+    Ok(())
+}
+
+/// Removes a simulation, its bills first and not all at once.
+fn remove(store: &Store, id: i64) -> Result<(), StoreError> {
+    while transaction(store, |connection| {
+        connection.execute(
+            "DELETE FROM bill WHERE simulation_id = ?1 AND (model, invocation_id) IN (
+                SELECT model, invocation_id FROM bill WHERE simulation_id = ?1 LIMIT ?2)",
+            params![id, FEW],
+        )
+    })? > 0
+    {}
+    transaction(store, |connection| {
+        connection.execute("DELETE FROM simulation WHERE id = ?1", [id]).map(drop)
+    })
+}
+
+/// Removes what processes that are gone had begun to store.
+pub(super) fn remove_unfinished(store: &Store) -> Result<(), StoreError> {
+    let begun: Vec<(i64, String)> = super::query::list(
+        &store.connection,
+        "look for unfinished simulations",
+        "SELECT id, inputs FROM simulation
+         WHERE inputs >= 'unfinished ' AND inputs < 'unfinished!'",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    for (id, inputs) in begun {
+        let owner = inputs.split(' ').nth(1).and_then(|it| it.parse::<ProcessIdentity>().ok());
+        if !owner.is_some_and(|owner| owner.is_alive()) {
+            remove(store, id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Enters line items, months and waste of all cells.
+fn all_totals(
+    connection: &Connection,
+    plan: &ReplayPlan,
+    id: i64,
+    cells: &HashMap<i64, Key>,
+    summary: &Summary,
+) -> rusqlite::Result<()> {
+    // A month is that of a lane, workload, preset and kind of start: of one
+    // recording, or of several that have it.
+    let mut entered: HashMap<&Key, i64> = HashMap::new();
+    for (cell, key) in cells {
+        let first = entered.entry(key).or_insert(*cell);
+        *first = (*first).min(*cell);
+    }
+    for (key, group) in summary.groups() {
+        if let Some(cell) = entered.get(key) {
+            totals(connection, plan, id, *cell, summary, group)?;
+        }
+    }
+    Ok(())
+}
+
+fn header(
+    connection: &Connection,
+    plan: &ReplayPlan,
+    inputs: &str,
+    summary: &Summary,
+) -> rusqlite::Result<i64> {
+    connection.execute(
+        "INSERT INTO simulation (recording_id, created_at, inputs, invocations, options)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            plan.selection.recordings.first(),
+            timestamp(),
+            inputs,
+            integer(summary.overall().invocations),
+            plan.options().to_string()
+        ],
+    )?;
+    let id = connection.last_insert_rowid();
+    for recording in &plan.selection.recordings {
+        connection.execute(
+            "INSERT OR IGNORE INTO simulation_recording (simulation_id, recording_id)
+             VALUES (?1, ?2)",
+            params![id, recording],
+        )?;
+    }
+    Ok(id)
+}
+
+fn models(connection: &Connection, plan: &ReplayPlan, id: i64) -> rusqlite::Result<()> {
+    for (model, _) in plan.contracts.iter() {
+        connection.execute(
+            "INSERT INTO simulation_model
+                (simulation_id, model, digest, currency, granularity, text)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                id,
+                model.id(),
+                model.digest(),
+                model.currency(),
+                model.granularity().name(),
+                model.text()
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// Line items, month and waste of one cell under each model.
+fn totals(
+    connection: &Connection,
+    plan: &ReplayPlan,
+    id: i64,
+    cell: i64,
+    summary: &Summary,
+    group: &Group,
+) -> rusqlite::Result<()> {
+    for (index, (info, total)) in summary.models().iter().zip(&group.models).enumerate() {
+        line_items(connection, id, cell, info, group, total)?;
+        waste(connection, id, cell, &info.id, total)?;
+        let Some(requests) = &plan.per_month else { continue };
+        if let Ok(month) = summary.month(group, index, requests) {
+            settlement(connection, id, cell, &info.id, requests, &month)?;
+        }
+    }
+    Ok(())
+}
+
+fn line_items(
+    connection: &Connection,
+    id: i64,
+    cell: i64,
+    info: &cyclometer_replay::ModelInfo,
+    group: &Group,
+    total: &ModelTotal,
+) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO line_item (simulation_id, model, cell_id, charge, amount, invocations,
+            refused, note, quantity, unit, exact)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    let mut refused = total.refused.keys().map(ToString::to_string).collect::<Vec<_>>();
+    refused.extend(group.failures().filter(|_| group.only_failed()));
+    let refused = (!refused.is_empty()).then(|| refused.join("; "));
+    let notes = total.notes.keys().map(AsRef::as_ref).collect::<Vec<&str>>().join("; ");
+    for ((charge, unit), sums) in info.charges.iter().zip(&total.charges) {
+        let billed = total.billed > 0;
+        insert.execute(params![
+            id,
+            info.id,
+            cell,
+            &**charge,
+            billed.then(|| sums.amount.to_plain_string()),
+            integer(total.billed),
+            refused,
+            (!notes.is_empty()).then_some(&notes),
+            billed.then(|| sums.quantity.to_plain_string()),
+            &**unit,
+            sums.amount.fraction(),
+        ])?;
+    }
+    Ok(())
+}
+
+fn waste(
+    connection: &Connection,
+    id: i64,
+    cell: i64,
+    model: &str,
+    total: &ModelTotal,
+) -> rusqlite::Result<()> {
+    if total.billed == 0 {
+        return Ok(());
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO waste (simulation_id, model, cell_id, part, amount, exact)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for (part, amount) in total.waste.parts() {
+        let (text, fraction) = (amount.to_plain_string(), amount.fraction());
+        insert.execute(params![id, model, cell, part, text, fraction])?;
+    }
+    Ok(())
+}
+
+fn settlement(
+    connection: &Connection,
+    id: i64,
+    cell: i64,
+    model: &str,
+    requests: &Exact,
+    month: &cyclometer_pricing::Settlement,
+) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO settlement (simulation_id, model, cell_id, position, unit, requests,
+            quantity, free, billable, amount, exact)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    for position in &month.positions {
+        insert.execute(params![
+            id,
+            model,
+            cell,
+            &*position.name,
+            &*position.unit,
+            requests.to_plain_string(),
+            position.quantity.to_plain_string(),
+            position.free.to_plain_string(),
+            position.billable.to_plain_string(),
+            position.amount.to_plain_string(),
+            position.amount.fraction(),
+        ])?;
+    }
+    Ok(())
+}
+
+/// A row of the table of bills: model, invocation, amount, and its fraction.
+type BillRow<'a> = (&'a str, i64, String, Option<String>);
+
+/// Stores the bill of every invocation at list prices, page by page: they are
+/// made while nobody is kept from writing.
+fn bills(
+    store: &Store,
+    plan: &ReplayPlan,
+    cells: &HashMap<i64, Key>,
+    id: i64,
+) -> Result<(), StoreError> {
+    let Some((mut next, last)) = scan::extent(&store.connection, cells)? else { return Ok(()) };
+    while next <= last {
+        let page = scan::billable_page(&store.connection, cells, (next, last), PAGE)?;
+        let mut rows: VecDeque<BillRow<'_>> = VecDeque::new();
+        for row in page.rows {
+            let usage = plan.what_if.apply(row.usage);
+            for (model, terms) in plan.contracts.iter() {
+                if let Ok(bill) = model.bill_under(&usage, terms) {
+                    let amount = &bill.total;
+                    let (text, fraction) = (amount.to_plain_string(), amount.fraction());
+                    rows.push_back((model.id(), row.invocation, text, fraction));
+                }
+            }
+        }
+        while !rows.is_empty() {
+            let stored = transaction(store, |connection| enter_bills(connection, id, &rows))?;
+            rows.drain(..stored);
+        }
+        let Some(after) = page.next else { break };
+        next = after;
+    }
+    Ok(())
+}
+
+/// Enters as many as a turn has time for; returns how many.
+fn enter_bills(
+    connection: &Connection,
+    id: i64,
+    rows: &VecDeque<BillRow<'_>>,
+) -> rusqlite::Result<usize> {
+    let begun = Instant::now();
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO bill (simulation_id, model, invocation_id, amount, exact)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let mut stored = 0;
+    for (model, invocation, amount, fraction) in rows {
+        insert.execute(params![id, model, invocation, amount, fraction])?;
+        stored += 1;
+        if begun.elapsed() > TURN {
+            break;
+        }
+    }
+    Ok(stored)
+}

@@ -1,0 +1,614 @@
+//! Opening a database: refused before any work when it cannot be used, and
+//! repaired where an earlier recording was cut off.
+
+use std::cell::RefCell;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite_migration::{M, Migrations};
+use thiserror::Error;
+
+use super::access::{Access, beside, connect_reading, copy_to_migrate, is_writable};
+use super::entry::HAS_FINISHED;
+use super::guard::guard;
+use super::patience::Patience;
+use cyclometer_system::paths::{self, Distrust, Purpose};
+use cyclometer_system::procfs::ProcessIdentity;
+
+/// Marks a file as ours: "cycm".
+const APPLICATION_ID: i32 = 0x6379_636d;
+
+/// All migrations in order; each file says why. Never edited once released.
+pub(super) const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("../../../db/migrations/20261121060000_first_schema.sql")),
+    M::up(include_str!("../../../db/migrations/20261121060100_simulations.sql")),
+    M::up(include_str!("../../../db/migrations/20261121060200_public_views.sql")),
+    M::up(include_str!("../../../db/migrations/20261121100000_months_and_waste.sql")),
+    M::up(include_str!("../../../db/migrations/20261121160000_parts_of_phases.sql")),
+    M::up(include_str!("../../../db/migrations/20261121170000_compile_times.sql")),
+    M::up(include_str!("../../../db/migrations/20261121180000_footprint_parts.sql")),
+    M::up(include_str!("../../../db/migrations/20261128110000_startup_and_throttling.sql")),
+    M::up(include_str!("../../../db/migrations/20261128120000_subjects.sql")),
+];
+
+/// Why the database cannot be used.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A file or folder is in the way.
+    #[error("cannot open the database {}: {cause}; {remedy}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Another program holds its lock.
+    #[error(
+        "cannot open the database {}: another program holds its lock; wait for it to end, or use \
+         another file with --db or CYCLOMETER_DB", path.display()
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// None was named, and the usual one may not be used.
+    #[error("{cause}; {remedy}")]
+    NoDefault {
+        /// What is wrong.
+        cause: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A statement failed.
+    #[error("the database {action} failed: {source}")]
+    Sql {
+        /// What was being done.
+        action: &'static str,
+        /// The cause.
+        source: rusqlite::Error,
+    },
+    /// Neither the database nor a copy of it took what was measured.
+    #[error("{lost} finished invocation(s) could not be stored: {reason}")]
+    GaveUp {
+        /// How many.
+        lost: usize,
+        /// Why the last try failed.
+        reason: String,
+    },
+    /// A recording could not go on, and nothing of it is lost.
+    #[error("{reason}; {kept}")]
+    CutShort {
+        /// Why.
+        reason: String,
+        /// Where what was measured is.
+        kept: String,
+    },
+    /// No recording has that number or name.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+/// An error that may be one of the database.
+pub(super) trait InStore {
+    /// Returns that of the database.
+    fn in_store(&self) -> Option<&StoreError>;
+}
+
+impl InStore for StoreError {
+    fn in_store(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+impl StoreError {
+    pub(super) fn sql(action: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
+        move |source| Self::Sql { action, source }
+    }
+}
+
+/// A recording that was cut off and is marked `interrupted` now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// Its number.
+    pub recording: i64,
+    /// Its invocations that were kept. With none that had finished, it is not
+    /// kept itself.
+    pub invocations: Option<i64>,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Store {
+    pub(super) connection: Connection,
+    path: PathBuf,
+    access: Access,
+    /// How it waits where it cannot be written; `None`: a moment.
+    patience: RefCell<Option<Patience>>,
+}
+
+/// What to do where there is no usual database that may be used.
+const NAME_ONE: &str = "name one of yours with --db or CYCLOMETER_DB, or set XDG_DATA_HOME";
+
+/// Returns `$XDG_DATA_HOME/cyclometer/cyclometer.db`, by default under
+/// `~/.local/share`. A database is believed, and written: nobody but this user
+/// and root may be able to put another in its place.
+///
+/// # Errors
+/// When there is no home, or others own or can write a folder on the way or a
+/// link that stands for one or for the file.
+pub fn default_path() -> Result<PathBuf, StoreError> {
+    let folder = paths::data().ok_or_else(|| StoreError::NoDefault {
+        cause: format!(
+            "no database is named, and there is no place for the usual one: {}",
+            paths::NO_HOME
+        ),
+        remedy: NAME_ONE,
+    })?;
+    let path = folder.join("cyclometer.db");
+    let examined = paths::examine(&folder, Purpose::Read)
+        .and_then(|_| paths::examine_file(&path, Purpose::Read));
+    examined.map_err(|reason: Distrust| StoreError::NoDefault {
+        cause: format!("the usual database {} is not used: {reason}", path.display()),
+        remedy: NAME_ONE,
+    })?;
+    Ok(path)
+}
+
+impl Store {
+    /// How long to wait for another process' lock.
+    pub(super) const BUSY: Duration = Duration::from_secs(3);
+
+    /// How long who only reads waits to put things right.
+    pub(super) const MOMENT: Duration = Duration::from_millis(250);
+
+    /// Opens the database for writing, made if it is not there.
+    ///
+    /// # Errors
+    /// When the file is not a cyclometer database, is newer than this program,
+    /// read-only, locked, or cannot be made. Nothing is changed then.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let begun = Instant::now();
+        loop {
+            // Not all that waits for a lock does so within `SQLite`.
+            match Self::open_within(path, Self::BUSY) {
+                Err(StoreError::Locked { .. }) if begun.elapsed() < Self::BUSY => {
+                    std::thread::sleep(Patience::BUSY);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    /// Opens the database as [`Self::open`] does, and waits, then and whenever
+    /// it is written, as long as that takes: until `patience` is to give up.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_patiently(path: &Path, mut patience: Patience) -> Result<Self, StoreError> {
+        loop {
+            match Self::open_within(path, Patience::BUSY) {
+                Ok(store) => {
+                    patience.done();
+                    store.patience.replace(Some(patience));
+                    return Ok(store);
+                }
+                Err(error) if patience.tries_again(&error, path) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Does what writes: again and again where the database is locked or full,
+    /// if that is how it was opened.
+    pub(super) fn patiently<T, E>(&self, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E>
+    where
+        E: InStore,
+    {
+        loop {
+            let result = attempt();
+            let mut patience = self.patience.borrow_mut();
+            let Some(patience) = patience.as_mut() else { return result };
+            match &result {
+                Err(error)
+                    if error.in_store().is_some_and(|it| patience.tries_again(it, &self.path)) => {}
+                _ => {
+                    patience.done();
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// Takes the patience, for a writer that waits by itself.
+    pub(super) fn take_patience(&self) -> Option<Patience> {
+        self.patience.take()
+    }
+
+    pub(super) fn open_within(path: &Path, busy: Duration) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            paths::make_private_folder(folder).map_err(|error| StoreError::Open {
+                path: path.to_owned(),
+                cause: format!("cannot make the folder {}: {error}", folder.display()),
+                remedy: "name another file with --db or CYCLOMETER_DB",
+            })?;
+        }
+        refuse_what_others_put(path)?;
+        // Log and index get the mode of the file. What cannot be made, SQLite tells.
+        let _ = paths::make_private_file(path);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let wrong = |error: rusqlite::Error| explain(path, &error);
+        let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
+        connection.busy_timeout(busy).map_err(wrong)?;
+        guard(&connection).map_err(wrong)?;
+        identify(&connection, path)?;
+        // Takes the write lock, so that a read-only or locked file shows now.
+        connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK;").map_err(wrong)?;
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
+            )
+            .map_err(wrong)?;
+        let known: i32 = connection
+            .pragma_query_value(None, "application_id", |row| row.get(0))
+            .map_err(wrong)?;
+        if known != APPLICATION_ID {
+            connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(wrong)?;
+        }
+        migrate(&mut connection, path)?;
+        Ok(Self::from_parts(connection, path.to_owned()))
+    }
+
+    /// An empty database in memory, for what is to be read where there is none.
+    ///
+    /// # Errors
+    /// When `SQLite` has no memory.
+    pub fn empty(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = Connection::open_in_memory().map_err(|error| explain(path, &error))?;
+        migrate(&mut connection, path)?;
+        Ok(Self::reading(connection, path, Access::Shared))
+    }
+
+    /// Opens the database for reading alone: it is not made, nothing is left
+    /// beside it, and no one who writes has to wait. One of an earlier version
+    /// is brought up to date, or a copy of it where it may not be written.
+    ///
+    /// # Errors
+    /// When there is none, it is not a cyclometer database, or it was made by a
+    /// newer version of this program.
+    pub fn open_reading(path: &Path) -> Result<Self, StoreError> {
+        let (connection, access, version) = connect_reading(path)?;
+        if version >= MIGRATIONS.len() {
+            return Ok(Self::reading(connection, path, access));
+        }
+        if is_writable(path) && Self::open(path).is_ok() {
+            let (connection, access, _) = connect_reading(path)?;
+            return Ok(Self::reading(connection, path, access));
+        }
+        let (mut connection, access) = copy_to_migrate(&connection, path)?;
+        migrate(&mut connection, path)?;
+        Ok(Self::reading(connection, path, access))
+    }
+
+    /// Whether rows can be added: the file and its folder may be written, and it
+    /// was opened for that.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        let query_only = self.connection.pragma_query_value(None, "query_only", |row| row.get(0));
+        matches!(self.access, Access::Full) && matches!(query_only, Ok(0))
+    }
+
+    /// Whether the file has changed in a way that only opening it again shows.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.access.is_outdated(&self.path)
+    }
+
+    /// One more connection to the same rows, which only reads.
+    pub(super) fn another_reader(&self) -> Result<Connection, StoreError> {
+        self.access.connect(&self.path).map_err(StoreError::sql("opening for reading"))
+    }
+
+    /// Whether the file is a database that this program can use; changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn examine(path: &Path) -> Result<(), StoreError> {
+        connect_reading(path).map(drop)
+    }
+
+    pub(super) const fn from_parts(connection: Connection, path: PathBuf) -> Self {
+        Self { connection, path, access: Access::Full, patience: RefCell::new(None) }
+    }
+
+    /// Reads what a connection was opened to.
+    pub(super) fn reading(connection: Connection, path: &Path, access: Access) -> Self {
+        Self { access, ..Self::from_parts(connection, path.to_owned()) }
+    }
+
+    /// Waits from now on as `patience` says.
+    pub(super) fn with_patience(self, patience: Option<Patience>) -> Self {
+        self.patience.replace(patience);
+        self
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Marks recordings whose process is gone as `interrupted`; what they had
+    /// stored stays.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn recover(&self) -> Result<Vec<Recovered>, StoreError> {
+        super::keep::remove_unfinished(self)?;
+        self.patiently(|| self.recover_once())
+    }
+
+    fn recover_once(&self) -> Result<Vec<Recovered>, StoreError> {
+        let failed = StoreError::sql;
+        let mut running = self
+            .connection
+            .prepare("SELECT id, owner FROM recording WHERE status = 'running'")
+            .map_err(failed("look for unfinished recordings"))?;
+        let rows = running
+            .query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(failed("look for unfinished recordings"))?;
+        let mut recovered = Vec::new();
+        for (recording, owner) in rows {
+            if owner.parse::<ProcessIdentity>().is_ok_and(|owner| owner.is_alive()) {
+                continue;
+            }
+            self.connection
+                .execute("UPDATE recording SET status = 'interrupted' WHERE id = ?1", [recording])
+                .map_err(failed("mark of an interrupted recording"))?;
+            let empty = format!("DELETE FROM recording WHERE id = ?1 AND NOT {HAS_FINISHED}");
+            let deleted = self
+                .connection
+                .execute(&empty, [recording])
+                .map_err(failed("mark of an interrupted recording"))?;
+            let counted = self.connection.query_row(
+                "SELECT COUNT(*) FROM v_invocation WHERE recording = ?1",
+                [recording],
+                |row| row.get(0),
+            );
+            let invocations = counted.map_err(failed("count of an interrupted recording"))?;
+            let invocations = (deleted == 0).then_some(invocations);
+            recovered.push(Recovered { recording, invocations });
+        }
+        Ok(recovered)
+    }
+}
+
+/// Refuses what somebody else may have put in a folder such as `/tmp`: a link of
+/// the database's name, which may lead anywhere, and a log beside a database that
+/// only its owner can write, out of which `SQLite` would take rows.
+pub(super) fn refuse_what_others_put(path: &Path) -> Result<(), StoreError> {
+    let own = nix::unistd::geteuid().as_raw();
+    let is_known = |uid: u32| uid == own || uid == 0;
+    let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
+    let link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink);
+    if let Some(link) = link.filter(|link| !is_known(link.uid())) {
+        return Err(refuse(
+            format!("it is a link that belongs to {}", paths::name_of_user(link.uid())),
+            "name the file that is meant with --db or CYCLOMETER_DB",
+        ));
+    }
+    let Ok(database) = path.metadata().map(|data| (data.uid(), data.mode())) else { return Ok(()) };
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let beside = beside(path, suffix);
+        let Ok(data) = beside.symlink_metadata() else { continue };
+        let shared = database.1 & 0o022 != 0;
+        if !is_known(data.uid()) && data.uid() != database.0 && !shared {
+            let owner = paths::name_of_user(data.uid());
+            return Err(refuse(
+                format!("{} beside it belongs to {owner}, who does not own it", beside.display()),
+                "remove that file, or keep the database in a folder of yours",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Brings the schema up to date.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    let migrated = Migrations::from_slice(MIGRATIONS).to_latest(connection);
+    connection.set_transaction_behavior(TransactionBehavior::Deferred);
+    // Where two programs do it at once, the second fails when it gets the lock,
+    // and has nothing left to do.
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    if version.is_ok_and(|version: u32| usize::try_from(version) == Ok(MIGRATIONS.len())) {
+        return Ok(());
+    }
+    migrated.map_err(|error| match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => explain(path, &err),
+        other => StoreError::Open {
+            path: path.to_owned(),
+            cause: other.to_string(),
+            remedy: "please report this",
+        },
+    })
+}
+
+/// The version of the schema, if the file is ours and not newer than this program. Reads only.
+pub(super) fn identify(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+    let wrong = |error: rusqlite::Error| explain(path, &error);
+    let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let application = pragma("application_id").map_err(wrong)?;
+    let tables: i64 = connection
+        .query_row("SELECT COUNT(*) FROM sqlite_master", [], |row| row.get(0))
+        .map_err(wrong)?;
+    if application != APPLICATION_ID && (tables > 0 || application != 0) {
+        return Err(refuse(
+            "it is an SQLite database of another program".to_owned(),
+            "name another file with --db or CYCLOMETER_DB",
+        ));
+    }
+    let version = usize::try_from(pragma("user_version").map_err(wrong)?).unwrap_or(usize::MAX);
+    let known = MIGRATIONS.len();
+    if version > known {
+        return Err(refuse(
+            format!("its schema has version {version}, and this program knows up to {known}"),
+            "use a newer cyclometer, or another file with --db or CYCLOMETER_DB",
+        ));
+    }
+    Ok(version)
+}
+
+/// `SQLite`'s codes in words, with what to do.
+pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
+    let (cause, remedy) = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => (
+            "it is not an SQLite database".to_owned(),
+            "name another file with --db or CYCLOMETER_DB",
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            return StoreError::Locked { path: path.to_owned() };
+        }
+        Some(code)
+            if code == ErrorCode::ReadOnly
+                || (code == ErrorCode::CannotOpen && path.exists() && !is_writable(path)) =>
+        {
+            (
+                "it is read-only".to_owned(),
+                "make the file and its folder writable, or use another with --db or CYCLOMETER_DB",
+            )
+        }
+        Some(ErrorCode::DiskFull) => {
+            ("the disk is full".to_owned(), "free some space, or use another disk with --db")
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            (format!("it is damaged: {error}"), "restore it from a copy, or use another with --db")
+        }
+        _ => (error.to_string(), "check the path and its permissions, or use another with --db"),
+    };
+    StoreError::Open { path: path.to_owned(), cause, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    #[test]
+    fn migrations_are_valid_and_run_once() {
+        Migrations::from_slice(MIGRATIONS).validate().expect("they apply to an empty database");
+        let folder = folder();
+        let path = folder.path().join("deep/er/c.db");
+        drop(Store::open(&path).expect("made"));
+        drop(Store::open(&path).expect("opened again"));
+    }
+
+    fn refused(path: &Path) -> String {
+        let before = std::fs::read(path).expect("readable");
+        let error = Store::open(path).expect_err("refused").to_string();
+        assert_eq!(std::fs::read(path).expect("readable"), before, "it was changed");
+        error
+    }
+
+    #[test]
+    fn foreign_newer_and_broken_files_are_refused_and_left_alone() {
+        let folder = folder();
+        let text = folder.path().join("text");
+        std::fs::write(&text, "this is not a database, but it is long enough for one ".repeat(20))
+            .expect("written");
+        assert!(refused(&text).contains("not an SQLite database"));
+
+        let foreign = folder.path().join("foreign");
+        let other = Connection::open(&foreign).expect("made");
+        other.execute_batch("CREATE TABLE t (x)").expect("made");
+        drop(other);
+        assert!(refused(&foreign).contains("another program"));
+
+        let newer = folder.path().join("newer");
+        let store = Store::open(&newer).expect("made");
+        store.connection.pragma_update(None, "user_version", 999).expect("set");
+        drop(store);
+        assert!(refused(&newer).contains("version 999"));
+    }
+
+    #[test]
+    fn reading_alone_makes_changes_and_locks_nothing() {
+        let folder = folder();
+        let path = folder.path().join("c.db");
+        let missing = Store::open_reading(&path).expect_err("there is none");
+        assert!(matches!(missing, StoreError::NotFound(_)), "{missing}");
+        assert!(missing.to_string().contains("`cyclometer record` makes one"), "{missing}");
+        assert!(!path.exists(), "and none was made");
+
+        let store = Store::open(&path).expect("made");
+        store.connection.execute_batch("BEGIN IMMEDIATE").expect("locked by who writes");
+        let reading = Store::open_reading(&path).expect("all the same");
+        assert_eq!(reading.cells(1).expect("read"), []);
+        assert!(reading.connection.execute_batch("DELETE FROM recording").is_err());
+        store.connection.execute_batch("COMMIT").expect("nobody else holds a lock");
+    }
+
+    #[test]
+    fn reading_alone_refuses_foreign_and_newer_files() {
+        let folder = folder();
+        let refused = |name: &str, make: &dyn Fn(&Connection)| {
+            let path = folder.path().join(name);
+            let store = Store::open(&path).expect("made");
+            make(&store.connection);
+            drop(store);
+            let before = std::fs::read(&path).expect("readable");
+            let error = Store::open_reading(&path).expect_err("refused").to_string();
+            assert_eq!(std::fs::read(&path).expect("readable"), before, "it was changed");
+            error
+        };
+        let set = |name: &'static str, value: i32| {
+            move |connection: &Connection| {
+                connection.pragma_update(None, name, value).expect("set");
+            }
+        };
+        let known = i32::try_from(MIGRATIONS.len()).expect("few");
+        assert!(refused("foreign", &set("application_id", 7)).contains("another program"));
+        assert!(refused("newer", &set("user_version", known + 1)).contains("use a newer"));
+    }
+
+    #[test]
+    fn a_locked_database_is_refused() {
+        let folder = folder();
+        let path = folder.path().join("c.db");
+        let store = Store::open(&path).expect("made");
+        store.connection.execute_batch("BEGIN IMMEDIATE").expect("locked");
+        let error = Store::open(&path).expect_err("refused").to_string();
+        assert!(error.contains("another program holds its lock"), "{error}");
+    }
+
+    #[test]
+    fn recordings_of_the_dead_are_interrupted_and_those_of_the_living_are_not() {
+        let folder = folder();
+        let store = Store::open(&folder.path().join("c.db")).expect("made");
+        let me = ProcessIdentity::current().expect("/proc");
+        for owner in [me.to_string(), "1-1-00000000".to_owned()] {
+            store
+                .connection
+                .execute(
+                    "INSERT INTO recording (started_at, status, owner, plan, host)
+                     VALUES ('2026-11-21T00:00:00Z', 'running', ?1, '{}', '{}')",
+                    [owner],
+                )
+                .expect("inserted");
+        }
+        let recovered = store.recover().expect("recovered");
+        assert_eq!(recovered, [Recovered { recording: 2, invocations: None }]);
+        assert_eq!(store.recover().expect("nothing more"), []);
+    }
+}

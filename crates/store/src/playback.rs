@@ -1,0 +1,497 @@
+//! Reading a recording to be played back: what ran when, part by part, in the
+//! order in which invocations ended.
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension, Row as SqlRow, params};
+
+use super::open::{Store, StoreError};
+use super::query::{MeterSource, list};
+use super::scan::{BILLABLE, columns};
+use cyclometer_core::meter::Meter;
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_meter::perf::USER_ONLY;
+use cyclometer_pricing::compile::{Signal, Signals};
+use cyclometer_replay::{Row, Values};
+use cyclometer_workload::{Sample, Status};
+
+/// When an invocation ended. One that never ran ended as far as it came.
+const END: &str = "offset_ns + COALESCE(wall_ns,
+    COALESCE(create_ns, 0) + COALESCE(start_ns, 0) + COALESCE(run_ns, 0))";
+
+/// When its instance was busy until, as replays see it.
+const BUSY_UNTIL: &str =
+    "offset_ns + COALESCE(create_ns, 0) + COALESCE(start_ns, 0) + COALESCE(run_ns, 0)";
+
+/// Most samples of one meter that are kept of an invocation.
+const SAMPLES: usize = 2_000;
+
+/// A recording as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayedRecording {
+    /// Its number.
+    pub id: i64,
+    /// The person's own words.
+    pub label: Option<String>,
+    /// UTC, RFC 3339.
+    pub started_at: String,
+    /// `running`, `done`, `failed` or `interrupted`.
+    pub status: String,
+    /// `None`: sampling was off.
+    pub sample_interval: Option<Nanos>,
+    /// Its lanes, in the order they were opened.
+    pub lanes: Vec<PlayedLane>,
+    /// Its cells, in the order of the plan.
+    pub cells: Vec<PlayedCell>,
+    /// Where its meters come from.
+    pub sources: Vec<MeterSource>,
+    /// How many invocations ended.
+    pub invocations: u64,
+    /// The number of the newest; 0 without any.
+    pub newest: i64,
+    /// When the last of them ended, since the recording began.
+    pub end: Nanos,
+}
+
+/// A lane of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayedLane {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Why it could not run.
+    pub unavailable: Option<Arc<str>>,
+}
+
+/// A cell of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayedCell {
+    /// Row id.
+    pub id: i64,
+    /// The lane, by its place.
+    pub lane: usize,
+    /// The workload.
+    pub workload: Arc<str>,
+    /// Its preset.
+    pub preset: Arc<str>,
+    /// `cold` or `warm`.
+    pub start: Arc<str>,
+    /// Whether cycles leave out kernel mode.
+    pub user_only: bool,
+    /// Whether ticks were estimated from CPU time.
+    pub estimated: bool,
+}
+
+/// A part of a recording: so many invocations after one, in the order of their
+/// ends. What is recorded meanwhile is left out, so that it can be read twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordingPart {
+    /// The recording.
+    pub recording: i64,
+    /// End and number of the last invocation before the part.
+    pub after: (i64, i64),
+    /// The number of the newest invocation that is looked at.
+    pub newest: i64,
+    /// Most invocations.
+    pub limit: usize,
+}
+
+/// An invocation of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlayedRow {
+    /// Its number in the database.
+    pub id: i64,
+    /// The row id of its cell.
+    pub cell: i64,
+    /// Its number in the cell.
+    pub sequence: u32,
+    /// How it ended.
+    pub status: Status,
+    /// When it was requested, since the recording began.
+    pub offset: Nanos,
+    /// When it ended.
+    pub end: Nanos,
+    /// Making the sandbox.
+    pub create: Option<u64>,
+    /// Bringing the function to its first instruction.
+    pub start: Option<u64>,
+    /// From there to the end.
+    pub run: Option<u64>,
+    /// CPU time.
+    pub cpu: Option<u64>,
+    /// CPU cycles.
+    pub cycles: Option<u64>,
+    /// Ticks of the time-stamp counter.
+    pub ref_cycles: Option<u64>,
+    /// Most memory resident at one time.
+    pub peak: Option<Bytes>,
+    /// Memory that it was given.
+    pub allocated: Option<Bytes>,
+}
+
+/// All that is known of one invocation.
+#[derive(Debug, Clone)]
+pub struct PlayedInvocation {
+    /// What it used.
+    pub row: Row,
+    /// Its number in the cell.
+    pub sequence: u32,
+    /// How it ended.
+    pub status: Status,
+    /// Why it did not end well, or a remark.
+    pub reason: Option<String>,
+    /// Its time series since the request; long ones are thinned out.
+    pub samples: Vec<Sample>,
+}
+
+/// The number of an invocation, and a meter of it: moments since the request,
+/// and values.
+pub type TimeSeries = (i64, Vec<(Nanos, u64)>);
+
+/// Warm invocations of a cell of which each overlaps another: per-instance time
+/// depends on all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tangle {
+    /// Their numbers.
+    pub invocations: Vec<i64>,
+}
+
+fn status(text: &str) -> Status {
+    let all = [Status::Ok, Status::Failed, Status::Timeout];
+    all.into_iter().find(|status| status.label() == text).unwrap_or(Status::Interrupted)
+}
+
+fn unsigned(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<u64>> {
+    Ok(row.get::<_, Option<i64>>(at)?.and_then(|value| u64::try_from(value).ok()))
+}
+
+fn time(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Nanos> {
+    Ok(Nanos(unsigned(row, at)?.unwrap_or(0)))
+}
+
+fn text(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Arc<str>> {
+    Ok(row.get_ref(at)?.as_str()?.into())
+}
+
+/// The rows of a part: those after its beginning, the first to end first.
+fn of_part(names: &str) -> String {
+    format!(
+        "SELECT {names} FROM invocation
+         WHERE cell_id IN (SELECT id FROM cell WHERE recording_id = ?1) AND id <= ?2
+            AND ({END} > ?3 OR ({END} = ?3 AND id > ?4))
+         ORDER BY {END}, id LIMIT ?5"
+    )
+}
+
+impl Store {
+    /// What there is of a recording to be played back.
+    ///
+    /// # Errors
+    /// When there is no such recording, or the database cannot be read.
+    pub fn played(&self, recording: i64) -> Result<PlayedRecording, StoreError> {
+        let found = self.connection.query_row(
+            "SELECT label, started_at, status, sample_interval_ns FROM recording WHERE id = ?1",
+            [recording],
+            |row| {
+                Ok(PlayedRecording {
+                    id: recording,
+                    label: row.get(0)?,
+                    started_at: row.get(1)?,
+                    status: row.get(2)?,
+                    sample_interval: unsigned(row, 3)?.map(Nanos),
+                    lanes: Vec::new(),
+                    cells: Vec::new(),
+                    sources: Vec::new(),
+                    invocations: 0,
+                    newest: 0,
+                    end: Nanos(0),
+                })
+            },
+        );
+        let found = found.optional().map_err(StoreError::sql("read of the recording"))?;
+        let mut played = found.ok_or_else(|| {
+            StoreError::NotFound(format!("there is no recording {recording} any more"))
+        })?;
+        let sql = format!(
+            "SELECT COUNT(*), MAX(id), MAX({END}) FROM invocation
+             WHERE cell_id IN (SELECT id FROM cell WHERE recording_id = ?1)"
+        );
+        (played.invocations, played.newest, played.end) = self
+            .connection
+            .query_row(&sql, [recording], |row| {
+                let newest: Option<i64> = row.get(1)?;
+                Ok((unsigned(row, 0)?.unwrap_or(0), newest.unwrap_or(0), time(row, 2)?))
+            })
+            .map_err(StoreError::sql("count of invocations"))?;
+        // Before the lanes: while it is recorded, a lane that comes in between
+        // has no cell here yet, but never a cell no lane.
+        let cells = self.played_cells(recording)?;
+        let (ids, lanes) = self.played_lanes(recording)?;
+        let in_lanes =
+            cells.into_iter().map(|(lane, cell)| match ids.iter().position(|id| *id == lane) {
+                Some(lane) => Ok(PlayedCell { lane, ..cell }),
+                None => Err(StoreError::NotFound(format!(
+                    "cell {} of recording {recording} is in a lane of another recording; \
+                 was the database edited by hand?",
+                    cell.id
+                ))),
+            });
+        played.cells = in_lanes.collect::<Result<_, _>>()?;
+        played.lanes = lanes;
+        played.sources = self.meter_sources(recording)?;
+        Ok(played)
+    }
+
+    fn played_lanes(&self, recording: i64) -> Result<(Vec<i64>, Vec<PlayedLane>), StoreError> {
+        let lanes = list(
+            &self.connection,
+            "list of lanes",
+            "SELECT id, name, unavailable FROM lane WHERE recording_id = ?1 ORDER BY id",
+            [recording],
+            |row| {
+                let unavailable: Option<String> = row.get(2)?;
+                let name = text(row, 1)?;
+                let lane = PlayedLane { name, unavailable: unavailable.map(Into::into) };
+                Ok((row.get::<_, i64>(0)?, lane))
+            },
+        )?;
+        Ok(lanes.into_iter().unzip())
+    }
+
+    /// Cells, each after the number of its lane, which has no place yet.
+    fn played_cells(&self, recording: i64) -> Result<Vec<(i64, PlayedCell)>, StoreError> {
+        list(
+            &self.connection,
+            "list of cells",
+            "SELECT c.id, c.lane_id, c.workload, c.preset, c.start,
+                EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
+                    AND m.start = c.start AND m.meter = 'cycles' AND m.note LIKE ?2 || '%'),
+                EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
+                    AND m.start = c.start AND m.meter = 'ref_cycles' AND m.source = 'estimate')
+             FROM cell c WHERE c.recording_id = ?1 ORDER BY c.id",
+            params![recording, USER_ONLY],
+            |row| {
+                let cell = PlayedCell {
+                    id: row.get(0)?,
+                    lane: usize::MAX,
+                    workload: text(row, 2)?,
+                    preset: text(row, 3)?,
+                    start: text(row, 4)?,
+                    user_only: row.get(5)?,
+                    estimated: row.get(6)?,
+                };
+                Ok((row.get(1)?, cell))
+            },
+        )
+    }
+
+    /// The invocations of a part, in the order of their ends.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn played_rows(&self, part: &RecordingPart) -> Result<Vec<PlayedRow>, StoreError> {
+        let sql = of_part(&format!(
+            "id, cell_id, sequence, status, offset_ns, {END}, create_ns, start_ns, run_ns,
+             cpu_ns, cycles, ref_cycles, memory_peak_bytes, memory_allocated_bytes"
+        ));
+        list(&self.connection, "read of invocations", &sql, part.bounds(), |row| {
+            Ok(PlayedRow {
+                id: row.get(0)?,
+                cell: row.get(1)?,
+                sequence: row.get(2)?,
+                status: status(row.get_ref(3)?.as_str()?),
+                offset: time(row, 4)?,
+                end: time(row, 5)?,
+                create: unsigned(row, 6)?,
+                start: unsigned(row, 7)?,
+                run: unsigned(row, 8)?,
+                cpu: unsigned(row, 9)?,
+                cycles: unsigned(row, 10)?,
+                ref_cycles: unsigned(row, 11)?,
+                peak: unsigned(row, 12)?.map(Bytes),
+                allocated: unsigned(row, 13)?.map(Bytes),
+            })
+        })
+    }
+
+    /// The same rows for bills: whether each is billed, and the signals that
+    /// are wanted of it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn played_signals(
+        &self,
+        part: &RecordingPart,
+        wanted: Signals,
+        mut each: impl FnMut(bool, Signals, &Values),
+    ) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Sql { action: "read of invocations", source };
+        let columns = columns(wanted);
+        let mut names = vec![BILLABLE];
+        names.extend(columns.iter().map(|(_, column)| *column));
+        let sql = of_part(&names.join(", "));
+        let mut statement = self.connection.prepare(&sql).map_err(failed)?;
+        let mut rows = statement.query(part.bounds()).map_err(failed)?;
+        let mut values: Values = [0; Signal::COUNT];
+        while let Some(row) = rows.next().map_err(failed)? {
+            let mut present = Signals::default();
+            for (at, (signal, _)) in columns.iter().enumerate() {
+                if let Some(value) = unsigned(row, at + 1).map_err(failed)? {
+                    values[signal.index()] = value;
+                    present.insert(*signal);
+                }
+            }
+            each(row.get(0).map_err(failed)?, present, &values);
+        }
+        Ok(())
+    }
+
+    /// How many invocations ended before a part begins.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn played_before(&self, part: &RecordingPart) -> Result<u64, StoreError> {
+        let sql = format!(
+            "SELECT COUNT(*) FROM invocation
+             WHERE cell_id IN (SELECT id FROM cell WHERE recording_id = ?1) AND id <= ?2
+                AND ({END} < ?3 OR ({END} = ?3 AND id <= ?4))"
+        );
+        let (end, id) = part.after;
+        self.connection
+            .query_row(&sql, params![part.recording, part.newest, end, id], |row| {
+                Ok(unsigned(row, 0)?.unwrap_or(0))
+            })
+            .map_err(StoreError::sql("count of invocations"))
+    }
+
+    /// Billed warm invocations that overlap others of their cell.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn tangles(&self, recording: i64, newest: i64) -> Result<Vec<Tangle>, StoreError> {
+        let failed = |source| StoreError::Sql { action: "search for overlaps", source };
+        let sql = format!(
+            "SELECT id, cell_id, offset_ns, {BUSY_UNTIL} FROM invocation
+             WHERE cell_id IN (SELECT id FROM cell WHERE recording_id = ?1 AND start = 'warm')
+                AND id <= ?2 AND {BILLABLE} ORDER BY cell_id, offset_ns, id"
+        );
+        let mut statement = self.connection.prepare(&sql).map_err(failed)?;
+        let mut rows = statement.query([recording, newest]).map_err(failed)?;
+        let mut found = Vec::new();
+        let mut open: Vec<i64> = Vec::new();
+        let (mut cell, mut until) = (0, 0);
+        let mut close = |open: &mut Vec<i64>| {
+            let invocations = std::mem::take(open);
+            if invocations.len() > 1 {
+                found.push(Tangle { invocations });
+            }
+        };
+        while let Some(row) = rows.next().map_err(failed)? {
+            let get = |at: usize| row.get::<_, i64>(at).map_err(failed);
+            let (of, from, to) = (get(1)?, get(2)?, get(3)?);
+            // By the request, which comes before the instance is busy: what is
+            // parted here never meets, whichever of them have ended.
+            if of != cell || from >= until {
+                close(&mut open);
+                (cell, until) = (of, 0);
+            }
+            until = until.max(to);
+            open.push(get(0)?);
+        }
+        close(&mut open);
+        Ok(found)
+    }
+
+    /// All that is known of an invocation.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or has no such invocation.
+    pub fn played_invocation(&self, id: i64) -> Result<PlayedInvocation, StoreError> {
+        let (_, row) = self.invocation(id)?;
+        let (sequence, status, reason) = self
+            .connection
+            .query_row(
+                "SELECT sequence, status, reason FROM invocation WHERE id = ?1",
+                [id],
+                |row| Ok((row.get(0)?, status(row.get_ref(1)?.as_str()?), row.get(2)?)),
+            )
+            .map_err(StoreError::sql("read of an invocation"))?;
+        let samples = list(
+            &self.connection,
+            "read of samples",
+            "SELECT at_ns, meter, value FROM sample WHERE invocation_id = ?1 ORDER BY at_ns",
+            [id],
+            |row| {
+                let meter = Meter::from_name(row.get_ref(1)?.as_str()?);
+                let (at, value) = (time(row, 0)?, unsigned(row, 2)?);
+                Ok(meter.zip(value).map(|(meter, value)| Sample { at, meter, value }))
+            },
+        )?;
+        let samples: Vec<Sample> = samples.into_iter().flatten().collect();
+        let samples = thinned(&samples);
+        Ok(PlayedInvocation { row, sequence, status, reason, samples })
+    }
+
+    /// Samples of CPU time of the newest invocations of a cell that ended well:
+    /// of each its moments since the request and values.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn cpu_samples(
+        &self,
+        cell: i64,
+        newest: i64,
+        most: u32,
+    ) -> Result<Vec<TimeSeries>, StoreError> {
+        let rows = list(
+            &self.connection,
+            "read of samples",
+            "SELECT invocation_id, at_ns, value FROM sample
+             WHERE meter = 'cpu_time' AND invocation_id IN (
+                SELECT id FROM invocation WHERE cell_id = ?1 AND id <= ?2 AND status = 'ok'
+                ORDER BY id DESC LIMIT ?3)
+             ORDER BY invocation_id, at_ns",
+            params![cell, newest, most],
+            |row| Ok((row.get(0)?, time(row, 1)?, unsigned(row, 2)?.unwrap_or(0))),
+        )?;
+        let mut series: Vec<TimeSeries> = Vec::new();
+        for (id, at, value) in rows {
+            match series.last_mut() {
+                Some((last, points)) if *last == id => points.push((at, value)),
+                _ => series.push((id, vec![(at, value)])),
+            }
+        }
+        Ok(series)
+    }
+}
+
+impl RecordingPart {
+    /// The first part of a recording as it is now.
+    #[must_use]
+    pub const fn first(recording: i64, newest: i64, limit: usize) -> Self {
+        Self { recording, after: (-1, 0), newest, limit }
+    }
+
+    fn bounds(&self) -> [i64; 5] {
+        let (end, id) = self.after;
+        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
+        [self.recording, self.newest, end, id, limit]
+    }
+}
+
+/// Every so many of them, and the last of each meter.
+fn thinned(samples: &[Sample]) -> Vec<Sample> {
+    let meters = [Meter::CpuTime, Meter::MemoryRss];
+    let mut kept = Vec::new();
+    for meter in meters {
+        let of: Vec<Sample> = samples.iter().filter(|it| it.meter == meter).copied().collect();
+        let step = of.len().div_ceil(SAMPLES).max(1);
+        let last = of.len().saturating_sub(1);
+        let chosen = of.iter().enumerate().filter(|(at, _)| at % step == 0 || *at == last);
+        kept.extend(chosen.map(|(_, sample)| *sample));
+    }
+    kept
+}
+
+#[cfg(test)]
+#[path = "playback_tests.rs"]
+mod tests;

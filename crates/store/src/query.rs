@@ -1,0 +1,395 @@
+//! Typed queries over recordings.
+
+use std::collections::HashSet;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use super::entry::HAS_FINISHED;
+use super::open::{Store, StoreError};
+use super::throttling::Throttling;
+use cyclometer_core::meter::{Phases, without_ids};
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_meter::perf::USER_ONLY;
+
+/// Notes of one meter that are shown in one row.
+const MOST_NOTES: usize = 4;
+
+/// A recording as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordingRef {
+    /// The newest.
+    Latest,
+    /// The one with this number.
+    Number(i64),
+    /// The newest with this label.
+    Label(String),
+}
+
+/// Says that a name is that of nothing.
+pub(super) fn unknown_name(name: &str) -> String {
+    format!(
+        "`{name}` is neither a recording's number nor `latest`, and no recording has that label: \
+         `cyclometer history` lists them"
+    )
+}
+
+impl FromStr for RecordingRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            "" => Err("a recording is named by its number, its label or `latest`".to_owned()),
+            _ => Ok(text.parse().map_or_else(|_| Self::Label(text.to_owned()), Self::Number)),
+        }
+    }
+}
+
+/// What a cell's invocations came to; times and counts of those that ended well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellStats {
+    /// Row id.
+    pub cell: i64,
+    /// The lane.
+    pub lane: Arc<str>,
+    /// The workload.
+    pub workload: Arc<str>,
+    /// Its preset.
+    pub preset: Arc<str>,
+    /// `cold` or `warm`.
+    pub start: Arc<str>,
+    /// Size of what must be shipped.
+    pub footprint: Option<Bytes>,
+    /// What that is the size of.
+    pub footprint_of: Option<String>,
+    /// Remarks, or why it could not be prepared.
+    pub note: Option<String>,
+    /// Invocations that ended well.
+    pub ok: u64,
+    /// Invocations that failed or ran out of time.
+    pub bad: u64,
+    /// The reason of the first that did not.
+    pub first_reason: Option<String>,
+    /// Each reason of those that did not, with its count, in the order of time.
+    pub failures: Vec<(String, u64)>,
+    /// Create and start together, ascending.
+    pub startup: Vec<Nanos>,
+    /// Run, ascending.
+    pub run: Vec<Nanos>,
+    /// Wall, ascending.
+    pub wall: Vec<Nanos>,
+    /// CPU time, ascending.
+    pub cpu: Vec<Nanos>,
+    /// Run, in the order of time.
+    pub run_series: Vec<Nanos>,
+    /// Wall, in the order of time.
+    pub wall_series: Vec<Nanos>,
+    /// Cycles, ascending.
+    pub cycles: Vec<u64>,
+    /// Whether those leave out kernel mode.
+    pub cycles_user_only: bool,
+    /// Ticks of the time-stamp counter, ascending.
+    pub ref_cycles: Vec<u64>,
+    /// Whether those were estimated from the CPU time in any invocation.
+    pub ref_cycles_estimated: bool,
+    /// WebAssembly operators, ascending.
+    pub wasm_ops: Vec<u64>,
+    /// Largest peak of memory.
+    pub memory_peak: Option<Bytes>,
+    /// Memory that was allocated.
+    pub memory_allocated: Option<Bytes>,
+    /// How many of those that were not interrupted a CPU quota held back.
+    pub throttling: Throttling,
+}
+
+/// Where a meter came from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct MeterSource {
+    /// The lane.
+    pub lane: String,
+    /// `cold` or `warm`.
+    pub start: String,
+    /// The meter.
+    pub meter: String,
+    /// `None`: not measured.
+    pub source: Option<String>,
+    /// What to know about it; the reason when there is none.
+    pub note: String,
+}
+
+impl MeterSource {
+    fn is_of_same_meter(&self, other: &Self) -> bool {
+        (&self.lane, &self.start, &self.meter) == (&other.lane, &other.start, &other.meter)
+    }
+
+    /// Makes one row of those of one meter.
+    fn merge(group: Vec<Self>) -> Option<Self> {
+        let is_mixed = group.iter().any(|it| it.source.is_some());
+        let (mut sources, mut notes): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        for it in &group {
+            let note = match &it.source {
+                Some(source) => {
+                    if !sources.contains(source) {
+                        sources.push(source.clone());
+                    }
+                    it.note.clone()
+                }
+                None if is_mixed => format!("missing in some invocations: {}", it.note),
+                None => it.note.clone(),
+            };
+            if !note.is_empty() && !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        let more = notes.len().saturating_sub(MOST_NOTES);
+        notes.truncate(MOST_NOTES);
+        if more > 0 {
+            notes.push(format!("and {more} more, in v_meter_source"));
+        }
+        let first = group.into_iter().next()?;
+        let source = (!sources.is_empty()).then(|| sources.join(", "));
+        Some(Self { source, note: notes.join("; "), ..first })
+    }
+}
+
+pub(super) fn list<T>(
+    connection: &Connection,
+    action: &'static str,
+    sql: &str,
+    params: impl rusqlite::Params,
+    row: impl FnMut(&SqlRow<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_map(params, row)?.collect())
+        .map_err(StoreError::sql(action))
+}
+
+impl Store {
+    /// The number of a recording.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(&self, recording: RecordingRef) -> Result<i64, StoreError> {
+        let found = match &recording {
+            RecordingRef::Latest => {
+                let sql = format!("SELECT MAX(id) FROM recording WHERE {HAS_FINISHED}");
+                self.connection.query_row(&sql, [], |row| row.get(0))
+            }
+            RecordingRef::Number(number) => {
+                let sql = "SELECT id FROM recording WHERE id = ?1";
+                self.connection.query_row(sql, [number], |row| row.get(0))
+            }
+            RecordingRef::Label(label) => {
+                let sql =
+                    format!("SELECT MAX(id) FROM recording WHERE label = ?1 AND {HAS_FINISHED}");
+                self.connection.query_row(&sql, [label], |row| row.get::<_, Option<i64>>(0))
+            }
+        };
+        let found = found.optional().map_err(StoreError::sql("search for the recording"))?;
+        found.flatten().ok_or_else(|| {
+            StoreError::NotFound(match recording {
+                RecordingRef::Latest => {
+                    "there is no recording yet: make one with `cyclometer record`".to_owned()
+                }
+                RecordingRef::Number(number) => {
+                    format!("there is no recording {number}: `cyclometer history` lists them")
+                }
+                RecordingRef::Label(label) => unknown_name(&label),
+            })
+        })
+    }
+
+    /// Lanes of a recording that could not run, with the reason.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn unavailable_lanes(&self, recording: i64) -> Result<Vec<(String, String)>, StoreError> {
+        list(
+            &self.connection,
+            "list of lanes",
+            "SELECT name, unavailable FROM lane
+             WHERE recording_id = ?1 AND unavailable IS NOT NULL ORDER BY id",
+            [recording],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+    }
+
+    /// Where the meters of a recording came from, each source and note once.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn meter_sources(&self, recording: i64) -> Result<Vec<MeterSource>, StoreError> {
+        let mut all: Vec<MeterSource> = list(
+            &self.connection,
+            "list of meter sources",
+            "SELECT lane, start, meter, source, note FROM v_meter_source
+             WHERE recording = ?1 ORDER BY lane, start, meter",
+            [recording],
+            |row| {
+                Ok(MeterSource {
+                    lane: row.get(0)?,
+                    start: row.get(1)?,
+                    meter: row.get(2)?,
+                    source: row.get(3)?,
+                    // Earlier versions kept ids, and so a row for each invocation.
+                    note: without_ids(row.get_ref(4)?.as_str()?),
+                })
+            },
+        )?;
+        let mut seen = HashSet::new();
+        all.retain(|it| seen.insert(it.clone()));
+        Ok(all)
+    }
+
+    /// Where the meters of a recording came from, one row for each lane, kind
+    /// of start and meter.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn merged_meter_sources(&self, recording: i64) -> Result<Vec<MeterSource>, StoreError> {
+        let mut merged: Vec<Vec<MeterSource>> = Vec::new();
+        for source in self.meter_sources(recording)? {
+            match merged.last_mut().filter(|group| group[0].is_of_same_meter(&source)) {
+                Some(group) => group.push(source),
+                None => merged.push(vec![source]),
+            }
+        }
+        Ok(merged.into_iter().filter_map(MeterSource::merge).collect())
+    }
+
+    /// What each cell of a recording came to, in the order of the plan.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn cells(&self, recording: i64) -> Result<Vec<CellStats>, StoreError> {
+        let mut cells = list(
+            &self.connection,
+            "list of cells",
+            "SELECT c.id, l.name, c.workload, c.preset, c.start, c.footprint_bytes,
+                c.footprint_of, c.note,
+                EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
+                    AND m.start = c.start AND m.meter = 'ref_cycles' AND m.source = 'estimate'),
+                EXISTS (SELECT 1 FROM lane_meter m WHERE m.lane_id = c.lane_id
+                    AND m.start = c.start AND m.meter = 'cycles' AND m.note LIKE ?2 || '%')
+             FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1 ORDER BY c.id",
+            params![recording, USER_ONLY],
+            |row| {
+                let footprint: Option<i64> = row.get(5)?;
+                CellStats::empty(row, footprint)
+            },
+        )?;
+        let quota = self.cpu_quota(recording)?;
+        for cell in &mut cells {
+            self.fill(cell)?;
+            cell.throttling.quota.clone_from(&quota);
+        }
+        Ok(cells)
+    }
+
+    fn fill(&self, stats: &mut CellStats) -> Result<(), StoreError> {
+        let failed = StoreError::sql;
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT status, reason, create_ns, start_ns, run_ns, wall_ns, cpu_ns, cycles,
+                    ref_cycles, wasm_ops, memory_peak_bytes, memory_allocated_bytes, throttled_ns
+                 FROM invocation WHERE cell_id = ?1 ORDER BY sequence",
+            )
+            .map_err(failed("read of a cell"))?;
+        let mut rows = statement.query([stats.cell]).map_err(failed("read of a cell"))?;
+        while let Some(row) = rows.next().map_err(failed("read of a cell"))? {
+            stats.add(row).map_err(failed("read of a cell"))?;
+        }
+        stats.run_series.clone_from(&stats.run);
+        stats.wall_series.clone_from(&stats.wall);
+        stats.startup.sort_unstable();
+        stats.run.sort_unstable();
+        stats.wall.sort_unstable();
+        stats.cpu.sort_unstable();
+        stats.cycles.sort_unstable();
+        stats.ref_cycles.sort_unstable();
+        stats.wasm_ops.sort_unstable();
+        Ok(())
+    }
+}
+
+fn unsigned(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<u64>> {
+    Ok(row.get::<_, Option<i64>>(at)?.and_then(|value| u64::try_from(value).ok()))
+}
+
+fn nanos(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<Nanos>> {
+    Ok(unsigned(row, at)?.map(Nanos))
+}
+
+impl CellStats {
+    fn empty(row: &SqlRow<'_>, footprint: Option<i64>) -> rusqlite::Result<Self> {
+        let text = |at: usize| Ok::<Arc<str>, rusqlite::Error>(row.get_ref(at)?.as_str()?.into());
+        Ok(Self {
+            cell: row.get(0)?,
+            lane: text(1)?,
+            workload: text(2)?,
+            preset: text(3)?,
+            start: text(4)?,
+            footprint: footprint.and_then(|size| u64::try_from(size).ok()).map(Bytes),
+            footprint_of: row.get(6)?,
+            note: row.get(7)?,
+            ok: 0,
+            bad: 0,
+            first_reason: None,
+            failures: Vec::new(),
+            startup: Vec::new(),
+            run: Vec::new(),
+            wall: Vec::new(),
+            cpu: Vec::new(),
+            run_series: Vec::new(),
+            wall_series: Vec::new(),
+            cycles: Vec::new(),
+            cycles_user_only: row.get(9)?,
+            ref_cycles: Vec::new(),
+            ref_cycles_estimated: row.get(8)?,
+            wasm_ops: Vec::new(),
+            memory_peak: None,
+            memory_allocated: None,
+            throttling: Throttling::default(),
+        })
+    }
+
+    fn add(&mut self, row: &SqlRow<'_>) -> rusqlite::Result<()> {
+        let status = row.get_ref(0)?.as_str()?;
+        self.memory_allocated = self.memory_allocated.max(unsigned(row, 11)?.map(Bytes));
+        if status == "interrupted" {
+            return Ok(());
+        }
+        if let Some(time) = unsigned(row, 12)? {
+            self.throttling.known += 1;
+            self.throttling.throttled += u64::from(time > 0);
+        }
+        if status != "ok" {
+            self.bad += 1;
+            let reason: Option<String> = row.get(1)?;
+            if self.first_reason.is_none() {
+                self.first_reason.clone_from(&reason);
+            }
+            let reason = reason.unwrap_or_else(|| status.to_owned());
+            match self.failures.iter_mut().find(|(other, _)| *other == reason) {
+                Some((_, count)) => *count += 1,
+                None => self.failures.push((reason, 1)),
+            }
+            return Ok(());
+        }
+        self.ok += 1;
+        let phases = Phases { create: nanos(row, 2)?, start: nanos(row, 3)?, ..Phases::default() };
+        self.startup.extend(phases.startup());
+        self.run.extend(nanos(row, 4)?);
+        self.wall.extend(nanos(row, 5)?);
+        self.cpu.extend(nanos(row, 6)?);
+        self.cycles.extend(unsigned(row, 7)?);
+        self.ref_cycles.extend(unsigned(row, 8)?);
+        self.wasm_ops.extend(unsigned(row, 9)?);
+        self.memory_peak = self.memory_peak.max(unsigned(row, 10)?.map(Bytes));
+        Ok(())
+    }
+}

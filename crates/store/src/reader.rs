@@ -1,0 +1,503 @@
+//! Reading the database by SQL, with a connection that cannot write.
+//!
+//! Three locks, each enough by itself: the connection is `query_only`, an
+//! authorizer refuses whatever is not reading while the statement is prepared,
+//! and a statement that `SQLite` itself does not call read-only is not run.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::ErrorCode;
+use rusqlite::functions::{Aggregate, Context, FunctionFlags};
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, Statement, types::ValueRef};
+use thiserror::Error;
+
+pub use rusqlite::types::Value as Datum;
+pub use rusqlite::types::ValueRef as SeenDatum;
+
+use super::access::{Access, connect_reading};
+use super::guard::MOST_BYTES;
+use super::open::{MIGRATIONS, Store, StoreError, explain};
+use cyclometer_core::suggest::nearest;
+use cyclometer_core::units::Bytes;
+use cyclometer_pricing::Exact;
+use cyclometer_workload::Cancel;
+
+/// Steps of `SQLite`'s machine between two looks at the clock: some
+/// microseconds.
+const STEPS: i32 = 1_000;
+
+/// Memory of `SQLite` for one query: what is larger is sorted on the disk.
+const MEMORY: i64 = 512 << 20;
+
+/// Limits of a statement. Patterns are short, for nothing stops a comparison
+/// with one; the others keep the time until a statement runs within bounds.
+const LIMITS: [(Limit, i32); 4] = [
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
+    (Limit::SQLITE_LIMIT_EXPR_DEPTH, 500),
+    (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 500),
+    (Limit::SQLITE_LIMIT_ATTACHED, 0),
+];
+
+/// Pragmas that only tell, whatever is given to them.
+const TELLING: [&str; 12] = [
+    "compile_options",
+    "database_list",
+    "foreign_key_check",
+    "foreign_key_list",
+    "function_list",
+    "index_info",
+    "index_list",
+    "index_xinfo",
+    "integrity_check",
+    "table_info",
+    "table_list",
+    "table_xinfo",
+];
+
+/// Pragmas that tell when nothing is given to them, and change something else.
+const ASKED: [&str; 7] = [
+    "application_id",
+    "encoding",
+    "freelist_count",
+    "page_count",
+    "page_size",
+    "schema_version",
+    "user_version",
+];
+
+/// Why a query gave no result, or no more of it.
+#[derive(Debug, Error)]
+pub enum QueryError {
+    /// It is not valid, or not allowed: the message says what to do.
+    #[error("{0}")]
+    Wrong(String),
+    /// It was stopped.
+    #[error("{0}")]
+    Stopped(Stop),
+    /// Whoever takes the rows takes no more.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What stopped a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Stop {
+    /// A person.
+    #[error("stopped")]
+    Cancelled,
+    /// Its time was over.
+    #[error("the time is over: the query took longer than --timeout allows")]
+    Timeout,
+}
+
+/// Takes the rows of a query, one by one.
+pub trait Sink {
+    /// Takes the names of the columns, before the first row.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    fn columns(&mut self, names: &[String]) -> io::Result<()>;
+
+    /// Takes a row, whose values may be as large as `SQLite` lets them be;
+    /// returns whether it wants another.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn row(&mut self, values: &[SeenDatum<'_>]) -> io::Result<bool>;
+}
+
+/// A column of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewColumn {
+    /// The view.
+    pub view: String,
+    /// The column.
+    pub column: String,
+}
+
+/// A database that is only read.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    /// What the authorizer refused of the statement at hand.
+    refused: Arc<Mutex<Option<String>>>,
+    /// What the progress handler stopped it for.
+    stopped: Arc<Mutex<Option<Stop>>>,
+    /// Made by an earlier version of this program, and not brought up to date.
+    old: bool,
+    /// Holds a copy of the database, if that is what is read.
+    access: Access,
+}
+
+impl Reader {
+    /// Opens the database, which must exist.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be used.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let (connection, access, version) = connect_reading(path)?;
+        Self::over(connection, access, version, path)
+    }
+
+    /// Reads an empty database, which is in memory: for tries.
+    ///
+    /// # Errors
+    /// When `SQLite` has no memory.
+    pub fn empty() -> Result<Self, StoreError> {
+        let path = Path::new(":memory:");
+        let connection = Store::empty(path)?.connection;
+        Self::over(connection, Access::Shared, MIGRATIONS.len(), path)
+    }
+
+    fn over(
+        connection: Connection,
+        access: Access,
+        version: usize,
+        path: &Path,
+    ) -> Result<Self, StoreError> {
+        let wrong = |error: rusqlite::Error| explain(path, &error);
+        connection.execute_batch("PRAGMA query_only = ON").map_err(wrong)?;
+        // A limit of the whole program; a smaller one stays.
+        connection
+            .pragma_update_and_check(None, "hard_heap_limit", MEMORY, |_| Ok(()))
+            .map_err(wrong)?;
+        for (limit, most) in LIMITS {
+            connection.set_limit(limit, most).map_err(wrong)?;
+        }
+        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+        connection.create_aggregate_function("decimal_sum", 1, flags, DecimalSum).map_err(wrong)?;
+        let refused = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&refused);
+        connection
+            .authorizer(Some(move |context: AuthContext<'_>| {
+                let Some(reason) = refusal(&context.action) else { return Authorization::Allow };
+                lock(&seen).get_or_insert(reason);
+                Authorization::Deny
+            }))
+            .map_err(wrong)?;
+        Ok(Self {
+            connection,
+            refused,
+            stopped: Arc::new(Mutex::new(None)),
+            old: version < MIGRATIONS.len(),
+            access,
+        })
+    }
+
+    /// The folder of the copy that is read, if one is: a program that ends
+    /// without dropping this has to remove it.
+    #[must_use]
+    pub fn copy_folder(&self) -> Option<&Path> {
+        self.access.copy_folder()
+    }
+
+    /// From now on, queries end when `cancel` says so or `timeout` is over.
+    ///
+    /// # Errors
+    /// When `SQLite` does not take the watch.
+    pub fn watch(&self, cancel: Cancel, timeout: Option<Duration>) -> Result<(), StoreError> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let stopped = Arc::clone(&self.stopped);
+        self.connection
+            .progress_handler(
+                STEPS,
+                Some(move || {
+                    let stop = if cancel.is_cancelled() {
+                        Stop::Cancelled
+                    } else if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                        Stop::Timeout
+                    } else {
+                        return false;
+                    };
+                    *lock(&stopped) = Some(stop);
+                    true
+                }),
+            )
+            .map_err(StoreError::sql("watch over the query"))
+    }
+
+    /// What stopped a query, if one was.
+    #[must_use]
+    pub fn stop(&self) -> Option<Stop> {
+        *lock(&self.stopped)
+    }
+
+    /// The columns of the public views, in their order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn views(&self) -> Result<Vec<ViewColumn>, StoreError> {
+        super::query::list(
+            &self.connection,
+            "list of views",
+            "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c
+             WHERE m.type = 'view' AND m.name LIKE 'v\\_%' ESCAPE '\\' ORDER BY m.name, c.cid",
+            [],
+            |row| Ok(ViewColumn { view: row.get(0)?, column: row.get(1)? }),
+        )
+    }
+
+    /// The number of the newest recording or simulation; `None` if there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn latest(&self, what: &str) -> Result<Option<i64>, StoreError> {
+        let sql = match what {
+            "recording" => "SELECT MAX(recording) FROM v_invocation WHERE status <> 'interrupted'",
+            "simulation" => "SELECT MAX(simulation) FROM v_simulation WHERE models IS NOT NULL",
+            _ => return Ok(None),
+        };
+        self.connection
+            .query_row(sql, [], |row| row.get(0))
+            .map_err(StoreError::sql("search for the newest"))
+    }
+
+    /// The number of the newest recording with a label; `None` if there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn labelled(&self, label: &str) -> Result<Option<i64>, StoreError> {
+        self.connection
+            .query_row("SELECT MAX(recording) FROM v_recording WHERE label = ?1", [label], |row| {
+                row.get(0)
+            })
+            .map_err(StoreError::sql("search for a label"))
+    }
+
+    /// Names of the parameters of a statement, without their colon.
+    ///
+    /// # Errors
+    /// When the statement is not valid or would not only read.
+    pub fn parameters(&self, sql: &str) -> Result<Vec<String>, QueryError> {
+        let statement = self.prepare(sql)?;
+        (1..=statement.parameter_count())
+            .map(|index| {
+                let name = statement.parameter_name(index);
+                name.map(|name| name[1..].to_owned()).ok_or_else(|| {
+                    QueryError::Wrong("write parameters with names, such as :recording".to_owned())
+                })
+            })
+            .collect()
+    }
+
+    /// Runs one statement and hands its rows to `sink` as they come.
+    ///
+    /// # Errors
+    /// When the statement is not valid, would not only read, was stopped, or
+    /// the sink fails.
+    pub fn query(
+        &self,
+        sql: &str,
+        parameters: &[(String, Datum)],
+        sink: &mut dyn Sink,
+    ) -> Result<(), QueryError> {
+        let mut statement = self.prepare(sql)?;
+        for index in 1..=statement.parameter_count() {
+            let name = statement.parameter_name(index).map_or("", |name| &name[1..]);
+            let value = parameters.iter().find(|(known, _)| known == name).map(|(_, it)| it);
+            statement
+                .raw_bind_parameter(index, value)
+                .map_err(|error| self.explain(&error, sql))?;
+        }
+        let names: Vec<String> =
+            statement.column_names().into_iter().map(ToOwned::to_owned).collect();
+        sink.columns(&names)?;
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next().map_err(|error| self.explain(&error, sql))? {
+            let values: Result<Vec<SeenDatum<'_>>, _> =
+                (0..names.len()).map(|at| row.get_ref(at)).collect();
+            if !sink.row(&values.map_err(|error| self.explain(&error, sql))?)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, sql: &str) -> Result<Statement<'_>, QueryError> {
+        *lock(&self.refused) = None;
+        let wrong = |text: &str| QueryError::Wrong(text.to_owned());
+        if sql.contains('\0') {
+            return Err(wrong("SQL with a zero byte is not text"));
+        }
+        let statement = self.connection.prepare(sql).map_err(|error| self.explain(&error, sql))?;
+        if !statement.readonly() {
+            return Err(wrong("this statement would write, and `query` only reads"));
+        }
+        if statement.column_count() == 0 {
+            return Err(wrong("there is nothing to run: give a SELECT"));
+        }
+        Ok(statement)
+    }
+
+    /// `SQLite`'s words, and what to do about them.
+    fn explain(&self, error: &rusqlite::Error, sql: &str) -> QueryError {
+        if let Some(reason) = lock(&self.refused).take() {
+            return QueryError::Wrong(reason);
+        }
+        if let Some(stop) = self.stop() {
+            return QueryError::Stopped(stop);
+        }
+        let (message, offset) = match error {
+            rusqlite::Error::MultipleStatement => {
+                return QueryError::Wrong(
+                    "one statement at a time: what follows the `;` is another".to_owned(),
+                );
+            }
+            rusqlite::Error::SqlInputError { msg, offset, .. } => {
+                (msg.clone(), usize::try_from(*offset).ok())
+            }
+            rusqlite::Error::SqliteFailure(failure, message) => {
+                if let Some(reason) = beyond(failure.code) {
+                    return QueryError::Wrong(reason);
+                }
+                (message.clone().unwrap_or_else(|| failure.to_string()), None)
+            }
+            other => (other.to_string(), None),
+        };
+        let mut text = format!("SQLite says: {message}{}", self.hint(&message, sql));
+        if let Some(place) = offset.and_then(|offset| place(sql, offset)) {
+            text = format!("{text}\n{place}");
+        }
+        if self.old && message.starts_with("no such") {
+            text.push_str(
+                "\nThe database was made by an earlier cyclometer: `cyclometer history` brings \
+                 its views up to date",
+            );
+        }
+        QueryError::Wrong(text)
+    }
+
+    /// The name that was probably meant.
+    fn hint(&self, message: &str, sql: &str) -> String {
+        let unknown = |kind: &str| message.strip_prefix(kind).map(str::trim);
+        let table = unknown("no such table:");
+        let column = unknown("no such column:");
+        let (Some(name), Ok(views)) = (table.or(column), self.views()) else {
+            return String::new();
+        };
+        let name = name.rsplit('.').next().unwrap_or(name);
+        let mut known: Vec<&str> = if table.is_some() {
+            views.iter().map(|it| it.view.as_str()).collect()
+        } else {
+            let used = views.iter().filter(|it| sql.contains(&it.view));
+            used.map(|it| it.column.as_str()).collect()
+        };
+        known.dedup();
+        nearest(name, known).map_or_else(
+            || "; `cyclometer query --schema` lists views and columns".to_owned(),
+            |name| format!("; did you mean `{name}`?"),
+        )
+    }
+}
+
+/// What a statement wanted too much of.
+fn beyond(code: ErrorCode) -> Option<String> {
+    match code {
+        ErrorCode::OutOfMemory => {
+            Some(format!("the query takes more than {} of memory", Bytes(MEMORY.unsigned_abs())))
+        }
+        ErrorCode::TooBig => Some(format!(
+            "a value or a row is larger than {}",
+            Bytes(u64::from(MOST_BYTES.unsigned_abs()))
+        )),
+        _ => None,
+    }
+}
+
+/// The line of the statement that is wrong, with a mark below.
+fn place(sql: &str, offset: usize) -> Option<String> {
+    let before = sql.get(..offset)?;
+    let begin = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = sql[begin..].lines().next()?;
+    // Beyond a terminal's width the mark would stand anywhere.
+    if line.chars().count() > 76 || line.contains('\t') {
+        return None;
+    }
+    let column = sql[begin..offset].chars().count();
+    Some(format!("  {line}\n  {:>width$}", '^', width = column + 1))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why an action of a statement is not allowed; `None`: it only reads.
+fn refusal(action: &AuthAction<'_>) -> Option<String> {
+    let what = match action {
+        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => return None,
+        AuthAction::Function { function_name } if *function_name != "load_extension" => {
+            return None;
+        }
+        AuthAction::Pragma { pragma_name, pragma_value } => {
+            let name = pragma_name.to_ascii_lowercase();
+            let asked = pragma_value.is_none() && ASKED.contains(&name.as_str());
+            if asked || TELLING.contains(&name.as_str()) {
+                return None;
+            }
+            format!("PRAGMA {name} is not among those that only tell")
+        }
+        AuthAction::Insert { table_name } => format!("this would add rows to {table_name}"),
+        AuthAction::Update { table_name, .. } => format!("this would change {table_name}"),
+        AuthAction::Delete { table_name } => format!("this would delete rows of {table_name}"),
+        AuthAction::Attach { .. } | AuthAction::Detach { .. } => {
+            "this would open or close another database".to_owned()
+        }
+        AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => {
+            "this would begin or end a transaction".to_owned()
+        }
+        AuthAction::Function { .. } => "this would load an extension".to_owned(),
+        _ => "this would change the schema".to_owned(),
+    };
+    Some(format!(
+        "{what}, and `query` only reads; labels and deletions are with `cyclometer history`"
+    ))
+}
+
+/// `decimal_sum(text)`: the sum of decimals such as bills, exactly. `SQLite`'s
+/// own `SUM` would turn them into binary floating point. NULL is left out, and
+/// the sum of nothing is NULL, as with `SUM`.
+struct DecimalSum;
+
+impl Aggregate<Option<Exact>, Option<String>> for DecimalSum {
+    fn init(&self, _: &mut Context<'_>) -> rusqlite::Result<Option<Exact>> {
+        Ok(None)
+    }
+
+    fn step(&self, context: &mut Context<'_>, sum: &mut Option<Exact>) -> rusqlite::Result<()> {
+        let wrong = |text: String| {
+            rusqlite::Error::UserFunctionError(format!("decimal_sum: {text}").into())
+        };
+        let term = match context.get_raw(0) {
+            ValueRef::Null => return Ok(()),
+            ValueRef::Integer(value) => value.to_string(),
+            ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            ValueRef::Real(_) => {
+                return Err(wrong("a REAL is not exact; give the text itself".to_owned()));
+            }
+            ValueRef::Blob(_) => return Err(wrong("a BLOB is no decimal".to_owned())),
+        };
+        let term: Exact = term.parse().map_err(|error| wrong(format!("`{term}` {error}")))?;
+        *sum.get_or_insert_default() += &term;
+        Ok(())
+    }
+
+    fn finalize(
+        &self,
+        _: &mut Context<'_>,
+        sum: Option<Option<Exact>>,
+    ) -> rusqlite::Result<Option<String>> {
+        Ok(sum.flatten().map(|sum| sum.to_plain_string()))
+    }
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

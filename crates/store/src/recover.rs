@@ -1,0 +1,92 @@
+//! Opening a database for work: what an earlier recording left undone is put
+//! right first.
+
+use std::path::Path;
+
+use super::access::{Access, Stamp, is_writable};
+use super::open::{MIGRATIONS, Store, StoreError, explain, identify};
+use super::patience::Patience;
+
+impl Store {
+    /// Opens the database as [`Store::open`] does and marks recordings that were
+    /// cut off; each of them is told in a line. `true`: there were some, so that
+    /// something may be left of them which the caller should remove.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_recovered(
+        path: &Path,
+        tell: &mut dyn FnMut(String),
+    ) -> Result<(Self, bool), StoreError> {
+        Self::open(path)?.recovered(tell)
+    }
+
+    /// Opens the database as [`Self::open_recovered`] does, and waits as
+    /// [`Self::open_patiently`] does.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_recovered_patiently(
+        path: &Path,
+        patience: Patience,
+        tell: &mut dyn FnMut(String),
+    ) -> Result<(Self, bool), StoreError> {
+        Self::open_patiently(path, patience)?.recovered(tell)
+    }
+
+    fn recovered(self, tell: &mut dyn FnMut(String)) -> Result<(Self, bool), StoreError> {
+        let store = self;
+        let recovered = store.recover()?;
+        for cut in &recovered {
+            tell(match cut.invocations {
+                Some(invocations) => format!(
+                    "recording {} was cut off; its {invocations} finished invocations are kept",
+                    cut.recording
+                ),
+                None => format!(
+                    "recording {} was cut off before an invocation had finished, and is not kept",
+                    cut.recording
+                ),
+            });
+        }
+        Ok((store, !recovered.is_empty()))
+    }
+
+    /// Opens the database to read it: as [`Store::open_recovered`] where it may
+    /// be written and nobody holds its lock for long, and as [`Store::open_reading`]
+    /// elsewhere. It is not made.
+    ///
+    /// # Errors
+    /// As [`Store::open_reading`].
+    pub fn open_to_read(
+        path: &Path,
+        tell: &mut dyn FnMut(String),
+    ) -> Result<(Self, bool), StoreError> {
+        if path.exists()
+            && is_writable(path)
+            && let Ok(store) = Self::open_within(path, Self::MOMENT)
+            && let Ok((store, was_cut_off)) = store.recovered(tell)
+        {
+            store.connection.busy_timeout(Self::BUSY).map_err(StoreError::sql("set-up"))?;
+            return Ok((store, was_cut_off));
+        }
+        Self::open_reading(path).map(|store| (store, false))
+    }
+
+    /// Opens the database over one connection that takes no lock and makes no
+    /// file: for files that nobody writes.
+    ///
+    /// # Errors
+    /// As [`Store::open_reading`].
+    #[doc(hidden)]
+    pub fn open_frozen(path: &Path) -> Result<Self, StoreError> {
+        let access = Access::Frozen(Stamp::of_database(path));
+        let connection = access.connect(path).map_err(|error| explain(path, &error))?;
+        let version = identify(&connection, path)?;
+        if version < MIGRATIONS.len() {
+            // Brought up to date in a copy.
+            return Store::open_reading(path);
+        }
+        Ok(Store::reading(connection, path, access))
+    }
+}

@@ -1,0 +1,289 @@
+//! What a writer does when its database is gone, or takes no more: everything
+//! that was measured is kept elsewhere, and the error says where.
+
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, params};
+
+use super::entry::{Ids, Statements, timestamp};
+use super::holders::who_reads;
+use super::open::{Store, StoreError};
+use super::watch::{Whereabouts, rescue_paths};
+use super::writer::{Batch, Message, Scribe, is_invocation};
+
+/// How long a copy may take of a database that is only locked: who stopped the
+/// recording waits for it.
+const COPY_TIME: Duration = Duration::from_secs(1);
+/// Steps of `SQLite`'s machine between two looks at the clock.
+const STEPS: i32 = 1_000;
+/// Bytes of a log that are worth a word.
+const LARGE_LOG: u64 = 256 << 20;
+
+/// Makes another database ready to go on in.
+type Place<'a> = dyn Fn(&Scribe, &Path) -> Result<(Connection, Ids), StoreError> + 'a;
+
+/// Why a database takes no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// Its file is not there.
+    Gone,
+    /// The disk is full.
+    Full,
+    /// Another program holds its lock.
+    Locked,
+    /// Something else, which the error says.
+    Other,
+}
+
+impl Scribe {
+    /// Says so when the log grows: it is begun anew only when nobody reads what
+    /// was in it before.
+    pub(super) fn look_at_log(&mut self) {
+        let Some(patience) = &mut self.patience else { return };
+        let log = super::access::beside(&self.path, "-wal");
+        let size = std::fs::metadata(&log).map_or(0, |data| data.len());
+        let worth_a_word =
+            if self.log_told == 0 { LARGE_LOG } else { self.log_told.saturating_mul(2) };
+        if size < worth_a_word {
+            return;
+        }
+        self.log_told = size;
+        let who = who_reads(&self.path).unwrap_or_else(|| "another program".to_owned());
+        patience.remark(format!(
+            "{} has grown to {}: {who} reads an older state of the database without end; the \
+             space is used again when that ends",
+            log.display(),
+            cyclometer_core::units::Bytes(size)
+        ));
+    }
+
+    /// Checks after a commit that the file is still there. Where it is not, the
+    /// recording ends with an error that says where its rows are.
+    pub(super) fn verify(
+        &mut self,
+        batch: &mut Batch,
+        incoming: &Receiver<Message>,
+    ) -> Result<(), StoreError> {
+        match self.watch.look() {
+            Whereabouts::InPlace => {
+                if !self.watch.has_log() {
+                    self.restore_log()?;
+                }
+                Ok(())
+            }
+            elsewhere => Err(self.leave(&elsewhere, batch, incoming)),
+        }
+    }
+
+    /// Brings everything into the file itself, whose log was removed, and begins
+    /// a new log if no other connection of this process uses the old one.
+    fn restore_log(&mut self) -> Result<(), StoreError> {
+        let failed = StoreError::sql("rescue of a removed log");
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .map_err(failed)?;
+        if self.watch.is_alone() {
+            let aside = Connection::open_in_memory().map_err(StoreError::sql("set-up"))?;
+            drop(std::mem::replace(&mut self.connection, aside));
+            self.connection = Store::open(&self.path)?.connection;
+            self.set_usual_busy()?;
+        }
+        Ok(())
+    }
+
+    /// Ends a recording whose file was moved, removed or replaced.
+    fn leave(
+        &mut self,
+        place: &Whereabouts,
+        batch: &mut Batch,
+        incoming: &Receiver<Message>,
+    ) -> StoreError {
+        let path = self.path.display().to_string();
+        if let Whereabouts::Moved(now) = place {
+            let written = self.write_rest(batch, incoming);
+            let checkpoint = self
+                .connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                .map_err(StoreError::sql("checkpoint"));
+            self.watch.remove_log();
+            let kept = match written.and(checkpoint) {
+                Ok(()) => {
+                    format!("all that was measured is in it; name it with --db {}", now.display())
+                }
+                Err(error) => format!("what was stored before is in it, but {error}"),
+            };
+            let reason = format!(
+                "the database {path} was moved to {} while a recording was written to it",
+                now.display()
+            );
+            return StoreError::CutShort { reason, kept };
+        }
+        let what = if *place == Whereabouts::Replaced { "replaced" } else { "removed" };
+        let reason = format!("the database {path} was {what} while a recording was written to it");
+        let error = self.rescue(reason, Trouble::Gone, batch, incoming);
+        self.watch.remove_log();
+        error
+    }
+
+    /// Ends a recording that the database takes no more of.
+    pub(super) fn give_up(
+        &mut self,
+        error: &StoreError,
+        batch: &mut Batch,
+        incoming: &Receiver<Message>,
+    ) -> StoreError {
+        match self.watch.look() {
+            Whereabouts::InPlace => {}
+            elsewhere => return self.leave(&elsewhere, batch, incoming),
+        }
+        let code = match error {
+            StoreError::Sql { source, .. } => source.sqlite_error_code(),
+            _ => None,
+        };
+        let (trouble, remedy) = match code {
+            Some(ErrorCode::DiskFull) => (Trouble::Full, "; free some space"),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                (Trouble::Locked, "; another program holds its lock")
+            }
+            _ => (Trouble::Other, ""),
+        };
+        let reason = format!("{error} ({}){remedy}", self.path.display());
+        self.rescue(reason, trouble, batch, incoming)
+    }
+
+    /// Copies the database to a place where it can be written, with all that
+    /// was measured since. Where the file itself is in its place, and only takes
+    /// no more, a database with the rest will do.
+    fn rescue(
+        &mut self,
+        reason: String,
+        trouble: Trouble,
+        batch: &mut Batch,
+        incoming: &Receiver<Message>,
+    ) -> StoreError {
+        let mut refused = String::from("there is no folder for a copy");
+        let is_quick = trouble == Trouble::Locked;
+        let whole: &Place<'_> = &|it, path| it.copy_to(path, is_quick);
+        let rest: &Place<'_> = &Self::begin_anew;
+        let places = [
+            (whole, "all that was measured, and what the database had before, is in"),
+            (rest, "what it did not take, as a recording of its own, is in"),
+        ];
+        for (place, what) in places.into_iter().take(if trouble == Trouble::Gone { 1 } else { 2 }) {
+            for path in rescue_paths(&self.path, trouble == Trouble::Full) {
+                match self.go_on_in(place, &path, batch, incoming) {
+                    Ok(()) => {
+                        let kept = format!("{what} {0} now; name it with --db {0}", path.display());
+                        return StoreError::CutShort { reason, kept };
+                    }
+                    Err(error) => {
+                        refused = error.to_string();
+                        for suffix in ["", "-wal", "-shm"] {
+                            let _ = std::fs::remove_file(super::access::beside(&path, suffix));
+                        }
+                    }
+                }
+            }
+        }
+        let left = incoming.try_iter().filter(Message::is_invocation).count();
+        let here = batch.events.iter().filter(|event| is_invocation(event)).count();
+        StoreError::GaveUp {
+            lost: here + left,
+            reason: format!("{reason}; and no copy could be made: {refused}"),
+        }
+    }
+
+    /// Goes on in another database; stays in this one if that fails.
+    fn go_on_in(
+        &mut self,
+        place: &Place<'_>,
+        path: &Path,
+        batch: &mut Batch,
+        incoming: &Receiver<Message>,
+    ) -> Result<(), StoreError> {
+        let (other, ids) = place(self, path)?;
+        let here = std::mem::replace(&mut self.connection, other);
+        let ids = std::mem::replace(&mut self.ids, ids);
+        let written = self.write_rest(batch, incoming);
+        if written.is_ok() {
+            // The old one stays open: its log is read no more.
+            self.left_behind.push(here);
+        } else {
+            self.connection = here;
+            self.ids = ids;
+        }
+        written
+    }
+
+    /// Copies the database; quickly, or not at all, if that is wanted.
+    fn copy_to(&self, path: &Path, is_quick: bool) -> Result<(Connection, Ids), StoreError> {
+        let failed = StoreError::sql;
+        let begun = Instant::now();
+        let watch = move || begun.elapsed() > COPY_TIME;
+        let handler = is_quick.then_some(watch);
+        self.connection.progress_handler(STEPS, handler).map_err(failed("set-up"))?;
+        // Nobody else reads it, nor has put a link there.
+        cyclometer_system::paths::create_private(path).map_err(|error| StoreError::Open {
+            path: path.to_owned(),
+            cause: error.to_string(),
+            remedy: "make its folder writable",
+        })?;
+        let copied = self
+            .connection
+            .execute("VACUUM INTO ?1", [path.to_string_lossy()])
+            .map_err(failed("copy to a safe place"));
+        let none: Option<fn() -> bool> = None;
+        self.connection.progress_handler(STEPS, none).map_err(failed("set-up"))?;
+        copied?;
+        Ok((Store::open(path)?.connection, self.ids.clone()))
+    }
+
+    /// Enters the recording, with its lanes and cells, in a database of its own.
+    fn begin_anew(&self, path: &Path) -> Result<(Connection, Ids), StoreError> {
+        let failed = StoreError::sql;
+        let mut connection = Store::open(path)?.connection;
+        let mut ids = self.ids.of_another(self.header.enter(&connection)?);
+        let transaction = connection.transaction().map_err(failed("start of a transaction"))?;
+        {
+            let mut statements = Statements::prepare(&transaction)?;
+            for event in &self.preamble {
+                ids.write(&transaction, &mut statements, event)
+                    .map_err(failed("write of an event"))?;
+            }
+        }
+        transaction.commit().map_err(failed("commit"))?;
+        Ok((connection, ids))
+    }
+
+    /// Stores what has not been stored yet, and marks the recording as cut off.
+    fn write_rest(
+        &mut self,
+        batch: &mut Batch,
+        incoming: &Receiver<Message>,
+    ) -> Result<(), StoreError> {
+        let mut written = Vec::new();
+        loop {
+            let attempt = self.attempt(batch, incoming);
+            written.append(&mut batch.events);
+            if attempt.is_err() {
+                // All of it goes elsewhere then.
+                batch.events = written;
+                return attempt;
+            }
+            match incoming.try_recv() {
+                Ok(message) => batch.take(message),
+                Err(_) => break,
+            }
+        }
+        self.connection
+            .execute(
+                "UPDATE recording SET status = 'interrupted', ended_at = ?2
+                 WHERE id = ?1 AND status = 'running'",
+                params![self.ids.recording(), timestamp()],
+            )
+            .map(drop)
+            .map_err(StoreError::sql("mark of the end"))
+    }
+}

@@ -1,0 +1,120 @@
+//! Simulations as they are kept: bills, settlements and waste, summed exactly.
+
+use std::collections::BTreeMap;
+
+use rusqlite::OptionalExtension;
+
+use super::open::{Store, StoreError};
+use cyclometer_pricing::Money;
+
+/// What a simulation's amounts are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The list price of the recorded invocations, by charge.
+    Charges,
+    /// The bill of a month, by position.
+    Settlement,
+    /// The parts of the bill that were used and not used.
+    Waste,
+}
+
+/// An exact sum, by model, lane and one thing more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amounts {
+    /// The price model.
+    pub model: String,
+    /// Its currency.
+    pub currency: String,
+    /// The lane.
+    pub lane: String,
+    /// The charge, position or part.
+    pub of: String,
+    /// The sum; `None`: the model refused all of it.
+    pub amount: Option<Money>,
+    /// Whether an amount in it has no finite decimal and is cut.
+    pub cut: bool,
+    /// Invocations that were billed, or requests of the month.
+    pub count: Money,
+    /// Why the model refused, where it did.
+    pub refused: Option<String>,
+}
+
+impl Part {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Charges => {
+                "SELECT model, currency, lane, charge, amount, exact, invocations, refused
+                 FROM v_line_item WHERE simulation = ?1 ORDER BY model, lane, charge, cell"
+            }
+            Self::Settlement => {
+                "SELECT model, currency, lane, position, amount, exact, requests, NULL
+                 FROM v_settlement WHERE simulation = ?1 ORDER BY model, lane, position, cell"
+            }
+            Self::Waste => {
+                "SELECT model, currency, lane, part, amount, exact, 0, NULL
+                 FROM v_waste WHERE simulation = ?1 ORDER BY model, lane, part, cell"
+            }
+        }
+    }
+}
+
+impl Store {
+    /// What a simulation was asked for: its options, as JSON.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn simulation_options(&self, simulation: i64) -> Result<String, StoreError> {
+        self.connection
+            .query_row(
+                "SELECT options FROM v_simulation WHERE simulation = ?1",
+                [simulation],
+                |row| row.get(0),
+            )
+            .optional()
+            .map(Option::unwrap_or_default)
+            .map_err(StoreError::sql("read of the simulation"))
+    }
+
+    /// The amounts of a simulation, added over its cells; by exact decimals,
+    /// which `SQLite` cannot add.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or holds an amount that is none.
+    pub fn amounts(&self, simulation: i64, part: Part) -> Result<Vec<Amounts>, StoreError> {
+        let failed = StoreError::sql;
+        let mut sums: BTreeMap<[String; 3], Amounts> = BTreeMap::new();
+        let mut statement =
+            self.connection.prepare(part.sql()).map_err(failed("read of the amounts"))?;
+        let mut rows = statement.query([simulation]).map_err(failed("read of the amounts"))?;
+        while let Some(row) = rows.next().map_err(failed("read of the amounts"))? {
+            let text = |at| row.get::<_, Option<String>>(at).map_err(failed("read of an amount"));
+            let names = [text(0)?, text(2)?, text(3)?].map(Option::unwrap_or_default);
+            let currency = text(1)?.unwrap_or_default();
+            let sum = sums.entry(names.clone()).or_insert_with(|| {
+                let [model, lane, of] = names;
+                let (amount, count) = (None, Money::default());
+                Amounts { model, currency, lane, of, amount, cut: false, count, refused: None }
+            });
+            if let Some(amount) = text(4)? {
+                *sum.amount.get_or_insert_default() += &money(&amount)?;
+            }
+            sum.cut |= text(5)?.is_some();
+            let count = match row.get_ref(6).map_err(failed("read of an amount"))? {
+                rusqlite::types::ValueRef::Integer(count) => count.to_string(),
+                other => other.as_str().unwrap_or("0").to_owned(),
+            };
+            sum.count += &money(&count)?;
+            sum.refused = sum.refused.take().or(text(7)?);
+        }
+        Ok(sums.into_values().collect())
+    }
+}
+
+/// A stored amount.
+pub(super) fn money(text: &str) -> Result<Money, StoreError> {
+    text.parse().map_err(|error| {
+        StoreError::NotFound(format!(
+            "the database holds an amount that is none: `{text}` {error}; was it edited by hand?"
+        ))
+    })
+}

@@ -1,0 +1,239 @@
+//! What was measured in the cells of several recordings together, invocation by
+//! invocation, in the order of time.
+
+use rusqlite::params;
+
+use super::open::{Store, StoreError};
+use super::query::list;
+use cyclometer_core::units::{Bytes, Nanos};
+
+/// A cell over all recordings that have it: the same lane, workload, preset and
+/// kind of start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Series {
+    /// The lane.
+    pub lane: String,
+    /// The workload.
+    pub workload: String,
+    /// Its preset.
+    pub preset: String,
+    /// `cold` or `warm`.
+    pub start: String,
+    /// Sizes of what is shipped with the function.
+    pub function: Option<Bytes>,
+    /// Sizes of what is there once for all functions.
+    pub runtime: Option<Bytes>,
+    /// Remarks, or why it could not be prepared.
+    pub note: Option<String>,
+    /// Invocations that failed or ran out of time.
+    pub bad: u64,
+    /// The reason of the first of them.
+    pub reason: Option<String>,
+    /// Those that ended well, in the order of time.
+    pub runs: Vec<Run>,
+    /// Compilations that were made to be measured.
+    pub compiles: Vec<Nanos>,
+}
+
+/// The times and counts of one invocation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Run {
+    /// From the request to the end.
+    pub wall: Option<Nanos>,
+    /// Making the sandbox.
+    pub create: Option<Nanos>,
+    /// From there to the first instruction.
+    pub start: Option<Nanos>,
+    /// The function.
+    pub run: Option<Nanos>,
+    /// Taking the sandbox down.
+    pub teardown: Option<Nanos>,
+    /// CPU time.
+    pub cpu: Option<Nanos>,
+    /// CPU time of user and kernel mode by the kernel's own account, which is
+    /// the same whatever else counts.
+    pub accounted: Option<Nanos>,
+    /// WebAssembly operators.
+    pub wasm_ops: Option<u64>,
+}
+
+/// A recording with the plan it was made by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// Its number.
+    pub recording: i64,
+    /// How it ended, or `running`.
+    pub status: String,
+    /// The plan.
+    pub plan: serde_json::Value,
+    /// The machine.
+    pub host: serde_json::Value,
+}
+
+const CELLS: &str = "SELECT c.id, l.name, c.workload, c.preset, c.start, c.note,
+        (SELECT SUM(bytes) FROM footprint WHERE cell_id = c.id AND kind = 'function'),
+        (SELECT SUM(bytes) FROM footprint WHERE cell_id = c.id AND kind = 'runtime')
+    FROM cell c JOIN lane l ON l.id = c.lane_id WHERE c.recording_id = ?1 ORDER BY c.id";
+
+const RUNS: &str = "SELECT status, reason, wall_ns, create_ns, start_ns, run_ns, teardown_ns,
+        cpu_ns, COALESCE(wasm_ops, (SELECT wasm_ops FROM cell WHERE id = ?1)),
+        cpu_user_ns + cpu_system_ns
+    FROM invocation WHERE cell_id = ?1 AND status <> 'interrupted' ORDER BY offset_ns, id";
+
+impl Store {
+    /// The cells of `recordings`, which are read in that order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn series(&self, recordings: &[i64]) -> Result<Vec<Series>, StoreError> {
+        let mut all: Vec<Series> = Vec::new();
+        for recording in recordings {
+            let cells = list(&self.connection, "read of cells", CELLS, [recording], |row| {
+                let size = |at: usize| {
+                    let size: Option<i64> = row.get(at)?;
+                    Ok::<_, rusqlite::Error>(size.and_then(|it| u64::try_from(it).ok()).map(Bytes))
+                };
+                let series = Series {
+                    lane: row.get(1)?,
+                    workload: row.get(2)?,
+                    preset: row.get(3)?,
+                    start: row.get(4)?,
+                    note: row.get(5)?,
+                    function: size(6)?,
+                    runtime: size(7)?,
+                    ..Series::default()
+                };
+                Ok((row.get(0)?, series))
+            })?;
+            for (id, found) in cells {
+                let at = all.iter().position(|other| other.is_of(&found));
+                let at = at.unwrap_or_else(|| {
+                    all.push(found.clone());
+                    all.len() - 1
+                });
+                self.add_runs(id, &mut all[at])?;
+                all[at].function = found.function.or(all[at].function);
+                all[at].runtime = found.runtime.or(all[at].runtime);
+                all[at].note = found.note.or_else(|| all[at].note.take());
+            }
+        }
+        Ok(all)
+    }
+
+    fn add_runs(&self, cell: i64, series: &mut Series) -> Result<(), StoreError> {
+        let action = "read of invocations";
+        let runs = list(&self.connection, action, RUNS, [cell], |row| {
+            let unsigned = |at: usize| {
+                let value: Option<i64> = row.get(at)?;
+                Ok::<_, rusqlite::Error>(value.and_then(|value| u64::try_from(value).ok()))
+            };
+            let time = |at: usize| unsigned(at).map(|value| value.map(Nanos));
+            let run = Run {
+                wall: time(2)?,
+                create: time(3)?,
+                start: time(4)?,
+                run: time(5)?,
+                teardown: time(6)?,
+                cpu: time(7)?,
+                wasm_ops: unsigned(8)?,
+                accounted: time(9)?,
+            };
+            let status: String = row.get(0)?;
+            let reason: Option<String> = row.get(1)?;
+            Ok((status == "ok", reason, run))
+        })?;
+        for (well, reason, run) in runs {
+            if well {
+                series.runs.push(run);
+            } else {
+                series.bad += 1;
+                series.reason = series.reason.take().or(reason);
+            }
+        }
+        let sql = "SELECT duration_ns FROM compile WHERE cell_id = ?1 ORDER BY sequence";
+        let compiles = list(&self.connection, "read of compile times", sql, [cell], |row| {
+            row.get::<_, i64>(0)
+        })?;
+        let nanos = compiles.into_iter().filter_map(|took| u64::try_from(took).ok());
+        series.compiles.extend(nanos.map(Nanos));
+        Ok(())
+    }
+
+    /// The recordings whose plan has `key` at its top, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn planned(&self, key: &str) -> Result<Vec<Planned>, StoreError> {
+        let sql = "SELECT id, status, plan, host FROM recording
+            WHERE json_valid(plan) AND json_type(plan, '$.' || ?1) IS NOT NULL ORDER BY id";
+        list(&self.connection, "read of recordings", sql, params![key], |row| {
+            let json = |at: usize| {
+                let text: String = row.get(at)?;
+                Ok::<_, rusqlite::Error>(serde_json::from_str(&text).unwrap_or_default())
+            };
+            Ok(Planned {
+                recording: row.get(0)?,
+                status: row.get(1)?,
+                plan: json(2)?,
+                host: json(3)?,
+            })
+        })
+    }
+}
+
+impl Series {
+    fn is_of(&self, other: &Self) -> bool {
+        self.lane == other.lane
+            && self.workload == other.workload
+            && self.preset == other.preset
+            && self.start == other.start
+    }
+
+    /// The invocations that were tried.
+    #[must_use]
+    pub fn tried(&self) -> u64 {
+        self.runs.len() as u64 + self.bad
+    }
+}
+
+/// A lane as recordings have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoredLane {
+    /// Its name.
+    pub name: String,
+    /// Runtime and version.
+    pub version: String,
+    /// What else matters.
+    pub note: String,
+    /// Why it could not run.
+    pub unavailable: Option<String>,
+}
+
+impl Store {
+    /// The lanes of `recordings`, each once, as the latest that has it says.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn lanes_of(&self, recordings: &[i64]) -> Result<Vec<StoredLane>, StoreError> {
+        let sql = "SELECT name, version, note, unavailable FROM lane WHERE recording_id = ?1
+            ORDER BY id";
+        let mut all: Vec<StoredLane> = Vec::new();
+        for recording in recordings {
+            let found = list(&self.connection, "read of lanes", sql, [recording], |row| {
+                Ok(StoredLane {
+                    name: row.get(0)?,
+                    version: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
+                    note: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                    unavailable: row.get(3)?,
+                })
+            })?;
+            for lane in found {
+                match all.iter_mut().find(|other| other.name == lane.name) {
+                    Some(known) => *known = lane,
+                    None => all.push(lane),
+                }
+            }
+        }
+        Ok(all)
+    }
+}

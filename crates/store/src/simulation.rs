@@ -1,0 +1,319 @@
+//! Replaying recordings and keeping the result.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::keep;
+use super::open::{InStore, Store, StoreError};
+use super::scan::{self, Selection};
+use cyclometer_pricing::Exact;
+use cyclometer_replay::{Contract, Key, Replayer, Summary, WhatIf};
+use cyclometer_workload::hex;
+
+/// Rows that are worth a thread of their own.
+const ROWS_PER_THREAD: i64 = 100_000;
+
+/// Bills of single invocations that are kept unless asked otherwise. They
+/// follow from the recording and the models: above, keeping them costs more
+/// than making them again.
+const BILLS_KEPT: u64 = 250_000;
+
+/// The rule by which bills are split; part of what identifies a simulation, so
+/// that none that was split by another rule is taken for the same. 2: CPU time
+/// of the run without that of the start-up.
+const SPLIT: &str = "split 2, ";
+
+/// Why a replay could not be made or kept.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing in the recordings can be billed.
+    #[error(
+        "nothing can be billed: no invocation of {0} ran and is selected (interrupted ones are \
+         not billed); `cyclometer history` lists what there is"
+    )]
+    Empty(String),
+}
+
+impl InStore for ReplayError {
+    fn in_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Empty(_) => None,
+        }
+    }
+}
+
+/// Whether bills of single invocations are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bills {
+    /// If there are not too many.
+    #[default]
+    Auto,
+    /// All of them.
+    All,
+    /// None.
+    None,
+}
+
+/// What is replayed, and how.
+#[derive(Debug, Clone)]
+pub struct ReplayPlan {
+    /// Which invocations.
+    pub selection: Selection,
+    /// Through which models, under which terms.
+    pub contracts: Arc<Vec<Contract>>,
+    /// What is assumed instead of what was measured.
+    pub what_if: WhatIf,
+    /// Requests of a month; `None`: the invocations as they are, at list
+    /// prices.
+    pub per_month: Option<Exact>,
+    /// Whether bills of single invocations are kept.
+    pub bills: Bills,
+}
+
+/// A replay, kept.
+#[derive(Debug, Clone)]
+pub struct SavedSimulation {
+    /// Its number; `None`: it is not kept.
+    pub id: Option<i64>,
+    /// Why it is not kept.
+    pub unkept: Option<String>,
+    /// Whether it was kept before: same recordings, models and terms.
+    pub known: bool,
+    /// Whether it has the bill of each invocation.
+    pub with_bills: bool,
+    /// Its totals.
+    pub summary: Summary,
+}
+
+impl ReplayPlan {
+    /// The plan of replaying whole recordings through models on their own terms.
+    #[must_use]
+    pub fn of(recordings: Vec<i64>, contracts: Vec<Contract>) -> Self {
+        Self {
+            selection: Selection { recordings, ..Selection::default() },
+            contracts: Arc::new(contracts),
+            what_if: WhatIf::default(),
+            per_month: None,
+            bills: Bills::Auto,
+        }
+    }
+
+    /// What was asked for, for people and for the digest.
+    pub(super) fn options(&self) -> serde_json::Value {
+        let what_if: serde_json::Map<_, _> = self
+            .what_if
+            .0
+            .iter()
+            .map(|(meter, value)| (meter.name().to_owned(), (*value).into()))
+            .collect();
+        let terms: serde_json::Map<_, _> = self
+            .contracts
+            .iter()
+            .map(|(model, terms)| (model.id().to_owned(), terms.describe(model).into()))
+            .collect();
+        serde_json::json!({
+            "lanes": self.selection.lanes,
+            "workloads": self.selection.workloads,
+            "start": self.selection.start,
+            "what_if": what_if,
+            "per_month": self.per_month.as_ref().map(Exact::to_plain_string),
+            "terms": terms,
+        })
+    }
+
+    fn names(&self) -> String {
+        let numbers: Vec<String> =
+            self.selection.recordings.iter().map(ToString::to_string).collect();
+        match numbers.as_slice() {
+            [one] => format!("recording {one}"),
+            several => format!("recordings {}", several.join(", ")),
+        }
+    }
+}
+
+impl Store {
+    /// Replays recordings through price models and keeps the result; nobody sees
+    /// a part of it. The same replay again gives the same bills and is not kept
+    /// twice.
+    ///
+    /// Where the database cannot be written, the bills are made all the same and
+    /// say why they are not kept.
+    ///
+    /// # Errors
+    /// When there is nothing to bill, or the database cannot be read.
+    pub fn replay(&mut self, plan: &ReplayPlan) -> Result<SavedSimulation, ReplayError> {
+        let cells = scan::cells(&self.connection, &plan.selection)?;
+        let summary = self.sum_up(plan, &cells)?;
+        let rows = summary.overall().invocations;
+        if rows == 0 {
+            return Err(ReplayError::Empty(plan.names()));
+        }
+        let models = u64::try_from(plan.contracts.len()).unwrap_or(u64::MAX);
+        let with_bills = match plan.bills {
+            Bills::All => true,
+            Bills::None => false,
+            Bills::Auto => rows.saturating_mul(models) <= BILLS_KEPT,
+        };
+        let inputs = self.inputs(plan, with_bills)?;
+        let saved = |id: Result<i64, String>, known: bool, summary: Summary| SavedSimulation {
+            id: id.as_ref().ok().copied(),
+            unkept: id.err(),
+            known,
+            with_bills,
+            summary,
+        };
+        if let Some(id) = self.known_simulation(&inputs)? {
+            return Ok(saved(Ok(id), true, summary));
+        }
+        if !self.is_writable() {
+            let reason = format!("the database {} may only be read", self.path().display());
+            return Ok(saved(Err(reason), false, summary));
+        }
+        match keep::keep(self, plan, &cells, &inputs, with_bills, &summary) {
+            Ok(id) => Ok(saved(Ok(id), false, summary)),
+            // The bills are right all the same.
+            Err(ReplayError::Store(StoreError::Sql { action, source })) => {
+                let error = StoreError::Sql { action, source };
+                Ok(saved(Err(error.to_string()), false, summary))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replays without keeping anything: what if?
+    ///
+    /// # Errors
+    /// When there is nothing to bill, or the database fails.
+    pub fn simulate(&self, plan: &ReplayPlan) -> Result<Summary, ReplayError> {
+        let cells = scan::cells(&self.connection, &plan.selection)?;
+        let summary = self.sum_up(plan, &cells)?;
+        if summary.overall().invocations == 0 {
+            return Err(ReplayError::Empty(plan.names()));
+        }
+        Ok(summary)
+    }
+
+    pub(super) fn known_simulation(&self, inputs: &str) -> Result<Option<i64>, StoreError> {
+        self.connection
+            .query_row("SELECT id FROM simulation WHERE inputs = ?1", [inputs], |row| row.get(0))
+            .optional()
+            .map_err(StoreError::sql("search for the simulation"))
+    }
+
+    /// Identifies what a replay depends on.
+    fn inputs(&self, plan: &ReplayPlan, with_bills: bool) -> Result<String, StoreError> {
+        let mut hasher = Sha256::new();
+        for recording in &plan.selection.recordings {
+            let (count, newest): (i64, Option<i64>) = self
+                .connection
+                .query_row(
+                    "SELECT COUNT(*), MAX(i.id) FROM invocation i JOIN cell c ON c.id = i.cell_id
+                     WHERE c.recording_id = ?1",
+                    [recording],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .map_err(StoreError::sql("count of invocations"))?;
+            hasher.update(format!("{recording} {count} {newest:?} "));
+        }
+        hasher.update(format!("{} {with_bills}", plan.options()));
+        for (model, _) in plan.contracts.iter() {
+            hasher.update(format!(" {} {}", model.id(), model.digest()));
+        }
+        Ok(format!("{SPLIT}{}", hex(&hasher.finalize())))
+    }
+
+    /// Whether a simulation's bills were split by today's rule.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_split_by_todays_rule(&self, simulation: i64) -> Result<bool, StoreError> {
+        let inputs: Option<String> = self
+            .connection
+            .query_row("SELECT inputs FROM simulation WHERE id = ?1", [simulation], |row| {
+                row.get(0)
+            })
+            .optional()
+            .map_err(StoreError::sql("read of the simulation"))?;
+        Ok(inputs.is_some_and(|inputs| inputs.starts_with(SPLIT)))
+    }
+
+    fn sum_up(&self, plan: &ReplayPlan, cells: &HashMap<i64, Key>) -> Result<Summary, StoreError> {
+        let replayer = || Replayer::new(Arc::clone(&plan.contracts), plan.what_if.clone());
+        let empty = Summary::new(&plan.contracts);
+        let Some((first, last)) = scan::extent(&self.connection, cells)? else {
+            return Ok(empty);
+        };
+        let parts = parts(first, last, replayer().wants_order());
+        if let [only] = parts.as_slice() {
+            let mut summary = part(&self.connection, cells, *only, replayer())?;
+            summary.unprice_failed_groups();
+            return Ok(summary);
+        }
+        let readers = parts.iter().map(|_| self.another_reader()).collect::<Result<Vec<_>, _>>()?;
+        let found: Vec<Result<Summary, StoreError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = parts
+                .into_iter()
+                .zip(readers)
+                .map(|(range, reader)| scope.spawn(move || part(&reader, cells, range, replayer())))
+                .collect();
+            let gone = || StoreError::NotFound("a thread of the replay was lost".to_owned());
+            threads.into_iter().map(|it| it.join().unwrap_or_else(|_| Err(gone()))).collect()
+        });
+        let mut summary = empty;
+        for part in found {
+            summary.merge(&part?);
+        }
+        summary.unprice_failed_groups();
+        Ok(summary)
+    }
+}
+
+/// Ranges of invocations, one a thread. Rows that share an instance must not
+/// be torn apart.
+fn parts(first: i64, last: i64, ordered: bool) -> Vec<(i64, i64)> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = i64::try_from(cores).unwrap_or(1);
+    let rows = last - first + 1;
+    let threads = if ordered { 1 } else { (rows / ROWS_PER_THREAD).clamp(1, cores) };
+    let step = rows / threads;
+    (0..threads)
+        .map(|at| {
+            let from = first + at * step;
+            (from, if at + 1 == threads { last } else { from + step - 1 })
+        })
+        .collect()
+}
+
+fn part(
+    connection: &Connection,
+    cells: &HashMap<i64, Key>,
+    range: (i64, i64),
+    mut replayer: Replayer,
+) -> Result<Summary, StoreError> {
+    scan::scan(connection, cells, range, &mut replayer)?;
+    Ok(replayer.finish_part())
+}
+
+/// Numbers of recordings, of all or of those that began at or after a moment.
+impl Store {
+    /// The recordings that began at or after `since` (RFC 3339, UTC).
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn recordings_since(&self, since: &str) -> Result<Vec<i64>, StoreError> {
+        self.connection
+            .prepare("SELECT id FROM recording WHERE started_at >= ?1 ORDER BY id")
+            .and_then(|mut statement| {
+                statement.query_map(params![since], |row| row.get(0))?.collect()
+            })
+            .map_err(StoreError::sql("search for recordings"))
+    }
+}

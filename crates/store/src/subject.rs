@@ -1,0 +1,100 @@
+//! What was run in each cell: arguments, input, digests and limits.
+
+use rusqlite::{Transaction, params};
+use sha2::{Digest, Sha256};
+
+use super::entry::integer;
+use super::open::{Store, StoreError};
+use super::query::list;
+use cyclometer_workload::Job;
+use cyclometer_workload::hex;
+
+/// What a cell ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Workload, preset, lane and start: what identifies a cell.
+    pub names: [String; 4],
+    /// Arguments without the program's name.
+    pub arguments: Vec<String>,
+    /// Standard input: `none`, `counter`, or a SHA-256.
+    pub input: String,
+    /// Length of the input.
+    pub input_bytes: i64,
+    /// SHA-256 of the WebAssembly module.
+    pub module: Option<String>,
+    /// SHA-256 of the native program.
+    pub program: Option<String>,
+    /// SHA-256 of the output that was expected.
+    pub expected: Option<String>,
+    /// Memory, in bytes, that the function was given.
+    pub memory: i64,
+    /// Longest time of an invocation, in nanoseconds.
+    pub timeout: i64,
+    /// Name and size of each part that is shipped with the function: the layers
+    /// of an image, a module, a program.
+    pub shipped: String,
+}
+
+/// Enters what a cell runs.
+pub(super) fn insert(transaction: &Transaction<'_>, cell: i64, job: &Job) -> rusqlite::Result<()> {
+    let preset = &job.preset;
+    let sha256 = |bytes: &[u8]| hex(&Sha256::digest(bytes));
+    // A file that cannot be read now cannot be run either: the lane says why.
+    let program = job.workload.native.as_ref().and_then(|native| native.bytes().ok());
+    transaction.execute(
+        "INSERT INTO subject (cell_id, arguments, input, input_bytes, module_sha256,
+            program_sha256, expected_sha256, memory_limit_bytes, timeout_ns, output_limit_bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            cell,
+            serde_json::json!(preset.args).to_string(),
+            preset.stdin.identity(),
+            integer(preset.stdin.len()),
+            job.workload.wasm.as_deref().map(sha256),
+            program.as_deref().map(sha256),
+            preset.expected.map(|expected| hex(&expected.sha256)),
+            integer(job.limits.memory.0),
+            integer(job.limits.timeout.0),
+            integer(job.limits.output.0),
+        ],
+    )?;
+    Ok(())
+}
+
+impl Store {
+    /// What each cell of a recording ran, in the order of the plan; empty for
+    /// recordings made before this was kept.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn subjects(&self, recording: i64) -> Result<Vec<Subject>, StoreError> {
+        list(
+            &self.connection,
+            "list of what was run",
+            "SELECT workload, preset, lane, start, arguments, input, input_bytes, module_sha256,
+                program_sha256, expected_sha256, memory_limit_bytes, timeout_ns,
+                COALESCE((SELECT group_concat(name || ' ' || bytes, ', ')
+                    FROM (SELECT name, bytes FROM v_footprint f
+                        WHERE f.cell = v_subject.cell AND f.kind = 'function'
+                        ORDER BY f.position)), '')
+             FROM v_subject WHERE recording = ?1 ORDER BY cell",
+            [recording],
+            |row| {
+                let arguments: String = row.get(4)?;
+                Ok(Subject {
+                    names: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?],
+                    // What is no list is shown as it is, and never as no arguments.
+                    arguments: serde_json::from_str(&arguments).unwrap_or_else(|_| vec![arguments]),
+                    input: row.get(5)?,
+                    input_bytes: row.get(6)?,
+                    module: row.get(7)?,
+                    program: row.get(8)?,
+                    expected: row.get(9)?,
+                    memory: row.get(10)?,
+                    timeout: row.get(11)?,
+                    shipped: row.get(12)?,
+                })
+            },
+        )
+    }
+}

@@ -1,0 +1,192 @@
+//! Watching the file of an open database: `SQLite` goes on writing to one that
+//! was removed, and says nothing.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::access::beside;
+
+/// Where the file of an open database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// Where it was opened, or nobody can tell.
+    InPlace,
+    /// Under another name, or in another folder.
+    Moved(PathBuf),
+    /// Nowhere: it goes when it is closed.
+    Removed,
+    /// Nowhere, and another file has its name.
+    Replaced,
+}
+
+/// The file of an open database.
+#[derive(Debug)]
+pub(super) struct FileWatch {
+    path: PathBuf,
+    /// Device and inode; `None` if there is no such file.
+    identity: Option<(u64, u64)>,
+    /// The descriptor under which it was found last.
+    descriptor: PathBuf,
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
+}
+
+impl FileWatch {
+    /// Watches the file that is open as `path`. No descriptor of it is opened,
+    /// for closing that would give up the locks of `SQLite`.
+    pub(super) fn new(path: &Path) -> Self {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut watch = Self { identity: identity(&path), path, descriptor: PathBuf::new() };
+        watch.descriptor = watch.descriptors().into_iter().next().unwrap_or_default();
+        watch
+    }
+
+    /// The descriptors of this process that are open on the file.
+    fn descriptors(&self) -> Vec<PathBuf> {
+        let all = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+        all.map(|entry| entry.path())
+            .filter(|path| self.identity.is_some() && identity(path) == self.identity)
+            .collect()
+    }
+
+    /// Returns whether the connection that is watched is the only one of this
+    /// process.
+    pub(super) fn is_alone(&self) -> bool {
+        self.descriptors().len() <= 1
+    }
+
+    /// Looks where the file is now.
+    pub(super) fn look(&mut self) -> Whereabouts {
+        if self.identity.is_none() {
+            return Whereabouts::InPlace;
+        }
+        if identity(&self.descriptor) != self.identity {
+            // That descriptor was another connection's, which is closed.
+            match self.descriptors().into_iter().next() {
+                Some(descriptor) => self.descriptor = descriptor,
+                None => return Whereabouts::InPlace,
+            }
+        }
+        let Ok(now) = fs::read_link(&self.descriptor) else { return Whereabouts::InPlace };
+        if now == self.path {
+            return Whereabouts::InPlace;
+        }
+        let links = fs::metadata(&self.descriptor).map_or(1, |data| data.nlink());
+        match links {
+            0 if self.path.exists() => Whereabouts::Replaced,
+            0 => Whereabouts::Removed,
+            // Another name of the same file was used to open it.
+            _ if identity(&self.path) == self.identity => Whereabouts::InPlace,
+            _ => Whereabouts::Moved(now),
+        }
+    }
+
+    /// Removes the log and its index that a file left behind when it was moved or
+    /// removed by itself, if they are those that this process has open.
+    pub(super) fn remove_log(&self) {
+        for suffix in ["-wal", "-shm"] {
+            let left = beside(&self.path, suffix);
+            let open = Self { identity: identity(&left), ..Self::nameless() }.descriptors();
+            if !open.is_empty() {
+                let _ = fs::remove_file(left);
+            }
+        }
+    }
+
+    fn nameless() -> Self {
+        Self { path: PathBuf::new(), identity: None, descriptor: PathBuf::new() }
+    }
+
+    /// Returns whether the log and its index are beside the file.
+    pub(super) fn has_log(&self) -> bool {
+        self.identity.is_none()
+            || ["-wal", "-shm"].iter().all(|suffix| beside(&self.path, suffix).exists())
+    }
+}
+
+/// Paths for a copy of the database at `path`, the best first: beside it, or,
+/// where that is no longer a place to write, in the folder for temporary files.
+pub(super) fn rescue_paths(path: &Path, disk_is_full: bool) -> Vec<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut folders = vec![folder.unwrap_or_else(|| Path::new(".")).to_owned()];
+    folders.extend(cyclometer_system::paths::temporary());
+    if disk_is_full {
+        folders.reverse();
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let stem = if stem.is_empty() { "cyclometer".into() } else { stem };
+    folders
+        .into_iter()
+        .filter(|folder| folder.is_dir())
+        .filter_map(|folder| {
+            (1..100)
+                .map(|number| match number {
+                    1 => folder.join(format!("{stem}.rescued.db")),
+                    number => folder.join(format!("{stem}.rescued-{number}.db")),
+                })
+                .find(|path| path.symlink_metadata().is_err())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> (fs::File, FileWatch) {
+        let file = fs::File::create(path).expect("made");
+        (file, FileWatch::new(path))
+    }
+
+    #[test]
+    fn a_file_is_followed_wherever_it_goes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().canonicalize().expect("there");
+        let at = |name: &str| folder.join(name);
+
+        let (_file, mut watch) = open(&at("a"));
+        assert_eq!(watch.look(), Whereabouts::InPlace);
+        fs::rename(at("a"), at("b")).expect("moved");
+        assert_eq!(watch.look(), Whereabouts::Moved(at("b")));
+        fs::rename(at("b"), at("a")).expect("moved back");
+        assert_eq!(watch.look(), Whereabouts::InPlace);
+        fs::remove_file(at("a")).expect("removed");
+        assert_eq!(watch.look(), Whereabouts::Removed);
+        fs::write(at("a"), "another").expect("written");
+        assert_eq!(watch.look(), Whereabouts::Replaced);
+
+        fs::create_dir(at("f")).expect("made");
+        let (_file, mut watch) = open(&at("f/a"));
+        fs::rename(at("f"), at("g")).expect("moved");
+        assert_eq!(watch.look(), Whereabouts::Moved(at("g/a")));
+        fs::remove_dir_all(at("g")).expect("removed");
+        assert_eq!(watch.look(), Whereabouts::Removed);
+    }
+
+    #[test]
+    fn another_name_of_the_same_file_is_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let (_file, mut watch) = open(&at("a"));
+        fs::hard_link(at("a"), at("b")).expect("linked");
+        assert_eq!(watch.look(), Whereabouts::InPlace);
+        std::os::unix::fs::symlink(at("a"), at("c")).expect("linked");
+        assert_eq!(FileWatch::new(&at("c")).look(), Whereabouts::InPlace);
+    }
+
+    #[test]
+    fn a_rescue_never_takes_the_name_of_a_file_that_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.db");
+        assert_eq!(rescue_paths(&path, false)[0], folder.path().join("x.rescued.db"));
+        fs::write(folder.path().join("x.rescued.db"), "").expect("written");
+        assert_eq!(rescue_paths(&path, false)[0], folder.path().join("x.rescued-2.db"));
+        assert_eq!(rescue_paths(&path, true)[1], folder.path().join("x.rescued-2.db"));
+        let gone = folder.path().join("gone/x.db");
+        let temporary = cyclometer_system::paths::temporary().expect("a folder");
+        assert!(rescue_paths(&gone, false).iter().all(|path| path.starts_with(&temporary)));
+    }
+}

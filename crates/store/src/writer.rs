@@ -1,0 +1,316 @@
+//! The one thread that writes a recording, in transactions as large as what
+//! has come in meanwhile.
+//!
+//! [`Sink::settle`] waits for the commit, so that an invocation is safe before
+//! the next one starts, and writing does not fall into its measured time.
+
+// Not crossbeam's: there, what is queued outlives the receiver, and who waits
+// for a settlement would wait for ever when the thread has failed.
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::entry::{Ids, Statements, integer, timestamp};
+use super::open::{Store, StoreError};
+use super::patience::Patience;
+use super::watch::{FileWatch, Whereabouts};
+use cyclometer_core::units::Nanos;
+use cyclometer_workload::{Event, Sink, SinkError};
+
+/// Events that may wait for the writer; beyond, the recorder waits.
+const QUEUE: usize = 4_096;
+/// Most events of one transaction.
+const BATCH: usize = 1_024;
+
+/// What is known of a recording before it starts.
+#[derive(Debug, Clone)]
+pub struct RecordingHeader {
+    /// The person's own words.
+    pub label: Option<String>,
+    /// Identity of this process.
+    pub owner: String,
+    /// The plan, as JSON.
+    pub plan: String,
+    /// The host's fingerprint, as JSON.
+    pub host: String,
+    /// `None`: no sampling.
+    pub sample_interval: Option<Nanos>,
+}
+
+impl RecordingHeader {
+    /// Enters a recording that runs, and returns its number.
+    pub(super) fn enter(&self, connection: &Connection) -> Result<i64, StoreError> {
+        let sql = "INSERT INTO recording (label, started_at, status, owner, plan, host,
+                sample_interval_ns)
+             VALUES (?1, ?2, 'running', ?3, ?4, ?5, ?6)";
+        let interval = self.sample_interval.map(|interval| integer(interval.0));
+        let values = params![self.label, timestamp(), self.owner, self.plan, self.host, interval];
+        connection.execute(sql, values).map_err(StoreError::sql("entry of the recording"))?;
+        Ok(connection.last_insert_rowid())
+    }
+}
+
+/// Takes each event once it is safe.
+pub type Stored = Box<dyn FnMut(Box<Event>) + Send>;
+
+pub(super) enum Message {
+    Event(Box<Event>),
+    Settle(SyncSender<()>),
+}
+
+impl Message {
+    pub(super) const fn is_invocation(&self) -> bool {
+        matches!(self, Self::Event(event) if is_invocation(event))
+    }
+}
+
+pub(super) const fn is_invocation(event: &Event) -> bool {
+    matches!(event, Event::Finished { .. })
+}
+
+/// A recording that is being written.
+pub struct Writer {
+    recording: i64,
+    queue: Option<SyncSender<Message>>,
+    thread: Option<JoinHandle<Result<Store, StoreError>>>,
+    store: Option<Store>,
+    failure: Option<SinkError>,
+}
+
+impl Writer {
+    /// Enters the recording and starts the thread. `stored` is called, on that
+    /// thread, for each event after its commit.
+    ///
+    /// Over a store that was [opened patiently](Store::open_patiently), the
+    /// writer waits where the database is locked or the disk is full, and loses
+    /// nothing meanwhile: who records waits with it.
+    ///
+    /// # Errors
+    /// When the recording cannot be entered, or there is no thread.
+    pub fn start(
+        store: Store,
+        header: &RecordingHeader,
+        stored: Stored,
+    ) -> Result<Self, StoreError> {
+        let began = cyclometer_workload::now();
+        let recording = store.patiently(|| header.enter(&store.connection))?;
+        let path = store.path().to_owned();
+        let patience = store.take_patience();
+        let scribe = Scribe {
+            watch: FileWatch::new(&path),
+            path,
+            connection: store.connection,
+            ids: Ids::new(recording, began),
+            header: header.clone(),
+            preamble: Vec::new(),
+            stored,
+            patience,
+            log_told: 0,
+            left_behind: Vec::new(),
+        };
+        let (queue, incoming) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || scribe.run(&incoming))
+            .map_err(|error| {
+                StoreError::NotFound(format!("no thread for the database: {error}"))
+            })?;
+        Ok(Self { recording, queue: Some(queue), thread: Some(thread), store: None, failure: None })
+    }
+
+    /// The recording's number.
+    #[must_use]
+    pub const fn recording(&self) -> i64 {
+        self.recording
+    }
+
+    /// Waits for everything to be written and gives the database back.
+    ///
+    /// # Errors
+    /// The first error of the writer.
+    pub fn finish(mut self) -> Result<Store, StoreError> {
+        self.join()?;
+        match self.store.take() {
+            Some(store) => Ok(store),
+            None => Err(StoreError::NotFound(
+                self.failure
+                    .as_ref()
+                    .map_or_else(|| "the writer is gone".to_owned(), |it| it.0.clone()),
+            )),
+        }
+    }
+
+    fn join(&mut self) -> Result<(), StoreError> {
+        self.queue = None;
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        match thread.join() {
+            Ok(Ok(store)) => {
+                self.store = Some(store);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StoreError::NotFound("the database thread panicked".to_owned())),
+        }
+    }
+
+    /// The reason why the queue closed.
+    fn fail(&mut self) -> SinkError {
+        if self.failure.is_none() {
+            let text = match self.join() {
+                Ok(()) => "the database thread ended".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            self.failure = Some(SinkError(text));
+        }
+        self.failure.clone().unwrap_or_else(|| SinkError("the writer is gone".to_owned()))
+    }
+}
+
+impl Sink for Writer {
+    fn send(&mut self, event: Event) -> Result<(), SinkError> {
+        if event.is_fleeting() {
+            return Ok(());
+        }
+        let queue = self.queue.as_ref();
+        let sent =
+            queue.map(|queue| queue.send(Message::Event(Box::new(event.with_summarized_texts()))));
+        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(self.fail()) }
+    }
+
+    fn settle(&mut self) -> Result<(), SinkError> {
+        let (done, wait) = sync_channel(1);
+        let sent = self.queue.as_ref().map(|queue| queue.send(Message::Settle(done)));
+        if matches!(sent, Some(Ok(()))) && wait.recv().is_ok() { Ok(()) } else { Err(self.fail()) }
+    }
+}
+
+/// What the thread works with.
+pub(super) struct Scribe {
+    pub connection: Connection,
+    pub path: PathBuf,
+    /// Tells whether the file is still there.
+    pub watch: FileWatch,
+    pub ids: Ids,
+    pub header: RecordingHeader,
+    /// The lanes and cells that were entered: with them, what is left can be
+    /// stored elsewhere.
+    pub preamble: Vec<Event>,
+    stored: Stored,
+    pub patience: Option<Patience>,
+    /// Bytes of the log that were told of.
+    pub log_told: u64,
+    /// Connections to files that are gone or full.
+    pub left_behind: Vec<Connection>,
+}
+
+/// What goes into one transaction: kept until its commit.
+#[derive(Default)]
+pub(super) struct Batch {
+    #[expect(clippy::vec_box, reason = "they come in boxes and go on in them")]
+    pub events: Vec<Box<Event>>,
+    /// Who waits for the commit.
+    waiting: Vec<SyncSender<()>>,
+}
+
+impl Batch {
+    pub fn take(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => self.events.push(event),
+            Message::Settle(done) => self.waiting.push(done),
+        }
+    }
+}
+
+impl Scribe {
+    fn run(mut self, incoming: &Receiver<Message>) -> Result<Store, StoreError> {
+        self.set_usual_busy()?;
+        let mut batch = Batch::default();
+        while let Ok(first) = incoming.recv() {
+            batch.take(first);
+            self.keep(&mut batch, incoming)?;
+            for event in batch.events.drain(..) {
+                if event.is_of_plan() {
+                    self.preamble.push((*event).clone());
+                }
+                (self.stored)(event);
+            }
+            self.verify(&mut batch, incoming)?;
+            self.look_at_log();
+            for done in batch.waiting.drain(..) {
+                // Nobody waits any more: fine.
+                let _ = done.send(());
+            }
+        }
+        // One that stays because the database is locked is never the latest.
+        let _ = self.ids.forget_empty(&self.connection);
+        self.verify(&mut batch, incoming)?;
+        if self.patience.is_none() {
+            self.set_busy(Store::BUSY)?;
+        }
+        Ok(Store::from_parts(self.connection, self.path).with_patience(self.patience))
+    }
+
+    /// Sets how long a try waits for a lock while it records.
+    pub(super) fn set_usual_busy(&self) -> Result<(), StoreError> {
+        let patient = self.patience.is_some();
+        self.set_busy(if patient { Patience::BUSY } else { Store::BUSY })
+    }
+
+    fn set_busy(&self, span: std::time::Duration) -> Result<(), StoreError> {
+        self.connection.busy_timeout(span).map_err(StoreError::sql("set-up"))
+    }
+
+    /// Stores a batch, however long it takes if that is what is wanted.
+    fn keep(&mut self, batch: &mut Batch, incoming: &Receiver<Message>) -> Result<(), StoreError> {
+        while let Err(error) = self.attempt(batch, incoming) {
+            let waits = self.watch.look() == Whereabouts::InPlace
+                && self.patience.as_mut().is_some_and(|it| it.tries_again(&error, &self.path));
+            if !waits {
+                return Err(self.give_up(&error, batch, incoming));
+            }
+        }
+        if let Some(patience) = &mut self.patience {
+            patience.done();
+        }
+        Ok(())
+    }
+
+    /// One transaction: the batch, and what has come in meanwhile.
+    pub(super) fn attempt(
+        &mut self,
+        batch: &mut Batch,
+        incoming: &Receiver<Message>,
+    ) -> Result<(), StoreError> {
+        if batch.events.is_empty() {
+            return Ok(());
+        }
+        let mut ids = self.ids.clone();
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(StoreError::sql("start of a transaction"))?;
+        {
+            let mut statements = Statements::prepare(&transaction)?;
+            let mut written = 0;
+            loop {
+                for event in &batch.events[written..] {
+                    ids.write(&transaction, &mut statements, event)
+                        .map_err(StoreError::sql("write of an event"))?;
+                }
+                written = batch.events.len();
+                let next = if written < BATCH { incoming.try_recv().ok() } else { None };
+                let Some(message) = next else { break };
+                batch.take(message);
+            }
+        }
+        transaction.commit().map_err(StoreError::sql("commit"))?;
+        self.ids = ids;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

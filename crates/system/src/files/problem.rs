@@ -1,0 +1,183 @@
+//! Why a file is not read.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::Bound;
+use cyclometer_core::units::Bytes;
+
+/// Kinds of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A folder.
+    Folder,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A device such as a terminal or `/dev/zero`.
+    CharacterDevice,
+    /// A device such as a disk.
+    BlockDevice,
+    /// A symbolic link.
+    Link,
+    /// Something else.
+    Other,
+}
+
+impl FileKind {
+    /// The kind that `st_mode` tells.
+    #[must_use]
+    pub(super) const fn from_mode(mode: libc::mode_t) -> Self {
+        match mode & libc::S_IFMT {
+            libc::S_IFREG => Self::Regular,
+            libc::S_IFDIR => Self::Folder,
+            libc::S_IFIFO => Self::Fifo,
+            libc::S_IFSOCK => Self::Socket,
+            libc::S_IFCHR => Self::CharacterDevice,
+            libc::S_IFBLK => Self::BlockDevice,
+            libc::S_IFLNK => Self::Link,
+            _ => Self::Other,
+        }
+    }
+
+    /// The kind in words, with its article.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Regular => "a regular file",
+            Self::Folder => "a folder",
+            Self::Fifo => "a FIFO (a named pipe)",
+            Self::Socket => "a socket",
+            Self::CharacterDevice => "a character device",
+            Self::BlockDevice => "a block device",
+            Self::Link => "a symbolic link",
+            Self::Other => "no regular file",
+        }
+    }
+}
+
+/// Why a file is not read, without its name: messages put that first.
+#[derive(Debug, Error)]
+pub enum FileProblem {
+    /// The system's answer.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Not a regular file.
+    #[error("it is {}, and only regular files are read: put a file in its place", .0.label())]
+    Kind(FileKind),
+    /// A link that leads to somewhere else.
+    #[error(
+        "{} is a symbolic link to {}, which leads out of the folder {}: put a copy in its place",
+        shown_path(link),
+        shown_path(target),
+        shown_path(folder)
+    )]
+    LeadsOut {
+        /// The link, relative to the folder.
+        link: PathBuf,
+        /// What it names.
+        target: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A path that leaves its folder by itself.
+    #[error("the path leads out of the folder {}", shown_path(.0))]
+    Outside(PathBuf),
+    /// Links that lead to each other.
+    #[error("its symbolic links lead in a circle")]
+    Circle,
+    /// Larger than what is read of its kind.
+    #[error("it is larger than {}, the most that {} may have", .0.most, .0.what)]
+    TooLarge(Bound),
+    /// All files of a folder together are larger than what is read.
+    #[error("the files of the folder are larger than {0} together: name a smaller folder")]
+    TooLargeTogether(Bytes),
+    /// A folder with too many entries.
+    #[error("it has more than {0} entries: name a smaller folder")]
+    TooMany(usize),
+    /// Bytes that are no text.
+    #[error("it is no text: byte {} is not UTF-8", .0 + 1)]
+    NotText(usize),
+}
+
+impl From<nix::Error> for FileProblem {
+    fn from(error: nix::Error) -> Self {
+        match error {
+            nix::Error::ELOOP => Self::Circle,
+            other => Self::Io(other.into()),
+        }
+    }
+}
+
+impl From<std::io::ErrorKind> for FileProblem {
+    fn from(kind: std::io::ErrorKind) -> Self {
+        Self::Io(kind.into())
+    }
+}
+
+impl From<FileProblem> for std::io::Error {
+    fn from(problem: FileProblem) -> Self {
+        match problem {
+            FileProblem::Io(error) => error,
+            other => Self::other(other.to_string()),
+        }
+    }
+}
+
+impl FileProblem {
+    /// Whether there is no such file.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
+/// Renders a path on one line: what a terminal would obey, or what is no text,
+/// is escaped.
+#[must_use]
+pub fn shown_path(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if is_plain(c) {
+                text.push(c);
+            } else {
+                text.extend(c.escape_default());
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+/// Whether a character is only shown: neither a control character nor a mark
+/// that hides or reorders others.
+pub fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn paths_stay_on_their_line_and_keep_every_byte() {
+        let shown = |bytes: &[u8]| shown_path(Path::new(OsStr::from_bytes(bytes)));
+        assert_eq!(shown(b"/a b/\xc3\xa9.toml"), "/a b/\u{e9}.toml");
+        assert_eq!(shown(b"a\nerror: b\x1b[2J"), "a\\nerror: b\\u{1b}[2J");
+        assert_eq!(shown(b"\xff\xfe"), "\\xff\\xfe");
+        assert_eq!(shown("\u{202e}lmot".as_bytes()), "\\u{202e}lmot");
+    }
+}

@@ -1,0 +1,11 @@
+//! What cyclometer asks of the system: files within bounds, folders that can be
+//! relied on, names with an owner, processes, and the only ways out for text.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+pub mod files;
+pub mod output;
+pub mod owner;
+pub mod paths;
+pub mod procfs;
+pub mod sys;

@@ -1,0 +1,357 @@
+//! Walks to a folder, part by part, and asks of each whose it is and who can
+//! write it. What may be relied on belongs to this user or to root all the way,
+//! so that nobody else can put another folder in its place, now or later.
+//!
+//! Each part is opened without following links; a link of this user or of root
+//! is followed by walking to where it leads in the same way. A folder that all
+//! can write and in which only owners remove things (mode 1777, as `/tmp`) may
+//! lie on the way: what is below it is asked for its owner as well. Access
+//! control lists of POSIX show in the mode of the group; those of `NFSv4` do not,
+//! and are not looked at.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmodat, fstat, mkdirat};
+
+use super::{is_in_user_namespace, name_of_user};
+
+/// The number that stands for all that a user namespace does not know, unless
+/// `/proc/sys/kernel/overflowuid` says another.
+const UNKNOWN: u32 = 65_534;
+
+/// As many links as the kernel follows in one path.
+const MOST_LINKS: u32 = 40;
+
+/// Why a folder is not relied on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distrust {
+    /// What is wrong, with the path of the part.
+    pub cause: String,
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+impl Distrust {
+    pub(super) fn of(path: &Path, cause: impl fmt::Display) -> Self {
+        Self { cause: format!("{}: {cause}", path.display()) }
+    }
+}
+
+/// What a folder is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To write into it: it is this user's own, and nobody else can write it.
+    Keep,
+    /// To read from it: it is this user's own or root's, and nobody else can
+    /// write it.
+    Read,
+    /// To make a folder in it: also one that all can write, if only owners
+    /// remove what is theirs.
+    Parent,
+}
+
+/// Looks at a folder without changing anything; `false`: it is not there yet,
+/// and what is there of the way to it may be relied on.
+///
+/// # Errors
+/// Why it may not be relied on.
+pub fn examine(path: &Path, purpose: Purpose) -> Result<bool, Distrust> {
+    walk(path, purpose, false).map(|found| found.is_some())
+}
+
+/// Looks at a file, or at where a link of that name leads: nobody but this user
+/// and root may be able to put another there and, unless the folder is looked at
+/// as a [`Purpose::Parent`], anything beside it. One that is not there is fine.
+///
+/// # Errors
+/// Why it may not be relied on.
+pub fn examine_file(path: &Path, folder_purpose: Purpose) -> Result<(), Distrust> {
+    let mut path = std::path::absolute(path).map_err(|error| Distrust::of(path, error))?;
+    for _ in 0..MOST_LINKS {
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        examine(&folder, folder_purpose)?;
+        let Ok(data) = path.symlink_metadata() else { return Ok(()) };
+        check_owned_by(&path, data.uid(), data.is_symlink())?;
+        if !data.is_symlink() {
+            return Ok(());
+        }
+        let target = std::fs::read_link(&path).map_err(|error| Distrust::of(&path, error))?;
+        path = folder.join(target);
+    }
+    Err(Distrust::of(&path, Errno::ELOOP.desc()))
+}
+
+/// A part of the way that was walked.
+struct Part {
+    folder: OwnedFd,
+    path: PathBuf,
+    state: FileStat,
+}
+
+/// Walks to a folder; with `create`, makes what is missing, for this user alone.
+/// `None`: it is not there. The descriptor is good for looking up names only.
+pub(super) fn walk(
+    path: &Path,
+    purpose: Purpose,
+    create: bool,
+) -> Result<Option<OwnedFd>, Distrust> {
+    let absolute = std::path::absolute(path).map_err(|error| Distrust::of(path, error))?;
+    let mut walk = Walk { parts: vec![Part::root()?], ahead: VecDeque::new(), links: 0 };
+    walk.push_ahead(&absolute);
+    while let Some(name) = walk.ahead.pop_front() {
+        if name == ".." {
+            if walk.parts.len() > 1 {
+                walk.parts.pop();
+            }
+        } else if !walk.enter(&name, create)? {
+            return Ok(None);
+        }
+    }
+    let Some(last) = walk.parts.pop() else { return Ok(None) };
+    last.check_purpose(purpose)?;
+    Ok(Some(last.folder))
+}
+
+struct Walk {
+    parts: Vec<Part>,
+    ahead: VecDeque<OsString>,
+    links: u32,
+}
+
+impl Walk {
+    /// Puts the parts of a path before what is still ahead; an absolute one
+    /// begins at the root again.
+    fn push_ahead(&mut self, path: &Path) {
+        let mut names = Vec::new();
+        for part in path.components() {
+            match part {
+                Component::RootDir => self.parts.truncate(1),
+                Component::Normal(name) => names.push(name.to_owned()),
+                Component::ParentDir => names.push("..".into()),
+                Component::CurDir | Component::Prefix(_) => {}
+            }
+        }
+        for name in names.into_iter().rev() {
+            self.ahead.push_front(name);
+        }
+    }
+
+    /// Enters the folder of that name, or puts ahead where a link leads;
+    /// `false`: it is not there.
+    fn enter(&mut self, name: &OsStr, create: bool) -> Result<bool, Distrust> {
+        let Some(parent) = self.parts.last() else { return Ok(false) };
+        let path = parent.path.join(name);
+        let failed = |error: Errno| Distrust::of(&path, error.desc());
+        let opened = match parent.open(name) {
+            Err(Errno::ENOENT) if create => {
+                parent.make(name).and_then(|()| parent.open(name)).map_err(|error| {
+                    Distrust::of(&path, format!("it cannot be made: {}", error.desc()))
+                })?
+            }
+            Err(Errno::ENOENT) => return Ok(false),
+            other => other.map_err(failed)?,
+        };
+        let state = fstat(&opened).map_err(failed)?;
+        check_owner(&path, &state)?;
+        match state.st_mode & libc::S_IFMT {
+            libc::S_IFDIR => {
+                let part = Part { folder: opened, path, state };
+                part.check_writers()?;
+                self.parts.push(part);
+            }
+            libc::S_IFLNK => {
+                self.links += 1;
+                if self.links > MOST_LINKS {
+                    return Err(failed(Errno::ELOOP));
+                }
+                let target = readlinkat(&opened, "").map_err(failed)?;
+                self.push_ahead(Path::new(&target));
+            }
+            _ => return Err(failed(Errno::ENOTDIR)),
+        }
+        Ok(true)
+    }
+}
+
+impl Part {
+    fn root() -> Result<Self, Distrust> {
+        let path = PathBuf::from("/");
+        let failed = |error: Errno| Distrust::of(Path::new("/"), error.desc());
+        let folder = openat(AT_FDCWD, "/", flags(), Mode::empty()).map_err(failed)?;
+        let state = fstat(&folder).map_err(failed)?;
+        check_owner(&path, &state)?;
+        let root = Self { folder, path, state };
+        root.check_writers()?;
+        Ok(root)
+    }
+
+    /// Opens what has that name, be it a link.
+    fn open(&self, name: &OsStr) -> nix::Result<OwnedFd> {
+        openat(&self.folder, name, flags(), Mode::empty())
+    }
+
+    /// Makes a folder for this user alone, whatever the umask says.
+    fn make(&self, name: &OsStr) -> nix::Result<()> {
+        match mkdirat(&self.folder, name, Mode::S_IRWXU) {
+            Ok(()) => fchmodat(&self.folder, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink),
+            // Somebody was faster, and is asked who that is.
+            Err(Errno::EEXIST) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    const fn has(&self, bits: libc::mode_t) -> bool {
+        self.state.st_mode & bits != 0
+    }
+
+    /// Nobody else may write it, unless owners alone remove what is in it.
+    fn check_writers(&self) -> Result<(), Distrust> {
+        if self.has(0o022) && !self.has(libc::S_ISVTX) { Err(self.written_by()) } else { Ok(()) }
+    }
+
+    fn check_purpose(&self, purpose: Purpose) -> Result<(), Distrust> {
+        if purpose != Purpose::Parent && self.has(0o022) {
+            return Err(self.written_by());
+        }
+        if purpose == Purpose::Keep && self.state.st_uid != nix::unistd::geteuid().as_raw() {
+            let owner = name_of_user(self.state.st_uid);
+            return Err(Distrust::of(
+                &self.path,
+                format!("it belongs to {owner}, not to this user"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn written_by(&self) -> Distrust {
+        let who = if self.has(0o002) { "everybody" } else { "its group" };
+        let bits = self.state.st_mode & 0o7777;
+        let advice = format!("`chmod go-w {}`", self.path.display());
+        Distrust::of(&self.path, format!("{who} can write it (mode {bits:04o}): {advice}"))
+    }
+}
+
+/// For looking up names, without following a link and without needing the right
+/// to read.
+fn flags() -> OFlag {
+    OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
+}
+
+fn check_owner(path: &Path, state: &FileStat) -> Result<(), Distrust> {
+    check_owned_by(path, state.st_uid, state.st_mode & libc::S_IFMT == libc::S_IFLNK)
+}
+
+/// Root can do everything anyway.
+fn check_owned_by(path: &Path, owner: u32, is_link: bool) -> Result<(), Distrust> {
+    if owner == 0 || owner == nix::unistd::geteuid().as_raw() {
+        return Ok(());
+    }
+    let unknown = owner == UNKNOWN && is_in_user_namespace();
+    let owner = if unknown {
+        "a user that this user namespace does not know".to_owned()
+    } else {
+        name_of_user(owner)
+    };
+    let what = if is_link { "this link" } else { "it" };
+    let cause = format!("{what} belongs to {owner}, who is neither this user nor root");
+    Err(Distrust::of(path, cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn place() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    fn folder(path: &Path, mode: u32) {
+        fs::create_dir_all(path).expect("made");
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("set");
+    }
+
+    fn refused(path: &Path, purpose: Purpose) -> String {
+        examine(path, purpose).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_anywhere_on_the_way_is_refused() {
+        let place = place();
+        for (mode, who) in [(0o777, "everybody"), (0o770, "its group"), (0o702, "everybody")] {
+            let middle = place.path().join(format!("{mode:o}"));
+            folder(&middle.join("mine"), 0o700);
+            folder(&middle, mode);
+            for path in [middle.join("mine"), middle.clone(), middle.join("not/yet")] {
+                let why = refused(&path, Purpose::Keep);
+                assert!(
+                    why.contains(&format!("{}: {who} can write it", middle.display())),
+                    "{why}"
+                );
+            }
+        }
+        // In a sticky one nobody else can touch what is ours; it is no place to keep.
+        let sticky = place.path().join("sticky");
+        folder(&sticky.join("mine"), 0o700);
+        folder(&sticky, 0o1777);
+        assert_eq!(examine(&sticky.join("mine"), Purpose::Keep), Ok(true));
+        assert_eq!(examine(&sticky, Purpose::Parent), Ok(true));
+        assert!(refused(&sticky, Purpose::Keep).contains("everybody can write it (mode 1777)"));
+        assert_eq!(examine(&sticky.join("new/folder"), Purpose::Keep), Ok(false));
+    }
+
+    #[test]
+    fn links_are_followed_only_to_what_may_be_relied_on() {
+        let place = place();
+        let at = |name: &str| place.path().join(name);
+        folder(&at("good/deep"), 0o700);
+        folder(&at("open/deep"), 0o700);
+        folder(&at("open"), 0o777);
+        symlink("good", at("relative")).expect("linked");
+        symlink(at("open"), at("absolute")).expect("linked");
+        symlink("../open/deep", at("good/up")).expect("linked");
+        symlink("ring", at("ring")).expect("linked");
+        fs::write(at("file"), "").expect("written");
+        assert_eq!(examine(&at("relative/deep"), Purpose::Keep), Ok(true));
+        assert!(refused(&at("absolute/deep"), Purpose::Keep).contains("open: everybody"));
+        assert!(refused(&at("good/up"), Purpose::Keep).contains("open: everybody"));
+        assert!(refused(&at("good/deep/../up"), Purpose::Keep).contains("open: everybody"));
+        assert!(refused(&at("ring"), Purpose::Keep).contains("symbolic links"));
+        assert!(refused(&at("file/x"), Purpose::Keep).contains("Not a directory"));
+    }
+
+    #[test]
+    fn what_belongs_to_somebody_else_is_refused_as_part_link_and_end() {
+        if !nix::unistd::geteuid().is_root() {
+            cyclometer_testkit::skip("only root can give files away");
+            return;
+        }
+        let place = place();
+        let give = |path: &Path| std::os::unix::fs::lchown(path, Some(65_534), Some(65_534));
+        let at = |name: &str| place.path().join(name);
+        folder(&at("theirs/mine"), 0o700);
+        give(&at("theirs")).expect("given");
+        folder(&at("mine"), 0o700);
+        symlink("mine", at("link")).expect("linked");
+        give(&at("link")).expect("given");
+        for purpose in [Purpose::Keep, Purpose::Read, Purpose::Parent] {
+            assert!(refused(&at("theirs"), purpose).contains("neither this user nor root"));
+            assert!(refused(&at("theirs/mine"), purpose).contains("theirs: it belongs to"));
+            assert!(refused(&at("link"), purpose).contains("this link belongs to"));
+        }
+        assert_eq!(examine(&at("mine"), Purpose::Keep), Ok(true));
+    }
+}

@@ -1,0 +1,258 @@
+//! The folders of a user, and whether they may be relied on.
+//!
+//! `XDG_CACHE_HOME` and its like count if they are absolute, as their
+//! specification says; else folders below the home do. The home is `HOME` if
+//! that is absolute, else what the user database says. There is no other place:
+//! a name in `/tmp` that everybody can guess, somebody else may have taken.
+//!
+//! [`OwnFolder`] opens one of which every part belongs to this user or to root.
+
+mod chain;
+mod own_folder;
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+pub use chain::{Distrust, Purpose, examine, examine_file};
+pub use own_folder::partial_name;
+pub use own_folder::{Entry, OwnFolder};
+
+/// Name of this program's folder in each of the user's.
+const OURS: &str = "cyclometer";
+
+/// Returns the home of this user: `HOME` if it is absolute, else the one in the
+/// user database.
+#[must_use]
+pub fn home() -> Option<PathBuf> {
+    let of_user = || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    absolute("HOME").or_else(|| Some(of_user()?.dir).filter(|home| home.is_absolute()))
+}
+
+/// Returns the folder of this program for what can be made again, which may not
+/// be there.
+#[must_use]
+pub fn cache() -> Option<PathBuf> {
+    of_kind("XDG_CACHE_HOME", ".cache")
+}
+
+/// Returns the folder of this program for what is to stay.
+#[must_use]
+pub fn data() -> Option<PathBuf> {
+    of_kind("XDG_DATA_HOME", ".local/share")
+}
+
+/// Returns the folder of this program for what its user sets.
+#[must_use]
+pub fn config() -> Option<PathBuf> {
+    of_kind("XDG_CONFIG_HOME", ".config")
+}
+
+fn of_kind(variable: &str, usual: &str) -> Option<PathBuf> {
+    let base = absolute(variable).or_else(|| Some(home()?.join(usual)))?;
+    Some(base.join(OURS))
+}
+
+/// Returns a variable's value if it is an absolute path.
+fn absolute(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Why there is no folder of a kind, for people.
+pub const NO_HOME: &str =
+    "HOME is not set to an absolute path, and the user database knows no home";
+
+/// Returns a folder for temporary files in which nobody else can take away or
+/// put in the place what is ours: that of `TMPDIR`, `/tmp`, `/var/tmp`, or the
+/// user's own until log-out.
+///
+/// # Errors
+/// What is wrong with the first of them.
+pub fn temporary() -> io::Result<PathBuf> {
+    let candidates = [
+        absolute("TMPDIR"),
+        Some(PathBuf::from("/tmp")),
+        Some(PathBuf::from("/var/tmp")),
+        absolute("XDG_RUNTIME_DIR"),
+    ];
+    let mut first = None;
+    for path in candidates.into_iter().flatten() {
+        match examine(&path, Purpose::Parent) {
+            Err(_) if is_of_the_system(&path) => return Ok(path),
+            Ok(true) => return path.canonicalize(),
+            Ok(false) => {
+                let missing = || io::Error::other(format!("there is no {}", path.display()));
+                first.get_or_insert_with(missing);
+            }
+            Err(reason) => {
+                first.get_or_insert_with(|| io::Error::other(reason.to_string()));
+            }
+        }
+    }
+    let none = || io::Error::other("there is no folder for temporary files");
+    Err(first.unwrap_or_else(none))
+}
+
+/// Whether a folder is the system's own for temporary files, in a user namespace
+/// that does not know whose it is: mostly root's outside.
+fn is_of_the_system(path: &Path) -> bool {
+    let known = [Path::new("/tmp"), Path::new("/var/tmp")].contains(&path);
+    let data = path.symlink_metadata().ok().filter(|data| known && data.is_dir());
+    let is_sticky = data.is_some_and(|data| data.permissions().mode() & libc::S_ISVTX != 0);
+    is_sticky && is_in_user_namespace()
+}
+
+/// Looks at a file or a folder with the files in it: all of it belongs to this
+/// user or to root, and nobody else can write it or put anything in its place.
+/// Links in the folder are looked at where they lead.
+///
+/// # Errors
+/// Why it may not be relied on.
+pub fn examine_content(path: &Path) -> Result<(), Distrust> {
+    if !path.is_dir() {
+        return examine_readable(path);
+    }
+    examine(path, Purpose::Read)?;
+    let entries = fs::read_dir(path).map_err(|error| Distrust::of(path, error))?;
+    entries.flatten().try_for_each(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            examine(&path, Purpose::Read).map(drop)
+        } else {
+            examine_readable(&path)
+        }
+    })
+}
+
+/// As [`examine_file`], and nobody else can write into it.
+fn examine_readable(path: &Path) -> Result<(), Distrust> {
+    examine_file(path, Purpose::Parent)?;
+    let mode = fs::metadata(path).map_or(0, |data| data.permissions().mode() & 0o7777);
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    let shown = path.display();
+    Err(Distrust::of(path, format!("others can write it (mode {mode:04o}): `chmod go-w {shown}`")))
+}
+
+/// Makes a folder and those above it that are missing, for this user alone,
+/// whatever the umask says. Those that are there stay as they are.
+///
+/// # Errors
+/// What the file system says.
+pub fn make_private_folder(folder: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    let mut at = Some(folder);
+    while let Some(path) = at.filter(|path| !path.as_os_str().is_empty() && !path.exists()) {
+        missing.push(path);
+        at = path.parent();
+    }
+    for path in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o700))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether this user may write what is there, or make it where it is missing.
+pub fn may_write_or_make(path: &Path) -> bool {
+    use nix::fcntl::{AT_FDCWD, AtFlags};
+    use nix::unistd::{AccessFlags, faccessat};
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find(|path| path.exists());
+    there.is_some_and(|path| {
+        faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
+    })
+}
+
+/// Makes an empty file for this user alone, whatever the umask says, where there
+/// is none yet. Where a link of this name leads nowhere, the file is made there.
+///
+/// # Errors
+/// What the file system says; none if there is such a file.
+pub fn make_private_file(path: &Path) -> io::Result<()> {
+    /// As many as the kernel follows.
+    const LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match create_private(&path) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let Ok(target) = fs::read_link(&path) else { return Ok(()) };
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    Err(io::Error::from_raw_os_error(libc::ELOOP))
+}
+
+/// Creates a file for this user alone, whatever the umask says.
+///
+/// # Errors
+/// What the file system says; also when there is something of that name.
+pub fn create_private(path: &Path) -> io::Result<fs::File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Whether users have other numbers outside, so that some are not known here.
+pub fn is_in_user_namespace() -> bool {
+    let map = crate::files::read_kernel_text("/proc/self/uid_map").unwrap_or_default();
+    let words: Vec<&str> = map.split_whitespace().collect();
+    !words.is_empty() && words != ["0", "0", "4294967295"]
+}
+
+/// Returns who a user is, for people.
+pub fn name_of_user(uid: u32) -> String {
+    let known = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
+    match known {
+        Some(user) => format!("{} ({uid})", user.name),
+        None => format!("user {uid}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("there").permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn what_is_made_is_for_its_user_alone_and_what_was_there_stays() {
+        let place = tempfile::tempdir().expect("a folder");
+        let old = place.path().join("old");
+        fs::create_dir(&old).expect("made");
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).expect("set");
+        make_private_folder(&old.join("a/b")).expect("made");
+        assert_eq!(
+            [mode(&old), mode(&old.join("a")), mode(&old.join("a/b"))],
+            [0o755, 0o700, 0o700]
+        );
+        let file = old.join("a/b/file");
+        make_private_file(&file).expect("made");
+        assert_eq!(mode(&file), 0o600);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("set");
+        fs::write(&file, "kept").expect("written");
+        make_private_file(&file).expect("nothing to do");
+        assert_eq!((mode(&file), fs::read(&file).expect("read")), (0o644, b"kept".to_vec()));
+    }
+
+    #[test]
+    fn a_file_is_made_private_behind_a_link_that_leads_nowhere() {
+        let place = tempfile::tempdir().expect("a folder");
+        let (link, target) = (place.path().join("link"), place.path().join("target"));
+        std::os::unix::fs::symlink("target", &link).expect("linked");
+        make_private_file(&link).expect("made");
+        assert_eq!(mode(&target), 0o600);
+        let ring = place.path().join("ring");
+        std::os::unix::fs::symlink("ring", &ring).expect("linked");
+        assert!(make_private_file(&ring).is_err());
+    }
+}

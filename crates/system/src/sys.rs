@@ -1,0 +1,80 @@
+//! Calls of the system that take `unsafe` code: how this process was started, and
+//! what it was handed; how its threads are interrupted; limits of another
+//! process; and random numbers.
+#![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Takes the descriptor that the next message of a socket brings.
+///
+/// # Errors
+/// When it brings none.
+pub fn receive_descriptor(socket: &OwnedFd) -> std::io::Result<OwnedFd> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    use std::os::fd::FromRawFd;
+    let mut word = [0; 1];
+    let mut parts = [std::io::IoSliceMut::new(&mut word)];
+    let mut room = nix::cmsg_space!([i32; 1]);
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags)?;
+    let brought = message.cmsgs()?.find_map(|it| match it {
+        ControlMessageOwned::ScmRights(all) => all.first().copied(),
+        _ => None,
+    });
+    let descriptor = brought.ok_or_else(|| std::io::Error::other("no descriptor was sent"))?;
+    // SAFETY: the kernel has just opened it for this process, and there is room
+    // for one, which is taken here alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Takes over a descriptor that this process was started with.
+///
+/// Returns `None` for one that is not open. To be called once for each, before
+/// anything else in the process opens files.
+#[must_use]
+pub fn inherited(descriptor: i32) -> Option<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    std::fs::metadata(format!("/proc/self/fd/{descriptor}")).ok()?;
+    // SAFETY: it is open, and the caller is the only one to take it.
+    Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// A number from the kernel's generator, which nobody can guess.
+///
+/// # Errors
+/// Where the kernel gives none: not since Linux 3.17.
+pub fn random_number() -> std::io::Result<u64> {
+    let mut bytes = [0_u8; 8];
+    // SAFETY: the kernel writes no more than the bytes that there are.
+    let size = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if size == 8 { Ok(u64::from_ne_bytes(bytes)) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Whether whoever started this process wants it to outlive its terminal, as
+/// `nohup` does.
+#[must_use]
+pub fn ignores_hangup() -> bool {
+    let process = procfs::process::Process::myself();
+    let status = process.and_then(|process| process.status());
+    status.is_ok_and(|status| status.sigign & (1 << (libc::SIGHUP - 1)) != 0)
+}
+
+/// Limits how many files another process may have open.
+pub fn limit_files_of(pid: u32, soft: u64, hard: u64) {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
+    // SAFETY: reads one structure that lives until it returns; without such a
+    // process it fails.
+    unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+}
+
+/// Interrupts system calls that threads of this process wait in. There must be
+/// a handler for SIGURG, or nothing comes of it.
+pub fn interrupt_threads() {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return };
+    let numbers = threads.filter_map(|it| it.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    for thread in numbers {
+        // SAFETY: takes numbers only; without such a thread it fails.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGURG) };
+    }
+}

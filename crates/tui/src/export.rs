@@ -1,0 +1,173 @@
+//! Writing what is in sight to a file.
+
+use std::path::PathBuf;
+
+use ratatui::buffer::Buffer;
+
+use super::model::Model;
+use super::{capture, screens};
+use cyclometer_report::{Format, Table};
+use cyclometer_system::files::create_new;
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// The figures, a line a row.
+    Csv,
+    /// The figures as an array of objects.
+    Json,
+    /// The screen as a picture.
+    Svg,
+    /// The screen as text.
+    Text,
+}
+
+impl Form {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Csv, Self::Json, Self::Svg, Self::Text];
+
+    /// Its name, which is also the end of the file's.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Svg => "svg",
+            Self::Text => "txt",
+        }
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Csv | Self::Json => "the figures, in base units",
+            Self::Svg => "the screen as a picture",
+            Self::Text => "the screen as text",
+        }
+    }
+}
+
+/// A view that is to be written.
+pub struct Page {
+    form: Form,
+    screen: &'static str,
+    folder: PathBuf,
+    content: Content,
+}
+
+enum Content {
+    Figures(Table),
+    Picture(Buffer),
+}
+
+impl Page {
+    /// What is in sight, taken at once and written later.
+    #[must_use]
+    pub fn new(form: Form, model: &Model, drawn: &Buffer) -> Self {
+        let content = match form {
+            Form::Csv | Form::Json => Content::Figures(screens::table(model)),
+            Form::Svg | Form::Text => Content::Picture(drawn.clone()),
+        };
+        let folder = model.settings.folder.clone();
+        Self { form, screen: model.screen.name(), folder, content }
+    }
+
+    /// Writes a new file; one that is there is never written over.
+    ///
+    /// # Errors
+    /// What failed, and what to do.
+    pub fn write(&self) -> Result<PathBuf, String> {
+        let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
+        let stamp: String = now.chars().filter(char::is_ascii_alphanumeric).collect();
+        let name = format!("cyclometer-{}-{stamp}", self.screen.to_lowercase());
+        let bytes = self.bytes().map_err(|error| format!("cannot make the export: {error}"))?;
+        for attempt in 0..100 {
+            let more = if attempt == 0 { String::new() } else { format!("-{attempt}") };
+            let path = self.folder.join(format!("{name}{more}.{}", self.form.name()));
+            let failed = |error: std::io::Error| {
+                format!(
+                    "cannot write {}: {error}; start cyclometer in a folder that can be written",
+                    path.display()
+                )
+            };
+            match create_new(&path, &bytes, 0o600) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+                Ok(()) => return Ok(path),
+            }
+        }
+        Err(format!("there are a hundred files named {name}; remove some"))
+    }
+
+    fn bytes(&self) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match &self.content {
+            Content::Figures(table) => {
+                let form = if self.form == Form::Csv { Format::Csv } else { Format::Json };
+                table.print(form, &mut bytes)?;
+            }
+            Content::Picture(buffer) if self.form == Form::Svg => {
+                bytes = capture::svg(buffer).into_bytes();
+            }
+            Content::Picture(buffer) => bytes = capture::text(buffer).into_bytes(),
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn written(form: Form) -> (PathBuf, String, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut model = testing::model((80, 24));
+        model.snapshot = testing::full();
+        let buffer = testing::buffer(&model);
+        let page = Page { folder: folder.path().to_owned(), ..Page::new(form, &model, &buffer) };
+        let path = page.write().expect("written");
+        let second = page.write().expect("written beside it");
+        assert_ne!(path, second, "nothing is written over");
+        let text = std::fs::read_to_string(&path).expect("readable");
+        (path, text, folder)
+    }
+
+    #[test]
+    fn figures_are_written_in_base_units() {
+        let (path, text, _folder) = written(Form::Csv);
+        assert_eq!(path.extension().and_then(|it| it.to_str()), Some("csv"));
+        let mut lines = text.lines();
+        assert!(lines.next().is_some_and(|line| line.starts_with("workload,lane,start,preset,ok")));
+        // Six cells, each under two models.
+        assert_eq!(lines.count(), 12);
+        let (_, text, _folder) = written(Form::Json);
+        let rows: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        // Runs of 101 to 110 ms.
+        let nbody = rows.as_array().and_then(|rows| {
+            rows.iter().find(|row| row["workload"] == "nbody" && row["lane"] == "native")
+        });
+        let nbody = nbody.expect("a row");
+        assert_eq!(nbody["run_p50_ns"], 105_500_000);
+        assert_eq!(nbody["wasm_ops"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn pictures_show_the_screen() {
+        let (path, text, _folder) = written(Form::Svg);
+        assert_eq!(path.extension().and_then(|it| it.to_str()), Some("svg"));
+        assert!(text.starts_with("<svg ") && text.contains("cyclometer"));
+        let (_, text, _folder) = written(Form::Text);
+        assert!(text.contains("native") && text.lines().count() == 24);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_told() {
+        let model = testing::model((80, 24));
+        let buffer = testing::buffer(&model);
+        let page = Page { folder: "/nonexistent".into(), ..Page::new(Form::Text, &model, &buffer) };
+        let error = page.write().expect_err("refused");
+        assert!(error.contains("cannot write /nonexistent/cyclometer-live-"), "{error}");
+    }
+}

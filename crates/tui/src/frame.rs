@@ -1,0 +1,232 @@
+//! The whole screen: tabs, what the screen draws, and the footer.
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+
+use super::keymap::Context;
+use super::live::{Phase, StorageState};
+use super::model::{LEAST, Model};
+use super::overlay;
+use super::screens::{self, Screen};
+use super::theme::Role;
+use super::widgets::text::{clear_hidden, fit, width};
+use cyclometer_core::units::Nanos;
+use cyclometer_lanes::Status;
+
+/// Where the parts of the screen lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// The names of the screens.
+    pub tabs: Rect,
+    /// The screen.
+    pub body: Rect,
+    /// The keys, or a notice.
+    pub footer: Rect,
+}
+
+/// The parts of a terminal of that size.
+#[must_use]
+pub fn parts(area: Rect) -> Parts {
+    let line = |y: u16| Rect { y, height: 1.min(area.height), ..area };
+    Parts {
+        tabs: line(area.y),
+        body: Rect { y: area.y + 1, height: area.height.saturating_sub(2), ..area },
+        footer: line(area.bottom().saturating_sub(1)),
+    }
+}
+
+/// The name of the program, in front of the tabs.
+const NAME: &str = " cyclometer ";
+
+/// The tab of a screen: text and place.
+fn tabs(narrow: bool) -> impl Iterator<Item = (Screen, String, u16)> {
+    let mut x = if narrow { 0 } else { NAME.len() };
+    Screen::ALL.into_iter().zip(1..).map(move |(screen, digit)| {
+        let text = format!(" {digit} {} ", screen.name());
+        let at = u16::try_from(x).unwrap_or(u16::MAX);
+        x += text.len();
+        (screen, text, at)
+    })
+}
+
+/// The screen whose tab is at that place.
+#[must_use]
+pub fn tab_at(area: Rect, at: Position) -> Option<Screen> {
+    if !area.contains(at) {
+        return None;
+    }
+    let x = at.x - area.x;
+    let hit = tabs(narrow(area)).find(|(_, text, from)| {
+        (*from..*from + u16::try_from(text.len()).unwrap_or(0)).contains(&x)
+    });
+    hit.map(|(screen, _, _)| screen)
+}
+
+const fn narrow(area: Rect) -> bool {
+    area.width < 80
+}
+
+/// Draws everything.
+pub fn draw(frame: &mut Frame<'_>, model: &Model) {
+    let area = frame.area();
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        return too_small(frame, area);
+    }
+    let parts = parts(area);
+    draw_tabs(frame, parts.tabs, model);
+    screens::draw(frame, parts.body, model);
+    draw_footer(frame, parts.footer, model);
+    overlay::draw(frame, area, model);
+    clear_hidden(frame.buffer_mut());
+}
+
+fn too_small(frame: &mut Frame<'_>, area: Rect) {
+    let text = format!(
+        "cyclometer needs {} x {}; this is {} x {}. q quits.",
+        LEAST.0, LEAST.1, area.width, area.height
+    );
+    let lines = super::widgets::text::wrap(&text, usize::from(area.width));
+    let lines: Vec<Line<'_>> = lines.into_iter().map(Line::from).collect();
+    frame.render_widget(Clear, area);
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let theme = &model.theme;
+    let mut spans = Vec::new();
+    if !narrow(area) {
+        spans.push(Span::styled(NAME, theme.style(Role::Title)));
+    }
+    for (screen, text, _) in tabs(narrow(area)) {
+        let here = screen == model.screen;
+        // The brackets are for terminals that show no reversed text.
+        let text = if here { format!("[{}]", text.trim()) } else { text };
+        let role = if here { Role::Selected } else { Role::Text };
+        spans.push(Span::styled(text, theme.style(role)));
+    }
+    let used: usize = spans.iter().map(Span::width).sum();
+    let room = usize::from(area.width).saturating_sub(used + 2);
+    let (words, role) = state(model);
+    // What does not fit goes from the end, word by word.
+    let mut fitting = (0..words.len()).rev().map(|last| words[..=last].join(" "));
+    let text = fitting
+        .find(|text| width(text) <= room)
+        .unwrap_or_else(|| fit(words.first().map_or("", String::as_str), room));
+    let blank = usize::from(area.width).saturating_sub(used + width(&text) + 1);
+    spans.push(Span::raw(" ".repeat(blank)));
+    spans.push(Span::styled(text, theme.style(role)));
+    frame.render_widget(Paragraph::new(Line::from(spans)), area);
+}
+
+/// How far the recording is, the most important word first.
+fn state(model: &Model) -> (Vec<String>, Role) {
+    let snapshot = &model.snapshot;
+    let done = match snapshot.planned() {
+        Some(planned) if snapshot.phase.is_active() => format!("{}/{planned}", snapshot.done),
+        _ => snapshot.done.to_string(),
+    };
+    let (word, role) = match (&snapshot.storage, &snapshot.phase) {
+        (StorageState::Waiting { .. }, _) => ("database waits", Role::Bad),
+        (_, Phase::Idle) => return (vec!["idle".to_owned()], Role::Dim),
+        (_, Phase::Opening) => return (vec!["opening".to_owned()], Role::Warn),
+        (_, Phase::Running) => ("rec", Role::Good),
+        (_, Phase::Finishing) => ("stopping", Role::Warn),
+        (_, Phase::Ended { status: Status::Ok }) => ("done", Role::Text),
+        (_, Phase::Ended { status }) => (status.label(), Role::Warn),
+        (_, Phase::Failed { .. }) => ("failed", Role::Bad),
+    };
+    let mut words = vec![word.to_owned(), done];
+    if let Some(began) = snapshot.began {
+        words.push(clock(snapshot.ended.unwrap_or(model.now).since(began)));
+    }
+    words.extend(snapshot.recording.map(|number| format!("#{number}")));
+    (words, role)
+}
+
+/// `0:12`, `1:02:03`.
+#[must_use]
+pub fn clock(span: Nanos) -> String {
+    let seconds = span.0 / 1_000_000_000;
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}
+
+fn draw_footer(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let theme = &model.theme;
+    let room = usize::from(area.width);
+    if let Some(notice) = model.notice() {
+        let role = if notice.bad { Role::Bad } else { Role::Good };
+        let text = fit(&format!(" {}", notice.text), room);
+        return frame.render_widget(
+            Paragraph::new(Line::from(Span::styled(text, theme.style(role)))),
+            area,
+        );
+    }
+    let mut spans: Vec<Span<'_>> = Vec::new();
+    let mut used = 0;
+    let ends = footer_keys(model, Context::Everywhere);
+    let reserved: usize = ends.iter().map(|(key, text)| key.len() + text.len() + 3).sum();
+    for (index, (key, text)) in
+        footer_keys(model, Context::On(model.screen)).into_iter().chain(ends.clone()).enumerate()
+    {
+        let takes = width(&key) + width(&text) + if text.is_empty() { 2 } else { 3 };
+        let own = index + ends.len() < usize::MAX && !ends.contains(&(key.clone(), text.clone()));
+        let room = if own { room.saturating_sub(reserved) } else { room };
+        if used + takes > room {
+            continue;
+        }
+        used += takes;
+        spans.push(Span::styled(format!(" {key}"), theme.style(Role::Key)));
+        let text = if text.is_empty() { " ".to_owned() } else { format!(" {text} ") };
+        spans.push(Span::styled(text, theme.style(Role::Dim)));
+    }
+    frame.render_widget(Paragraph::new(Line::from(spans)), area);
+}
+
+/// Keys and their short texts. Where the text names its own keys, it stands
+/// for them.
+fn footer_keys(model: &Model, context: Context) -> Vec<(String, String)> {
+    let shown = model.keymap.iter().filter(|(it, _)| it.context == context && !it.short.is_empty());
+    shown
+        .filter_map(|(binding, keys)| {
+            let key = keys.first()?.to_string();
+            Some(match binding.short.split_once(": ") {
+                // Two keys that belong together, as long as they are those of the table.
+                Some((both, text)) if both.split(' ').any(|it| it == key) => {
+                    (both.to_owned(), text.to_owned())
+                }
+                Some((_, text)) => (key, text.to_owned()),
+                None => (key, binding.short.to_owned()),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_read_like_clocks() {
+        let second = 1_000_000_000;
+        assert_eq!(clock(Nanos(0)), "0:00");
+        assert_eq!(clock(Nanos(72 * second)), "1:12");
+        assert_eq!(clock(Nanos(3_723 * second)), "1:02:03");
+    }
+
+    #[test]
+    fn clicks_on_a_tab_find_its_screen() {
+        let area = Rect::new(0, 0, 80, 1);
+        let at = |x| tab_at(area, Position::new(x, 0));
+        assert_eq!(at(0), None);
+        assert_eq!(at(13), Some(Screen::Live));
+        assert_eq!(at(20), Some(Screen::Bills));
+        assert_eq!(tab_at(area, Position::new(13, 1)), None);
+    }
+}

@@ -1,0 +1,36 @@
+//! The observatory: a terminal that shows what runs, what it used, and what it
+//! would cost.
+//!
+//! `model` is all that is shown, changed by `update` alone and read by
+//! drawing. Keys become actions by the one table in `keymap`. Nothing is
+//! measured, read from the database or written on the thread that draws: the
+//! recorder has its threads (`session`), its events are gathered into
+//! immutable snapshots (`live`), and questions go to desks (`desk`).
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+mod action;
+mod app;
+#[doc(hidden)]
+pub mod bench;
+mod capture;
+mod config;
+mod desk;
+mod export;
+mod frame;
+pub mod frozen;
+mod keymap;
+mod live;
+mod model;
+mod overlay;
+mod screens;
+mod session;
+mod terminal;
+mod testing;
+mod theme;
+mod update;
+mod widgets;
+
+pub use app::{Ending, Options, TuiError, run};
+pub use config::{Config, ConfigError, SAMPLING, Surroundings};
+pub use session::Wanted;

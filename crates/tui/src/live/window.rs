@@ -1,0 +1,80 @@
+//! The newest values of something, and their quantiles.
+
+use std::collections::VecDeque;
+
+use cyclometer_stats::quantile;
+
+/// Values that are kept: all of a recording of some thousand runs.
+pub const KEPT: usize = 4_096;
+
+/// The newest values.
+#[derive(Debug, Clone, Default)]
+pub struct Window {
+    values: VecDeque<u64>,
+    seen: u64,
+}
+
+/// Median and 95th percentile of the newest values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantiles {
+    /// The newest value.
+    pub last: u64,
+    /// The median.
+    pub p50: u64,
+    /// The 95th percentile.
+    pub p95: u64,
+    /// Of how many values: the newest [`KEPT`] if there were more.
+    pub of: usize,
+    /// How many there were.
+    pub seen: u64,
+}
+
+impl Window {
+    /// Adds a value.
+    pub fn push(&mut self, value: u64) {
+        if self.values.len() == KEPT {
+            self.values.pop_front();
+        }
+        self.values.push_back(value);
+        self.seen += 1;
+    }
+
+    /// The quantiles; `None` without values.
+    #[must_use]
+    pub fn quantiles(&self) -> Option<Quantiles> {
+        let last = *self.values.back()?;
+        let mut sorted: Vec<u64> = self.values.iter().copied().collect();
+        sorted.sort_unstable();
+        Some(Quantiles {
+            last,
+            p50: quantile(&sorted, 1, 2)?,
+            p95: quantile(&sorted, 95, 100)?,
+            of: sorted.len(),
+            seen: self.seen,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_the_newest_values() {
+        let mut window = Window::default();
+        assert_eq!(window.quantiles(), None);
+        for value in (1..=100).rev() {
+            window.push(value);
+        }
+        // As `record`'s table has them: the same function on the same values.
+        let found = window.quantiles().expect("values");
+        assert_eq!((found.last, found.of, found.seen), (1, 100, 100));
+        assert_eq!((found.p50, found.p95), (50, 95));
+        for _ in 0..KEPT {
+            window.push(7);
+        }
+        let found = window.quantiles().expect("values");
+        assert_eq!((found.p50, found.p95, found.of), (7, 7, KEPT));
+        assert_eq!(found.seen, 100 + KEPT as u64);
+    }
+}

@@ -1,0 +1,261 @@
+//! What the desk of bills does: it replays, sums, and explains. Nothing is
+//! stored, and nothing is kept but what the screen holds.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::figures::Figures;
+use super::request::{Request, Source};
+use crate::desk::{Desk, Question};
+use crate::model::Settings;
+use cyclometer_meter::Meter;
+use cyclometer_pricing::{Exact, Terms};
+use cyclometer_replay::{Contract, Group, ModelTotal, Row, Summary, WhatIf};
+use cyclometer_report::explain::{CellExplanation, month_text};
+use cyclometer_store::{RecordedCell, ReplayError, ReplayPlan, Selection, StoreError};
+
+/// Invocations that are explained one by one; the sums of more are.
+const MOST_EXPLAINED: u64 = 200_000;
+
+/// What its desk is asked.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// The figures of a view.
+    Figures {
+        /// What is wanted.
+        request: Box<Request>,
+        /// What was billed last: enough if only the view changed.
+        known: Option<Arc<Known>>,
+    },
+    /// The arithmetic of a cell.
+    Explain(Box<Cell>),
+}
+
+impl Question for Ask {}
+
+/// What its desk answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// The figures of a view.
+    Figures {
+        /// What was wanted.
+        request: Box<Request>,
+        /// What came of it.
+        result: Result<(Arc<Known>, Figures), Trouble>,
+    },
+    /// The arithmetic of a cell.
+    Explained {
+        /// The cell.
+        cell: Box<Cell>,
+        /// The text, or why there is none.
+        text: Result<String, String>,
+    },
+}
+
+/// What was billed.
+#[derive(Debug)]
+pub struct Known {
+    /// Of what.
+    pub source: Source,
+    /// The sums.
+    pub summary: Summary,
+    /// What was to be recorded.
+    pub cells: Vec<RecordedCell>,
+}
+
+/// A model in a lane, as the table shows it.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// What the table is of.
+    pub request: Request,
+    /// Its sums.
+    pub known: Arc<Known>,
+    /// The model, as a position in the sums.
+    pub model: usize,
+    /// The lane.
+    pub lane: String,
+}
+
+/// Why there are no figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The reason in a sentence.
+    pub text: String,
+    /// Whether it may pass by itself.
+    pub passes: bool,
+}
+
+/// Works an answer out, on the desk's thread.
+pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
+    match ask {
+        Ask::Figures { request, known } => {
+            let known = known.filter(|known| known.source == request.source);
+            let known = known.map_or_else(|| read(desk, &request.source).map(Arc::new), Ok);
+            let result = known.map(|known| {
+                let figures = Figures::of(&known.summary, &known.cells, &request.view);
+                (known, figures)
+            });
+            Answer::Figures { request, result }
+        }
+        Ask::Explain(cell) => {
+            let text = explain(desk, &cell);
+            Answer::Explained { cell, text }
+        }
+    }
+}
+
+/// The models of a source, on their own terms.
+fn contracts(settings: &Settings, source: &Source) -> Vec<Contract> {
+    let models = settings.prices.models().iter().filter(|model| {
+        let current = source.all && model.effective_until().is_none();
+        current || source.chosen.iter().any(|id| id == model.id())
+    });
+    models.map(|model| (model.clone(), Terms::of(model))).collect()
+}
+
+fn what_if(source: &Source) -> WhatIf {
+    let size = source.memory.map(|size| (Meter::MemoryAllocated, size.0));
+    WhatIf(size.into_iter().collect())
+}
+
+fn read(desk: &mut Desk, source: &Source) -> Result<Known, Trouble> {
+    let contracts = contracts(&desk.settings, source);
+    if contracts.is_empty() {
+        let text = "the live view has no price models: choose some there, or show all here";
+        return Err(Trouble { text: text.to_owned(), passes: false });
+    }
+    let what_if = what_if(source);
+    let plan = ReplayPlan { what_if, ..ReplayPlan::of(vec![source.recording], contracts) };
+    let found = desk.store().map_err(ReplayError::from).and_then(|store| {
+        let cells = store.recorded_cells(source.recording)?;
+        Ok((store.simulate(&plan)?, cells))
+    });
+    match found {
+        Ok((summary, cells)) => Ok(Known { source: source.clone(), summary, cells }),
+        Err(ReplayError::Empty(of)) => Err(Trouble {
+            text: format!(
+                "nothing of {of} can be billed: no invocation has run to its end (those that were \
+                 cut off are not billed)"
+            ),
+            passes: false,
+        }),
+        Err(error) => {
+            desk.reopen();
+            Err(Trouble { text: error.to_string(), passes: true })
+        }
+    }
+}
+
+/// The arithmetic of a cell, as `replay --explain` has it, and of its month.
+fn explain(desk: &mut Desk, cell: &Cell) -> Result<String, String> {
+    let summary = &cell.known.summary;
+    let view = &cell.request.view;
+    let (model, terms) = summary.contract(cell.model).ok_or("there is no such model")?;
+    let mut sums = summary.by(|key| (key.lane.to_string(), view.has_key(key)));
+    let group = sums.remove(&(cell.lane.clone(), true)).unwrap_or_default();
+    let mut text = if group.invocations > MOST_EXPLAINED {
+        sums_text(cell, &group)
+    } else {
+        let mut explanation = CellExplanation::new(model, terms);
+        let of = gather(desk, cell, &mut explanation)?;
+        let mut text = explanation.text(&of);
+        if let Some(total) = group.models.get(cell.model) {
+            text.push_str(&apart(total, &explanation));
+        }
+        text
+    };
+    if let Some(size) = cell.request.source.memory {
+        let _ = writeln!(text, "\n  assumed: {size} of memory, whatever was given");
+    }
+    let notes = group.models.get(cell.model).map(|total| &total.notes);
+    for (note, count) in notes.into_iter().flatten() {
+        let _ = writeln!(text, "\n  note: {note} ({count} times)");
+    }
+    if let Some(requests) = view.month.map(Exact::from) {
+        text.push('\n');
+        match summary.month(&group, cell.model, &requests) {
+            Ok(month) => {
+                let billed = group.models.get(cell.model).map_or(0, |total| total.billed);
+                text.push_str(&month_text((model, terms), &month, &requests, billed));
+            }
+            Err(why) => {
+                let _ = writeln!(text, "no bill of a month: {why}");
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// Why the table has another sum than the invocations one by one.
+fn apart(total: &ModelTotal, explanation: &CellExplanation<'_>) -> String {
+    if total.billed != explanation.billed() {
+        return format!("\n  The recording went on: the table is of {} of these.\n", total.billed);
+    }
+    if total.total == explanation.total() {
+        return String::new();
+    }
+    format!(
+        "\n  The table has {} in all: there, requests that overlap share the\n  time of an \
+         instance; here each has one to itself.\n",
+        total.total.to_plain_string()
+    )
+}
+
+/// Hands the invocations of a cell over; returns what they are of.
+fn gather(
+    desk: &mut Desk,
+    cell: &Cell,
+    explanation: &mut CellExplanation<'_>,
+) -> Result<String, String> {
+    let Request { source, view } = &cell.request;
+    let selection = Selection {
+        recordings: vec![source.recording],
+        lanes: vec![cell.lane.clone()],
+        workloads: view.workload.iter().cloned().collect(),
+        start: view.start.map(|start| start.label().to_owned()),
+    };
+    let what_if = what_if(source);
+    let cancel = desk.cancel.clone();
+    let mut names: Vec<String> = Vec::new();
+    let read = desk.store().and_then(|store| {
+        store.each_invocation(&selection, |row| {
+            if cancel.is_cancelled() {
+                return Err(StoreError::NotFound("the program ends".to_owned()));
+            }
+            let Row { key, usage, .. } = row;
+            let name = format!("{} in {}, {}", key.workload, key.lane, key.start);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+            explanation.add(&what_if.apply(usage));
+            Ok(())
+        })
+    });
+    if let Err(error) = read {
+        desk.reopen();
+        return Err(error.to_string());
+    }
+    Ok(names.join("; "))
+}
+
+/// The sums of a cell that has too many invocations to show each.
+pub(super) fn sums_text(cell: &Cell, group: &Group) -> String {
+    let summary = &cell.known.summary;
+    let (Some(info), Some(total)) =
+        (summary.models().get(cell.model), group.models.get(cell.model))
+    else {
+        return String::new();
+    };
+    let mut text = format!(
+        "{} in {}: {} invocations are too many to show each; these are their sums at list \
+         prices\n\n",
+        info.id, cell.lane, group.invocations
+    );
+    for ((name, unit), charge) in info.charges.iter().zip(&total.charges) {
+        let quantity = charge.quantity.to_plain_string();
+        let amount = charge.amount.to_plain_string();
+        let _ = writeln!(text, "  {name}: {quantity} {unit} = {amount} {}", info.currency);
+    }
+    let _ = writeln!(text, "\n  total {} {}", total.total.to_plain_string(), info.currency);
+    text
+}

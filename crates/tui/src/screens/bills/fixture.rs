@@ -1,0 +1,207 @@
+//! A recording whose figures can be computed by hand, and a desk for it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::desk::Desk;
+use crate::model::Settings;
+use crate::testing::{self, press};
+use crate::update::{Message, update};
+use cyclometer_lanes::{Cancel, Job, Outcome, Status};
+use cyclometer_meter::{Meter, Phases, Provenances, Source as MeterSource, Usage};
+use cyclometer_record::{Event, Sink};
+use cyclometer_store::{RecordingHeader, Store, Writer};
+use cyclometer_workload::Catalog;
+
+pub(super) const MS: u64 = 1_000_000;
+pub(super) const MIB: u64 = 1 << 20;
+
+/// What an invocation used.
+#[derive(Clone, Copy)]
+pub(super) struct Used {
+    pub(super) start_ms: u64,
+    pub(super) run_ms: u64,
+    pub(super) cpu_ms: u64,
+    pub(super) peak_mib: u64,
+    pub(super) allocated_mib: u64,
+    pub(super) ops: Option<u64>,
+}
+
+/// A recording that is being written, event by event.
+pub(super) struct Script {
+    pub(super) events: Vec<Event>,
+    jobs: Vec<Arc<Job>>,
+    pub(super) at: u64,
+}
+
+impl Script {
+    pub(super) fn new() -> Self {
+        Self { events: Vec::new(), jobs: Vec::new(), at: 0 }
+    }
+
+    pub(super) fn lane(&mut self, name: &str, unavailable: Option<&str>) {
+        self.events.push(Event::Lane {
+            name: name.to_owned(),
+            version: String::new(),
+            note: String::new(),
+            unavailable: unavailable.map(str::to_owned),
+        });
+    }
+
+    pub(super) fn cell(&mut self, lane: &str, workload: &str, start: StartKind) -> usize {
+        let catalog = Catalog::builtin().expect("shipped workloads");
+        let workload = Arc::clone(catalog.get(workload).expect("shipped"));
+        let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
+        let limits = preset.limits;
+        let cell = self.jobs.len();
+        let job = Arc::new(Job { cell, workload, preset, start, limits, cpu: None });
+        self.jobs.push(Arc::clone(&job));
+        self.events.push(Event::Cell { lane: lane.to_owned(), job });
+        cell
+    }
+
+    pub(super) fn ran(&mut self, cell: usize, sequence: u32, used: Used) {
+        let start = self.jobs[cell].start;
+        let mut usage = Usage::new(start == StartKind::Cold);
+        usage.phases = Phases {
+            create: None,
+            start: Some(cyclometer_core::units::Nanos(used.start_ms * MS)),
+            run: Some(cyclometer_core::units::Nanos(used.run_ms * MS)),
+            ..Phases::default()
+        };
+        let wall = used.start_ms + used.run_ms;
+        usage.set(Meter::Wall, wall * MS);
+        usage.set(Meter::CpuTime, used.cpu_ms * MS);
+        usage.set(Meter::CpuStartup, used.start_ms.min(used.cpu_ms) * MS);
+        usage.set(Meter::RefCycles, used.cpu_ms * 2_000_000);
+        usage.set(Meter::MemoryPeak, used.peak_mib * MIB);
+        usage.set(Meter::MemoryAllocated, used.allocated_mib * MIB);
+        if let Some(ops) = used.ops {
+            usage.set(Meter::WasmOps, ops);
+        }
+        let mut sources = Provenances::default();
+        sources.set(Meter::Wall, MeterSource::Clock, "");
+        let requested = cyclometer_core::units::Nanos(cyclometer_lanes::now().0 + self.at);
+        self.at += wall * MS;
+        let outcome = Box::new(Outcome {
+            status: Status::Ok,
+            reason: None,
+            exit_code: Some(0),
+            requested,
+            ended: cyclometer_core::units::Nanos(requested.0 + wall * MS),
+            usage,
+            provenances: Arc::new(sources),
+            output: None,
+        });
+        self.events.push(Event::Finished { cell, sequence, outcome, samples: Vec::new() });
+    }
+
+    /// Writes it all; the recording's number.
+    pub(super) fn write(self, database: &Path) -> i64 {
+        let store = Store::open(database).expect("a database");
+        let header = RecordingHeader {
+            label: None,
+            owner: String::new(),
+            plan: "{}".to_owned(),
+            host: "{}".to_owned(),
+            sample_interval: None,
+        };
+        let mut writer = Writer::start(store, &header, Box::new(|_| ())).expect("a writer");
+        let recording = writer.recording();
+        for event in self.events {
+            writer.send(event).expect("written");
+        }
+        writer.finish().expect("all written");
+        recording
+    }
+}
+
+/// Three lanes, one of which cannot run. In `native` four cold runs of nbody:
+/// 120 ms, 60 ms of CPU, 64 MiB of 1 GiB touched. In `wasmtime` two cold runs
+/// of nbody and two warm ones of nop, of other lengths.
+pub(super) fn script() -> Script {
+    let mut script = Script::new();
+    script.lane("native", None);
+    script.lane("wasmtime", None);
+    script.lane("docker", Some("no Docker engine answers at /var/run/docker.sock"));
+    let native = script.cell("native", "nbody", StartKind::Cold);
+    let cold = script.cell("wasmtime", "nbody", StartKind::Cold);
+    let warm = script.cell("wasmtime", "nop", StartKind::Warm);
+    script.cell("docker", "nbody", StartKind::Cold);
+    let used = Used {
+        start_ms: 0,
+        run_ms: 120,
+        cpu_ms: 60,
+        peak_mib: 64,
+        allocated_mib: 1_024,
+        ops: None,
+    };
+    for sequence in 1..=4 {
+        script.ran(native, sequence, used);
+    }
+    let longer = Used { start_ms: 30, run_ms: 150, cpu_ms: 170, peak_mib: 201, ..used };
+    for sequence in 1..=2 {
+        script.ran(cold, sequence, Used { ops: Some(670_000_000), ..longer });
+        let nop = Used { start_ms: 0, run_ms: 3, cpu_ms: 3, peak_mib: 16, ops: Some(15), ..used };
+        script.ran(warm, sequence, nop);
+    }
+    script
+}
+
+pub(super) fn desk_of(folder: &Path) -> Desk {
+    let settings = Settings {
+        database: folder.join("c.db"),
+        prices: cyclometer_pricing::PriceCatalog::builtin(),
+        workloads: Vec::new(),
+        folder: folder.to_owned(),
+    };
+    Desk::new(Arc::new(settings), Cancel::default())
+}
+
+/// The screen before anything was asked, of the recording that was opened.
+pub(super) fn opened(size: (u16, u16), recording: i64) -> Model {
+    let mut model = testing::model(size);
+    model.opened = Some(recording);
+    model
+}
+
+/// Does what the effects ask the desk for, until nothing more is asked.
+pub(super) fn serve(model: &mut Model, desk: &mut Desk, effects: Vec<Effect>) {
+    let mut waiting = effects;
+    while let Some(effect) = waiting.pop() {
+        let Effect::Bills(ask) = effect else { continue };
+        let answer = answer(desk, ask);
+        waiting.extend(update(model, Message::Bills(Box::new(answer))));
+    }
+}
+
+pub(super) fn go(model: &mut Model, desk: &mut Desk) {
+    let effects = press(model, "2");
+    serve(model, desk, effects);
+}
+
+pub(super) fn keys(model: &mut Model, desk: &mut Desk, keys: &[&str]) {
+    for key in keys {
+        let effects = press(model, key);
+        serve(model, desk, effects);
+    }
+}
+
+/// The full screen.
+pub(super) fn full(size: (u16, u16)) -> (tempfile::TempDir, Desk, Model) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recording = script().write(&folder.path().join("c.db"));
+    let mut desk = desk_of(folder.path());
+    let mut model = opened(size, recording);
+    go(&mut model, &mut desk);
+    (folder, desk, model)
+}
+
+/// Selects a model.
+pub(super) fn select(model: &mut Model, id: &str) {
+    model.bills.chosen = Some(id.to_owned());
+    arrange(model);
+    let at = model.bills.order[model.bills.row];
+    assert_eq!(model.bills.held.as_ref().expect("figures").figures.rows[at].id, id);
+}

@@ -1,0 +1,95 @@
+//! In which order models stand, and which of them.
+
+use std::cmp::Ordering;
+
+use super::figures::{Figures, Row};
+use cyclometer_pricing::Granularity;
+
+/// What rows are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// The amount in the selected lane.
+    #[default]
+    Price,
+    /// The id.
+    Id,
+    /// Coarse, in between, fine; then the amount.
+    Granularity,
+}
+
+impl Sort {
+    /// The next one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        match self {
+            Self::Price => Self::Id,
+            Self::Id => Self::Granularity,
+            Self::Granularity => Self::Price,
+        }
+    }
+
+    /// The order in words.
+    #[must_use]
+    pub fn words(self, reverse: bool, lane: &str) -> String {
+        match (self, reverse) {
+            (Self::Price, false) => format!("by price in {lane}, USD first"),
+            (Self::Price, true) => format!("dearest in {lane} first, USD first"),
+            (Self::Id, false) => "by id".to_owned(),
+            (Self::Id, true) => "by id, from z to a".to_owned(),
+            (Self::Granularity, false) => "coarse first, then by price, USD first".to_owned(),
+            (Self::Granularity, true) => "fine first, then by price, USD first".to_owned(),
+        }
+    }
+}
+
+/// The rows that have all `words`, in order, as positions. What nobody sells
+/// stands behind what is sold, whatever the order.
+#[must_use]
+pub fn order(
+    figures: &Figures,
+    words: &str,
+    (sort, reverse): (Sort, bool),
+    lane: usize,
+) -> Vec<usize> {
+    let mut order: Vec<usize> =
+        (0..figures.rows.len()).filter(|at| figures.rows[*at].has(words)).collect();
+    let turned = |it: Ordering| if reverse { it.reverse() } else { it };
+    order.sort_by(|one, other| {
+        let (one, other) = (&figures.rows[*one], &figures.rows[*other]);
+        let by_id = one.id.cmp(&other.id);
+        other.is_sold().cmp(&one.is_sold()).then_with(|| match sort {
+            Sort::Id => turned(by_id),
+            Sort::Price => price(one, other, lane, reverse).then(by_id),
+            Sort::Granularity => turned(rank(one).cmp(&rank(other)))
+                .then_with(|| price(one, other, lane, false))
+                .then(by_id),
+        })
+    });
+    order
+}
+
+const fn rank(row: &Row) -> u8 {
+    match row.granularity {
+        Granularity::Coarse => 0,
+        Granularity::Hybrid => 1,
+        Granularity::Fine => 2,
+    }
+}
+
+/// What has no amount is last; amounts of different money are not compared.
+fn price(one: &Row, other: &Row, lane: usize, reverse: bool) -> Ordering {
+    let (first, second) = (one.amount(lane), other.amount(lane));
+    let missing = first.is_none().cmp(&second.is_none());
+    let currency = currency(one).cmp(&currency(other));
+    let amounts = match (first, second) {
+        (Some(first), Some(second)) if reverse => second.cmp(first),
+        (Some(first), Some(second)) => first.cmp(second),
+        _ => Ordering::Equal,
+    };
+    missing.then(currency).then(amounts)
+}
+
+/// Dollars first: most are in them.
+fn currency(row: &Row) -> (bool, &str) {
+    (row.currency != "USD", &row.currency)
+}

@@ -1,0 +1,382 @@
+//! What is told of one recording or simulation, in lines of some width.
+
+use serde_json::Value;
+
+use super::ending::sentences;
+use crate::model::Settings;
+use crate::theme::Role;
+use crate::widgets::bar::percent;
+use crate::widgets::text::wrap;
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_report::compared::Compared;
+use cyclometer_report::comparison::{SHARED, footnotes, medians};
+use cyclometer_report::difference::NAMES;
+use cyclometer_report::simulated::Simulated;
+use cyclometer_report::{Cell, Column, Table, counted, moment};
+use cyclometer_store::{Item, MeterSource, RecordingAbout, Size, Store, StoreError};
+
+/// A line of the panel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What it means.
+    pub role: Role,
+    /// What it says.
+    pub text: String,
+}
+
+/// What was read of one item.
+#[derive(Debug)]
+pub enum Shown {
+    /// A recording.
+    Recording(Box<Recording>),
+    /// A simulation.
+    Simulation(Box<Simulated>),
+}
+
+/// A recording; of its runs only what they come to, since there may be millions.
+#[derive(Debug)]
+pub struct Recording {
+    about: RecordingAbout,
+    size: Size,
+    bad: u64,
+    unavailable: Vec<(String, String)>,
+    answers: Vec<String>,
+    medians: Table,
+    notes: Vec<String>,
+    sources: Table,
+}
+
+impl Shown {
+    /// Reads an item.
+    ///
+    /// # Errors
+    /// When it is not there, or the database cannot be read.
+    pub fn read(store: &Store, settings: &Settings, item: Item) -> Result<Self, StoreError> {
+        Ok(match item {
+            Item::Recording(id) => {
+                let cells = store.cells(id)?;
+                Self::Recording(Box::new(Recording {
+                    about: store.about(id)?,
+                    size: store.size_of(id)?,
+                    bad: cells.iter().map(|cell| cell.bad).sum(),
+                    unavailable: store.unavailable_lanes(id)?,
+                    answers: sentences(store, settings, id)?,
+                    medians: medians(&cells),
+                    notes: footnotes(&cells, None),
+                    sources: sources(&store.merged_meter_sources(id)?),
+                }))
+            }
+            Item::Simulation(id) => Self::Simulation(Box::new(Simulated::read(store, id)?)),
+        })
+    }
+
+    /// All of it, in lines of at most `width`.
+    #[must_use]
+    pub fn lines(&self, width: usize) -> Vec<Told> {
+        let mut page = Page { width, lines: Vec::new() };
+        match self {
+            Self::Recording(it) => recording(&mut page, it),
+            Self::Simulation(it) => simulation(&mut page, it),
+        }
+        page.lines
+    }
+}
+
+/// Lines as they come.
+struct Page {
+    width: usize,
+    lines: Vec<Told>,
+}
+
+impl Page {
+    fn say(&mut self, role: Role, text: &str) {
+        for text in wrap(text, self.width) {
+            self.lines.push(Told { role, text });
+        }
+    }
+
+    fn title(&mut self, text: &str) {
+        if !self.lines.is_empty() {
+            self.lines.push(Told { role: Role::Text, text: String::new() });
+        }
+        self.say(Role::Title, text);
+    }
+
+    /// A label, and what it says beside it.
+    fn pair(&mut self, label: &str, text: &str) {
+        const LABEL: usize = 10;
+        let room = self.width.saturating_sub(LABEL).max(1);
+        for (at, line) in wrap(text, room).into_iter().enumerate() {
+            let label = if at == 0 { label } else { "" };
+            self.lines.push(Told { role: Role::Text, text: format!("{label:LABEL$}{line}") });
+        }
+    }
+
+    fn table(&mut self, table: &Table, shared: usize) {
+        // Not wrapped again: what a table cannot fit is cut when it is drawn.
+        let text = table.render_within(self.width, shared);
+        self.lines.extend(text.lines().enumerate().map(|(at, line)| Told {
+            role: if at == 0 { Role::Dim } else { Role::Text },
+            text: line.to_owned(),
+        }));
+    }
+}
+
+fn recording(page: &mut Page, it: &Recording) {
+    let about = &it.about;
+    let took = lasted(about).map_or_else(
+        || "; when it ended is not known".to_owned(),
+        |span| format!(", took {}", crate::frame::clock(span)),
+    );
+    let took = if about.status == "running" { String::new() } else { took };
+    let begun = moment(&about.started_at);
+    page.pair("status", &format!("{}; begun {begun} UTC{took}", about.status));
+    if let Some(label) = &about.label {
+        page.pair("label", label);
+    }
+    page.pair("plan", &plan(&about.plan));
+    page.pair("host", &host(&about.host));
+    page.pair("holds", &holds(it));
+    page.pair("sampler", &sampler(about));
+    for (lane, reason) in &it.unavailable {
+        page.say(Role::Warn, &format!("lane {lane} could not run: {reason}"));
+    }
+    if it.medians.is_empty() {
+        page.say(Role::Dim, "it has no cells: nothing was run");
+        return;
+    }
+    if !it.answers.is_empty() {
+        page.title("what it shows");
+        it.answers.iter().for_each(|answer| page.say(Role::Text, answer));
+    }
+    page.title("its cells: times and counts are medians of what ended well");
+    page.table(&it.medians, SHARED);
+    for note in &it.notes {
+        page.say(Role::Dim, note);
+    }
+    if !it.sources.is_empty() {
+        page.title("where its figures come from");
+        let text = it.sources.wrapped(page.width);
+        for line in text.lines() {
+            page.lines.push(Told { role: Role::Text, text: line.to_owned() });
+        }
+    }
+}
+
+fn holds(it: &Recording) -> String {
+    let failed = if it.bad > 0 { format!(" ({} failed)", it.bad) } else { String::new() };
+    format!(
+        "{}{failed}, {}, {}",
+        counted(it.size.invocations, "invocation"),
+        counted(it.size.samples, "sample"),
+        counted(it.size.simulations, "simulation")
+    )
+}
+
+/// How long a recording took, by the clock on the wall.
+pub fn lasted(about: &RecordingAbout) -> Option<Nanos> {
+    let begun = humantime::parse_rfc3339(&about.started_at).ok()?;
+    let ended = humantime::parse_rfc3339(about.ended_at.as_deref()?).ok()?;
+    ended.duration_since(begun).ok().map(Nanos::from)
+}
+
+/// What the sampler cost and lost.
+pub fn sampler(about: &RecordingAbout) -> String {
+    let Some(interval) = about.sample_interval_ns else {
+        return "off".to_owned();
+    };
+    let mut text = format!("every {}", Nanos(interval.unsigned_abs()));
+    if let Some(ticks) = about.sampler_ticks {
+        text = format!("{text}, read {ticks} times");
+    }
+    if let Some(cpu) = about.sampler_cpu_ns {
+        let cpu = Nanos(cpu.unsigned_abs());
+        let share = lasted(about).and_then(|span| share(cpu, span));
+        let share = share.map_or_else(String::new, |it| format!(", {it} of the time"));
+        text = format!("{text}, {cpu} of CPU{share}");
+    }
+    if about.samples_dropped > 0 {
+        text = format!("{text}; {} samples dropped", about.samples_dropped);
+    }
+    text
+}
+
+/// A part of a span in per cent.
+pub fn share(part: Nanos, whole: Nanos) -> Option<String> {
+    let ppm = (u128::from(part.0) * 1_000_000).checked_div(u128::from(whole.0))?;
+    u64::try_from(ppm).ok().map(percent)
+}
+
+/// The plan in words; what an older version did not keep is left out.
+fn plan(plan: &Value) -> String {
+    let number = |key: &str| plan.get(key).and_then(Value::as_u64);
+    let text = |key: &str| plan.get(key).and_then(Value::as_str);
+    let names = |key: &str| {
+        let names = plan.get(key)?.as_array()?.iter().filter_map(Value::as_str);
+        Some(names.collect::<Vec<_>>().join(" "))
+    };
+    let parts = [
+        match number("runs") {
+            Some(runs) => {
+                let runs = counted(i64::try_from(runs).unwrap_or(i64::MAX), "run");
+                Some(format!("{runs} of each cell"))
+            }
+            None => plan.is_object().then(|| "until stopped".to_owned()),
+        }
+        .filter(|_| plan.get("runs").is_some()),
+        number("warmup").filter(|it| *it > 0).map(|it| format!("after {it} to warm up")),
+        text("start").map(|it| match it {
+            "both" => "cold and warm starts".to_owned(),
+            one => format!("{one} starts"),
+        }),
+        text("preset").map(|it| format!("preset {it}")),
+        number("memory_bytes").map(|it| format!("memory {}", Bytes(it))),
+        number("timeout_ns").map(|it| format!("timeout {}", Nanos(it))),
+        number("pin").map(|it| format!("on CPU {it}")),
+        plan.get("race").and_then(Value::as_bool).filter(|it| *it).map(|_| "race".to_owned()),
+        names("workloads").map(|it| format!("workloads {it}")),
+        names("lanes").map(|it| format!("lanes {it}")),
+    ];
+    joined(parts)
+}
+
+/// The machine in words.
+fn host(host: &Value) -> String {
+    let text = |key: &str| host.get(key).and_then(Value::as_str).map(str::to_owned);
+    let number = |key: &str| host.get(key).and_then(Value::as_u64);
+    let cpu = match (number("cpus"), text("cpu")) {
+        (Some(cpus), Some(cpu)) => Some(format!("{cpus} x {cpu}")),
+        (_, cpu) => cpu,
+    };
+    joined([
+        text("hostname"),
+        cpu,
+        number("memory_bytes").map(|it| format!("{} of memory", Bytes(it))),
+        text("os"),
+        text("kernel").map(|it| format!("kernel {it}")),
+        number("tsc_hz").map(|hz| format!("TSC {} MHz", hz / 1_000_000)),
+        text("governor").map(|it| format!("governor {it}")),
+        text("cyclometer").map(|it| format!("cyclometer {it}")),
+    ])
+}
+
+fn joined<const N: usize>(parts: [Option<String>; N]) -> String {
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "not kept".to_owned() } else { parts.join(", ") }
+}
+
+fn sources(all: &[MeterSource]) -> Table {
+    let mut table = Table::new(&[
+        Column::text("lane", "lane"),
+        Column::text("start", "start"),
+        Column::text("meter", "meter"),
+        Column::text("source", "source"),
+        Column::text("note", "note"),
+    ]);
+    for it in all {
+        table.push(vec![
+            Cell::text(&*it.lane),
+            Cell::text(&*it.start),
+            Cell::text(&*it.meter),
+            Cell::maybe(it.source.clone().map(|source| (source.clone(), source))),
+            Cell::text(&*it.note),
+        ]);
+    }
+    table
+}
+
+fn simulation(page: &mut Page, it: &Simulated) {
+    let info = &it.info;
+    page.pair("made", &format!("{} UTC", moment(&info.created_at)));
+    if let Some(label) = &info.label {
+        page.pair("label", label);
+    }
+    let recordings = &info.recordings;
+    page.pair(
+        "of",
+        &format!("recording {recordings}, {}", counted(info.invocations, "invocation")),
+    );
+    let options: Value = serde_json::from_str(&it.options).unwrap_or(Value::Null);
+    page.pair("asked for", &asked(&options));
+    for (at, (title, _, table)) in it.tables.iter().enumerate() {
+        if !table.is_empty() {
+            page.title(title);
+            // With the charge, position or part, where there is one.
+            page.table(table, if at == 0 { 2 } else { 3 });
+        }
+    }
+    page.lines.push(Told { role: Role::Text, text: String::new() });
+    let digits = Some("mean / M: mean bill of a million; amounts to 6 digits");
+    for note in [it.cut(), digits, it.plain(), it.by_earlier_rule()].into_iter().flatten() {
+        page.say(Role::Dim, note);
+    }
+    page.title("price models");
+    page.table(&it.models, 1);
+    let terms = options.get("terms").and_then(Value::as_object).into_iter().flatten();
+    for (at, (model, terms)) in terms.enumerate() {
+        if at == 0 {
+            page.title("their terms");
+        }
+        page.say(Role::Text, &format!("{model}: {}", terms.as_str().unwrap_or_default()));
+    }
+}
+
+/// What a simulation was asked for, other than all of it at list prices.
+fn asked(options: &Value) -> String {
+    let names = |key: &str| {
+        let names: Vec<&str> =
+            options.get(key)?.as_array()?.iter().filter_map(Value::as_str).collect();
+        (!names.is_empty()).then(|| format!("only {key} {}", names.join(" ")))
+    };
+    let what_if = options.get("what_if").and_then(Value::as_object);
+    let what_if = what_if.filter(|it| !it.is_empty()).map(|it| {
+        let set: Vec<String> =
+            it.iter().map(|(meter, value)| format!("{meter} = {value}")).collect();
+        format!("what if {}", set.join(", "))
+    });
+    let month = options.get("per_month").and_then(Value::as_str);
+    let parts = [
+        names("lanes"),
+        names("workloads"),
+        options.get("start").and_then(Value::as_str).map(|start| format!("only {start} starts")),
+        what_if,
+        month.map(|requests| format!("a month of {requests} requests")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "all of it, at list prices".to_owned() } else { parts.join(", ") }
+}
+
+/// An item as a text of that width.
+///
+/// # Errors
+/// As [`Shown::read`].
+pub fn text(
+    store: &Store,
+    settings: &Settings,
+    item: Item,
+    width: usize,
+) -> Result<String, StoreError> {
+    let lines = Shown::read(store, settings, item)?.lines(width);
+    Ok(lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n"))
+}
+
+/// A comparison as a text of that width.
+#[must_use]
+pub fn comparison(it: &Compared, width: usize) -> String {
+    let mut lines = it.names.to_vec();
+    lines.push(String::new());
+    lines.extend(it.subjects.iter().map(|it| format!("what was run: {it}")));
+    lines.extend(it.warnings.iter().map(|it| format!("warning: {it}")));
+    lines.extend(it.largest.iter().cloned());
+    if it.subjects.len() + it.warnings.len() + it.largest.len() > 0 {
+        lines.push(String::new());
+    }
+    if it.difference.table.is_empty() {
+        lines.push("neither of the two has anything to compare".to_owned());
+    } else {
+        lines.push(it.difference.table.render_grouped_within(width, NAMES));
+        lines.push(String::new());
+    }
+    lines.extend(it.difference.notes.iter().chain(&it.conclusion).cloned());
+    lines.join("\n")
+}

@@ -1,0 +1,341 @@
+//! Drawing the history.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::Told;
+use super::list::{Lists, Row, Widths};
+use crate::action::Action;
+use crate::frame::parts;
+use crate::model::Model;
+use crate::screens::Screen;
+use crate::theme::{Role, Theme};
+use crate::widgets::grid::{Cell, Column, Grid, offset};
+use crate::widgets::text::{fit, wrap};
+use cyclometer_report::{counted, moment};
+use cyclometer_store::Item;
+
+/// Terminals so wide have the details beside the list.
+const WIDE: u16 = 140;
+
+/// Where the panels lie.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// The list.
+    pub list: Rect,
+    /// What is told of the selected item.
+    pub details: Rect,
+    /// The database; without height where there is no room.
+    pub database: Rect,
+}
+
+/// Where the panels lie in an area.
+#[must_use]
+pub fn layout(model: &Model, area: Rect) -> Layout {
+    let focus = model.history.focus;
+    if area.width >= WIDE {
+        let left = area.width - (area.width * 2 / 5).max(60);
+        let below = if area.height >= 24 { 6 } else { 0 };
+        return Layout {
+            list: Rect { width: left, height: area.height - below, ..area },
+            details: Rect { x: area.x + left, width: area.width - left, ..area },
+            database: Rect { y: area.bottom() - below, width: left, height: below, ..area },
+        };
+    }
+    // What has the keys has most of the room.
+    let list = if focus { (area.height / 3).max(6) } else { area.height * 11 / 20 };
+    let list = list.min(area.height);
+    Layout {
+        list: Rect { height: list, ..area },
+        details: Rect { y: area.y + list, height: area.height - list, ..area },
+        database: Rect { height: 0, ..area },
+    }
+}
+
+/// A panel without its frame.
+#[must_use]
+pub const fn inside(area: Rect) -> Rect {
+    Rect {
+        x: area.x + 1,
+        y: area.y + 1,
+        width: area.width.saturating_sub(2),
+        height: area.height.saturating_sub(2),
+    }
+}
+
+fn here(model: &Model) -> Layout {
+    layout(model, parts(Rect::new(0, 0, model.size.0, model.size.1)).body)
+}
+
+/// Columns of the details' text.
+#[must_use]
+pub fn detail_width(model: &Model) -> usize {
+    usize::from(here(model).details.width.saturating_sub(4))
+}
+
+/// Rows of the list and lines of the details in sight.
+#[must_use]
+pub fn heights(model: &Model) -> (usize, usize) {
+    let layout = here(model);
+    let lines = |area: Rect, less: u16| usize::from(area.height.saturating_sub(less));
+    (lines(layout.list, 3), lines(layout.details, 2))
+}
+
+/// Draws the screen.
+pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let layout = layout(model, area);
+    list(frame, layout.list, model);
+    details(frame, layout.details, model);
+    if layout.database.height > 2 {
+        database(frame, layout.database, model);
+    }
+}
+
+fn list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let state = &model.history;
+    let room = usize::from(area.width).saturating_sub(6);
+    let block = model.theme.panel(fit(&title(model), room), !state.focus);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let Some(lists) = state.lists.as_ref().filter(|_| !state.visible.is_empty()) else {
+        let (text, role) = empty(model);
+        let lines = wrap(&text, usize::from(inner.width).saturating_sub(2));
+        let style = model.theme.style(role);
+        let lines: Vec<Line<'_>> = lines
+            .into_iter()
+            .map(|line| Line::from(Span::styled(format!(" {line}"), style)))
+            .collect();
+        return frame.render_widget(Paragraph::new(lines), inner);
+    };
+    grid(model, lists, inner).draw(frame, inner, &model.theme);
+}
+
+/// How many there are, and which of them are shown in which order.
+fn title(model: &Model) -> String {
+    let state = &model.history;
+    let Some(lists) = &state.lists else { return "recordings and simulations".to_owned() };
+    let mut parts = vec!["recordings and simulations".to_owned()];
+    let (shown, all) = (state.visible.len(), lists.rows.len());
+    if lists.left_out() > 0 {
+        parts.push(format!("newest {all} of {}", all as u64 + lists.left_out()));
+    } else {
+        parts.push(all.to_string());
+    }
+    if !state.words.is_empty() {
+        parts.push(format!("{shown} with `{}`", state.words));
+    }
+    let order = if state.reverse { ", turned round" } else { "" };
+    parts.push(format!("by {}{order}", state.sort.name()));
+    parts.join(model.theme.sign(" · ", ", "))
+}
+
+/// What stands where no rows do.
+fn empty(model: &Model) -> (String, Role) {
+    let state = &model.history;
+    match (&state.lists, &state.problem) {
+        (None, None) => ("reading the database".to_owned(), Role::Dim),
+        (None, Some(reason)) => (reason.clone(), Role::Bad),
+        (Some(lists), _) if lists.rows.is_empty() => {
+            let key = model.keymap.key_of(Action::Start, Screen::Live).unwrap_or_default();
+            (format!("nothing has been recorded yet: {key} on the live screen records"), Role::Dim)
+        }
+        (Some(_), _) => {
+            let key = model.keymap.key_of(Action::Back, model.screen).unwrap_or_default();
+            (format!("none has `{}`; {key} shows all again", state.words), Role::Dim)
+        }
+    }
+}
+
+/// Narrowest column of names.
+const NAMES: usize = 5;
+
+/// Widths of the columns that share what the others leave: label, lanes, and
+/// workloads or models. Where not all fits, the widest give way.
+fn shares(widths: &Widths, used: usize, room: usize) -> [usize; 3] {
+    let room = room.saturating_sub(used);
+    let mut shares = [widths.label, widths.lanes.max(NAMES), widths.of.max(NAMES)];
+    if widths.label > 0 {
+        shares[0] = widths.label.max(NAMES);
+    }
+    while shares.iter().sum::<usize>() > room.max(3 * NAMES) {
+        let Some(widest) = shares.iter_mut().max() else { break };
+        *widest -= 1;
+    }
+    shares
+}
+
+fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
+    let state = &model.history;
+    let height = usize::from(area.height.saturating_sub(1));
+    let first = offset(state.cursor, state.visible.len(), height);
+    let rows: Vec<&Row> = state
+        .visible
+        .iter()
+        .skip(first)
+        .take(height)
+        .filter_map(|at| lists.rows.get(*at))
+        .collect();
+    let widths = &lists.widths;
+    let (number, status, runs) =
+        ((widths.number + 1).max(3), widths.status.max(6), widths.runs.max(4));
+    // Signs, the moment, `failed`, and the gaps between all nine.
+    let used = 3 + number + 16 + status + runs + 6 + 10;
+    let [label, lanes, of] = shares(widths, used, usize::from(area.width));
+    let long = "workloads / models";
+    let mut columns = vec![
+        Column::text("", 3),
+        Column::number("no.", number),
+        Column::text("begun (UTC)", 16),
+        Column::text("status", status),
+        Column::number("runs", runs),
+        Column::number("failed", 6),
+        Column::text("label", label),
+        Column::text("lanes", lanes),
+        Column::text(if of < long.len() { "workloads" } else { long }, of).growing(),
+    ];
+    let mut rows: Vec<Vec<Cell>> =
+        rows.iter().map(|row| cells(model, row, [label, lanes, of])).collect();
+    // A column of nothing tells nothing.
+    if widths.label == 0 {
+        columns.remove(LABEL);
+        for row in &mut rows {
+            row.remove(LABEL);
+        }
+    }
+    Grid { columns, rows, selected: Some(state.cursor - first), ..Grid::default() }
+}
+
+/// The place of the label among the columns.
+const LABEL: usize = 6;
+
+fn cells(model: &Model, row: &Row, [label, lanes, of]: [usize; 3]) -> Vec<Cell> {
+    let bad = row.bad.map_or_else(|| "-".to_owned(), |bad| bad.to_string());
+    let bad_role = if row.bad.is_some_and(|bad| bad > 0) { Role::Bad } else { Role::Dim };
+    vec![
+        Cell::of(signs(model, row.item), Role::Key),
+        Cell::new(number(model, row)),
+        Cell::new(moment(&row.begun).chars().take(16).collect::<String>()),
+        Cell::of(row.status.clone(), role(&row.status)),
+        Cell::new(row.invocations.to_string()),
+        Cell::of(bad, bad_role),
+        Cell::new(fit(&row.label, label)),
+        Cell::new(fit(&row.lanes, lanes)),
+        Cell::new(fit(&row.short(), of)),
+    ]
+}
+
+/// The number of a row, set under that of its recording.
+fn number(model: &Model, row: &Row) -> String {
+    let branch = if row.under.is_some() { model.theme.sign("└", "-") } else { "" };
+    format!("{branch}{}", row.number)
+}
+
+/// Whether it is open, whether it is marked, and whether simulations are under
+/// it.
+fn signs(model: &Model, item: Item) -> String {
+    let open = model.opened.map(Item::Recording) == Some(item);
+    let open = if open { model.theme.sign("■", "#") } else { " " };
+    let marked = if model.history.marked == Some(item) { "*" } else { " " };
+    let lists = model.history.lists.as_ref();
+    let fold = match lists.is_some_and(|lists| lists.has_simulations(item)) {
+        true if model.history.unfolded.contains(&item) => "-",
+        true => "+",
+        false => " ",
+    };
+    format!("{open}{marked}{fold}")
+}
+
+fn role(status: &str) -> Role {
+    match status {
+        "running" => Role::Good,
+        "failed" => Role::Bad,
+        "interrupted" => Role::Warn,
+        "done" => Role::Text,
+        _ => Role::Dim,
+    }
+}
+
+fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let state = &model.history;
+    let room = usize::from(area.width.saturating_sub(4));
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    let style = |role| model.theme.style(role);
+    if let Some(reason) = state.problem.as_ref().filter(|_| state.lists.is_some()) {
+        let text = format!("what is shown is what was read before: {reason}");
+        lines.extend(
+            wrap(&text, room).into_iter().map(|line| styled(model.theme, Role::Bad, &line)),
+        );
+    }
+    let height = usize::from(area.height.saturating_sub(2)).saturating_sub(lines.len());
+    let selected = state.selected().map(|row| row.item);
+    let known = state.detail.as_ref().filter(|detail| Some(detail.row.item) == selected);
+    let mut title = selected.map_or_else(|| "details".to_owned(), |item| item.to_string());
+    match known.map(|detail| &detail.result) {
+        None if selected.is_some() => {
+            lines.push(Line::from(Span::styled(" reading", style(Role::Dim))));
+        }
+        None => {}
+        Some(Err(reason)) => {
+            let text = wrap(reason, room);
+            lines.extend(text.iter().map(|line| styled(model.theme, Role::Bad, line)));
+        }
+        Some(Ok(told)) => {
+            let first = state.scroll.min(told.len().saturating_sub(height));
+            title = placed(model, &title, first, height, told.len());
+            let shown = told.iter().skip(first).take(height);
+            lines.extend(
+                shown.map(|Told { role, text }| styled(model.theme, *role, &fit(text, room))),
+            );
+        }
+    }
+    let title = fit(&title, usize::from(area.width).saturating_sub(6));
+    let block = model.theme.panel(title, state.focus);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    frame.render_widget(Paragraph::new(lines), inner);
+}
+
+/// What can be done with the item, and which of its lines are in sight.
+fn placed(model: &Model, title: &str, first: usize, height: usize, all: usize) -> String {
+    let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
+    let title = format!("{title}, {} opens it", key(Action::Enter));
+    if all <= height {
+        return title;
+    }
+    let last = (first + height).min(all);
+    format!("{title}; {}-{last} of {all}, {} scrolls", first + 1, key(Action::NextPanel))
+}
+
+fn styled(theme: Theme, role: Role, text: &str) -> Line<'static> {
+    Line::from(vec![Span::raw(" "), Span::styled(text.to_owned(), theme.style(role))])
+}
+
+/// Where all of this is kept.
+fn database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let block = model.theme.panel("database", false);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let room = usize::from(inner.width).saturating_sub(2);
+    let mut texts = vec![model.settings.database.display().to_string()];
+    if let Some(lists) = &model.history.lists {
+        let recordings = counted(lists.recordings, "recording");
+        texts.push(format!("{recordings}, {}", counted(lists.simulations, "simulation")));
+        if let Some(size) = lists.size {
+            let free = lists.free.filter(|free| free.0 > 0);
+            let free = free.map_or_else(String::new, |free| {
+                format!(", {free} of that free for new recordings")
+            });
+            texts.push(format!("{size}{free}"));
+        }
+    }
+    let signs = format!(
+        "{} open   * marked for a comparison   + has simulations",
+        model.theme.sign("■", "#")
+    );
+    texts.push(signs);
+    let lines: Vec<Line<'_>> =
+        texts.iter().map(|text| styled(model.theme, Role::Text, &fit(text, room))).collect();
+    frame.render_widget(Paragraph::new(lines), inner);
+}

@@ -1,0 +1,372 @@
+//! Recordings and simulations in one list: reading, order, filter.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::widgets::text::width;
+use cyclometer_core::units::Bytes;
+use cyclometer_report::{Cell, Column, Table, few, moment};
+use cyclometer_store::{Filter, Item, RecordingHead, SimulationInfo, Store, StoreError, Tally};
+
+/// Most items that are listed.
+pub const LIMIT: u32 = 1_000;
+
+/// What a simulation has in the place of a status.
+const SIMULATED: &str = "simulated";
+
+/// A recording or a simulation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Which.
+    pub item: Item,
+    /// `12` or `s12`.
+    pub number: String,
+    /// UTC, RFC 3339.
+    pub begun: String,
+    /// The person's own words.
+    pub label: String,
+    /// How it ended.
+    pub status: String,
+    /// Its invocations.
+    pub invocations: i64,
+    /// Those that failed; a simulation has none of its own.
+    pub bad: Option<i64>,
+    /// Lanes, or of which recordings it is.
+    pub lanes: String,
+    /// Workloads, or price models.
+    pub of: String,
+    /// The recording that it stands under.
+    pub under: Option<Item>,
+    /// All that is seen of it, in lower case.
+    words: String,
+}
+
+/// The widest texts of the columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Widths {
+    /// Of numbers.
+    pub number: usize,
+    /// Of states.
+    pub status: usize,
+    /// Of counts of invocations.
+    pub runs: usize,
+    /// Of labels.
+    pub label: usize,
+    /// Of lanes.
+    pub lanes: usize,
+    /// Of workloads and models.
+    pub of: usize,
+}
+
+/// What was read.
+#[derive(Debug, Clone, Default)]
+pub struct Lists {
+    /// Newest first.
+    pub rows: Vec<Row>,
+    /// How wide they are.
+    pub widths: Widths,
+    /// All recordings there are.
+    pub recordings: i64,
+    /// All simulations there are.
+    pub simulations: i64,
+    /// Size of the database's file.
+    pub size: Option<Bytes>,
+    /// Bytes in it that hold nothing.
+    pub free: Option<Bytes>,
+}
+
+/// What the list is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sort {
+    /// When it began.
+    #[default]
+    Begun,
+    /// The label.
+    Label,
+    /// The status.
+    Status,
+    /// The number of invocations.
+    Invocations,
+    /// The number of those that failed.
+    Failed,
+    /// Lanes.
+    Lanes,
+    /// Workloads or models.
+    Of,
+}
+
+impl Sort {
+    /// The next column.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        match self {
+            Self::Begun => Self::Label,
+            Self::Label => Self::Status,
+            Self::Status => Self::Invocations,
+            Self::Invocations => Self::Failed,
+            Self::Failed => Self::Lanes,
+            Self::Lanes => Self::Of,
+            Self::Of => Self::Begun,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Begun => "time",
+            Self::Label => "label",
+            Self::Status => "status",
+            Self::Invocations => "invocations",
+            Self::Failed => "failures",
+            Self::Lanes => "lanes",
+            Self::Of => "workloads and models",
+        }
+    }
+
+    /// Numbers and times begin with the largest, words with A; what has no
+    /// label stands last.
+    fn compare(self, one: &Row, two: &Row) -> Ordering {
+        let words = |one: &str, two: &str| one.to_lowercase().cmp(&two.to_lowercase());
+        match self {
+            Self::Begun => two.begun.cmp(&one.begun),
+            Self::Label => one
+                .label
+                .is_empty()
+                .cmp(&two.label.is_empty())
+                .then_with(|| words(&one.label, &two.label)),
+            Self::Status => one.status.cmp(&two.status),
+            Self::Invocations => two.invocations.cmp(&one.invocations),
+            Self::Failed => two.bad.cmp(&one.bad),
+            Self::Lanes => words(&one.lanes, &two.lanes),
+            Self::Of => words(&one.of, &two.of),
+        }
+    }
+}
+
+impl Row {
+    fn recording(head: RecordingHead, tally: Tally) -> Self {
+        Self {
+            item: Item::Recording(head.id),
+            number: head.id.to_string(),
+            begun: head.started_at,
+            label: head.label.unwrap_or_default(),
+            status: head.status,
+            invocations: tally.invocations,
+            bad: Some(tally.bad),
+            lanes: head.lanes,
+            of: head.workloads,
+            under: None,
+            words: String::new(),
+        }
+        .indexed()
+    }
+
+    fn simulation(info: SimulationInfo) -> Self {
+        // Of several recordings it stands under the first.
+        let first =
+            info.recordings.split(|it: char| !it.is_ascii_digit()).find(|it| !it.is_empty());
+        let under = first.and_then(|id| id.parse().ok()).map(Item::Recording);
+        Self {
+            item: Item::Simulation(info.id),
+            number: format!("s{}", info.id),
+            begun: info.created_at,
+            label: info.label.unwrap_or_default(),
+            status: SIMULATED.to_owned(),
+            invocations: info.invocations,
+            bad: None,
+            lanes: format!("of {}", info.recordings),
+            of: info.models,
+            under,
+            words: String::new(),
+        }
+        .indexed()
+    }
+
+    fn indexed(mut self) -> Self {
+        let begun: String = moment(&self.begun).chars().take(16).collect();
+        let counts = format!("{} {}", self.invocations, self.bad.unwrap_or(0));
+        let texts =
+            [&*self.number, &begun, &self.label, &self.status, &counts, &self.lanes, &self.of];
+        let parts = texts.join(" ");
+        self.words = parts.to_lowercase();
+        self
+    }
+
+    /// Whether it is still being made.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.status == "running"
+    }
+
+    /// What it is called in a sentence.
+    #[must_use]
+    pub fn title(&self) -> String {
+        if self.label.is_empty() {
+            self.item.to_string()
+        } else {
+            format!("{} (`{}`)", self.item, self.label)
+        }
+    }
+
+    /// Workloads or models as they fit a line.
+    #[must_use]
+    pub fn short(&self) -> String {
+        few(&self.of)
+    }
+}
+
+impl Widths {
+    fn of(rows: &[Row]) -> Self {
+        let widest = |text: fn(&Row) -> usize| rows.iter().map(text).max().unwrap_or(0);
+        Self {
+            number: widest(|row| row.number.len()),
+            status: widest(|row| row.status.len()),
+            runs: widest(|row| row.invocations.to_string().len()),
+            label: widest(|row| width(&row.label)),
+            lanes: widest(|row| width(&row.lanes)),
+            of: widest(|row| width(&row.short())),
+        }
+    }
+}
+
+impl Lists {
+    /// Reads the newest of both. Counts of what is over are taken from `known`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn read(store: &Store, known: Option<&Self>) -> Result<Self, StoreError> {
+        let (recordings, simulations) = store.totals()?;
+        let mut rows = Vec::new();
+        for head in store.newest_recordings(LIMIT)? {
+            let before = known.and_then(|lists| lists.counted(&head));
+            let tally = before.map_or_else(|| store.tally(head.id), Ok)?;
+            rows.push(Row::recording(head, tally));
+        }
+        let newest = Filter { limit: Some(LIMIT), ..Filter::default() };
+        rows.extend(store.simulations(&newest)?.into_iter().map(Row::simulation));
+        // Stable: of one moment, recordings come before what was made of them.
+        rows.sort_by(|one, two| two.begun.cmp(&one.begun));
+        rows.truncate(LIMIT as usize);
+        let size = std::fs::metadata(store.path()).ok().map(|file| Bytes(file.len()));
+        let free = store.free_bytes().ok().map(Bytes);
+        let widths = Widths::of(&rows);
+        Ok(Self { rows, widths, recordings, simulations, size, free })
+    }
+
+    /// What was counted of a recording that had ended by then.
+    fn counted(&self, head: &RecordingHead) -> Option<Tally> {
+        let before = self.rows.iter().find(|row| row.item == Item::Recording(head.id))?;
+        let same = before.begun == head.started_at && before.status == head.status;
+        (same && !before.is_running())
+            .then(|| Tally { invocations: before.invocations, bad: before.bad.unwrap_or(0) })
+    }
+
+    /// How many there are that the list does not have.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        let all = (self.recordings + self.simulations).unsigned_abs();
+        all.saturating_sub(self.rows.len() as u64)
+    }
+
+    /// Whether simulations of a recording are in the list.
+    #[must_use]
+    pub fn has_simulations(&self, item: Item) -> bool {
+        self.rows.iter().any(|row| row.under == Some(item))
+    }
+
+    /// Places of the rows that are shown, in order: recordings, and under those
+    /// that are `unfolded` their simulations. With words, those rows that have
+    /// them all, and the recordings of such simulations.
+    #[must_use]
+    pub fn visible(
+        &self,
+        words: &str,
+        (sort, reverse): (Sort, bool),
+        unfolded: &BTreeSet<Item>,
+    ) -> Vec<usize> {
+        let wanted: Vec<&str> = words.split_whitespace().collect();
+        let fits = |row: &Row| wanted.iter().all(|word| row.words.contains(word));
+        let listed: BTreeSet<Item> = self.rows.iter().map(|row| row.item).collect();
+        let mut above: Vec<usize> = Vec::new();
+        let mut below: BTreeMap<Item, Vec<usize>> = BTreeMap::new();
+        for (at, row) in self.rows.iter().enumerate() {
+            match row.under.filter(|item| listed.contains(item)) {
+                Some(item) => below.entry(item).or_default().push(at),
+                None => above.push(at),
+            }
+        }
+        let in_order = |places: &mut Vec<usize>| {
+            places.sort_by(|one, two| {
+                let order = sort.compare(&self.rows[*one], &self.rows[*two]);
+                if reverse { order.reverse() } else { order }
+            });
+        };
+        in_order(&mut above);
+        let mut places = Vec::new();
+        for at in above {
+            let row = &self.rows[at];
+            let mut children = below.remove(&row.item).unwrap_or_default();
+            let own = fits(row);
+            // A filter shows what it finds, folded or not.
+            let is_open = unfolded.contains(&row.item) || !wanted.is_empty();
+            children.retain(|child| is_open && fits(&self.rows[*child]));
+            in_order(&mut children);
+            if own || !children.is_empty() {
+                places.push(at);
+                places.append(&mut children);
+            }
+        }
+        places
+    }
+
+    /// The rows at these places, for an export.
+    #[must_use]
+    pub fn table(&self, places: &[usize]) -> Table {
+        let mut table = Table::new(&[
+            Column::text("kind", "kind"),
+            Column::number("number", "number"),
+            Column::text("begun (UTC)", "begun_at"),
+            Column::text("label", "label"),
+            Column::text("status", "status"),
+            Column::number("invocations", "invocations"),
+            Column::number("failed", "failed"),
+            Column::text("lanes", "lanes"),
+            Column::text("workloads", "workloads"),
+            Column::text("of recordings", "recordings"),
+            Column::text("price models", "models"),
+        ]);
+        for row in places.iter().filter_map(|at| self.rows.get(*at)) {
+            table.push(row.cells());
+        }
+        table
+    }
+}
+
+impl Row {
+    fn cells(&self) -> Vec<Cell> {
+        let text = |text: &str| Cell::maybe(Some((text.to_owned(), text)));
+        let none = || Cell::maybe::<String>(None);
+        let (kind, number, rest) = match self.item {
+            Item::Recording(id) => {
+                ("recording", id, [text(&self.lanes), text(&self.of), none(), none()])
+            }
+            Item::Simulation(id) => {
+                let of = self.lanes.strip_prefix("of ").unwrap_or_default();
+                ("simulation", id, [none(), none(), text(of), text(&self.of)])
+            }
+        };
+        let label = (!self.label.is_empty()).then(|| (self.label.clone(), self.label.clone()));
+        let mut cells = vec![
+            Cell::text(kind),
+            Cell::new(&self.number, number),
+            Cell::new(moment(&self.begun), self.begun.clone()),
+            Cell::maybe(label),
+            Cell::text(&*self.status),
+            Cell::new(self.invocations, self.invocations),
+            Cell::maybe(self.bad.map(|bad| (bad.to_string(), bad))),
+        ];
+        cells.extend(rest);
+        cells
+    }
+}

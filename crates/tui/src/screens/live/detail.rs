@@ -1,0 +1,102 @@
+//! Everything that is known of the selected lane: all meters with unit and
+//! source, and for what is missing the reason.
+
+use std::fmt::Write as _;
+
+use super::chosen;
+use crate::live::{CellState, CellView};
+use crate::model::Model;
+use crate::overlay::Overlay;
+use cyclometer_core::units::{Bytes, Count, Nanos};
+use cyclometer_meter::{Meter, Unit};
+
+/// The text of the selected lane.
+pub fn of(model: &Model) -> Option<Overlay> {
+    let snapshot = super::shown(model);
+    let lane = snapshot.lanes.get(model.live.lane)?;
+    let mut text = String::new();
+    let mut say = |line: &str| {
+        text.push_str(line);
+        text.push('\n');
+    };
+    if !lane.version.is_empty() {
+        say(&lane.version);
+    }
+    if !lane.note.is_empty() {
+        say(&lane.note);
+    }
+    if let Some(reason) = &lane.unavailable {
+        say(&format!("cannot run here: {reason}"));
+    }
+    if let Some(reason) = &lane.failing {
+        say(&format!("the newest invocation failed: {reason}"));
+    }
+    for start in chosen::starts(model, snapshot) {
+        say("");
+        match chosen::cell(model, snapshot, model.live.lane, start) {
+            Some(cell) => say(&about(cell)),
+            None => say(&chosen::missing(model, snapshot, &lane.name, start)),
+        }
+    }
+    Some(Overlay::Text { title: lane.name.to_string(), text, scroll: 0 })
+}
+
+fn about(cell: &CellView) -> String {
+    let mut text = format!("{}, {}, preset {}\n", cell.workload, cell.start, cell.preset);
+    match &cell.state {
+        CellState::Waiting => text.push_str("not prepared yet\n"),
+        CellState::Failed(reason) => {
+            let _ = writeln!(text, "cannot be prepared: {reason}");
+        }
+        CellState::Ready { took, footprint } => {
+            if let Some(took) = took {
+                let _ = writeln!(text, "prepared in {took}");
+            }
+            if let Some(size) = footprint {
+                let _ = writeln!(text, "footprint {size}");
+            }
+        }
+    }
+    for note in cell.notes.iter() {
+        let _ = writeln!(text, "{note}");
+    }
+    let _ =
+        writeln!(text, "{} ended well, {} did not, {} were cut off", cell.ok, cell.bad, cell.cut);
+    if let Some(reason) = &cell.reason {
+        let _ = writeln!(text, "the newest that did not: {reason}");
+    }
+    if let Some(run) = cell.run.filter(|run| run.seen > run.of as u64) {
+        let _ = writeln!(text, "median and p95 are of the newest {} of {}", run.of, run.seen);
+    }
+    text.push_str("\nthe newest invocation, meter by meter\n");
+    for meter in Meter::ALL {
+        let source = cell.sources.get(*meter);
+        let from = source.and_then(|it| it.source).map_or("", |it| it.label());
+        let note = source.map_or("", |it| it.note.as_str());
+        let _ = match cell.meter(*meter) {
+            Ok(value) => {
+                let colon = if note.is_empty() { "" } else { ": " };
+                writeln!(
+                    text,
+                    "{:<17} {:>10}  {from}{colon}{note}",
+                    meter.name(),
+                    shown(*meter, value)
+                )
+            }
+            Err(reason) => writeln!(text, "{:<17} {:>10}  {reason}", meter.name(), "-"),
+        };
+    }
+    text
+}
+
+/// A value with its unit.
+pub fn shown(meter: Meter, value: u64) -> String {
+    match meter.unit() {
+        Unit::Nanosecond => Nanos(value).to_string(),
+        Unit::Byte => Bytes(value).to_string(),
+        Unit::Cycle | Unit::Event => Count(value).to_string(),
+        Unit::MilliCpu => format!("{}.{:03} CPU", value / 1_000, value % 1_000),
+        // A byte-millisecond is too small to be read.
+        Unit::ByteMillisecond => format!("{} s", Bytes(value / 1_000)),
+    }
+}

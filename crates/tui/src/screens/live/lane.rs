@@ -1,0 +1,481 @@
+//! The lanes side by side: what each does, the times of the chosen workload, and
+//! its use of the machine. Rows and axes are those of all lanes.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::axis::LABELS;
+use super::chosen;
+use super::rows::{Drawing, Rows};
+use crate::frame::clock;
+use crate::live::{CellState, CellView, LaneView, Phase, Quantiles, Snapshot};
+use crate::model::Model;
+use crate::theme::{Role, Theme};
+use crate::widgets::chart;
+use crate::widgets::text::{fit, pad, width, wrap};
+use cyclometer_core::units::{Bytes, Count, Nanos};
+use cyclometer_lanes::StartKind;
+use cyclometer_meter::{Meter, Source};
+
+/// Names of the lanes: those that were opened, or those that will be.
+pub fn names(model: &Model) -> Vec<String> {
+    let snapshot = super::shown(model);
+    let mut names: Vec<String> = snapshot.lanes.iter().map(|lane| lane.name.to_string()).collect();
+    if matches!(snapshot.phase, Phase::Idle | Phase::Opening) {
+        for spec in &model.live.wanted.lanes {
+            let name = spec.to_string();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+/// Draws the lanes at their places; `hidden` of them are out of sight.
+pub fn draw(
+    frame: &mut Frame<'_>,
+    places: &[(usize, Rect)],
+    model: &Model,
+    snapshot: &Snapshot,
+    hidden: usize,
+) {
+    let drawing = Drawing::new(model, snapshot, places);
+    let names = names(model);
+    for (at, area) in places {
+        let name = names.get(*at).map_or("", String::as_str);
+        one(frame, *area, (*at, name, hidden), &drawing);
+    }
+}
+
+fn one(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    (at, name, hidden): (usize, &str, usize),
+    drawing: &Drawing<'_>,
+) {
+    let Drawing { model, snapshot, .. } = *drawing;
+    let theme = &model.theme;
+    let selected = at == model.live.lane;
+    let block = theme.panel(title(drawing, (at, name, hidden), usize::from(area.width)), selected);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    if inner.height == 0 || inner.width == 0 {
+        return;
+    }
+    let Some(lane) = snapshot.lanes.get(at) else {
+        let text = if snapshot.phase == Phase::Opening { "opening" } else { "" };
+        return frame.render_widget(Paragraph::new(text), inner);
+    };
+    if let Some(reason) = &lane.unavailable {
+        return told(frame, inner, theme, "cannot run here", reason, Role::Warn);
+    }
+    let mut column = Column { theme, room: inner, y: inner.y };
+    column.line(frame, state(drawing, lane));
+    if drawing.rows.starts.is_empty() {
+        return column.dim(frame, "nothing of this workload runs here");
+    }
+    for start in &drawing.rows.starts {
+        section(&mut column, frame, drawing, at, *start);
+    }
+    use_of_machine(&mut column, frame, drawing, at);
+}
+
+/// The name of the lane and the workload that is shown.
+fn title(drawing: &Drawing<'_>, (at, name, hidden): (usize, &str, usize), width: usize) -> String {
+    let Drawing { model, snapshot, .. } = *drawing;
+    let selected = at == model.live.lane;
+    let more = if hidden > 0 && selected { format!(" (+{hidden})") } else { String::new() };
+    let cpu = snapshot.lanes.get(at).and_then(|lane| lane.cpu);
+    let cpu = cpu.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));
+    let dot = model.theme.sign(" · ", ": ");
+    let workload = chosen::workload(model, snapshot).unwrap_or_default();
+    let room = width.saturating_sub(if selected { 6 } else { 4 });
+    let full = format!("{name}{dot}{workload}{cpu}{more}");
+    let short = format!("{name}{cpu}{more}");
+    // The workload is in the headings below as well.
+    fit(if full.chars().count() <= room { &full } else { &short }, room)
+}
+
+/// A heading and a reason, wrapped.
+fn told(frame: &mut Frame<'_>, area: Rect, theme: &Theme, what: &str, why: &str, role: Role) {
+    let mut lines = vec![Line::from(Span::styled(what.to_owned(), theme.style(role)))];
+    lines.extend(wrap(why, usize::from(area.width)).into_iter().map(Line::from));
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Lines from the top of a column down.
+struct Column<'a> {
+    theme: &'a Theme,
+    room: Rect,
+    y: u16,
+}
+
+impl Column<'_> {
+    fn rest(&self) -> Rect {
+        Rect { y: self.y, height: self.room.bottom().saturating_sub(self.y), ..self.room }
+    }
+
+    fn width(&self) -> usize {
+        usize::from(self.room.width)
+    }
+
+    /// The next `height` lines, if they are there.
+    fn take(&mut self, height: u16) -> Option<Rect> {
+        let rest = self.rest();
+        if rest.height < height || height == 0 {
+            return None;
+        }
+        self.y += height;
+        Some(Rect { height, ..rest })
+    }
+
+    fn line(&mut self, frame: &mut Frame<'_>, spans: Vec<Span<'static>>) {
+        if let Some(area) = self.take(1) {
+            frame.render_widget(Paragraph::new(Line::from(spans)), area);
+        }
+    }
+
+    fn dim(&mut self, frame: &mut Frame<'_>, text: &str) {
+        let text = fit(text, self.width());
+        self.line(frame, vec![Span::styled(text, self.theme.style(Role::Dim))]);
+    }
+
+    /// A label and a value.
+    fn pair(&mut self, frame: &mut Frame<'_>, label: &str, value: &str, role: Role) {
+        let room = self.width().saturating_sub(label.len() + 1);
+        let spans = vec![
+            Span::styled(format!("{label} "), self.theme.style(Role::Dim)),
+            Span::styled(fit(value, room), self.theme.style(role)),
+        ];
+        self.line(frame, spans);
+    }
+
+    /// The longest label that there is room for, and a value to the right.
+    fn ends(&mut self, frame: &mut Frame<'_>, labels: [&str; 2], value: &str) {
+        let room = self.width();
+        let fits = |label: &&str| width(label) < room.saturating_sub(width(value));
+        let label = labels.into_iter().find(fits).unwrap_or("");
+        let rest = room.saturating_sub(width(label));
+        let spans = vec![
+            Span::styled(label.to_owned(), self.theme.style(Role::Dim)),
+            Span::raw(pad(value, rest, true)),
+        ];
+        self.line(frame, spans);
+    }
+}
+
+/// What the lane does now, whatever is shown.
+fn state(drawing: &Drawing<'_>, lane: &LaneView) -> Vec<Span<'static>> {
+    let Drawing { model, snapshot, .. } = *drawing;
+    let theme = &model.theme;
+    let (sign, text, role) = match (&lane.running, lane.failing.as_ref()) {
+        (Some(running), _) => {
+            // A clock that always says 0:00 would only flicker.
+            let since = model.now.since(running.since);
+            let since =
+                if since.0 > 1_000_000_000 { format!(" {}", clock(since)) } else { String::new() };
+            let what = super::running(snapshot, running);
+            (theme.sign("● ", "* "), format!("{what}{since}"), Role::Good)
+        }
+        (None, Some(_)) => (theme.sign("✗ ", "! "), "the newest failed".to_owned(), Role::Bad),
+        (None, None) if snapshot.phase.is_active() => {
+            let other = snapshot.lanes.iter().find(|other| other.running.is_some());
+            let text = match other {
+                Some(other) if !snapshot.plan.race => format!("waits: {} runs", other.name),
+                _ => "waits for its turn".to_owned(),
+            };
+            (theme.sign("○ ", "o "), text, Role::Dim)
+        }
+        (None, None) => (theme.sign("○ ", "o "), lane.version.to_string(), Role::Dim),
+    };
+    vec![Span::styled(format!("{sign}{text}"), theme.style(role))]
+}
+
+/// Heading and times of a start, or why there are none. Takes as many lines
+/// either way.
+fn section(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    drawing: &Drawing<'_>,
+    lane: usize,
+    start: StartKind,
+) {
+    let Drawing { model, snapshot, .. } = *drawing;
+    let Some(area) = column.take(drawing.rows.section()) else { return };
+    let mut part = Column { theme: column.theme, room: area, y: area.y };
+    let name = drawing.heading(start);
+    let Some(cell) = chosen::cell(model, snapshot, lane, start) else {
+        part.dim(frame, &name);
+        let lane = snapshot.lanes.get(lane).map_or("", |lane| &*lane.name);
+        let text = chosen::missing(model, snapshot, lane, start);
+        return reason(&mut part, frame, &text, Role::Dim);
+    };
+    if let CellState::Failed(why) = &cell.state {
+        part.dim(frame, &name);
+        return reason(&mut part, frame, &format!("cannot be prepared: {why}"), Role::Bad);
+    }
+    if cell.ok == 0 && cell.bad > 0 {
+        let why = cell.reason.as_deref().unwrap_or_default();
+        part.dim(frame, &name);
+        return reason(&mut part, frame, &format!("{} failed: {why}", cell.bad), Role::Bad);
+    }
+    times(&mut part, frame, drawing, cell, &name);
+}
+
+fn reason(part: &mut Column<'_>, frame: &mut Frame<'_>, text: &str, role: Role) {
+    let style = part.theme.style(role);
+    let lines = wrap(text, part.width()).into_iter();
+    let lines: Vec<Line<'_>> = lines.map(|line| Line::from(Span::styled(line, style))).collect();
+    frame.render_widget(Paragraph::new(lines), part.rest());
+}
+
+/// Last, median and 95th percentile of start and run. Before anything was
+/// recorded, those of the newest warm-up, dimmed.
+fn times(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    drawing: &Drawing<'_>,
+    cell: &CellView,
+    name: &str,
+) {
+    let theme = column.theme;
+    let warms_up = cell.ok == 0 && cell.last.is_none();
+    let count = match (warms_up, cell.bad) {
+        (true, _) if cell.warmup.is_some() => "warm-up".to_owned(),
+        (_, 0) => Count(cell.ok).to_string(),
+        (_, bad) => format!("{}, {bad} failed", Count(cell.ok)),
+    };
+    let name = format!("{name} {count}");
+    let Rows { label, value, one_line, .. } = drawing.rows;
+    let heads = format!("{}{}", pad("start", value, true), pad("run", value, true));
+    let style = theme.style(Role::Title);
+    if one_line {
+        let text = format!("{}{heads}", pad(&name, label, false));
+        column.line(frame, vec![Span::styled(text, style)]);
+    } else {
+        let text = fit(&name, column.width());
+        column.line(frame, vec![Span::styled(text, style)]);
+        let text = format!("{}{heads}", pad("", label, false));
+        column.line(frame, vec![Span::styled(text, theme.style(Role::Dim))]);
+    }
+    let role = if warms_up { Role::Dim } else { Role::Text };
+    for (name, start, run) in figures(cell, warms_up) {
+        let spans = vec![
+            Span::styled(pad(name, label, false), theme.style(Role::Dim)),
+            Span::styled(pad(&start, value, true), theme.style(role)),
+            Span::styled(pad(&run, value, true), theme.style(role)),
+        ];
+        column.line(frame, spans);
+    }
+}
+
+fn figures(cell: &CellView, warms_up: bool) -> [(&'static str, String, String); 3] {
+    let newest = if warms_up { cell.warmup } else { cell.last.as_ref().map(|last| last.usage) };
+    let newest = newest.map(|usage| usage.phases);
+    let text =
+        |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |it| Nanos(it).to_string());
+    let of = |quantiles: Option<Quantiles>, pick: fn(Quantiles) -> u64| text(quantiles.map(pick));
+    [
+        (
+            "last",
+            text(newest.and_then(|it| it.startup()).map(|it| it.0)),
+            text(newest.and_then(|it| it.run).map(|it| it.0)),
+        ),
+        ("p50", of(cell.startup, |it| it.p50), of(cell.run, |it| it.p50)),
+        ("p95", of(cell.startup, |it| it.p95), of(cell.run, |it| it.p95)),
+    ]
+}
+
+/// Charts, memory, operators and sources.
+fn use_of_machine(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    drawing: &Drawing<'_>,
+    lane: usize,
+) {
+    let rows = &drawing.rows;
+    let shown = |start: &StartKind| chosen::cell(drawing.model, drawing.snapshot, lane, *start);
+    let Some(cell) = rows.starts.iter().find_map(shown) else { return };
+    if rows.cpu > 0 {
+        column.ends(frame, ["CPUs in use", "CPU"], &of_newest(cell, Meter::CpuTime));
+        graph(column, frame, drawing, lane, Kind::Cpu);
+    }
+    if rows.cycles > 0 {
+        column.ends(frame, counted(cell), &of_newest(cell, Meter::Cycles));
+        graph(column, frame, drawing, lane, Kind::Cycles);
+    }
+    if rows.cpu > 0 && column.take(1).is_some() {
+        let end = if drawing.is_over { "end" } else { "now" };
+        let area = Rect { y: column.y - 1, height: 1, ..column.room };
+        let marks = Span::styled(drawing.axis.marks(end), column.theme.style(Role::Dim));
+        let wide = u16::try_from(drawing.axis.count).unwrap_or(u16::MAX).min(area.width);
+        let place = Rect { x: area.right() - wide, width: wide, ..area };
+        frame.render_widget(Paragraph::new(Line::from(marks)), place);
+    }
+    if rows.memory {
+        memory(column, frame, drawing, lane, cell);
+    }
+    if rows.gauge {
+        gauge(column, frame, drawing, lane, cell);
+    }
+    if rows.sources {
+        let (ops, role) = match cell.meter(Meter::WasmOps) {
+            Ok(count) => (Count(count).to_string(), Role::Text),
+            Err(_) => ("-".to_owned(), Role::Dim),
+        };
+        column.pair(frame, "ops", &ops, role);
+        let room = column.width().saturating_sub(5);
+        column.pair(frame, "from", &sources(cell, room), Role::Dim);
+    }
+}
+
+/// Says what the chart of cycles counts.
+fn counted(cell: &CellView) -> [&'static str; 2] {
+    match mark(cell) {
+        " r" => ["r: ticks of the time-stamp counter a second", "ticks/s"],
+        " e" => ["e: cycles a second, estimated", "cycles/s"],
+        " u" => ["u: cycles a second in user mode", "cycles/s"],
+        _ => ["cycles a second", "cycles/s"],
+    }
+}
+
+/// CPU time or cycles of the newest invocation.
+fn of_newest(cell: &CellView, meter: Meter) -> String {
+    let usage = cell.last.as_ref().map(|last| last.usage).or(cell.warmup);
+    let value = |meter| usage.and_then(|usage| usage.get(meter));
+    let text = match meter {
+        Meter::Cycles => value(meter)
+            .or_else(|| value(Meter::RefCycles))
+            .map(|count| format!("{}{}", Count(count), mark(cell))),
+        _ => value(meter).map(|span| Nanos(span).to_string()),
+    };
+    format!("last {} {}", cell.start, text.unwrap_or_else(|| "-".to_owned()))
+}
+
+/// What a chart is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cpu,
+    Cycles,
+}
+
+/// A chart with the ends of its range to the left.
+fn graph(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    drawing: &Drawing<'_>,
+    lane: usize,
+    kind: Kind,
+) {
+    let (high, range, top) = match kind {
+        Kind::Cpu => (drawing.rows.cpu, drawing.cpu, drawing.cpu.cpus()),
+        Kind::Cycles => (drawing.rows.cycles, drawing.cycles, drawing.cycles.count()),
+    };
+    let Some(area) = column.take(high) else { return };
+    let Some(points) = drawing.points.iter().find(|(at, _)| *at == lane) else { return };
+    let pick = |point: &Option<crate::live::Point>| {
+        point.map(|point| if kind == Kind::Cpu { point.cpu } else { point.cycles })
+    };
+    let points: Vec<Option<Option<u64>>> = points.1.iter().map(pick).collect();
+    let values: Vec<Option<u64>> = points.iter().map(|point| point.flatten()).collect();
+    let unknown: Vec<bool> = points.iter().map(|point| *point == Some(None)).collect();
+    let theme = column.theme;
+    let dim = theme.style(Role::Dim);
+    let label = usize::from(LABELS) - 1;
+    let edge = theme.sign("│", "|");
+    for line in 0..area.height {
+        let text = match line {
+            0 => top.as_str(),
+            last if last + 1 == area.height => "0",
+            _ => "",
+        };
+        let text = format!("{}{edge}", pad(text, label, true));
+        frame.buffer_mut().set_string(area.x, area.y + line, fit(&text, column.width()), dim);
+    }
+    let wide = u16::try_from(drawing.axis.count).unwrap_or(u16::MAX);
+    let wide = wide.min(area.width.saturating_sub(LABELS));
+    let place = Rect { x: area.right() - wide, width: wide, ..area };
+    chart::columns(frame.buffer_mut(), place, theme, Role::Lane(lane), &values, range.top);
+    chart::mark_unknown(frame.buffer_mut(), place, theme, &unknown);
+}
+
+/// Marks ticks and estimates, as `record` does.
+pub fn mark(cell: &CellView) -> &'static str {
+    let source = |meter| cell.sources.get(meter).and_then(|it| it.source);
+    let usage = cell.last.as_ref().map(|last| last.usage).or(cell.warmup);
+    if usage.and_then(|usage| usage.get(Meter::Cycles)).is_some() {
+        let user = cell.sources.get(Meter::Cycles);
+        let user = user.is_some_and(|it| it.note.starts_with(cyclometer_meter::perf::USER_ONLY));
+        return if user { " u" } else { "" };
+    }
+    match source(Meter::RefCycles) {
+        Some(Source::Estimate) => " e",
+        Some(_) => " r",
+        None => "",
+    }
+}
+
+/// Memory that runs now, or the largest peak of what is shown.
+fn used_memory(drawing: &Drawing<'_>, lane: usize, cell: &CellView) -> Option<u64> {
+    let Drawing { model, snapshot, .. } = *drawing;
+    let running = snapshot.lanes.get(lane).and_then(|lane| lane.running);
+    let of_this = |cell: &CellView| Some(&*cell.workload) == chosen::workload(model, snapshot);
+    let now = running
+        .filter(|running| snapshot.cells.get(running.cell).is_some_and(of_this))
+        .and_then(|running| running.memory);
+    let warmup = || cell.warmup.and_then(|usage| usage.get(Meter::MemoryPeak));
+    now.or(cell.peak).or_else(warmup)
+}
+
+fn memory(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    drawing: &Drawing<'_>,
+    lane: usize,
+    cell: &CellView,
+) {
+    let shown = used_memory(drawing, lane, cell);
+    let text = shown.map_or_else(|| "-".to_owned(), |bytes| Bytes(bytes).to_string());
+    let over = shown.is_some_and(|bytes| bytes > cell.allocated.0);
+    let role = if over { Role::Bad } else { Role::Text };
+    column.pair(frame, "mem", &format!("{text} of {}", cell.allocated), role);
+}
+
+fn gauge(
+    column: &mut Column<'_>,
+    frame: &mut Frame<'_>,
+    drawing: &Drawing<'_>,
+    lane: usize,
+    cell: &CellView,
+) {
+    let shown = used_memory(drawing, lane, cell);
+    let bar = |bytes| chart::gauge(column.theme, bytes, cell.allocated.0, column.width());
+    // An empty line keeps what is below in its place.
+    let spans = shown.map(|bytes| Span::raw(bar(bytes))).into_iter().collect();
+    column.line(frame, spans);
+}
+
+/// Where the figures come from, each source once; perf's by their short names
+/// where there is little room.
+fn sources(cell: &CellView, room: usize) -> String {
+    let wanted =
+        [Meter::Cycles, Meter::RefCycles, Meter::CpuTime, Meter::MemoryPeak, Meter::WasmOps];
+    let mut names: Vec<&str> = Vec::new();
+    for meter in wanted {
+        let source = cell.sources.get(meter).and_then(|it| it.source);
+        if let Some(source) = source
+            && !names.contains(&source.label())
+        {
+            names.push(source.label());
+        }
+    }
+    let text = names.join(" ");
+    match text.as_str() {
+        "" => "-".to_owned(),
+        long if long.len() > room => long.replace("perf:", ""),
+        short => short.to_owned(),
+    }
+}

@@ -1,0 +1,100 @@
+//! The figures of the live screen, for programs.
+
+use serde_json::Value;
+
+use super::bills;
+use crate::live::{CellView, Quantiles, Snapshot};
+use crate::model::Model;
+use cyclometer_core::units::Nanos;
+use cyclometer_meter::Meter;
+use cyclometer_report::{Cell, Column, Table};
+
+/// A row a cell.
+pub fn table(model: &Model) -> Table {
+    let snapshot = super::shown(model);
+    let mut columns: Vec<Column> = vec![
+        Column::text("workload", "workload"),
+        Column::text("lane", "lane"),
+        Column::text("start", "start"),
+        Column::text("preset", "preset"),
+        Column::number("ok", "ok"),
+        Column::number("failed", "failed"),
+        Column::number("start last", "start_last_ns"),
+        Column::number("start p50", "start_p50_ns"),
+        Column::number("start p95", "start_p95_ns"),
+        Column::number("run last", "run_last_ns"),
+        Column::number("run p50", "run_p50_ns"),
+        Column::number("run p95", "run_p95_ns"),
+        Column::number("allocated", "memory_allocated_bytes"),
+        Column::number("peak", "memory_peak_max_bytes"),
+    ];
+    // Of the newest invocation; those that say the same are above.
+    let meters: Vec<Meter> = Meter::ALL
+        .iter()
+        .copied()
+        .filter(|meter| !matches!(meter, Meter::MemoryAllocated | Meter::MemoryRss))
+        .collect();
+    columns.extend(meters.iter().map(|meter| Column::number(meter.name(), meter.name())));
+    columns.push(Column::text("model", "model"));
+    columns.push(Column::number("total", "total"));
+    let mut table = Table::new(&columns);
+    for cell in &snapshot.cells {
+        let row = measured(snapshot, cell, &meters);
+        for (model_name, total) in totals(model, snapshot, cell) {
+            let mut row = row.clone();
+            row.push(model_name.map_or_else(|| Cell::maybe::<String>(None), Cell::text));
+            row.push(Cell::maybe(total.map(|it| (it.clone(), it))));
+            table.push(row);
+        }
+    }
+    table
+}
+
+fn span(value: Option<u64>) -> Cell {
+    Cell::maybe(value.map(|it| (Nanos(it).to_string(), it)))
+}
+
+fn measured(snapshot: &Snapshot, cell: &CellView, meters: &[Meter]) -> Vec<Cell> {
+    let lane = snapshot.lanes.get(cell.lane).map_or("", |lane| &*lane.name);
+    let phases = cell.last.as_ref().map(|last| last.usage.phases);
+    let pick = |quantiles: Option<Quantiles>, pick: fn(Quantiles) -> u64| span(quantiles.map(pick));
+    let mut row = vec![
+        Cell::text(&*cell.workload),
+        Cell::text(lane),
+        Cell::text(cell.start.label()),
+        Cell::text(&*cell.preset),
+        Cell::new(cell.ok, cell.ok),
+        Cell::new(cell.bad, cell.bad),
+        span(phases.and_then(|it| it.startup()).map(|it| it.0)),
+        pick(cell.startup, |it| it.p50),
+        pick(cell.startup, |it| it.p95),
+        span(phases.and_then(|it| it.run).map(|it| it.0)),
+        pick(cell.run, |it| it.p50),
+        pick(cell.run, |it| it.p95),
+        Cell::new(cell.allocated, cell.allocated.0),
+        Cell::maybe(cell.peak.map(|it| (it.to_string(), it))),
+    ];
+    row.extend(meters.iter().map(|meter| {
+        Cell::maybe(cell.meter(*meter).ok().map(|it| (it.to_string(), Value::from(it))))
+    }));
+    row
+}
+
+/// Model and exact total of a cell; one line without either if nothing is billed.
+fn totals(
+    _model: &Model,
+    snapshot: &Snapshot,
+    cell: &CellView,
+) -> Vec<(Option<String>, Option<String>)> {
+    let Some(all) = &snapshot.bills else { return vec![(None, None)] };
+    // What never ended well has no price.
+    let group = snapshot.bill(cell).filter(|_| cell.ok > 0);
+    let models = all.models().iter().enumerate();
+    models
+        .map(|(at, info)| {
+            let total = group.and_then(|group| group.models.get(at));
+            let billed = total.filter(|it| bills::amount(Some(it), false).is_some());
+            (Some(info.id.clone()), billed.map(|it| it.total.to_plain_string()))
+        })
+        .collect()
+}

@@ -1,0 +1,212 @@
+//! Moments on an axis of some columns, and where its ticks are.
+
+/// The unit of an axis: nanoseconds and name.
+const UNITS: [(u64, &str); 4] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
+
+/// Ticks of minutes and hours, above the decimal ones.
+const LONG: [u64; 9] = [30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600];
+
+const S: u64 = 1_000_000_000;
+
+/// A stretch of time in columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Axis {
+    /// Where it begins, in nanoseconds.
+    pub left: u64,
+    /// How long it is.
+    pub span: u64,
+    /// Its columns.
+    pub width: u16,
+}
+
+impl Axis {
+    /// The column of a moment; the end belongs to the last. `None` outside.
+    pub fn column(&self, at: u64) -> Option<u16> {
+        let after = at.checked_sub(self.left)?;
+        if after > self.span || self.width == 0 {
+            return None;
+        }
+        let wide = u128::from(self.width);
+        let column = u128::from(after) * wide / u128::from(self.span.max(1));
+        u16::try_from(column.min(wide - 1)).ok()
+    }
+
+    /// Where a column begins.
+    pub fn at(&self, column: u16) -> u64 {
+        let after = u128::from(self.span) * u128::from(column) / u128::from(self.width.max(1));
+        self.left.saturating_add(u64::try_from(after).unwrap_or(u64::MAX))
+    }
+
+    /// The middle of a column.
+    pub fn middle(&self, column: u16) -> u64 {
+        let from = self.at(column);
+        from + (self.at(column.saturating_add(1)) - from) / 2
+    }
+
+    /// Ticks with what they say, as close as their texts allow.
+    pub fn ticks(&self) -> Vec<(u16, String)> {
+        for step in steps() {
+            let texts = self.every(step);
+            if let Some(texts) = texts {
+                return texts;
+            }
+        }
+        Vec::new()
+    }
+
+    /// Ticks of a step, if their texts are apart from each other.
+    fn every(&self, step: u64) -> Option<Vec<(u16, String)>> {
+        let most = u64::from(self.width / 3);
+        if self.span / step > most {
+            return None;
+        }
+        let right = self.left.saturating_add(self.span);
+        let mut ticks: Vec<(u16, String)> = Vec::new();
+        let mut at = self.left.div_ceil(step).checked_mul(step)?;
+        let mut free = 0;
+        while at <= right {
+            let column = self.column(at)?;
+            let text = label(at, step, right);
+            let long = u16::try_from(text.len()).unwrap_or(u16::MAX);
+            // The last has no room for its text sometimes: then it is not there.
+            if column.saturating_add(long) < self.width {
+                if !ticks.is_empty() && column < free {
+                    return None;
+                }
+                free = column.saturating_add(long).saturating_add(2);
+                ticks.push((column, text));
+            }
+            at = at.checked_add(step)?;
+        }
+        Some(ticks)
+    }
+}
+
+/// 1, 2, 5, 10, ... up to 20 s, then parts of minutes and hours, then days.
+fn steps() -> impl Iterator<Item = u64> {
+    let decimal = (0..=10).flat_map(|power| {
+        let ten = 10_u64.pow(power);
+        [ten, 2 * ten, 5 * ten]
+    });
+    let long = LONG.into_iter().map(|seconds| seconds * S);
+    let days = (0..12).map(|power| (86_400 * S) << power);
+    decimal.filter(|step| *step <= 20 * S).chain(long).chain(days)
+}
+
+/// What a tick says: `12.5 s`, `3 ms`, `1:30`.
+fn label(at: u64, step: u64, right: u64) -> String {
+    if right >= 120 * S && step >= S {
+        return clock(at);
+    }
+    let unit = UNITS.iter().find(|(size, _)| right >= *size).unwrap_or(&UNITS[3]);
+    decimal(at, *unit, step)
+}
+
+/// A clock for whole seconds.
+fn clock(at: u64) -> String {
+    crate::frame::clock(cyclometer_core::units::Nanos(at))
+}
+
+/// A value in a unit, with as many decimals as the step has.
+fn decimal(value: u64, (size, name): (u64, &str), step: u64) -> String {
+    let mut digits = 0;
+    let mut scale = size;
+    while scale > 1 && !step.is_multiple_of(scale) {
+        scale /= 10;
+        digits += 1;
+    }
+    let whole = value / size;
+    if digits == 0 {
+        return format!("{whole} {name}");
+    }
+    let part = value % size / scale.max(1);
+    format!("{whole}.{part:0digits$} {name}")
+}
+
+/// A moment, to the thousandth of its unit: `12.345 s`.
+pub fn moment(at: u64) -> String {
+    if at >= 120 * S {
+        return format!("{}.{:03}", clock(at), at % S / 1_000_000);
+    }
+    let unit = UNITS.iter().find(|(size, _)| at >= *size).unwrap_or(&UNITS[3]);
+    decimal(at, *unit, (unit.0 / 1_000).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticks(left: u64, span: u64, width: u16) -> Vec<(u16, String)> {
+        Axis { left, span, width }.ticks()
+    }
+
+    fn texts(left: u64, span: u64, width: u16) -> String {
+        let texts: Vec<String> = ticks(left, span, width).into_iter().map(|it| it.1).collect();
+        texts.join(" | ")
+    }
+
+    #[test]
+    fn moments_and_columns_agree() {
+        let axis = Axis { left: 10, span: 100, width: 20 };
+        assert_eq!((axis.column(9), axis.column(10), axis.column(14)), (None, Some(0), Some(0)));
+        assert_eq!(
+            (axis.column(15), axis.column(110), axis.column(111)),
+            (Some(1), Some(19), None)
+        );
+        assert_eq!((axis.at(0), axis.at(1), axis.middle(1)), (10, 15, 17));
+        for column in 0..20 {
+            assert_eq!(axis.column(axis.middle(column)), Some(column));
+        }
+        assert_eq!(Axis::default().column(0), None);
+    }
+
+    #[test]
+    fn ticks_are_round_and_apart() {
+        // A column is 1 s; texts of 4 and 5 columns: every 10 s.
+        let ten = ["0 s", "10 s", "20 s", "30 s", "40 s", "50 s"];
+        assert_eq!(texts(0, 60 * S, 60), ten.join(" | "));
+        let columns: Vec<u16> = ticks(0, 60 * S, 60).into_iter().map(|it| it.0).collect();
+        assert_eq!(columns, [0, 10, 20, 30, 40, 50]);
+        assert_eq!(
+            texts(0, 600 * S, 60),
+            "0:00 | 1:00 | 2:00 | 3:00 | 4:00 | 5:00 | 6:00 | 7:00 | 8:00 | 9:00"
+        );
+        assert_eq!(
+            texts(0, 3 * 3_600 * S, 60),
+            "0:00 | 30:00 | 1:00:00 | 1:30:00 | 2:00:00 | 2:30:00"
+        );
+    }
+
+    #[test]
+    fn closer_ticks_have_the_decimals_they_need() {
+        assert_eq!(
+            texts(12_300_000_000, 20_000_000, 40),
+            "12.300 s | 12.305 s | 12.310 s | 12.315 s"
+        );
+        assert_eq!(texts(0, 2_500_000, 50), "0.0 ms | 0.5 ms | 1.0 ms | 1.5 ms | 2.0 ms");
+        assert_eq!(texts(0, 900, 40), "0 ns | 200 ns | 400 ns | 600 ns");
+    }
+
+    #[test]
+    fn any_axis_has_ticks_that_fit_or_none() {
+        for width in 0..80 {
+            for span in [0, 1, 7, 999, 12_345_678, 61 * S, 86_400 * S * 400, u64::MAX / 2] {
+                for (column, text) in ticks(3, span, width) {
+                    assert!(
+                        usize::from(column) + text.len() < usize::from(width),
+                        "{width} {span}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn moments_are_exact_to_the_thousandth() {
+        assert_eq!(moment(12_345_678_901), "12.345 s");
+        assert_eq!(moment(90), "90 ns");
+        assert_eq!(moment(1_234_567), "1.234 ms");
+        assert_eq!(moment(3_723 * S + 5_000_000), "1:02:03.005");
+        assert_eq!(moment(0), "0 ns");
+    }
+}

@@ -1,0 +1,279 @@
+//! What the invocations that had ended at a moment cost, lane by lane.
+
+use std::num::NonZeroU64;
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::axis::moment;
+use super::recording::Played;
+use crate::model::Model;
+use crate::theme::Role;
+use crate::widgets::bar;
+use crate::widgets::text::{fit, pad};
+use cyclometer_core::units::Nanos;
+use cyclometer_pricing::Granularity;
+use cyclometer_replay::{Group, ModelTotal, NoRatio, Summary};
+use cyclometer_store::RecordingPart;
+
+const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(4);
+
+/// A figure, or why there is none.
+type Figure = Result<String, String>;
+
+/// The bills of a moment, ready to be drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BillsAt {
+    /// The part.
+    pub key: RecordingPart,
+    /// How many invocations of the part had ended.
+    pub ended: usize,
+    /// The moment that was asked for.
+    pub at: Nanos,
+    /// Models with what they are.
+    pub models: Vec<(String, Role)>,
+    /// By lane; `None`: nothing was billed.
+    pub lanes: Vec<Option<LaneBill>>,
+    /// The model whose bar is drawn.
+    pub bar: Option<String>,
+    /// Which models the ratio is of.
+    pub pair: Option<String>,
+}
+
+/// The bills of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneBill {
+    /// Invocations that were billed or refused.
+    pub invocations: u64,
+    /// Others, of cells in which nothing ended well: they have no price.
+    pub unpriced: u64,
+    /// By model.
+    pub totals: Vec<Figure>,
+    /// Coarse over fine.
+    pub ratio: Figure,
+    /// What the bar shows.
+    pub shares: Option<[u64; 7]>,
+}
+
+impl BillsAt {
+    /// Makes texts of a summary.
+    pub fn of(summary: &Summary, played: &Played, ended: usize, at: Nanos) -> Self {
+        let infos = summary.models();
+        let coarse = infos.iter().position(|info| info.granularity == Granularity::Coarse);
+        let bar = coarse.or((!infos.is_empty()).then_some(0));
+        let pair = summary.pairs().next();
+        let mut groups = summary.by(|key| key.lane.clone());
+        let lanes = played.about.lanes.iter().map(|lane| {
+            let group = groups.remove(&lane.name).filter(|group| group.invocations > 0)?;
+            let in_lane = summary.groups().filter(|(key, _)| key.lane == lane.name);
+            let unpriced = in_lane.map(|(_, group)| group).filter(|group| group.only_failed());
+            let unpriced = unpriced.map(|group| group.invocations).sum();
+            Some(LaneBill::of(summary, &group, unpriced, bar, pair))
+        });
+        let role = |granularity| match granularity {
+            Granularity::Coarse => Role::Coarse,
+            Granularity::Hybrid => Role::Text,
+            Granularity::Fine => Role::Fine,
+        };
+        let id = |at: usize| infos.get(at).map_or("", |info| info.id.as_str());
+        Self {
+            key: played.key,
+            ended,
+            at,
+            lanes: lanes.collect(),
+            models: infos
+                .iter()
+                .map(|info| (format!("{} {}", info.id, info.currency), role(info.granularity)))
+                .collect(),
+            bar: bar.map(|at| id(at).to_owned()),
+            pair: pair.map(|(coarse, fine)| format!("{} / {}", id(coarse), id(fine))),
+        }
+    }
+}
+
+impl BillsAt {
+    /// Whether they are those of a moment.
+    pub fn is_of(&self, played: &Played, at: Nanos) -> bool {
+        self.key == played.key && self.ended == played.ended(at)
+    }
+}
+
+impl LaneBill {
+    fn of(
+        summary: &Summary,
+        group: &Group,
+        unpriced: u64,
+        bar: Option<usize>,
+        pair: Option<(usize, usize)>,
+    ) -> Self {
+        let ratio = match pair {
+            None => Err("there is no coarse and fine model of one currency".to_owned()),
+            Some((coarse, fine)) => {
+                summary.dearer(group, coarse, fine).map_err(|error: NoRatio| error.to_string())
+            }
+        };
+        let shares = bar.and_then(|at| group.models.get(at)).filter(|total| total.billed > 0);
+        Self {
+            invocations: group.invocations.saturating_sub(unpriced),
+            unpriced,
+            totals: group.models.iter().map(total).collect(),
+            ratio,
+            shares: shares.and_then(|total| bar::shares(&total.waste)),
+        }
+    }
+}
+
+fn total(total: &ModelTotal) -> Figure {
+    match total.refused.iter().next() {
+        Some((refusal, count)) => {
+            Err(format!("{count} of {}: {refusal}", total.billed + total.refusals()))
+        }
+        None if total.billed == 0 => Err("nothing was billed".to_owned()),
+        None => Ok(total.total.significant(DIGITS)),
+    }
+}
+
+struct Columns {
+    label: usize,
+    wide: usize,
+    first: usize,
+    count: usize,
+}
+
+impl Columns {
+    fn new(width: usize, lanes: usize, selected: usize) -> Self {
+        let label = (width / 4).clamp(12, 34);
+        let count = (width.saturating_sub(label) / 15).clamp(1, lanes.max(1));
+        let wide = (width.saturating_sub(label) / count).min(40);
+        Self { label, wide, first: (selected + 1).saturating_sub(count), count }
+    }
+
+    fn line(
+        &self,
+        model: &Model,
+        (label, role): (&str, Role),
+        cells: impl Iterator<Item = (String, Role)>,
+    ) -> Line<'static> {
+        let style = |role| model.theme.style(role);
+        let mut spans =
+            vec![Span::styled(format!(" {}", pad(label, self.label - 1, false)), style(role))];
+        let shown = cells.skip(self.first).take(self.count);
+        spans.extend(shown.map(|(text, role)| {
+            let room = self.wide.saturating_sub(1);
+            Span::styled(format!(" {}", pad(&text, room, true)), style(role))
+        }));
+        Line::from(spans)
+    }
+}
+
+/// Draws the panel.
+pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played) {
+    let state = &model.timeline;
+    let position = state.player.position();
+    let now = moment(position.0);
+    let room = usize::from(area.width).saturating_sub(6);
+    let title = match &state.bills {
+        Some(bills) if bills.is_of(played, position) => {
+            format!("bills at {now}, list prices")
+        }
+        Some(bills) => format!("bills at {}; those at {now} follow", moment(bills.at.0)),
+        None => format!("bills at {now}"),
+    };
+    let block = model.theme.panel(fit(&title, room), false);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let lines = match (&state.bills, &state.bills_error) {
+        (_, Some(error)) => told(model, inner, error, Role::Bad),
+        (None, None) if model.live.models.is_empty() => {
+            told(model, inner, "no price models are chosen: on screen 1, p chooses some", Role::Dim)
+        }
+        (None, None) => told(model, inner, "bills are being worked out", Role::Dim),
+        (Some(bills), None) => lines(model, played, bills, inner),
+    };
+    frame.render_widget(Paragraph::new(lines), inner);
+}
+
+fn told(model: &Model, area: Rect, text: &str, role: Role) -> Vec<Line<'static>> {
+    let room = usize::from(area.width).saturating_sub(2);
+    let lines = crate::widgets::text::wrap(text, room).into_iter();
+    lines.map(|it| Line::from(Span::styled(format!(" {it}"), model.theme.style(role)))).collect()
+}
+
+fn lines(model: &Model, played: &Played, bills: &BillsAt, area: Rect) -> Vec<Line<'static>> {
+    let selected = model.timeline.lane;
+    let columns = Columns::new(usize::from(area.width), bills.lanes.len(), selected);
+    let figure = |figure: Option<&Figure>, role| match figure {
+        Some(Ok(text)) => (text.clone(), role),
+        _ => ("-".to_owned(), Role::Dim),
+    };
+    let names =
+        played.about.lanes.iter().zip(&bills.lanes).enumerate().map(|(at, (lane, bill))| {
+            let pointer = if at == selected { model.theme.pointer() } else { "" };
+            let count = bill.as_ref().map_or(0, |bill| bill.invocations);
+            // A name is cut before its count is.
+            let end = format!(" {count}");
+            let room = columns.wide.saturating_sub(1 + pointer.chars().count() + end.len());
+            (format!("{pointer}{}{end}", fit(&lane.name, room)), Role::Title)
+        });
+    let mut lines = vec![columns.line(model, ("lane, invocations", Role::Dim), names)];
+    for (at, (name, role)) in bills.models.iter().enumerate() {
+        let cells = bills
+            .lanes
+            .iter()
+            .map(|bill| figure(bill.as_ref().and_then(|bill| bill.totals.get(at)), *role));
+        lines.push(columns.line(model, (name, *role), cells));
+    }
+    if bills.pair.is_some() {
+        let cells =
+            bills.lanes.iter().map(|it| figure(it.as_ref().map(|it| &it.ratio), Role::Title));
+        lines.push(columns.line(model, ("dearer", Role::Dim), cells));
+    }
+    if let Some(name) = &bills.bar {
+        lines.push(bars(model, bills, &columns, name));
+    }
+    let bill = bills.lanes.get(selected).and_then(Option::as_ref);
+    if let Some(shares) = bill.and_then(|bill| bill.shares) {
+        lines.extend(bar::legend(&model.theme, Some(&shares), usize::from(area.width)));
+    }
+    if let Some(count) = bill.map(|bill| bill.unpriced).filter(|count| *count > 0) {
+        let text = format!(" {count} more, of cells in which all failed, have no price");
+        let text = fit(&text, usize::from(area.width));
+        lines.push(Line::from(Span::styled(text, model.theme.style(Role::Warn))));
+    }
+    // Why something is missing in the selected lane, where there is room.
+    for (name, reason) in missing(bills, selected) {
+        let text = fit(&format!(" - {name}: {reason}"), usize::from(area.width));
+        lines.push(Line::from(Span::styled(text, model.theme.style(Role::Warn))));
+    }
+    lines
+}
+
+/// What a lane has no bills of, and why.
+pub fn missing(bills: &BillsAt, lane: usize) -> Vec<(String, String)> {
+    let Some(bill) = bills.lanes.get(lane).and_then(Option::as_ref) else { return Vec::new() };
+    let totals = bills.models.iter().zip(&bill.totals);
+    let mut missing: Vec<(String, String)> = totals
+        .filter_map(|((name, _), total)| Some((name.clone(), total.as_ref().err()?.clone())))
+        .collect();
+    if let (Some(pair), Err(reason)) = (&bills.pair, &bill.ratio) {
+        missing.push((pair.clone(), reason.clone()));
+    }
+    missing
+}
+
+fn bars(model: &Model, bills: &BillsAt, columns: &Columns, name: &str) -> Line<'static> {
+    let theme = &model.theme;
+    let label = pad(&format!("for, {name}"), columns.label - 1, false);
+    let mut spans = vec![Span::styled(format!(" {label}"), theme.style(Role::Dim))];
+    for bill in bills.lanes.iter().skip(columns.first).take(columns.count) {
+        let wide = columns.wide.saturating_sub(2);
+        spans.push(Span::raw("  "));
+        match bill.as_ref().and_then(|bill| bill.shares) {
+            Some(shares) => spans.extend(bar::spans(theme, &shares, wide)),
+            None => spans.push(Span::styled(pad("-", wide, true), theme.style(Role::Dim))),
+        }
+    }
+    Line::from(spans)
+}

@@ -1,0 +1,394 @@
+//! The picture: what ran when, the use of the machine, and the moment.
+
+use std::fmt::Write as _;
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::axis::{Axis, moment};
+use super::layout::{Layout, Track};
+use super::recording::Played;
+use super::strip::{self, Column, Sign, Whose};
+use super::{Over, bills, detail, pair, spread};
+use crate::action::Action;
+use crate::model::Model;
+use crate::theme::{Role, Theme};
+use crate::widgets::chart;
+use crate::widgets::text::{fit, wrap};
+use cyclometer_core::units::{Bytes, Nanos};
+
+/// Draws the screen.
+pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let state = &model.timeline;
+    let Some(played) = &state.played else { return empty(frame, area, model) };
+    if played.rows.is_empty() {
+        return nothing_ran(frame, area, model, played);
+    }
+    match &state.over {
+        Some(Over::Pair { answer: Some(Ok(pair)), selected, .. }) => {
+            return pair::draw(frame, area, model, played, pair, *selected);
+        }
+        Some(Over::Lanes { what, answer: Some(Ok(spread)) }) => {
+            return spread::draw(frame, area, model, played, what, spread);
+        }
+        Some(
+            Over::Pair { answer: Some(Err(text)), .. }
+            | Over::Lanes { answer: Some(Err(text)), .. },
+        ) => {
+            return sentence(frame, area, model, "overlay; esc closes", text, Role::Bad);
+        }
+        Some(_) => {
+            return sentence(frame, area, model, "overlay; esc closes", "being read", Role::Dim);
+        }
+        None => {}
+    }
+    let layout = Layout::new(area, model, played);
+    timeline(frame, &layout, model, played);
+    detail::draw(frame, layout.invocation, model, played);
+    bills::draw(frame, layout.bills, model, played);
+}
+
+fn sentence(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text: &str, role: Role) {
+    let block = model.theme.panel(fit(title, usize::from(area.width).saturating_sub(6)), false);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let room = usize::from(inner.width).saturating_sub(2);
+    let lines = wrap(text, room).into_iter();
+    let lines: Vec<Line<'_>> = lines
+        .map(|it| Line::from(Span::styled(format!(" {it}"), model.theme.style(role))))
+        .collect();
+    frame.render_widget(Paragraph::new(lines), inner);
+}
+
+fn empty(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    let state = &model.timeline;
+    let (text, role) = match (&state.error, model.recording()) {
+        (Some(error), Some(_)) => (format!("the recording cannot be read: {error}"), Role::Bad),
+        (_, Some(number)) => (format!("recording {number} is being read"), Role::Dim),
+        (_, None) => {
+            let live = model.keymap.key_of(Action::Go(super::super::Screen::Live), model.screen);
+            let past = model.keymap.key_of(Action::Go(super::super::Screen::History), model.screen);
+            let text = format!(
+                "No recording is open. Make one on the live screen ({}), or open one in the \
+                 history ({}).",
+                live.unwrap_or_default(),
+                past.unwrap_or_default()
+            );
+            (text, Role::Text)
+        }
+    };
+    sentence(frame, area, model, "timeline", &text, role);
+}
+
+fn nothing_ran(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played) {
+    let mut text = match played.about.status.as_str() {
+        "running" => "No invocation has ended yet; they appear here as they do.".to_owned(),
+        status => format!("This recording has no invocations; it is {status}."),
+    };
+    for lane in &played.about.lanes {
+        if let Some(reason) = &lane.unavailable {
+            let _ = write!(text, "\n{} could not run: {reason}", lane.name);
+        }
+    }
+    sentence(frame, area, model, &format!("recording {}", played.about.id), &text, Role::Text);
+}
+
+/// What stands above the picture.
+fn title(model: &Model, played: &Played, hidden: usize) -> String {
+    let at = &model.timeline.player;
+    let theme = &model.theme;
+    let about = &played.about;
+    let dot = theme.sign(" · ", ", ");
+    let (sign, state) = if at.playing() {
+        (theme.sign("▶", ">"), "plays")
+    } else {
+        (theme.sign("■", "="), "paused")
+    };
+    let mut parts = vec![
+        format!("{sign} {state} {}", at.speed()),
+        format!("{} of {}", moment(at.position().0), moment(about.end.0)),
+    ];
+    if played.parts > 1 {
+        parts.push(format!("part {} of {}", played.part + 1, played.parts));
+    }
+    let (_, span) = at.sight();
+    if span < played.end.since(played.begin).0 {
+        parts.push(format!("{} in sight", Nanos(span)));
+    }
+    let label = about.label.as_ref().map_or_else(String::new, |it| format!(" {it}"));
+    parts.push(format!("recording {}{label}", about.id));
+    if about.status != "done" {
+        parts.push(about.status.clone());
+    }
+    if hidden > 0 {
+        parts.push(format!("+{hidden} lanes"));
+    }
+    if let Some(marked) = &model.timeline.marked {
+        parts.push(format!("a: {}", marked.1));
+    }
+    if let Some(error) = &model.timeline.error {
+        parts.push(error.clone());
+    }
+    parts.join(dot)
+}
+
+fn timeline(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Played) {
+    let room = usize::from(layout.timeline.width).saturating_sub(6);
+    let block = model.theme.panel(fit(&title(model, played, layout.hidden), room), true);
+    frame.render_widget(block, layout.timeline);
+    let axis = layout.in_sight(model);
+    if axis.width == 0 || layout.axis.height == 0 {
+        return;
+    }
+    let position = model.timeline.player.position();
+    let cursor = axis.column(position.0);
+    for (track, place) in &layout.tracks {
+        let picture =
+            Rect { x: place.x + layout.gutter, width: place.width - layout.gutter, ..*place };
+        let gutter = Rect { width: layout.gutter.saturating_sub(1), ..*place };
+        let view = View { model, played, axis, cursor, picture, gutter };
+        match track {
+            Track::Swim(whose) => swim(frame, &view, *whose),
+            Track::Cpu(lane) => cpu(frame, &view, *lane),
+            Track::Memory(lane) => memory(frame, &view, *lane),
+        }
+    }
+    let picture = Rect { x: layout.axis.x + layout.gutter, width: axis.width, ..layout.axis };
+    ticks(frame, picture, model.theme, axis);
+    let at = Rect { width: layout.gutter.saturating_sub(1), ..layout.axis };
+    let text = fit(" time", usize::from(at.width));
+    frame.render_widget(Paragraph::new(Span::styled(text, model.theme.style(Role::Dim))), at);
+    if let Some(cursor) = cursor {
+        line(frame, layout, model, played, picture.x + cursor);
+    }
+}
+
+/// What a track is drawn with.
+struct View<'a> {
+    model: &'a Model,
+    played: &'a Played,
+    axis: Axis,
+    cursor: Option<u16>,
+    picture: Rect,
+    gutter: Rect,
+}
+
+impl View<'_> {
+    /// The columns of the track: from what is kept, or worked out now; that of
+    /// the cursor as far as it has come.
+    fn columns(&self, whose: Whose) -> Vec<Column> {
+        let state = &self.model.timeline;
+        let known = state.strips.columns(self.played, whose, self.axis);
+        let mut columns = match known {
+            Some(columns) => columns.to_vec(),
+            None => strip::columns(self.played, whose, self.axis, Nanos(u64::MAX)),
+        };
+        if let Some(cursor) = self.cursor {
+            let until = state.player.position();
+            let left = self.axis.at(cursor);
+            let narrow = Axis { left, span: self.axis.at(cursor + 1) - left, width: 1 };
+            let newest = strip::columns(self.played, whose, narrow, until);
+            if let (Some(column), Some(newest)) =
+                (columns.get_mut(usize::from(cursor)), newest.first())
+            {
+                *column = *newest;
+            }
+        }
+        columns
+    }
+
+    /// Columns up to the cursor.
+    fn shown(&self) -> usize {
+        let before = self.axis.left > self.model.timeline.player.position().0;
+        match self.cursor {
+            Some(cursor) => usize::from(cursor) + 1,
+            None if before => 0,
+            None => usize::from(self.axis.width),
+        }
+    }
+
+    fn label(&self, frame: &mut Frame<'_>, text: &str, role: Role) {
+        let text = fit(text, usize::from(self.gutter.width));
+        let line = Rect { height: self.gutter.height.min(1), ..self.gutter };
+        frame.render_widget(Paragraph::new(Span::styled(text, self.model.theme.style(role))), line);
+    }
+}
+
+/// What a column of a lane looks like.
+fn sign(theme: Theme, sign: Sign, most: u32) -> Option<(char, bool)> {
+    let pick = |sign: char, ascii: char| if theme.ascii() { ascii } else { sign };
+    Some(match sign {
+        Sign::Idle => return None,
+        Sign::Startup => (pick('╌', '-'), false),
+        Sign::Run => (pick('━', '='), false),
+        Sign::Failed => (pick('✗', '!'), true),
+        Sign::Many(count) => {
+            let level = (u64::from(count) * 8).div_ceil(u64::from(most.max(1))).clamp(1, 8);
+            let level = usize::try_from(level).unwrap_or(8);
+            // In ASCII a level must not look like the cursor.
+            let ascii = [' ', '.', '.', ':', ':', '+', '+', '#', '#'];
+            (if theme.ascii() { ascii[level] } else { theme.levels()[level] }, false)
+        }
+    })
+}
+
+fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
+    let state = &view.model.timeline;
+    let theme = &view.model.theme;
+    let selected = whose.lane == state.lane;
+    let name = view.played.lane_name(whose.lane);
+    let cell = whose.cell.and_then(|cell| view.played.about.cells.get(cell));
+    let first = cell.is_none_or(|cell| {
+        let own = |it: &cyclometer_store::PlayedCell| it.lane == whose.lane;
+        view.played.about.cells.iter().find(|it| own(it)).is_some_and(|it| it.id == cell.id)
+    });
+    let pointer = if selected && first { theme.pointer() } else { " " };
+    let text = match cell {
+        Some(cell) => format!("{pointer}{name} {} {}", cell.workload, cell.start),
+        None => format!("{pointer}{name}"),
+    };
+    view.label(frame, &text, if selected { Role::Title } else { Role::Text });
+    let columns = view.columns(whose);
+    let most = columns.iter().map(|column| column.touched).max().unwrap_or(0);
+    let shown = view.shown();
+    let buffer = frame.buffer_mut();
+    for (at, column) in columns.iter().enumerate() {
+        let Some((mut character, bad)) = sign(*theme, column.sign(), most) else { continue };
+        let mut role = if bad { Role::Bad } else { Role::Lane(whose.lane) };
+        if at >= shown {
+            // What is still to come is only hinted at.
+            character = if theme.ascii() { ',' } else { '·' };
+            role = Role::Dim;
+        }
+        let x = view.picture.x + u16::try_from(at).unwrap_or(u16::MAX);
+        if let Some(cell) = buffer.cell_mut((x, view.picture.y)) {
+            cell.set_char(character).set_style(theme.style(role));
+        }
+    }
+    if let Some(reason) =
+        view.played.about.lanes.get(whose.lane).and_then(|it| it.unavailable.as_ref())
+    {
+        let text = fit(&format!("could not run: {reason}"), usize::from(view.picture.width));
+        let text = Span::styled(text, theme.style(Role::Warn));
+        frame.render_widget(Paragraph::new(text), view.picture);
+    }
+}
+
+/// A label, the value at the cursor and the top of the chart.
+fn gutter(frame: &mut Frame<'_>, view: &View<'_>, now: &str, top: &str) {
+    if view.gutter.height > 1 {
+        view.label(frame, &format!(" {now}"), Role::Dim);
+        let below = Rect { y: view.gutter.y + 1, height: 1, ..view.gutter };
+        let text = fit(&format!(" top {top}"), usize::from(below.width));
+        let text = Span::styled(text, view.model.theme.style(Role::Dim));
+        frame.render_widget(Paragraph::new(text), below);
+    } else {
+        view.label(frame, &format!(" {now}"), Role::Dim);
+    }
+}
+
+/// The value at the cursor, or before it where it has not entered its column.
+fn newest(values: &[Option<u64>]) -> Option<u64> {
+    let (last, before) = values.split_last()?;
+    last.or_else(|| before.last().copied().flatten())
+}
+
+/// The upper edge for so many thousandths of a CPU: a tenth, two, five, one,
+/// two, five, ten, and so on.
+fn ceiling(thousandths: u64) -> u64 {
+    let mut tens = 100;
+    loop {
+        let found = [tens, tens * 2, tens * 5].into_iter().find(|top| *top >= thousandths);
+        if let Some(top) = found {
+            return top;
+        }
+        if tens > u64::MAX / 100 {
+            return thousandths;
+        }
+        tens *= 10;
+    }
+}
+
+/// CPUs in use: `0.98`.
+fn hundredths(thousandths: u64) -> String {
+    let rounded = (thousandths + 5) / 10;
+    format!("{}.{:02}", rounded / 100, rounded % 100)
+}
+
+fn cpu(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
+    let until = view.model.timeline.player.position();
+    let columns = view.columns(Whose { lane, cell: None });
+    let shown = view.shown();
+    let values: Vec<Option<u64>> = (0_u16..)
+        .zip(&columns)
+        .map(|(at, column)| {
+            let end = if Some(at) == view.cursor { until } else { Nanos(u64::MAX) };
+            strip::cpus(column, view.axis, at, end).filter(|_| usize::from(at) < shown)
+        })
+        .collect();
+    // The top is that of all that is in sight: it does not jump while playing.
+    let all = (0_u16..)
+        .zip(&columns)
+        .filter_map(|(at, column)| strip::cpus(column, view.axis, at, Nanos(u64::MAX)));
+    let top = ceiling(all.max().unwrap_or(0));
+    let now = newest(&values[..shown.min(values.len())]);
+    let now = now.map_or_else(|| "CPU -".to_owned(), |it| format!("{} CPU", hundredths(it)));
+    gutter(frame, view, &now, &hundredths(top));
+    let theme = &view.model.theme;
+    chart::columns(frame.buffer_mut(), view.picture, theme, Role::Lane(lane), &values, top);
+}
+
+fn memory(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
+    let columns = view.columns(Whose { lane, cell: None });
+    let shown = view.shown();
+    let peaks = columns.iter().enumerate().map(|(at, column)| column.peak.filter(|_| at < shown));
+    let values: Vec<Option<u64>> = peaks.collect();
+    let top = columns.iter().filter_map(|column| column.peak.max(column.allocated)).max();
+    let now = newest(&values[..shown.min(values.len())]);
+    let now = now.map_or_else(|| "mem -".to_owned(), |it| format!("mem {}", Bytes(it)));
+    let text = top.map_or_else(|| "-".to_owned(), |it| Bytes(it).to_string());
+    gutter(frame, view, &now, &text);
+    let top = top.unwrap_or(0);
+    let theme = &view.model.theme;
+    chart::columns(frame.buffer_mut(), view.picture, theme, Role::Lane(lane), &values, top);
+}
+
+/// The axis with its ticks.
+fn ticks(frame: &mut Frame<'_>, area: Rect, theme: Theme, axis: Axis) {
+    let buffer = frame.buffer_mut();
+    let rule = theme.sign("─", "-");
+    for x in area.left()..area.right() {
+        if let Some(cell) = buffer.cell_mut((x, area.y)) {
+            cell.set_symbol(rule).set_style(theme.style(Role::Dim));
+        }
+    }
+    for (column, text) in axis.ticks() {
+        let x = area.x + column;
+        buffer.set_string(x, area.y, text, theme.style(Role::Text));
+    }
+}
+
+/// The moment: a line through all tracks, and its foot on the axis.
+fn line(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Played, x: u16) {
+    let theme = &model.theme;
+    let style = theme.style(Role::Key);
+    let buffer = frame.buffer_mut();
+    for (track, place) in &layout.tracks {
+        // Why a lane could not run is to be read.
+        let reads = matches!(track, Track::Swim(whose)
+            if played.about.lanes.get(whose.lane).is_some_and(|it| it.unavailable.is_some()));
+        for y in (place.top()..place.bottom()).filter(|_| !reads) {
+            if let Some(cell) = buffer.cell_mut((x, y)) {
+                cell.set_symbol(theme.sign("│", "|")).set_style(style);
+            }
+        }
+    }
+    // The texts of the axis stay readable.
+    if let Some(cell) = buffer.cell_mut((x, layout.axis.y))
+        && cell.symbol() == theme.sign("─", "-")
+    {
+        cell.set_symbol(theme.sign("▲", "^")).set_style(style);
+    }
+}

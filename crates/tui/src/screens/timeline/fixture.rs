@@ -1,0 +1,217 @@
+//! Recordings in real databases, for tests.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::ledger::{self, Carry, Ledger};
+use super::recording::Played;
+use super::testing::MS;
+use super::*;
+use crate::action::Effect;
+use crate::desk::Desk;
+use crate::model::{Model, Settings};
+use crate::screens::Screen;
+use crate::testing::{self as common, press};
+use cyclometer_core::units::Nanos;
+use cyclometer_lanes::{Cancel, Job, Sample, StartKind, Status, now};
+use cyclometer_meter::Meter;
+use cyclometer_record::{Event, Sink};
+use cyclometer_store::{RecordingHeader, Store, Writer};
+use cyclometer_workload::Catalog;
+
+/// A database that is filled event by event.
+pub struct Place {
+    pub folder: tempfile::TempDir,
+    pub writer: Option<Writer>,
+    pub base: Nanos,
+    pub sampled: bool,
+    pub at: u64,
+    pub cells: Vec<Arc<Job>>,
+}
+
+impl Place {
+    pub fn new(interval: Option<u64>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(&folder.path().join("c.db")).expect("made");
+        let header = RecordingHeader {
+            label: Some("first".to_owned()),
+            owner: "x".to_owned(),
+            plan: "{}".to_owned(),
+            host: "{}".to_owned(),
+            sample_interval: interval.map(|it| Nanos(it * MS)),
+        };
+        let writer = Writer::start(store, &header, Box::new(|_| {})).expect("started");
+        let base = now();
+        let sampled = interval.is_some();
+        Self { folder, writer: Some(writer), base, sampled, at: 0, cells: Vec::new() }
+    }
+
+    pub fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("c.db")
+    }
+
+    pub fn send(&mut self, event: Event) {
+        self.writer.as_mut().expect("open").send(event).expect("sent");
+    }
+
+    pub fn lane(&mut self, name: &str, unavailable: Option<&str>) {
+        self.send(Event::Lane {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            note: String::new(),
+            unavailable: unavailable.map(str::to_owned),
+        });
+    }
+
+    pub fn cell(&mut self, lane: &str, workload: &str, start: StartKind) -> usize {
+        let catalog = Catalog::builtin().expect("shipped workloads");
+        let cell = self.cells.len();
+        let job = common::job(&catalog, cell, workload, start);
+        self.cells.push(Arc::clone(&job));
+        self.send(Event::Cell { lane: lane.to_owned(), job });
+        cell
+    }
+
+    /// Requested at that millisecond: 1 ms to create, 1 ms to start, a run, of
+    /// which half is on a CPU, sampled every 10 ms.
+    pub fn ran_at(&mut self, at: u64, cell: usize, sequence: u32, run: u64, failed: Option<&str>) {
+        let requested = Nanos(self.base.0 + at * MS);
+        let status = if failed.is_some() { Status::Failed } else { Status::Ok };
+        let reason = failed.map(str::to_owned);
+        let outcome = common::outcome(&self.cells[cell], requested, run, status, reason);
+        let sample = |step: u64, meter, value| Sample {
+            at: Nanos(requested.0 + step * 10 * MS),
+            meter,
+            value,
+        };
+        let samples = (1..=if self.sampled { run / 10 } else { 0 })
+            .flat_map(|step| {
+                let cpu = sample(step, Meter::CpuTime, step * 5 * MS);
+                [cpu, sample(step, Meter::MemoryRss, step * (3 << 20))]
+            })
+            .collect();
+        let outcome = Box::new(outcome);
+        self.send(Event::Finished { cell, sequence, outcome, samples });
+        self.at = self.at.max(at + run + 2);
+    }
+
+    /// The same right after the one before.
+    pub fn ran(&mut self, cell: usize, sequence: u32, run: u64) {
+        self.ran_at(self.at, cell, sequence, run, None);
+    }
+
+    /// Ends the recording; the first request becomes the beginning of it.
+    pub fn done(&mut self) {
+        self.send(Event::Ended { status: Status::Ok, sampler: None });
+        self.writer.take().expect("open").finish().expect("written");
+        let connection = Connection::open(self.path()).expect("opened");
+        connection
+            .execute_batch(
+                "UPDATE invocation SET offset_ns = offset_ns - (SELECT MIN(offset_ns) FROM invocation);
+                 UPDATE recording SET started_at = '2026-11-21T00:00:00.000Z';",
+            )
+            .expect("moved");
+    }
+
+    pub fn model(&self, size: (u16, u16)) -> Model {
+        let mut model = common::model(size);
+        model.settings = Arc::new(Settings {
+            database: self.path(),
+            prices: cyclometer_pricing::PriceCatalog::builtin(),
+            workloads: Vec::new(),
+            folder: std::env::temp_dir(),
+        });
+        model.screen = Screen::Timeline;
+        model.opened = Some(1);
+        model
+    }
+
+    pub fn desk(model: &Model) -> Desk {
+        Desk::new(Arc::clone(&model.settings), Cancel::default())
+    }
+}
+
+/// Lets the desk answer until nothing is asked any more; how often it was asked.
+pub fn settle(model: &mut Model, effects: Vec<Effect>) -> usize {
+    let mut desk = Place::desk(model);
+    let mut waiting: std::collections::VecDeque<Effect> = effects.into();
+    let mut asked = 0;
+    while let Some(effect) = waiting.pop_front() {
+        let Effect::Timeline(ask) = effect else { continue };
+        asked += 1;
+        assert!(asked < 100, "it asks and asks");
+        waiting.extend(answered(model, answer(&mut desk, ask)));
+    }
+    asked
+}
+
+pub fn open(place: &Place, size: (u16, u16)) -> Model {
+    let mut model = place.model(size);
+    let effects = entered(&mut model);
+    settle(&mut model, effects);
+    model
+}
+
+pub fn key(model: &mut Model, text: &str) {
+    let effects = press(model, text);
+    settle(model, effects);
+}
+
+/// Three lanes, one of which could not run; 640 ms.
+pub fn story(interval: Option<u64>) -> Place {
+    let mut place = Place::new(interval);
+    place.lane("native", None);
+    place.lane("wasmtime", None);
+    place.lane("docker", Some("no Docker engine answers at /var/run/docker.sock"));
+    let native = place.cell("native", "nop", StartKind::Cold);
+    let native_nbody = place.cell("native", "nbody", StartKind::Cold);
+    let warm = place.cell("wasmtime", "nop", StartKind::Warm);
+    let nbody = place.cell("wasmtime", "nbody", StartKind::Cold);
+    for sequence in 1..=5 {
+        place.ran(native, sequence, 8);
+    }
+    for sequence in 1..=2 {
+        place.ran(native_nbody, sequence, 98);
+    }
+    for sequence in 1..=4 {
+        place.ran(warm, sequence, 8);
+    }
+    place.ran_at(290, nbody, 1, 148, None);
+    place.ran_at(440, nbody, 2, 198, Some("exit status 3"));
+    place.done();
+    place
+}
+
+pub fn position(model: &Model) -> u64 {
+    model.timeline.player.position().0 / MS
+}
+
+/// Ledgers of parts of so many invocations.
+pub fn ledgers(place: &Place, limit: usize, models: &[&str]) -> Vec<(Arc<Played>, Ledger)> {
+    let store = Store::open(&place.path()).expect("opened");
+    let ids: Vec<String> = models.iter().map(|it| (*it).to_owned()).collect();
+    let prices = cyclometer_pricing::PriceCatalog::builtin();
+    let contracts = ledger::contracts(&prices, &ids);
+    let (mut after, mut carry, mut found) = ((-1, 0), Carry::default(), Vec::new());
+    for part in 0.. {
+        let played = Played::read(&store, 1, part, after, limit).expect("read");
+        let cancel = Cancel::default();
+        let ledger = Ledger::read(&store, &played, played.key, &ids, &contracts, &carry, &cancel)
+            .expect("billed");
+        carry = ledger.carry();
+        let next = played.next_after();
+        found.push((Arc::new(played), ledger));
+        match next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    found
+}
+
+/// A temporary folder has another name each time.
+pub fn without_path(text: &str) -> String {
+    let words = text.split_inclusive(' ');
+    words.map(|word| if word.contains("/tmp") { "<path> " } else { word }).collect()
+}

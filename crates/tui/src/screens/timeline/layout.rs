@@ -1,0 +1,147 @@
+//! Where the parts of the screen lie.
+
+use ratatui::layout::Rect;
+
+use super::axis::Axis;
+use super::recording::Played;
+use super::strip::Whose;
+use crate::model::Model;
+
+/// What a band of lines shows, all on one axis of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Track {
+    /// What ran when.
+    Swim(Whose),
+    /// CPUs in use.
+    Cpu(usize),
+    /// Largest memory.
+    Memory(usize),
+}
+
+/// The parts.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    /// The panel of the time axis.
+    pub timeline: Rect,
+    /// The axis: one line.
+    pub axis: Rect,
+    /// Columns of names, at the left of the tracks.
+    pub gutter: u16,
+    /// The tracks from the top down, with their lines.
+    pub tracks: Vec<(Track, Rect)>,
+    /// Lanes that have no room.
+    pub hidden: usize,
+    /// The invocation under the cursor.
+    pub invocation: Rect,
+    /// Bills.
+    pub bills: Rect,
+}
+
+impl Layout {
+    /// The parts of an area.
+    pub fn new(area: Rect, model: &Model, played: &Played) -> Self {
+        let models = u16::try_from(model.live.models.len()).unwrap_or(u16::MAX).clamp(1, 6);
+        let roomy = area.height >= 36;
+        let bills = if roomy { models + 7 } else { models.min(3) + 5 };
+        let bills = bills.min(area.height / 3);
+        let invocation = if roomy { 13 } else { 7.min(area.height / 3) };
+        let timeline = area.height.saturating_sub(bills + invocation);
+        let part = |y: u16, height: u16| Rect { y: area.y + y, height, ..area };
+        let mut layout = Self {
+            timeline: part(0, timeline),
+            invocation: part(timeline, invocation),
+            bills: part(timeline + invocation, bills),
+            ..Self::default()
+        };
+        layout.place(model, played);
+        layout
+    }
+
+    fn place(&mut self, model: &Model, played: &Played) {
+        let inner = Rect {
+            x: self.timeline.x + 1.min(self.timeline.width),
+            y: self.timeline.y + 1.min(self.timeline.height),
+            width: self.timeline.width.saturating_sub(2),
+            height: self.timeline.height.saturating_sub(2),
+        };
+        let lanes = played.about.lanes.len();
+        self.gutter = (inner.width / 6).clamp(14, 30).min(inner.width);
+        let height = usize::from(inner.height);
+        let tracks = tracks(height.saturating_sub(1), lanes, model.timeline.lane, played);
+        self.hidden = lanes.saturating_sub(
+            tracks
+                .iter()
+                .filter(|it| matches!(it.0, Track::Swim(whose) if whose.cell.is_none()))
+                .count(),
+        );
+        if tracks.iter().any(|it| matches!(it.0, Track::Swim(whose) if whose.cell.is_some())) {
+            self.hidden = 0;
+        }
+        let mut y = inner.y;
+        for (track, high) in tracks {
+            let high = u16::try_from(high).unwrap_or(0);
+            self.tracks.push((track, Rect { y, height: high, ..inner }));
+            y += high;
+        }
+        self.axis = Rect {
+            y: inner.bottom().saturating_sub(1).max(inner.y),
+            height: inner.height.min(1),
+            ..inner
+        };
+    }
+
+    /// The axis of what is in sight.
+    pub fn in_sight(&self, model: &Model) -> Axis {
+        let (left, span) = model.timeline.player.sight();
+        Axis { left, span, width: self.axis.width.saturating_sub(self.gutter) }
+    }
+}
+
+/// What is shown in so many lines.
+fn tracks(height: usize, lanes: usize, selected: usize, played: &Played) -> Vec<(Track, usize)> {
+    if lanes == 0 || height == 0 {
+        return Vec::new();
+    }
+    let cells: Vec<Vec<usize>> = (0..lanes)
+        .map(|lane| {
+            let all = played.about.cells.iter().enumerate();
+            all.filter(|(_, cell)| cell.lane == lane).map(|(at, _)| at).collect()
+        })
+        .collect();
+    let split: usize = cells.iter().map(|it| it.len().max(1)).sum();
+    // A line a cell where that leaves every lane its charts.
+    let by_cell = split + 4 * lanes.min(cells.iter().filter(|it| !it.is_empty()).count()) <= height;
+    let swims = if by_cell { split } else { lanes.min(height) };
+    let spare = height - swims;
+    // Lanes that ran nothing need no charts.
+    let busy = cells.iter().filter(|it| !it.is_empty()).count().max(1);
+    let each = spare / busy;
+    let mut tracks = Vec::new();
+    let first = if by_cell { 0 } else { (selected + 1).saturating_sub(swims) };
+    let last = if by_cell { lanes } else { first + swims };
+    for lane in first..last {
+        match cells.get(lane) {
+            Some(cells) if by_cell && !cells.is_empty() => {
+                let swim = |cell: &usize| (Track::Swim(Whose { lane, cell: Some(*cell) }), 1);
+                tracks.extend(cells.iter().map(swim));
+            }
+            _ => tracks.push((Track::Swim(Whose { lane, cell: None }), 1)),
+        }
+        if each >= 3 && cells.get(lane).is_some_and(|it| !it.is_empty()) {
+            charts(&mut tracks, lane, each);
+        }
+    }
+    if each < 3 && spare > 0 {
+        charts(&mut tracks, selected, spare);
+    }
+    tracks
+}
+
+/// CPU gets the larger part; memory some if there is room for both.
+fn charts(tracks: &mut Vec<(Track, usize)>, lane: usize, height: usize) {
+    let memory = if height >= 2 { (height / 3).max(1) } else { 0 };
+    tracks.push((Track::Cpu(lane), height - memory));
+    if memory > 0 {
+        tracks.push((Track::Memory(lane), memory));
+    }
+}

@@ -1,0 +1,346 @@
+//! Two lanes over each other: all invocations of a workload and start in each,
+//! aligned at their requests.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::axis::Axis;
+use super::detail::no_samples;
+use super::pair::{SIDES, ratio, ticks};
+use super::recording::{Invocation, Played};
+use crate::model::Model;
+use crate::theme::Role;
+use crate::widgets::plot;
+use crate::widgets::text::{fit, pad, wrap};
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_stats::quantile;
+use cyclometer_store::{Store, StoreError};
+
+/// Moments of which the CPU time is kept.
+const POINTS: u16 = 200;
+
+/// Most invocations whose samples are read.
+const SAMPLED: u32 = 1_000;
+
+/// 5th percentile, median and 95th percentile.
+type Quantiles = [u64; 3];
+
+/// What is laid over each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct What {
+    /// The lanes, by their places.
+    pub lanes: [usize; 2],
+    /// The workload.
+    pub workload: Arc<str>,
+    /// Its preset.
+    pub preset: Arc<str>,
+    /// `cold` or `warm`.
+    pub start: Arc<str>,
+}
+
+/// Two lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spread {
+    /// How long the pictures of CPU time are.
+    pub span: u64,
+    /// The lanes.
+    pub lanes: [LaneSpread; 2],
+}
+
+/// The invocations of a lane that ended well.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LaneSpread {
+    /// How many there are.
+    pub count: usize,
+    /// Create, start, run, all of it, CPU time.
+    pub times: [Option<Quantiles>; 5],
+    /// The largest memory.
+    pub peak: Option<Quantiles>,
+    /// How many of them have samples.
+    pub sampled: usize,
+    /// CPU time since the request; as many as [`POINTS`], or none.
+    pub curve: Vec<Quantiles>,
+}
+
+const NAMES: [&str; 5] = ["create", "start", "run", "wall", "CPU time"];
+
+fn quantiles(mut values: Vec<u64>) -> Option<Quantiles> {
+    values.sort_unstable();
+    Some([quantile(&values, 1, 20)?, quantile(&values, 1, 2)?, quantile(&values, 19, 20)?])
+}
+
+/// The next lane that ran what the cell is of.
+pub fn partner(played: &Played, cell: usize, after: usize) -> Option<What> {
+    let about = &played.about;
+    let own = about.cells.get(cell)?;
+    let same = |lane: usize| {
+        about.cells.iter().any(|it| {
+            it.lane == lane
+                && it.workload == own.workload
+                && it.preset == own.preset
+                && it.start == own.start
+        })
+    };
+    let count = about.lanes.len();
+    let others = (1..=count).map(|step| (after + step) % count).filter(|lane| *lane != own.lane);
+    let other = others.into_iter().find(|lane| same(*lane))?;
+    Some(What {
+        lanes: [own.lane, other],
+        workload: Arc::clone(&own.workload),
+        preset: Arc::clone(&own.preset),
+        start: Arc::clone(&own.start),
+    })
+}
+
+/// CPU time at moments: straight lines between the samples, and the whole from
+/// the end on.
+fn curve(points: &[(Nanos, u64)], row: &Invocation, axis: Axis) -> Vec<u64> {
+    let length = row.end.since(row.offset).0;
+    let mut known = vec![(0, 0)];
+    known.extend(points.iter().map(|(at, value)| (at.0, *value)).filter(|it| it.0 < length));
+    let last = known.last().map_or(0, |it| it.1);
+    let whole = row.cpu.get().unwrap_or(last).max(last);
+    known.push((length, whole));
+    let value = |at: u64| {
+        let next = known.partition_point(|it| it.0 <= at);
+        let Some((to, high)) = known.get(next) else { return whole };
+        let (from, low) = next.checked_sub(1).map_or((0, 0), |before| known[before]);
+        let rise = u128::from(high.saturating_sub(low)) * u128::from(at - from);
+        low + u64::try_from(rise / u128::from((to - from).max(1))).unwrap_or(0)
+    };
+    (1..=axis.width).map(|column| value(axis.at(column))).collect()
+}
+
+impl Spread {
+    /// Reads and sums up what the part has of both.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn read(store: &Store, played: &Played, what: &What) -> Result<Self, StoreError> {
+        let cells = |lane: usize| {
+            let cells = played.about.cells.iter().enumerate().filter(move |(_, cell)| {
+                cell.lane == lane
+                    && cell.workload == what.workload
+                    && cell.preset == what.preset
+                    && cell.start == what.start
+            });
+            cells.map(|(at, cell)| (at, cell.id)).collect::<Vec<_>>()
+        };
+        let rows = what.lanes.map(|lane| {
+            let cells = cells(lane);
+            let of =
+                |row: &&Invocation| !row.bad() && cells.iter().any(|(cell, _)| *cell == row.cell());
+            played.of_lane(lane).filter(of).copied().collect::<Vec<_>>()
+        });
+        let lengths = |rows: &Vec<Invocation>| {
+            let all = rows.iter().map(|row| row.end.since(row.offset).0).collect();
+            quantiles(all).map_or(1, |it| it[2])
+        };
+        let span = rows.iter().map(lengths).max().unwrap_or(1).max(1);
+        let axis = Axis { left: 0, span, width: POINTS };
+        let mut lanes = rows.each_ref().map(|rows| LaneSpread::of(rows));
+        for ((spread, rows), lane) in lanes.iter_mut().zip(&rows).zip(what.lanes) {
+            let known: HashMap<i64, &Invocation> = rows.iter().map(|row| (row.id, row)).collect();
+            let mut curves = Vec::new();
+            for (_, cell) in cells(lane) {
+                let series = store.cpu_samples(cell, played.key.newest, SAMPLED)?;
+                let own = series.iter().filter_map(|(id, it)| Some((known.get(id)?, it)));
+                curves.extend(own.map(|(row, points)| curve(points, row, axis)));
+            }
+            spread.sampled = curves.len();
+            if !curves.is_empty() {
+                let of = |at: u16| curves.iter().map(|it| it[usize::from(at)]).collect();
+                spread.curve = (0..POINTS).filter_map(|at| quantiles(of(at))).collect();
+            }
+        }
+        Ok(Self { span, lanes })
+    }
+}
+
+impl LaneSpread {
+    fn of(rows: &[Invocation]) -> Self {
+        let of = |pick: fn(&Invocation) -> Option<u64>| {
+            quantiles(rows.iter().filter_map(pick).collect())
+        };
+        Self {
+            count: rows.len(),
+            times: [
+                of(|row| row.create.get()),
+                of(|row| row.start.get()),
+                of(|row| row.run.get()),
+                of(|row| Some(row.end.since(row.offset).0)),
+                of(|row| row.cpu.get()),
+            ],
+            peak: of(|row| row.peak.get()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Draws the two lanes.
+pub fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    model: &Model,
+    played: &Played,
+    what: &What,
+    spread: &Spread,
+) {
+    let theme = &model.theme;
+    let names = what.lanes.map(|lane| played.lane_name(lane));
+    let title = format!(
+        "{} {}: a {} ({}) over b {} ({}); o next lane, esc closes",
+        what.workload, what.start, names[0], spread.lanes[0].count, names[1], spread.lanes[1].count
+    );
+    let block = theme.panel(fit(&title, usize::from(area.width).saturating_sub(6)), true);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let room = usize::from(inner.width);
+    let mut lines = times(model, spread, room);
+    lines.push(peaks(model, spread));
+    let high = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(inner.height);
+    frame.render_widget(Paragraph::new(lines), Rect { height: high, ..inner });
+    let rest = Rect { y: inner.y + high, height: inner.height - high, ..inner };
+    curves(frame, rest, model, played, spread);
+}
+
+/// Every time as a range on one scale, with its figures.
+fn times(model: &Model, spread: &Spread, room: usize) -> Vec<Line<'static>> {
+    let theme = &model.theme;
+    let figures = 9 * 3 + 8;
+    let label = 12;
+    let width = u16::try_from(room.saturating_sub(figures + label + 1)).unwrap_or(0);
+    let all = spread.lanes.iter().flat_map(|lane| lane.times).flatten();
+    let top = all.map(|it| it[2]).max().unwrap_or(1).max(1);
+    let axis = Axis { left: 0, span: top, width };
+    let heading = format!(
+        "{}{}{}{}{}{}",
+        pad(" median [p5 to p95]", label + usize::from(width), false),
+        pad("p5", 9, true),
+        pad("median", 9, true),
+        pad("p95", 9, true),
+        pad("b / a", 8, true),
+        ""
+    );
+    let mut lines = vec![Line::from(Span::styled(fit(&heading, room), theme.style(Role::Dim)))];
+    for (at, name) in NAMES.iter().enumerate() {
+        let medians = spread.lanes.each_ref().map(|lane| lane.times[at].map(|it| it[1]));
+        if medians == [None, None] {
+            continue;
+        }
+        for (side, (sign, role)) in SIDES.into_iter().enumerate() {
+            let found = spread.lanes[side].times[at];
+            let mut text = format!(" {sign} {}", pad(name, label - 3, false));
+            text.push_str(&range(model, found, axis));
+            let figure =
+                |at: usize| found.map_or_else(|| "-".to_owned(), |it| Nanos(it[at]).to_string());
+            for at in 0..3 {
+                text.push_str(&pad(&figure(at), 9, true));
+            }
+            let against = medians[0].zip(medians[1]).filter(|_| side == 1);
+            let against = against.and_then(|(a, b)| ratio(a, b)).unwrap_or_default();
+            text.push_str(&pad(&against, 8, true));
+            lines.push(Line::from(Span::styled(fit(&text, room), theme.style(role))));
+        }
+    }
+    lines
+}
+
+/// `[--|-----]` at its place on the scale.
+fn range(model: &Model, found: Option<Quantiles>, axis: Axis) -> String {
+    let theme = &model.theme;
+    let width = usize::from(axis.width);
+    let Some(places) = found.map(|it| it.map(|at| axis.column(at).map_or(0, usize::from))) else {
+        return " ".repeat(width);
+    };
+    let mut cells: Vec<&str> = vec![" "; width];
+    for (at, cell) in cells.iter_mut().enumerate() {
+        if at > places[0] && at < places[2] {
+            *cell = theme.sign("─", "-");
+        }
+    }
+    let signs = [theme.sign("├", "["), theme.sign("┤", "]"), theme.sign("┃", "|")];
+    for (place, sign) in [places[0], places[2], places[1]].into_iter().zip(signs) {
+        if let Some(cell) = cells.get_mut(place) {
+            *cell = sign;
+        }
+    }
+    cells.concat()
+}
+
+fn peaks(model: &Model, spread: &Spread) -> Line<'static> {
+    let theme = &model.theme;
+    let mut spans = vec![Span::styled(" memory peak, median", theme.style(Role::Dim))];
+    for (lane, (sign, role)) in spread.lanes.iter().zip(SIDES) {
+        let text = lane.peak.map_or_else(|| "-".to_owned(), |it| Bytes(it[1]).to_string());
+        spans.push(Span::styled(format!("  {sign} {text}"), theme.style(role)));
+    }
+    let medians = spread.lanes.each_ref().map(|lane| lane.peak.map(|it| it[1]));
+    if let Some(ratio) = medians[0].zip(medians[1]).and_then(|(a, b)| ratio(a, b)) {
+        spans.push(Span::raw(format!("  b / a {ratio}")));
+    }
+    Line::from(spans)
+}
+
+/// CPU time since the request: medians as lines, 5th to 95th percentile as
+/// bands.
+fn curves(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played, spread: &Spread) {
+    let theme = &model.theme;
+    if area.height < 3 || area.width < 4 {
+        return;
+    }
+    let area = Rect { x: area.x + 1, width: area.width - 2, ..area };
+    let room = usize::from(area.width);
+    let sampled = spread.lanes.each_ref().map(|lane| lane.sampled);
+    let line = Rect { height: 1, ..area };
+    let below = Rect { y: area.y + 1, height: area.height - 1, ..area };
+    let all = spread.lanes.iter().flat_map(|lane| &lane.curve).map(|it| it[2]);
+    let Some(top) = all.max() else {
+        let shortest = spread.lanes.iter().filter_map(|it| it.times[3]).map(|it| it[1]).min();
+        let text = no_samples(played, shortest.unwrap_or(0));
+        let lines: Vec<Line<'_>> = wrap(&text, room)
+            .into_iter()
+            .map(|it| Line::from(Span::styled(it, theme.style(Role::Dim))))
+            .collect();
+        return frame.render_widget(Paragraph::new(lines), below);
+    };
+    let title = format!(
+        "CPU time, top {}: a b medians, {} {} p5 to p95; sampled {} and {}",
+        Nanos(top),
+        BANDS[usize::from(theme.ascii())][0],
+        BANDS[usize::from(theme.ascii())][1],
+        sampled[0],
+        sampled[1]
+    );
+    let title = Span::styled(fit(&title, room), theme.style(Role::Title));
+    frame.render_widget(Paragraph::new(title), line);
+    let picture = Rect { height: below.height - 1, ..below };
+    let axis = Axis { left: 0, span: spread.span, width: picture.width };
+    let columns = spread.lanes.each_ref().map(|lane| {
+        [0, 1, 2].map(|which: usize| {
+            let at = |column: u16| {
+                usize::from(column) * usize::from(POINTS) / usize::from(axis.width.max(1))
+            };
+            let value = |column: u16| lane.curve.get(at(column)).map(|it| it[which]);
+            (0..axis.width).map(value).collect::<Vec<Option<u64>>>()
+        })
+    });
+    let signs = BANDS[usize::from(theme.ascii())];
+    let mut bands = Vec::new();
+    let mut lines = Vec::new();
+    for ((side, sign), (letter, role)) in columns.iter().zip(signs).zip(SIDES) {
+        bands.push(plot::Band { low: &side[0], high: &side[2], sign, role });
+        lines.push(plot::Line { values: &side[1], sign: letter, role });
+    }
+    plot::draw(frame.buffer_mut(), picture, *theme, &bands, &lines, top);
+    let foot = Rect { y: below.bottom() - 1, height: 1, ..below };
+    frame.render_widget(Paragraph::new(ticks(*theme, axis, 0)), foot);
+}
+
+/// What bands are made of, and in ASCII.
+const BANDS: [[char; 2]; 2] = [['·', '░'], ['.', ':']];

@@ -1,0 +1,64 @@
+//! Recordings in memory, made of round figures.
+
+use super::recording::Played;
+use cyclometer_core::units::{Bytes, Nanos};
+use cyclometer_lanes::Status;
+use cyclometer_store::{PlayedCell, PlayedLane, PlayedRecording, PlayedRow, RecordingPart};
+
+/// A millisecond.
+pub const MS: u64 = 1_000_000;
+
+/// An invocation of a cell: when it was requested, how long it took to start
+/// and to run, and its CPU time, in milliseconds.
+pub fn row(id: i64, cell: i64, at: u64, startup: u64, run: u64, cpu: Option<u64>) -> PlayedRow {
+    PlayedRow {
+        id,
+        cell,
+        sequence: u32::try_from(id).expect("small"),
+        status: Status::Ok,
+        offset: Nanos(at * MS),
+        end: Nanos((at + startup + run) * MS),
+        create: Some(0),
+        start: Some(startup * MS),
+        run: Some(run * MS),
+        cpu: cpu.map(|it| it * MS),
+        cycles: None,
+        ref_cycles: Some(run * 1_000_000),
+        peak: Some(Bytes(64 << 20)),
+        allocated: Some(Bytes(128 << 20)),
+    }
+}
+
+/// Two lanes: cells 0 and 1 of the first, 2 of the second.
+pub fn about(rows: &[PlayedRow]) -> PlayedRecording {
+    let lane = |name: &str| PlayedLane { name: name.into(), unavailable: None };
+    let cell = |id: i64, lane: usize, workload: &str| PlayedCell {
+        id,
+        lane,
+        workload: workload.into(),
+        preset: "quick".into(),
+        start: "warm".into(),
+        user_only: false,
+        estimated: false,
+    };
+    PlayedRecording {
+        id: 7,
+        label: None,
+        started_at: "2026-11-21T00:00:00.000Z".to_owned(),
+        status: "done".to_owned(),
+        sample_interval: Some(Nanos(10 * MS)),
+        lanes: vec![lane("native"), lane("wasmtime")],
+        cells: vec![cell(0, 0, "nop"), cell(1, 0, "nbody"), cell(2, 1, "nop")],
+        sources: Vec::new(),
+        invocations: rows.len() as u64,
+        newest: rows.iter().map(|row| row.id).max().unwrap_or(0),
+        end: rows.iter().map(|row| row.end).max().unwrap_or(Nanos(0)),
+    }
+}
+
+/// A recording of these, in the order of their ends.
+pub fn played(rows: &[PlayedRow]) -> Played {
+    let about = about(rows);
+    let key = RecordingPart::first(7, about.newest, super::recording::PART);
+    Played::of(about, key, 0, rows)
+}

@@ -1,0 +1,343 @@
+//! What tests and benchmarks of screens have in common: models made of known
+//! figures, and the screen they give as text.
+#![cfg_attr(not(test), expect(dead_code, reason = "benchmarks use a part of it"))]
+
+use std::sync::Arc;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+
+use super::keymap::Keymap;
+use super::live::{Item, Known, PlanView, Snapshot, View};
+use super::model::{Model, Settings};
+use super::screens::{Screen, bills, history, host, live, timeline};
+use super::session::Wanted;
+use super::theme::{Palette, Theme};
+use super::update::{Message, update};
+use super::{action::Effect, frame};
+use cyclometer_core::units::Nanos;
+use cyclometer_lanes::{Job, Outcome, StartKind, Status};
+use cyclometer_meter::{Meter, Phases, Provenances, Source, Usage};
+use cyclometer_pricing::{PriceCatalog, Terms};
+use cyclometer_record::Event;
+use cyclometer_replay::Contract;
+use cyclometer_workload::Catalog;
+
+/// Both sizes that screens are made for, and the smallest there can be.
+pub const SIZES: [(u16, u16); 3] = [(80, 24), (200, 60), (1, 1)];
+
+const MS: u64 = 1_000_000;
+
+/// Now, in all models here.
+pub const NOW: Nanos = Nanos(100_000 * MS);
+
+/// A plan of two workloads in three lanes.
+pub fn wanted() -> Wanted {
+    let workloads = vec!["nop".to_owned(), "nbody".to_owned()];
+    Wanted { workloads, ..Wanted::demo() }
+}
+
+/// An invocation requested then: 1 ms to create, 1 ms to start, and a run of
+/// that many milliseconds. The CPU works for half of those, create and start
+/// included.
+pub fn outcome(
+    job: &Job,
+    requested: Nanos,
+    run_ms: u64,
+    status: Status,
+    reason: Option<String>,
+) -> Outcome {
+    let mut usage = Usage::new(job.start == StartKind::Cold);
+    usage.phases = Phases {
+        create: Some(Nanos(MS)),
+        start: Some(Nanos(MS)),
+        run: Some(Nanos(run_ms * MS)),
+        ..Phases::default()
+    };
+    usage.set(Meter::Wall, (run_ms + 2) * MS);
+    usage.set(Meter::CpuTime, run_ms * MS / 2);
+    usage.set(Meter::CpuStartup, (2 * MS).min(run_ms * MS / 2));
+    usage.set(Meter::RefCycles, run_ms * 1_000_000);
+    usage.set(Meter::MemoryPeak, 64 << 20);
+    usage.set(Meter::MemoryAllocated, job.limits.memory.0);
+    let mut sources = Provenances::default();
+    sources.set(Meter::Wall, Source::Clock, "");
+    sources.set(Meter::CpuTime, Source::Rusage, "");
+    sources.set(Meter::CpuStartup, Source::Rusage, "");
+    sources.set(Meter::RefCycles, Source::PerfMsrTsc, "");
+    sources.set(Meter::MemoryPeak, Source::Procfs, "");
+    sources.missing(Meter::Cycles, "this machine shows no hardware counters");
+    sources.missing(Meter::WasmOps, "not a WebAssembly lane");
+    Outcome {
+        status,
+        reason,
+        exit_code: Some(i32::from(status != Status::Ok)),
+        requested,
+        ended: Nanos(requested.0 + (run_ms + 2) * MS),
+        usage,
+        provenances: Arc::new(sources),
+        output: None,
+    }
+}
+
+/// A cell of a shipped workload.
+pub fn job(catalog: &Catalog, cell: usize, workload: &str, start: StartKind) -> Arc<Job> {
+    let workload = Arc::clone(catalog.get(workload).expect("shipped"));
+    let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
+    let limits = preset.limits;
+    Arc::new(Job { cell, workload, preset, start, limits, cpu: None })
+}
+
+/// Nothing recorded, nothing asked, no colours.
+pub fn model(size: (u16, u16)) -> Model {
+    let models = vec!["aws-lambda-x86".to_owned(), "per-cycle".to_owned()];
+    Model {
+        settings: Arc::new(Settings {
+            database: "/nonexistent/c.db".into(),
+            prices: PriceCatalog::builtin(),
+            workloads: ["memory-burst", "nbody", "nop", "wait"].map(str::to_owned).to_vec(),
+            folder: std::env::temp_dir(),
+        }),
+        theme: Theme::new(Palette::Mono, false),
+        keymap: Keymap::new(&std::collections::BTreeMap::new()).expect("no conflicts"),
+        size,
+        mouse: true,
+        now: NOW,
+        screen: Screen::Live,
+        overlay: None,
+        notice: None,
+        snapshot: Arc::default(),
+        opened: None,
+        live: live::State::new(wanted(), models, false),
+        bills: bills::State::default(),
+        timeline: timeline::State::default(),
+        history: history::State::default(),
+        host: host::State::default(),
+    }
+}
+
+/// The models of the live view, on their own terms.
+pub fn contracts() -> Arc<Vec<Contract>> {
+    let of = |id| {
+        let model = cyclometer_pricing::find(id).expect("a shipped model");
+        (model.clone(), Terms::of(model))
+    };
+    Arc::new(vec![of("aws-lambda-x86"), of("per-cycle")])
+}
+
+/// Events of three lanes, one of which cannot run; every figure is a round one.
+pub struct Story {
+    view: View,
+    jobs: Vec<Arc<Job>>,
+    at: u64,
+}
+
+/// Lanes, their versions, and why they cannot run.
+const LANES: [(&str, &str, Option<&str>); 3] = [
+    ("native", "Linux process", None),
+    ("wasmtime", "wasmtime 48.0.2", None),
+    (
+        "docker",
+        "",
+        Some("no Docker engine answers at /var/run/docker.sock; start one, or set DOCKER_HOST"),
+    ),
+];
+
+/// Cells, in the order of the plan.
+const CELLS: [(&str, &str, StartKind); 6] = [
+    ("nop", "native", StartKind::Cold),
+    ("nop", "wasmtime", StartKind::Cold),
+    ("nop", "wasmtime", StartKind::Warm),
+    ("nbody", "native", StartKind::Cold),
+    ("nbody", "wasmtime", StartKind::Cold),
+    ("nbody", "wasmtime", StartKind::Warm),
+];
+
+impl Story {
+    /// Lanes are open and cells are known: nothing ran yet.
+    pub fn new() -> Self {
+        let catalog = Catalog::builtin().expect("shipped workloads");
+        let cells = CELLS.iter().enumerate();
+        let jobs = cells.map(|(cell, (name, _, start))| job(&catalog, cell, name, *start));
+        let jobs = jobs.collect();
+        let mut story = Self { view: View::default(), jobs, at: NOW.0 - 4_000 * MS };
+        story.view.take(Item::Models(contracts()));
+        for item in story.opening() {
+            story.view.take(item);
+            // Before the lanes, whose charts begin there.
+            story.view.began_at(Nanos(NOW.0 - 60_000 * MS));
+        }
+        story
+    }
+
+    /// What is told before anything runs.
+    pub fn opening(&self) -> Vec<Item> {
+        let plan = PlanView {
+            workloads: vec!["nop".to_owned(), "nbody".to_owned()],
+            runs: Some(10),
+            race: false,
+            remarks: Vec::new(),
+        };
+        let mut items = vec![Item::Begin(plan), Item::Recording(7)];
+        for (name, version, unavailable) in LANES {
+            items.push(Item::Event(Box::new(Event::Lane {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                note: String::new(),
+                unavailable: unavailable.map(str::to_owned),
+            })));
+        }
+        for (job, (_, lane, _)) in self.jobs.iter().zip(CELLS) {
+            let (lane, job) = (lane.to_owned(), Arc::clone(job));
+            items.push(Item::Event(Box::new(Event::Cell { lane, job })));
+        }
+        items
+    }
+
+    fn event(&mut self, event: Event) {
+        self.view.take(Item::Event(Box::new(event)));
+    }
+
+    /// The events of an invocation that ends well.
+    pub fn invocation(&mut self, cell: usize, sequence: u32, run_ms: u64) -> [Event; 2] {
+        let outcome = Box::new(self.outcome(cell, run_ms, Status::Ok, None));
+        [
+            Event::Started { cell, sequence, count: 1 },
+            Event::Finished { cell, sequence, outcome, samples: Vec::new() },
+        ]
+    }
+
+    /// Invocation `sequence` of a cell: 2 ms of start, and a run of that many
+    /// milliseconds, half of them on a CPU.
+    pub fn ran(&mut self, cell: usize, sequence: u32, run_ms: u64) {
+        let outcome = self.outcome(cell, run_ms, Status::Ok, None);
+        self.finished(cell, sequence, outcome);
+    }
+
+    /// A cell warmed up with a run of that many milliseconds.
+    pub fn warmed_up(&mut self, cell: usize, run_ms: u64) {
+        let outcome = Box::new(self.outcome(cell, run_ms, Status::Ok, None));
+        self.event(Event::Started { cell, sequence: 0, count: 1 });
+        self.event(Event::WarmedUp { cell, outcome });
+    }
+
+    /// The same, of which that meter was not measured.
+    pub fn ran_without(&mut self, cell: usize, sequence: u32, run_ms: u64, meters: &[Meter]) {
+        let mut outcome = self.outcome(cell, run_ms, Status::Ok, None);
+        for meter in meters {
+            outcome.usage.set(*meter, None);
+        }
+        self.finished(cell, sequence, outcome);
+    }
+
+    /// Invocation `sequence` of a cell failed.
+    pub fn failed(&mut self, cell: usize, sequence: u32, reason: &str) {
+        let outcome = self.outcome(cell, 5, Status::Failed, Some(reason.to_owned()));
+        self.finished(cell, sequence, outcome);
+    }
+
+    /// Invocation `sequence` of a cell was cut off.
+    pub fn cut(&mut self, cell: usize, sequence: u32) {
+        let reason = Some("the recording was stopped".to_owned());
+        let outcome = self.outcome(cell, 5, Status::Interrupted, reason);
+        self.finished(cell, sequence, outcome);
+    }
+
+    fn finished(&mut self, cell: usize, sequence: u32, outcome: Outcome) {
+        self.event(Event::Started { cell, sequence, count: 1 });
+        let outcome = Box::new(outcome);
+        self.event(Event::Finished { cell, sequence, outcome, samples: Vec::new() });
+    }
+
+    fn outcome(
+        &mut self,
+        cell: usize,
+        run: u64,
+        status: Status,
+        reason: Option<String>,
+    ) -> Outcome {
+        let requested = Nanos(self.at);
+        self.at += (run + 2) * MS;
+        outcome(&self.jobs[cell], requested, run, status, reason)
+    }
+
+    /// The recording ended.
+    pub fn ended(&mut self, status: Status) {
+        self.event(Event::Ended { status, sampler: None });
+    }
+
+    /// Something else happened.
+    pub fn take(&mut self, item: Item) {
+        self.view.take(item);
+    }
+
+    /// So many events and samples were left out since the program began.
+    pub fn lost(&mut self, events: u64, samples: u64) {
+        self.view.lost(events, samples);
+    }
+
+    /// What is shown, with times that do not depend on when the test runs.
+    pub fn snapshot(&mut self) -> Arc<Snapshot> {
+        let mut snapshot = self.view.snapshot();
+        snapshot.ended = snapshot.ended.map(|_| NOW);
+        for lane in &mut snapshot.lanes {
+            if let Some(running) = &mut lane.running {
+                let fixed = |at| if at == running.since { NOW } else { at };
+                let Known { cpu, cycles } = running.known;
+                running.known = Known { cpu: fixed(cpu), cycles: fixed(cycles) };
+                running.since = NOW;
+            }
+        }
+        Arc::new(snapshot)
+    }
+}
+
+/// A recording in which everything went well so far.
+pub fn full() -> Arc<Snapshot> {
+    let mut story = Story::new();
+    for sequence in 1..=10 {
+        for cell in 0..6 {
+            let run = if cell < 3 { 1 } else { 100 };
+            story.ran(cell, sequence, run + u64::from(sequence));
+        }
+    }
+    story.snapshot()
+}
+
+/// A key as people write it, pressed.
+pub fn press(model: &mut Model, key: &str) -> Vec<Effect> {
+    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+    let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
+    let event = match key {
+        "enter" => plain(KeyCode::Enter),
+        "esc" => plain(KeyCode::Esc),
+        "tab" => plain(KeyCode::Tab),
+        "space" => plain(KeyCode::Char(' ')),
+        "up" => plain(KeyCode::Up),
+        "down" => plain(KeyCode::Down),
+        "left" => plain(KeyCode::Left),
+        "right" => plain(KeyCode::Right),
+        "backspace" => plain(KeyCode::Backspace),
+        other => plain(KeyCode::Char(other.chars().next().expect("a key"))),
+    };
+    update(model, Message::Key(event))
+}
+
+/// The screen as it is drawn.
+pub fn buffer(model: &Model) -> Buffer {
+    let (width, height) = model.size;
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a buffer");
+    terminal.draw(|frame| frame::draw(frame, model)).expect("drawn");
+    terminal.backend().buffer().clone()
+}
+
+/// The screen as text.
+pub fn text(model: &Model) -> String {
+    let buffer = buffer(model);
+    let line = |y| {
+        let line: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
+        line.trim_end().to_owned()
+    };
+    (0..buffer.area.height).map(line).collect::<Vec<_>>().join("\n")
+}

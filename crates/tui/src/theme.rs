@@ -1,0 +1,257 @@
+//! Colours and signs, by what they mean.
+//!
+//! Colours are the terminal's own sixteen, so that light and dark themes both
+//! work. Nothing is told by colour alone: what is selected, marked, failed or
+//! part of a bar has a sign of its own as well.
+
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::symbols::border;
+use ratatui::widgets::{Block, Borders};
+use serde::Deserialize;
+
+/// Which colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Palette {
+    /// The terminal's own colours.
+    #[default]
+    Terminal,
+    /// The same with brighter variants, for low contrast.
+    Bright,
+    /// No colours.
+    Mono,
+}
+
+/// What something means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Plain text.
+    Text,
+    /// What matters less: labels, units.
+    Dim,
+    /// Headings and the names of panels.
+    Title,
+    /// The frame of a panel.
+    Border,
+    /// The frame of the panel that has the keys.
+    Focus,
+    /// The selected row.
+    Selected,
+    /// It went well, or runs.
+    Good,
+    /// Look here.
+    Warn,
+    /// It failed.
+    Bad,
+    /// A coarse bill.
+    Coarse,
+    /// A fine bill.
+    Fine,
+    /// A key in footer and help.
+    Key,
+    /// A part of a bill, in the order of [`cyclometer_pricing::Waste::parts`].
+    Part(usize),
+    /// A lane, by its place.
+    Lane(usize),
+}
+
+/// Colours, and signs that the terminal can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Theme {
+    palette: Palette,
+    ascii: bool,
+    parts: [char; 7],
+    levels: [char; 9],
+}
+
+/// What stands for the parts of a bill without colour: used, idle, head-room,
+/// rounding, start-up, fees, unmeasured.
+const PARTS: [char; 7] = ['█', '·', '░', '▒', '▓', '=', '?'];
+const ASCII_PARTS: [char; 7] = ['#', '.', ':', '%', '@', '=', '?'];
+/// Columns of a chart from empty to full.
+const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const ASCII_LEVELS: [char; 9] = [' ', '.', '.', ':', ':', '|', '|', '#', '#'];
+const PART_COLORS: [Color; 7] = [
+    Color::Green,
+    Color::DarkGray,
+    Color::Blue,
+    Color::Yellow,
+    Color::Red,
+    Color::Magenta,
+    Color::DarkGray,
+];
+const LANE_COLORS: [Color; 6] =
+    [Color::Cyan, Color::Green, Color::Yellow, Color::Magenta, Color::Blue, Color::Red];
+
+impl Theme {
+    /// A theme.
+    #[must_use]
+    pub const fn new(palette: Palette, ascii: bool) -> Self {
+        let (parts, levels) = if ascii { (ASCII_PARTS, ASCII_LEVELS) } else { (PARTS, LEVELS) };
+        Self { palette, ascii, parts, levels }
+    }
+
+    /// Whether only ASCII signs are used.
+    #[must_use]
+    pub const fn ascii(&self) -> bool {
+        self.ascii
+    }
+
+    /// How something of that meaning looks.
+    #[must_use]
+    pub fn style(&self, role: Role) -> Style {
+        let plain = Style::new();
+        if self.palette == Palette::Mono {
+            return match role {
+                Role::Title | Role::Focus | Role::Key | Role::Bad => {
+                    plain.add_modifier(Modifier::BOLD)
+                }
+                Role::Selected => plain.add_modifier(Modifier::REVERSED),
+                _ => plain,
+            };
+        }
+        match role {
+            Role::Text => plain,
+            Role::Dim | Role::Border => plain.fg(self.shade(Color::DarkGray)),
+            Role::Title => plain.add_modifier(Modifier::BOLD),
+            Role::Selected => plain.add_modifier(Modifier::REVERSED),
+            Role::Good => plain.fg(self.shade(Color::Green)),
+            Role::Warn => plain.fg(self.shade(Color::Yellow)),
+            Role::Bad => plain.fg(self.shade(Color::Red)).add_modifier(Modifier::BOLD),
+            Role::Coarse => plain.fg(self.shade(Color::Magenta)),
+            Role::Focus | Role::Fine => plain.fg(self.shade(Color::Cyan)),
+            Role::Key => plain.fg(self.shade(Color::Cyan)).add_modifier(Modifier::BOLD),
+            Role::Part(at) => plain.fg(self.shade(PART_COLORS[at % PART_COLORS.len()])),
+            Role::Lane(at) => plain.fg(self.shade(LANE_COLORS[at % LANE_COLORS.len()])),
+        }
+    }
+
+    fn shade(&self, color: Color) -> Color {
+        if self.palette != Palette::Bright {
+            return color;
+        }
+        match color {
+            Color::DarkGray => Color::Gray,
+            Color::Red => Color::LightRed,
+            Color::Green => Color::LightGreen,
+            Color::Yellow => Color::LightYellow,
+            Color::Blue => Color::LightBlue,
+            Color::Magenta => Color::LightMagenta,
+            Color::Cyan => Color::LightCyan,
+            other => other,
+        }
+    }
+
+    /// One sign, or what stands for it in ASCII.
+    #[must_use]
+    pub const fn sign<'a>(&self, sign: &'a str, ascii: &'a str) -> &'a str {
+        if self.ascii { ascii } else { sign }
+    }
+
+    /// What marks the selected row.
+    #[must_use]
+    pub const fn pointer(&self) -> &'static str {
+        self.sign("▶", ">")
+    }
+
+    /// What stands for a part of a bill.
+    #[must_use]
+    pub const fn part(&self, at: usize) -> char {
+        self.parts[at % 7]
+    }
+
+    /// Columns of a chart from empty to full.
+    #[must_use]
+    pub const fn levels(&self) -> [char; 9] {
+        self.levels
+    }
+
+    /// A panel.
+    #[must_use]
+    pub fn panel<'a>(&self, title: impl Into<String>, focused: bool) -> Block<'a> {
+        let mark = if focused { self.sign("● ", "* ") } else { "" };
+        let role = if focused { Role::Focus } else { Role::Border };
+        Block::new()
+            .borders(Borders::ALL)
+            .border_set(self.borders())
+            .border_style(self.style(role))
+            .title_style(self.style(Role::Title))
+            .title(format!(" {mark}{} ", title.into()))
+    }
+
+    const fn borders(&self) -> border::Set<'static> {
+        if self.ascii {
+            border::Set {
+                top_left: "+",
+                top_right: "+",
+                bottom_left: "+",
+                bottom_right: "+",
+                vertical_left: "|",
+                vertical_right: "|",
+                horizontal_top: "-",
+                horizontal_bottom: "-",
+            }
+        } else {
+            border::PLAIN
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roles() -> Vec<Role> {
+        let mut roles = vec![
+            Role::Text,
+            Role::Dim,
+            Role::Title,
+            Role::Border,
+            Role::Focus,
+            Role::Selected,
+            Role::Good,
+            Role::Warn,
+            Role::Bad,
+            Role::Coarse,
+            Role::Fine,
+            Role::Key,
+        ];
+        roles.extend((0..7).flat_map(|at| [Role::Part(at), Role::Lane(at)]));
+        roles
+    }
+
+    #[test]
+    fn without_colours_there_are_none() {
+        let theme = Theme::new(Palette::Mono, false);
+        for role in roles() {
+            let style = theme.style(role);
+            assert_eq!((style.fg, style.bg), (None, None), "{role:?}");
+        }
+    }
+
+    #[test]
+    fn colours_are_the_terminals_own_and_never_the_background() {
+        for palette in [Palette::Terminal, Palette::Bright] {
+            for role in roles() {
+                let style = Theme::new(palette, false).style(role);
+                assert_eq!(style.bg, None, "{role:?}");
+                let own = !matches!(style.fg, Some(Color::Rgb(..) | Color::Indexed(_)));
+                assert!(own, "{role:?}");
+                // White on white is what a light theme would show.
+                assert_ne!(style.fg, Some(Color::White), "{role:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_told_apart_without_colour() {
+        for ascii in [false, true] {
+            let theme = Theme::new(Palette::Mono, ascii);
+            let mut signs: Vec<char> = (0..7).map(|at| theme.part(at)).collect();
+            assert!(!ascii || signs.iter().all(char::is_ascii));
+            signs.sort_unstable();
+            signs.dedup();
+            assert_eq!(signs.len(), 7);
+        }
+    }
+}

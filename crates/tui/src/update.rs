@@ -1,0 +1,143 @@
+//! What happens to the model: pure, but for the effects it asks for.
+
+use crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::{Position, Rect};
+
+use super::action::{Action, Effect};
+use super::model::Model;
+use super::screens::{self, bills, history, host, timeline};
+use super::{frame, overlay};
+use cyclometer_core::units::Nanos;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Message {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// The mouse was moved or pressed.
+    Mouse(MouseEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The terminal has another size.
+    Resize(u16, u16),
+    /// An answer of the bills' desk.
+    Bills(Box<bills::Answer>),
+    /// An answer of the timeline's desk.
+    Timeline(Box<timeline::Answer>),
+    /// An answer of the history's desk.
+    History(Box<history::Answer>),
+    /// An answer of the host's desk.
+    Host(Box<host::Answer>),
+    /// Something that failed outside.
+    Complaint(String),
+    /// Something worth a line.
+    Told(String),
+}
+
+/// Takes what happened.
+pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
+    match message {
+        Message::Key(event) if event.kind == KeyEventKind::Release => Vec::new(),
+        Message::Key(event) => key(model, &event),
+        Message::Mouse(event) => mouse(model, event),
+        Message::Paste(text) => {
+            overlay::pasted(model, &text);
+            Vec::new()
+        }
+        Message::Resize(columns, lines) => {
+            model.size = (columns, lines);
+            vec![Effect::Redraw]
+        }
+        Message::Bills(answer) => bills::answered(model, *answer),
+        Message::Timeline(answer) => timeline::answered(model, *answer),
+        Message::History(answer) => history::answered(model, *answer),
+        Message::Host(answer) => host::answered(model, *answer),
+        Message::Complaint(text) => {
+            model.complain(text);
+            Vec::new()
+        }
+        Message::Told(text) => {
+            model.say(text);
+            Vec::new()
+        }
+    }
+}
+
+/// A frame is due.
+pub fn tick(model: &mut Model, now: Nanos) -> Vec<Effect> {
+    model.now = now;
+    screens::tick(model)
+}
+
+fn key(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
+    // A key is an answer to what was said.
+    model.notice = None;
+    if let Some(effects) = overlay::key(model, event) {
+        return effects;
+    }
+    match model.keymap.action(event, model.screen) {
+        Some(action) => act(model, action),
+        None => Vec::new(),
+    }
+}
+
+fn act(model: &mut Model, action: Action) -> Vec<Effect> {
+    match action {
+        Action::Quit => vec![Effect::Quit],
+        Action::Suspend => vec![Effect::Suspend],
+        Action::Help => {
+            model.overlay = Some(overlay::Overlay::Help { scroll: 0 });
+            Vec::new()
+        }
+        Action::Go(screen) => go(model, screen),
+        Action::Export => {
+            model.overlay = Some(overlay::export_choice());
+            Vec::new()
+        }
+        Action::Mouse => {
+            model.mouse = !model.mouse;
+            model.say(if model.mouse {
+                "mouse on"
+            } else {
+                "mouse off: the terminal selects text again"
+            });
+            vec![Effect::Mouse(model.mouse)]
+        }
+        Action::Redraw => vec![Effect::Redraw],
+        other => screens::act(model, other),
+    }
+}
+
+/// Goes to a screen.
+pub fn go(model: &mut Model, screen: screens::Screen) -> Vec<Effect> {
+    model.screen = screen;
+    screens::entered(model)
+}
+
+fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
+    if model.overlay.is_some() {
+        return wheel_over(model, event);
+    }
+    let parts = frame::parts(Rect::new(0, 0, model.size.0, model.size.1));
+    let at = Position::new(event.column, event.row);
+    match event.kind {
+        MouseEventKind::ScrollUp => screens::act(model, Action::Up),
+        MouseEventKind::ScrollDown => screens::act(model, Action::Down),
+        MouseEventKind::Down(MouseButton::Left) => match frame::tab_at(parts.tabs, at) {
+            Some(screen) => go(model, screen),
+            None if parts.body.contains(at) => screens::click(model, parts.body, at),
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// Above a screen the wheel scrolls, and nothing else is there to be clicked.
+fn wheel_over(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
+    let code = match event.kind {
+        MouseEventKind::ScrollUp => crossterm::event::KeyCode::Up,
+        MouseEventKind::ScrollDown => crossterm::event::KeyCode::Down,
+        _ => return Vec::new(),
+    };
+    overlay::key(model, &KeyEvent::from(code)).unwrap_or_default()
+}

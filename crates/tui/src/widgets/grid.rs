@@ -1,0 +1,235 @@
+//! A table with a selected row, scrolled so that the selection is in sight.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::text::{pad, width};
+use crate::theme::{Role, Theme};
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its heading.
+    pub title: String,
+    /// Whether it is aligned as a number.
+    pub number: bool,
+    /// Narrowest useful width; columns that do not fit with it are left out
+    /// from the right.
+    pub least: usize,
+    /// Whether it takes what is left.
+    pub grows: bool,
+}
+
+/// Text with a meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// What it says.
+    pub text: String,
+    /// What it means.
+    pub role: Role,
+}
+
+/// A table to be drawn.
+#[derive(Debug, Clone, Default)]
+pub struct Grid {
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Its rows: a cell for each column.
+    pub rows: Vec<Vec<Cell>>,
+    /// The selected row.
+    pub selected: Option<usize>,
+    /// The selected column, where cells are selected.
+    pub column: Option<usize>,
+    /// The first column after the first that is drawn: columns before it are
+    /// scrolled away.
+    pub skip: usize,
+}
+
+impl Column {
+    /// A column of text.
+    #[must_use]
+    pub fn text(title: impl Into<String>, least: usize) -> Self {
+        Self { title: title.into(), number: false, least, grows: false }
+    }
+
+    /// A column of numbers.
+    #[must_use]
+    pub fn number(title: impl Into<String>, least: usize) -> Self {
+        Self { title: title.into(), number: true, least, grows: false }
+    }
+
+    /// The same, taking what is left.
+    #[must_use]
+    pub fn growing(self) -> Self {
+        Self { grows: true, ..self }
+    }
+}
+
+impl Cell {
+    /// Plain text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), role: Role::Text }
+    }
+
+    /// Text with a meaning.
+    #[must_use]
+    pub fn of(text: impl Into<String>, role: Role) -> Self {
+        Self { text: text.into(), role }
+    }
+}
+
+/// The first row in sight when `selected` of `count` rows is, in `height`
+/// lines.
+#[must_use]
+pub const fn offset(selected: usize, count: usize, height: usize) -> usize {
+    if count <= height || height == 0 {
+        return 0;
+    }
+    let middle = selected.saturating_sub(height / 2);
+    if middle > count - height { count - height } else { middle }
+}
+
+/// The row at line `y` of `area` (whose first line is the heading).
+#[must_use]
+pub fn row_at(area: Rect, y: u16, selected: usize, count: usize) -> Option<usize> {
+    let height = usize::from(area.height.saturating_sub(1));
+    let line = usize::from(y.checked_sub(area.y + 1)?);
+    let row = offset(selected, count, height) + line;
+    (line < height && row < count).then_some(row)
+}
+
+impl Grid {
+    /// Columns that are drawn in `width`, with the width of each.
+    fn layout(&self, room: usize) -> Vec<(usize, usize)> {
+        let natural = |at: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(at));
+            let widest = cells.map(|cell| width(&cell.text)).max().unwrap_or(0);
+            let column = &self.columns[at];
+            // Grown columns take what they need from what is left.
+            let wish = if column.grows { column.least } else { widest.max(column.least) };
+            wish.max(width(&column.title).min(column.least.max(1)))
+        };
+        let order = (0..self.columns.len()).filter(|at| *at == 0 || *at > self.skip);
+        let mut shown: Vec<(usize, usize)> = Vec::new();
+        let mut used = 1;
+        for at in order {
+            let least = self.columns[at].least;
+            if used + 1 + least > room && !shown.is_empty() {
+                break;
+            }
+            let wide = natural(at).min(room.saturating_sub(used + 1)).max(least.min(room));
+            used += 1 + wide;
+            shown.push((at, wide));
+        }
+        let growing = shown.iter().position(|(at, _)| self.columns[*at].grows);
+        if let Some(growing) = growing {
+            shown[growing].1 += room.saturating_sub(used);
+        }
+        shown
+    }
+
+    /// Draws the table.
+    pub fn draw(&self, frame: &mut Frame<'_>, area: Rect, theme: &Theme) {
+        let room = usize::from(area.width);
+        if room == 0 || area.height == 0 {
+            return;
+        }
+        let layout = self.layout(room);
+        let heading = layout.iter().map(|(at, wide)| {
+            let column = &self.columns[*at];
+            format!(" {}", pad(&column.title, *wide, column.number))
+        });
+        let mut lines =
+            vec![Line::from(Span::styled(heading.collect::<String>(), theme.style(Role::Dim)))];
+        let height = usize::from(area.height - 1);
+        let first = offset(self.selected.unwrap_or(0), self.rows.len(), height);
+        for (index, row) in self.rows.iter().enumerate().skip(first).take(height) {
+            lines.push(self.line(row, index, &layout, theme));
+        }
+        frame.render_widget(ratatui::widgets::Paragraph::new(lines), area);
+    }
+
+    fn line(
+        &self,
+        row: &[Cell],
+        index: usize,
+        layout: &[(usize, usize)],
+        theme: &Theme,
+    ) -> Line<'static> {
+        let selected = self.selected == Some(index);
+        let mut spans = Vec::with_capacity(layout.len() + 1);
+        for (place, (at, wide)) in layout.iter().enumerate() {
+            let Some(cell) = row.get(*at) else { continue };
+            let text = pad(&cell.text, *wide, self.columns[*at].number);
+            let chosen = selected && self.column.is_none_or(|column| column == *at);
+            let mut style = theme.style(cell.role);
+            if chosen {
+                style = style.patch(theme.style(Role::Selected));
+            }
+            // Without colours and without reversed text the pointer is left.
+            let points =
+                selected && (self.column == Some(*at) || (self.column.is_none() && place == 0));
+            let lead = if points { theme.pointer() } else { " " };
+            spans.push(Span::styled(lead.to_owned(), Style::new()));
+            spans.push(Span::styled(text, style));
+        }
+        Line::from(spans)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::theme::Palette;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    fn grid(rows: usize) -> Grid {
+        Grid {
+            columns: vec![Column::text("name", 4).growing(), Column::number("n", 3)],
+            rows: (0..rows)
+                .map(|row| vec![Cell::new(format!("row {row}")), Cell::new(row.to_string())])
+                .collect(),
+            selected: Some(0),
+            ..Grid::default()
+        }
+    }
+
+    fn drawn(grid: &Grid, width: u16, height: u16) -> Vec<String> {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a buffer");
+        let theme = Theme::new(Palette::Mono, true);
+        terminal.draw(|frame| grid.draw(frame, frame.area(), &theme)).expect("drawn");
+        let buffer = terminal.backend().buffer().clone();
+        (0..height).map(|y| (0..width).map(|x| buffer[(x, y)].symbol()).collect()).collect()
+    }
+
+    #[test]
+    fn the_selected_row_is_marked_and_in_sight() {
+        let mut grid = grid(20);
+        assert_eq!(drawn(&grid, 14, 3), [" name       n ", ">row 0      0 ", " row 1      1 "]);
+        grid.selected = Some(19);
+        assert_eq!(drawn(&grid, 14, 3)[1..], [" row 18    18 ", ">row 19    19 "]);
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_are_left_out_and_nothing_panics() {
+        let grid = grid(3);
+        assert_eq!(drawn(&grid, 6, 2)[0], " name ");
+        for (width, height) in [(1, 1), (2, 1), (1, 2), (3, 3)] {
+            drawn(&grid, width, height);
+        }
+    }
+
+    #[test]
+    fn clicks_find_the_row_that_is_drawn_there() {
+        let area = Rect::new(0, 5, 10, 4);
+        assert_eq!(row_at(area, 5, 0, 20), None, "the heading");
+        assert_eq!(row_at(area, 6, 0, 20), Some(0));
+        assert_eq!(row_at(area, 8, 19, 20), Some(19));
+        assert_eq!(row_at(area, 9, 0, 20), None);
+        assert_eq!(row_at(area, 8, 0, 2), None);
+    }
+}

@@ -1,0 +1,431 @@
+//! Where workloads come from: inside the program, or a user's folder.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::manifest::{MAX_MANIFEST, Manifest, ManifestError};
+use super::{Native, NativeFile, PROGRAM, Workload};
+use cyclometer_core::suggest::suggestion;
+use cyclometer_core::units::Bytes;
+use cyclometer_system::files::{Bound, FileProblem, Folder, Links, is_plain, shown_path};
+
+/// A built-in workload as `build.rs` embeds it.
+struct Embedded {
+    name: &'static str,
+    files: &'static [(&'static str, &'static [u8])],
+    native: &'static [u8],
+}
+
+include!(concat!(env!("OUT_DIR"), "/workloads.rs"));
+
+/// Bound of a file that a preset names.
+const INPUT: Bound = Bound::new("an input or output", 256 << 20);
+/// Most bytes that are kept in memory of all workloads of a folder.
+const MAX_TOGETHER: Bytes = Bytes(1 << 30);
+/// Most workloads in a folder.
+const MAX_WORKLOADS: usize = 1_000;
+/// Longest name of a workload, in bytes.
+const MAX_NAME: usize = 100;
+const MANIFEST: &str = "workload.toml";
+
+/// All workloads that can be named.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    workloads: BTreeMap<String, Arc<Workload>>,
+    notices: Vec<String>,
+}
+
+/// Why a workload could not be found or loaded.
+#[derive(Debug, Error)]
+pub enum CatalogError {
+    /// No workload has that name.
+    #[error("unknown workload `{name}`{hint}")]
+    Unknown {
+        /// As given.
+        name: String,
+        /// The nearest, or all.
+        hint: String,
+    },
+    /// The workload has no such preset.
+    #[error("workload `{workload}` has no preset `{preset}`{hint}")]
+    UnknownPreset {
+        /// The workload.
+        workload: String,
+        /// As given.
+        preset: String,
+        /// The nearest, or all.
+        hint: String,
+    },
+    /// Its manifest is wrong.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A file of it cannot be read.
+    #[error("cannot read {}: {source}", shown_path(path))]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: FileProblem,
+    },
+    /// Its folder's name cannot be a workload's.
+    #[error(
+        "{}: a workload is named after its folder: 1 to {MAX_NAME} bytes of text on one line",
+        shown_path(path)
+    )]
+    Name {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder has more workloads than are read.
+    #[error("{} has more than {MAX_WORKLOADS} workloads: name a smaller folder", shown_path(path))]
+    TooMany {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder has neither a manifest nor folders with one.
+    #[error(
+        "{} holds no workload: neither it nor a folder in it has a workload.toml",
+        shown_path(path)
+    )]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The manifest names nothing that could run.
+    #[error("{}: neither `wasm` nor `native` is given, so no lane can run it", shown_path(path))]
+    NothingToRun {
+        /// The manifest.
+        path: PathBuf,
+    },
+}
+
+impl Catalog {
+    /// The workloads that come with the program.
+    ///
+    /// # Errors
+    /// Never for a released build: its manifests are tested.
+    pub fn builtin() -> Result<Self, CatalogError> {
+        let mut workloads = BTreeMap::new();
+        for embedded in EMBEDDED {
+            workloads.insert(embedded.name.to_owned(), Arc::new(load_embedded(embedded)?));
+        }
+        Ok(Self { workloads, notices: Vec::new() })
+    }
+
+    /// Adds those of a user's folder: itself a workload, or a folder of them.
+    /// One with a built-in's name takes its place.
+    ///
+    /// # Errors
+    /// When it holds none, or one that cannot be loaded.
+    pub fn add_folder(&mut self, folder: &Path) -> Result<(), CatalogError> {
+        let found = workload_folders(folder)?;
+        let left = Cell::new(MAX_TOGETHER.0);
+        for folder in found.open_each() {
+            let workload = folder?.load(&left)?;
+            self.workloads.insert(workload.name.clone(), Arc::new(workload));
+        }
+        self.notices.extend(found.notices);
+        Ok(())
+    }
+
+    /// Folders that were left out, and why.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Finds a workload by name.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`], with the nearest name.
+    pub fn get(&self, name: &str) -> Result<&Arc<Workload>, CatalogError> {
+        self.workloads.get(name).ok_or_else(|| CatalogError::Unknown {
+            name: name.to_owned(),
+            hint: suggestion(name, self.workloads.keys().map(String::as_str)),
+        })
+    }
+
+    /// All workloads by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Workload>> {
+        self.workloads.values()
+    }
+}
+
+impl Workload {
+    /// Finds a preset by name.
+    ///
+    /// # Errors
+    /// [`CatalogError::UnknownPreset`], with the nearest name.
+    pub fn preset(&self, name: &str) -> Result<&super::Preset, CatalogError> {
+        self.presets.get(name).ok_or_else(|| CatalogError::UnknownPreset {
+            workload: self.name.clone(),
+            preset: name.to_owned(),
+            hint: suggestion(name, self.presets.keys().map(String::as_str)),
+        })
+    }
+}
+
+fn load_embedded(embedded: &'static Embedded) -> Result<Workload, CatalogError> {
+    let find = |name: &str| {
+        let file = embedded.files.iter().find(|(path, _)| *path == name);
+        file.map(|(_, bytes)| *bytes)
+            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
+    };
+    let origin = format!("workloads/{}/workload.toml", embedded.name);
+    let io = |source: std::io::Error| CatalogError::Io {
+        path: PathBuf::from(&origin),
+        source: source.into(),
+    };
+    let text = find(MANIFEST).map_err(io)?;
+    let manifest = Manifest::parse(text, &origin, &|name| Ok(find(name)?.to_vec()))?;
+    let wasm = manifest.wasm.as_deref().map(find).transpose().map_err(io)?.map(Arc::from);
+    let native = Some(Native::Embedded(embedded.native));
+    Ok(assemble(embedded.name.to_owned(), manifest, wasm, native, None))
+}
+
+/// An open folder with a manifest.
+pub(super) struct WorkloadFolder {
+    /// The workload's name.
+    pub name: String,
+    /// Its files.
+    pub folder: Folder,
+    /// The folder that was named, and where in it this one is.
+    root: Arc<Folder>,
+    inside: PathBuf,
+}
+
+/// The workloads of a folder that was named.
+pub(super) struct Found {
+    root: Arc<Folder>,
+    /// Each with its folder, relative to the root. They are not kept open: there
+    /// may be more than descriptors.
+    workloads: Vec<(String, PathBuf)>,
+    /// What was left out, and why.
+    notices: Vec<String>,
+}
+
+impl Found {
+    /// Opens one folder after the other.
+    pub fn open_each(&self) -> impl Iterator<Item = Result<WorkloadFolder, CatalogError>> {
+        self.workloads.iter().map(|(name, inside)| {
+            let folder = self.root.open_folder(inside).map_err(|source| CatalogError::Io {
+                path: self.root.path().join(inside),
+                source,
+            })?;
+            let root = Arc::clone(&self.root);
+            Ok(WorkloadFolder { name: name.clone(), folder, root, inside: inside.clone() })
+        })
+    }
+
+    /// Adds a folder, which is to be named as a workload is.
+    fn add(&mut self, name: &OsStr, inside: &Path) -> Result<(), CatalogError> {
+        let fits = |name: &&str| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain);
+        match name.to_str().filter(fits) {
+            Some(_) if self.workloads.len() == MAX_WORKLOADS => {
+                Err(CatalogError::TooMany { path: self.root.path().to_owned() })
+            }
+            Some(name) => {
+                self.workloads.push((name.to_owned(), inside.to_owned()));
+                Ok(())
+            }
+            None => Err(CatalogError::Name { path: self.root.path().join(inside) }),
+        }
+    }
+}
+
+/// Finds the folder itself if it has a manifest, or those in it that have one.
+pub(super) fn workload_folders(path: &Path) -> Result<Found, CatalogError> {
+    let io = |source: FileProblem| CatalogError::Io { path: path.to_owned(), source };
+    let path = path.canonicalize().map_err(|error| io(error.into()))?;
+    let folder = Arc::new(Folder::open(&path, Links::Beneath).map_err(io)?);
+    let root = Arc::clone(&folder);
+    let mut found = Found { root, workloads: Vec::new(), notices: Vec::new() };
+    if has_manifest(&folder)? {
+        found.add(path.file_name().unwrap_or_default(), Path::new(""))?;
+        return Ok(found);
+    }
+    for name in folder.entries().map_err(io)? {
+        let sub = match folder.open_folder(Path::new(&name)) {
+            Ok(sub) => sub,
+            // Whoever put it there means a workload that may not be read.
+            Err(source @ FileProblem::LeadsOut { .. }) => {
+                let path = folder.path().join(&name);
+                if path.join(MANIFEST).exists() {
+                    return Err(CatalogError::Io { path, source });
+                }
+                continue;
+            }
+            Err(_) => continue,
+        };
+        match has_manifest(&sub) {
+            Ok(false) => {}
+            Ok(true) => found.add(&name, Path::new(&name))?,
+            Err(CatalogError::Io { path, source: FileProblem::Io(error) })
+                if error.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                found.notices.push(format!("{} is left out: {error}", shown_path(&path)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if found.workloads.is_empty() { Err(CatalogError::Empty { path }) } else { Ok(found) }
+}
+
+/// Whether there is a manifest, of whatever kind that file is.
+fn has_manifest(folder: &Folder) -> Result<bool, CatalogError> {
+    match folder.kind(Path::new(MANIFEST)) {
+        Ok(_) => Ok(true),
+        Err(problem) if problem.is_missing() => Ok(false),
+        Err(source) => Err(CatalogError::Io { path: folder.path().join(MANIFEST), source }),
+    }
+}
+
+impl WorkloadFolder {
+    /// Reads and checks the manifest, and the files that its presets name;
+    /// `left` is how many bytes may be read.
+    pub fn manifest(&self, left: &Cell<u64>) -> Result<Manifest, CatalogError> {
+        let text = self
+            .folder
+            .read(Path::new(MANIFEST), MAX_MANIFEST)
+            .map_err(|source| self.unreadable(MANIFEST, source))?;
+        let origin = shown_path(&self.folder.path().join(MANIFEST));
+        let read = |name: &str| self.read(name, INPUT, left);
+        Ok(Manifest::parse(&text, &origin, &read)?)
+    }
+
+    fn load(&self, left: &Cell<u64>) -> Result<Workload, CatalogError> {
+        let manifest = self.manifest(left)?;
+        let wasm = match &manifest.wasm {
+            Some(name) => {
+                let module = self.read(name, PROGRAM, left);
+                Some(module.map_err(|source| self.unreadable(name, source))?.into())
+            }
+            None => None,
+        };
+        let native = match &manifest.native {
+            Some(name) => {
+                let (root, inside) = (Arc::clone(&self.root), self.inside.clone());
+                let file = NativeFile { root, inside, name: PathBuf::from(name) };
+                file.find().map_err(|source| self.unreadable(name, source))?;
+                Some(Native::File(file))
+            }
+            None => None,
+        };
+        let path = self.folder.path();
+        if wasm.is_none() && native.is_none() {
+            return Err(CatalogError::NothingToRun { path: path.join(MANIFEST) });
+        }
+        Ok(assemble(self.name.clone(), manifest, wasm, native, Some(path.to_owned())))
+    }
+
+    fn read(&self, name: &str, bound: Bound, left: &Cell<u64>) -> Result<Vec<u8>, FileProblem> {
+        let rest = left.get();
+        let most = Bytes(bound.most.0.min(rest));
+        let content = match self.folder.read(Path::new(name), Bound { most, ..bound }) {
+            Err(FileProblem::TooLarge(_)) if most < bound.most => {
+                return Err(FileProblem::TooLargeTogether(MAX_TOGETHER));
+            }
+            other => other?,
+        };
+        left.set(rest - content.len() as u64);
+        Ok(content)
+    }
+
+    /// The error for a file of the folder.
+    pub fn unreadable(&self, name: &str, source: FileProblem) -> CatalogError {
+        CatalogError::Io { path: self.folder.path().join(name), source }
+    }
+}
+
+fn assemble(
+    name: String,
+    manifest: Manifest,
+    wasm: Option<Arc<[u8]>>,
+    native: Option<Native>,
+    folder: Option<PathBuf>,
+) -> Workload {
+    let Manifest { title, stresses, source, wasm: _, native: _, presets } = manifest;
+    Workload { name, title, stresses, source, wasm, native, presets, folder }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_has_both_programs_and_both_presets() {
+        let catalog = Catalog::builtin().expect("embedded manifests are valid");
+        let names: Vec<_> = catalog.iter().map(|workload| workload.name.as_str()).collect();
+        let expected = [
+            "binary-trees",
+            "cat-sync",
+            "fannkuch-redux",
+            "mandelbrot",
+            "memory-burst",
+            "nbody",
+            "nop",
+            "wait",
+        ];
+        assert_eq!(names, expected);
+        for workload in catalog.iter() {
+            assert!(workload.wasm.as_ref().is_some_and(|wasm| wasm.starts_with(b"\0asm")));
+            let native = workload.native.as_ref().map(Native::bytes);
+            assert!(native.is_some_and(|bytes| bytes.is_ok_and(|it| it.starts_with(b"\x7fELF"))));
+            for preset in ["quick", "paper"] {
+                let preset = workload.preset(preset).expect("both presets");
+                assert!(preset.expected.is_some(), "{}: nothing to check", workload.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_typo_is_answered_with_the_nearest_name() {
+        let catalog = Catalog::builtin().expect("embedded manifests are valid");
+        let error = catalog.get("nbodyy").expect_err("unknown").to_string();
+        assert_eq!(error, "unknown workload `nbodyy`; did you mean `nbody`?");
+        let error = catalog.get("nop").expect("known").preset("quik").expect_err("unknown");
+        assert!(error.to_string().ends_with("did you mean `quick`?"), "{error}");
+    }
+
+    #[test]
+    fn a_user_folder_may_hold_wasm_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = folder.path().join("own");
+        std::fs::create_dir(&own).expect("made");
+        std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
+        let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n";
+        std::fs::write(own.join("workload.toml"), manifest).expect("written");
+        let mut catalog = Catalog::builtin().expect("valid");
+        catalog.add_folder(folder.path()).expect("loaded");
+        let workload = catalog.get("own").expect("there");
+        assert!(workload.wasm.is_some() && workload.native.is_none());
+        assert!(matches!(
+            catalog.add_folder(Path::new("/proc/self/fd")),
+            Err(CatalogError::Empty { .. })
+        ));
+    }
+
+    #[test]
+    fn files_of_a_folder_have_a_bound_together() {
+        let place = tempfile::tempdir().expect("a folder");
+        let own = place.path().join("own");
+        std::fs::create_dir(&own).expect("made");
+        std::fs::write(own.join("m.wasm"), b"\0asm").expect("written");
+        let manifest = "title = \"o\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n\
+                        stdin = { file = \"m.wasm\" }\n[preset.other]\nstdin = { file = \"m.wasm\" }\n";
+        std::fs::write(own.join("workload.toml"), manifest).expect("written");
+        let found = workload_folders(place.path()).expect("found");
+        let folder = found.open_each().next().expect("one").expect("opened");
+        // The module, and each input: three times four bytes.
+        let left = Cell::new(12);
+        assert!(folder.load(&left).is_ok());
+        assert_eq!(left.get(), 0);
+        let error = folder.load(&Cell::new(11)).expect_err("refused").to_string();
+        assert!(error.contains("m.wasm") && error.contains("1.00 GiB together"), "{error}");
+    }
+}

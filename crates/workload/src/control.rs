@@ -1,0 +1,187 @@
+//! Steering a recording while it runs: stop, finish, and spans in which nothing
+//! could be measured.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{Cancel, Outcome, Status};
+use cyclometer_core::units::Nanos;
+
+/// Suspensions that are remembered: far more than fit into one invocation.
+const MOST: usize = 256;
+
+/// What is said of an invocation that ran while this process did not.
+const SUSPENDED: &str = "cyclometer was suspended while it ran";
+
+/// Shared by who steers a recording and who makes it; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    cancel: Cancel,
+    finish: Cancel,
+    suspensions: Arc<Mutex<VecDeque<Suspension>>>,
+}
+
+/// A span in which this process was stopped.
+#[derive(Debug, Clone, Copy)]
+struct Suspension {
+    from: Nanos,
+    /// `None`: it has not gone on yet.
+    to: Option<Nanos>,
+}
+
+impl From<Cancel> for Control {
+    fn from(cancel: Cancel) -> Self {
+        Self::new(cancel, Cancel::default())
+    }
+}
+
+impl Control {
+    /// Steered by tokens that are set elsewhere, such as by a signal handler:
+    /// `cancel` stops at once, `finish` ends well.
+    #[must_use]
+    pub fn new(cancel: Cancel, finish: Cancel) -> Self {
+        Self { cancel, finish, suspensions: Arc::default() }
+    }
+
+    /// Stops at once: what is in flight is interrupted, and so is the recording.
+    pub fn stop(&self) {
+        self.cancel.cancel();
+    }
+
+    /// Ends well, after the invocation in flight.
+    pub fn finish(&self) {
+        self.finish.cancel();
+    }
+
+    /// What stops at once.
+    #[must_use]
+    pub const fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// Whether it is to stop at once.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// Whether nothing more is to be started: it was stopped, or is to finish.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_stopped() || self.finish.is_cancelled()
+    }
+
+    /// Notes, before it happens, that this process is about to be stopped. With
+    /// it no outcome slips through between the end of the stop and the call of
+    /// [`Self::suspended`], which must follow.
+    pub fn suspending(&self, from: Nanos) {
+        self.note(Suspension { from, to: None });
+    }
+
+    /// Notes that this process was stopped in that span (SIGSTOP, Ctrl-Z): an
+    /// invocation that ran meanwhile says nothing about the function.
+    pub fn suspended(&self, from: Nanos, to: Nanos) {
+        self.lock().retain(|known| known.to.is_some());
+        self.note(Suspension { from, to: Some(to) });
+    }
+
+    fn note(&self, suspension: Suspension) {
+        let mut all = self.lock();
+        // The oldest can go: no outcome to come began before it ended.
+        while all.len() >= MOST {
+            all.pop_front();
+        }
+        all.push_back(suspension);
+    }
+
+    /// Turns success that overlaps a suspension into an interruption. A failure
+    /// is one all the same.
+    pub fn judge(&self, outcome: &mut Outcome) {
+        if outcome.status != Status::Ok {
+            return;
+        }
+        let overlaps = self.lock().iter().any(|span| {
+            span.from < outcome.ended && span.to.is_none_or(|to| to > outcome.requested)
+        });
+        if overlaps {
+            outcome.status = Status::Interrupted;
+            outcome.reason = Some(SUSPENDED.to_owned());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Suspension>> {
+        self.suspensions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_core::meter::Usage;
+
+    fn judged(control: &Control, status: Status, from: u64, to: u64) -> (Status, Option<String>) {
+        let mut outcome = Outcome {
+            status,
+            reason: None,
+            exit_code: None,
+            requested: Nanos(from),
+            ended: Nanos(to),
+            usage: Usage::new(false),
+            provenances: Arc::default(),
+            output: None,
+        };
+        control.judge(&mut outcome);
+        (outcome.status, outcome.reason)
+    }
+
+    #[test]
+    fn success_that_overlaps_a_suspension_is_an_interruption() {
+        let control = Control::default();
+        control.suspended(Nanos(100), Nanos(200));
+        let interrupted = (Status::Interrupted, Some(SUSPENDED.to_owned()));
+        for (from, to) in [(50, 101), (99, 300), (120, 130), (199, 300)] {
+            assert_eq!(judged(&control, Status::Ok, from, to), interrupted, "{from} to {to}");
+        }
+        for (from, to) in [(0, 100), (200, 300)] {
+            assert_eq!(judged(&control, Status::Ok, from, to), (Status::Ok, None), "{from}");
+        }
+        for status in [Status::Failed, Status::Timeout, Status::Interrupted] {
+            assert_eq!(judged(&control, status, 120, 130), (status, None), "left alone");
+        }
+    }
+
+    #[test]
+    fn a_suspension_that_is_not_over_yet_counts_from_its_start() {
+        let control = Control::default();
+        control.suspending(Nanos(100));
+        assert_eq!(judged(&control, Status::Ok, 50, 100).0, Status::Ok);
+        assert_eq!(judged(&control, Status::Ok, 50, 1_000).0, Status::Interrupted);
+        control.suspended(Nanos(100), Nanos(200));
+        assert_eq!(judged(&control, Status::Ok, 200, 1_000).0, Status::Ok);
+        assert_eq!(judged(&control, Status::Ok, 50, 150).0, Status::Interrupted);
+    }
+
+    #[test]
+    fn clones_are_the_same_and_the_list_is_bounded() {
+        let control = Control::default();
+        let other = control.clone();
+        for at in 0..1_000 {
+            other.suspended(Nanos(at * 10), Nanos(at * 10 + 5));
+        }
+        assert_eq!(control.lock().len(), MOST);
+        // Those from 744 on: the newest 256.
+        for (from, status) in [
+            (0, Status::Ok),
+            (7_430, Status::Ok),
+            (7_440, Status::Interrupted),
+            (9_990, Status::Interrupted),
+        ] {
+            assert_eq!(judged(&control, Status::Ok, from, from + 5).0, status, "{from}");
+        }
+        assert!(!control.is_over());
+        other.finish();
+        assert!(control.is_over() && !control.is_stopped());
+        other.stop();
+        assert!(control.is_stopped() && control.cancel().is_cancelled());
+    }
+}

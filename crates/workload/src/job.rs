@@ -1,0 +1,137 @@
+//! What a lane is asked to run, and what came of it.
+
+use std::sync::Arc;
+
+use cyclometer_core::invocation::{StartKind, Status, now};
+use cyclometer_core::meter::{Provenances, Usage};
+use cyclometer_core::units::{Bytes, Nanos};
+
+use crate::{Limits, OutputDigest, Preset, Workload};
+
+/// One cell of a plan: what a lane is asked to run.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Number of the cell in its plan: lanes key what they keep warm by it.
+    pub cell: usize,
+    /// The function.
+    pub workload: Arc<Workload>,
+    /// Its arguments and input.
+    pub preset: Arc<Preset>,
+    /// Cold or warm.
+    pub start: StartKind,
+    /// Limits of memory, time and output that hold for it.
+    pub limits: Limits,
+    /// The only CPU it may run on, if any.
+    pub cpu: Option<u16>,
+}
+
+/// What came of one invocation.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: Status,
+    /// Why it did not end well, or a remark.
+    pub reason: Option<String>,
+    /// The function's exit code, if it exited.
+    pub exit_code: Option<i32>,
+    /// When it was asked for, on the monotonic clock.
+    pub requested: Nanos,
+    /// When it ended, on the monotonic clock.
+    pub ended: Nanos,
+    /// All that was measured.
+    pub usage: Usage,
+    /// Where each meter came from.
+    pub provenances: Arc<Provenances>,
+    /// What it wrote to standard output.
+    pub output: Option<OutputDigest>,
+}
+
+impl Outcome {
+    /// An invocation that could not even start.
+    #[must_use]
+    pub fn unstarted(job: &Job, requested: Nanos, reason: impl Into<String>) -> Self {
+        Self {
+            status: Status::Failed,
+            reason: Some(reason.into()),
+            exit_code: None,
+            requested,
+            ended: now(),
+            usage: Usage::new(job.start == StartKind::Cold),
+            provenances: Arc::default(),
+            output: None,
+        }
+    }
+
+    /// Adds a remark to what is said of it.
+    #[must_use]
+    pub fn remark(mut self, remark: &str) -> Self {
+        self.reason = Some(match self.reason {
+            Some(reason) => format!("{reason}; {remark}"),
+            None => remark.to_owned(),
+        });
+        self
+    }
+
+    /// Turns success into failure if the output is not the expected one.
+    #[must_use]
+    pub fn checked(mut self, preset: &Preset) -> Self {
+        if let (Status::Ok, Some(expected), Some(found)) =
+            (self.status, preset.expected, self.output)
+            && expected != found
+        {
+            self.status = Status::Failed;
+            self.reason = Some(format!("wrong output: expected {expected}, but it wrote {found}"));
+        }
+        self
+    }
+}
+
+/// What preparing a cell gave.
+#[derive(Debug, Clone, Default)]
+pub struct Prepared {
+    /// How long it took; `None` if there was nothing to do.
+    pub took: Option<Nanos>,
+    /// Size of what must be shipped to run the function.
+    pub footprint: Option<Bytes>,
+    /// What `footprint` is the size of.
+    pub footprint_of: &'static str,
+    /// What that consists of and what runs it, each apart; may be empty.
+    pub parts: Vec<FootprintPart>,
+    /// Operators counted in a separate run, for lanes that can count.
+    pub wasm_ops: Option<u64>,
+    /// How long each compilation took that was made only to be measured.
+    pub compiles: Vec<Nanos>,
+    /// Remarks for the person who started the recording.
+    pub notes: Vec<String>,
+}
+
+/// Whom a part of a footprint is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartKind {
+    /// Shipped with each function.
+    Function,
+    /// There once for all.
+    Runtime,
+}
+
+impl PartKind {
+    /// The word stored and shown.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Runtime => "runtime",
+        }
+    }
+}
+
+/// A part of what must be there to run a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FootprintPart {
+    /// What it is, such as a layer or a program with its path.
+    pub name: String,
+    /// Whether it is there once for all functions.
+    pub kind: PartKind,
+    /// Its size.
+    pub bytes: Bytes,
+}

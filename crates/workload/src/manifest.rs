@@ -1,0 +1,395 @@
+//! `workload.toml`: parsed strictly, as it may come from anyone.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::input::MAX_INPUT;
+use super::limits::{Limits, parse_memory_limit, parse_output_limit, parse_time_limit};
+use super::{Input, OutputDigest, Preset};
+use cyclometer_core::toml_text::{printable, with_nearest};
+use cyclometer_core::units::Bytes;
+use cyclometer_system::files::{Bound, FileProblem, is_plain};
+
+/// Largest manifest.
+pub const MAX_MANIFEST: Bound = Bound::new("a manifest", 256 << 10);
+/// Most presets of a workload.
+const MAX_PRESETS: usize = 64;
+/// Longest name of a preset, in bytes.
+const MAX_NAME: usize = 64;
+/// Longest title, in characters.
+const MAX_TITLE: usize = 600;
+/// Most arguments of a preset.
+const MAX_ARGS: usize = 1_000;
+/// Most bytes of all arguments of a preset, each with its end: they go to the
+/// launcher in one message, with those of the runtime.
+const MAX_ARG_BYTES: usize = 56 << 10;
+
+/// What is wrong with a manifest.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("{place}: {message}")]
+    Syntax {
+        /// File, line and column.
+        place: String,
+        /// What was expected.
+        message: String,
+    },
+    /// A value that makes no sense.
+    #[error("{file}: {key}: {message}")]
+    Value {
+        /// The manifest.
+        file: String,
+        /// The key.
+        key: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+}
+
+/// A manifest, checked; its programs are not read.
+#[derive(Debug)]
+pub struct Manifest {
+    /// One line for people.
+    pub title: String,
+    /// What the function stresses.
+    pub stresses: String,
+    /// The C source, relative to the folder.
+    pub source: Option<String>,
+    /// The WebAssembly module, relative to the folder.
+    pub wasm: Option<String>,
+    /// The native program, relative to the folder.
+    pub native: Option<String>,
+    /// Arguments, input, expected output and limits by name.
+    pub presets: BTreeMap<String, Preset>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawManifest {
+    title: String,
+    stresses: String,
+    source: Option<String>,
+    wasm: Option<String>,
+    native: Option<String>,
+    #[serde(default)]
+    limits: RawLimits,
+    preset: BTreeMap<String, RawPreset>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawLimits {
+    memory: Option<String>,
+    timeout: Option<String>,
+    output: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPreset {
+    #[serde(default)]
+    args: Vec<String>,
+    stdin: Option<RawContent>,
+    expected: Option<RawContent>,
+    #[serde(default)]
+    limits: RawLimits,
+}
+
+/// Input or expected output, in one of its forms.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawContent {
+    text: Option<String>,
+    file: Option<String>,
+    pattern: Option<String>,
+    sha256: Option<String>,
+    bytes: Option<u64>,
+}
+
+/// Reads a file that a manifest names, a path that stays inside its folder.
+pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, FileProblem>;
+
+struct Context<'a> {
+    origin: &'a str,
+    read: ReadFile<'a>,
+}
+
+impl Manifest {
+    /// Parses and checks a manifest; `origin` is how errors name it, and `read`
+    /// gives the content of files that it names.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn parse(text: &[u8], origin: &str, read: ReadFile<'_>) -> Result<Self, ManifestError> {
+        let syntax = |offset: Option<usize>, message: &str| ManifestError::Syntax {
+            place: place(origin, &String::from_utf8_lossy(text), offset),
+            message: printable(message),
+        };
+        if text.len() as u64 > MAX_MANIFEST.most.0 {
+            return Err(syntax(None, &FileProblem::TooLarge(MAX_MANIFEST).to_string()));
+        }
+        let text = std::str::from_utf8(text)
+            .map_err(|error| syntax(Some(error.valid_up_to()), "a byte here is not UTF-8"))?;
+        let raw: RawManifest = toml::from_str(text).map_err(|error| {
+            syntax(error.span().map(|span| span.start), &with_nearest(error.message()))
+        })?;
+        let context = Context { origin, read };
+        for (key, text) in [("title", &raw.title), ("stresses", &raw.stresses)] {
+            context.check_line(key, text, MAX_TITLE)?;
+        }
+        for (key, path) in [("source", &raw.source), ("wasm", &raw.wasm), ("native", &raw.native)] {
+            if let Some(path) = path {
+                context.check_path(key, path)?;
+            }
+        }
+        if raw.preset.is_empty() {
+            return Err(context.wrong("preset", "at least one [preset.NAME] is needed"));
+        }
+        if raw.preset.len() > MAX_PRESETS {
+            let message = format!("{} presets are more than {MAX_PRESETS}", raw.preset.len());
+            return Err(context.wrong("preset", message));
+        }
+        let presets = raw
+            .preset
+            .into_iter()
+            .map(|(name, preset)| {
+                let preset = context.preset(&name, preset, &raw.limits)?;
+                Ok((name, preset))
+            })
+            .collect::<Result<_, ManifestError>>()?;
+        Ok(Self {
+            title: raw.title,
+            stresses: raw.stresses,
+            source: raw.source,
+            wasm: raw.wasm,
+            native: raw.native,
+            presets,
+        })
+    }
+}
+
+impl Context<'_> {
+    fn wrong(&self, key: &str, message: impl Into<String>) -> ManifestError {
+        ManifestError::Value {
+            file: self.origin.to_owned(),
+            key: key.to_owned(),
+            message: printable(&message.into()),
+        }
+    }
+
+    /// Text that is shown stays on its line and obeys no terminal.
+    fn check_line(&self, key: &str, text: &str, most: usize) -> Result<(), ManifestError> {
+        if text.chars().count() > most {
+            return Err(self.wrong(key, format!("it has more than {most} characters")));
+        }
+        if !text.chars().all(is_plain) {
+            return Err(self.wrong(key, "it has a control character: write it on one line"));
+        }
+        Ok(())
+    }
+
+    fn check_args(&self, key: &str, args: &[String]) -> Result<(), ManifestError> {
+        if let Some(bad) = args.iter().find(|arg| arg.contains('\0')) {
+            return Err(self.wrong(key, format!("{bad:?} contains a NUL character")));
+        }
+        if args.len() > MAX_ARGS {
+            return Err(self.wrong(key, format!("{} are more than {MAX_ARGS}", args.len())));
+        }
+        let bytes: usize = args.iter().map(|arg| arg.len() + 1).sum();
+        if bytes > MAX_ARG_BYTES {
+            let (all, most) = (Bytes(bytes as u64), Bytes(MAX_ARG_BYTES as u64));
+            let message = format!("{all} are more than {most}: give it on `stdin`");
+            return Err(self.wrong(key, message));
+        }
+        Ok(())
+    }
+
+    /// Files stay inside the workload's folder.
+    fn check_path(&self, key: &str, path: &str) -> Result<(), ManifestError> {
+        let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        if inside && !path.is_empty() {
+            return Ok(());
+        }
+        Err(self.wrong(key, format!("`{path}` must be a path inside the workload's folder")))
+    }
+
+    fn file(&self, key: &str, path: &str) -> Result<Vec<u8>, ManifestError> {
+        self.check_path(key, path)?;
+        (self.read)(path).map_err(|error| self.wrong(key, format!("cannot read `{path}`: {error}")))
+    }
+
+    fn preset(
+        &self,
+        name: &str,
+        raw: RawPreset,
+        outer: &RawLimits,
+    ) -> Result<Preset, ManifestError> {
+        let key = |field: &str| format!("preset.{name}.{field}");
+        if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
+            let message = format!("a preset's name is 1 to {MAX_NAME} bytes on one line");
+            return Err(self.wrong(&format!("preset.{}", printable(name)), message));
+        }
+        self.check_args(&key("args"), &raw.args)?;
+        Ok(Preset {
+            name: name.to_owned(),
+            args: raw.args,
+            stdin: raw.stdin.map_or(Ok(Input::default()), |it| self.input(&key("stdin"), &it))?,
+            expected: raw.expected.map(|it| self.expected(&key("expected"), &it)).transpose()?,
+            limits: self.limits(&key("limits"), &raw.limits, outer)?,
+        })
+    }
+
+    /// Content that stands in the manifest or in a file beside it.
+    fn literal(&self, key: &str, raw: &RawContent) -> Result<Option<Vec<u8>>, ManifestError> {
+        match raw {
+            RawContent {
+                text: Some(text),
+                file: None,
+                pattern: None,
+                sha256: None,
+                bytes: None,
+            } => Ok(Some(text.clone().into_bytes())),
+            RawContent {
+                text: None,
+                file: Some(file),
+                pattern: None,
+                sha256: None,
+                bytes: None,
+            } => self.file(key, file).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn input(&self, key: &str, raw: &RawContent) -> Result<Input, ManifestError> {
+        if let Some(content) = self.literal(key, raw)? {
+            return Ok(Input::given(content));
+        }
+        let RawContent { text: None, file: None, pattern: Some(pattern), sha256: None, bytes } =
+            raw
+        else {
+            return Err(self.wrong(key, "give one of { text }, { file } or { pattern, bytes }"));
+        };
+        match bytes {
+            _ if pattern != "counter" => {
+                Err(self.wrong(key, format!("unknown pattern `{pattern}`; there is `counter`")))
+            }
+            Some(bytes) if *bytes > MAX_INPUT => {
+                Err(self.wrong(key, format!("{bytes} bytes are more than {}", Bytes(MAX_INPUT))))
+            }
+            Some(bytes) => Ok(Input::counter(*bytes)),
+            None => Err(self.wrong(key, "a pattern needs `bytes`, its length")),
+        }
+    }
+
+    fn expected(&self, key: &str, raw: &RawContent) -> Result<OutputDigest, ManifestError> {
+        if let Some(content) = self.literal(key, raw)? {
+            return Ok(OutputDigest::of(&content));
+        }
+        match raw {
+            RawContent {
+                text: None,
+                file: None,
+                pattern: None,
+                sha256: Some(digest),
+                bytes: Some(bytes),
+            } => {
+                let sha256 = unhex(digest)
+                    .ok_or_else(|| self.wrong(key, "sha256 must be 64 hexadecimal digits"))?;
+                Ok(OutputDigest::new(*bytes, sha256))
+            }
+            _ => Err(self.wrong(key, "give one of { text }, { file } or { sha256, bytes }")),
+        }
+    }
+
+    fn limits(
+        &self,
+        key: &str,
+        inner: &RawLimits,
+        outer: &RawLimits,
+    ) -> Result<Limits, ManifestError> {
+        let mut limits = Limits::default();
+        let wrong = |field: &str, error: String| self.wrong(&format!("{key}.{field}"), error);
+        if let Some(text) = inner.memory.as_ref().or(outer.memory.as_ref()) {
+            limits.memory = parse_memory_limit(text).map_err(|error| wrong("memory", error))?;
+        }
+        if let Some(text) = inner.timeout.as_ref().or(outer.timeout.as_ref()) {
+            limits.timeout = parse_time_limit(text).map_err(|error| wrong("timeout", error))?;
+        }
+        if let Some(text) = inner.output.as_ref().or(outer.output.as_ref()) {
+            limits.output = parse_output_limit(text).map_err(|error| wrong("output", error))?;
+        }
+        Ok(limits)
+    }
+}
+
+/// `file:line:column` of a byte offset.
+fn place(origin: &str, text: &str, offset: Option<usize>) -> String {
+    let Some(before) = offset.and_then(|offset| text.get(..offset)) else {
+        return origin.to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!("{origin}:{line}:{column}")
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyclometer_core::units::Nanos;
+
+    fn parse(text: &str) -> Result<Manifest, ManifestError> {
+        Manifest::parse(text.as_bytes(), "w/workload.toml", &|name| Ok(name.as_bytes().to_vec()))
+    }
+
+    const HEAD: &str = "title = \"t\"\nstresses = \"s\"\nwasm = \"w.wasm\"\n";
+
+    #[test]
+    fn a_preset_overrides_single_limits() {
+        let text = format!(
+            "{HEAD}[limits]\nmemory = \"256MiB\"\ntimeout = \"5s\"\n\
+             [preset.quick]\nargs = [\"1\"]\nlimits = {{ timeout = \"9s\" }}\n"
+        );
+        let manifest = parse(&text).expect("valid");
+        let limits = manifest.presets["quick"].limits;
+        assert_eq!(limits.memory, Bytes(256 << 20));
+        assert_eq!(limits.timeout, Nanos(9_000_000_000));
+        assert_eq!(limits.output, Limits::default().output);
+    }
+
+    #[test]
+    fn mistakes_are_placed() {
+        let bad_key = parse(&format!("{HEAD}colour = 3\n[preset.quick]\n")).expect_err("refused");
+        assert!(
+            bad_key.to_string().starts_with("w/workload.toml:4:1: unknown field `colour`"),
+            "{bad_key}"
+        );
+        for (tail, word) in [
+            ("", "preset"),
+            ("[preset.q]\nstdin = { pattern = \"noise\", bytes = 3 }\n", "unknown pattern"),
+            ("[preset.q]\nstdin = { pattern = \"counter\", bytes = 9999999999 }\n", "more than"),
+            ("[preset.q]\nexpected = { sha256 = \"00\", bytes = 1 }\n", "64 hexadecimal"),
+            ("[preset.q]\nexpected = { text = \"a\", file = \"b\" }\n", "give one of"),
+            ("[preset.q]\nexpected = { file = \"../secret\" }\n", "inside the workload"),
+            ("[preset.q]\nlimits = { memory = \"lots\" }\n", "128MiB"),
+            ("[preset.q]\nargs = [\"a\\u0000b\"]\n", "NUL"),
+        ] {
+            let error = parse(&format!("{HEAD}{tail}")).expect_err("refused").to_string();
+            assert!(error.contains(word), "{tail:?} gave {error:?}");
+        }
+    }
+}

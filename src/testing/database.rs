@@ -1,0 +1,150 @@
+//! Everything that reads a database, over one that somebody else made: for
+//! fuzzing and for tests of damaged files.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use cyclometer_pricing::PriceCatalog;
+use cyclometer_report::simulated::Simulated;
+use cyclometer_report::{answer, comparison};
+use cyclometer_store::{Filter, Part, RecordingPart, ReplayPlan, Selection, Store};
+
+/// Items of each kind that are looked at.
+const FEW: u32 = 2;
+
+/// Writes an image of a database to a file and [reads all of it](database_survives).
+///
+/// # Panics
+/// When a reader panics, or there is no place for a file.
+pub fn database_image_survives(image: &[u8]) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let shared = Path::new("/dev/shm");
+    let folder = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = folder.join(format!("cyclometer-image-{}-{number}.db", std::process::id()));
+    let file = Removed(path);
+    std::fs::write(&file.0, image).expect("a place for a file");
+    database_survives(&file.0);
+}
+
+/// A file that goes with this.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Runs what `history`, `replay` and the observatory read over a database, and
+/// lays out what they show. Errors are answers; the file is not changed.
+///
+/// # Panics
+/// When a reader panics.
+pub fn database_survives(path: &Path) {
+    let Ok(mut store) = Store::open_frozen(path) else { return };
+    let filter = Filter { limit: Some(FEW), ..Filter::default() };
+    let _ = store.totals();
+    let _ = store.newest_recordings(FEW);
+    let recordings = store.recordings(&filter).unwrap_or_default();
+    let simulations = store.simulations(&filter).unwrap_or_default();
+    for recording in &recordings {
+        recording_survives(&mut store, recording.id);
+    }
+    for simulation in &simulations {
+        let _ = store.simulation(simulation.id);
+        let _ = store.bills(simulation.id);
+        let _ = store.used_models(simulation.id);
+        for part in [Part::Charges, Part::Settlement, Part::Waste] {
+            let _ = store.amounts(simulation.id, part);
+        }
+        let _ = Simulated::read(&store, simulation.id).map(|it| it.heading());
+    }
+    let _ = store.invocation(1);
+}
+
+fn recording_survives(store: &mut Store, recording: i64) {
+    let _ = store.about(recording);
+    let _ = store.size_of(recording);
+    let _ = store.tally(recording);
+    let _ = store.unavailable_lanes(recording);
+    let _ = store.merged_meter_sources(recording);
+    let _ = store.circumstances(recording);
+    let _ = store.recorded_cells(recording);
+    let _ = store.footprints(recording);
+    let _ = store.subjects(recording);
+    let _ = store.throttling(recording);
+    let _ = store.series(&[recording]);
+    let _ = store.lanes_of(&[recording]);
+    let contracts = answer::headline(&PriceCatalog::builtin()).unwrap_or_default();
+    let plan = ReplayPlan::of(vec![recording], contracts);
+    let summary = store.replay(&plan).ok().map(|it| it.summary);
+    let selection = Selection { recordings: vec![recording], ..Selection::default() };
+    let _ = store.first_failures(&selection, |_| true);
+    let _ = store.cells_without_runs(&selection);
+    if let Ok(cells) = store.cells(recording) {
+        let _ = comparison::comparison(&cells, summary.as_ref()).wrapped(80);
+        let _ = comparison::footnotes(&cells, summary.as_ref());
+        let _ = comparison::failures(&cells);
+    }
+    if let Ok(runs) = store.runs(recording) {
+        let _ = answer::text(&answer::answers(&runs, summary.as_ref()), 80);
+    }
+    if let Ok(played) = store.played(recording) {
+        let part = RecordingPart::first(recording, i64::MAX, 64);
+        let _ = store.played_before(&part);
+        let _ = store.tangles(recording, i64::MAX);
+        for row in store.played_rows(&part).unwrap_or_default().iter().take(4) {
+            let _ = store.played_invocation(row.id);
+            let _ = store.cpu_samples(row.cell, row.id, FEW);
+        }
+        drop(played);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A database with a recording of every kind of thing.
+    fn image() -> Vec<u8> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("c.db");
+        drop(Store::open(&path).expect("made"));
+        let connection = rusqlite::Connection::open(&path).expect("opened");
+        connection
+            .execute_batch(
+                "INSERT INTO recording (id, started_at, status, owner, plan, host)
+                    VALUES (1, '2026-11-21T00:00:00Z', 'done', 'x', '{}', '{}');
+                 INSERT INTO lane (id, recording_id, name) VALUES (1, 1, 'native');
+                 INSERT INTO cell (id, recording_id, lane_id, workload, preset, start)
+                    VALUES (1, 1, 1, 'nop', 'quick', 'cold');
+                 INSERT INTO invocation (id, cell_id, sequence, status, offset_ns, wall_ns, run_ns)
+                    VALUES (1, 1, 1, 'ok', 0, 9, 9), (2, 1, 2, 'failed', 3, 9, 9);
+                 INSERT INTO sample VALUES (1, 1, 'memory_rss', 5);
+                 INSERT INTO simulation (id, recording_id, created_at, inputs, invocations)
+                    VALUES (1, 1, '', 'x', 2);
+                 INSERT INTO simulation_model VALUES (1, 'm', 'aa', 'USD', 'coarse', '');
+                 INSERT INTO waste (simulation_id, model, cell_id, part, amount)
+                    VALUES (1, 'm', 1, 'used', '1/');
+                 PRAGMA journal_mode = DELETE;",
+            )
+            .expect("filled");
+        drop(connection);
+        std::fs::read(&path).expect("readable")
+    }
+
+    #[test]
+    fn databases_with_any_byte_changed_are_read_or_refused() {
+        let image = image();
+        database_image_survives(&image);
+        database_image_survives(&[]);
+        // Steps that share no factor with the size of a page.
+        for at in (0..image.len()).step_by(997) {
+            let mut damaged = image.clone();
+            damaged[at] ^= 0x41;
+            database_image_survives(&damaged);
+            database_image_survives(&image[..at]);
+        }
+    }
+}
