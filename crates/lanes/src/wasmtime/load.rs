@@ -2,7 +2,6 @@
 #![expect(unsafe_code, reason = "wasmtime trusts what it loads; kept apart, to be read at once")]
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
 
 use wasmtime::{Engine, Module};
 
