@@ -500,6 +500,14 @@ fn own_config(name: &str) -> Option<PathBuf> {
     }
 }
 
+/// Removes what recordings left that had been cut off when a database was opened.
+fn swept((store, was_cut_off): (Store, bool)) -> Store {
+    if was_cut_off {
+        sweep();
+    }
+    store
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -509,12 +517,4 @@ mod tests {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
-}
-
-/// Removes what recordings left that had been cut off when a database was opened.
-fn swept((store, was_cut_off): (Store, bool)) -> Store {
-    if was_cut_off {
-        sweep();
-    }
-    store
 }

@@ -59,6 +59,7 @@ pub const TIME_ALIASES: &[(&str, &str)] =
     &[("\u{b5}s", "us"), ("\u{3bc}s", "us"), ("m", "min"), ("d", "day"), ("days", "day")];
 
 /// The size of a unit of that name; `None` if there is none.
+#[must_use]
 pub fn unit_size(units: &[UnitSize], name: &str) -> Option<u64> {
     let alias =
         TIME_ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, unit)| unit);
@@ -67,6 +68,7 @@ pub fn unit_size(units: &[UnitSize], name: &str) -> Option<u64> {
 
 /// What to write instead of a name that is no unit: those that differ from it
 /// only by capitals or an `i`, or else all there are.
+#[must_use]
 pub fn advise_unit(units: &[UnitSize], name: &str) -> String {
     let plain = |name: &str| name.to_lowercase().replace(['i', 'b'], "");
     let like = |unit: &&UnitSize| {

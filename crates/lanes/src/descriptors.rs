@@ -54,6 +54,7 @@ pub fn check(more: u64) -> Result<(), String> {
 }
 
 /// What so many lanes need to be opened.
+#[must_use]
 pub fn of_lanes(count: usize) -> u64 {
     LANE * u64::try_from(count).unwrap_or(u64::MAX / LANE)
 }

@@ -88,6 +88,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Whether this user may write the database and make files beside it.
+#[must_use]
 pub fn is_writable(path: &Path) -> bool {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

@@ -159,6 +159,7 @@ pub fn shown_path(path: &Path) -> String {
 
 /// Whether a character is only shown: neither a control character nor a mark
 /// that hides or reorders others.
+#[must_use]
 pub fn is_plain(c: char) -> bool {
     !c.is_control()
         && !matches!(c,

@@ -159,6 +159,7 @@ pub fn make_private_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Whether this user may write what is there, or make it where it is missing.
+#[must_use]
 pub fn may_write_or_make(path: &Path) -> bool {
     use nix::fcntl::{AT_FDCWD, AtFlags};
     use nix::unistd::{AccessFlags, faccessat};
@@ -201,6 +202,7 @@ pub fn create_private(path: &Path) -> io::Result<fs::File> {
 }
 
 /// Whether users have other numbers outside, so that some are not known here.
+#[must_use]
 pub fn is_in_user_namespace() -> bool {
     let map = crate::files::read_kernel_text("/proc/self/uid_map").unwrap_or_default();
     let words: Vec<&str> = map.split_whitespace().collect();
@@ -208,6 +210,7 @@ pub fn is_in_user_namespace() -> bool {
 }
 
 /// Returns who a user is, for people.
+#[must_use]
 pub fn name_of_user(uid: u32) -> String {
     let known = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
     match known {
