@@ -10,6 +10,21 @@
 //! A model is read in two steps: `schema` has the shape of the TOML file and
 //! `resolve` the rules between its values, both with the place of every
 //! complaint. `docs/price-models.md` describes the format.
+//!
+//! A bill in ten lines:
+//!
+//! ```
+//! use cyclometer_pricing::meter::{Meter, Usage};
+//! use cyclometer_pricing::units::Nanos;
+//!
+//! let mut usage = Usage::new(false); // a warm start
+//! usage.phases.run = Some(Nanos(27_550_000)); // 27.55 ms: billed as 28 ms
+//! usage.set(Meter::MemoryAllocated, 1 << 30);
+//! let bill = cyclometer_pricing::find("aws-lambda-x86")?.bill(&usage)?;
+//! // 1 GiB x 0.028 s x $0.0000166667, and $0.0000002 for the request.
+//! assert_eq!(bill.total.to_plain_string(), "0.0000006666676");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -38,6 +53,9 @@ mod trace;
 mod unit;
 mod usage_file;
 mod waste;
+
+/// Words for what is billed: meters and the usage of one invocation, exact units.
+pub use cyclometer_core::{meter, units};
 
 pub use catalog::{CatalogError, PriceCatalog, builtin, find, read, shipped};
 pub use charge::{Charge, Free, Input, Pool, Tier};
