@@ -34,7 +34,8 @@ use crate::profile::{self, ProfileCatalog};
 use crate::record::Control;
 use crate::report::{Format, Table, wrap_sentence};
 use crate::store::{Notice, Patience, Store, StoreError, default_path, is_writable};
-use crate::units::Nanos;
+use crate::sys;
+use crate::units::{Bytes, Nanos};
 use crate::visible_text::{escape_lines, escape_markdown};
 use crate::workload::Catalog;
 
@@ -162,6 +163,14 @@ impl From<io::Error> for Failure {
         let hung_up = error.raw_os_error() == Some(libc::EIO) && output::is_device_output();
         if error.kind() == io::ErrorKind::BrokenPipe || hung_up {
             Self::Unread
+        } else if let Some(limit) = sys::reached_file_size_limit()
+            && error.kind() == io::ErrorKind::FileTooLarge
+        {
+            Self::Failed(format!(
+                "cannot write the output: its file would grow beyond the file size limit of {} \
+                 (ulimit -f)",
+                Bytes(limit)
+            ))
         } else {
             Self::Failed(format!("cannot write the output: {error}"))
         }
@@ -209,9 +218,13 @@ pub fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse_arguments(&error),
     };
+    sys::fail_at_file_size_limit();
     crate::descriptors::raise();
     let command = command.unwrap_or_else(|| Command::Live(Box::default()));
-    let result = common.install_runtimes().and_then(|()| dispatch(&common, command));
+    let result = crate::descriptors::check_least()
+        .map_err(Failure::Failed)
+        .and_then(|()| common.install_runtimes())
+        .and_then(|()| dispatch(&common, command));
     match result {
         Ok(code) => code,
         Err(Failure::Unread) => ExitCode::SUCCESS,
@@ -500,6 +513,14 @@ fn own_config(name: &str) -> Option<PathBuf> {
     }
 }
 
+/// Removes what recordings left that had been cut off when a database was opened.
+fn swept((store, was_cut_off): (Store, bool)) -> Store {
+    if was_cut_off {
+        sweep();
+    }
+    store
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -509,12 +530,4 @@ mod tests {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
     }
-}
-
-/// Removes what recordings left that had been cut off when a database was opened.
-fn swept((store, was_cut_off): (Store, bool)) -> Store {
-    if was_cut_off {
-        sweep();
-    }
-    store
 }

@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use super::super::{Failure, say, signals};
 use crate::lane::Cancel;
 use crate::store::Stop;
+use crate::threads::start_thread;
 
-/// How long a query may take to end by itself once it is to.
+/// How long a query may take to end by itself once a person has stopped it.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long it may take once its time is over: `SQLite` ends it within that, or
+/// is in a step that nobody can say the end of.
+const MOMENT: Duration = Duration::from_millis(100);
 /// How often the clock is looked at.
 const LOOK: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
 
@@ -31,18 +35,28 @@ impl Watchdog {
         let leftover: Arc<Mutex<Option<PathBuf>>> = Arc::default();
         let removed = Arc::clone(&leftover);
         let (ended, waits) = sync_channel(0);
-        std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
-            let mut over: Option<(Stop, Instant)> = None;
-            while waits.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-                match over {
-                    Some((stop, since)) if since.elapsed() >= GRACE => end(stop, &removed),
-                    None if cancel.is_cancelled() => over = Some((Stop::Cancelled, Instant::now())),
-                    None if is_late => over = Some((Stop::Timeout, Instant::now())),
+        let watch = move || {
+            // When it ends, and for what, if the query does not end before.
+            let mut ends = deadline.map(|deadline| (deadline + MOMENT, Stop::Timeout));
+            let mut is_cancelled = false;
+            loop {
+                let now = Instant::now();
+                if !is_cancelled && cancel.is_cancelled() {
+                    is_cancelled = true;
+                    let wanted = (now + GRACE, Stop::Cancelled);
+                    ends = Some(ends.filter(|(time, _)| *time < wanted.0).unwrap_or(wanted));
+                }
+                match ends {
+                    Some((time, stop)) if now >= time => end(stop, &removed),
                     _ => {}
                 }
+                let left = ends.map_or(LOOK, |(time, _)| time.saturating_duration_since(now));
+                if waits.recv_timeout(left.min(LOOK)) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
             }
-        })?;
+        };
+        start_thread("watchdog", watch).map_err(Failure::failed)?;
         Ok(Self { leftover, _ended: ended })
     }
 

@@ -19,8 +19,8 @@ pub(super) fn in_memory() -> Vec<Leftover> {
 
 /// Folders for temporary files of lanes, and copies of databases.
 pub(super) fn temporary() -> Vec<Leftover> {
-    let Ok(folder) = cyclometer_system::paths::temporary() else { return Vec::new() };
-    in_folder(Kind::Folders, &folder, true)
+    let all = cyclometer_system::paths::all_temporary();
+    all.iter().flat_map(|folder| in_folder(Kind::Folders, folder, true)).collect()
 }
 
 /// Files that were to become entries of the cache.
