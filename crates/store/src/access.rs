@@ -90,9 +90,14 @@ impl Drop for CopyFolder {
     }
 }
 
-/// Whether this user may write the database and make files beside it.
+/// Whether the database can be written: this user may, and the disk has room.
 #[must_use]
 pub fn is_writable(path: &Path) -> bool {
+    may_write(path) && has_room_for_index(path)
+}
+
+/// Whether this user may write the database and make files beside it.
+pub(super) fn may_write(path: &Path) -> bool {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -142,7 +147,7 @@ impl Access {
     fn possible(path: &Path) -> Vec<Way> {
         let log = fs::metadata(beside(path, "-wal")).map_or(0, |data| data.len());
         let mut ways = Vec::new();
-        if is_writable(path) && has_room_for_index(path) {
+        if is_writable(path) {
             ways.push(Way::Full);
         }
         if has_whole_index(path) {

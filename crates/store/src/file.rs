@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use cyclometer_system::paths;
+use cyclometer_system::sys::file_size_limit;
 
 /// Bytes of the index (`-shm`) of a log that is not large.
-const INDEX_BYTES: u64 = 32 << 10;
+pub(super) const INDEX_BYTES: u64 = 32 << 10;
 /// Bytes that must be free for an index and the first page of a log.
 const ROOM_BYTES: u64 = INDEX_BYTES + (8 << 10);
 
@@ -84,10 +85,14 @@ pub(super) fn has_whole_index(path: &Path) -> bool {
     fs::metadata(beside(path, "-shm")).is_ok_and(|data| data.len() >= INDEX_BYTES)
 }
 
-/// Whether there is an index, or room to make one. Where nobody can tell, there is.
+/// Whether there is an index, or one can be made: the disk has room, and files may be
+/// as large. Where nobody can tell, there is.
 pub(super) fn has_room_for_index(path: &Path) -> bool {
     if has_whole_index(path) {
         return true;
+    }
+    if file_size_limit().is_some_and(|limit| limit < INDEX_BYTES) {
+        return false;
     }
     let real = beside(path, "");
     let folder = real.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -10,14 +10,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use thiserror::Error;
 
-use super::access::{Access, connect_reading, copy_to_migrate, is_writable};
+use super::access::{Access, connect_reading, copy_to_migrate, is_writable, may_write};
 use super::entry::HAS_FINISHED;
-use super::file::{beside, has_room_for_index, open_file, remove_broken_index};
+use super::file::{INDEX_BYTES, beside, has_room_for_index, open_file, remove_broken_index};
 use super::guard::guard;
 use super::patience::Patience;
-use super::words::{describe_error, file_size_limit, is_about_place};
+use super::words::{describe_error, describe_file_size_limit, is_about_place, reached_limit};
 use cyclometer_system::paths::{self, Distrust, Purpose};
 use cyclometer_system::procfs::ProcessIdentity;
+use cyclometer_system::sys::file_size_limit;
 
 /// Marks a file as ours: "cycm".
 const APPLICATION_ID: i32 = 0x6379_636d;
@@ -485,6 +486,13 @@ pub(super) fn identify(connection: &Connection, path: &Path) -> Result<usize, St
 
 /// Says that nothing more can be written where the database is.
 fn full_disk(path: &Path) -> StoreError {
+    if let Some(limit) = file_size_limit().filter(|limit| *limit < INDEX_BYTES) {
+        return StoreError::Open {
+            path: path.to_owned(),
+            cause: describe_file_size_limit(limit),
+            remedy: "it needs files of 1 MiB at least",
+        };
+    }
     StoreError::Open {
         path: path.to_owned(),
         cause: "the disk is full".to_owned(),
@@ -504,7 +512,7 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
         }
         Some(code)
             if code == ErrorCode::ReadOnly
-                || (code == ErrorCode::CannotOpen && path.exists() && !is_writable(path)) =>
+                || (code == ErrorCode::CannotOpen && path.exists() && !may_write(path)) =>
         {
             (
                 "it is read-only".to_owned(),
@@ -512,8 +520,8 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
             )
         }
         Some(ErrorCode::DiskFull) => return full_disk(path),
-        Some(ErrorCode::SystemIoFailure) if file_size_limit(error).is_some() => {
-            (describe_error(error), "or use another database with --db")
+        Some(ErrorCode::SystemIoFailure) if reached_limit(error).is_some() => {
+            (describe_error(error), "or use a smaller database with --db")
         }
         Some(ErrorCode::SystemIoFailure) if !has_room_for_index(path) => return full_disk(path),
         Some(ErrorCode::SystemIoFailure) => {

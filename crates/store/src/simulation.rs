@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::file::has_room_for_index;
 use super::keep;
 use super::open::{InStore, Store, StoreError};
 use super::scan::{self, Selection};
@@ -176,7 +177,12 @@ impl Store {
             return Ok(saved(Ok(id), true, summary));
         }
         if !self.is_writable() {
-            let reason = format!("the database {} may only be read", self.path().display());
+            let path = self.path().display();
+            let reason = if has_room_for_index(self.path()) {
+                format!("the database {path} may only be read")
+            } else {
+                format!("nothing can be written beside the database {path}: the disk is full")
+            };
             return Ok(saved(Err(reason), false, summary));
         }
         match keep::keep(self, plan, &cells, &inputs, with_bills, &summary) {

@@ -35,17 +35,22 @@ const OPERATIONS: [(i32, &str); 23] = [
 
 /// Returns an error in words: that of `SQLite`, with the operation that failed.
 pub(super) fn describe_error(error: &rusqlite::Error) -> String {
-    if let Some(limit) = file_size_limit(error) {
-        return format!(
-            "a file would grow beyond the file size limit of {} (ulimit -f): `ulimit -f \
-             unlimited`, where that is allowed, lifts it",
-            Bytes(limit)
-        );
+    if let Some(limit) = reached_limit(error) {
+        return describe_file_size_limit(limit);
     }
     match failed_operation(error) {
         Some(operation) => format!("{error}: {operation}"),
         None => error.to_string(),
     }
+}
+
+/// Says that a file would have to be larger than files may be.
+pub(super) fn describe_file_size_limit(bytes: u64) -> String {
+    format!(
+        "a file would grow beyond the file size limit of {} (ulimit -f): `ulimit -f unlimited`, \
+         where that is allowed, lifts it",
+        Bytes(bytes)
+    )
 }
 
 /// Returns the operation of the system that failed, if it is known.
@@ -55,7 +60,7 @@ fn failed_operation(error: &rusqlite::Error) -> Option<&'static str> {
 }
 
 /// Returns the bytes that a file may have, if it failed for that.
-pub(super) fn file_size_limit(error: &rusqlite::Error) -> Option<u64> {
+pub(super) fn reached_limit(error: &rusqlite::Error) -> Option<u64> {
     let extended = error.sqlite_error()?.extended_code;
     let grows = [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_TRUNCATE, ffi::SQLITE_IOERR_SHMSIZE];
     reached_file_size_limit().filter(|_| grows.contains(&extended))

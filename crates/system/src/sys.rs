@@ -110,6 +110,13 @@ pub fn fail_at_file_size_limit() {
 /// for that.
 #[must_use]
 pub fn reached_file_size_limit() -> Option<u64> {
+    file_size_limit().filter(|_| REACHED_FILE_SIZE.load(Ordering::Relaxed))
+}
+
+/// Returns the bytes that a file may have which this process writes, if there is
+/// a limit.
+#[must_use]
+pub fn file_size_limit() -> Option<u64> {
     let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
-    (REACHED_FILE_SIZE.load(Ordering::Relaxed) && limit != RLIM_INFINITY).then_some(limit)
+    Some(limit).filter(|limit| *limit != RLIM_INFINITY)
 }
