@@ -35,7 +35,7 @@ use crate::record::Control;
 use crate::report::{Format, Table, wrap_sentence};
 use crate::store::{Notice, Patience, Store, StoreError, default_path, is_writable};
 use crate::sys;
-use crate::units::{Bytes, Nanos};
+use crate::units::Nanos;
 use crate::visible_text::{escape_lines, escape_markdown};
 use crate::workload::Catalog;
 
@@ -54,7 +54,8 @@ use crate::workload::Catalog;
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some lane or invocation
 failed, 4 a gate is not met; 128 and the number of the signal that stopped it:
-130 Ctrl-C, 143 SIGTERM, 129 the terminal is gone (SIGHUP)."
+130 Ctrl-C, 143 SIGTERM, 129 the terminal is gone (SIGHUP). In the live view q and
+ctrl-c are keys that leave it, with 0."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -163,15 +164,8 @@ impl From<io::Error> for Failure {
         let hung_up = error.raw_os_error() == Some(libc::EIO) && output::is_device_output();
         if error.kind() == io::ErrorKind::BrokenPipe || hung_up {
             Self::Unread
-        } else if let Some(limit) = sys::reached_file_size_limit()
-            && error.kind() == io::ErrorKind::FileTooLarge
-        {
-            Self::Failed(format!(
-                "cannot write the output: its file would grow beyond the file size limit of {} \
-                 (ulimit -f)",
-                Bytes(limit)
-            ))
         } else {
+            let error = sys::name_file_size_limit(error);
             Self::Failed(format!("cannot write the output: {error}"))
         }
     }

@@ -6,6 +6,7 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cyclometer_core::units::Bytes;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
@@ -111,6 +112,19 @@ pub fn fail_at_file_size_limit() {
 #[must_use]
 pub fn reached_file_size_limit() -> Option<u64> {
     file_size_limit().filter(|_| REACHED_FILE_SIZE.load(Ordering::Relaxed))
+}
+
+/// Returns an error of a write with its cause, where that is the file size limit:
+/// files in memory have one, too.
+#[must_use]
+pub fn name_file_size_limit(error: std::io::Error) -> std::io::Error {
+    match file_size_limit().filter(|_| error.kind() == std::io::ErrorKind::FileTooLarge) {
+        Some(limit) => std::io::Error::new(
+            error.kind(),
+            format!("{error}: it is the file size limit of {} (ulimit -f)", Bytes(limit)),
+        ),
+        None => error,
+    }
 }
 
 /// Returns the bytes that a file may have which this process writes, if there is

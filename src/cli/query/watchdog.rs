@@ -36,16 +36,13 @@ impl Watchdog {
         let removed = Arc::clone(&leftover);
         let (ended, waits) = sync_channel(0);
         let watch = move || {
-            // When it ends, and for what, if the query does not end before.
-            let mut ends = deadline.map(|deadline| (deadline + MOMENT, Stop::Timeout));
-            let mut is_cancelled = false;
+            let mut cancelled = None;
             loop {
                 let now = Instant::now();
-                if !is_cancelled && cancel.is_cancelled() {
-                    is_cancelled = true;
-                    let wanted = (now + GRACE, Stop::Cancelled);
-                    ends = Some(ends.filter(|(time, _)| *time < wanted.0).unwrap_or(wanted));
+                if cancelled.is_none() && cancel.is_cancelled() {
+                    cancelled = Some(now);
                 }
+                let ends = hard_end(deadline, cancelled);
                 match ends {
                     Some((time, stop)) if now >= time => end(stop, &removed),
                     _ => {}
@@ -66,6 +63,13 @@ impl Watchdog {
     }
 }
 
+/// Returns when the program is ended, and for what, if the query does not end before.
+fn hard_end(deadline: Option<Instant>, cancelled: Option<Instant>) -> Option<(Instant, Stop)> {
+    let late = deadline.and_then(|it| Some((it.checked_add(MOMENT)?, Stop::Timeout)));
+    let stopped = cancelled.and_then(|it| Some((it.checked_add(GRACE)?, Stop::Cancelled)));
+    [late, stopped].into_iter().flatten().min_by_key(|(time, _)| *time)
+}
+
 /// The query only reads: nothing is lost with it.
 fn end(stop: Stop, leftover: &Mutex<Option<PathBuf>>) {
     if let Some(folder) = leftover.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -79,4 +83,26 @@ fn end(stop: Stop, leftover: &Mutex<Option<PathBuf>>) {
         }
     };
     std::process::exit(code);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_was_given_is_all_there_is_and_a_person_waits_a_second() {
+        let begun = Instant::now();
+        let after = |ms| begun + Duration::from_millis(ms);
+        assert_eq!(hard_end(None, None), None);
+        let (late, why) = hard_end(Some(after(3000)), None).expect("ends");
+        assert_eq!(why, Stop::Timeout);
+        assert!(late <= after(3250), "a quarter of a second at most");
+        assert_eq!(hard_end(None, Some(after(500))), Some((after(1500), Stop::Cancelled)));
+        // What comes first counts.
+        assert_eq!(hard_end(Some(after(3000)), Some(after(500))), hard_end(None, Some(after(500))));
+        assert_eq!(
+            hard_end(Some(after(3000)), Some(after(2900))),
+            hard_end(Some(after(3000)), None)
+        );
+    }
 }
