@@ -5,8 +5,6 @@ use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
-use cyclometer_core::units::Bytes;
-
 /// Starts a thread of that name.
 ///
 /// # Errors
@@ -43,7 +41,9 @@ fn limit_of(resource: Resource) -> Option<u64> {
 /// The limits that there are, of memory and of threads, either of which may be the cause.
 fn describe_limits(memory: Option<u64>, threads: Option<u64>) -> String {
     let memory = memory.map(|bytes| {
-        format!("its memory may be {} at most (raise that by `ulimit -v`)", Bytes(bytes))
+        // In the unit of the shell.
+        let kib = bytes >> 10;
+        format!("its address space may be {kib} KiB at most (raise that by `ulimit -v`)")
     });
     let threads = threads.map(|number| {
         format!("this user may have {number} threads and processes (raise that by `ulimit -u`)")
@@ -66,7 +66,7 @@ mod tests {
         assert!(text.starts_with("cannot start the thread `signals`: Resource temp"), "{text}");
         assert_eq!(
             describe_limits(Some(200_000 << 10), None),
-            "its memory may be 195.3 MiB at most (raise that by `ulimit -v`)"
+            "its address space may be 200000 KiB at most (raise that by `ulimit -v`)"
         );
         assert!(describe_limits(Some(1 << 30), Some(7)).contains("have 7 threads"));
     }
