@@ -673,7 +673,16 @@ fn a_full_disk_is_told_and_does_not_keep_anyone_from_reading() {
         assert!(run.stderr.contains(told), "{args:?}: {}", run.stderr);
     }
     assert_eq!(files(&folder), before, "nothing is left");
-    // An index that an earlier version left there is in nobody's way.
+    // Where somebody else has made an index before it was full, too.
+    let other = Connection::open(database).expect("opened");
+    std::fs::remove_file(folder.join("filler")).expect("removed");
+    other.execute_batch("SELECT COUNT(*) FROM recording").expect("read");
+    let filler = std::fs::File::create(folder.join("filler"));
+    std::io::copy(&mut std::io::repeat(7), &mut filler.expect("made")).expect_err("full");
+    place.ok(&["--db", database, "history"]);
+    let run = place.run(&["--db", database, "history", "label", "1", "x"]);
+    assert!(run.stderr.contains("the disk is full: free some space"), "{}", run.stderr);
+    drop(other);
     std::fs::remove_file(folder.join("filler")).expect("removed");
     place.ok(&["--db", database, "history", "label", "1", "x"]);
 }

@@ -65,6 +65,9 @@ impl Stamp {
     }
 }
 
+/// Bytes beside a copy for its index, and for bringing it up to date.
+const COPY_SLACK: u64 = 1 << 20;
+
 /// A private folder with the copy of a database.
 #[derive(Debug)]
 pub(super) struct CopyFolder(PathBuf);
@@ -72,7 +75,7 @@ pub(super) struct CopyFolder(PathBuf);
 impl CopyFolder {
     /// Makes one where so many bytes have room.
     fn create(bytes: u64) -> std::io::Result<Self> {
-        let path = cyclometer_system::paths::temporary_with_room(bytes)?
+        let path = cyclometer_system::paths::temporary_with_room(bytes.saturating_add(COPY_SLACK))?
             .join(cyclometer_system::owner::new_name("copy")?);
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))

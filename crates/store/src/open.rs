@@ -12,13 +12,12 @@ use thiserror::Error;
 
 use super::access::{Access, connect_reading, copy_to_migrate, is_writable, may_write};
 use super::entry::HAS_FINISHED;
-use super::file::{INDEX_BYTES, beside, has_room_for_index, open_file, remove_broken_index};
+use super::file::{beside, has_room_for_index, open_file, remove_broken_index};
 use super::guard::guard;
 use super::patience::Patience;
-use super::words::{describe_error, describe_file_size_limit, is_about_place, reached_limit};
+use super::words::{describe_error, describe_missing_room, is_about_place, reached_limit};
 use cyclometer_system::paths::{self, Distrust, Purpose};
 use cyclometer_system::procfs::ProcessIdentity;
-use cyclometer_system::sys::file_size_limit;
 
 /// Marks a file as ours: "cycm".
 const APPLICATION_ID: i32 = 0x6379_636d;
@@ -486,16 +485,9 @@ pub(super) fn identify(connection: &Connection, path: &Path) -> Result<usize, St
 
 /// Says that nothing more can be written where the database is.
 fn full_disk(path: &Path) -> StoreError {
-    if let Some(limit) = file_size_limit().filter(|limit| *limit < INDEX_BYTES) {
-        return StoreError::Open {
-            path: path.to_owned(),
-            cause: describe_file_size_limit(limit),
-            remedy: "it needs files of 1 MiB at least",
-        };
-    }
     StoreError::Open {
         path: path.to_owned(),
-        cause: "the disk is full".to_owned(),
+        cause: describe_missing_room(),
         remedy: "free some space, or use another disk with --db or CYCLOMETER_DB",
     }
 }

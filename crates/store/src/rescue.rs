@@ -143,7 +143,7 @@ impl Scribe {
             _ => None,
         };
         let (trouble, remedy) = match code {
-            Some(ErrorCode::DiskFull) => (Trouble::Full, "; free some space"),
+            Some(ErrorCode::DiskFull) => (Trouble::Full, ""),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 (Trouble::Locked, "; another program holds its lock")
             }

@@ -12,6 +12,7 @@ use super::file::has_room_for_index;
 use super::keep;
 use super::open::{InStore, Store, StoreError};
 use super::scan::{self, Selection};
+use super::words::describe_missing_room;
 use cyclometer_pricing::Exact;
 use cyclometer_replay::{Contract, Key, Replayer, Summary, WhatIf};
 use cyclometer_system::threads::start_thread_within;
@@ -181,7 +182,8 @@ impl Store {
             let reason = if has_room_for_index(self.path()) {
                 format!("the database {path} may only be read")
             } else {
-                format!("nothing can be written beside the database {path}: the disk is full")
+                let why = describe_missing_room();
+                format!("nothing can be written beside the database {path}: {why}")
             };
             return Ok(saved(Err(reason), false, summary));
         }

@@ -3,8 +3,9 @@
 
 use rusqlite::{ErrorCode, ffi};
 
+use super::file::INDEX_BYTES;
 use cyclometer_core::units::Bytes;
-use cyclometer_system::sys::reached_file_size_limit;
+use cyclometer_system::sys::{file_size_limit, reached_file_size_limit};
 
 /// What failed, by the extended code of an error of input or output.
 const OPERATIONS: [(i32, &str); 23] = [
@@ -38,6 +39,9 @@ pub(super) fn describe_error(error: &rusqlite::Error) -> String {
     if let Some(limit) = reached_limit(error) {
         return describe_file_size_limit(limit);
     }
+    if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+        return "the disk is full: free some space, or use another disk with --db".to_owned();
+    }
     match failed_operation(error) {
         Some(operation) => format!("{error}: {operation}"),
         None => error.to_string(),
@@ -45,12 +49,20 @@ pub(super) fn describe_error(error: &rusqlite::Error) -> String {
 }
 
 /// Says that a file would have to be larger than files may be.
-pub(super) fn describe_file_size_limit(bytes: u64) -> String {
+fn describe_file_size_limit(bytes: u64) -> String {
     format!(
         "a file would grow beyond the file size limit of {} (ulimit -f): `ulimit -f unlimited`, \
          where that is allowed, lifts it",
         Bytes(bytes)
     )
+}
+
+/// Says why no index can be made where there is none.
+pub(super) fn describe_missing_room() -> String {
+    match file_size_limit().filter(|limit| *limit < INDEX_BYTES) {
+        Some(limit) => describe_file_size_limit(limit),
+        None => "the disk is full".to_owned(),
+    }
 }
 
 /// Returns the operation of the system that failed, if it is known.
@@ -97,6 +109,9 @@ mod tests {
         // SQLITE_IOERR_SHMSIZE is 4874.
         let text = describe_error(&failure(4874));
         assert!(text.ends_with("(-shm) cannot grow"), "{text}");
+        // SQLITE_FULL is 13.
+        let text = describe_error(&failure(13));
+        assert!(text.starts_with("the disk is full: free some space"), "{text}");
     }
 
     #[test]
