@@ -485,11 +485,8 @@ pub(super) fn identify(connection: &Connection, path: &Path) -> Result<usize, St
 
 /// Says that nothing more can be written where the database is.
 fn full_disk(path: &Path) -> StoreError {
-    StoreError::Open {
-        path: path.to_owned(),
-        cause: describe_missing_room(),
-        remedy: "free some space, or use another disk with --db or CYCLOMETER_DB",
-    }
+    let (cause, remedy) = describe_missing_room();
+    StoreError::Open { path: path.to_owned(), cause, remedy }
 }
 
 /// `SQLite`'s codes in words, with what to do.
@@ -513,7 +510,7 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
         }
         Some(ErrorCode::DiskFull) => return full_disk(path),
         Some(ErrorCode::SystemIoFailure) if reached_limit(error).is_some() => {
-            (describe_error(error), "or use a smaller database with --db")
+            (describe_error(error), "a database takes 1 MiB and more")
         }
         Some(ErrorCode::SystemIoFailure) if !has_room_for_index(path) => return full_disk(path),
         Some(ErrorCode::SystemIoFailure) => {

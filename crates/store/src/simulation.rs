@@ -182,7 +182,7 @@ impl Store {
             let reason = if has_room_for_index(self.path()) {
                 format!("the database {path} may only be read")
             } else {
-                let why = describe_missing_room();
+                let (why, _) = describe_missing_room();
                 format!("nothing can be written beside the database {path}: {why}")
             };
             return Ok(saved(Err(reason), false, summary));

@@ -57,11 +57,14 @@ fn describe_file_size_limit(bytes: u64) -> String {
     )
 }
 
-/// Says why no index can be made where there is none.
-pub(super) fn describe_missing_room() -> String {
+/// Says why no index can be made where there is none, and what to do.
+pub(super) fn describe_missing_room() -> (String, &'static str) {
     match file_size_limit().filter(|limit| *limit < INDEX_BYTES) {
-        Some(limit) => describe_file_size_limit(limit),
-        None => "the disk is full".to_owned(),
+        Some(limit) => (describe_file_size_limit(limit), "a database takes 1 MiB and more"),
+        None => (
+            "the disk is full".to_owned(),
+            "free some space, or use another disk with --db or CYCLOMETER_DB",
+        ),
     }
 }
 
