@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -96,6 +96,34 @@ fn a_recording_until_stopped_ends_well_at_ctrl_c() {
         let planned = "SELECT (plan ->> 'until_stopped') || (plan ->> 'race') FROM recording";
         assert_eq!(column(&connection, planned), [if race { "11" } else { "10" }]);
     }
+}
+
+#[test]
+fn a_recording_until_stopped_that_keeps_nothing_was_interrupted() {
+    let place = Place::new();
+    // Runs that are not recorded, more than anybody waits for.
+    let mut child = place.spawn(&[
+        "record",
+        "--workload",
+        "wait",
+        "--lane",
+        "native",
+        "--start",
+        "cold",
+        "--warmup",
+        "100000",
+        "--until-stopped",
+    ]);
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let mut told = String::new();
+    while !told.contains("random order") {
+        assert!(stderr.read_line(&mut told).expect("text") > 0, "{told}");
+    }
+    signal(&child, Signal::SIGINT);
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).expect("text");
+    assert_eq!(child.wait().expect("ended").code(), Some(130), "{rest}");
+    assert!(rest.contains("nothing is kept"), "{rest}");
 }
 
 #[test]

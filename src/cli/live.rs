@@ -20,7 +20,7 @@ use crate::workload::Catalog;
   cyclometer live --race --model aws-lambda-arm,per-cycle
   cyclometer live --idle                 look at what there is, record nothing
 
-Keys are shown by `?`. Defaults, colours and keys are set in
+Keys are shown by `?`; q and ctrl-c leave, with exit status 0. Defaults, colours and keys are set in
 ~/.config/cyclometer/config.toml; docs/observatory.md describes it. It needs a
 terminal; `cyclometer record` does not.")]
 pub(super) struct Options {

@@ -34,6 +34,7 @@ use crate::profile::{self, ProfileCatalog};
 use crate::record::Control;
 use crate::report::{Format, Table, wrap_sentence};
 use crate::store::{Notice, Patience, Store, StoreError, default_path, is_writable};
+use crate::sys;
 use crate::units::Nanos;
 use crate::visible_text::{escape_lines, escape_markdown};
 use crate::workload::Catalog;
@@ -53,7 +54,8 @@ use crate::workload::Catalog;
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some lane or invocation
 failed, 4 a gate is not met; 128 and the number of the signal that stopped it:
-130 Ctrl-C, 143 SIGTERM, 129 the terminal is gone (SIGHUP)."
+130 Ctrl-C, 143 SIGTERM, 129 the terminal is gone (SIGHUP). In the live view q and
+ctrl-c are keys that leave it, with 0."
 )]
 struct Arguments {
     #[command(flatten)]
@@ -163,6 +165,7 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe || hung_up {
             Self::Unread
         } else {
+            let error = sys::name_file_size_limit(error);
             Self::Failed(format!("cannot write the output: {error}"))
         }
     }
@@ -209,9 +212,13 @@ pub fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse_arguments(&error),
     };
+    sys::fail_at_file_size_limit();
     crate::descriptors::raise();
     let command = command.unwrap_or_else(|| Command::Live(Box::default()));
-    let result = common.install_runtimes().and_then(|()| dispatch(&common, command));
+    let result = crate::descriptors::check_least()
+        .map_err(Failure::Failed)
+        .and_then(|()| common.install_runtimes())
+        .and_then(|()| dispatch(&common, command));
     match result {
         Ok(code) => code,
         Err(Failure::Unread) => ExitCode::SUCCESS,

@@ -241,7 +241,9 @@ fn record(
         writer.send(event).map_err(Failure::failed)?;
     }
     // Nothing is sampled: what is timed is not disturbed.
-    let recorded = Recorder::new(&mut lanes, &plan, None, cancel.clone())?.run(&mut writer);
+    let prepared =
+        Recorder::new(&mut lanes, &plan, None, cancel.clone()).map_err(Failure::failed)?;
+    let recorded = prepared.run(&mut writer);
     let finished = writer.finish();
     let tally = recorded.map_err(Failure::failed)?;
     let store = finished.map_err(Failure::failed)?;

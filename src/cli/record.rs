@@ -194,7 +194,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         writer.send(event).map_err(Failure::failed)?;
     }
     let sampling = options.sample_interval.0.map(Sampling::every);
-    let recorded = Recorder::new(&mut lanes, &plan, sampling, control)?.run(&mut writer);
+    let prepared = Recorder::new(&mut lanes, &plan, sampling, control).map_err(Failure::failed)?;
+    let recorded = prepared.run(&mut writer);
     let finished = writer.finish();
     let (tally, mut store) = match (recorded, finished) {
         (Ok(tally), Ok(store)) => (tally, store),
@@ -204,7 +205,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let code = exit_code(&tally, incomplete);
     if tally.is_empty() {
         say(NOTHING_KEPT);
-        return Ok(code);
+        // Even where it was to end well, nothing came of it.
+        return Ok(if signals::is_interrupted() { signals::interrupted_status() } else { code });
     }
     conclude(common, &prices, &mut store, recording, &told)?;
     match baseline.filter(|_| tally.ok > 0 && !tally.interrupted) {

@@ -17,6 +17,7 @@ use crate::frozen::let_go_of_frozen_terminals;
 use crate::lane::Cancel;
 use crate::record::Control;
 use crate::sys;
+use crate::threads::start_thread;
 
 /// The newest signal that was to end this process; 0: none was sent.
 static RECEIVED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
@@ -45,10 +46,10 @@ pub(super) fn is_interrupted() -> bool {
 /// When the system takes no handler.
 pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
     let stopped = Arc::new(AtomicBool::new(false));
-    flag::register_conditional_default(SIGINT, Arc::clone(&stopped))?;
+    flag::register_conditional_default(SIGINT, Arc::clone(&stopped)).map_err(deaf)?;
     for signal in ending_signals() {
         remember(signal)?;
-        flag::register(signal, Arc::clone(&stopped))?;
+        flag::register(signal, Arc::clone(&stopped)).map_err(deaf)?;
     }
     end_on_frozen_terminals()?;
     Ok(Cancel::watching(stopped))
@@ -62,49 +63,58 @@ pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
 /// When the system takes no handler, or gives no thread.
 pub(super) fn finish_on_signals() -> Result<Control, Failure> {
     let stopped = Arc::new(AtomicBool::new(false));
-    flag::register_conditional_default(SIGINT, Arc::clone(&stopped))?;
+    flag::register_conditional_default(SIGINT, Arc::clone(&stopped)).map_err(deaf)?;
     for signal in ending_signals() {
         remember(signal)?;
         if signal != SIGINT {
-            flag::register(signal, Arc::clone(&stopped))?;
+            flag::register(signal, Arc::clone(&stopped)).map_err(deaf)?;
         }
     }
     end_on_frozen_terminals()?;
-    let (mut interrupts, written) = UnixStream::pair()?;
-    signal_hook::low_level::pipe::register(SIGINT, written)?;
+    let (mut interrupts, written) = UnixStream::pair().map_err(deaf)?;
+    signal_hook::low_level::pipe::register(SIGINT, written).map_err(deaf)?;
     let control = Control::from(Cancel::watching(stopped));
     let theirs = control.clone();
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    start_thread("signals", move || {
         // One byte a signal; the thread ends with the program.
         let mut byte = [0];
         while interrupts.read_exact(&mut byte).is_ok() {
             if theirs.is_over() { theirs.stop() } else { theirs.finish() }
         }
-    })?;
+    })
+    .map_err(Failure::failed)?;
     Ok(control)
 }
 
 /// Sees to it that a signal ends the program even while it waits for a terminal
 /// that nobody reads.
 fn end_on_frozen_terminals() -> Result<(), Failure> {
-    let (mut endings, written) = UnixStream::pair()?;
+    let (mut endings, written) = UnixStream::pair().map_err(deaf)?;
     for signal in ending_signals() {
-        signal_hook::low_level::pipe::register(signal, written.try_clone()?)?;
+        let written = written.try_clone().map_err(deaf)?;
+        signal_hook::low_level::pipe::register(signal, written).map_err(deaf)?;
     }
-    std::thread::Builder::new().name("endings".to_owned()).spawn(move || {
+    start_thread("endings", move || {
         if endings.read_exact(&mut [0]).is_ok() {
             let_go_of_frozen_terminals();
         }
         // Open to the end: signals go on writing to it.
         std::mem::forget(endings);
-    })?;
+    })
+    .map_err(Failure::failed)?;
     Ok(())
+}
+
+/// Says that signals cannot be listened to.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn deaf(error: std::io::Error) -> Failure {
+    Failure::Failed(format!("cannot listen to signals: {error}"))
 }
 
 fn remember(signal: i32) -> Result<(), Failure> {
     let number = usize::try_from(signal).unwrap_or_default();
-    flag::register_usize(signal, Arc::clone(&RECEIVED), number)?;
-    flag::register(signal, Cancel::of_process().flag())?;
+    flag::register_usize(signal, Arc::clone(&RECEIVED), number).map_err(deaf)?;
+    flag::register(signal, Cancel::of_process().flag()).map_err(deaf)?;
     Ok(())
 }
 

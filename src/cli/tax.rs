@@ -111,7 +111,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         writer.send(event).map_err(Failure::failed)?;
     }
     let sampling = Some(Sampling::each(intervals));
-    let recorded = Recorder::new(&mut lanes, &plan, sampling, cancel)?.run(&mut writer);
+    let prepared = Recorder::new(&mut lanes, &plan, sampling, cancel).map_err(Failure::failed)?;
+    let recorded = prepared.run(&mut writer);
     let finished = writer.finish();
     let (tally, store) = match (recorded, finished) {
         (Ok(tally), Ok(store)) => (tally, store),

@@ -31,7 +31,9 @@ fn folders_of_the_dead_are_removed_and_those_of_the_living_stay() {
     }
     std::fs::write(temporary.join("cyclometer-lane-4194999-0/big"), vec![1; 1 << 20]).expect("x");
     let env = [("TMPDIR", temporary.as_path())];
-    let (code, rows) = clean(&place, &["--only", "folders"], &env);
+    let (code, mut rows) = clean(&place, &["--only", "folders"], &env);
+    // Copies of databases may be elsewhere, and are those of other tests.
+    rows.retain(|row| row["place"].as_str() == temporary.to_str());
     assert_eq!((code, rows.len()), (0, 2), "{rows:?}");
     let dead = row(&rows, "cyclometer-lane-4194999").expect("listed");
     assert_eq!(dead["state"], "can go");

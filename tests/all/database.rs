@@ -636,3 +636,53 @@ fn a_recording_that_is_stopped_before_an_invocation_has_finished_is_not_kept() {
     assert!(run.stderr.contains("no invocation had finished"), "{}", run.stderr);
     assert_eq!(numbers(&place.open(), "SELECT COUNT(*) FROM recording"), [0]);
 }
+
+#[test]
+fn a_full_disk_is_told_and_does_not_keep_anyone_from_reading() {
+    let place = Place::new();
+    let folder = place.path().join("full");
+    let Some(_mounted) = Mounted::small(&folder) else { return };
+    let database = folder.join("a.db");
+    let database = database.to_str().expect("text");
+    let record =
+        ["--db", database, "record", "--workload", "nop", "--lane", "native", "--runs", "2"];
+    place.ok(&record);
+    // To its last byte.
+    let filler = std::fs::File::create(folder.join("filler"));
+    let full = std::io::copy(&mut std::io::repeat(7), &mut filler.expect("made"));
+    assert_eq!(full.expect_err("full").kind(), std::io::ErrorKind::StorageFull);
+    let before = files(&folder);
+    for args in [
+        &["--db", database, "history"][..],
+        &["--db", database, "history", "show", "1"],
+        &["--db", database, "query", "SELECT COUNT(*) FROM v_invocation"],
+        &["--db", database, "replay", "1"],
+    ] {
+        let run = place.ok(args);
+        assert!(!run.stdout.is_empty(), "{args:?}: {}", run.stderr);
+    }
+    for args in [
+        &record[..],
+        &["--db", database, "history", "label", "1", "x"],
+        &["--db", database, "history", "delete", "1", "--yes"],
+        &["--db", database, "tax", "--runs", "1"],
+    ] {
+        let run = place.run(args);
+        assert_eq!(run.code, 1, "{args:?}: {}", run.stderr);
+        let told = "the disk is full; free some space, or use another disk";
+        assert!(run.stderr.contains(told), "{args:?}: {}", run.stderr);
+    }
+    assert_eq!(files(&folder), before, "nothing is left");
+    // Where somebody else has made an index before it was full, too.
+    let other = Connection::open(database).expect("opened");
+    std::fs::remove_file(folder.join("filler")).expect("removed");
+    other.execute_batch("SELECT COUNT(*) FROM recording").expect("read");
+    let filler = std::fs::File::create(folder.join("filler"));
+    std::io::copy(&mut std::io::repeat(7), &mut filler.expect("made")).expect_err("full");
+    place.ok(&["--db", database, "history"]);
+    let run = place.run(&["--db", database, "history", "label", "1", "x"]);
+    assert!(run.stderr.contains("the disk is full: free some space"), "{}", run.stderr);
+    drop(other);
+    std::fs::remove_file(folder.join("filler")).expect("removed");
+    place.ok(&["--db", database, "history", "label", "1", "x"]);
+}

@@ -147,6 +147,18 @@ fn leaving_while_it_records_keeps_what_had_finished() {
 }
 
 #[test]
+fn both_keys_that_leave_it_are_its_usual_end() {
+    let home = Home::new();
+    for key in ["q", "\u{3}"] {
+        let mut tty = home.start(&["live", "--idle"], (80, 24));
+        tty.shows("r record");
+        tty.press(key);
+        assert_eq!(tty.ends().code(), Some(0), "{key:?}");
+        tty.is_as_before();
+    }
+}
+
+#[test]
 fn stopping_ends_after_the_invocation_in_flight() {
     let home = Home::new();
     let mut tty = home.start(&LONG, (80, 24));

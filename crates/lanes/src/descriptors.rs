@@ -16,6 +16,9 @@ static USUAL: OnceLock<(u64, u64)> = OnceLock::new();
 const LANE: u64 = 24;
 /// What an instance that waits has open beside its counters.
 const INSTANCE: u64 = 8;
+/// What any command has open at once beside what it was started with: the
+/// database with its log and index, signals, files of /proc.
+const LEAST: u64 = 13;
 /// What is open for moments: files of /proc, a program's output, the database.
 const RESERVE: u64 = 32;
 
@@ -33,6 +36,25 @@ pub(crate) fn hand_on(pid: u32) {
     if let Some((soft, hard)) = USUAL.get() {
         sys::limit_files_of(pid, *soft, *hard);
     }
+}
+
+/// Checks that there may be as many open files as any command needs: before the
+/// first is opened.
+///
+/// # Errors
+/// When there may not, with what is needed and how to get it.
+pub fn check_least() -> Result<(), String> {
+    let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
+    // Where even that cannot be read, standard input, output and errors are open.
+    let needed = open_now().max(3) + LEAST;
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(format!(
+        "cyclometer needs at least {needed} open files at once, and the limit here is {limit}: \
+         raise it by `ulimit -n 1024`, which beyond the hard limit takes root (or \
+         LimitNOFILE=1024 of a service)"
+    ))
 }
 
 /// Checks that so many more can be open.
@@ -81,7 +103,8 @@ fn counters_of(lane: &str) -> u64 {
 
 fn open_now() -> u64 {
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    u64::try_from(open).unwrap_or(0)
+    // The folder itself is open for that moment alone.
+    u64::try_from(open.saturating_sub(1)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub(super) use self::fence::{Fence, Privileges};
 use super::{Cancel, now};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::own_groups::KillCount;
+use cyclometer_system::sys::name_file_size_limit;
 use cyclometer_workload::Input;
 
 /// The static program that `build.rs` compiled.
@@ -221,7 +222,7 @@ impl Launcher {
                 .map_err(|error| failed(error.into()))?;
         setsockopt(&ours, sockopt::PassCred, &true).map_err(|error| failed(error.into()))?;
         let mut image = cyclometer_workload::memory_file("cyclometer-run").map_err(failed)?;
-        image.write_all(LAUNCHER).map_err(failed)?;
+        image.write_all(LAUNCHER).map_err(name_file_size_limit).map_err(failed)?;
         let process = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()))
             .arg(privileges.mask())
             .arg(if wanted { "fenced" } else { "plain" })

@@ -21,6 +21,7 @@ use super::{
 use cyclometer_core::units::Bytes;
 use cyclometer_meter::{Meter, Provenances, Usage};
 use cyclometer_system::files::{RegularFile, shown_path};
+use cyclometer_system::sys::name_file_size_limit;
 use cyclometer_workload::{Native, Workload, memory_file};
 
 /// Runs native programs.
@@ -62,7 +63,7 @@ impl NativeLane {
             let program = match &workload.native {
                 Some(Native::Embedded(bytes)) => {
                     let mut file = memory_file(&workload.name)?;
-                    file.write_all(bytes)?;
+                    file.write_all(bytes).map_err(name_file_size_limit)?;
                     Executable::Embedded(file)
                 }
                 Some(Native::File(file)) => {

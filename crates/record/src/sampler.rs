@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::{Probe, Sample, Watch, now};
+use cyclometer_system::threads::start_thread;
 use cyclometer_workload::SamplerReport;
 
 /// Most values kept of one invocation; more are counted and dropped.
@@ -119,9 +120,7 @@ impl Sampler {
             thread: Mutex::new(None),
         });
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("sampler".to_owned())
-            .spawn(move || theirs.run(interval.into(), tap))?;
+        let thread = start_thread("sampler", move || theirs.run(interval.into(), tap))?;
         *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(Self { shared })
     }

@@ -7,10 +7,7 @@
 //! made, the file alone is the whole database, and is opened as one that does
 //! not change. Where only the index is missing, both files are copied.
 
-use std::ffi::OsString;
-use std::fmt::Write;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +15,15 @@ use std::time::SystemTime;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
+use super::file::{
+    beside, copy_into_file, has_room_for_index, has_whole_index, open_file, open_unchanging_file,
+    remove_broken_index,
+};
 use super::guard::guard;
 use super::open::{Store, StoreError, explain, identify, refuse_what_others_put};
+use super::words::is_about_place;
 
 /// How a connection reaches the rows of a database.
 #[derive(Debug, Clone)]
@@ -56,13 +58,24 @@ impl Stamp {
     }
 }
 
+impl Stamp {
+    /// The bytes of both.
+    fn bytes(&self) -> u64 {
+        self.0.iter().map(|(bytes, _)| bytes).sum()
+    }
+}
+
+/// Bytes beside a copy for its index, and for bringing it up to date.
+const COPY_SLACK: u64 = 1 << 20;
+
 /// A private folder with the copy of a database.
 #[derive(Debug)]
 pub(super) struct CopyFolder(PathBuf);
 
 impl CopyFolder {
-    fn create() -> std::io::Result<Self> {
-        let path = cyclometer_system::paths::temporary()?
+    /// Makes one where so many bytes have room.
+    fn create(bytes: u64) -> std::io::Result<Self> {
+        let path = cyclometer_system::paths::temporary_with_room(bytes.saturating_add(COPY_SLACK))?
             .join(cyclometer_system::owner::new_name("copy")?);
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
@@ -80,16 +93,14 @@ impl Drop for CopyFolder {
     }
 }
 
-/// The path of a file beside the database, such as its log.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
+/// Whether the database can be written: this user may, and the disk has room.
+#[must_use]
+pub fn is_writable(path: &Path) -> bool {
+    may_write(path) && has_room_for_index(path)
 }
 
 /// Whether this user may write the database and make files beside it.
-#[must_use]
-pub fn is_writable(path: &Path) -> bool {
+pub(super) fn may_write(path: &Path) -> bool {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -106,16 +117,13 @@ impl Access {
         let connection = match self {
             Self::Full => {
                 let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                let connection = Connection::open_with_flags(path, flags)?;
+                let connection = open_file(path, flags)?;
                 connection.execute_batch("PRAGMA query_only = ON")?;
                 connection
             }
-            Self::Shared => Connection::open_with_flags(path, reading)?,
-            Self::Frozen(_) => {
-                let flags = reading | OpenFlags::SQLITE_OPEN_URI;
-                Connection::open_with_flags(immutable_uri(path), flags)?
-            }
-            Self::Copy(folder, _) => Connection::open(folder.database())?,
+            Self::Shared => open_file(path, reading)?,
+            Self::Frozen(_) => open_unchanging_file(path)?,
+            Self::Copy(folder, _) => open_file(&folder.database(), OpenFlags::default())?,
         };
         connection.busy_timeout(Store::BUSY)?;
         guard(&connection)?;
@@ -141,12 +149,11 @@ impl Access {
     /// The ways in which a database can be read, the best first.
     fn possible(path: &Path) -> Vec<Way> {
         let log = fs::metadata(beside(path, "-wal")).map_or(0, |data| data.len());
-        let has_index = beside(path, "-shm").exists();
         let mut ways = Vec::new();
         if is_writable(path) {
             ways.push(Way::Full);
         }
-        if has_index {
+        if has_whole_index(path) {
             ways.push(Way::Shared);
         }
         ways.push(if log == 0 { Way::Frozen } else { Way::Copy });
@@ -165,7 +172,7 @@ impl Access {
             remedy: "copy both files to a folder of yours and name it with --db",
         };
         let stamp = Stamp::of_database(path);
-        let folder = CopyFolder::create().map_err(failed)?;
+        let folder = CopyFolder::create(stamp.bytes()).map_err(failed)?;
         let copy = folder.database();
         fs::copy(path, &copy).map_err(failed)?;
         fs::copy(beside(path, "-wal"), beside(&copy, "-wal")).map_err(failed)?;
@@ -186,24 +193,6 @@ enum Way {
     Copy,
 }
 
-/// `file:PATH?immutable=1`, with everything quoted that has a meaning there.
-fn immutable_uri(path: &Path) -> String {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut uri = String::from("file:");
-    for byte in absolute.as_os_str().as_bytes() {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                uri.push(char::from(*byte));
-            }
-            other => {
-                let _ = write!(uri, "%{other:02X}");
-            }
-        }
-    }
-    uri.push_str("?immutable=1");
-    uri
-}
-
 /// A connection that only reads, how it was made, and the version of the schema.
 pub(super) fn connect_reading(path: &Path) -> Result<(Connection, Access, usize), StoreError> {
     if !path.exists() {
@@ -211,6 +200,7 @@ pub(super) fn connect_reading(path: &Path) -> Result<(Connection, Access, usize)
     }
     refuse_what_others_put(path)?;
     let mut first = None;
+    let had_index = has_whole_index(path);
     for way in Access::possible(path) {
         let access = match way {
             Way::Full => Access::Full,
@@ -232,21 +222,15 @@ pub(super) fn connect_reading(path: &Path) -> Result<(Connection, Access, usize)
                 return Ok((connection, access, version));
             }
             Err((true, error)) => {
+                if way == Way::Full && !had_index {
+                    remove_broken_index(path);
+                }
                 first.get_or_insert(error);
             }
             Err((false, error)) => return Err(explain(path, &error)),
         }
     }
     Err(first.map_or_else(|| no_database(path), |error| explain(path, &error)))
-}
-
-/// Whether an error comes from what may be done in the folder, so that another
-/// way may do.
-fn is_about_place(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied)
-    )
 }
 
 fn no_database(path: &Path) -> StoreError {
@@ -271,25 +255,10 @@ pub(super) fn copy_to_migrate(
         remedy: "make the file and its folder writable, or name a copy with --db",
     };
     let stamp = Stamp::of_database(path);
-    let folder = CopyFolder::create().map_err(|error| failed(error.to_string()))?;
+    let folder = CopyFolder::create(stamp.bytes()).map_err(|error| failed(error.to_string()))?;
     let copy = folder.database();
-    connection
-        .execute("VACUUM INTO ?1", [copy.to_string_lossy()])
-        .map_err(|error| failed(error.to_string()))?;
+    copy_into_file(connection, &copy).map_err(|error| failed(error.to_string()))?;
     let access = Access::Copy(Arc::new(folder), stamp);
     let copied = access.connect(path).map_err(|error| failed(error.to_string()))?;
     Ok((copied, access))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_files_are_quoted_for_sqlite() {
-        assert_eq!(
-            immutable_uri(Path::new("/a b/50%?#x/ä.db")),
-            "file:/a%20b/50%25%3F%23x/%C3%A4.db?immutable=1"
-        );
-    }
 }

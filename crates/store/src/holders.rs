@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::access::beside;
+use super::file::beside;
 use cyclometer_system::files::read_kernel_text;
 
 /// Bytes of the index that `SQLite` locks to write to the log, and to read what

@@ -8,6 +8,7 @@ mod compare;
 mod delete;
 mod entry;
 mod failures;
+mod file;
 mod footprint;
 mod guard;
 mod history;
@@ -29,6 +30,7 @@ mod simulation;
 mod subject;
 mod throttling;
 mod watch;
+mod words;
 mod writer;
 
 pub use access::is_writable;

@@ -10,10 +10,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use thiserror::Error;
 
-use super::access::{Access, beside, connect_reading, copy_to_migrate, is_writable};
+use super::access::{Access, connect_reading, copy_to_migrate, is_writable, may_write};
 use super::entry::HAS_FINISHED;
+use super::file::{beside, has_room_for_index, open_file, remove_broken_index};
 use super::guard::guard;
 use super::patience::Patience;
+use super::words::{describe_error, describe_missing_room, is_about_place, reached_limit};
 use cyclometer_system::paths::{self, Distrust, Purpose};
 use cyclometer_system::procfs::ProcessIdentity;
 
@@ -64,7 +66,7 @@ pub enum StoreError {
         remedy: &'static str,
     },
     /// A statement failed.
-    #[error("the database {action} failed: {source}")]
+    #[error("the database {action} failed: {}", describe_error(source))]
     Sql {
         /// What was being done.
         action: &'static str,
@@ -237,18 +239,32 @@ impl Store {
             })?;
         }
         refuse_what_others_put(path)?;
+        if !has_room_for_index(path) {
+            return Err(full_disk(path));
+        }
+        let opened = Self::open_connection(path, busy);
+        opened.map(|connection| Self::from_parts(connection, path.to_owned()))
+    }
+
+    fn open_connection(path: &Path, busy: Duration) -> Result<Connection, StoreError> {
         // Log and index get the mode of the file. What cannot be made, SQLite tells.
         let _ = paths::make_private_file(path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let wrong = |error: rusqlite::Error| explain(path, &error);
-        let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
+        let mut connection = open_file(path, flags).map_err(wrong)?;
         connection.busy_timeout(busy).map_err(wrong)?;
         guard(&connection).map_err(wrong)?;
         identify(&connection, path)?;
         // Takes the write lock, so that a read-only or locked file shows now.
-        connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK;").map_err(wrong)?;
+        if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK;") {
+            drop(connection);
+            if is_about_place(&error) {
+                remove_broken_index(path);
+            }
+            return Err(wrong(error));
+        }
         connection
             .execute_batch(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
@@ -261,7 +277,7 @@ impl Store {
             connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(wrong)?;
         }
         migrate(&mut connection, path)?;
-        Ok(Self::from_parts(connection, path.to_owned()))
+        Ok(connection)
     }
 
     /// An empty database in memory, for what is to be read where there is none.
@@ -467,6 +483,12 @@ pub(super) fn identify(connection: &Connection, path: &Path) -> Result<usize, St
     Ok(version)
 }
 
+/// Says that nothing more can be written where the database is.
+fn full_disk(path: &Path) -> StoreError {
+    let (cause, remedy) = describe_missing_room();
+    StoreError::Open { path: path.to_owned(), cause, remedy }
+}
+
 /// `SQLite`'s codes in words, with what to do.
 pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     let (cause, remedy) = match error.sqlite_error_code() {
@@ -479,20 +501,27 @@ pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
         }
         Some(code)
             if code == ErrorCode::ReadOnly
-                || (code == ErrorCode::CannotOpen && path.exists() && !is_writable(path)) =>
+                || (code == ErrorCode::CannotOpen && path.exists() && !may_write(path)) =>
         {
             (
                 "it is read-only".to_owned(),
                 "make the file and its folder writable, or use another with --db or CYCLOMETER_DB",
             )
         }
-        Some(ErrorCode::DiskFull) => {
-            ("the disk is full".to_owned(), "free some space, or use another disk with --db")
+        Some(ErrorCode::DiskFull) => return full_disk(path),
+        Some(ErrorCode::SystemIoFailure) if reached_limit(error).is_some() => {
+            (describe_error(error), "a database takes 1 MiB and more")
+        }
+        Some(ErrorCode::SystemIoFailure) if !has_room_for_index(path) => return full_disk(path),
+        Some(ErrorCode::SystemIoFailure) => {
+            (describe_error(error), "see to the disk, or use another with --db or CYCLOMETER_DB")
         }
         Some(ErrorCode::DatabaseCorrupt) => {
             (format!("it is damaged: {error}"), "restore it from a copy, or use another with --db")
         }
-        _ => (error.to_string(), "check the path and its permissions, or use another with --db"),
+        _ => {
+            (describe_error(error), "check the path and its permissions, or use another with --db")
+        }
     };
     StoreError::Open { path: path.to_owned(), cause, remedy }
 }

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::ErrorCode;
 
+use super::file::has_room_for_index;
 use super::holders::who_writes;
 use super::open::StoreError;
+use super::words::describe_error;
 use cyclometer_workload::Cancel;
 use cyclometer_workload::Control;
 
@@ -84,7 +86,7 @@ impl Patience {
     /// Whether to try again after this error: passes the time until then, and
     /// tells of it if it lasts.
     pub(super) fn tries_again(&mut self, error: &StoreError, path: &Path) -> bool {
-        let Some(cause) = cause(error) else { return false };
+        let Some(cause) = cause(error, path) else { return false };
         if cause != Cause::Locked && !self.for_disks {
             return false;
         }
@@ -118,7 +120,7 @@ impl Patience {
 }
 
 /// Why an error may pass; `None`: it will not.
-fn cause(error: &StoreError) -> Option<Cause> {
+fn cause(error: &StoreError, path: &Path) -> Option<Cause> {
     let source = match error {
         StoreError::Locked { .. } => return Some(Cause::Locked),
         StoreError::Sql { source, .. } => source,
@@ -127,6 +129,7 @@ fn cause(error: &StoreError) -> Option<Cause> {
     match source.sqlite_error_code()? {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Some(Cause::Locked),
         ErrorCode::DiskFull => Some(Cause::Full),
+        ErrorCode::SystemIoFailure if !has_room_for_index(path) => Some(Cause::Full),
         ErrorCode::SystemIoFailure => Some(Cause::Unwritable),
         _ => None,
     }
@@ -145,7 +148,7 @@ fn reason(cause: Cause, error: &StoreError, path: &Path, begun: Instant) -> Stri
         Cause::Full => "the disk is full: free some space".to_owned(),
         Cause::Unwritable => {
             let why = match error {
-                StoreError::Sql { source, .. } => source.to_string(),
+                StoreError::Sql { source, .. } => describe_error(source),
                 other => other.to_string(),
             };
             format!("the disk cannot be written ({why}): free some space, or see to the disk")

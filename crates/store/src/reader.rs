@@ -22,6 +22,7 @@ pub use rusqlite::types::ValueRef as SeenDatum;
 use super::access::{Access, connect_reading};
 use super::guard::MOST_BYTES;
 use super::open::{MIGRATIONS, Store, StoreError, explain};
+use super::words::describe_error;
 use cyclometer_core::suggest::nearest;
 use cyclometer_core::units::Bytes;
 use cyclometer_pricing::Exact;
@@ -355,6 +356,10 @@ impl Reader {
                 (msg.clone(), usize::try_from(*offset).ok())
             }
             rusqlite::Error::SqliteFailure(failure, message) => {
+                if matches!(failure.code, ErrorCode::SystemIoFailure | ErrorCode::DiskFull) {
+                    let text = format!("the database query failed: {}", describe_error(error));
+                    return QueryError::Store(StoreError::NotFound(text));
+                }
                 if let Some(reason) = beyond(failure.code) {
                     return QueryError::Wrong(reason);
                 }

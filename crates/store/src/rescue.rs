@@ -42,7 +42,7 @@ impl Scribe {
     /// was in it before.
     pub(super) fn look_at_log(&mut self) {
         let Some(patience) = &mut self.patience else { return };
-        let log = super::access::beside(&self.path, "-wal");
+        let log = super::file::beside(&self.path, "-wal");
         let size = std::fs::metadata(&log).map_or(0, |data| data.len());
         let worth_a_word =
             if self.log_told == 0 { LARGE_LOG } else { self.log_told.saturating_mul(2) };
@@ -143,7 +143,7 @@ impl Scribe {
             _ => None,
         };
         let (trouble, remedy) = match code {
-            Some(ErrorCode::DiskFull) => (Trouble::Full, "; free some space"),
+            Some(ErrorCode::DiskFull) => (Trouble::Full, ""),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                 (Trouble::Locked, "; another program holds its lock")
             }
@@ -181,7 +181,7 @@ impl Scribe {
                     Err(error) => {
                         refused = error.to_string();
                         for suffix in ["", "-wal", "-shm"] {
-                            let _ = std::fs::remove_file(super::access::beside(&path, suffix));
+                            let _ = std::fs::remove_file(super::file::beside(&path, suffix));
                         }
                     }
                 }
@@ -230,9 +230,7 @@ impl Scribe {
             cause: error.to_string(),
             remedy: "make its folder writable",
         })?;
-        let copied = self
-            .connection
-            .execute("VACUUM INTO ?1", [path.to_string_lossy()])
+        let copied = super::file::copy_into_file(&self.connection, path)
             .map_err(failed("copy to a safe place"));
         let none: Option<fn() -> bool> = None;
         self.connection.progress_handler(STEPS, none).map_err(failed("set-up"))?;

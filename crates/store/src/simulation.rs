@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::file::has_room_for_index;
 use super::keep;
 use super::open::{InStore, Store, StoreError};
 use super::scan::{self, Selection};
+use super::words::describe_missing_room;
 use cyclometer_pricing::Exact;
 use cyclometer_replay::{Contract, Key, Replayer, Summary, WhatIf};
+use cyclometer_system::threads::start_thread_within;
 use cyclometer_workload::hex;
 
 /// Rows that are worth a thread of their own.
@@ -174,7 +178,13 @@ impl Store {
             return Ok(saved(Ok(id), true, summary));
         }
         if !self.is_writable() {
-            let reason = format!("the database {} may only be read", self.path().display());
+            let path = self.path().display();
+            let reason = if has_room_for_index(self.path()) {
+                format!("the database {path} may only be read")
+            } else {
+                let (why, _) = describe_missing_room();
+                format!("nothing can be written beside the database {path}: {why}")
+            };
             return Ok(saved(Err(reason), false, summary));
         }
         match keep::keep(self, plan, &cells, &inputs, with_bills, &summary) {
@@ -262,10 +272,17 @@ impl Store {
             let threads: Vec<_> = parts
                 .into_iter()
                 .zip(readers)
-                .map(|(range, reader)| scope.spawn(move || part(&reader, cells, range, replayer())))
+                .map(|(range, reader)| {
+                    let work = move || part(&reader, cells, range, replayer());
+                    start_thread_within(scope, "replay", work)
+                })
                 .collect();
             let gone = || StoreError::NotFound("a thread of the replay was lost".to_owned());
-            threads.into_iter().map(|it| it.join().unwrap_or_else(|_| Err(gone()))).collect()
+            let none = |error: std::io::Error| StoreError::NotFound(error.to_string());
+            let joined = |thread: std::io::Result<ScopedJoinHandle<'_, _>>| {
+                thread.map_err(none)?.join().unwrap_or_else(|_| Err(gone()))
+            };
+            threads.into_iter().map(joined).collect()
         });
         let mut summary = empty;
         for part in found {

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::access::beside;
+use super::file::beside;
 
 /// Where the file of an open database is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use super::open::{Store, StoreError};
 use super::patience::Patience;
 use super::watch::{FileWatch, Whereabouts};
 use cyclometer_core::units::Nanos;
+use cyclometer_system::threads::start_thread;
 use cyclometer_workload::{Event, Sink, SinkError};
 
 /// Events that may wait for the writer; beyond, the recorder waits.
@@ -111,12 +112,8 @@ impl Writer {
             left_behind: Vec::new(),
         };
         let (queue, incoming) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || scribe.run(&incoming))
-            .map_err(|error| {
-                StoreError::NotFound(format!("no thread for the database: {error}"))
-            })?;
+        let thread = start_thread("store", move || scribe.run(&incoming))
+            .map_err(|error| StoreError::NotFound(error.to_string()))?;
         Ok(Self { recording, queue: Some(queue), thread: Some(thread), store: None, failure: None })
     }
 

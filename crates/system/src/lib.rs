@@ -9,3 +9,4 @@ pub mod owner;
 pub mod paths;
 pub mod procfs;
 pub mod sys;
+pub mod threads;

@@ -4,6 +4,11 @@
 #![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cyclometer_core::units::Bytes;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// Takes the descriptor that the next message of a socket brings.
 ///
@@ -77,4 +82,55 @@ pub fn interrupt_threads() {
         // SAFETY: takes numbers only; without such a thread it fails.
         unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGURG) };
     }
+}
+
+/// Whether a write of this process would have made a file larger than it may be.
+static REACHED_FILE_SIZE: AtomicBool = AtomicBool::new(false);
+
+/// Makes writes beyond the file size limit (`ulimit -f`) fail rather than end
+/// this process without a word. A program that it starts gets the usual end back,
+/// for a handler does not outlive the start of one.
+pub fn fail_at_file_size_limit() {
+    extern "C" fn remember(_: i32) {
+        REACHED_FILE_SIZE.store(true, Ordering::Relaxed);
+    }
+    let action =
+        SigAction::new(SigHandler::Handler(remember), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler stores one atomic value.
+    let former = unsafe { sigaction(Signal::SIGXFSZ, &action) };
+    // Who started this process has it ignored, and so have those that it starts.
+    if let Ok(former) = former.as_ref()
+        && matches!(former.handler(), SigHandler::SigIgn)
+    {
+        // SAFETY: sets what was set before.
+        let _ = unsafe { sigaction(Signal::SIGXFSZ, former) };
+    }
+}
+
+/// Returns the bytes that a file may have, if a write of this process has failed
+/// for that.
+#[must_use]
+pub fn reached_file_size_limit() -> Option<u64> {
+    file_size_limit().filter(|_| REACHED_FILE_SIZE.load(Ordering::Relaxed))
+}
+
+/// Returns an error of a write with its cause, where that is the file size limit:
+/// files in memory have one, too.
+#[must_use]
+pub fn name_file_size_limit(error: std::io::Error) -> std::io::Error {
+    match file_size_limit().filter(|_| error.kind() == std::io::ErrorKind::FileTooLarge) {
+        Some(limit) => std::io::Error::new(
+            error.kind(),
+            format!("{error}: it is the file size limit of {} (ulimit -f)", Bytes(limit)),
+        ),
+        None => error,
+    }
+}
+
+/// Returns the bytes that a file may have which this process writes, if there is
+/// a limit.
+#[must_use]
+pub fn file_size_limit() -> Option<u64> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
+    Some(limit).filter(|limit| *limit != RLIM_INFINITY)
 }

@@ -25,6 +25,7 @@ use super::update::{Message, tick, update};
 use super::{export, frame};
 use cyclometer_lanes::{Cancel, now};
 use cyclometer_pricing::PriceCatalog;
+use cyclometer_system::threads::start_thread;
 use cyclometer_workload::Catalog;
 
 /// Shortest time between two frames: what a key asks for is shown within two.
@@ -379,7 +380,7 @@ fn listen_to_signals(tell: Sender<Incoming>) -> io::Result<()> {
         all.push(SIGHUP);
     }
     let mut signals = Signals::new(all)?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    start_thread("signals", move || {
         for signal in signals.forever() {
             if ![SIGTSTP, SIGCONT].contains(&signal) {
                 crate::frozen::let_go_of_frozen_terminals();
@@ -394,7 +395,7 @@ fn listen_to_signals(tell: Sender<Incoming>) -> io::Result<()> {
 
 /// Starts the thread that waits for keys.
 fn listen_to_keys(tell: Sender<Incoming>) -> io::Result<()> {
-    std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
+    start_thread("keys", move || {
         loop {
             let incoming = match crossterm::event::read() {
                 Ok(event) => Incoming::Terminal(event),

@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::model::Settings;
 use cyclometer_lanes::Cancel;
 use cyclometer_store::{Store, StoreError};
+use cyclometer_system::threads::start_thread;
 
 /// What a desk can be asked.
 pub trait Question: Send + Sized + 'static {
@@ -83,8 +84,7 @@ impl<Ask: Question> DeskHandle<Ask> {
         tell: impl Fn(Answer) -> bool + Send + 'static,
     ) -> std::io::Result<Self> {
         let (queue, incoming) = unbounded();
-        let builder = std::thread::Builder::new().name(format!("desk-{name}"));
-        let thread = builder.spawn(move || {
+        let thread = start_thread(&format!("desk-{name}"), move || {
             while let Some(asks) = next(&incoming) {
                 super::terminal::panic_for_tests("desk");
                 for ask in asks {

@@ -21,6 +21,7 @@ use cyclometer_record::{
 use cyclometer_report::{counted, wrap_sentence};
 use cyclometer_store::{Notice, Patience, RecordingHeader, Store, Writer};
 use cyclometer_system::procfs::ProcessIdentity;
+use cyclometer_system::threads::start_thread;
 use cyclometer_workload::Catalog;
 
 /// Of a recording of so many invocations, the answer is told when the program
@@ -195,10 +196,8 @@ impl Session {
             recording: Arc::clone(&recording),
             wanted,
         };
-        let thread = std::thread::Builder::new()
-            .name("recorder".to_owned())
-            .spawn(move || task.run())
-            .map_err(|error| format!("the system gives no thread: {error}"))?;
+        let thread =
+            start_thread("recorder", move || task.run()).map_err(|error| error.to_string())?;
         self.active = Some(Active { control, give_up, thread, recording, stopping: false });
         Ok(())
     }

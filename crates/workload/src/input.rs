@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::sync::{Arc, OnceLock};
 
+use cyclometer_system::sys::name_file_size_limit;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -92,7 +93,7 @@ impl Input {
             return Ok(std::fs::OpenOptions::new().read(true).open("/dev/null")?);
         }
         let mut file = memory_file("cyclometer-stdin")?;
-        file.write_all(&self.content())?;
+        file.write_all(&self.content()).map_err(name_file_size_limit)?;
         file.rewind()?;
         Ok(file)
     }

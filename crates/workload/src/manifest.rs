@@ -153,11 +153,12 @@ impl Manifest {
             let message = format!("{} presets are more than {MAX_PRESETS}", raw.preset.len());
             return Err(context.wrong("preset", message));
         }
+        let outer = context.limits("limits", &raw.limits, Limits::default())?;
         let presets = raw
             .preset
             .into_iter()
             .map(|(name, preset)| {
-                let preset = context.preset(&name, preset, &raw.limits)?;
+                let preset = context.preset(&name, preset, outer)?;
                 Ok((name, preset))
             })
             .collect::<Result<_, ManifestError>>()?;
@@ -222,12 +223,7 @@ impl Context<'_> {
         (self.read)(path).map_err(|error| self.wrong(key, format!("cannot read `{path}`: {error}")))
     }
 
-    fn preset(
-        &self,
-        name: &str,
-        raw: RawPreset,
-        outer: &RawLimits,
-    ) -> Result<Preset, ManifestError> {
+    fn preset(&self, name: &str, raw: RawPreset, outer: Limits) -> Result<Preset, ManifestError> {
         let key = |field: &str| format!("preset.{name}.{field}");
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_plain) {
             let message = format!("a preset's name is 1 to {MAX_NAME} bytes on one line");
@@ -305,21 +301,23 @@ impl Context<'_> {
         }
     }
 
+    /// Sets the limits that a table gives, and leaves the others as they are; `key`
+    /// is the name of that table in the file.
     fn limits(
         &self,
         key: &str,
-        inner: &RawLimits,
-        outer: &RawLimits,
+        given: &RawLimits,
+        otherwise: Limits,
     ) -> Result<Limits, ManifestError> {
-        let mut limits = Limits::default();
+        let mut limits = otherwise;
         let wrong = |field: &str, error: String| self.wrong(&format!("{key}.{field}"), error);
-        if let Some(text) = inner.memory.as_ref().or(outer.memory.as_ref()) {
+        if let Some(text) = &given.memory {
             limits.memory = parse_memory_limit(text).map_err(|error| wrong("memory", error))?;
         }
-        if let Some(text) = inner.timeout.as_ref().or(outer.timeout.as_ref()) {
+        if let Some(text) = &given.timeout {
             limits.timeout = parse_time_limit(text).map_err(|error| wrong("timeout", error))?;
         }
-        if let Some(text) = inner.output.as_ref().or(outer.output.as_ref()) {
+        if let Some(text) = &given.output {
             limits.output = parse_output_limit(text).map_err(|error| wrong("output", error))?;
         }
         Ok(limits)
@@ -369,6 +367,25 @@ mod tests {
         assert_eq!(limits.memory, Bytes(256 << 20));
         assert_eq!(limits.timeout, Nanos(9_000_000_000));
         assert_eq!(limits.output, Limits::default().output);
+    }
+
+    #[test]
+    fn a_wrong_limit_is_named_by_the_key_that_has_it() {
+        for (tail, key) in [
+            ("[limits]\nmemory = \"lots\"\n[preset.quick]\n", "limits.memory"),
+            ("[limits]\ntimeout = \"0s\"\n[preset.quick]\n", "limits.timeout"),
+            ("[limits]\noutput = \"1PiB\"\n[preset.quick]\n", "limits.output"),
+            // Wrong, too, where every preset has its own.
+            (
+                "[limits]\nmemory = \"lots\"\n[preset.quick]\nlimits = { memory = \"1GiB\" }\n",
+                "limits.memory",
+            ),
+            ("[preset.quick]\nlimits = { memory = \"lots\" }\n", "preset.quick.limits.memory"),
+        ] {
+            let error = parse(&format!("{HEAD}{tail}")).expect_err("refused");
+            let ManifestError::Value { key: named, .. } = error else { panic!("{error}") };
+            assert_eq!(named, key, "{tail}");
+        }
     }
 
     #[test]

@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use super::super::{Failure, say, signals};
 use crate::lane::Cancel;
 use crate::store::Stop;
+use crate::threads::start_thread;
 
-/// How long a query may take to end by itself once it is to.
+/// How long a query may take to end by itself once a person has stopped it.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long it may take once its time is over: `SQLite` ends it within that, or
+/// is in a step that nobody can say the end of.
+const MOMENT: Duration = Duration::from_millis(100);
 /// How often the clock is looked at.
 const LOOK: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
 
@@ -31,18 +35,25 @@ impl Watchdog {
         let leftover: Arc<Mutex<Option<PathBuf>>> = Arc::default();
         let removed = Arc::clone(&leftover);
         let (ended, waits) = sync_channel(0);
-        std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
-            let mut over: Option<(Stop, Instant)> = None;
-            while waits.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-                match over {
-                    Some((stop, since)) if since.elapsed() >= GRACE => end(stop, &removed),
-                    None if cancel.is_cancelled() => over = Some((Stop::Cancelled, Instant::now())),
-                    None if is_late => over = Some((Stop::Timeout, Instant::now())),
+        let watch = move || {
+            let mut cancelled = None;
+            loop {
+                let now = Instant::now();
+                if cancelled.is_none() && cancel.is_cancelled() {
+                    cancelled = Some(now);
+                }
+                let ends = hard_end(deadline, cancelled);
+                match ends {
+                    Some((time, stop)) if now >= time => end(stop, &removed),
                     _ => {}
                 }
+                let left = ends.map_or(LOOK, |(time, _)| time.saturating_duration_since(now));
+                if waits.recv_timeout(left.min(LOOK)) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
             }
-        })?;
+        };
+        start_thread("watchdog", watch).map_err(Failure::failed)?;
         Ok(Self { leftover, _ended: ended })
     }
 
@@ -50,6 +61,13 @@ impl Watchdog {
     pub(super) fn removes(&self, folder: Option<&Path>) {
         *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = folder.map(Path::to_owned);
     }
+}
+
+/// Returns when the program is ended, and for what, if the query does not end before.
+fn hard_end(deadline: Option<Instant>, cancelled: Option<Instant>) -> Option<(Instant, Stop)> {
+    let late = deadline.and_then(|it| Some((it.checked_add(MOMENT)?, Stop::Timeout)));
+    let stopped = cancelled.and_then(|it| Some((it.checked_add(GRACE)?, Stop::Cancelled)));
+    [late, stopped].into_iter().flatten().min_by_key(|(time, _)| *time)
 }
 
 /// The query only reads: nothing is lost with it.
@@ -65,4 +83,26 @@ fn end(stop: Stop, leftover: &Mutex<Option<PathBuf>>) {
         }
     };
     std::process::exit(code);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_was_given_is_all_there_is_and_a_person_waits_a_second() {
+        let begun = Instant::now();
+        let after = |ms| begun + Duration::from_millis(ms);
+        assert_eq!(hard_end(None, None), None);
+        let (late, why) = hard_end(Some(after(3000)), None).expect("ends");
+        assert_eq!(why, Stop::Timeout);
+        assert!(late <= after(3250), "a quarter of a second at most");
+        assert_eq!(hard_end(None, Some(after(500))), Some((after(1500), Stop::Cancelled)));
+        // What comes first counts.
+        assert_eq!(hard_end(Some(after(3000)), Some(after(500))), hard_end(None, Some(after(500))));
+        assert_eq!(
+            hard_end(Some(after(3000)), Some(after(2900))),
+            hard_end(Some(after(3000)), None)
+        );
+    }
 }

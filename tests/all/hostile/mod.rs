@@ -4,11 +4,13 @@
 mod caches;
 mod commands;
 mod containers;
+mod databases;
 mod fences;
 mod files;
 mod kills;
 mod matrix;
 mod queries;
 mod recording;
+mod scarcity;
 mod terminal;
 mod wasm;

@@ -11,16 +11,24 @@ use super::{Handle, Kind, Leftover};
 use crate::cache;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::owner::Owner;
+use cyclometer_system::paths;
 
 /// Folders with the standard files of containers.
 pub(super) fn in_memory() -> Vec<Leftover> {
     in_folder(Kind::Memory, Path::new("/dev/shm"), true)
 }
 
-/// Folders for temporary files of lanes, and copies of databases.
+/// Folders for temporary files of lanes, and copies of databases, which are where
+/// there was room.
 pub(super) fn temporary() -> Vec<Leftover> {
-    let Ok(folder) = cyclometer_system::paths::temporary() else { return Vec::new() };
-    in_folder(Kind::Folders, &folder, true)
+    let usual = paths::temporary().ok();
+    let listed = |folder: &PathBuf| in_folder(Kind::Folders, folder, true);
+    let mut found: Vec<Leftover> = usual.iter().flat_map(listed).collect();
+    let others = paths::all_temporary().into_iter().filter(|folder| Some(folder) != usual.as_ref());
+    let is_copy =
+        |it: &Leftover| it.name.rsplit('-').next().is_some_and(|it| it.starts_with("copy"));
+    found.extend(others.flat_map(|folder| listed(&folder)).filter(is_copy));
+    found
 }
 
 /// Files that were to become entries of the cache.

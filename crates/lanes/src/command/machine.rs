@@ -13,6 +13,7 @@ use std::path::Path;
 use super::super::Job;
 use super::super::launcher::Stdio3;
 use super::super::process::one_line;
+use cyclometer_system::sys::name_file_size_limit;
 use cyclometer_workload::memory_file;
 
 /// The machine's first program, which `build.rs` compiled.
@@ -84,7 +85,7 @@ pub(super) fn unpack(files: &mut Stdio3) -> Result<i32, String> {
     let parts = take_apart(&bytes);
     let keep = |content: &[u8]| {
         let mut file = memory_file("cyclometer-machine")?;
-        file.write_all(content)?;
+        file.write_all(content).map_err(name_file_size_limit)?;
         Ok(file)
     };
     let kept = keep(&parts.stdout).and_then(|stdout| Ok((stdout, keep(&parts.stderr)?)));

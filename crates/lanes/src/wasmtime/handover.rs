@@ -13,6 +13,7 @@ use nix::sys::socket::{
 };
 
 use cyclometer_core::units::Bytes;
+use cyclometer_system::sys::name_file_size_limit;
 
 /// A compiled module in memory, which nobody can change.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Compiled {
     pub fn new(code: &[u8]) -> io::Result<Self> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let mut file = File::from(memfd_create("cyclometer-module", flags)?);
-        file.write_all(code)?;
+        file.write_all(code).map_err(name_file_size_limit)?;
         let seals = SealFlag::F_SEAL_WRITE
             | SealFlag::F_SEAL_GROW
             | SealFlag::F_SEAL_SHRINK

@@ -70,14 +70,52 @@ pub const NO_HOME: &str =
 /// # Errors
 /// What is wrong with the first of them.
 pub fn temporary() -> io::Result<PathBuf> {
+    temporary_that(|_| true)
+}
+
+/// Returns the first such folder with so many bytes of room, or the first of all
+/// where none has.
+///
+/// # Errors
+/// As [`temporary`].
+pub fn temporary_with_room(bytes: u64) -> io::Result<PathBuf> {
+    temporary_that(|path| has_room(path, bytes)).or_else(|_| temporary())
+}
+
+/// Whether so many bytes can be written in a folder; `true` where nobody can tell.
+#[must_use]
+pub fn has_room(folder: &Path, bytes: u64) -> bool {
+    let Ok(disk) = nix::sys::statvfs::statvfs(folder) else { return true };
+    let is_root = nix::unistd::geteuid().is_root();
+    let free = if is_root { disk.blocks_free() } else { disk.blocks_available() };
+    // A file system without a size of its own has no blocks at all.
+    disk.blocks() == 0 || free.saturating_mul(disk.fragment_size()) >= bytes
+}
+
+/// Returns all such folders.
+#[must_use]
+pub fn all_temporary() -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = Vec::new();
+    for candidate in temporary_candidates() {
+        let found = temporary_that(|path| path == candidate);
+        all.extend(found.into_iter().filter(|path| !all.contains(path)).collect::<Vec<_>>());
+    }
+    all
+}
+
+fn temporary_candidates() -> impl Iterator<Item = PathBuf> {
     let candidates = [
         absolute("TMPDIR"),
         Some(PathBuf::from("/tmp")),
         Some(PathBuf::from("/var/tmp")),
         absolute("XDG_RUNTIME_DIR"),
     ];
+    candidates.into_iter().flatten()
+}
+
+fn temporary_that(is_wanted: impl Fn(&Path) -> bool) -> io::Result<PathBuf> {
     let mut first = None;
-    for path in candidates.into_iter().flatten() {
+    for path in temporary_candidates().filter(|path| is_wanted(path)) {
         match examine(&path, Purpose::Parent) {
             Err(_) if is_of_the_system(&path) => return Ok(path),
             Ok(true) => return path.canonicalize(),

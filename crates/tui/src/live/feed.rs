@@ -12,6 +12,7 @@ use super::view::View;
 use cyclometer_lanes::Sample;
 use cyclometer_record::Event;
 use cyclometer_replay::Contract;
+use cyclometer_system::threads::start_thread;
 
 /// Events that may wait to be gathered; beyond, they are counted and left out.
 const QUEUE: usize = 16_384;
@@ -136,7 +137,7 @@ pub fn start(changed: impl Fn() -> bool + Send + 'static) -> std::io::Result<(Fe
     let feed = Feed { queue, lost: Arc::clone(&lost) };
     let handle = LiveHandle { newest: Arc::default() };
     let newest = Arc::clone(&handle.newest);
-    std::thread::Builder::new().name("live".to_owned()).spawn(move || {
+    start_thread("live", move || {
         gather(&incoming, &lost, |snapshot| {
             *newest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
             changed()
