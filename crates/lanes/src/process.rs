@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
 
-use super::group::{self, Grouped};
+use super::group::{self, Grouped, Inside};
 use super::launcher::{Ended, Launcher, LauncherError, Privileges, Spawn, Started, Why};
 use super::{Cancel, Job, Probe, Status, Watch};
 use cyclometer_core::units::{Bytes, Nanos};
@@ -50,24 +50,24 @@ pub(super) struct Run {
 }
 
 impl Runner {
-    /// Starts a launcher whose children are in the recorder's own control group.
-    pub fn start(privileges: Privileges) -> Result<Self, LauncherError> {
-        Self::counting(privileges, true)
-    }
-
-    /// Starts a launcher as [`Self::start`] does, with or without counters: what
-    /// they count is then the kernel's own account, if anything.
-    pub fn counting(privileges: Privileges, on: bool) -> Result<Self, LauncherError> {
-        Self::open(privileges, on, false)
+    /// Starts a launcher whose children are in the recorder's own control group, and
+    /// limited by what is `inside`.
+    pub fn start(privileges: Privileges, inside: Inside) -> Result<Self, LauncherError> {
+        Self::open(privileges, true, Some(inside))
     }
 
     /// Starts a launcher whose children are in a control group of their own,
     /// where one can be made.
     pub fn start_grouped(privileges: Privileges, counting: bool) -> Result<Self, LauncherError> {
-        Self::open(privileges, counting, true)
+        Self::open(privileges, counting, None)
     }
 
-    fn open(privileges: Privileges, counting: bool, grouped: bool) -> Result<Self, LauncherError> {
+    /// Starts a launcher, in a control group of its own unless others are `inside`.
+    fn open(
+        privileges: Privileges,
+        counting: bool,
+        inside: Option<Inside>,
+    ) -> Result<Self, LauncherError> {
         let mut launcher = Launcher::start(privileges)?;
         let template = if counting {
             Counters::open(Target::Children(launcher.pid()))
@@ -75,8 +75,12 @@ impl Runner {
             Counters::none("counters are switched off, to see what they cost")
         };
         let tsc_hz = host::tsc_hz();
-        let group = if grouped { Grouped::enter(&mut launcher) } else { Err(String::new()) };
-        let limit = group::limit_processes(&mut launcher, group.as_ref().ok());
+        let group = match inside {
+            None => Grouped::enter(&mut launcher),
+            Some(_) => Err(String::new()),
+        };
+        let inside = inside.unwrap_or(Inside::Nobody);
+        let limit = group::limit_processes(&mut launcher, group.as_ref().ok(), inside);
         let fence = launcher.fence().describe(&limit);
         let mut provenances = provenances(&template, tsc_hz);
         group::set_sources(group.as_ref().map(drop), &mut provenances);

@@ -386,3 +386,27 @@ fn a_low_soft_limit_is_raised_for_the_recorder_and_not_for_functions() {
     let failed = "SELECT reason FROM v_invocation WHERE status <> 'ok'";
     assert_eq!(column(&place.open(), failed), Vec::<String>::new());
 }
+
+/// The usual default: a soft limit below the hard one. The launcher's own limits are
+/// not changed then, and no run is taken for one that did.
+#[test]
+fn a_low_soft_limit_makes_no_function_an_attacker() {
+    let place = Place::new();
+    let lanes = ["native", "runc", "wasmtime-cli"];
+    for lane in lanes {
+        let plan =
+            format!("record --workload nop,wait --lane {lane} --start cold --runs 3 --warmup 0");
+        let run = limited(&place, "ulimit -Sn 1024", &plan);
+        if lane != "native" && run.code != 0 && run.stderr.contains("unavailable") {
+            eprintln!("skipped: {lane}: {}", run.stderr);
+            continue;
+        }
+        assert_eq!(run.code, 0, "{lane}: {}", run.stderr);
+    }
+    // The first run of each lane included.
+    let said = "SELECT lane || ': ' || status || ': ' || COALESCE(reason, '') FROM v_invocation
+        WHERE status <> 'ok' OR reason IS NOT NULL";
+    assert_eq!(column(&place.open(), said), Vec::<String>::new());
+    let runs = "SELECT COUNT(*) FROM v_invocation WHERE lane = 'native'";
+    assert_eq!(numbers(&place.open(), runs), [6]);
+}

@@ -33,6 +33,7 @@ use self::scratch::Scratch;
 use self::subject::{Places, Subject};
 use self::warm::Worker;
 use super::cache::Cache;
+use super::group::Inside;
 use super::launcher::{Ended, LauncherError, Privileges, Stdio3, Why};
 use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail};
 use super::{
@@ -124,6 +125,7 @@ impl CommandLane {
 
     /// A launcher: the one there is, or a new one for one that was lost.
     fn runner(&mut self) -> Result<&Runner, LauncherError> {
+        self.runner.take_if(|runner| runner.is_spent());
         if self.runner.is_none() {
             self.runner = Some(start_runner(&self.profile)?);
         }
@@ -375,11 +377,15 @@ impl CommandLane {
 /// where it can: on v2 a group with processes has none inside.
 fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
     let privileges = Privileges::Runtime;
-    if profile.outside.is_some() {
-        Runner::start(privileges)
-    } else {
-        Runner::start_grouped(privileges, true)
+    if profile.outside.is_none() {
+        return Runner::start_grouped(privileges, true);
     }
+    let inside = match profile.takes {
+        Takes::Bundle => Inside::Container(bundle::PIDS),
+        Takes::Machine => Inside::Machine,
+        Takes::Module | Takes::Program => Inside::Runtime,
+    };
+    Runner::start(privileges, inside)
 }
 
 /// The control group around the container of an invocation, where one can be made.
