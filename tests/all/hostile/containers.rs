@@ -450,7 +450,10 @@ fn a_warm_function_without_a_report_is_no_success() {
         if !make_workloads(&place, "bomb", "2s", &[("calm", "")]) {
             return;
         }
-        let engine = FakeEngine::start(fault, true);
+        // Its word for the end of the container itself is not believed: see Ask::Wait.
+        let runs = Fault::Answer(200, r#"{"State":{"Running":true,"OOMKilled":false}}"#);
+        let faults = [fault, &[(Ask::State, runs)]].concat();
+        let engine = FakeEngine::start(&faults, true);
         let trial = wait(start(&place, place.path(), &engine, "warm"));
         let sql =
             "SELECT status || ': ' || COALESCE(reason, '') FROM v_invocation WHERE lane = 'docker'";
