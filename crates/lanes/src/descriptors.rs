@@ -7,7 +7,6 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::StartKind;
 use cyclometer_meter::perf::{Counters, Target};
-use cyclometer_system::sys;
 
 /// The limit that this process was started with: what a function is given.
 static USUAL: OnceLock<(u64, u64)> = OnceLock::new();
@@ -31,11 +30,10 @@ pub fn raise() {
     }
 }
 
-/// Gives a process that was just started the limit that this one had.
-pub(crate) fn hand_on(pid: u32) {
-    if let Some((soft, hard)) = USUAL.get() {
-        sys::limit_files_of(pid, *soft, *hard);
-    }
+/// Tells the soft and the hard limit for what is started, where this process has
+/// raised its own.
+pub(crate) fn find_usual() -> Option<(u64, u64)> {
+    USUAL.get().copied()
 }
 
 /// Checks that there may be as many open files as any command needs: before the

@@ -3,9 +3,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use super::launcher::Launcher;
 use cyclometer_core::units::Bytes;
 use cyclometer_meter::function_group::{FunctionGroup, GroupUsage};
+use cyclometer_meter::own_groups::OwnGroups;
 use cyclometer_meter::{Meter, Provenances, Source};
 
 /// Why the peak of a family of processes is not known without a control group.
@@ -68,22 +71,77 @@ pub(super) fn most_processes() -> u64 {
     LEAST.max(16 * cpus as u64)
 }
 
+/// Who limits the processes of a function beside its launcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// Nobody.
+    Nobody,
+    /// A runtime that is left to make its own control groups, and no more is known.
+    Runtime,
+    /// The container's own control group, to so many.
+    Container(u64),
+    /// The kernel of a machine of its own.
+    Machine,
+}
+
+impl Inside {
+    /// Tells it in words; `has_controller` is whether this machine can count the
+    /// processes of a control group.
+    fn describe(self, has_controller: bool) -> Option<String> {
+        match self {
+            Self::Container(most) if has_controller => Some(format!(
+                "at most {most} processes and threads in the container (its own control group)"
+            )),
+            Self::Machine => {
+                Some("processes of functions are those of a machine of its own".to_owned())
+            }
+            Self::Runtime => {
+                Some("no limit of processes but the runtime's own, if it has one".to_owned())
+            }
+            Self::Container(_) | Self::Nobody => None,
+        }
+    }
+}
+
 /// Limits the number of processes of a launcher by its group, or else for its
 /// user. Returns how, in words.
-pub(super) fn limit_processes(launcher: &mut Launcher, group: Option<&Grouped>) -> String {
+pub(super) fn limit_processes(
+    launcher: &mut Launcher,
+    group: Option<&Grouped>,
+    inside: Inside,
+) -> String {
     let most = most_processes();
     if group.is_some_and(Grouped::limits_processes) {
         return format!("at most {most} processes and threads (control group)");
     }
+    let told = inside.describe(OwnGroups::find().is_ok_and(|own| own.can_count_processes()));
     if nix::unistd::geteuid().is_root() {
-        return "no limit of processes: that needs the pids controller of control groups"
-            .to_owned();
+        return told.unwrap_or_else(|| {
+            "no limit of processes: that needs the pids controller of control groups".to_owned()
+        });
     }
     // There they are counted apart from the user's others.
     let is_apart = launcher.fence().is_user_namespace() && counts_in_namespaces();
     let others = if is_apart { 0 } else { count_own_threads() };
-    launcher.limit_processes(others + most);
-    format!("at most {most} processes and threads (RLIMIT_NPROC)")
+    let hard = getrlimit(Resource::RLIMIT_NPROC).map_or(u64::MAX, |(_, hard)| hard);
+    let (limit, text) = choose_limit(most, others, hard);
+    launcher.limit_processes(limit);
+    text
+}
+
+/// Chooses the `RLIMIT_NPROC` of a function beside so many others that are counted
+/// with it, and says it in words. A hard limit that is lower already cannot be
+/// raised, and holds.
+fn choose_limit(most: u64, others: u64, hard: u64) -> (u64, String) {
+    let wanted = others + most;
+    if hard < wanted {
+        let text = format!(
+            "at most {hard} processes and threads of this user, the recorder's included \
+             (RLIMIT_NPROC, as it was)"
+        );
+        return (hard, text);
+    }
+    (wanted, format!("at most {most} processes and threads (RLIMIT_NPROC)"))
 }
 
 /// Whether the kernel counts a user's processes in each user namespace: since
@@ -163,4 +221,33 @@ pub(super) fn out_of_memory(group: Option<&GroupUsage>, limit: Bytes) -> Option<
     } else {
         format!("out of memory: {killed} within its limit of {limit}, for want of memory outside")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hard_limit_of_processes_that_is_lower_already_is_kept() {
+        let (limit, text) = choose_limit(512, 30, 20);
+        assert_eq!(limit, 20, "an ordinary user can set no higher one");
+        assert!(text.starts_with("at most 20 processes and threads of this user"), "{text}");
+        // 30 that are there and 512 more.
+        let (limit, text) = choose_limit(512, 30, 542);
+        assert_eq!(
+            (limit, text.as_str()),
+            (542, "at most 512 processes and threads (RLIMIT_NPROC)")
+        );
+        assert_eq!(choose_limit(512, 30, 541).0, 541);
+        assert_eq!(choose_limit(512, 0, u64::MAX).0, 512);
+    }
+
+    #[test]
+    fn who_limits_processes_is_told() {
+        let container = Inside::Container(64).describe(true).expect("told");
+        assert!(container.starts_with("at most 64 processes and threads in the container"));
+        assert_eq!(Inside::Container(64).describe(false), None, "nothing to count them with");
+        assert_eq!(Inside::Nobody.describe(true), None);
+        assert!(Inside::Machine.describe(false).is_some_and(|text| !text.contains("no limit")));
+    }
 }

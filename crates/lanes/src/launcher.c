@@ -35,7 +35,9 @@
  * kills it. Mirrored in launcher.rs: change both.
  *
  * Arguments: the capabilities that what is started may keep, as a hexadecimal
- * mask, and `fenced` or `plain` (no namespaces). */
+ * mask, `fenced` or `plain` (no namespaces), and the soft and the hard limit of open
+ * files of what is started, or two zeros where it is to have ours. Our own is that of
+ * cyclometer, which raised it; nobody changes it once we run. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -92,7 +94,7 @@ enum { AT_ONCE = 1024 };
 enum { HANG_UP_MS = 2000 };
 
 /* Stages of a failed start, for the message. */
-enum { STAGE_OK, STAGE_REQUEST, STAGE_FORK, STAGE_SETUP, STAGE_EXEC };
+enum { STAGE_OK, STAGE_REQUEST, STAGE_FORK, STAGE_SETUP, STAGE_EXEC, STAGE_DATA, STAGE_FILE, STAGE_PROCESSES };
 
 /* Why a function ended, beside its wait status. */
 enum { END_ITSELF, END_TIMEOUT, END_CANCELLED };
@@ -222,6 +224,9 @@ static char *split(const struct request *r, ssize_t size) {
     return text && take(text, end, r->envc, envp_of) ? path : NULL;
 }
 
+/* Limit of open files of what is started; of no use if its hard one is 0. */
+static struct rlimit open_files;
+
 static int limit(int what, uint64_t value) {
     struct rlimit both = {value, value};
     return value ? setrlimit(what, &both) : 0;
@@ -249,18 +254,29 @@ static void close_others(int first) {
     for (int fd = first; fd < 256; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
+/* In the child: sets its limits. Returns the stage that failed, with its errno. */
+static int set_limits(const struct request *r) {
+    struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none) < 0) return STAGE_SETUP;
+    if (open_files.rlim_max && setrlimit(RLIMIT_NOFILE, &open_files) < 0) return STAGE_SETUP;
+    if (limit(RLIMIT_DATA, r->data_limit) < 0) return STAGE_DATA;
+    if (limit(RLIMIT_FSIZE, r->file_limit) < 0) return STAGE_FILE;
+    return limit(RLIMIT_NPROC, r->process_limit) < 0 ? STAGE_PROCESSES : STAGE_OK;
+}
+
 /* In the child, between vfork and exec: system calls only. Returns the errno
  * of the first that failed. */
-static int set_up(const struct request *r, uint32_t count, int cpu_fits) {
-    struct rlimit none = {0, 0};
+static int set_up(const struct request *r, uint32_t count, int cpu_fits, volatile int *stage) {
     sigset_t empty;
     for (uint32_t i = 1; i < count; i++)
         if (dup2(fds[i], (int)i - 1) < 0) return errno;
     close_others((int)count - 1);
-    if (setsid() < 0 || setrlimit(RLIMIT_CORE, &none) < 0) return errno;
-    if (limit(RLIMIT_DATA, r->data_limit) < 0 || limit(RLIMIT_FSIZE, r->file_limit) < 0 ||
-        limit(RLIMIT_NPROC, r->process_limit) < 0)
+    if (setsid() < 0) return errno;
+    int failed = set_limits(r);
+    if (failed) {
+        *stage = failed;
         return errno;
+    }
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) return errno;
     if (r->cpu >= 0) {
         cpu_set_t one;
@@ -293,7 +309,7 @@ static pid_t start(const struct request *r, char *path, uint32_t count, struct s
     if (pid == 0) {
         /* Out of the way of the descriptors that the child is given. */
         int program = r->by_path ? -1 : fcntl(fds[0], F_DUPFD_CLOEXEC, 32);
-        error = !r->by_path && program < 0 ? errno : set_up(r, count, r->cpu < CPU_SETSIZE);
+        error = !r->by_path && program < 0 ? errno : set_up(r, count, r->cpu < CPU_SETSIZE, &stage);
         if (error == 0) {
             stage = STAGE_EXEC;
             used = read_clock(CLOCK_PROCESS_CPUTIME_ID);
@@ -709,7 +725,9 @@ static void enter_fence(uint64_t kept, int is_wanted, int signals) {
 
 int main(int argc, char **argv) {
     sigset_t block;
-    if (argc < 3) return 2;
+    if (argc < 5) return 2;
+    open_files.rlim_cur = strtoull(argv[3], NULL, 10);
+    open_files.rlim_max = strtoull(argv[4], NULL, 10);
     /* Whatever our caller had open is not for us, nor for what we start. */
     if (syscall(CALL_close_range, 3, ~0u, 0) < 0)
         for (int fd = 3, last = (int)sysconf(_SC_OPEN_MAX); fd < last; fd++) close(fd);

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
     UnixCredentials, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
@@ -63,6 +64,19 @@ pub(super) enum LauncherError {
     /// The function could not be started.
     #[error("cannot start the program: {stage}: {source}")]
     Start { stage: &'static str, source: io::Error },
+    /// A limit of the function is above the hard one that there is.
+    #[error(
+        "cannot start the program: its limit of {what} cannot be set to {wanted}: {source}; the \
+         hard limit here is {most} (`ulimit -H{letter}`): {remedy}"
+    )]
+    Limit {
+        what: &'static str,
+        wanted: String,
+        most: String,
+        letter: char,
+        remedy: &'static str,
+        source: io::Error,
+    },
     /// More or longer arguments than the launcher takes.
     #[error("{0}")]
     Arguments(String),
@@ -223,9 +237,13 @@ impl Launcher {
         setsockopt(&ours, sockopt::PassCred, &true).map_err(|error| failed(error.into()))?;
         let mut image = cyclometer_workload::memory_file("cyclometer-run").map_err(failed)?;
         image.write_all(LAUNCHER).map_err(name_file_size_limit).map_err(failed)?;
+        // Two zeros leave it alone. The launcher itself keeps ours: it holds its own
+        // limits to be changed by nobody.
+        let (soft, hard) = crate::descriptors::find_usual().unwrap_or((0, 0));
         let process = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()))
             .arg(privileges.mask())
             .arg(if wanted { "fenced" } else { "plain" })
+            .args([soft.to_string(), hard.to_string()])
             .env_clear()
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
@@ -253,7 +271,6 @@ impl Launcher {
             return Err(failed(io::ErrorKind::PermissionDenied.into()));
         }
         launcher.pid = pid;
-        crate::descriptors::hand_on(pid);
         launcher.fence.protect_recorder();
         Ok(launcher)
     }
@@ -328,6 +345,7 @@ impl Launcher {
             2 => "no new process",
             3 => "its limits cannot be set",
             4 => "exec",
+            5..=7 => return Err(refused_limit(stage, spawn, self.process_limit, error)),
             _ => "the request was not understood",
         };
         // Whatever it lacks for that, another may have.
@@ -502,6 +520,44 @@ impl Drop for Launcher {
             let _ = self.process.kill();
             self.ends_within(ENDING);
         }
+    }
+}
+
+/// Tells which limit could not be set, and what there is of it.
+fn refused_limit(
+    stage: u32,
+    spawn: &Spawn<'_>,
+    process_limit: Option<u64>,
+    error: i32,
+) -> LauncherError {
+    let bytes = |limit: Option<Bytes>| limit.map_or_else(String::new, |limit| limit.to_string());
+    let (what, resource, wanted, letter) = match stage {
+        5 => ("private memory (RLIMIT_DATA)", Resource::RLIMIT_DATA, bytes(spawn.data_limit), 'd'),
+        6 => ("file size (RLIMIT_FSIZE)", Resource::RLIMIT_FSIZE, bytes(spawn.file_limit), 'f'),
+        _ => (
+            "processes (RLIMIT_NPROC)",
+            Resource::RLIMIT_NPROC,
+            process_limit.map_or_else(String::new, |limit| limit.to_string()),
+            'u',
+        ),
+    };
+    let most = match getrlimit(resource) {
+        Ok((_, hard)) if hard == libc::RLIM_INFINITY => "unlimited".to_owned(),
+        Ok((_, hard)) if stage == 7 => hard.to_string(),
+        Ok((_, hard)) => Bytes(hard).to_string(),
+        Err(_) => "unknown".to_owned(),
+    };
+    let remedy = match stage {
+        5 => "raise that, which takes root, or take a smaller --memory",
+        _ => "raise that, which takes root",
+    };
+    LauncherError::Limit {
+        what,
+        wanted,
+        most,
+        letter,
+        remedy,
+        source: io::Error::from_raw_os_error(error),
     }
 }
 

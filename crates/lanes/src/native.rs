@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::launcher::{LauncherError, Privileges, Program, Spawn, Stdio3};
-use super::process::{self, Run, Runner, digest, fill_startup, set_startup_sources, tail, verdict};
+use super::process::{
+    self, Run, Runner, digest, fill_startup, set_startup_sources, tail, verdict, written,
+};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Watch, now,
@@ -171,7 +173,7 @@ fn outcome(
     usage.phases.run = Some(run.ended.at.since(run.started.executed));
     usage.set(Meter::Wall, run.ended.at.since(run.started.requested).0);
     let (status, reason, exit_code) =
-        verdict(job, &run.ended, run.grouped.as_ref(), &tail(&mut files.stderr));
+        verdict(job, &run.ended, run.grouped.as_ref(), &tail(&mut files.stderr), written(files));
     Outcome {
         status,
         reason,

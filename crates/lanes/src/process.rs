@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
 
-use super::group::{self, Grouped};
-use super::launcher::{Ended, Launcher, LauncherError, Privileges, Spawn, Started, Why};
+use super::group::{self, Grouped, Inside};
+use super::launcher::{Ended, Launcher, LauncherError, Privileges, Spawn, Started, Stdio3, Why};
 use super::{Cancel, Job, Probe, Status, Watch};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_core::visible_text::{summarize, summarize_end};
@@ -50,24 +50,24 @@ pub(super) struct Run {
 }
 
 impl Runner {
-    /// Starts a launcher whose children are in the recorder's own control group.
-    pub fn start(privileges: Privileges) -> Result<Self, LauncherError> {
-        Self::counting(privileges, true)
-    }
-
-    /// Starts a launcher as [`Self::start`] does, with or without counters: what
-    /// they count is then the kernel's own account, if anything.
-    pub fn counting(privileges: Privileges, on: bool) -> Result<Self, LauncherError> {
-        Self::open(privileges, on, false)
+    /// Starts a launcher whose children are in the recorder's own control group, and
+    /// limited by what is `inside`.
+    pub fn start(privileges: Privileges, inside: Inside) -> Result<Self, LauncherError> {
+        Self::open(privileges, true, Some(inside))
     }
 
     /// Starts a launcher whose children are in a control group of their own,
     /// where one can be made.
     pub fn start_grouped(privileges: Privileges, counting: bool) -> Result<Self, LauncherError> {
-        Self::open(privileges, counting, true)
+        Self::open(privileges, counting, None)
     }
 
-    fn open(privileges: Privileges, counting: bool, grouped: bool) -> Result<Self, LauncherError> {
+    /// Starts a launcher, in a control group of its own unless others are `inside`.
+    fn open(
+        privileges: Privileges,
+        counting: bool,
+        inside: Option<Inside>,
+    ) -> Result<Self, LauncherError> {
         let mut launcher = Launcher::start(privileges)?;
         let template = if counting {
             Counters::open(Target::Children(launcher.pid()))
@@ -75,8 +75,12 @@ impl Runner {
             Counters::none("counters are switched off, to see what they cost")
         };
         let tsc_hz = host::tsc_hz();
-        let group = if grouped { Grouped::enter(&mut launcher) } else { Err(String::new()) };
-        let limit = group::limit_processes(&mut launcher, group.as_ref().ok());
+        let group = match inside {
+            None => Grouped::enter(&mut launcher),
+            Some(_) => Err(String::new()),
+        };
+        let inside = inside.unwrap_or(Inside::Nobody);
+        let limit = group::limit_processes(&mut launcher, group.as_ref().ok(), inside);
         let fence = launcher.fence().describe(&limit);
         let mut provenances = provenances(&template, tsc_hz);
         group::set_sources(group.as_ref().map(drop), &mut provenances);
@@ -405,13 +409,31 @@ fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: Option<u64>)
 const OUTSIDE: &str = "out of memory: the kernel killed it in cyclometer's own control group, for want of memory \
      outside of its own limit";
 
-/// How a run ended, in the words of the store.
+/// Status, reason and the function's own exit code.
+pub(super) type Verdict = (Status, Option<String>, Option<i32>);
+
+/// How a run ended, in the words of the store; `written` are the bytes of the longer
+/// of its outputs.
 pub(super) fn verdict(
     job: &Job,
     ended: &Ended,
     grouped: Option<&GroupUsage>,
     stderr: &str,
-) -> (Status, Option<String>, Option<i32>) {
+    written: u64,
+) -> Verdict {
+    let verdict = judge_end(job, ended, grouped, stderr, written);
+    let verdict = with_output_limit(verdict, written, job.limits.output);
+    with_remarks(verdict, ended, grouped)
+}
+
+/// How a run ended, without what else is to be told of it.
+pub(super) fn judge_end(
+    job: &Job,
+    ended: &Ended,
+    grouped: Option<&GroupUsage>,
+    stderr: &str,
+    written: u64,
+) -> Verdict {
     let signal = ended.status & 0x7f;
     let code = (signal == 0).then_some((ended.status >> 8) & 0xff);
     let limits = &job.limits;
@@ -426,8 +448,12 @@ pub(super) fn verdict(
         (Why::Itself, ..) if killed.is_some() => {
             (Status::Failed, killed.map(|reason| with_tail(reason, stderr)))
         }
+        (Why::Itself, libc::SIGXFSZ, _) if written >= limits.output.0 => {
+            (Status::Failed, Some(over_output_limit(limits.output)))
+        }
+        // Of what file, or whether of any, the signal does not say.
         (Why::Itself, libc::SIGXFSZ, _) => {
-            (Status::Failed, Some(format!("wrote more than the output limit of {}", limits.output)))
+            (Status::Failed, Some(with_tail(grown_file(limits.output), stderr)))
         }
         (Why::Itself, 0, Some(0)) => (Status::Ok, None),
         (Why::Itself, 0, Some(code)) => {
@@ -440,18 +466,67 @@ pub(super) fn verdict(
             (Status::Failed, Some(with_tail(format!("killed by {}", signal_name(signal)), stderr)))
         }
     };
-    let reason = match (reason, ended.stray) {
-        (reason, 0) => reason,
-        (None, stray) => Some(format!("left {stray} process(es) behind, which were killed")),
-        (Some(reason), stray) => Some(format!("{reason}; left {stray} process(es) behind")),
-    };
+    (status, reason, code)
+}
+
+/// Adds to what is said of an end what else is to be told of it.
+pub(super) fn with_remarks(
+    verdict: Verdict,
+    ended: &Ended,
+    grouped: Option<&GroupUsage>,
+) -> Verdict {
+    let (status, reason, code) = verdict;
     let told = reason.into_iter().chain(remarks(ended, grouped)).collect::<Vec<_>>();
     (status, (!told.is_empty()).then(|| told.join("; ")), code)
 }
 
-/// What else is to be told of an end: attacks, and what ran against the fence.
+/// How an end at the limit of output is told.
+const LIMIT: &str = "output limit";
+
+/// Says that a function wrote more than it may, which is known.
+pub(super) fn over_output_limit(limit: Bytes) -> String {
+    format!("wrote more than the {LIMIT} of {limit}")
+}
+
+/// Says that a function was ended by SIGXFSZ while its output is not at its limit.
+pub(super) fn grown_file(limit: Bytes) -> String {
+    format!(
+        "killed by SIGXFSZ, the signal of a file that grows beyond the limit for files, here {limit}"
+    )
+}
+
+/// Adds that output is at its limit, unless that is said: some take no note of the
+/// signal that comes then, and are refused to write more.
+pub(super) fn with_output_limit(verdict: Verdict, written: u64, limit: Bytes) -> Verdict {
+    let (status, reason, code) = verdict;
+    if written < limit.0 || reason.as_ref().is_some_and(|reason| reason.contains(LIMIT)) {
+        return (status, reason, code);
+    }
+    let remark = format!("its output is at the {LIMIT} of {limit}");
+    let reason = match reason {
+        Some(reason) => format!("{reason}; {remark}"),
+        None => remark,
+    };
+    (status, Some(reason), code)
+}
+
+/// Size of the longer of both outputs.
+pub(super) fn written(files: &Stdio3) -> u64 {
+    size(&files.stdout).max(size(&files.stderr))
+}
+
+/// Bytes of a file.
+pub(super) fn size(file: &File) -> u64 {
+    file.metadata().map_or(0, |data| data.len())
+}
+
+/// What else is to be told of an end: what it left, attacks, and what ran against
+/// the fence.
 fn remarks(ended: &Ended, grouped: Option<&GroupUsage>) -> Vec<String> {
     let mut all = Vec::new();
+    if ended.stray > 0 {
+        all.push(format!("left {} process(es) behind, which were killed", ended.stray));
+    }
     if let Some(refused) = grouped.map(|group| group.refused).filter(|refused| *refused > 0) {
         let most = group::most_processes();
         all.push(format!(
@@ -581,6 +656,48 @@ mod tests {
     #[test]
     fn terminals_are_safe_from_stderr() {
         assert_eq!(one_line("a\x1b[2Jb\r\n\tc"), "a\\x1b[2Jb c");
+    }
+
+    fn job() -> Job {
+        let catalog = cyclometer_workload::Catalog::builtin().expect("valid");
+        let workload = Arc::clone(catalog.get("nop").expect("there"));
+        let preset = Arc::new(workload.preset("quick").expect("there").clone());
+        let limits = cyclometer_workload::Limits { output: Bytes(1 << 20), ..Default::default() };
+        Job { cell: 0, workload, preset, start: crate::StartKind::Cold, limits, cpu: None }
+    }
+
+    #[test]
+    fn only_output_at_its_limit_is_told_as_such() {
+        let told = |status, written| {
+            let ended = Ended::for_test(status, Why::Itself);
+            let (status, reason, _) = verdict(&job(), &ended, None, "", written);
+            (status, reason.unwrap_or_default())
+        };
+        let failed = |reason: &str| (Status::Failed, reason.to_owned());
+        let full = 1 << 20;
+        let over = "wrote more than the output limit of 1.00 MiB";
+        assert_eq!(told(libc::SIGXFSZ, full), failed(over));
+        // It raised the signal itself, or a file elsewhere became too large.
+        let elsewhere = "killed by SIGXFSZ, the signal of a file that grows beyond the limit for \
+                         files, here 1.00 MiB";
+        assert_eq!(told(libc::SIGXFSZ, full - 1), failed(elsewhere));
+        // It ignored the signal, and what it wrote then is not there.
+        let refused = "exit code 3; its output is at the output limit of 1.00 MiB";
+        assert_eq!(told(3 << 8, full), failed(refused));
+        assert_eq!(told(3 << 8, full - 1), failed("exit code 3"));
+        let remark = "its output is at the output limit of 1.00 MiB";
+        assert_eq!(told(0, full), (Status::Ok, remark.to_owned()));
+        assert_eq!(told(0, full - 1), (Status::Ok, String::new()));
+    }
+
+    #[test]
+    fn a_failure_keeps_what_else_is_told() {
+        let ended = Ended { stray: 5, discarded: 2, ..Ended::for_test(3 << 8, Why::Itself) };
+        let (_, reason, _) = verdict(&job(), &ended, None, "", 1 << 20);
+        let all = "exit code 3; its output is at the output limit of 1.00 MiB; left 5 process(es) \
+                   behind, which were killed; 2 forged message(s) in the name of its launcher \
+                   were discarded";
+        assert_eq!(reason.as_deref(), Some(all));
     }
 
     #[test]

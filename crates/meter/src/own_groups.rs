@@ -81,6 +81,17 @@ impl OwnGroups {
         Ok(Self::from_mounts(&mounts, &paths))
     }
 
+    /// Whether the number of processes in a group can be limited here.
+    #[must_use]
+    pub fn can_count_processes(&self) -> bool {
+        let in_v2 = |group: &OwnGroup| {
+            let offered = group.mount.join("cgroup.controllers");
+            std::fs::read_to_string(offered)
+                .is_ok_and(|text| text.split_whitespace().any(|name| name == "pids"))
+        };
+        self.pids.is_some() || self.unified.as_ref().is_some_and(in_v2)
+    }
+
     fn from_mounts(mounts: &[Mount], paths: &[(Vec<String>, String)]) -> Self {
         let named = |name: &str| {
             let has = |controllers: &[String]| controllers.iter().any(|it| it == name);

@@ -222,6 +222,7 @@ pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> 
     }
     notes.extend(notes_of_cells(cells, summary.is_some()));
     notes.extend(failures(cells));
+    notes.extend(remarks(cells));
     notes
 }
 
@@ -259,13 +260,29 @@ fn first_of(names: &[String]) -> String {
 /// Each failure once, with its count: `12 x nbody in docker, cold: exit code 3`.
 #[must_use]
 pub fn failures(cells: &[CellStats]) -> Vec<String> {
-    /// Reasons that are told of a cell: a function may give another each time.
+    list_counted(cells, |stats| &stats.failures, ("", "for other reasons"))
+}
+
+/// Each remark on runs that ended well once, with its count:
+/// `12 x nbody in native, cold: ok, but: left 2 process(es) behind`.
+fn remarks(cells: &[CellStats]) -> Vec<String> {
+    list_counted(cells, |stats| &stats.remarks, ("ok, but: ", "ok, with other remarks"))
+}
+
+/// Lists texts of cells, each once with its count and the cells that it is of. Before
+/// each come the first words, and the other ones stand for those that are not told.
+fn list_counted(
+    cells: &[CellStats],
+    texts: impl Fn(&CellStats) -> &[(String, u64)],
+    (before, rest_is): (&str, &str),
+) -> Vec<String> {
+    /// Texts that are told of a cell: a function may give another each time.
     const REASONS: usize = 3;
     let mut told: Vec<(String, u64, Vec<String>)> = Vec::new();
     let mut others = Vec::new();
     for stats in cells {
         let name = name(stats);
-        for (reason, count) in stats.failures.iter().take(REASONS) {
+        for (reason, count) in texts(stats).iter().take(REASONS) {
             match told.iter_mut().find(|(other, ..)| other == reason) {
                 Some((_, sum, names)) => {
                     *sum += count;
@@ -274,13 +291,13 @@ pub fn failures(cells: &[CellStats]) -> Vec<String> {
                 None => told.push((reason.clone(), *count, vec![name.clone()])),
             }
         }
-        let rest: u64 = stats.failures.iter().skip(REASONS).map(|(_, count)| count).sum();
+        let rest: u64 = texts(stats).iter().skip(REASONS).map(|(_, count)| count).sum();
         if rest > 0 {
-            others.push(format!("{rest} x {name}: for other reasons"));
+            others.push(format!("{rest} x {name}: {rest_is}"));
         }
     }
     let line = |(reason, count, names): (String, u64, Vec<String>)| {
-        format!("{count} x {}: {reason}", first_of(&names))
+        format!("{count} x {}: {before}{reason}", first_of(&names))
     };
     told.into_iter().map(line).chain(others).collect()
 }

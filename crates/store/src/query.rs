@@ -74,6 +74,8 @@ pub struct CellStats {
     pub first_reason: Option<String>,
     /// Each reason of those that did not, with its count, in the order of time.
     pub failures: Vec<(String, u64)>,
+    /// Each remark on those that ended well, with its count, in the order of time.
+    pub remarks: Vec<(String, u64)>,
     /// Create and start together, ascending.
     pub startup: Vec<Nanos>,
     /// Run, ascending.
@@ -324,6 +326,14 @@ fn nanos(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<Nanos>> {
     Ok(unsigned(row, at)?.map(Nanos))
 }
 
+/// Counts a text once more.
+fn count_text(texts: &mut Vec<(String, u64)>, text: String) {
+    match texts.iter_mut().find(|(other, _)| *other == text) {
+        Some((_, count)) => *count += 1,
+        None => texts.push((text, 1)),
+    }
+}
+
 impl CellStats {
     fn empty(row: &SqlRow<'_>, footprint: Option<i64>) -> rusqlite::Result<Self> {
         let text = |at: usize| Ok::<Arc<str>, rusqlite::Error>(row.get_ref(at)?.as_str()?.into());
@@ -340,6 +350,7 @@ impl CellStats {
             bad: 0,
             first_reason: None,
             failures: Vec::new(),
+            remarks: Vec::new(),
             startup: Vec::new(),
             run: Vec::new(),
             wall: Vec::new(),
@@ -374,13 +385,13 @@ impl CellStats {
                 self.first_reason.clone_from(&reason);
             }
             let reason = reason.unwrap_or_else(|| status.to_owned());
-            match self.failures.iter_mut().find(|(other, _)| *other == reason) {
-                Some((_, count)) => *count += 1,
-                None => self.failures.push((reason, 1)),
-            }
+            count_text(&mut self.failures, reason);
             return Ok(());
         }
         self.ok += 1;
+        if let Some(remark) = row.get::<_, Option<String>>(1)? {
+            count_text(&mut self.remarks, remark);
+        }
         let phases = Phases { create: nanos(row, 2)?, start: nanos(row, 3)?, ..Phases::default() };
         self.startup.extend(phases.startup());
         self.run.extend(nanos(row, 4)?);

@@ -64,15 +64,6 @@ pub fn ignores_hangup() -> bool {
     status.is_ok_and(|status| status.sigign & (1 << (libc::SIGHUP - 1)) != 0)
 }
 
-/// Limits how many files another process may have open.
-pub fn limit_files_of(pid: u32, soft: u64, hard: u64) {
-    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
-    // SAFETY: reads one structure that lives until it returns; without such a
-    // process it fails.
-    unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
-}
-
 /// Interrupts system calls that threads of this process wait in. There must be
 /// a handler for SIGURG, or nothing comes of it.
 pub fn interrupt_threads() {

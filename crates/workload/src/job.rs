@@ -80,7 +80,12 @@ impl Outcome {
             && expected != found
         {
             self.status = Status::Failed;
-            self.reason = Some(format!("wrong output: expected {expected}, but it wrote {found}"));
+            let wrong = format!("wrong output: expected {expected}, but it wrote {found}");
+            // What was to be told of a success is to be told now, too.
+            self.reason = Some(match self.reason {
+                Some(remark) => format!("{wrong}; {remark}"),
+                None => wrong,
+            });
         }
         self
     }
@@ -134,4 +139,37 @@ pub struct FootprintPart {
     pub kind: PartKind,
     /// Its size.
     pub bytes: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Catalog;
+
+    #[test]
+    fn wrong_output_does_not_hide_what_else_is_told() {
+        let catalog = Catalog::builtin().expect("valid");
+        let workload = Arc::clone(catalog.get("nop").expect("there"));
+        let right = OutputDigest::of(b"right");
+        let mut preset = workload.preset("quick").expect("there").clone();
+        preset.expected = Some(right);
+        let job = Job {
+            cell: 0,
+            workload,
+            preset: Arc::new(preset.clone()),
+            start: StartKind::Cold,
+            limits: Limits::default(),
+            cpu: None,
+        };
+        let mut outcome = Outcome::unstarted(&job, Nanos(0), "left 5 process(es) behind");
+        (outcome.status, outcome.output) = (Status::Ok, Some(right));
+        let good = outcome.clone().checked(&preset);
+        assert_eq!(good.reason.as_deref(), Some("left 5 process(es) behind"));
+        outcome.output = Some(OutputDigest::of(b"wrong"));
+        let bad = outcome.checked(&preset);
+        assert_eq!(bad.status, Status::Failed);
+        let reason = bad.reason.expect("told");
+        assert!(reason.starts_with("wrong output: expected "), "{reason}");
+        assert!(reason.ends_with("; left 5 process(es) behind"), "{reason}");
+    }
 }

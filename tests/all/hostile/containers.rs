@@ -450,7 +450,10 @@ fn a_warm_function_without_a_report_is_no_success() {
         if !make_workloads(&place, "bomb", "2s", &[("calm", "")]) {
             return;
         }
-        let engine = FakeEngine::start(fault, true);
+        // Its word for the end of the container itself is not believed: see Ask::Wait.
+        let runs = Fault::Answer(200, r#"{"State":{"Running":true,"OOMKilled":false}}"#);
+        let faults = [fault, &[(Ask::State, runs)]].concat();
+        let engine = FakeEngine::start(&faults, true);
         let trial = wait(start(&place, place.path(), &engine, "warm"));
         let sql =
             "SELECT status || ': ' || COALESCE(reason, '') FROM v_invocation WHERE lane = 'docker'";
@@ -460,6 +463,31 @@ fn a_warm_function_without_a_report_is_no_success() {
             "{fault:?}: {ends} {}",
             trial.run.stderr
         );
+    }
+}
+
+/// An engine says after a second that the warm container has ended, while the stream
+/// of the command stays open: believed only if the container's state agrees.
+#[test]
+fn the_end_of_a_warm_container_is_believed_if_its_state_says_so() {
+    let killed = "SIGKILL), whether for want of memory nobody can tell here";
+    for (state, told) in [
+        (r#"{"State":{"Running":true,"OOMKilled":false}}"#, "no end within 5.00 s"),
+        (r#"{"State":{"Running":false,"OOMKilled":false}}"#, killed),
+        (r#"{"State":{"Running":false,"OOMKilled":true}}"#, "failed: out of memory"),
+    ] {
+        let place = Place::new();
+        if !make_workloads(&place, "bomb", "5s", &[("calm", "")]) {
+            return;
+        }
+        let faults =
+            [(Ask::StartCommand, Fault::Bytes(&[])), (Ask::State, Fault::Answer(200, state))];
+        let engine = FakeEngine::start(&faults, true);
+        let trial = wait(start(&place, place.path(), &engine, "warm"));
+        let sql =
+            "SELECT status || ': ' || COALESCE(reason, '') FROM v_invocation WHERE lane = 'docker'";
+        let ends = column(&place.open(), sql).join("\n");
+        assert!(ends.contains(told), "{state}: {ends} {}", trial.run.stderr);
     }
 }
 

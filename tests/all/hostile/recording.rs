@@ -386,3 +386,145 @@ fn a_low_soft_limit_is_raised_for_the_recorder_and_not_for_functions() {
     let failed = "SELECT reason FROM v_invocation WHERE status <> 'ok'";
     assert_eq!(column(&place.open(), failed), Vec::<String>::new());
 }
+
+/// The usual default: a soft limit below the hard one. The launcher's own limits are
+/// not changed then, and no run is taken for one that did.
+#[test]
+fn a_low_soft_limit_makes_no_function_an_attacker() {
+    let place = Place::new();
+    let lanes = ["native", "runc", "wasmtime-cli"];
+    for lane in lanes {
+        let plan =
+            format!("record --workload nop,wait --lane {lane} --start cold --runs 3 --warmup 0");
+        let run = limited(&place, "ulimit -Sn 1024", &plan);
+        if lane != "native" && run.code != 0 && run.stderr.contains("unavailable") {
+            eprintln!("skipped: {lane}: {}", run.stderr);
+            continue;
+        }
+        assert_eq!(run.code, 0, "{lane}: {}", run.stderr);
+    }
+    // The first run of each lane included.
+    let said = "SELECT lane || ': ' || status || ': ' || COALESCE(reason, '') FROM v_invocation
+        WHERE status <> 'ok' OR reason IS NOT NULL";
+    assert_eq!(column(&place.open(), said), Vec::<String>::new());
+    let runs = "SELECT COUNT(*) FROM v_invocation WHERE lane = 'native'";
+    assert_eq!(numbers(&place.open(), runs), [6]);
+}
+
+/// Makes workloads of one program, each with its mode as argument; `None`: no compiler.
+fn workloads_of(place: &Place, source: &str, modes: &[&str]) -> Option<String> {
+    let program = compile(place, "modes", source)?;
+    for mode in modes {
+        let manifest = format!(
+            "title = \"{mode}\"\nstresses = \"nothing\"\nnative = \"p\"\n\n[limits]\n\
+             output = \"1MiB\"\n\n[preset.quick]\nargs = [\"{mode}\"]\n"
+        );
+        place.write(&format!("w/{mode}/workload.toml"), manifest);
+        std::fs::copy(&program, place.path().join(format!("w/{mode}/p"))).expect("copied");
+    }
+    Some(place.path().join("w").display().to_string())
+}
+
+/// Records each once or more in the native lane.
+fn record_modes(place: &Place, folder: &str, modes: &[&str], more: &[&str]) -> Run {
+    let mut args = vec!["record", "--workloads", folder, "--lane", "native", "--start", "cold"];
+    let names = modes.join(",");
+    args.extend(["--workload", &names, "--warmup", "0"]);
+    args.extend(more);
+    place.run(&args)
+}
+
+/// What a mode came to.
+fn end_of(place: &Place, mode: &str) -> String {
+    let sql = format!(
+        "SELECT DISTINCT status || ': ' || COALESCE(reason, '') FROM v_invocation
+         WHERE workload = '{mode}'"
+    );
+    column(&place.open(), &sql).join(" / ")
+}
+
+#[test]
+fn only_output_at_its_limit_is_told_as_such() {
+    let place = Place::new();
+    let source = r#"#define _GNU_SOURCE
+        #include <signal.h>
+        #include <string.h>
+        #include <fcntl.h>
+        #include <unistd.h>
+        static char block[1 << 16];
+        static void fill(int file) { while (write(file, block, sizeof block) > 0) { } }
+        int main(int count, char **args) {
+            if (!strcmp(args[1], "raises")) raise(SIGXFSZ);
+            if (!strcmp(args[1], "elsewhere")) {
+                fill(open("/dev/shm", O_TMPFILE | O_RDWR, 0600));
+                return 9;
+            }
+            if (!strcmp(args[1], "ignores")) signal(SIGXFSZ, SIG_IGN);
+            fill(1);
+            return 3;
+        }"#;
+    let modes = ["raises", "elsewhere", "ignores", "fills"];
+    let Some(folder) = workloads_of(&place, source, &modes) else { return };
+    let run = record_modes(&place, &folder, &modes, &["--runs", "1"]);
+    for mode in ["raises", "elsewhere"] {
+        let end = end_of(&place, mode);
+        assert!(end.starts_with("failed: killed by SIGXFSZ, "), "{mode}: {end} {}", run.stderr);
+        assert!(!end.contains("output limit"), "{mode}: {end}");
+    }
+    let end = end_of(&place, "ignores");
+    assert_eq!(end, "failed: exit code 3; its output is at the output limit of 1.00 MiB");
+    assert_eq!(end_of(&place, "fills"), "failed: wrote more than the output limit of 1.00 MiB");
+}
+
+#[test]
+fn what_a_run_that_ended_well_left_is_told_once() {
+    let place = Place::new();
+    let source = "#include <unistd.h>
+        int main(void) {
+            for (int i = 0; i < 5; i++) if (fork() == 0) { pause(); _exit(0); }
+            return 0;
+        }";
+    let modes = ["leaves"];
+    let Some(folder) = workloads_of(&place, source, &modes) else { return };
+    let run = record_modes(&place, &folder, &modes, &["--runs", "4"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let line = "4 x leaves in native, cold: ok, but: left 5 process(es) behind, which were killed";
+    assert_eq!(run.stderr.matches(line).count(), 1, "{}", run.stderr);
+    assert_eq!(run.stderr.matches("process(es) behind").count(), 1, "{}", run.stderr);
+    let shown = place.ok(&["history", "show"]);
+    assert_eq!(shown.stderr.matches(line).count(), 1, "{}", shown.stderr);
+}
+
+#[test]
+fn a_limit_that_cannot_be_set_is_named_with_what_there_is_and_what_to_do() {
+    let place = Place::new();
+    if !nix::unistd::geteuid().is_root() || has_no_setpriv() {
+        return cyclometer_testkit::skip("needs root and `setpriv`, to do without a capability");
+    }
+    let without = "exec setpriv --inh-caps=-all --bounding-set=-sys_resource";
+    let run = |memory: &str| {
+        let script = format!(
+            "ulimit -d 60000; {without} {PROGRAM} record --workload nop --lane native \
+             --start cold --runs 1 --warmup 0 --memory {memory}"
+        );
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).env("CYCLOMETER_DB", place.db()).stdin(Stdio::null());
+        Run::of(&command.output().expect("a shell"))
+    };
+    let refused = run("128MiB");
+    // 60000 KiB are 58.6 MiB.
+    for told in [
+        "its limit of private memory (RLIMIT_DATA) cannot be set to 128 MiB: Operation not",
+        "the hard limit here is 58.6 MiB (`ulimit -Hd`): raise that, which takes root, or take a \
+         smaller --memory",
+    ] {
+        assert!(refused.stderr.contains(told), "{told}: {}", refused.stderr);
+    }
+    let smaller = run("32MiB");
+    assert_eq!(smaller.code, 0, "{}", smaller.stderr);
+}
+
+fn has_no_setpriv() -> bool {
+    let found = Command::new("setpriv").arg("--version").stdout(Stdio::null()).status();
+    !found.is_ok_and(|status| status.success())
+}

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::Job;
 
 /// Most processes of a function.
-const PIDS: u64 = 64;
+pub(super) const PIDS: u64 = 64;
 
 /// Writes the bundle of `job` into `folder`.
 pub(super) fn write(folder: &Path, job: &Job, program: &[u8]) -> io::Result<()> {

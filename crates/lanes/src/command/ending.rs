@@ -2,24 +2,21 @@
 //! profile says of its runtime.
 
 use super::super::launcher::{Ended, Why};
-use super::super::process::verdict;
+use super::super::process::{Verdict, judge_end, with_output_limit, with_remarks};
 use super::super::{Job, Status};
 use crate::profile::Profile;
-use cyclometer_core::units::Bytes;
 use cyclometer_meter::function_group::GroupUsage;
 
-/// Status, reason and the function's own exit code.
-pub(super) type Verdict = (Status, Option<String>, Option<i32>);
-
-/// Judges an end.
+/// Judges an end; `written` are the bytes of the longer of its outputs.
 pub(super) fn judge(
     profile: &Profile,
     job: &Job,
     ended: &Ended,
     grouped: Option<&GroupUsage>,
     stderr: &str,
+    written: u64,
 ) -> Verdict {
-    let (status, mut reason, mut code) = verdict(job, ended, grouped, stderr);
+    let (status, mut reason, mut code) = judge_end(job, ended, grouped, stderr, written);
     if matches!(status, Status::Failed | Status::Timeout) {
         let killed = grouped.is_some_and(|group| group.killed > 0);
         if !killed && is_refused_exit(profile, ended, stderr) {
@@ -37,7 +34,8 @@ pub(super) fn judge(
         }
         reason = reason.map(|reason| with_known(profile, &job.workload.name, reason));
     }
-    (status, reason, code)
+    let verdict = with_output_limit((status, reason, code), written, job.limits.output);
+    with_remarks(verdict, ended, grouped)
 }
 
 /// Whether the profile takes this end for a trap.
@@ -48,22 +46,6 @@ pub(super) fn is_trap(profile: &Profile, ended: &Ended, stderr: &str) -> bool {
             && trap.stderr.as_deref().is_none_or(|text| stderr.contains(text))
     })
 }
-
-/// Adds to a failure that output is at its limit: some runtimes take no note of
-/// the signal that comes then, and the function is refused to write more.
-pub(super) fn with_output_limit(verdict: Verdict, written: u64, limit: Bytes) -> Verdict {
-    match verdict {
-        (Status::Failed, Some(reason), code) if written >= limit.0 && !reason.contains(LIMIT) => (
-            Status::Failed,
-            Some(format!("{reason}; its output is at the {LIMIT} of {limit}")),
-            code,
-        ),
-        other => other,
-    }
-}
-
-/// How an end at the limit of output is told.
-const LIMIT: &str = "output limit";
 
 /// Whether the runtime says that it did not let the function exit with its code.
 fn is_refused_exit(profile: &Profile, ended: &Ended, stderr: &str) -> bool {
@@ -109,6 +91,10 @@ mod tests {
     use cyclometer_workload::{Catalog, Limits};
 
     fn judged(status: i32, stderr: &str, trap: Option<Trap>) -> Verdict {
+        judged_end(&Ended::for_test(status, Why::Itself), stderr, trap, 0)
+    }
+
+    fn judged_end(ended: &Ended, stderr: &str, trap: Option<Trap>, written: u64) -> Verdict {
         let catalog = Catalog::builtin().expect("valid");
         let workload = Arc::clone(catalog.get("nop").expect("there"));
         let preset = Arc::new(workload.preset("quick").expect("there").clone());
@@ -122,8 +108,7 @@ mod tests {
         let mut profile = (**ProfileCatalog::builtin().get("wasmi").expect("shipped")).clone();
         profile.trap = trap;
         profile.known_failures = vec![known("nbody", "boom"), known("nop", "boom")];
-        let ended = Ended::for_test(status, Why::Itself);
-        judge(&profile, &job, &ended, None, stderr)
+        judge(&profile, &job, ended, None, stderr, written)
     }
 
     #[test]
@@ -146,16 +131,19 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_at_the_output_limit_says_so_once() {
-        let failed = |reason: &str| (Status::Failed, Some(reason.to_owned()), Some(3));
-        let told = |reason, written| with_output_limit(failed(reason), written, Bytes(1 << 20)).1;
-        let at_limit = "exit code 3; its output is at the output limit of 1.00 MiB";
-        assert_eq!(told("exit code 3", 1 << 20).as_deref(), Some(at_limit));
-        assert_eq!(told("exit code 3", (1 << 20) - 1).as_deref(), Some("exit code 3"));
-        let known = "wrote more than the output limit of 1.00 MiB";
-        assert_eq!(told(known, 1 << 20).as_deref(), Some(known));
-        let fine = (Status::Ok, None, Some(0));
-        assert_eq!(with_output_limit(fine.clone(), 1 << 20, Bytes(1 << 20)), fine);
+    fn a_trap_and_an_exit_code_that_is_not_passed_on_keep_what_else_is_told() {
+        let ended = Ended { stray: 2, ..Ended::for_test(1 << 8, Why::Itself) };
+        let trap = Some(Trap { status: Some(1), stderr: None });
+        let (_, reason, _) = judged_end(&ended, "boom", trap, 0);
+        let all = "trap: boom (known: nop is so); left 2 process(es) behind, which were killed";
+        assert_eq!(reason.as_deref(), Some(all));
+        let full = Limits::default().output;
+        let (_, reason, _) = judged_end(&ended, "else", None, full.0);
+        let all = format!(
+            "exit code 1: else; its output is at the output limit of {full}; left 2 process(es) \
+             behind, which were killed"
+        );
+        assert_eq!(reason, Some(all));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::super::Cancel;
 use super::super::launcher::Stdio3;
+use super::super::process::size;
 use cyclometer_core::units::Bytes;
 
 /// Time between two looks at the size of output.
@@ -60,17 +61,8 @@ impl Drop for OutputWatch {
     }
 }
 
-/// Size of the longer of both outputs.
-pub(super) fn written(files: &Stdio3) -> u64 {
-    size(&files.stdout).max(size(&files.stderr))
-}
-
 fn longest(streams: &[File]) -> u64 {
     streams.iter().map(size).max().unwrap_or(0)
-}
-
-fn size(file: &File) -> u64 {
-    file.metadata().map_or(0, |data| data.len())
 }
 
 #[cfg(test)]

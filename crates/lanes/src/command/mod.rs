@@ -26,15 +26,19 @@ use std::sync::Arc;
 
 use self::call::Call;
 use self::detect::{Runtime, detect};
-use self::flood::{OutputWatch, written};
+use self::flood::OutputWatch;
 use self::footprint::Footprint;
 use self::sandbox::Sandbox;
 use self::scratch::Scratch;
 use self::subject::{Places, Subject};
 use self::warm::Worker;
 use super::cache::Cache;
+use super::group::Inside;
 use super::launcher::{Ended, LauncherError, Privileges, Stdio3, Why};
-use super::process::{Run, Runner, digest, fill_startup, set_startup_sources, tail};
+use super::process::{
+    Run, Runner, Verdict, digest, fill_startup, over_output_limit, set_startup_sources, tail,
+    with_remarks, written,
+};
 use super::{
     Cancel, Description, FootprintPart, Job, Lane, LaneError, Outcome, PartKind, Prepared,
     StartKind, Status, Unwatched, Watch, now, wall,
@@ -124,6 +128,7 @@ impl CommandLane {
 
     /// A launcher: the one there is, or a new one for one that was lost.
     fn runner(&mut self) -> Result<&Runner, LauncherError> {
+        self.runner.take_if(|runner| runner.is_spent());
         if self.runner.is_none() {
             self.runner = Some(start_runner(&self.profile)?);
         }
@@ -334,33 +339,32 @@ impl CommandLane {
     }
 
     /// How it ended; a machine's output is taken apart for that.
-    fn verdict(&self, job: &Job, ran: &mut Ran) -> ending::Verdict {
+    fn verdict(&self, job: &Job, ran: &mut Ran) -> Verdict {
         let Ran { run, files, killed } = ran;
         let grouped = run.grouped.as_ref().or(killed.as_ref());
         let (written, limit) = (written(files), job.limits.output);
-        if run.ended.why != Why::Timeout && written > limit.0 {
-            let reason = format!("wrote more than the output limit of {limit}");
-            return (Status::Failed, Some(reason), None);
-        }
-        let told = (self.profile.takes == Takes::Machine).then(|| machine::unpack(files));
-        let stderr = tail(&mut files.stderr);
         // Helpers of a sandbox may end a moment later than what started them.
         let helpers = self.profile.outside.is_some();
         let outside = Ended { stray: if helpers { 0 } else { run.ended.stray }, ..run.ended };
+        let failed = |reason| with_remarks((Status::Failed, Some(reason), None), &outside, grouped);
+        if run.ended.why != Why::Timeout && written > limit.0 {
+            return failed(over_output_limit(limit));
+        }
+        let told = (self.profile.takes == Takes::Machine).then(|| machine::unpack(files));
+        let stderr = tail(&mut files.stderr);
         if let Some(reason) = self.explain_wall(job, run, &stderr) {
-            return (Status::Failed, Some(reason), None);
+            return failed(reason);
         }
         let out_of_memory = grouped.is_some_and(|group| group.killed > 0);
         let crash = sandbox::explain_crash(&self.crash_log(), &outside);
         if let Some(reason) = crash.filter(|_| !out_of_memory) {
-            return (Status::Failed, Some(reason), None);
+            return failed(reason);
         }
-        let outer = ending::judge(&self.profile, job, &outside, grouped, &stderr);
-        let outer = ending::with_output_limit(outer, written, limit);
+        let outer = ending::judge(&self.profile, job, &outside, grouped, &stderr, written);
         match told {
             Some(Ok(status)) if outer.0 == Status::Ok => {
                 let inner = Ended { status, ..outside };
-                ending::judge(&self.profile, job, &inner, grouped, &stderr)
+                ending::judge(&self.profile, job, &inner, grouped, &stderr, written)
             }
             Some(Err(reason)) if outer.0 == Status::Ok => {
                 let reason = ending::with_known(&self.profile, &job.workload.name, reason);
@@ -375,11 +379,15 @@ impl CommandLane {
 /// where it can: on v2 a group with processes has none inside.
 fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
     let privileges = Privileges::Runtime;
-    if profile.outside.is_some() {
-        Runner::start(privileges)
-    } else {
-        Runner::start_grouped(privileges, true)
+    if profile.outside.is_none() {
+        return Runner::start_grouped(privileges, true);
     }
+    let inside = match profile.takes {
+        Takes::Bundle => Inside::Container(bundle::PIDS),
+        Takes::Machine => Inside::Machine,
+        Takes::Module | Takes::Program => Inside::Runtime,
+    };
+    Runner::start(privileges, inside)
 }
 
 /// The control group around the container of an invocation, where one can be made.

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use super::super::group::{out_of_memory, set_level_source};
 use super::super::launcher::Stdio3;
-use super::super::process::{ProcessProbe, Runner, digest, estimate_ref_cycles, lock, tail};
+use super::super::process::{
+    ProcessProbe, Runner, digest, estimate_ref_cycles, lock, tail, with_output_limit, written,
+};
 use super::super::wall::Wall;
 use super::super::{Cancel, Job, Outcome, Status, Watch, now};
 use super::answer::{Answer, AnswerError, MAX_LINE, Report, parse_answer};
 use super::call::{Call, wall_of};
 use super::detect::Runtime;
-use super::flood::written;
 use super::{ending, sources};
 use crate::profile::Profile;
 use cyclometer_core::units::{Bytes, Nanos};
@@ -301,8 +302,7 @@ impl Worker {
             Err(trap) => (Status::Failed, Some(known(said(format!("trap: {trap}")))), None),
         };
         let verdict = (status, reason, exit_code);
-        let (status, reason, exit_code) =
-            ending::with_output_limit(verdict, written, job.limits.output);
+        let (status, reason, exit_code) = with_output_limit(verdict, written, job.limits.output);
         Outcome {
             status,
             reason,

@@ -395,6 +395,8 @@ fn believed(size: i64) -> Option<Bytes> {
 /// Statements of the engine about a container; `None` is what it did not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stated {
+    /// Whether it runs.
+    pub running: Option<bool>,
     /// The kernel killed something in it for memory.
     pub out_of_memory: Option<bool>,
     /// When it was started, on the engine's wall clock.
@@ -410,6 +412,8 @@ pub struct Stated {
 pub fn parse_state(bytes: &[u8], name: &str) -> Result<Stated, Misunderstood> {
     #[derive(Deserialize)]
     struct State {
+        #[serde(rename = "Running")]
+        running: Option<bool>,
         #[serde(rename = "OOMKilled")]
         out_of_memory: Option<bool>,
         #[serde(rename = "StartedAt")]
@@ -430,6 +434,7 @@ pub fn parse_state(bytes: &[u8], name: &str) -> Result<Stated, Misunderstood> {
     }
     let Some(state) = answer.state else { return Ok(Stated::default()) };
     Ok(Stated {
+        running: state.running,
         out_of_memory: state.out_of_memory,
         started: state.started.as_deref().and_then(parse_moment),
         finished: state.finished.as_deref().and_then(parse_moment),

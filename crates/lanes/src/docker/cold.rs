@@ -69,14 +69,15 @@ impl Heard {
         result.is_ok() && run.is_whole() && self.report.is_ok() && !is_cut
     }
 
-    /// Status, reason and exit code. `peak` is the most memory that was held.
+    /// Status, reason and exit code. `peak` is the most memory that was held; then come
+    /// the end of standard error and the bytes of the longer output, where they are known.
     pub fn verdict(
         &self,
         job: &Job,
         result: &Result<i64, EngineError>,
         run: &Run,
         peak: Option<u64>,
-        stderr: Option<String>,
+        (stderr, written): (Option<String>, Option<u64>),
     ) -> (Status, Option<String>, Option<i32>) {
         let limits = &job.limits;
         let code = match cut_short(result, run.stop, limits) {
@@ -88,7 +89,7 @@ impl Heard {
             Err(reason) => return (Status::Failed, Some((*reason).to_owned()), None),
         };
         let out_of_memory = self.stated.out_of_memory;
-        let exit = Exit { code, report, out_of_memory, peak, stderr };
+        let exit = Exit { code, report, out_of_memory, peak, stderr, written };
         match (exit.verdict(limits), &run.output_lost) {
             ((Status::Ok, _, code), Some(why)) => {
                 (Status::Failed, Some(format!("its output is not complete: {why}")), code)
@@ -149,7 +150,8 @@ impl DockerLane {
             account(metered, heard.before(&times), job, StartKind::Cold, &times);
         let stderr = files.as_mut().map_or_else(|| run.output.tail(), Files::tail);
         let peak = usage.get(Meter::MemoryPeak);
-        let (status, reason, exit_code) = heard.verdict(job, &result, &run, peak, stderr);
+        let wrote = (stderr, files.as_ref().map(Files::written));
+        let (status, reason, exit_code) = heard.verdict(job, &result, &run, peak, wrote);
         let (teardown, remark) = self.tear_down(&name, result.as_ref().err(), cancel);
         usage.phases.teardown = teardown;
         let whole = heard.is_whole(&result, &run);

@@ -2,6 +2,8 @@
 
 use nix::sys::signal::Signal;
 
+use super::super::process::{grown_file, over_output_limit, with_output_limit};
+use super::cold::joined;
 use super::engine::EngineError;
 use super::report::Report;
 use crate::Status;
@@ -30,9 +32,7 @@ impl Stop {
         match self {
             Self::Timeout => (Status::Timeout, format!("no end within {}", limits.timeout)),
             Self::Cancelled => (Status::Interrupted, "stopped on request".to_owned()),
-            Self::Output => {
-                (Status::Failed, format!("wrote more than the output limit of {}", limits.output))
-            }
+            Self::Output => (Status::Failed, over_output_limit(limits.output)),
             Self::Flood => {
                 (Status::Failed, "what came from the container's starter is too long".to_owned())
             }
@@ -61,6 +61,9 @@ pub(super) fn cut_short(
     }
 }
 
+/// Said of a kill where neither engine nor control group tells the cause.
+const UNKNOWN_CAUSE: &str = ", whether for want of memory nobody can tell here";
+
 /// What is known of a function that was not ended by the lane.
 #[derive(Debug, Default)]
 pub(super) struct Exit {
@@ -75,6 +78,8 @@ pub(super) struct Exit {
     pub peak: Option<u64>,
     /// The end of what it wrote to standard error.
     pub stderr: Option<String>,
+    /// Bytes of the longer of its outputs, where they are files.
+    pub written: Option<u64>,
 }
 
 impl Exit {
@@ -85,10 +90,14 @@ impl Exit {
         }
         let (ended, code) = self.ended(limits);
         let remark = self.report.as_ref().and_then(remark);
-        let Some(ended) = ended else { return (Status::Ok, remark, code) };
-        let remark = remark.map_or_else(String::new, |remark| format!("; {remark}"));
         let stderr = self.stderr.as_deref().map_or_else(String::new, |text| format!(": {text}"));
-        (Status::Failed, Some(format!("{ended}{stderr}{remark}")), code)
+        let verdict = match ended {
+            None => (Status::Ok, None, code),
+            Some(ended) => (Status::Failed, Some(format!("{ended}{stderr}")), code),
+        };
+        let written = self.written.unwrap_or(0);
+        let (status, reason, code) = with_output_limit(verdict, written, limits.output);
+        (status, joined(reason, remark), code)
     }
 
     /// How it ended, if not well, and its exit code.
@@ -100,8 +109,10 @@ impl Exit {
             None => i32::try_from(self.code).ok(),
         };
         if signal == Signal::SIGXFSZ as i32 && self.report.is_some() {
-            let reason = format!("wrote more than the output limit of {}", limits.output);
-            return (Some(reason), None);
+            // Of what file, or whether of any, the signal does not say.
+            let is_output = self.written.is_some_and(|written| written >= limits.output.0);
+            let explain = if is_output { over_output_limit } else { grown_file };
+            return (Some(explain(limits.output)), None);
         }
         if code == Some(0) {
             return (None, code);
@@ -110,6 +121,7 @@ impl Exit {
             let reason = format!("out of memory: killed at its limit of {}", limits.memory);
             return (Some(reason), None);
         }
+        let unknown = if self.may_have_run_out_of_memory(signal) { UNKNOWN_CAUSE } else { "" };
         let name = Signal::try_from(signal).ok();
         let reason = match (code, name) {
             (Some(code), Some(name)) => format!("exit code {code} (ended by {name})"),
@@ -118,7 +130,7 @@ impl Exit {
             (None, None) if signal == 0 => format!("no exit code that there is: {}", self.code),
             (None, None) => format!("killed by signal {signal}"),
         };
-        (Some(reason), code)
+        (Some(format!("{reason}{unknown}")), code)
     }
 
     /// The signal that an engine's exit code stands for, or 0.
@@ -131,8 +143,13 @@ impl Exit {
     /// Not every runtime tells the engine about it: gVisor's sandbox is killed
     /// as a whole. A peak at the limit then tells.
     fn ran_out_of_memory(&self, signal: i32, limit: Bytes) -> bool {
-        let at_limit = self.peak.is_none_or(|peak| peak >= limit.0 - limit.0 / 64);
+        let at_limit = self.peak.is_some_and(|peak| peak >= limit.0 - limit.0 / 64);
         self.out_of_memory == Some(true) || (signal == Signal::SIGKILL as i32 && at_limit)
+    }
+
+    /// Whether nobody can tell if that was why: somebody else may have killed it.
+    fn may_have_run_out_of_memory(&self, signal: i32) -> bool {
+        signal == Signal::SIGKILL as i32 && self.peak.is_none()
     }
 }
 
@@ -169,7 +186,7 @@ mod tests {
     fn exit_codes_are_told_apart() {
         let end = |code, out_of_memory, peak| {
             let stderr = Some("bad".to_owned());
-            let exit = Exit { code, report: None, out_of_memory, peak, stderr };
+            let exit = Exit { code, report: None, out_of_memory, peak, stderr, written: None };
             let (status, reason, code) = exit.verdict(&limits());
             (status, reason.unwrap_or_else(|| "fine".to_owned()), code)
         };
@@ -179,7 +196,11 @@ mod tests {
         assert_eq!(end(137, Some(true), Some(5)), (Status::Failed, oom.clone(), None));
         assert_eq!(end(2, Some(true), None), (Status::Failed, oom.clone(), None));
         assert_eq!(end(137, Some(false), Some(127 << 20)), (Status::Failed, oom.clone(), None));
-        assert_eq!(end(137, None, None).1, oom);
+        let unknown = "exit code 137 (ended by SIGKILL), whether for want of memory nobody can \
+                       tell here: bad";
+        assert_eq!(end(137, None, None), (Status::Failed, unknown.to_owned(), Some(137)));
+        // gVisor does not tell the engine.
+        assert_eq!(end(137, Some(false), None).1, unknown);
         let killed = "exit code 137 (ended by SIGKILL): bad";
         assert_eq!(end(137, Some(false), Some(1 << 20)).1, killed);
         assert_eq!(end(139, Some(false), None).1, "exit code 139 (ended by SIGSEGV): bad");
@@ -203,7 +224,22 @@ mod tests {
         assert_eq!(end(0, 2, None).1, "left 2 process(es) behind, which were killed");
         assert_eq!(end(139 << 8, 0, None).1, "exit code 139", "it exited, no signal ended it");
         assert_eq!(end(segv, 0, None), (Status::Failed, "killed by SIGSEGV".to_owned(), None));
-        assert_eq!(end(xfsz, 0, None).1, "wrote more than the output limit of 1.00 MiB");
+        let xfsz_told = "killed by SIGXFSZ, the signal of a file that grows beyond the limit for \
+                         files, here 1.00 MiB";
+        assert_eq!(end(xfsz, 0, None).1, xfsz_told, "nobody knows what it wrote");
+        let wrote = |status, written| {
+            let report = Some(Report::test(status, 2));
+            let exit = Exit { report, written: Some(written), ..Exit::default() };
+            let (status, reason, _) = exit.verdict(&limits());
+            (status, reason.unwrap_or_default())
+        };
+        let left = "left 2 process(es) behind, which were killed";
+        let over = format!("wrote more than the output limit of 1.00 MiB; {left}");
+        assert_eq!(wrote(xfsz, 1 << 20), (Status::Failed, over));
+        assert_eq!(wrote(xfsz, (1 << 20) - 1), (Status::Failed, format!("{xfsz_told}; {left}")));
+        let at = format!("its output is at the output limit of 1.00 MiB; {left}");
+        assert_eq!(wrote(3 << 8, 1 << 20), (Status::Failed, format!("exit code 3; {at}")));
+        assert_eq!(wrote(0, 1 << 20), (Status::Ok, at));
         assert!(end(kill, 0, Some(true)).1.starts_with("out of memory"));
         assert_eq!(end(kill, 0, Some(false)).1, "killed by SIGKILL");
     }

@@ -113,6 +113,11 @@ impl Files {
         ["in", "out", "err"].map(mount).into()
     }
 
+    /// Size of the longer of both outputs.
+    pub fn written(&self) -> u64 {
+        process::size(&self.output).max(process::size(&self.errors))
+    }
+
     /// Length and digest of what was written to standard output.
     pub fn digest(&mut self) -> io::Result<OutputDigest> {
         process::digest(&mut self.output)

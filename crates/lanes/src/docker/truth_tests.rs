@@ -59,21 +59,41 @@ fn agrees_with_the_kernel(bench: &mut Bench) {
     }
     for args in [["spin", "400000000"], ["hog", "30000000"]] {
         let job = bench.job(&args, Input::default());
-        let mut kernel = Kernel::default();
-        let outcome = bench.run_watched(&job, &mut kernel, &Cancel::default());
-        assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.reason);
-        let said = |meter| outcome.usage.get(meter).expect("metered");
-        let (cpu, peak) = (said(Meter::CpuTime), said(Meter::MemoryPeak));
-        let (kernel_cpu, kernel_peak) = (kernel.cpu.expect("read"), kernel.peak.expect("read"));
-        println!("{args:?}: CPU {cpu}, kernel {kernel_cpu}; peak {peak}, kernel {kernel_peak}");
-        // Two per cent and 5 ms: two clocks, and a sandbox that is still ending.
-        let allowed = kernel_cpu / 50 + 5_000_000;
-        assert!(cpu.abs_diff(kernel_cpu) <= allowed, "{cpu} ns, but {kernel_cpu} in {args:?}");
-        assert!(peak.abs_diff(kernel_peak) <= kernel_peak / 50, "{peak}, but {kernel_peak}");
-        if args[0] == "hog" {
-            assert!((30_000_000..64 << 20).contains(&peak), "{peak}");
+        holds_in_some_attempt(|| {
+            let mut kernel = Kernel::default();
+            let outcome = bench.run_watched(&job, &mut kernel, &Cancel::default());
+            assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.reason);
+            let said = |meter| outcome.usage.get(meter).expect("metered");
+            let (cpu, peak) = (said(Meter::CpuTime), said(Meter::MemoryPeak));
+            let (kernel_cpu, kernel_peak) = (kernel.cpu.expect("read"), kernel.peak.expect("read"));
+            if args[0] == "hog" {
+                assert!((30_000_000..64 << 20).contains(&peak), "{peak}");
+            }
+            // Two per cent and 5 ms: two clocks, and a sandbox that is still ending.
+            let allowed = kernel_cpu / 50 + 5_000_000;
+            let is_equal = cpu.abs_diff(kernel_cpu) <= allowed
+                && peak.abs_diff(kernel_peak) <= kernel_peak / 50;
+            let text = format!(
+                "{args:?}: CPU {cpu}, kernel {kernel_cpu}; peak {peak}, kernel {kernel_peak}"
+            );
+            if is_equal { Ok(()) } else { Err(text) }
+        });
+    }
+}
+
+/// Checks that what is compared agrees in one of some attempts. Two readings are never
+/// of the same moment, and on a busy machine other work comes between them: that makes
+/// single attempts differ, whereas a wrong account differs in all.
+fn holds_in_some_attempt(mut attempt: impl FnMut() -> Result<(), String>) {
+    const ATTEMPTS: usize = 6;
+    let mut failures = Vec::new();
+    while failures.len() < ATTEMPTS {
+        match attempt() {
+            Ok(()) => return,
+            Err(text) => failures.push(text),
         }
     }
+    panic!("in no attempt:\n{}", failures.join("\n"));
 }
 
 #[test]
@@ -116,9 +136,13 @@ fn cpu_time_after_the_start_up_is_the_functions_own() {
     }
     for start in [StartKind::Cold, StartKind::Warm, StartKind::Warm] {
         for amount in ["0", "400000000"] {
-            let (run, own) = run_and_own(&mut bench, start, amount);
-            assert!(run + own / 50 + 500_000 >= own, "{start}: {run} ns, but {own} of its own");
-            assert!(run <= own + own / 50 + 10_000_000, "{start}: {run} ns, but {own} of its own");
+            holds_in_some_attempt(|| {
+                let (run, own) = run_and_own(&mut bench, start, amount);
+                let is_enough = run + own / 50 + 500_000 >= own;
+                let is_no_more = run <= own + own / 50 + 10_000_000;
+                let text = format!("{start}: {run} ns, but {own} of its own");
+                if is_enough && is_no_more { Ok(()) } else { Err(text) }
+            });
         }
     }
 }

@@ -172,8 +172,8 @@ impl DockerLane {
             account(metered, heard.before(&times), job, StartKind::Warm, &times);
         usage.phases.teardown = teardown(&heard, &times);
         let peak = usage.get(Meter::MemoryPeak);
-        let stderr = warm.files.tail();
-        let (status, reason, exit_code) = heard.verdict(job, &result, &run, peak, stderr);
+        let wrote = (warm.files.tail(), Some(warm.files.written()));
+        let (status, reason, exit_code) = heard.verdict(job, &result, &run, peak, wrote);
         let refused = if run.stop.is_none() { refused(&run, &heard) } else { None };
         let reason = refused.or(reason);
         let whole = heard.is_whole(&result, &run) && matches!(heard.report, Ok(Some(_)));
@@ -354,10 +354,17 @@ async fn supervise(
 /// Waits for the end of the container itself, which a command does not always
 /// learn of: gVisor leaves the streams of commands open when its sandbox is
 /// killed. Asks only when the command takes long, so that short ones are not
-/// measured beside one more request.
+/// measured beside one more request. An end is not believed while the engine states
+/// that the container runs.
 async fn wait_for_container(container: &Container<'_>) -> Result<i64, EngineError> {
-    sleep(LONG).await;
-    container.wait().await
+    loop {
+        sleep(LONG).await;
+        let code = container.wait().await?;
+        let stated = state(container.engine, container.name, container.cancel).await;
+        if stated.running != Some(true) {
+            return Ok(code);
+        }
+    }
 }
 
 /// The exit code of a command whose stream has ended.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::super::launcher::{Privileges, Program, Spawn, Stdio3, Why};
-use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict};
+use super::super::process::{Run, Runner, digest, tail, verdict as process_verdict, written};
 use super::super::wall::{Wall, has_complaint};
 use super::super::{Cancel, Job, Outcome, Status, Unwatched, Watch, now};
 use super::protocol::{MAX_MESSAGE, Report, WorkerConfig};
@@ -107,7 +107,7 @@ impl WasmtimeLane {
         usage.set(Meter::MemoryAllocated, job.limits.memory.0);
         let stderr = tail(&mut files.stderr);
         let (mut status, mut reason, mut exit_code) =
-            process_verdict(job, &run.ended, None, &stderr);
+            process_verdict(job, &run.ended, None, &stderr, written(files));
         let (requested, mut ended) = (run.started.requested, run.ended.at);
         let mut wall = ended.since(requested);
         if let Some(report) = report {

@@ -9,7 +9,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::super::launcher::{Ended, Privileges, Program, Spawn, Stdio3, Why};
 use super::super::process::{
-    ProcessProbe, Runner, estimate_ref_cycles, one_line, tail, verdict as process_verdict,
+    ProcessProbe, Runner, estimate_ref_cycles, one_line, tail, verdict as process_verdict, written,
 };
 use super::super::wall::Wall;
 use super::super::{Cancel, Job, Outcome, Status, Watch, now};
@@ -313,7 +313,8 @@ impl WarmWorker {
         if let Some(reason) = self.wall.explain(grouped.as_ref(), &by_itself, &stderr) {
             return (None, reason);
         }
-        let (_, reason, code) = process_verdict(job, &by_itself, None, &stderr);
+        let (_, reason, code) =
+            process_verdict(job, &by_itself, None, &stderr, written(&self.files));
         (code, reason.unwrap_or_else(|| "the worker is gone".to_owned()))
     }
 }
