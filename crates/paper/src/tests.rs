@@ -131,10 +131,9 @@ fn what_was_not_measured_is_said_with_its_reason() {
 fn claims_stand_before_the_tables_that_they_are_drawn_from() {
     let nop = vec![series("native", "nop", "cold", 0.5), series("wasmtime", "nop", "cold", 10.0)];
     let report = report(&[(Part::Nop, nop)], vec![lane("native"), lane("wasmtime")]);
-    for text in [
-        crate::rendering::text(&report, 100),
-        crate::rendering::markdown(&report).to_lowercase(),
-    ] {
+    for text in
+        [crate::rendering::text(&report, 100), crate::rendering::markdown(&report).to_lowercase()]
+    {
         let place = |word: &str| text.to_lowercase().find(word);
         let (claims, table) = (place("claims"), place(&Part::Nop.title().to_lowercase()));
         assert!(claims.is_some() && claims < table, "{claims:?} {table:?}: {text}");
