@@ -104,6 +104,44 @@ fn memories_of_64_bits_and_several_of_them_share_one_limit() {
 }
 
 #[test]
+fn a_module_that_outgrows_the_pool_runs_warm_as_it_runs_cold() {
+    let place = Place::new();
+    let start = r#"(func (export "_start"))"#;
+    write_module(&place, "memories", &format!("{start} {}", "(memory 1) ".repeat(50)));
+    write_module(&place, "tables", &format!("{start} {}", "(table 1 funcref) ".repeat(9)));
+    // Each has an entry of 32 bytes or so in an instance: more than the 1 MiB
+    // that is wasmtime's usual limit in a pool.
+    let many = "(func) ".repeat(40_000);
+    let elements = format!("(table 40001 funcref) (elem (i32.const 0) {})", {
+        (0..40_000).map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
+    });
+    write_module(&place, "functions", &format!("{many} {start} {elements}"));
+    let run = record(&place, "memories,tables,functions", "wasmtime");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let ended = column(
+        &place.open(),
+        "SELECT DISTINCT workload || ' ' || start || ' ' || status FROM v_invocation ORDER BY 1",
+    );
+    let wanted = ["functions", "memories", "tables"]
+        .map(|name| [format!("{name} cold ok"), format!("{name} warm ok")]);
+    assert_eq!(ended, wanted.concat());
+    for (name, what) in
+        [("memories", "50 memories, more than the 4"), ("tables", "9 tables, more than the 8")]
+    {
+        let told = format!(
+            "{name} in wasmtime, warm: warm instances are mapped on demand, not pooled: it has {what} of a pool"
+        );
+        assert_eq!(run.stderr.matches(&told).count(), 1, "{told} in {}", run.stderr);
+    }
+    assert_eq!(run.stderr.matches("mapped on demand").count(), 2, "{}", run.stderr);
+    // The variant that is about pools says who takes it.
+    let run = record(&place, "memories", "wasmtime:pooling");
+    let told = "memories fits into no pool: it has 50 memories, more than the 4 of a pool; \
+                the lane wasmtime takes it";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+}
+
+#[test]
 fn an_operator_is_one_whatever_its_length_and_wherever_it_runs() {
     let place = Place::new();
     // Entry 1; fill, copy and init with three operands each 12; grow with its
