@@ -81,7 +81,7 @@ fn a_compiler_that_is_ended_at_a_limit_is_told_as_such() {
 /// Starts a build whose compiler has a process of its own that never ends, as a
 /// driver has its compiler, and waits until that runs. Each has its marker.
 fn endless() -> (Place, PathBuf, Child, String) {
-    let (place, compiler) = place("sh -c 'sleep 600; :' \"$0-proper\"; :");
+    let (place, compiler) = place(": > \"$TMPDIR/left\"; sh -c 'sleep 600; :' \"$0-proper\"; :");
     let marker = compiler.display().to_string();
     let child = build(&place, &compiler).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.expect("started");

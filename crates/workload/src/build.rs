@@ -157,7 +157,8 @@ impl<'a> Source<'a> {
         let object = self.scratch.path().join("object.o");
         let mut compile = Command::new(clang);
         compile.args(flags::WASM_COMPILE).args(flags::COMMON).args(["-Wall", "-Wextra", "-Werror"]);
-        self.compile(compile.arg("-c"));
+        // An end at a limit is no crash to be sent in.
+        self.compile(compile.args(["-fno-crash-diagnostics", "-c"]));
         self.run(compile.arg("-o").arg(&object))?;
         let mut link = Command::new(clang);
         link.args(flags::WASM_LINK).arg(&object).arg("-o").arg(self.made());
@@ -180,6 +181,8 @@ impl<'a> Source<'a> {
     }
 
     fn run(&self, command: &mut Command) -> Result<(), BuildError> {
+        // What one leaves that is killed goes with the folder.
+        command.env("TMPDIR", self.scratch.path());
         let message = match run_helper(command, LIMITS, self.cancel) {
             Ok(Some(ended)) if ended.status.success() => return Ok(()),
             Ok(Some(ended)) => self.complaint(&ended),
