@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use crate::lane::Status;
 use crate::output::MessageBar;
 use crate::record::Event;
+use crate::report::comparison::cell_name;
 use crate::report::steadiness;
+use crate::store::CellStats;
 use crate::units::Nanos;
 
 /// Plain lines come no faster than this, once there were many.
@@ -53,9 +55,21 @@ impl Told {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(text);
     }
 
-    /// Whether it was said.
-    pub fn has(&self, text: &str) -> bool {
+    fn has(&self, text: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(text)
+    }
+
+    /// Returns cells without what was said of them in full: of a failure that
+    /// came again, its count is still to be told.
+    pub fn leave_out_of(&self, cells: &[CellStats]) -> Vec<CellStats> {
+        let mut cells = cells.to_vec();
+        for stats in &mut cells {
+            let name = cell_name(stats);
+            let was_said = |text: &str| self.has(&format!("{name}: {text}"));
+            stats.note = stats.note.take().filter(|note| !was_said(note));
+            stats.failures.retain(|(reason, count)| *count > 1 || !was_said(reason));
+        }
+        cells
     }
 }
 
@@ -107,6 +121,8 @@ impl Progress {
                     Err(reason) => {
                         self.line(&format!("failed: {name}: {reason}"), true);
                         self.told.add(format!("{name}: {reason}"));
+                        // The run that ends because of it says the same.
+                        self.seen.insert((*cell, kind_of(Status::Failed.label(), reason)));
                     }
                 }
             }
@@ -156,9 +172,10 @@ impl Progress {
             bar.set_prefix(&format!("{} failed  ", self.failed));
         }
         if self.seen.len() < FREE_LINES_OF_FAILURES
-            && self.seen.insert((cell, format!("{status} {reason}")))
+            && self.seen.insert((cell, kind_of(status, reason)))
         {
             self.line(&format!("{status}: {name}: {reason}"), true);
+            self.told.add(format!("{}: {reason}", self.name(cell)));
         }
     }
 
@@ -180,4 +197,9 @@ impl Progress {
             self.last = Some(Instant::now());
         }
     }
+}
+
+/// Tells kinds of failures of a cell from each other.
+fn kind_of(status: &str, reason: &str) -> String {
+    format!("{status} {reason}")
 }

@@ -396,8 +396,9 @@ pub(super) fn conclude(
     let answers = answer::answers(&runs, summary);
     // What there is to say is said, whoever reads the table.
     super::even_unread(print_comparison(common, &table, &answers))?;
-    let notes = comparison::footnotes(&cells, summary);
-    notes.iter().filter(|note| !told.has(note)).for_each(|note| say(note));
+    for note in comparison::footnotes(&told.leave_out_of(&cells), summary) {
+        say(&note);
+    }
     if let Some(share) = around.plan.get("until").and_then(serde_json::Value::as_f64) {
         for line in steadiness::reached(&cells, share) {
             say(&line);

@@ -212,8 +212,13 @@ fn rebuild(common: &Common, options: &Build) -> Outcome {
     ]);
     let begun = lane::now();
     let mut differs = false;
+    let cancel = signals::cancel_on_signals()?;
     for folder in &folders {
-        for built in build::build(folder, options.check).map_err(Failure::failed)? {
+        let all = match build::build(folder, options.check, &cancel) {
+            Err(build::BuildError::Cancelled) => return Ok(signals::interrupted_status()),
+            other => other.map_err(Failure::failed)?,
+        };
+        for built in all {
             let state = match (built.same, options.check) {
                 (true, _) => "unchanged",
                 (false, true) => "differs from its source",

@@ -4,6 +4,7 @@
 
 mod answers;
 mod bills;
+mod building;
 mod cleaning;
 #[path = "../common/mod.rs"]
 mod common;

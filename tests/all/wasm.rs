@@ -104,6 +104,79 @@ fn memories_of_64_bits_and_several_of_them_share_one_limit() {
 }
 
 #[test]
+fn a_module_that_outgrows_the_pool_runs_warm_as_it_runs_cold() {
+    let place = Place::new();
+    let start = r#"(func (export "_start"))"#;
+    write_module(&place, "memories", &format!("{start} {}", "(memory 1) ".repeat(50)));
+    write_module(&place, "tables", &format!("{start} {}", "(table 1 funcref) ".repeat(9)));
+    // Each has an entry of 32 bytes or so in an instance: more than the 1 MiB
+    // that is wasmtime's usual limit in a pool.
+    let many = "(func) ".repeat(40_000);
+    let elements = format!("(table 40001 funcref) (elem (i32.const 0) {})", {
+        (0..40_000).map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
+    });
+    write_module(&place, "functions", &format!("{many} {start} {elements}"));
+    let run = record(&place, "memories,tables,functions", "wasmtime");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let ended = column(
+        &place.open(),
+        "SELECT DISTINCT workload || ' ' || start || ' ' || status FROM v_invocation ORDER BY 1",
+    );
+    let wanted = ["functions", "memories", "tables"]
+        .map(|name| [format!("{name} cold ok"), format!("{name} warm ok")]);
+    assert_eq!(ended, wanted.concat());
+    for (name, what) in
+        [("memories", "50 memories, more than the 4"), ("tables", "9 tables, more than the 8")]
+    {
+        let told = format!(
+            "{name} in wasmtime, warm: warm instances are mapped on demand, not pooled: it has {what} of a pool"
+        );
+        assert_eq!(run.stderr.matches(&told).count(), 1, "{told} in {}", run.stderr);
+    }
+    assert_eq!(run.stderr.matches("mapped on demand").count(), 2, "{}", run.stderr);
+    // The variant that is about pools says who takes it.
+    let run = record(&place, "memories", "wasmtime:pooling");
+    let told = "memories fits into no pool: it has 50 memories, more than the 4 of a pool; \
+                the lane wasmtime takes it";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+}
+
+#[test]
+fn each_error_of_a_cell_is_told_once_while_it_is_recorded_and_not_again_at_the_end() {
+    let place = Place::new();
+    // Cut off in its first section.
+    place.write("w/cut/m.wasm", b"\0asm\x01\0\0\0\x01\x07");
+    let manifest = "title = \"c\"\nstresses = \"s\"\nwasm = \"m.wasm\"\n[preset.quick]\n";
+    place.write("w/cut/workload.toml", manifest);
+    let run = record(&place, "cut", "wasmtime");
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    let told: Vec<&str> = run.stderr.lines().filter(|it| it.contains("cannot prepare")).collect();
+    let why = "cannot prepare cut: not a module that wasmtime compiles";
+    assert_eq!(told.len(), 2, "{}", run.stderr);
+    for (line, start) in told.iter().zip(["cold", "warm"]) {
+        assert!(line.starts_with(&format!("failed: cut in wasmtime, {start}: {why}")), "{line}");
+    }
+    // What was recorded is told of in full.
+    let shown = place.ok(&["history", "show"]).stderr;
+    assert_eq!(shown.matches("cannot prepare").count(), 2, "{shown}");
+
+    // Runs that fail, two in each cell, and a counting run that fails.
+    write_module(&place, "trap", r#"(func (export "_start") unreachable)"#);
+    let run = record(&place, "trap", "wasmtime");
+    let said = |word: &str| run.stderr.lines().filter(|it| it.contains(word)).collect::<Vec<_>>();
+    let notes = said("the counting run did not end well");
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes.iter().all(|note| note.starts_with("note: trap in wasmtime, ")), "{notes:?}");
+    let failures: Vec<&str> =
+        said("trap: wasm trap").into_iter().filter(|it| !it.contains("counting")).collect();
+    let (last, first) = failures.split_last().expect("told");
+    assert_eq!(first.len(), 2, "{failures:?}");
+    assert!(first.iter().all(|it| it.starts_with("failed: ") && it.contains(" #1: ")), "{first:?}");
+    // Only how often is new at the end.
+    assert!(last.starts_with("4 x trap in wasmtime, cold; trap in wasmtime, warm: "), "{last}");
+}
+
+#[test]
 fn an_operator_is_one_whatever_its_length_and_wherever_it_runs() {
     let place = Place::new();
     // Entry 1; fill, copy and init with three operands each 12; grow with its

@@ -41,6 +41,7 @@ impl Place {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(args).env("CYCLOMETER_DB", self.db()).stdin(Stdio::null());
+        cyclometer_testkit::usual_signals(&mut command);
         command
     }
 

@@ -240,7 +240,8 @@ fn starts_unread(home: &Home, args: &[&str]) -> (Child, OpenptyResult) {
     let size = Winsize { ws_row: 60, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
     let pty = openpty(&size, None).expect("a pseudo-terminal");
     let stdio = || Stdio::from(pty.slave.try_clone().expect("a copy"));
-    let child = Command::new("setsid")
+    let mut command = Command::new("setsid");
+    command
         .args(["--ctty", env!("CARGO_BIN_EXE_cyclometer")])
         .args(args)
         .env("TERM", "xterm-256color")
@@ -249,8 +250,7 @@ fn starts_unread(home: &Home, args: &[&str]) -> (Child, OpenptyResult) {
         .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
         .stdin(stdio())
         .stdout(stdio())
-        .stderr(stdio())
-        .spawn()
-        .expect("started");
+        .stderr(stdio());
+    let child = cyclometer_testkit::usual_signals(&mut command).spawn().expect("started");
     (child, pty)
 }

@@ -63,7 +63,7 @@ impl Tty {
         for (name, value) in env {
             command.env(name, value);
         }
-        let child = command.spawn().expect("started");
+        let child = cyclometer_testkit::usual_signals(&mut command).spawn().expect("started");
         let screen = Arc::new(Mutex::new(vt100::Parser::new(sized(lines), sized(columns), 0)));
         let (mut reader, seen) = (master.try_clone().expect("a copy"), Arc::clone(&screen));
         let written = Arc::new(Mutex::new(Vec::new()));

@@ -237,15 +237,17 @@ fn notes_of_cells(cells: &[CellStats], billed: bool) -> Vec<String> {
         });
         for text in stats.note.clone().into_iter().chain(price) {
             match told.iter_mut().find(|(other, _)| *other == text) {
-                Some((_, names)) => names.push(name(stats)),
-                None => told.push((text, vec![name(stats)])),
+                Some((_, names)) => names.push(cell_name(stats)),
+                None => told.push((text, vec![cell_name(stats)])),
             }
         }
     }
     told.into_iter().map(|(text, names)| format!("{}: {text}", first_of(&names))).collect()
 }
 
-fn name(stats: &CellStats) -> String {
+/// Returns what a cell is called in messages.
+#[must_use]
+pub fn cell_name(stats: &CellStats) -> String {
     format!("{} in {}, {}", stats.workload, stats.lane, stats.start)
 }
 
@@ -281,7 +283,7 @@ fn list_counted(
     let mut told: Vec<(String, u64, Vec<String>)> = Vec::new();
     let mut others = Vec::new();
     for stats in cells {
-        let name = name(stats);
+        let name = cell_name(stats);
         for (reason, count) in texts(stats).iter().take(REASONS) {
             match told.iter_mut().find(|(other, ..)| other == reason) {
                 Some((_, sum, names)) => {

@@ -89,7 +89,7 @@ impl CopyFolder {
 impl Drop for CopyFolder {
     fn drop(&mut self) {
         // What cannot be removed now, `cyclometer clean` finds.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = cyclometer_system::files::remove_tree(&self.0);
     }
 }
 

@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod files;
+pub mod helper;
 pub mod output;
 pub mod owner;
 pub mod paths;

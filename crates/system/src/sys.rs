@@ -1,14 +1,22 @@
 //! Calls of the system that take `unsafe` code: how this process was started, and
 //! what it was handed; how its threads are interrupted; limits of another
-//! process; and random numbers.
+//! process; the guard of a helper; and random numbers.
 #![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cyclometer_core::units::Bytes;
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, raise, sigaction};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, getpid, getppid, setpgid};
+
+use crate::helper::HelperLimits;
 
 /// Takes the descriptor that the next message of a socket brings.
 ///
@@ -124,4 +132,91 @@ pub fn name_file_size_limit(error: std::io::Error) -> std::io::Error {
 pub fn file_size_limit() -> Option<u64> {
     let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
     Some(limit).filter(|limit| *limit != RLIM_INFINITY)
+}
+
+/// Seconds of CPU time between the signal that tells of a limit and the end.
+const GRACE: u64 = 5;
+
+/// Sees to it that a command begins with its limits, in a process group of its
+/// own, all of which is killed when this process dies, even by SIGKILL.
+///
+/// The kernel tells only a child of its parent's death, not what that child
+/// started in turn, such as the compiler proper behind its driver. So a guard
+/// stands between: a fork of this process that waits for both, and ends as the
+/// program did.
+pub fn guard_command(command: &mut Command, limits: HelperLimits) {
+    let parent = getpid();
+    let set_up = move || {
+        become_guard(parent)?;
+        limit_self(Resource::RLIMIT_CPU, limits.cpu, limits.cpu + GRACE)?;
+        limit_self(Resource::RLIMIT_AS, limits.memory, limits.memory)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes nothing but system calls, and takes
+    // no memory and no lock.
+    unsafe { command.pre_exec(set_up) };
+}
+
+/// Limits this process, and what it starts, unless it is limited more already.
+fn limit_self(what: Resource, soft: u64, hard: u64) -> Result<(), Errno> {
+    let (_, most) = getrlimit(what)?;
+    setrlimit(what, soft.min(most), hard.min(most))
+}
+
+/// Returns in a child that is to execute the program; this process stays its
+/// guard. Both are forks of `parent`.
+fn become_guard(parent: Pid) -> Result<(), Errno> {
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+    limit_self(Resource::RLIMIT_CORE, 0, 0)?;
+    // Signals wait until the guard takes them.
+    SigSet::all().thread_set_mask()?;
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: sets no handler. Were it ignored, nobody could be waited for.
+    unsafe { sigaction(Signal::SIGCHLD, &default) }?;
+    prctl::set_pdeathsig(Signal::SIGTERM)?;
+    let guard = getpid();
+    // SAFETY: this process has one thread, a fork itself.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => guard_child(parent, child),
+        ForkResult::Child => {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            if getppid() != guard {
+                return Err(Errno::ESRCH);
+            }
+            SigSet::empty().thread_set_mask()
+        }
+    }
+}
+
+/// Waits for the end of `child`, or of `parent`, which takes the group with it.
+fn guard_child(parent: Pid, child: Pid) -> ! {
+    // Nobody is to wait for the ends of pipes that are open here.
+    // SAFETY: nothing of this process uses a descriptor from here on.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
+    let _ = prctl::set_name(c"cyclometer-tool");
+    let mut awaited = SigSet::empty();
+    awaited.add(Signal::SIGCHLD);
+    awaited.add(Signal::SIGTERM);
+    loop {
+        // Also if it was gone before it could be told.
+        if getppid() != parent {
+            let _ = kill(Pid::from_raw(0), Signal::SIGKILL);
+        }
+        match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, code)) => exit_at_once(code),
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                let _ = SigSet::empty().thread_set_mask();
+                let _ = raise(signal);
+                exit_at_once(128 + signal as i32);
+            }
+            Ok(_) | Err(Errno::EINTR) => _ = awaited.wait(),
+            Err(_) => exit_at_once(1),
+        }
+    }
+}
+
+/// Ends a fork of this process without what the process would do at its end.
+fn exit_at_once(code: i32) -> ! {
+    // SAFETY: takes a number, and runs nothing of this process.
+    unsafe { libc::_exit(code) }
 }

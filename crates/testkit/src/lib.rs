@@ -1,5 +1,9 @@
 //! Helpers that the tests of all crates have in common.
 
+mod signals;
+
+pub use signals::usual_signals;
+
 /// Says on standard error that a test was skipped, past the test harness'
 /// capture, so that a green run shows what it did not try.
 ///

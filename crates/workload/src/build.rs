@@ -4,9 +4,11 @@
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use nix::sys::signal::Signal;
 use thiserror::Error;
 
 #[path = "flags.rs"]
@@ -14,12 +16,19 @@ mod flags;
 
 use super::PROGRAM;
 use super::catalog::{WorkloadFolder, workload_folders};
+use cyclometer_core::invocation::Cancel;
+use cyclometer_core::units::Bytes;
 use cyclometer_system::files::{
     Bound, FileProblem, PrivateFolder, RegularFile, create_new, shown_path,
 };
+use cyclometer_system::helper::{HelperEnd, HelperLimits, run_helper};
 
 /// Bound of a C source.
 const SOURCE: Bound = Bound::new("a source", 16 << 20);
+
+/// What a compiler may use: sources may come from anyone, and may include a
+/// device that never ends.
+const LIMITS: HelperLimits = HelperLimits { cpu: 300, memory: 4 << 30 };
 
 /// Names under which clang with a Wasm target is looked for.
 const CLANGS: [&str; 4] = ["clang-14", "clang", "clang-19", "clang-17"];
@@ -59,6 +68,9 @@ pub enum BuildError {
     /// No private folder can be made.
     #[error("cannot make a folder for what is built: {0}")]
     Scratch(std::io::Error),
+    /// A signal came.
+    #[error("the build was stopped")]
+    Cancelled,
 }
 
 /// One program that was built.
@@ -75,18 +87,18 @@ pub struct Built {
 }
 
 /// Builds every workload of `folder`. With `check`, writes nothing but says
-/// whether the programs are what their sources give.
+/// whether the programs are what their sources give. `cancel` ends the compiler.
 ///
 /// # Errors
-/// At the first that cannot be built.
-pub fn build(folder: &Path, check: bool) -> Result<Vec<Built>, BuildError> {
-    let clang = find_clang()?;
+/// At the first that cannot be built, and when it is cancelled.
+pub fn build(folder: &Path, check: bool, cancel: &Cancel) -> Result<Vec<Built>, BuildError> {
+    let clang = find_clang(cancel)?;
     let mut all = Vec::new();
     for found in workload_folders(folder)?.open_each() {
         let found = found?;
         let manifest = found.manifest(&Cell::new(u64::MAX))?;
         let Some(source) = &manifest.source else { continue };
-        let source = Source::take(&found, source)?;
+        let source = Source::take(&found, source, cancel)?;
         if let Some(wasm) = &manifest.wasm {
             source.wasm_module(&clang)?;
             all.push(source.settle(wasm, check)?);
@@ -107,10 +119,15 @@ struct Source<'a> {
     path: PathBuf,
     /// The folder in which headers of its own lie.
     beside: PathBuf,
+    cancel: &'a Cancel,
 }
 
 impl<'a> Source<'a> {
-    fn take(workload: &'a WorkloadFolder, name: &str) -> Result<Self, BuildError> {
+    fn take(
+        workload: &'a WorkloadFolder,
+        name: &str,
+        cancel: &'a Cancel,
+    ) -> Result<Self, BuildError> {
         let content = workload.folder.read(Path::new(name), SOURCE);
         let content = content.map_err(|source| workload.unreadable(name, source))?;
         let original = workload.folder.path().join(name);
@@ -118,7 +135,7 @@ impl<'a> Source<'a> {
         let path = scratch.path().join(original.file_name().unwrap_or_default());
         create_new(&path, &content, 0o666).map_err(|error| io(&path, error.into()))?;
         let beside = original.parent().unwrap_or(workload.folder.path()).to_owned();
-        Ok(Self { workload, scratch, path, beside })
+        Ok(Self { workload, scratch, path, beside, cancel })
     }
 
     /// What a compiler makes.
@@ -138,11 +155,12 @@ impl<'a> Source<'a> {
 
     fn wasm_module(&self, clang: &str) -> Result<(), BuildError> {
         let object = self.scratch.path().join("object.o");
-        let mut compile = limited(clang);
+        let mut compile = Command::new(clang);
         compile.args(flags::WASM_COMPILE).args(flags::COMMON).args(["-Wall", "-Wextra", "-Werror"]);
-        self.compile(compile.arg("-c"));
+        // An end at a limit is no crash to be sent in.
+        self.compile(compile.args(["-fno-crash-diagnostics", "-c"]));
         self.run(compile.arg("-o").arg(&object))?;
-        let mut link = limited(clang);
+        let mut link = Command::new(clang);
         link.args(flags::WASM_LINK).arg(&object).arg("-o").arg(self.made());
         self.run(link.args(flags::LIBRARIES))
     }
@@ -150,31 +168,54 @@ impl<'a> Source<'a> {
     fn native_program(&self) -> Result<(), BuildError> {
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let command = |link: &[&str]| {
-            let mut command = limited(&compiler);
+            let mut command = Command::new(&compiler);
             command.args(flags::COMMON).args(link).arg("-s");
             self.compile(&mut command);
             self.run(command.arg("-o").arg(self.made()).args(flags::LIBRARIES))
         };
         // Dynamic where there is no static C library: docker lanes then say so.
-        command(&["-static"]).or_else(|_| command(&[]))
+        match command(&["-static"]) {
+            Err(BuildError::Compiler { .. }) => command(&[]),
+            other => other,
+        }
     }
 
     fn run(&self, command: &mut Command) -> Result<(), BuildError> {
-        // Without the shell that sets the limits.
-        let words = command.get_args().skip(2).map(|word| word.to_string_lossy().into_owned());
-        let line = words.collect::<Vec<_>>().join(" ");
-        let message = match command.stdin(Stdio::null()).output() {
-            Ok(output) if output.status.success() => return Ok(()),
-            Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                // Where the person who wrote it finds it.
-                let private = format!("{}/", self.scratch.path().display());
-                let said = said.replace(&private, &format!("{}/", self.beside.display()));
-                if said.is_empty() { output.status.to_string() } else { said }
-            }
+        // What one leaves that is killed goes with the folder.
+        command.env("TMPDIR", self.scratch.path());
+        let message = match run_helper(command, LIMITS, self.cancel) {
+            Ok(Some(ended)) if ended.status.success() => return Ok(()),
+            Ok(Some(ended)) => self.complaint(&ended),
+            Ok(None) => return Err(BuildError::Cancelled),
             Err(error) => error.to_string(),
         };
-        Err(BuildError::Compiler { command: line, message })
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+        Err(BuildError::Compiler { command: words.join(" "), message })
+    }
+
+    /// What a compiler said when it failed.
+    fn complaint(&self, ended: &HelperEnd) -> String {
+        // Where the person who wrote it finds it.
+        let private = format!("{}/", self.scratch.path().display());
+        let said = ended.said.replace(&private, &format!("{}/", self.beside.display()));
+        let mut parts = Vec::new();
+        if !said.is_empty() {
+            parts.push(said.trim_end().to_owned());
+        }
+        if said.is_empty() || ended.status.code().is_none() {
+            parts.push(ended.status.to_string());
+        }
+        let is_starved = ["out of memory", "memory exhausted", "bad_alloc", "bad alloc"];
+        if ended.status.signal() == Some(Signal::SIGXCPU as i32) {
+            parts.push(format!(
+                "it used more than the {} s of CPU time that a compiler may",
+                LIMITS.cpu
+            ));
+        } else if is_starved.iter().any(|words| said.contains(words)) {
+            parts.push(format!("a compiler may use {}", Bytes(LIMITS.memory)));
+        }
+        parts.join("\n")
     }
 
     /// Compares what was made with what is there and, unless checking, installs
@@ -199,24 +240,20 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A compiler that may use 300 s of CPU time and 4 GiB of memory: sources may
-/// come from anyone, and may include a device that never ends.
-fn limited(compiler: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -t 300 -v 4194304; exec \"$0\" \"$@\"", compiler]);
-    command
-}
-
 fn io(path: &Path, source: FileProblem) -> BuildError {
     BuildError::Io { path: path.to_owned(), source }
 }
 
-fn find_clang() -> Result<String, BuildError> {
+fn find_clang(cancel: &Cancel) -> Result<String, BuildError> {
     if let Ok(name) = std::env::var("CYCLOMETER_CLANG") {
         return Ok(name);
     }
-    let found = CLANGS.iter().find(|name| Command::new(name).arg("--version").output().is_ok());
-    found
-        .map(|name| (*name).to_owned())
-        .ok_or_else(|| BuildError::NoClang { tried: CLANGS.join(", ") })
+    for name in CLANGS {
+        match run_helper(Command::new(name).arg("--version"), LIMITS, cancel) {
+            Ok(Some(_)) => return Ok(name.to_owned()),
+            Ok(None) => return Err(BuildError::Cancelled),
+            Err(_) => {}
+        }
+    }
+    Err(BuildError::NoClang { tried: CLANGS.join(", ") })
 }

@@ -73,7 +73,7 @@ fn hard_end(deadline: Option<Instant>, cancelled: Option<Instant>) -> Option<(In
 /// The query only reads: nothing is lost with it.
 fn end(stop: Stop, leftover: &Mutex<Option<PathBuf>>) {
     if let Some(folder) = leftover.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        let _ = std::fs::remove_dir_all(folder);
+        let _ = crate::files::remove_tree(&folder);
     }
     let code = match stop {
         Stop::Cancelled => signals::interrupted_number(),

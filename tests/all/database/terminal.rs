@@ -51,7 +51,7 @@ impl Window {
             };
         }
         leader.env("TERM", "xterm-256color").stdin(stdio()).stdout(stdio()).stderr(stdio());
-        let child = leader.spawn().expect("started");
+        let child = cyclometer_testkit::usual_signals(&mut leader).spawn().expect("started");
         Self { child, master: Some(master) }
     }
 

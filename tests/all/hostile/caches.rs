@@ -540,6 +540,7 @@ fn database_log_and_caches_are_for_their_user_alone_whatever_the_umask() {
             "--until-stopped",
         ]);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        cyclometer_testkit::usual_signals(&mut command);
         let mut child = command.spawn().expect("it starts");
         let database = home.join(".local/share/cyclometer/cyclometer.db");
         let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", database.display()));

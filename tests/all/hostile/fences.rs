@@ -86,6 +86,7 @@ impl Pen {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", &script, "sh"]).arg(program).args(args);
         command.env("CYCLOMETER_DB", place.db()).stdin(Stdio::null());
+        cyclometer_testkit::usual_signals(&mut command);
         command
     }
 
@@ -269,6 +270,7 @@ fn ends_with_the_recorder(signal: Signal) {
     let Some(folder) = make_workloads(&place, &modes) else { return };
     for mode in modes {
         let mut command = pen.command(&place, Path::new(PROGRAM), &arguments(&folder, mode));
+        cyclometer_testkit::usual_signals(&mut command);
         let mut recorder =
             command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell");
         // Until it runs: the recorder, two processes of the launcher, the function.

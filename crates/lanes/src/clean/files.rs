@@ -10,6 +10,7 @@ use procfs::process::Process;
 use super::{Handle, Kind, Leftover};
 use crate::cache;
 use cyclometer_core::units::Bytes;
+use cyclometer_system::files::remove_tree;
 use cyclometer_system::owner::Owner;
 use cyclometer_system::paths;
 
@@ -81,32 +82,36 @@ fn maker_of_partial(name: &str) -> Option<Owner> {
 }
 
 /// Removes a file, or a folder with all in it. What a runtime mounted inside is
-/// unmounted and never looked into: it may be anything.
+/// unmounted and never looked into: it may be anything. What somebody mounted on
+/// the folder itself is none of ours, and stays with it.
 pub(crate) fn remove(path: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot remove it: {error}");
     let data = path.symlink_metadata().map_err(failed)?;
     if !data.is_dir() {
         return fs::remove_file(path).map_err(failed);
     }
+    // As the kernel tells it.
+    let path = &path.canonicalize().map_err(failed)?;
     let mounts = Process::myself().and_then(|process| process.mountinfo());
-    let inside = |mount: &procfs::process::MountInfo| {
-        mount.mount_point.starts_with(path) && mount.mount_point != path
-    };
     let mut points: Vec<PathBuf> = mounts
         .into_iter()
         .flatten()
-        .filter(|mount| inside(mount))
         .map(|mount| mount.mount_point)
+        .filter(|point| point.starts_with(path))
         .collect();
-    // Innermost first.
-    points.sort_unstable_by_key(|point| std::cmp::Reverse(point.components().count()));
-    for point in points {
-        let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
-        umount2(&point, flags).map_err(|error| {
-            format!("{} is mounted in it and cannot be unmounted: {error}", point.display())
-        })?;
+    if !points.contains(path) {
+        // Innermost first.
+        points.sort_unstable_by_key(|point| std::cmp::Reverse(point.components().count()));
+        points.iter().try_for_each(|point| unmount(point))?;
     }
-    fs::remove_dir_all(path).map_err(failed)
+    // Also tells of what is mounted on it.
+    remove_tree(path).map_err(failed)
+}
+
+fn unmount(point: &Path) -> Result<(), String> {
+    umount2(point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).map_err(|error| {
+        format!("{} is mounted in it and cannot be unmounted: {error}", point.display())
+    })
 }
 
 /// The folders of the cache.
@@ -215,6 +220,35 @@ mod tests {
         std::os::unix::fs::symlink(&target, folder.join("link")).expect("a link");
         remove(&folder).expect("removed");
         assert!(target.join("kept").exists());
+    }
+
+    #[test]
+    fn what_is_mounted_in_a_folder_is_unmounted_and_what_is_mounted_on_it_stays() {
+        use nix::mount::{MsFlags, mount};
+        let root = tempfile::tempdir().expect("a folder");
+        let target = root.path().join("target");
+        fs::create_dir(&target).expect("made");
+        fs::write(target.join("kept"), "x").expect("written");
+        for inside in ["rootfs/deep", ""] {
+            let folder = root.path().join("cyclometer-1-2-nosuchboot-lane0");
+            let point = folder.join(inside);
+            fs::create_dir_all(&point).expect("made");
+            let flags = MsFlags::MS_BIND;
+            if let Err(error) = mount(Some(&target), &point, None::<&str>, flags, None::<&str>) {
+                return cyclometer_testkit::skip(&format!("nothing can be mounted: {error}"));
+            }
+            let removed = remove(&folder);
+            let is_mounted = umount2(&point, MntFlags::MNT_DETACH).is_ok();
+            assert!(target.join("kept").exists(), "{inside}: {removed:?}");
+            if inside.is_empty() {
+                let told = removed.expect_err("something is mounted on it");
+                let wanted = format!("something is mounted on {0}: `umount {0}`", folder.display());
+                assert!(is_mounted && told.contains(&wanted), "{told}");
+            } else {
+                removed.expect("removed");
+                assert!(!is_mounted && !folder.exists());
+            }
+        }
     }
 
     #[test]

@@ -461,7 +461,7 @@ fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
 /// An empty folder, as a cache that holds nothing yet.
 fn fresh_folder(scratch: &Path) -> Result<OwnFolder, Distrust> {
     let folder = scratch.join("fresh-cache");
-    let _ = std::fs::remove_dir_all(&folder);
+    let _ = cyclometer_system::files::remove_tree(&folder);
     OwnFolder::open(&folder)
 }
 

@@ -137,7 +137,7 @@ impl Drop for Files {
 
 fn remove(folder: &Path) {
     // What cannot be removed now is swept at the next start.
-    let _ = fs::remove_dir_all(folder);
+    let _ = cyclometer_system::files::remove_tree(folder);
 }
 
 #[cfg(test)]

@@ -60,18 +60,29 @@ pub fn operator_cost() -> OperatorCost {
 #[must_use]
 pub fn has_start_section(module: &[u8]) -> bool {
     const START: u8 = 8;
+    find_section(module, START).is_some()
+}
+
+/// Returns how many entries the section of that number has, 0 without one: of
+/// those that hold a list, which are all but custom and start sections.
+pub(super) fn count_entries(module: &[u8], section: u8) -> usize {
+    let body = find_section(module, section);
+    body.and_then(split_leb128).map_or(0, |(count, _)| count)
+}
+
+/// What follows the number of a section and its size, to the end of the module.
+fn find_section(module: &[u8], wanted: u8) -> Option<&[u8]> {
     let Some((b"\0asm\x01\0\0\0", mut rest)) = module.split_first_chunk::<8>() else {
-        return false;
+        return None;
     };
     while let Some((id, body)) = rest.split_first() {
-        if *id == START {
-            return true;
+        let (size, body) = split_leb128(body)?;
+        if *id == wanted {
+            return Some(body);
         }
-        let Some((size, body)) = split_leb128(body) else { return false };
-        let Some(next) = body.get(size..) else { return false };
-        rest = next;
+        rest = body.get(size..)?;
     }
-    false
+    None
 }
 
 /// An unsigned LEB128 number of 32 bits, and what follows it.
@@ -229,6 +240,19 @@ mod tests {
             [&b""[..], b"\0asm\x01\0\0\0\x01", b"\0asm\x01\0\0\0\x01\xff\xff\xff\xff\x7f\x08"]
         {
             assert!(!has_start_section(damaged));
+        }
+    }
+
+    #[test]
+    fn entries_of_a_section_are_counted_and_damaged_ones_are_none() {
+        // Numbers of sections, after the specification: 4 tables, 5 memories.
+        let many = "(memory 1)".repeat(300) + &"(table 1 funcref)".repeat(3);
+        let module = wat::parse_str(format!("(module (func) {many})")).expect("valid text");
+        assert_eq!((count_entries(&module, 5), count_entries(&module, 4)), (300, 3));
+        let none = wat::parse_str("(module (func))").expect("valid text");
+        assert_eq!((count_entries(&none, 5), count_entries(&none, 4)), (0, 0));
+        for damaged in [&b""[..], b"\0asm\x01\0\0\0\x05", b"\0asm\x01\0\0\0\x05\x01\xff"] {
+            assert_eq!(count_entries(damaged, 5), 0);
         }
     }
 

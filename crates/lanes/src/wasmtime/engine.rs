@@ -35,18 +35,41 @@ pub enum Purpose {
     Warm,
 }
 
-/// Room for one instance of any module.
+/// Most memories of one instance in a pool. Each takes its address space beforehand.
+const POOLED_MEMORIES: u32 = 4;
+
+/// Most tables of one instance in a pool.
+const POOLED_TABLES: u32 = 8;
+
+/// Most bytes of an instance besides memories and tables; takes nothing
+/// beforehand. A million functions, the most that a module has, take 32 MiB.
+const INSTANCE_SIZE: usize = 64 << 20;
+
+/// Returns what a module has more of than fits into a pool.
+pub(super) fn outgrows_pool(module: &[u8]) -> Option<String> {
+    const TABLES: u8 = 4;
+    const MEMORIES: u8 = 5;
+    let sections = [(MEMORIES, POOLED_MEMORIES, "memories"), (TABLES, POOLED_TABLES, "tables")];
+    sections.into_iter().find_map(|(section, most, name)| {
+        let count = super::counting::count_entries(module, section);
+        let fits = u32::try_from(count).is_ok_and(|count| count <= most);
+        (!fits).then(|| format!("it has {count} {name}, more than the {most} of a pool"))
+    })
+}
+
+/// Room for one instance of any module that does not outgrow it.
 pub(super) fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(1)
         .total_component_instances(1)
-        .total_memories(4)
-        .total_tables(8)
+        .total_memories(POOLED_MEMORIES)
+        .total_tables(POOLED_TABLES)
         // None is used: host functions do not suspend. A thousand, the usual number,
         // are 2 GiB that can be written, more than `RLIMIT_DATA` allows.
         .total_stacks(1)
-        .max_memories_per_module(4)
-        .max_tables_per_module(8)
+        .max_memories_per_module(POOLED_MEMORIES)
+        .max_tables_per_module(POOLED_TABLES)
+        .max_core_instance_size(INSTANCE_SIZE)
         .table_elements(MAX_TABLE)
         .max_memory_size(ADDRESS_SPACE)
         .linear_memory_keep_resident(KEEP_RESIDENT)

@@ -35,7 +35,7 @@ use self::budget::{Budgets, COMPILING};
 use self::counting::Counted;
 use self::handover::Compiled;
 use self::protocol::{End, Fuel, Progress, Report, WorkerConfig};
-use self::settings::Settings;
+use self::settings::{Allocation, Settings};
 use self::warm::WarmWorker;
 use super::cache::Cache;
 use super::launcher::Privileges;
@@ -156,7 +156,10 @@ impl WasmtimeLane {
         WorkerConfig {
             args: args.collect(),
             memory: job.limits.memory.0,
-            settings,
+            settings: match outgrows_pool(job, settings) {
+                Some(_) => Settings { allocation: Allocation::OnDemand, ..settings },
+                None => settings,
+            },
             start_section: job.workload.wasm.as_deref().is_some_and(counting::has_start_section),
             warm: job.start == StartKind::Warm,
         }
@@ -296,12 +299,25 @@ impl Lane for WasmtimeLane {
     }
 
     fn supports(&self, workload: &Workload) -> Result<(), LaneError> {
-        if workload.wasm.is_some() {
-            return Ok(());
+        let Some(module) = &workload.wasm else {
+            return Err(LaneError::Unsupported {
+                reason: format!(
+                    "{} has no WebAssembly module (`wasm` in its manifest)",
+                    workload.name
+                ),
+            });
+        };
+        match engine::outgrows_pool(module) {
+            Some(why) if self.settings.allocation == Allocation::Pooling => {
+                Err(LaneError::Unsupported {
+                    reason: format!(
+                        "{} fits into no pool: {why}; the lane wasmtime takes it",
+                        workload.name
+                    ),
+                })
+            }
+            _ => Ok(()),
         }
-        Err(LaneError::Unsupported {
-            reason: format!("{} has no WebAssembly module (`wasm` in its manifest)", workload.name),
-        })
     }
 
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
@@ -314,6 +330,9 @@ impl Lane for WasmtimeLane {
             notes: self.cache.refusal_once().into_iter().collect(),
             ..Prepared::default()
         };
+        if let Some(why) = outgrows_pool(job, self.settings) {
+            prepared.notes.push(format!("warm instances are mapped on demand, not pooled: {why}"));
+        }
         if !self.settings.fuel {
             let counted = self.count_operators(job, cancel);
             prepared.wasm_ops = counted.as_ref().ok().and_then(Counted::operators);
@@ -376,6 +395,13 @@ static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
 /// not cyclometer themselves. Only the first call counts.
 pub fn set_executable(path: &Path) {
     EXECUTABLE.get_or_init(|| path.to_owned());
+}
+
+/// Returns why warm instances of a job are mapped on demand where they would
+/// come from a pool, if so.
+fn outgrows_pool(job: &Job, settings: Settings) -> Option<String> {
+    let pools = job.start == StartKind::Warm && settings.allocation == Allocation::Fitting;
+    job.workload.wasm.as_deref().filter(|_| pools).and_then(engine::outgrows_pool)
 }
 
 /// The program that workers execute: by default this one.

@@ -24,8 +24,8 @@ pub enum Compiler {
 /// Where instances get their memories from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Allocation {
-    /// Warm instances from a pool; a cold one, being the only one of its
-    /// process, on demand.
+    /// Warm instances from a pool, unless the module outgrows that; a cold one,
+    /// being the only one of its process, on demand.
     #[default]
     Fitting,
     /// From a pool laid out beforehand, cold ones too.

@@ -10,7 +10,8 @@
 //! - [`read_regular`]: a file at a usual place, such as a configuration;
 //! - [`read_given`]: a file that a person named on the command line, which may
 //!   be a pipe;
-//! - [`Folder::replace`], [`create_new`] and [`PrivateFolder`]: writing.
+//! - [`Folder::replace`], [`create_new`] and [`PrivateFolder`]: writing;
+//! - [`remove_tree`]: removing, and nothing that is mounted there.
 //!
 //! Clippy forbids the standard library's ways to read a file elsewhere
 //! (`clippy.toml`).
@@ -19,12 +20,14 @@ mod beneath;
 mod folder;
 mod given;
 mod problem;
+mod remove;
 mod write;
 
 pub use folder::{Folder, Links, RegularFile};
 pub use given::{into_text, read_given, read_kernel_text, read_regular, read_standard_input};
 pub use problem::is_plain;
 pub use problem::{FileKind, FileProblem, shown_path};
+pub use remove::remove_tree;
 pub use write::{PrivateFolder, create_new};
 
 use std::fs::File;

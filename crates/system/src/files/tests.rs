@@ -145,15 +145,82 @@ fn what_is_written_is_whole_and_new() {
 
 #[test]
 fn private_folders_are_new_and_go_with_their_process() {
-    // Process ids are at most 4194304: nobody has this one.
     let base = std::env::temp_dir().canonicalize().expect("there");
-    let dead = base.join("cyclometer-unit-4194999-aaaaaa");
+    // Of another boot: this process' number says nothing.
+    let dead = base.join(format!("cyclometer-{}-2-nosuchboot-unit0-aaaaaa", std::process::id()));
     std::fs::create_dir_all(dead.join("x")).expect("made");
     let scratch = PrivateFolder::new("unit").expect("made");
     assert!(!dead.exists(), "what a dead process left is removed");
     let path = scratch.path().to_owned();
     let mode = std::fs::metadata(&path).expect("there").permissions().mode();
     assert_eq!(mode & 0o7777, 0o700);
+    let name = path.file_name().expect("a name").to_string_lossy();
+    let owner = crate::owner::Owner::in_name(&name).expect("as all names of ours");
+    assert!(owner.in_use(None).is_some(), "{name}");
+    let other = PrivateFolder::new("unit").expect("made");
+    assert!(path.exists() && other.path() != path, "the living keep theirs");
     drop(scratch);
     assert!(!path.exists());
+}
+
+/// A bind mount, gone with the value.
+struct Mounted<'a>(&'a Path);
+
+impl<'a> Mounted<'a> {
+    /// `None`, said aloud, where this user can mount nothing.
+    fn new(what: &Path, at: &'a Path) -> Option<Self> {
+        use nix::mount::{MsFlags, mount};
+        let mounted = mount(Some(what), at, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+        if let Err(error) = mounted {
+            cyclometer_testkit::skip(&format!("nothing can be mounted: {error}"));
+            return None;
+        }
+        Some(Self(at))
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn a_tree_is_removed_and_what_links_lead_to_stays() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (kept, tree) = (place.path().join("kept"), place.path().join("tree"));
+    std::fs::create_dir_all(tree.join("a/b")).expect("made");
+    std::fs::create_dir(&kept).expect("made");
+    for file in [kept.join("file"), tree.join("file"), tree.join("a/b/file")] {
+        std::fs::write(file, "x").expect("written");
+    }
+    symlink(&kept, tree.join("a/link")).expect("linked");
+    remove_tree(&tree).expect("removed");
+    assert!(!tree.exists() && kept.join("file").exists());
+    symlink(&kept, &tree).expect("linked");
+    remove_tree(&tree).expect("removed");
+    assert!(tree.symlink_metadata().is_err() && kept.join("file").exists());
+    let gone = remove_tree(&tree).expect_err("not there");
+    assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
+}
+
+#[test]
+fn what_is_mounted_on_a_folder_or_in_it_is_not_removed() {
+    for at in ["tree", "tree/a/b"] {
+        // Of the same file system: its device number is that of the tree.
+        let place = tempfile::tempdir().expect("a folder");
+        let (kept, tree) = (place.path().join("kept"), place.path().join("tree"));
+        std::fs::create_dir_all(tree.join("a/b")).expect("made");
+        std::fs::create_dir(&kept).expect("made");
+        std::fs::write(kept.join("file"), "x").expect("written");
+        let at = place.path().join(at);
+        let Some(mounted) = Mounted::new(&kept, &at) else { return };
+        let told = remove_tree(&tree).expect_err("in use").to_string();
+        assert!(kept.join("file").exists(), "{told}");
+        let wanted = format!("something is mounted on {0}: `umount {0}`", at.display());
+        assert!(told.starts_with(&wanted), "{told}");
+        drop(mounted);
+        remove_tree(&tree).expect("removed");
+        assert!(!tree.exists() && kept.join("file").exists());
+    }
 }

@@ -12,7 +12,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, linkat, mkdtemp, unlinkat};
 
-use super::{FileProblem, Folder};
+use super::{FileProblem, Folder, remove_tree};
+use crate::owner::{self, Owner};
 
 impl Folder {
     /// Writes a file, in the place of one of that name: first under another
@@ -93,17 +94,17 @@ pub fn create_new(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()>
 pub struct PrivateFolder(PathBuf);
 
 impl PrivateFolder {
-    /// Makes one among temporary files; its name begins with `cyclometer-` and
-    /// `purpose`. Those of the same purpose whose process is gone are removed.
+    /// Makes one among temporary files, whose name says who made it ([`owner`])
+    /// and has `purpose` in it, a word. Those of that purpose whose process is
+    /// gone are removed.
     ///
     /// # Errors
     /// When none can be made, or others could put theirs in its place.
     pub fn new(purpose: &str) -> std::io::Result<Self> {
         let base = std::env::temp_dir().canonicalize()?;
         check_shared(&base)?;
-        let prefix = format!("cyclometer-{purpose}-");
-        remove_abandoned(&base, &prefix);
-        let template = base.join(format!("{prefix}{}-XXXXXX", std::process::id()));
+        remove_abandoned(&base, purpose);
+        let template = base.join(format!("{}-XXXXXX", owner::new_name(purpose)?));
         Ok(Self(mkdtemp(&template)?))
     }
 
@@ -117,7 +118,7 @@ impl PrivateFolder {
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
         // What cannot be removed now is removed by a later process.
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = remove_tree(&self.0);
     }
 }
 
@@ -139,17 +140,18 @@ fn check_shared(base: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Removes our folders of that name whose process is gone.
-fn remove_abandoned(base: &Path, prefix: &str) {
+/// Removes our folders of that purpose whose process is gone.
+fn remove_abandoned(base: &Path, purpose: &str) {
     let me = nix::unistd::geteuid().as_raw();
+    let tag = format!("-{purpose}");
     for entry in std::fs::read_dir(base).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let rest = name.to_str().and_then(|name| name.strip_prefix(prefix));
-        let owner = rest.and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid);
-        let Some(owner) = owner.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
-        let ours = entry.metadata().is_ok_and(|data| data.is_dir() && data.uid() == me);
-        if ours && !Path::new(&format!("/proc/{owner}")).exists() {
-            let _ = std::fs::remove_dir_all(entry.path());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(owner) = Owner::in_name(&name).filter(|_| name.contains(&tag)) else { continue };
+        let Ok(data) = entry.metadata() else { continue };
+        let ours = data.is_dir() && data.uid() == me;
+        if ours && owner.in_use(data.modified().ok()).is_none() {
+            // What cannot be removed is nobody's way; `clean` says why.
+            let _ = remove_tree(&entry.path());
         }
     }
 }

@@ -169,7 +169,7 @@ impl OwnFolder {
     pub fn remove(&self, name: &str) {
         // What cannot be removed is in nobody's way, and tried again later.
         if unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir) == Err(Errno::EISDIR) {
-            let _ = fs::remove_dir_all(self.by_descriptor().join(name));
+            let _ = crate::files::remove_tree(&self.by_descriptor().join(name));
         }
     }
 

@@ -1,0 +1,200 @@
+//! Programs of others that this one starts to help it, such as compilers.
+//!
+//! They get their limits before they begin, and leave nothing running behind
+//! them: not when they are cancelled, and not when this process is killed.
+
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::sys;
+use cyclometer_core::invocation::Cancel;
+
+/// Most that is kept of what a helper says; the rest is read and let go.
+const MOST_SAID: usize = 64 << 10;
+/// Pause between two looks whether a helper that says nothing more has ended.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What a helper may use, and each process that it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HelperLimits {
+    /// Seconds of CPU time.
+    pub cpu: u64,
+    /// Bytes of address space.
+    pub memory: u64,
+}
+
+/// How a helper ended.
+#[derive(Debug, Clone)]
+pub struct HelperEnd {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it wrote to standard error, up to 64 KiB.
+    pub said: String,
+}
+
+/// Runs a helper to its end, with empty standard input and output. `None`: it
+/// was cancelled, and all of its process group is killed. When this process is
+/// killed, so is that group.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn run_helper(
+    command: &mut Command,
+    limits: HelperLimits,
+    cancel: &Cancel,
+) -> io::Result<Option<HelperEnd>> {
+    if cancel.is_cancelled() {
+        return Ok(None);
+    }
+    sys::guard_command(command, limits);
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut group = Group(command.spawn()?);
+    let mut errors = group.0.stderr.take();
+    if let Some(errors) = &errors {
+        fcntl(errors, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    let mut said = Vec::new();
+    loop {
+        if cancel.is_cancelled() {
+            return Ok(None);
+        }
+        // Before it is read for the last time.
+        let ended = group.0.try_wait()?;
+        if errors.as_mut().is_some_and(|errors| !take_what_is_there(errors, &mut said)) {
+            errors = None;
+        }
+        if let Some(status) = ended {
+            let said = String::from_utf8_lossy(&said).into_owned();
+            return Ok(Some(HelperEnd { status, said }));
+        }
+        match &errors {
+            Some(errors) => {
+                let mut watched = [PollFd::new(errors.as_fd(), PollFlags::POLLIN)];
+                // Interrupted by a signal: that is looked at next.
+                let _ = poll(&mut watched, PollTimeout::from(Cancel::POLL_MS));
+            }
+            None => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Reads what can be read without waiting; `false`: there will be no more.
+fn take_what_is_there(errors: &mut ChildStderr, said: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 8 << 10];
+    // Not for ever, if it writes without end: then comes a look at signals.
+    for _ in 0..64 {
+        match errors.read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(size) => {
+                let room = MOST_SAID.saturating_sub(said.len()).min(size);
+                said.extend_from_slice(&buffer[..room]);
+            }
+            Err(error) => {
+                return matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
+            }
+        }
+    }
+    true
+}
+
+/// The process group of a helper, which it leads; killed unless it has ended.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        // Not waited for yet: the number is still its own.
+        if let Ok(group) = i32::try_from(self.0.id()) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HelperLimits = HelperLimits { cpu: 20, memory: 1 << 30 };
+
+    fn run(script: &str) -> HelperEnd {
+        let mut command = Command::new("sh");
+        let ended = run_helper(command.args(["-c", script]), LIMITS, &Cancel::default());
+        ended.expect("sh").expect("not cancelled")
+    }
+
+    #[test]
+    fn limits_hold_for_a_helper_and_for_what_it_starts() {
+        let ended = run("cat /proc/self/limits >&2; exit 3");
+        let limit = |name: &str| {
+            let line = ended.said.lines().find(|line| line.starts_with(name)).expect("a limit");
+            line[name.len()..].split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(ended.status.code(), Some(3));
+        assert_eq!(limit("Max cpu time"), "20 25");
+        assert_eq!(limit("Max address space"), "1073741824 1073741824");
+        assert_eq!(limit("Max core file size"), "0 0");
+        // This process has kept its own.
+        let own = crate::files::read_kernel_text("/proc/self/limits").expect("/proc");
+        assert!(!own.lines().any(|line| line.contains(" 1073741824 ")), "{own}");
+    }
+
+    #[test]
+    fn the_end_of_a_helper_is_told_as_it_was() {
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(run("exit 0").status.code(), Some(0));
+        assert_eq!(run("exit 255").status.code(), Some(255));
+        // As of signal(7): 9 and 15 on every machine.
+        assert_eq!(run("kill -9 $$").status.signal(), Some(9));
+        assert_eq!(run("kill -15 $$").status.signal(), Some(15));
+        let none = Command::new("/nonexistent/helper");
+        let failed = run_helper(&mut { none }, LIMITS, &Cancel::default());
+        assert_eq!(failed.expect_err("no such program").kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_a_helper_says_is_bounded_and_what_it_leaves_is_not_waited_for() {
+        let ended = run("sleep 5 & head -c 1000000 /dev/zero | tr '\\0' x >&2");
+        assert_eq!(ended.said.len(), MOST_SAID);
+    }
+
+    #[test]
+    fn a_cancelled_helper_goes_with_all_that_it_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pid");
+        let script = "sleep 600 & echo $! > \"$0.new\"; mv \"$0.new\" \"$0\"; wait";
+        let cancel = Cancel::default();
+        let theirs = cancel.clone();
+        let there = file.clone();
+        let stop = std::thread::spawn(move || {
+            while !there.exists() {
+                std::thread::sleep(PAUSE);
+            }
+            theirs.cancel();
+        });
+        let mut command = Command::new("sh");
+        let ended = run_helper(command.args(["-c", script]).arg(&file), LIMITS, &cancel);
+        stop.join().expect("stopped");
+        assert!(ended.expect("sh").is_none());
+        let pid = std::fs::read_to_string(&file).expect("written");
+        // Whoever it falls to may not have waited for it yet.
+        let is_running = || {
+            let stat = crate::files::read_kernel_text(format!("/proc/{}/stat", pid.trim()));
+            stat.is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        let begun = std::time::Instant::now();
+        while is_running() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{pid} goes on");
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
