@@ -343,7 +343,8 @@ fn lanes_here(place: &Place) -> Vec<String> {
 /// Command lines of the processes that have `file` open, and keep it.
 ///
 /// An exec gives a process its new command line before it closes what is marked
-/// to be closed, so a process counts that still has the file a moment later.
+/// to be closed, so a process counts that still has the file a moment later. One
+/// without a command line has no memory any more: it ends, and runs nothing.
 fn holders(file: &Path) -> Vec<String> {
     let holds = |process: &procfs::process::Process| {
         let files = process.fd().into_iter().flatten().flatten();
@@ -352,10 +353,13 @@ fn holders(file: &Path) -> Vec<String> {
             .any(|it| matches!(it.target, procfs::process::FDTarget::Path(path) if path == file))
     };
     let all = procfs::process::all_processes().expect("/proc").flatten();
-    let suspects: Vec<_> = all.filter(holds).collect();
-    std::thread::sleep(Duration::from_millis(20));
-    let keepers = suspects.into_iter().filter(holds);
-    keepers.filter_map(|process| process.cmdline().ok()).map(|it| it.join(" ")).collect()
+    let mut suspects: Vec<_> = all.filter(holds).collect();
+    for pause in [10, 40] {
+        std::thread::sleep(Duration::from_millis(pause));
+        suspects.retain(holds);
+    }
+    let lines = suspects.into_iter().filter_map(|process| process.cmdline().ok());
+    lines.map(|line| line.join(" ")).filter(|line| !line.is_empty()).collect()
 }
 
 #[test]
