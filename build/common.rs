@@ -37,7 +37,7 @@ pub fn text(path: &Path) -> &str {
     path.to_str().expect("cargo's folders have UTF-8 names")
 }
 
-/// What a workload needs at run time: all but its C source.
+/// Lists what a workload needs at run time: all but its C source.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(folder)
         .expect("readable")

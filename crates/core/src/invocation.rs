@@ -1,4 +1,4 @@
-//! What all that runs functions or tells of it have in common: kinds of starts, how
+//! Words that all share who run functions or tell of it: kinds of starts, how
 //! invocations end, samples, and requests to stop.
 
 use std::fmt;
@@ -65,9 +65,9 @@ impl Status {
 pub struct Sample {
     /// Moment on the monotonic clock.
     pub at: Nanos,
-    /// What was read.
+    /// Meter that was read.
     pub meter: Meter,
-    /// Its value since the invocation began, or the level now.
+    /// Value since the invocation began, or the level now.
     pub value: u64,
 }
 

@@ -15,7 +15,7 @@ static USUAL: OnceLock<(u64, u64)> = OnceLock::new();
 const LANE: u64 = 24;
 /// What an instance that waits has open beside its counters.
 const INSTANCE: u64 = 8;
-/// What any command has open at once beside what it was started with: the
+/// Files that any command has open at once beside those it was started with: the
 /// database with its log and index, signals, files of /proc.
 const LEAST: u64 = 13;
 /// What is open for moments: files of /proc, a program's output, the database.

@@ -71,7 +71,7 @@ pub(super) fn most_processes() -> u64 {
     LEAST.max(16 * cpus as u64)
 }
 
-/// Who limits the processes of a function beside its launcher.
+/// Limiter of the processes of a function, beside its launcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inside {
     /// Nobody.

@@ -30,10 +30,10 @@ use thiserror::Error;
 use cyclometer_core::units::Nanos;
 use cyclometer_workload::Workload;
 
-/// Why no lane says what share of a CPU it gives.
+/// Reason why no lane says what share of a CPU it gives.
 const WHOLE_CPU: &str = "no lane limits CPU: a function may use whole ones";
 
-/// Why a lane could not do what it was asked.
+/// Reason why a lane could not do what it was asked.
 #[derive(Debug, Error)]
 pub enum LaneError {
     /// The lane cannot run here at all.
@@ -61,7 +61,7 @@ pub enum LaneError {
     Cancelled,
 }
 
-/// What a lane is, for people and for the recording.
+/// Description of a lane, for people and for the recording.
 #[derive(Debug, Clone, Default)]
 pub struct Description {
     /// Runtime and version, such as `wasmtime 48.0.8`.

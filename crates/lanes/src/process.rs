@@ -520,7 +520,7 @@ pub(super) fn size(file: &File) -> u64 {
     file.metadata().map_or(0, |data| data.len())
 }
 
-/// What else is to be told of an end: what it left, attacks, and what ran against
+/// Lists what else is to be told of an end: what it left, attacks, and what ran against
 /// the fence.
 fn remarks(ended: &Ended, grouped: Option<&GroupUsage>) -> Vec<String> {
     let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! What must hold of everything that workers, the launcher, engines and authors of
+//! Properties that must hold of everything that workers, the launcher, engines and authors of
 //! profiles may send, whatever it is: for fuzzing and for tests.
 
 use crate::command::answer::{Answer, parse_answer};
@@ -49,7 +49,7 @@ fn assert_bounded(message: &str, text: &str) {
     assert!(message.len() <= most, "{} bytes of message", message.len());
 }
 
-/// What was understood is what would be sent.
+/// Reads bytes as the report of a worker: once understood, it is what would be sent.
 ///
 /// # Panics
 /// When that does not hold.

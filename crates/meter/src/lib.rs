@@ -1,4 +1,4 @@
-//! What can be measured here: readers for perf counters, control groups and procfs.
+//! Readers for perf counters, control groups and procfs.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![expect(

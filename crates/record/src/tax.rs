@@ -1,4 +1,4 @@
-//! What metering itself costs: the same functions metered in several ways,
+//! Finds what metering itself costs: the same functions metered in several ways,
 //! interleaved, as one recording. Its lanes are named `native/plain`,
 //! `native/10ms`, `wasmtime/fuel` and so on.
 

@@ -7,7 +7,7 @@ use super::file::INDEX_BYTES;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::sys::{file_size_limit, reached_file_size_limit};
 
-/// What failed, by the extended code of an error of input or output.
+/// Operations that failed, by the extended code of an error of input or output.
 const OPERATIONS: [(i32, &str); 23] = [
     (ffi::SQLITE_IOERR_READ, "the file cannot be read"),
     (ffi::SQLITE_IOERR_SHORT_READ, "the file is shorter than it was"),

@@ -21,7 +21,7 @@ const MOST_SAID: usize = 64 << 10;
 /// Pause between two looks whether a helper that says nothing more has ended.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// What a helper may use, and each process that it starts.
+/// Limits of a helper, and of each process that it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HelperLimits {
     /// Seconds of CPU time.
@@ -33,9 +33,9 @@ pub struct HelperLimits {
 /// How a helper ended.
 #[derive(Debug, Clone)]
 pub struct HelperEnd {
-    /// Its exit status.
+    /// Exit status.
     pub status: ExitStatus,
-    /// What it wrote to standard error, up to 64 KiB.
+    /// Standard error, up to 64 KiB.
     pub said: String,
 }
 

@@ -1,4 +1,4 @@
-//! What cyclometer asks of the system: files within bounds, folders that can be
+//! Services of the system, as cyclometer trusts them: files within bounds, folders that can be
 //! relied on, names with an owner, processes, and the only ways out for text.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]

@@ -130,7 +130,13 @@ pub fn name_file_size_limit(error: std::io::Error) -> std::io::Error {
 /// a limit.
 #[must_use]
 pub fn file_size_limit() -> Option<u64> {
-    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).ok()?;
+    soft_limit(Resource::RLIMIT_FSIZE)
+}
+
+/// Returns the soft limit of this process, if there is one, in the unit of the
+/// resource.
+pub(crate) fn soft_limit(resource: Resource) -> Option<u64> {
+    let (limit, _) = getrlimit(resource).ok()?;
     Some(limit).filter(|limit| *limit != RLIM_INFINITY)
 }
 

@@ -3,7 +3,9 @@
 use std::io;
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use nix::sys::resource::Resource;
+
+use crate::sys::soft_limit;
 
 /// Starts a thread of that name.
 ///
@@ -30,12 +32,9 @@ pub fn start_thread_within<'scope, T: Send + 'scope>(
 }
 
 fn missing_thread(name: &str, error: &io::Error) -> io::Error {
-    let lacks = describe_limits(limit_of(Resource::RLIMIT_AS), limit_of(Resource::RLIMIT_NPROC));
+    let lacks =
+        describe_limits(soft_limit(Resource::RLIMIT_AS), soft_limit(Resource::RLIMIT_NPROC));
     io::Error::new(error.kind(), format!("cannot start the thread `{name}`: {error}: {lacks}"))
-}
-
-fn limit_of(resource: Resource) -> Option<u64> {
-    getrlimit(resource).ok().map(|(limit, _)| limit).filter(|limit| *limit != RLIM_INFINITY)
 }
 
 /// The limits that there are, of memory and of threads, either of which may be the cause.

@@ -26,7 +26,7 @@ use cyclometer_system::helper::{HelperEnd, HelperLimits, run_helper};
 /// Bound of a C source.
 const SOURCE: Bound = Bound::new("a source", 16 << 20);
 
-/// What a compiler may use: sources may come from anyone, and may include a
+/// Limits of a compiler: sources may come from anyone, and may include a
 /// device that never ends.
 const LIMITS: HelperLimits = HelperLimits { cpu: 300, memory: 4 << 30 };
 
@@ -194,7 +194,7 @@ impl<'a> Source<'a> {
         Err(BuildError::Compiler { command: words.join(" "), message })
     }
 
-    /// What a compiler said when it failed.
+    /// Explains the failure of a compiler, in its own words where it has some.
     fn complaint(&self, ended: &HelperEnd) -> String {
         // Where the person who wrote it finds it.
         let private = format!("{}/", self.scratch.path().display());

@@ -14,7 +14,7 @@ pub const MOST_RUNS: u32 = 1_000;
 /// Longest reason or note, in characters.
 const MAX_REASON_CHARS: usize = 4_096;
 
-/// What the sampler cost and lost.
+/// Costs and losses of the sampler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SamplerReport {
     /// Time between two readings.

@@ -1,4 +1,4 @@
-//! What a lane is asked to run, and what came of it.
+//! Jobs for lanes, and their outcomes.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub struct Job {
     pub cell: usize,
     /// The function.
     pub workload: Arc<Workload>,
-    /// Its arguments and input.
+    /// Arguments and input.
     pub preset: Arc<Preset>,
     /// Cold or warm.
     pub start: StartKind,
@@ -25,12 +25,12 @@ pub struct Job {
     pub cpu: Option<u16>,
 }
 
-/// What came of one invocation.
+/// Outcome of one invocation.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// How it ended.
     pub status: Status,
-    /// Why it did not end well, or a remark.
+    /// Reason why it did not end well, or a remark.
     pub reason: Option<String>,
     /// The function's exit code, if it exited.
     pub exit_code: Option<i32>,
@@ -42,7 +42,7 @@ pub struct Outcome {
     pub usage: Usage,
     /// Where each meter came from.
     pub provenances: Arc<Provenances>,
-    /// What it wrote to standard output.
+    /// Standard output that it wrote.
     pub output: Option<OutputDigest>,
 }
 
@@ -91,16 +91,16 @@ impl Outcome {
     }
 }
 
-/// What preparing a cell gave.
+/// Results of preparing a cell.
 #[derive(Debug, Clone, Default)]
 pub struct Prepared {
     /// How long it took; `None` if there was nothing to do.
     pub took: Option<Nanos>,
     /// Size of what must be shipped to run the function.
     pub footprint: Option<Bytes>,
-    /// What `footprint` is the size of.
+    /// Things that `footprint` is the size of.
     pub footprint_of: &'static str,
-    /// What that consists of and what runs it, each apart; may be empty.
+    /// Parts that it consists of and that run it, each apart; may be empty.
     pub parts: Vec<FootprintPart>,
     /// Operators counted in a separate run, for lanes that can count.
     pub wasm_ops: Option<u64>,
@@ -133,11 +133,11 @@ impl PartKind {
 /// A part of what must be there to run a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FootprintPart {
-    /// What it is, such as a layer or a program with its path.
+    /// Name, such as a layer or a program with its path.
     pub name: String,
     /// Whether it is there once for all functions.
     pub kind: PartKind,
-    /// Its size.
+    /// Size.
     pub bytes: Bytes,
 }
 

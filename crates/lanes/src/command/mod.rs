@@ -173,8 +173,10 @@ impl CommandLane {
             cpu: job.cpu,
             ..Call::new(&profile, &program, &args, &files, job.limits.timeout)
         };
-        // That of an earlier invocation, if there is one.
-        let _ = std::fs::remove_file(self.crash_log());
+        if sandboxed {
+            // That of an earlier invocation, if there is one.
+            let _ = std::fs::remove_file(self.crash_log());
+        }
         let flood = sandboxed.then(|| OutputWatch::start(&files, job.limits.output, cancel));
         let flood = flood.transpose().map_err(|error| error.to_string())?;
         let cancel = flood.as_ref().map_or(cancel, OutputWatch::cancel);

@@ -95,8 +95,11 @@ impl Exit {
             None => (Status::Ok, None, code),
             Some(ended) => (Status::Failed, Some(format!("{ended}{stderr}")), code),
         };
-        let written = self.written.unwrap_or(0);
-        let (status, reason, code) = with_output_limit(verdict, written, limits.output);
+        // Nothing is said of output that went through the engine: that was watched.
+        let (status, reason, code) = match self.written {
+            Some(written) => with_output_limit(verdict, written, limits.output),
+            None => verdict,
+        };
         (status, joined(reason, remark), code)
     }
 

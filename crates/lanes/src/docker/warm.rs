@@ -297,9 +297,9 @@ async fn execute(
 /// How a command was seen to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Its stream ended.
+    /// The stream ended.
     Stream,
-    /// Its container ended, and its stream stayed open.
+    /// The container ended, and the stream stayed open.
     Container,
 }
 

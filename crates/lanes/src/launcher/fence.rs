@@ -54,7 +54,7 @@ impl Fence {
             0 => None,
             libc::ENOSPC => Some("no more namespaces (/proc/sys/user)".to_owned()),
             libc::EPERM => {
-                Some("not permitted (needs root, or user namespaces for all)".to_owned())
+                Some("not permitted (needs CAP_SYS_ADMIN, or user namespaces for all)".to_owned())
             }
             _ => Some(io::Error::from_raw_os_error(error).to_string()),
         };

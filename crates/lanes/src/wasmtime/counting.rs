@@ -70,7 +70,7 @@ pub(super) fn count_entries(module: &[u8], section: u8) -> usize {
     body.and_then(split_leb128).map_or(0, |(count, _)| count)
 }
 
-/// What follows the number of a section and its size, to the end of the module.
+/// Finds a section by its number: returns all after its size, to the end of the module.
 fn find_section(module: &[u8], wanted: u8) -> Option<&[u8]> {
     let Some((b"\0asm\x01\0\0\0", mut rest)) = module.split_first_chunk::<8>() else {
         return None;
