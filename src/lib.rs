@@ -1,11 +1,11 @@
-//! cyclometer: what serverless code really uses, and what a bill charges for.
+//! cyclometer: measures the resources that serverless code really uses, and shows
+//! what a bill charges for.
 //!
-//! The same function runs as WebAssembly, as a container and as a plain
-//! process; every invocation is metered, kept in `SQLite` and replayed through
-//! price models.
+//! A function runs as WebAssembly, as a container and as a plain process; every
+//! invocation is metered, stored in `SQLite` and replayed through price models.
 //!
-//! The work is done by the crates `cyclometer-*`; `docs/architecture.md` is their
-//! map. This one has the command line ([`cli`]) and names the others for tests,
+//! The work is done by the crates `cyclometer-*`; `docs/architecture.md` is their map.
+//! This one holds the command line ([`cli`]) and re-exports the others for tests,
 //! benchmarks and fuzzing.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]

@@ -1,11 +1,12 @@
-//! Parse, dispatch, exit code.
+//! Entry point: parses, dispatches, returns the exit code.
 
 use std::process::ExitCode;
 
 use cyclometer::cli;
 
 fn main() -> ExitCode {
-    // Workers first, and nothing before them: their start is measured.
+    // Worker processes are dispatched first, with nothing before them: their start-up is
+    // measured.
     let begun = cyclometer::lane::now();
     match cli::hidden(begun) {
         Some(code) => code,

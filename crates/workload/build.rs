@@ -39,7 +39,7 @@ fn main() {
     fs::write(out.join("workloads.rs"), table).expect("OUT_DIR is writable");
 }
 
-/// Folders with a manifest, sorted.
+/// Returns the folders with a manifest, sorted.
 fn folders(workloads: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(workloads)
         .expect("workloads/ is part of the repository")

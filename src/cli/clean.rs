@@ -1,4 +1,4 @@
-//! `clean`: what this program has left on the machine.
+//! `clean`: lists and removes what this program has left on the machine.
 
 use std::process::ExitCode;
 
@@ -29,7 +29,7 @@ pub(super) struct Options {
     only: Vec<Kind>,
 }
 
-/// What became of a leftover.
+/// Fate of a leftover.
 enum Fate {
     Stays(String),
     CanGo,
@@ -50,7 +50,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
         Column::text("", "reason"),
     ]);
     let (mut count, mut failed, mut size) = (0, 0, Bytes(0));
-    // Containers go before their images do.
+    // Containers are removed before their images.
     let mut fates: Vec<(&Leftover, Fate)> = Vec::new();
     let (images, others): (Vec<_>, Vec<_>) =
         leftovers.iter().partition(|it| it.kind == Kind::Images);

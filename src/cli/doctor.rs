@@ -1,4 +1,4 @@
-//! `doctor`: what can be measured here, and the fix for what cannot.
+//! `doctor`: reports what can be measured here, and the fix for what cannot.
 
 use std::process::ExitCode;
 

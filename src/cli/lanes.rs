@@ -1,5 +1,5 @@
-//! `lanes`: what runs here, why the rest does not, and whether a runtime does
-//! what its profile says.
+//! `lanes`: lists which lanes run here and why the others do not, and checks whether a
+//! runtime does what its profile promises.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,7 +44,7 @@ fn list(common: &Common) -> Outcome {
     let owner = ProcessIdentity::current().map_err(Failure::failed)?;
     let mut lanes: Vec<_> =
         doctor::lanes().iter().map(|spec| doctor::try_lane(spec, &owner)).collect();
-    // What runs here stands first.
+    // Available lanes stand first.
     lanes.sort_by_key(|lane| lane.about.is_err());
     common.print(&doctor::lane_table(lanes))?;
     Ok(ExitCode::SUCCESS)
@@ -82,7 +82,7 @@ fn check(common: &Common, options: &Check) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The profiles of a file, or the one of that name.
+/// Returns the profiles of a file, or the one with the given name.
 fn profiles(common: &Common, given: &Path) -> Result<Vec<Arc<Profile>>, Failure> {
     let named = given.to_str().and_then(|name| profile::catalog().get(name).cloned());
     match named {

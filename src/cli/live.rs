@@ -1,4 +1,4 @@
-//! The observatory: what `cyclometer` does when nothing else is asked.
+//! `live`: the observatory, which bare `cyclometer` starts.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -95,7 +95,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     Ok(ExitCode::from(code))
 }
 
-/// The configuration file, and what the command line says instead of it.
+/// Reads the configuration file and applies the options of the command line to it.
 fn config(options: &Options, catalog: &Catalog, prices: &PriceCatalog) -> Result<Config, Failure> {
     let path = options.config.clone().or_else(|| own_config("config.toml")).unwrap_or_default();
     let around = Surroundings::take();
@@ -109,7 +109,7 @@ fn config(options: &Options, catalog: &Catalog, prices: &PriceCatalog) -> Result
     if config.models.is_empty() {
         config.models = super::replay::HEADLINE.map(str::to_owned).to_vec();
     }
-    // Wrong names are told before the terminal is taken.
+    // Unknown names are reported before the terminal is taken over.
     for id in &config.models {
         prices.find(id).map_err(Failure::usage)?;
     }

@@ -1,4 +1,4 @@
-//! `completions` and `man`: what shells and manuals know of the command line.
+//! `completions` and `man`: shell completions and manual pages of the command line.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::{Arguments, Failure, Outcome, say};
 use crate::files::{Bound, FileProblem, Folder, Links, PrivateFolder, shown_path};
 use crate::output::text_output;
 
-/// Bound of a manual page, which this program makes itself.
+/// Size limit of a manual page, which this program generates itself.
 const PAGE: Bound = Bound::new("a manual page", 16 << 20);
 
 /// Options of `completions`.
@@ -37,9 +37,9 @@ pub(super) struct ManOptions {
     into: Option<PathBuf>,
 }
 
-/// Prints what the shell needs.
+/// Prints the completions for a shell.
 pub(super) fn completions(options: &CompletionOptions) -> Outcome {
-    // Into memory first: the generator panics where nobody reads.
+    // Generated into memory first: the generator panics if the output is closed.
     let mut text = Vec::new();
     let mut command = Arguments::command();
     clap_complete::generate(options.shell, &mut command, "cyclometer", &mut text);
@@ -65,8 +65,8 @@ pub(super) fn man(options: &ManOptions) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a page for each command. The generator writes through links, so it
-/// does that elsewhere.
+/// Writes a page for each command. The generator follows links, so it writes to a private
+/// folder first.
 fn write_pages(folder: &Path) -> Result<(), FileProblem> {
     std::fs::create_dir_all(folder)?;
     let folder = Folder::open(folder, Links::Anywhere)?;

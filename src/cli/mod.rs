@@ -64,7 +64,7 @@ struct Arguments {
     command: Option<Command>,
 }
 
-/// Heading of the options of every subcommand, which stand after its own.
+/// Heading of the global options, which stand after those of the subcommand.
 const GLOBAL: &str = "Global options";
 
 /// Options of every subcommand.
@@ -135,15 +135,15 @@ enum Command {
     Man(manual::ManOptions),
 }
 
-/// Why a command ended badly; each has its exit status.
+/// Reason why a command failed; each has its own exit status.
 #[derive(Debug)]
 enum Failure {
-    /// 1: the message says what failed, why, and what to do.
+    /// Exit status 1: the message says what failed, why, and what to do.
     Failed(String),
-    /// 2: a wrong argument.
+    /// Exit status 2: a wrong argument.
     Usage(String),
-    /// Nobody reads the output any more: its pipe is closed, or its terminal is
-    /// gone. That is no failure of the command.
+    /// Nobody reads the output any more: its pipe is closed, or its terminal is gone.
+    /// This is no failure of the command.
     Unread,
 }
 
@@ -171,8 +171,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Turns output that nobody reads into success: what was measured is stored, and
-/// the exit status tells of that.
+/// Turns an unread output into success: the measurements are stored, and the exit status
+/// is about them.
 fn even_unread(printed: Result<(), Failure>) -> Result<(), Failure> {
     match printed {
         Err(Failure::Unread) => Ok(()),
@@ -180,8 +180,8 @@ fn even_unread(printed: Result<(), Failure>) -> Result<(), Failure> {
     }
 }
 
-/// Runs a hidden subcommand, if this process was started for one. `begun` is
-/// when it started.
+/// Runs a hidden subcommand, if this process was started for one. `begun` is the time at
+/// which the process started.
 #[must_use]
 pub fn hidden(begun: Nanos) -> Option<ExitCode> {
     let mut args = std::env::args().skip(1);
@@ -224,7 +224,8 @@ pub fn run() -> ExitCode {
         Err(Failure::Unread) => ExitCode::SUCCESS,
         Err(Failure::Failed(message)) => {
             say(&format!("error: {message}"));
-            // What was asked to stop while it waited failed for that reason.
+            // A command that failed because it was interrupted while waiting exits with
+            // the status of the signal.
             if signals::is_interrupted() {
                 signals::interrupted_status()
             } else {
@@ -239,9 +240,9 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Prints help, the version, or what is wrong with the arguments. An argument
-/// that is repeated in that must not reach the terminal as it is; without any
-/// such the library prints it, with colours.
+/// Prints help, the version, or an error in the arguments. A repeated argument must not
+/// reach the terminal unescaped; if there is nothing to escape, the library prints the
+/// text, with colours.
 fn refuse_arguments(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     match escape_lines(&text) {
@@ -270,7 +271,7 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
     }
 }
 
-/// Says that nothing can be stored for now, and that it goes on.
+/// Reports that the database accepts no rows for now, and when it does again.
 fn tell_of_the_database(notice: Notice) {
     progress::say_beside_bar(&match notice {
         Notice::Waits(reason) => format!(
@@ -284,12 +285,12 @@ fn tell_of_the_database(notice: Notice) {
     });
 }
 
-/// Talk, which goes to standard error.
+/// Writes a message to standard error.
 fn say(message: &str) {
     output::write_message(message);
 }
 
-/// Removes what killed processes left behind, before functions are run.
+/// Removes leftovers of killed processes before functions are run.
 fn sweep() {
     crate::clean::sweep(&mut |note| say(&format!("note: {note}")));
 }
@@ -309,8 +310,8 @@ impl Common {
         Ok(catalog)
     }
 
-    /// The price models that the program carries, those in the config folder,
-    /// and those of `--pricing`, later ones in the place of earlier ones.
+    /// Returns the built-in price models, those in the config folder, and those of
+    /// `--pricing`; later ones replace earlier ones.
     fn price_catalog(&self) -> Result<PriceCatalog, Failure> {
         let mut catalog = PriceCatalog::builtin();
         if let Some(folder) = own_config("pricing").filter(|folder| folder.is_dir()) {
@@ -328,8 +329,8 @@ impl Common {
         Ok(catalog)
     }
 
-    /// Adds the profiles in the config folder, and those of `--runtimes`, to
-    /// those that the program carries; later ones take the place of earlier.
+    /// Adds the profiles in the config folder and those of `--runtimes` to the built-in
+    /// ones; later ones replace earlier ones.
     fn install_runtimes(&self) -> Result<(), Failure> {
         let own = paths::config().map(|folder| folder.join("runtimes"));
         let own = own.filter(|folder| folder.is_dir());
@@ -354,7 +355,7 @@ impl Common {
         Ok(())
     }
 
-    /// Whether the profiles there may be run; says why not.
+    /// Returns whether the profiles in `profiles` may be run; reports why not.
     fn trusts(&self, profiles: &Path) -> bool {
         match profile::check_trust(profiles) {
             Err(reason) if !self.trust_profiles => {
@@ -367,7 +368,7 @@ impl Common {
     }
 
     fn usual_or_named_database(&self) -> Result<PathBuf, StoreError> {
-        // An empty name would be a database that vanishes at the end.
+        // An empty path would be a temporary database that vanishes at the end.
         let named = self.db.clone().filter(|path| !path.as_os_str().is_empty());
         named.map_or_else(default_path, Ok)
     }
@@ -376,15 +377,15 @@ impl Common {
         self.usual_or_named_database().map_err(Failure::failed)
     }
 
-    /// Opens the database, marks what was cut off, and removes what that left
-    /// behind. Where it is locked, then and later, that is waited for.
+    /// Opens the database, marks interrupted recordings, and removes their leftovers.
+    /// Waits while the database is locked, now and later.
     fn store(&self) -> Result<Store, Failure> {
-        // Nobody has asked to be told of signals: they end the program.
+        // No signal handler is installed yet: signals end the program.
         self.store_until(Control::default())
     }
 
-    /// Opens the database as [`Self::store`] does, and waits no longer when
-    /// nothing more is to be started.
+    /// Opens the database like [`Self::store`], but stops waiting when `control` is
+    /// cancelled.
     fn store_until(&self, control: impl Into<Control>) -> Result<Store, Failure> {
         let patience = Patience::for_locks(Box::new(tell_of_the_database), control);
         let mut note = |note| say(&format!("note: {note}"));
@@ -392,28 +393,26 @@ impl Common {
         opened.map(swept).map_err(Failure::failed)
     }
 
-    /// Opens the database to read it. Where it may be written, what was cut off
-    /// is marked and what that left behind is removed, as before work.
+    /// Opens the database for reading. If it is writable, interrupted recordings are
+    /// marked and their leftovers removed.
     fn reading(&self) -> Result<Store, Failure> {
         let mut note = |note| say(&format!("note: {note}"));
         let opened = Store::open_to_read(&self.db_path()?, &mut note);
         opened.map(swept).map_err(Failure::failed)
     }
 
-    /// Opens the database to read it and to keep what is made of that, if it may
-    /// be written.
+    /// Opens the database for reading, and for storing results if it is writable.
     fn reading_to_keep(&self) -> Result<Store, Failure> {
         let path = self.db_path()?;
         if path.exists() && is_writable(&path) { self.store() } else { self.reading() }
     }
 
-    /// Opens the database to change what is in it: one that is not there is not
-    /// made.
+    /// Opens the database for changes, without creating it if it does not exist.
     fn existing(&self) -> Result<Store, Failure> {
         if self.db_path()?.exists() { self.store() } else { self.reading() }
     }
 
-    /// Prints sentences below a table: as a list in Markdown.
+    /// Prints sentences below a table; as a list in Markdown.
     fn print_lines(&self, lines: &[String]) -> Result<(), Failure> {
         let mut out = text_output();
         if self.format == Format::Markdown && !lines.is_empty() {
@@ -437,8 +436,8 @@ impl Common {
     }
 }
 
-/// Explains an option that takes folders and was given names, which another one
-/// takes; says `error` where it was not.
+/// Explains an option that takes folders but was given names, which another option takes;
+/// otherwise returns `error`.
 fn name_hint(
     error: impl std::fmt::Display,
     given: &Path,
@@ -456,8 +455,8 @@ fn name_hint(
     }
 }
 
-/// Explains an option that takes names and was given a path, which another one
-/// takes; says `error` where it was not.
+/// Explains an option that takes names but was given a path, which another option takes;
+/// otherwise returns `error`.
 fn path_hint(
     error: impl std::fmt::Display,
     given: &str,
@@ -490,9 +489,9 @@ fn find_workload<'a>(
         .map_err(|error| path_hint(error, name, "workload", ["--workload", "--workloads"]))
 }
 
-/// The file or folder of that name in the user's configuration, if it is there.
-/// A profile is a command that is run, and prices are believed: what others own
-/// or can write is not read, which is said.
+/// Returns the file or folder with that name in the user's configuration, if it exists. A
+/// profile is a command that is run, and prices are trusted: files that others own or can
+/// write are not read, which is reported.
 fn own_config(name: &str) -> Option<PathBuf> {
     let path = paths::config()?.join(name);
     if path.symlink_metadata().is_err() {
@@ -507,7 +506,7 @@ fn own_config(name: &str) -> Option<PathBuf> {
     }
 }
 
-/// Removes what recordings left that had been cut off when a database was opened.
+/// Removes the leftovers of interrupted recordings after a database was opened.
 fn swept((store, was_cut_off): (Store, bool)) -> Store {
     if was_cut_off {
         sweep();

@@ -1,4 +1,4 @@
-//! `paper`: the tables of the paper, made again here.
+//! `paper`: measures the tables of the paper again.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     })
 }
 
-/// The run to go on with, to show, or to begin.
+/// Returns the run to continue, to show, or to begin.
 fn choose(
     options: &Options,
     store: &Store,
@@ -156,7 +156,7 @@ fn choose(
     Ok(Run { runs: options.runs, ..Run::new(begun.to_string(), options.preset, lanes) })
 }
 
-/// The names of lanes, with one more of Docker on the base image, if one was
+/// Returns the names of lanes, with another Docker lane on the base image if one was
 /// given.
 fn with_base(mut lanes: Vec<LaneSpec>, options: &Options) -> Vec<String> {
     let docker = lanes.iter().find(|spec| matches!(spec, LaneSpec::Docker { base: None, .. }));
@@ -173,7 +173,8 @@ fn has_base(lanes: &[String], image: &str) -> bool {
     lanes.iter().any(|lane| lane.split_once('@').is_some_and(|(_, base)| base == image))
 }
 
-/// Not those that show what metering costs, and no runtime of the engine twice.
+/// Returns whether a lane is part of the paper's comparison: lanes that show the cost of
+/// metering are not, and no runtime of the engine is listed twice.
 fn is_of_interest(spec: &LaneSpec, engine: bool) -> bool {
     match spec {
         LaneSpec::Wasmtime(settings) => {
@@ -184,7 +185,7 @@ fn is_of_interest(spec: &LaneSpec, engine: bool) -> bool {
     }
 }
 
-/// The run with what was recorded of it since.
+/// Returns the run with its latest recordings.
 fn again(store: &Store, run: &Run) -> Result<Run, Failure> {
     let all = Run::all(store).map_err(Failure::failed)?;
     Ok(all
@@ -193,7 +194,7 @@ fn again(store: &Store, run: &Run) -> Result<Run, Failure> {
         .unwrap_or_else(|| run.clone()))
 }
 
-/// Records what is missing of one part.
+/// Records the missing rounds of one part.
 fn record(
     store: Store,
     catalog: &Catalog,
@@ -209,7 +210,7 @@ fn record(
     let hopeless = run.hopeless(&store).map_err(Failure::failed)?;
     let mut names = part.lanes(&run.lanes);
     names.retain(|name| part == Part::Nop || !hopeless.contains(name));
-    // No names at all would stand for the usual lanes.
+    // An empty list would stand for the default lanes.
     if names.is_empty() {
         say(&format!("{}: nop fails in every lane, nothing else is tried", part.title()));
         return Ok((store, Tally::default()));
@@ -240,7 +241,7 @@ fn record(
     for event in opened {
         writer.send(event).map_err(Failure::failed)?;
     }
-    // Nothing is sampled: what is timed is not disturbed.
+    // Nothing is sampled, so that the timed functions are not disturbed.
     let prepared =
         Recorder::new(&mut lanes, &plan, None, cancel.clone()).map_err(Failure::failed)?;
     let recorded = prepared.run(&mut writer);
@@ -285,7 +286,7 @@ fn report(
     }))
 }
 
-/// What the clock could tell apart when the run began.
+/// Returns the resolution of the clock when the run began.
 fn quantum(run: &Run) -> Option<Quantum> {
     let clock = serde_json::from_value::<Clock>(run.host.get("clock")?.clone()).ok()?;
     Some(Quantum { span: clock.quantum(), of: "clock" })

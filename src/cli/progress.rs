@@ -1,4 +1,4 @@
-//! What a recording says while it runs: a bar on a terminal, lines elsewhere.
+//! Progress of a running recording: a bar on a terminal, lines elsewhere.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,17 +12,17 @@ use crate::report::steadiness;
 use crate::store::CellStats;
 use crate::units::Nanos;
 
-/// Plain lines come no faster than this, once there were many.
+/// Minimum interval between plain lines, after the first [`FREE_LINES`].
 const PACE: Duration = Duration::from_secs(1);
-/// So many lines are written whatever their pace.
+/// Number of lines that are written whatever their rate.
 const FREE_LINES: u64 = 200;
-/// So many failures are told of at once; more are counted.
+/// Number of failures that are reported at once; further ones are counted.
 const FREE_LINES_OF_FAILURES: usize = 100;
 
-/// The bar on the terminal, for what is said beside it.
+/// The bar on the terminal, for messages beside it.
 static BAR: Mutex<Option<MessageBar>> = Mutex::new(None);
 
-/// Says something that no event tells of.
+/// Writes a message beside the bar that no event carries.
 pub(super) fn say_beside_bar(text: &str) {
     let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match bar.filter(|bar| !bar.is_cleared()) {
@@ -31,22 +31,22 @@ pub(super) fn say_beside_bar(text: &str) {
     }
 }
 
-/// Tells of events that are safe in the database.
+/// Reports events that are stored in the database.
 pub(super) struct Progress {
     bar: Option<MessageBar>,
-    /// `None`: nobody knows, it goes on until it is stopped.
+    /// `None` if the recording goes on until it is stopped.
     total: Option<u64>,
     done: u64,
     cells: HashMap<usize, String>,
     last: Option<Instant>,
-    /// How many failed so far.
+    /// Number of failed invocations so far.
     failed: u64,
-    /// Failures that were told of: a second one of the kind is only counted.
+    /// Failures that were reported: a second one of the kind is only counted.
     seen: HashSet<(usize, String)>,
     told: Told,
 }
 
-/// What was said while a recording ran, so that its end does not say it again.
+/// Messages shown while a recording ran, so that its summary does not repeat them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told(Arc<Mutex<HashSet<String>>>);
 
@@ -59,8 +59,8 @@ impl Told {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(text)
     }
 
-    /// Returns cells without what was said of them in full: of a failure that
-    /// came again, its count is still to be told.
+    /// Returns cells without the notes and failures that were shown in full; a failure
+    /// that occurred again keeps its count.
     pub fn leave_out_of(&self, cells: &[CellStats]) -> Vec<CellStats> {
         let mut cells = cells.to_vec();
         for stats in &mut cells {
@@ -74,7 +74,7 @@ impl Told {
 }
 
 impl Progress {
-    /// Progress of `total` invocations.
+    /// Starts the progress of `total` invocations.
     pub fn new(total: Option<u64>) -> Self {
         let template = match total {
             Some(_) => "{bar:30} {pos}/{len} {elapsed} {prefix}{wide_msg}",
@@ -94,12 +94,12 @@ impl Progress {
         }
     }
 
-    /// What it has said.
+    /// Returns the messages shown so far.
     pub fn told(&self) -> Told {
         self.told.clone()
     }
 
-    /// Takes one event.
+    /// Handles one event.
     pub fn take(&mut self, event: &Event) {
         match event {
             Event::Cell { lane, job } => {
@@ -121,7 +121,7 @@ impl Progress {
                     Err(reason) => {
                         self.line(&format!("failed: {name}: {reason}"), true);
                         self.told.add(format!("{name}: {reason}"));
-                        // The run that ends because of it says the same.
+                        // The invocation that fails for this reason would repeat it.
                         self.seen.insert((*cell, kind_of(Status::Failed.label(), reason)));
                     }
                 }
@@ -164,8 +164,7 @@ impl Progress {
         }
     }
 
-    /// Tells of a failure the first time that it comes; how often it came is told
-    /// at the end.
+    /// Reports a failure when it first occurs; its count is reported at the end.
     fn fail(&mut self, cell: usize, status: &str, reason: &str, name: &str) {
         self.failed += 1;
         if let Some(bar) = &self.bar {
@@ -183,7 +182,7 @@ impl Progress {
         self.cells.get(&cell).cloned().unwrap_or_else(|| format!("cell {cell}"))
     }
 
-    /// A line: beside a bar only if it is `important`.
+    /// Writes a line; beside a bar only if it is `important`.
     fn line(&mut self, text: &str, important: bool) {
         if let Some(bar) = &self.bar {
             if important {
@@ -199,7 +198,7 @@ impl Progress {
     }
 }
 
-/// Tells kinds of failures of a cell from each other.
+/// Returns a key that distinguishes the kinds of failures of a cell.
 fn kind_of(status: &str, reason: &str) -> String {
     format!("{status} {reason}")
 }

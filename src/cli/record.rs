@@ -1,4 +1,4 @@
-//! `record`: the main job, from plan to comparison.
+//! `record`: runs workloads in lanes, from the plan to the comparison.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -24,10 +24,10 @@ use crate::store::{RecordingHeader, RecordingRef, ReplayPlan, Store, StoreError,
 use crate::units::{Bytes, Nanos};
 use crate::workload::Catalog;
 
-/// Runs that are recorded when nobody says how many.
+/// Default number of recorded runs.
 const RUNS: u32 = 10;
 
-/// What is said of a recording in which no invocation ended by itself.
+/// Message about a recording in which no invocation ended by itself.
 pub(super) const NOTHING_KEPT: &str = "no invocation had finished: nothing is kept of it";
 
 /// Options of `record`.
@@ -127,7 +127,7 @@ fn interval(text: &str) -> Result<Interval, String> {
     limits::interval(text).map(Interval)
 }
 
-/// As in a lane's name.
+/// Parses the image of a docker lane, as it stands in a lane's name.
 fn base_image(text: &str) -> Result<String, String> {
     match format!("docker@{text}").parse::<LaneSpec>() {
         Ok(_) => Ok(text.to_owned()),
@@ -147,7 +147,7 @@ fn cpu(text: &str) -> Result<u16, String> {
 /// Runs the command.
 pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let catalog = common.catalog()?;
-    // A wrong price file is told now, not after the work.
+    // An invalid price file is reported now, not after the recording.
     let prices = common.price_catalog()?;
     let request = request(&catalog, options)?;
     let mut specs = specs(&options.lane)?;
@@ -205,7 +205,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let code = exit_code(&tally, incomplete);
     if tally.is_empty() {
         say(NOTHING_KEPT);
-        // Even where it was to end well, nothing came of it.
+        // Even if it was to finish cleanly, the recording is empty.
         return Ok(if signals::is_interrupted() { signals::interrupted_status() } else { code });
     }
     conclude(common, &prices, &mut store, recording, &told)?;
@@ -215,7 +215,8 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     }
 }
 
-/// A plan that is too large is right all the same; others are wrong usage.
+/// Converts an error of planning: files that cannot be read are a failure, everything
+/// else is wrong usage.
 pub(super) fn unplanned(error: PlanError) -> Failure {
     match error {
         PlanError::Files(_) => Failure::failed(error),
@@ -223,8 +224,8 @@ pub(super) fn unplanned(error: PlanError) -> Failure {
     }
 }
 
-/// Tells why a recording could not be stored to its end. Its exit status is that
-/// of a signal if one came while it waited.
+/// Reports why a recording could not be stored to its end. The exit status is that of a
+/// signal if one came while the recording waited.
 pub(super) fn cut_short(recorded: Option<SinkError>, finished: Option<StoreError>) -> Outcome {
     let recorded = recorded.map(|error| error.to_string());
     let error = recorded.or_else(|| finished.map(|error| error.to_string())).unwrap_or_default();
@@ -237,14 +238,14 @@ pub(super) fn cut_short(recorded: Option<SinkError>, finished: Option<StoreError
 
 /// The recording that a new one is compared with.
 struct Baseline {
-    /// The other database; `None`: it is in this one.
+    /// The other database; `None` if the recording is in this one.
     other: Option<Store>,
     recording: i64,
 }
 
 impl Baseline {
-    /// Finds it before anything is recorded: a wrong name is told then, and
-    /// `latest` is not the recording that is to be made.
+    /// Finds the baseline before anything is recorded, so that a wrong name is reported
+    /// at once and `latest` is not the recording about to be made.
     fn find(store: &Store, options: &Options) -> Result<Option<Self>, Failure> {
         let Some(name) = &options.against else {
             return if options.gate.is_set() {
@@ -271,7 +272,8 @@ impl Baseline {
         Ok(Some(Self { other: Some(other), recording }))
     }
 
-    /// Compares; a gate that is not met replaces success, whole or in part.
+    /// Compares the new recording with the baseline; a gate that is not met replaces
+    /// success, whole or in part.
     fn compare(
         &self,
         common: &Common,
@@ -326,7 +328,7 @@ fn request(catalog: &Catalog, options: &Options) -> Result<PlanRequest, Failure>
     })
 }
 
-/// The lanes named, each once; by default all.
+/// Parses the names of lanes, each once; without names, returns the default lanes.
 pub(super) fn specs(names: &[String]) -> Result<Vec<LaneSpec>, Failure> {
     if names.is_empty() {
         return Ok(LaneSpec::defaults());
@@ -343,7 +345,7 @@ pub(super) fn specs(names: &[String]) -> Result<Vec<LaneSpec>, Failure> {
     Ok(specs)
 }
 
-/// Says which lanes cannot run; returns whether there are any.
+/// Reports the lanes that cannot run; returns whether there are any.
 pub(super) fn tell_lanes(events: &[Event]) -> bool {
     let mut missing = false;
     for event in events {
@@ -372,7 +374,7 @@ fn header(
     })
 }
 
-/// Prints the comparison, then what a reader must know about it.
+/// Prints the comparison, then the notes needed to read it.
 pub(super) fn conclude(
     common: &Common,
     prices: &PriceCatalog,
@@ -394,7 +396,7 @@ pub(super) fn conclude(
     let table = comparison::comparison(&cells, summary);
     let runs = store.runs(recording).map_err(Failure::failed)?;
     let answers = answer::answers(&runs, summary);
-    // What there is to say is said, whoever reads the table.
+    // The notes are printed even if nobody reads the table.
     super::even_unread(print_comparison(common, &table, &answers))?;
     for note in comparison::footnotes(&told.leave_out_of(&cells), summary) {
         say(&note);
@@ -418,7 +420,7 @@ fn print_comparison(common: &Common, table: &Table, answers: &[Answer]) -> Resul
     let mut out = text_output();
     writeln!(out, "{}", table.render_within(terminal_width(), comparison::SHARED))?;
     if !answers.is_empty() {
-        // A line each for whatever reads a pipe.
+        // One line a sentence for a program at the end of a pipe.
         let width = if is_terminal_output() { terminal_width() } else { usize::MAX };
         writeln!(out, "\n{}", answer::text(answers, width))?;
     }
@@ -426,7 +428,7 @@ fn print_comparison(common: &Common, table: &Table, answers: &[Answer]) -> Resul
     Ok(())
 }
 
-/// Done, failed, done in part, or stopped.
+/// Returns the exit status of a recording: done, failed, partly done, or interrupted.
 pub(super) fn exit_code(tally: &Tally, incomplete: bool) -> ExitCode {
     match tally {
         Tally { interrupted: true, .. } => signals::interrupted_status(),

@@ -1,4 +1,4 @@
-//! Signals that end a command, and the exit status that each stands for.
+//! Signals that end a command, and the exit status for each of them.
 //!
 //! The first one stops cleanly. A second Ctrl-C ends at once; SIGTERM and
 //! SIGHUP never do, since a terminal that goes away often sends several.
@@ -19,31 +19,31 @@ use crate::record::Control;
 use crate::sys;
 use crate::threads::start_thread;
 
-/// The newest signal that was to end this process; 0: none was sent.
+/// The latest signal meant to end this process; 0 if there was none.
 static RECEIVED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
-/// Returns the exit status of a command that was stopped: 128 and the number
-/// of the signal, so 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP.
+/// Returns the exit status of an interrupted command: 128 plus the number of the signal,
+/// so 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP.
 pub(super) fn interrupted_status() -> ExitCode {
     ExitCode::from(u8::try_from(interrupted_number()).unwrap_or(130))
 }
 
-/// Returns that status as a number.
+/// Returns the exit status of an interrupted command as a number.
 pub(super) fn interrupted_number() -> i32 {
     let signal = RECEIVED.load(Ordering::SeqCst);
     i32::try_from(128 + signal).ok().filter(|_| signal > 0).unwrap_or(130)
 }
 
-/// Returns whether a signal came that was to end this process.
+/// Returns whether a signal meant to end this process was received.
 pub(super) fn is_interrupted() -> bool {
     RECEIVED.load(Ordering::SeqCst) > 0
 }
 
-/// Returns a token that Ctrl-C, SIGTERM or SIGHUP sets. A second Ctrl-C ends
-/// the process at once.
+/// Returns a token that Ctrl-C, SIGTERM or SIGHUP cancels. A second Ctrl-C ends the
+/// process at once.
 ///
 /// # Errors
-/// When the system takes no handler.
+/// Returns an error if the system accepts no signal handler.
 pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
     let stopped = Arc::new(AtomicBool::new(false));
     flag::register_conditional_default(SIGINT, Arc::clone(&stopped)).map_err(deaf)?;
@@ -55,12 +55,12 @@ pub(super) fn cancel_on_signals() -> Result<Cancel, Failure> {
     Ok(Cancel::watching(stopped))
 }
 
-/// Returns a control that the first Ctrl-C tells to end well after the
-/// invocation in flight, and the second, SIGTERM or SIGHUP to stop cleanly. One
-/// more Ctrl-C ends the process at once.
+/// Returns a control that finishes after the running invocation on the first Ctrl-C, and
+/// stops cleanly on the second one, on SIGTERM or on SIGHUP. A further Ctrl-C ends the
+/// process at once.
 ///
 /// # Errors
-/// When the system takes no handler, or gives no thread.
+/// Returns an error if the system accepts no signal handler or starts no thread.
 pub(super) fn finish_on_signals() -> Result<Control, Failure> {
     let stopped = Arc::new(AtomicBool::new(false));
     flag::register_conditional_default(SIGINT, Arc::clone(&stopped)).map_err(deaf)?;
@@ -86,8 +86,8 @@ pub(super) fn finish_on_signals() -> Result<Control, Failure> {
     Ok(control)
 }
 
-/// Sees to it that a signal ends the program even while it waits for a terminal
-/// that nobody reads.
+/// Makes sure that a signal ends the program even while it waits for a terminal that
+/// nobody reads.
 fn end_on_frozen_terminals() -> Result<(), Failure> {
     let (mut endings, written) = UnixStream::pair().map_err(deaf)?;
     for signal in ending_signals() {
@@ -98,14 +98,14 @@ fn end_on_frozen_terminals() -> Result<(), Failure> {
         if endings.read_exact(&mut [0]).is_ok() {
             let_go_of_frozen_terminals();
         }
-        // Open to the end: signals go on writing to it.
+        // The pipe stays open to the end: signals go on writing to it.
         std::mem::forget(endings);
     })
     .map_err(Failure::failed)?;
     Ok(())
 }
 
-/// Says that signals cannot be listened to.
+/// Converts the error of a signal handler that could not be installed.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn deaf(error: std::io::Error) -> Failure {
     Failure::Failed(format!("cannot listen to signals: {error}"))
@@ -118,7 +118,7 @@ fn remember(signal: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The signals that end a command. Under `nohup` SIGHUP is none of them.
+/// Returns the signals that end a command. Under `nohup`, SIGHUP is not one of them.
 fn ending_signals() -> Vec<i32> {
     let all = [SIGINT, SIGTERM, SIGHUP];
     all.into_iter().filter(|signal| *signal != SIGHUP || !sys::ignores_hangup()).collect()

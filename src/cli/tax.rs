@@ -1,4 +1,4 @@
-//! `tax`: what metering itself costs.
+//! `tax`: measures the cost of metering itself.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ use crate::store::{RecordingHeader, RecordingRef, Store, Writer};
 use crate::units::Nanos;
 use crate::workload::Workload;
 
-/// Workloads when none is named: a start, a computation, and memory.
+/// Default workloads: a start, a computation, and memory.
 const USUAL: [&str; 3] = ["nop", "nbody", "memory-burst"];
 
 /// Options of `tax`.
@@ -150,7 +150,7 @@ fn request(common: &Common, options: &Options) -> Result<PlanRequest, Failure> {
     })
 }
 
-/// Prints what the recording came to.
+/// Prints the results of the recording.
 fn conclude(common: &Common, store: &Store, recording: i64) -> Result<(), Failure> {
     let series = store.series(&[recording]).map_err(Failure::failed)?;
     let missing = store.unavailable_lanes(recording).map_err(Failure::failed)?;

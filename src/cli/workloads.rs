@@ -1,4 +1,4 @@
-//! `workloads list|check|build`.
+//! `workloads list|check|build`: lists, checks and builds workloads.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -157,7 +157,7 @@ fn check(common: &Common, options: &Check) -> Outcome {
     Ok(if incomplete { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-/// Runs a cell once; the output is missing if it could not be read.
+/// Runs a cell once; the output is `None` if it could not be read.
 fn run_once(
     open: &mut OpenLane,
     job: &Job,

@@ -1,5 +1,5 @@
-//! Everything that reads a database, over one that somebody else made: for
-//! fuzzing and for tests of damaged files.
+//! Runs everything that reads a database over one that somebody else made: for fuzzing
+//! and for tests of damaged files.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,13 +9,13 @@ use cyclometer_report::simulated::Simulated;
 use cyclometer_report::{answer, comparison};
 use cyclometer_store::{Filter, Part, RecordingPart, ReplayPlan, Selection, Store};
 
-/// Items of each kind that are looked at.
+/// Number of items of each kind that are read.
 const FEW: u32 = 2;
 
 /// Writes an image of a database to a file and [reads all of it](database_survives).
 ///
 /// # Panics
-/// When a reader panics, or there is no place for a file.
+/// Panics if a reader does, or if there is no place for a file.
 pub fn database_image_survives(image: &[u8]) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let shared = Path::new("/dev/shm");
@@ -27,7 +27,7 @@ pub fn database_image_survives(image: &[u8]) {
     database_survives(&file.0);
 }
 
-/// A file that goes with this.
+/// A file that is removed when this is dropped.
 struct Removed(PathBuf);
 
 impl Drop for Removed {
@@ -36,11 +36,11 @@ impl Drop for Removed {
     }
 }
 
-/// Runs what `history`, `replay` and the observatory read over a database, and
-/// lays out what they show. Errors are answers; the file is not changed.
+/// Runs everything that `history`, `replay` and the observatory read over a database, and
+/// lays out the result. Errors are accepted; the file is not changed.
 ///
 /// # Panics
-/// When a reader panics.
+/// Panics if a reader does.
 pub fn database_survives(path: &Path) {
     let Ok(mut store) = Store::open_frozen(path) else { return };
     let filter = Filter { limit: Some(FEW), ..Filter::default() };
@@ -106,7 +106,7 @@ fn recording_survives(store: &mut Store, recording: i64) {
 mod tests {
     use super::*;
 
-    /// A database with a recording of every kind of thing.
+    /// Returns a database with a recording of every kind of item.
     fn image() -> Vec<u8> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("c.db");

@@ -1,5 +1,5 @@
-//! The kinds of input that come from outside, each with what must hold for any
-//! bytes at all: what fuzzing and `cargo test --test all fuzzing` have in common.
+//! Kinds of input from outside, each with an invariant that must hold for any bytes at
+//! all: shared by fuzzing and `cargo test --test all fuzzing`.
 
 use crate::lane::survival::{
     engine_reply_survives, launcher_answer_survives, profile_survives, worker_line_survives,
@@ -11,23 +11,23 @@ use cyclometer_pricing::survival::{price_model_survives, usage_file_survives};
 /// A kind of input that anybody may have written.
 #[derive(Debug, Clone, Copy)]
 pub struct InputKind {
-    /// Its name: that of the fuzz target, and of the folder of its corpus.
+    /// Name of the fuzz target, and of the folder of its corpus.
     pub name: &'static str,
-    /// Reads the bytes as the program does; panics if they do harm.
+    /// Reads the bytes as the program does; panics if they break an invariant.
     pub survives: fn(&[u8]),
-    /// Words that mean something in it.
+    /// Words that have a meaning in this kind of input.
     pub words: &'static [&'static str],
-    /// Bytes of the longest that is tried.
+    /// Maximum size of the inputs that are tried, in bytes.
     pub longest: usize,
 }
 
-/// Longest text.
+/// Maximum size of a text, in bytes.
 const TEXT: usize = 64 << 10;
 
-/// Longest message of a process.
+/// Maximum size of a message of a process, in bytes.
 const MESSAGE: usize = 4 << 10;
 
-/// All kinds, each a fuzz target.
+/// All kinds of input, each a fuzz target.
 pub const INPUT_KINDS: &[InputKind] = &[
     InputKind {
         name: "manifest",
@@ -254,7 +254,7 @@ const QUERY_WORDS: &[&str] = &[
     "-9223372036854775808",
 ];
 
-/// Reads bytes as a text, as all files are.
+/// Reads the bytes as text, as all files are.
 fn with_text(bytes: &[u8], survives: fn(&str)) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         survives(text);
@@ -281,7 +281,7 @@ fn manifest_survives(content: &[u8]) {
     }
 }
 
-/// A message about a text is short, however long the text.
+/// Asserts that a message about a text is short, however long the text.
 fn assert_bounded(message: &str, text: &str) {
     let most = 4096 + 2 * text.len().min(4096);
     assert!(message.len() <= most, "{} bytes of message", message.len());

@@ -1,4 +1,4 @@
-//! Kinds of input from outside, each with a function that must survive all of it.
+//! Kinds of input from outside, each with a function that must survive any of it.
 
 mod database;
 mod inputs;

@@ -1,5 +1,5 @@
-//! Words that all share who run functions or tell of it: kinds of starts, how
-//! invocations end, samples, and requests to stop.
+//! Vocabulary shared by everything that runs invocations or reports on them: start kinds,
+//! end states, samples, and cancellation tokens.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use crate::meter::Meter;
 use crate::units::Nanos;
 
-/// Whether the sandbox is made for the invocation or was there before.
+/// Kind of start: whether the sandbox is made for the invocation or was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StartKind {
     /// A new process, worker or container.
@@ -18,7 +18,7 @@ pub enum StartKind {
 }
 
 impl StartKind {
-    /// The word stored and shown.
+    /// Returns the word that is stored and shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -34,21 +34,21 @@ impl fmt::Display for StartKind {
     }
 }
 
-/// How an invocation ended.
+/// End state of an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Exit status 0 and the expected output.
     Ok,
-    /// Anything else that came from the function or its lane.
+    /// Any other result that came from the function or its lane.
     Failed,
     /// Stopped at its time limit.
     Timeout,
-    /// Stopped because the recording was.
+    /// Stopped because the recording was stopped.
     Interrupted,
 }
 
 impl Status {
-    /// The word stored and shown.
+    /// Returns the word that is stored and shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -73,19 +73,19 @@ pub struct Sample {
 
 /// Reads live values of a running invocation, called by the sampler's thread.
 pub trait Probe: Send {
-    /// Values at this moment; what cannot be read is left out.
+    /// Returns the values at this moment; meters that cannot be read are left out.
     fn read(&mut self) -> Vec<(Meter, u64)>;
 }
 
-/// Takes probes of running invocations: the recorder's sampler.
+/// Samples the probes of running invocations; implemented by the recorder's sampler.
 pub trait Watch {
-    /// Starts to sample.
+    /// Starts sampling `probe`.
     fn begin(&mut self, probe: Box<dyn Probe>);
-    /// Stops to sample. Harmless if nothing was begun.
+    /// Stops sampling. Does nothing if sampling was not started.
     fn end(&mut self);
 }
 
-/// Does not watch.
+/// Takes no samples.
 #[derive(Debug, Default)]
 pub struct Unwatched;
 
@@ -94,48 +94,49 @@ impl Watch for Unwatched {
     fn end(&mut self) {}
 }
 
-/// A request to stop, shared by all who wait for something. Those who wait
-/// look at it at least every [`Self::POLL_MS`].
+/// Cancellation token, shared by everything that waits. Waiting code polls it at least
+/// every [`Self::POLL_MS`].
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Longest time until a request is noticed.
+    /// Longest time in milliseconds until a request is noticed.
     pub const POLL_MS: u16 = 50;
 
-    /// A token that reads a flag set elsewhere, such as by a signal handler.
+    /// Creates a token that reads a flag set elsewhere, such as by a signal handler.
     #[must_use]
     pub const fn watching(flag: Arc<AtomicBool>) -> Self {
         Self(flag)
     }
 
-    /// The token that the signals set which end this process, once a command
-    /// takes them: for waits before there is anything to stop.
+    /// Returns the token that is set by the signals that end this process, once a command
+    /// handles them. It serves waits before there is anything to stop.
     #[must_use]
     pub fn of_process() -> Self {
         static PROCESS: LazyLock<Cancel> = LazyLock::new(Cancel::default);
         PROCESS.clone()
     }
 
-    /// The flag, for whoever sets it from outside.
+    /// Returns the flag, so that it can be set from outside.
     #[must_use]
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }
 
-    /// Asks to stop.
+    /// Requests the stop.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Whether to stop.
+    /// Returns whether a stop was requested.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-/// Now, on the monotonic clock that all processes of this machine share.
+/// Returns the current time of the monotonic clock, which all processes of this machine
+/// share.
 #[must_use]
 pub fn now() -> Nanos {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);

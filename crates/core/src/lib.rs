@@ -1,7 +1,7 @@
-//! The words that all parts of cyclometer share: units, meters and usage, kinds of
-//! starts, and text from outside made visible.
+//! Vocabulary of cyclometer: units, meters and usage, start kinds, number parsing, and
+//! escaping of text from outside.
 //!
-//! Nothing here opens a file or asks the system for more than the time.
+//! This crate opens no files and asks the system for nothing but the time.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

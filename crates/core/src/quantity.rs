@@ -1,41 +1,41 @@
-//! Numbers as people write them: one grammar for arguments, configuration,
-//! manifests, price files and files of usage.
+//! Numbers as people write them: one grammar for arguments, configuration, manifests, price
+//! files and usage files.
 //!
 //! ```text
 //! 4000000   4_000_000   4,000,000   4e6   4M   0.0457   4.57e-2   1,307.68 ms
 //! ```
 //!
-//! A number is read exactly, and in full or not at all: what is refused says
-//! what to write instead. A single comma is refused, because `0,5` is a half to
-//! some and `1,769` is 1769 to others; but `100,000 requests` are what they seem.
+//! A number is parsed exactly, and in full or not at all; an error says what to write
+//! instead. A single comma is refused, because some read `0,5` as a half and others read
+//! `1,769` as 1769; `100,000 requests` are unambiguous, since requests have no fractions.
 
 use num_bigint::BigUint;
 use num_traits::{ToPrimitive, Zero};
 use thiserror::Error;
 
-/// Longest number that is read, in characters. The smallest price known to us
-/// has 14 decimals; what is longer is a mistake or an attack.
+/// Longest number that is accepted, in characters. The smallest price known to us has 14
+/// decimals; a longer number is a mistake or an attack.
 pub const MAX_CHARS: usize = 40;
 
-/// Largest exponent that is read, of either sign: beyond every count and price,
-/// and never more digits than there is memory.
+/// Largest exponent that is accepted, of either sign: beyond every count and price, but
+/// small enough to be written out in memory.
 const MAX_EXPONENT: i32 = 30;
 
-/// What stands for a power of ten behind a count.
+/// Suffixes of counts, with the power of ten that they stand for.
 const SUFFIXES: [(&str, i32); 6] = [("k", 3), ("K", 3), ("M", 6), ("G", 9), ("B", 9), ("T", 12)];
 
-/// Why a text is no quantity, and what to write.
+/// Error of parsing a quantity, with what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}`{} {message}", if message.starts_with("is ") || message.starts_with("has ") { "" } else { ":" })]
 pub struct QuantityError {
-    /// The text, shortened.
+    /// Text that was refused, shortened.
     pub text: String,
-    /// What is wrong and what would be accepted.
+    /// Problem, and what would be accepted.
     pub message: String,
 }
 
 impl QuantityError {
-    /// An error about `text`, of which only the start is shown.
+    /// Creates an error about `text`, of which only the start is shown.
     pub fn new(text: &str, message: impl Into<String>) -> Self {
         let mut shown: String = text.chars().take(MAX_CHARS).collect();
         if shown.len() < text.len() {
@@ -45,7 +45,7 @@ impl QuantityError {
     }
 }
 
-/// An exact decimal that is 0 or more: `digits` x 10^-`decimals`.
+/// Exact decimal number that is 0 or more: `digits` x 10^-`decimals`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decimal {
     digits: BigUint,
@@ -54,21 +54,21 @@ pub struct Decimal {
 
 type Read<T> = Result<T, QuantityError>;
 
-/// What is counted.
+/// Kind of number that is expected, which decides what a single comma means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Things {
-    /// What has fractions.
+    /// A number that may have a fraction.
     Any,
-    /// What has none.
+    /// A whole number: a comma can only group its digits.
     Whole,
 }
 
 impl Decimal {
-    /// Parses a number that nothing follows.
+    /// Parses a number that must not be followed by anything.
     ///
     /// # Errors
     ///
-    /// Says what to write.
+    /// Returns an error that says what to write.
     pub fn parse(text: &str) -> Read<Self> {
         let (number, rest) = Self::split(text)?;
         number.alone(text, rest)
@@ -78,18 +78,18 @@ impl Decimal {
     ///
     /// # Errors
     ///
-    /// Says what to write.
+    /// Returns an error that says what to write.
     pub fn parse_count(text: &str) -> Read<Self> {
         let (number, rest) = Self::split_count(text)?;
         number.alone(text, rest)
     }
 
-    /// Parses the number that a text begins with; the rest, such as a unit, is
-    /// returned without the spaces around it.
+    /// Parses the number at the start of `text`, and returns it with the trimmed rest, such
+    /// as a unit.
     ///
     /// # Errors
     ///
-    /// Says what to write.
+    /// Returns an error that says what to write.
     pub fn split(text: &str) -> Read<(Self, &str)> {
         Self::split_as(text, Things::Any)
     }
@@ -140,17 +140,17 @@ impl Decimal {
     ///
     /// # Errors
     ///
-    /// Says what to write.
+    /// Returns an error that says what to write.
     pub fn split_count(text: &str) -> Read<(Self, &str)> {
         Self::split_count_as(text, Things::Any)
     }
 
-    /// Like [`Decimal::split_count`], for what there is no half of, such as
-    /// requests: there a single comma can only group digits.
+    /// Like [`Decimal::split_count`], for things that have no fractions, such as requests:
+    /// there a single comma can only group digits.
     ///
     /// # Errors
     ///
-    /// Says what to write.
+    /// Returns an error that says what to write.
     pub fn split_whole_count(text: &str) -> Read<(Self, &str)> {
         Self::split_count_as(text, Things::Whole)
     }
@@ -176,7 +176,7 @@ impl Decimal {
         Err(QuantityError::new(text.trim(), message))
     }
 
-    /// Numerator and denominator, not in lowest terms.
+    /// Returns numerator and denominator, not in lowest terms.
     #[must_use]
     pub fn to_fraction(&self) -> (BigUint, BigUint) {
         let ten = BigUint::from(10_u32);
@@ -188,13 +188,13 @@ impl Decimal {
         }
     }
 
-    /// Digits after the point when it is written without an exponent.
+    /// Returns the number of digits after the point when written without an exponent.
     #[must_use]
     pub fn decimals(&self) -> u32 {
         u32::try_from(self.decimals).unwrap_or(0)
     }
 
-    /// `self` x `factor`, if it is a whole number below 2^64.
+    /// Returns `self` x `factor` if that is a whole number below 2^64.
     #[must_use]
     pub fn to_whole(&self, factor: u64) -> Option<u64> {
         let (numerator, denominator) = self.to_fraction();
@@ -203,14 +203,14 @@ impl Decimal {
         whole.then(|| (product / denominator).to_u64()).flatten()
     }
 
-    /// The nearest double, for shares and widths that are statistics anyway.
+    /// Returns the nearest double, for shares and widths, which are statistics anyway.
     #[must_use]
     pub fn to_f64(&self) -> f64 {
         // The standard library rounds a decimal text correctly.
         format!("{}e{}", self.digits, -self.decimals).parse().unwrap_or(f64::INFINITY)
     }
 
-    /// All digits, for advice.
+    /// Writes out all digits, for advice in messages.
     fn to_plain(&self) -> String {
         let digits = self.digits.to_string();
         let Ok(decimals) = usize::try_from(self.decimals) else {
@@ -230,7 +230,7 @@ impl Decimal {
 ///
 /// # Errors
 ///
-/// Says what to write.
+/// Returns an error that says what to write.
 pub fn whole_number<N: TryFrom<u64>>(text: &str) -> Read<N> {
     let (number, rest) = Decimal::split_whole_count(text)?;
     let number = number.alone(text, rest)?;
@@ -242,18 +242,18 @@ pub fn whole_number<N: TryFrom<u64>>(text: &str) -> Read<N> {
     N::try_from(whole).map_err(|_| fail("is too large"))
 }
 
-/// Parses a per cent, with or without its sign, as a share of 1.
+/// Parses a percentage, with or without the `%` sign, and returns it as a share of 1.
 ///
 /// # Errors
 ///
-/// Says what to write.
+/// Returns an error that says what to write.
 pub fn percentage(text: &str) -> Read<f64> {
     let number = text.trim().strip_suffix('%').unwrap_or(text);
     Decimal::parse(number).map(|percent| percent.to_f64() / 100.0)
 }
 
-/// The exponent that a text begins with, and what follows it. A letter without
-/// digits begins a unit, such as `events`.
+/// Parses the exponent at the start of `rest`, and returns it with the text after it. An
+/// `e` without digits is the start of a unit, such as `events`.
 fn split_exponent<'a>(text: &str, rest: &'a str) -> Read<(i32, &'a str)> {
     let Some(after) = rest.strip_prefix(['e', 'E']) else { return Ok((0, rest)) };
     let (negative, digits) = match after.strip_prefix(['-', '+']) {
@@ -271,7 +271,7 @@ fn split_exponent<'a>(text: &str, rest: &'a str) -> Read<(i32, &'a str)> {
     Ok((if negative { -exponent } else { exponent }, &digits[end..]))
 }
 
-/// Digits, a point, and what groups them.
+/// Parses digits with an optional point and separators between groups of digits.
 fn read_body(text: &str, body: &str, things: Things) -> Read<Decimal> {
     let fail = |message: String| Err(QuantityError::new(text, message));
     let bare: String = body.chars().filter(char::is_ascii_digit).collect();
@@ -308,7 +308,8 @@ fn read_body(text: &str, body: &str, things: Things) -> Read<Decimal> {
     Ok(Decimal { digits, decimals: i32::try_from(decimals).unwrap_or(i32::MAX) })
 }
 
-/// Commas group digits by threes; one comma alone may be somebody's point.
+/// Checks that commas group digits by threes; a single comma may be meant as a decimal
+/// point.
 fn check_groups(text: &str, whole: &str, has_fraction: bool, things: Things) -> Read<()> {
     let groups: Vec<&str> = whole.split(',').collect();
     let bare: String = whole.chars().filter(char::is_ascii_digit).collect();
@@ -341,7 +342,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_exactly_however_they_are_written() {
-        // Written out by hand.
+        // Expected values are written out by hand.
         for (text, expected) in [
             ("0", "0"),
             ("007.50", "7.5"),
@@ -444,8 +445,8 @@ mod tests {
     }
 
     proptest! {
-        /// Digits that are grouped, scaled or padded are the same number; so the
-        /// expected value never went through the parser.
+        /// Grouping, scaling and padding digits keep the number, so the expected value never went
+        /// through the parser.
         #[test]
         fn ways_to_write_a_number_agree(value in 0_u64..1_000_000_000_000, shift in 0_usize..12) {
             let digits = value.to_string();
@@ -470,8 +471,8 @@ mod tests {
             prop_assert_eq!(whole(&grouped.replace(',', "_")), expected);
         }
 
-        /// Whatever is accepted means what the standard library's parser of
-        /// doubles reads, which is another program.
+        /// Accepted numbers equal what the standard library's parser of doubles, an independent
+        /// implementation, reads.
         #[test]
         fn nothing_is_read_in_part(text in "[0-9.,_eE+\\-kM ]{0,12}") {
             if let Ok(number) = Decimal::parse(&text) {

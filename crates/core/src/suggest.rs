@@ -1,9 +1,9 @@
-//! What was probably meant by a mistyped name.
+//! Suggestions for mistyped names.
 
-/// The candidate that was probably meant by `name`.
+/// Returns the candidate that was probably meant by `name`.
 #[must_use]
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The comparison takes time and memory by the product of the lengths.
+    // Comparing takes time and memory proportional to the product of both lengths.
     let name: String = name.chars().take(64).collect();
     candidates
         .into_iter()
@@ -17,7 +17,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// `; did you mean ...?`, or a list of what there is.
+/// Returns `; did you mean ...?` with the nearest of `known`, or a list of all of them.
 #[must_use]
 pub fn suggestion<'a>(given: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     nearest(given, known.clone()).map_or_else(

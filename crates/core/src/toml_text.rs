@@ -1,11 +1,12 @@
-//! What is wrong in a TOML file, and where, told to the person who wrote it.
+//! Error messages about TOML files, for the person who wrote the file.
 
 use crate::visible_text::summarize;
 
-/// Longest message, in characters: a key of the file may be quoted in it.
+/// Longest message, in characters; it is bounded because it may quote a key of the file.
 const MAX_MESSAGE_CHARS: usize = 600;
 
-/// Line and column (in characters), both from 1, of a byte offset in `text`.
+/// Returns the line and column (in characters), both counted from 1, of a byte offset in
+/// `text`.
 #[must_use]
 pub fn place(text: &str, offset: usize) -> (usize, usize) {
     let bytes = text.as_bytes();
@@ -15,7 +16,7 @@ pub fn place(text: &str, offset: usize) -> (usize, usize) {
     (lines.count(), 1 + String::from_utf8_lossy(in_line).chars().count())
 }
 
-/// Adds the nearest of the keys that would have been accepted.
+/// Adds the nearest accepted key to a message about an unknown one.
 #[must_use]
 pub fn with_nearest(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
@@ -30,7 +31,7 @@ pub fn with_nearest(message: &str) -> String {
     }
 }
 
-/// The message on one line of bounded length, without what a terminal would obey.
+/// Returns the message on one line of bounded length, with control characters escaped.
 #[must_use]
 pub fn printable(message: &str) -> String {
     summarize(&message.trim_end().replace('\n', "; "), MAX_MESSAGE_CHARS)

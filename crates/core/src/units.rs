@@ -1,5 +1,5 @@
-//! Newtypes for the quantities that cross module borders, with exact parsing
-//! and human formatting. Money is not here.
+//! Newtypes for the quantities that cross module boundaries, with exact parsing and
+//! human-readable formatting. Money is defined elsewhere.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,10 +23,10 @@ pub struct Nanos(pub u64);
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
-/// Why a quantity could not be read.
+/// Error of parsing a quantity with a unit.
 pub type UnitError = QuantityError;
 
-/// A unit's name and how many of the base unit it has.
+/// Name of a unit, and its size in base units.
 pub type UnitSize = (&'static str, u64);
 
 /// Units of time, in nanoseconds.
@@ -54,11 +54,11 @@ pub const SIZE: &[UnitSize] = &[
     ("TiB", 1 << 40),
 ];
 
-/// Other ways to write a unit of time, with the name in [`TIME`].
+/// Alternative spellings of units of time, with the name in [`TIME`].
 pub const TIME_ALIASES: &[(&str, &str)] =
     &[("\u{b5}s", "us"), ("\u{3bc}s", "us"), ("m", "min"), ("d", "day"), ("days", "day")];
 
-/// The size of a unit of that name; `None` if there is none.
+/// Returns the size of the unit called `name`; `None` if there is no such unit.
 #[must_use]
 pub fn unit_size(units: &[UnitSize], name: &str) -> Option<u64> {
     let alias =
@@ -66,8 +66,8 @@ pub fn unit_size(units: &[UnitSize], name: &str) -> Option<u64> {
     units.iter().find(|(unit, _)| *unit == alias).map(|(_, size)| *size)
 }
 
-/// What to write instead of a name that is no unit: those that differ from it
-/// only by capitals or an `i`, or else all there are.
+/// Suggests units to write instead of an unknown `name`: those that differ from it only by
+/// capitals or an `i`, or else all of them.
 #[must_use]
 pub fn advise_unit(units: &[UnitSize], name: &str) -> String {
     let plain = |name: &str| name.to_lowercase().replace(['i', 'b'], "");
@@ -145,14 +145,15 @@ impl From<Nanos> for Duration {
 }
 
 impl Nanos {
-    /// The difference to an earlier moment, 0 if `earlier` is later.
+    /// Returns the time since `earlier`, or 0 if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Three significant digits and a unit from `steps`, largest first.
+/// Formats three significant digits with a unit from `steps`, which are sorted from largest
+/// to smallest.
 fn human(value: u64, steps: &[(u64, &str)]) -> String {
     let &(factor, unit) =
         steps.iter().find(|(factor, _)| value >= *factor).or(steps.last()).unwrap_or(&(1, ""));
@@ -188,7 +189,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A bare count with a decimal suffix: `1.23 G`.
+/// Count without a unit, shown with a decimal suffix: `1.23 G`.
 #[derive(Debug, Clone, Copy)]
 pub struct Count(pub u64);
 

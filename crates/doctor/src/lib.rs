@@ -1,5 +1,5 @@
-//! What can be measured on this machine, the fix for what cannot, and which
-//! lanes run here: what `doctor` and `lanes` print, and the host screen shows.
+//! Checks of the host: what can be measured, the fix for what cannot, and which lanes
+//! run. `doctor` and `lanes` print them, and the host screen shows them.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -24,23 +24,23 @@ use cyclometer_system::procfs::ProcessIdentity;
 pub use storage::storage;
 pub use surroundings::surroundings;
 
-/// How a check ended.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It is there.
+    /// It is present.
     Ok,
-    /// It is there, but less than it could be.
+    /// It is present, but less than it could be.
     Warning,
-    /// It is not there, and nothing is lost by that.
+    /// It is not present, and nothing is lost by that.
     Absent,
-    /// It is not there.
+    /// It is not present.
     Missing,
-    /// It is there and cannot be used.
+    /// It is present but cannot be used.
     Unusable,
 }
 
 impl State {
-    /// The word that is shown.
+    /// Returns the word that is shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -56,33 +56,33 @@ impl State {
 /// One line of `doctor`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at.
+    /// The subject of the check.
     pub check: String,
-    /// How it ended.
+    /// Result of the check.
     pub state: State,
-    /// What there is.
+    /// Description of what was found.
     pub found: String,
-    /// What to do; empty: nothing.
+    /// Advice; empty if there is nothing to do.
     pub fix: String,
 }
 
-/// What a lane is here.
+/// Availability of a lane on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneFinding {
-    /// Its name.
+    /// Name of the lane.
     pub name: String,
-    /// What it is, or why it cannot run and what to do.
+    /// Description of the lane, or why it cannot run and how to fix that.
     pub about: Result<LaneAbout, String>,
 }
 
-/// A lane that runs here.
+/// Description of a lane that runs here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneAbout {
     /// Runtime and version.
     pub version: String,
-    /// Its starts.
+    /// Kinds of start that the lane has.
     pub starts: Vec<StartKind>,
-    /// What else matters.
+    /// Remark on the lane.
     pub note: String,
 }
 
@@ -101,7 +101,7 @@ impl Finding {
     }
 }
 
-/// Everything that `doctor` looks at; without a database, the reason why there is
+/// Runs all checks of `doctor`; without a database, `database` is the reason why there is
 /// none.
 #[must_use]
 pub fn examine(database: Result<&Path, &str>) -> Vec<Finding> {
@@ -116,7 +116,7 @@ pub fn examine(database: Result<&Path, &str>) -> Vec<Finding> {
     findings
 }
 
-/// Findings as a table.
+/// Builds the table of findings.
 #[must_use]
 pub fn table(findings: &[Finding]) -> Table {
     let mut table = Table::new(&[
@@ -132,7 +132,7 @@ pub fn table(findings: &[Finding]) -> Table {
     table
 }
 
-/// CPU, memory, kernel, clocks.
+/// Checks CPU, memory, kernel and clocks.
 #[must_use]
 pub fn machine(print: &Fingerprint) -> Vec<Finding> {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
@@ -165,7 +165,7 @@ pub fn machine(print: &Fingerprint) -> Vec<Finding> {
     vec![Finding::ok("machine", found), tsc, governor]
 }
 
-/// The counters of perf; a line a meter.
+/// Checks the counters of perf; one finding a meter.
 #[must_use]
 pub fn perf(paranoid: Option<i32>) -> Vec<Finding> {
     let mut findings = vec![permission(paranoid)];
@@ -177,8 +177,8 @@ pub fn perf(paranoid: Option<i32>) -> Vec<Finding> {
     findings
 }
 
-/// A line for each counter that is there, and one for all that are missing for
-/// the same reason.
+/// Returns a finding for each available counter, and one for all counters that are
+/// missing for the same reason.
 fn counters(reports: Vec<host::CounterReport>) -> Vec<Finding> {
     let (there, missing): (Vec<_>, Vec<_>) =
         reports.into_iter().partition(|report| report.source.is_some());
@@ -227,7 +227,7 @@ fn permission(paranoid: Option<i32>) -> Finding {
     }
 }
 
-/// What reading counters costs; takes some milliseconds of a CPU.
+/// Measures the cost of reading counters; takes some milliseconds of a CPU.
 #[must_use]
 pub fn cost() -> Finding {
     let check = "cost of a counter read";
@@ -240,7 +240,7 @@ pub fn cost() -> Finding {
     }
 }
 
-/// Capabilities of this process that metering uses.
+/// Checks the capabilities of this process that metering uses.
 #[must_use]
 pub fn capabilities() -> Finding {
     // From linux/capability.h.
@@ -261,7 +261,7 @@ pub fn capabilities() -> Finding {
     }
 }
 
-/// Whether control groups can be made.
+/// Checks whether control groups can be created.
 #[must_use]
 pub fn cgroups() -> Finding {
     match Hierarchy::detect() {
@@ -287,7 +287,7 @@ pub fn cgroups() -> Finding {
     }
 }
 
-/// Control groups: which can be made, and what those around this program limit.
+/// Checks control groups: which can be created, and what those around this program limit.
 #[must_use]
 pub fn control_groups(print: &Fingerprint) -> Vec<Finding> {
     let mut findings = vec![cgroups(), function_group(), process_fence(), cpu_quota()];
@@ -296,7 +296,7 @@ pub fn control_groups(print: &Fingerprint) -> Vec<Finding> {
     findings
 }
 
-/// Whether a CPU quota of the control groups around this program holds it back.
+/// Checks whether a CPU quota of the control groups around this program throttles it.
 #[must_use]
 pub fn cpu_quota() -> Finding {
     let check = "CPU quota";
@@ -314,7 +314,7 @@ pub fn cpu_quota() -> Finding {
     }
 }
 
-/// CPUs that this program may not run on, if there are such.
+/// Reports CPUs that this program may not run on, if there are any.
 fn cpus_allowed(print: &Fingerprint) -> Option<Finding> {
     let (allowed, all) = (print.cpus_allowed?, print.cpus?);
     (allowed < all).then(|| {
@@ -323,7 +323,7 @@ fn cpus_allowed(print: &Fingerprint) -> Option<Finding> {
     })
 }
 
-/// A priority below the usual, which functions inherit.
+/// Reports a priority below the default, which functions inherit.
 fn priority() -> Option<Finding> {
     let nice = Process::myself().and_then(|process| process.stat()).ok()?.nice;
     (nice > 0).then(|| {
@@ -332,7 +332,7 @@ fn priority() -> Option<Finding> {
     })
 }
 
-/// Whether functions of process lanes get a control group of their own.
+/// Checks whether functions of process lanes get a control group of their own.
 #[must_use]
 pub fn function_group() -> Finding {
     let check = "group for functions";
@@ -354,7 +354,7 @@ pub fn function_group() -> Finding {
     }
 }
 
-/// Says what this user lacks to make control groups.
+/// Returns what this user lacks to create control groups.
 fn to_make_groups() -> &'static str {
     if nix::unistd::geteuid().is_root() {
         "root is not enough here: in a container, it takes a /sys/fs/cgroup that can be written \
@@ -364,7 +364,7 @@ fn to_make_groups() -> &'static str {
     }
 }
 
-/// What keeps functions of process lanes from other processes.
+/// Describes how functions of process lanes are isolated from other processes.
 #[must_use]
 pub fn process_fence() -> Finding {
     let check = "process fence";
@@ -382,12 +382,12 @@ pub fn process_fence() -> Finding {
     }
 }
 
-/// The Docker engine, and a lane for each of its OCI runtimes.
+/// Checks the Docker engine, and returns a lane for each of its OCI runtimes.
 #[must_use]
 pub fn containers() -> (Vec<Finding>, Vec<LaneSpec>) {
     let info = match docker::inspect() {
         Ok(info) => info,
-        // The reason ends with what to do.
+        // The error message ends with advice.
         Err(error) => {
             let finding = Finding::new("docker", State::Missing, error.to_string(), "");
             return (vec![finding], Vec::new());
@@ -410,7 +410,7 @@ pub fn containers() -> (Vec<Finding>, Vec<LaneSpec>) {
     (vec![Finding::ok("docker", engine), Finding::ok("docker runtimes", runtimes)], lanes)
 }
 
-/// The named lanes and one for each OCI runtime that an engine offers.
+/// Returns the named lanes and one for each OCI runtime that an engine offers.
 #[must_use]
 pub fn lanes() -> Vec<LaneSpec> {
     let mut specs = LaneSpec::all();
@@ -433,7 +433,7 @@ pub fn try_lane(spec: &LaneSpec, owner: &ProcessIdentity) -> LaneFinding {
     LaneFinding { name: spec.to_string(), about }
 }
 
-/// Lanes as a table.
+/// Builds the table of lanes.
 #[must_use]
 pub fn lane_table(lanes: Vec<LaneFinding>) -> Table {
     let mut table = Table::new(&[
@@ -463,7 +463,7 @@ pub fn lane_table(lanes: Vec<LaneFinding>) -> Table {
 }
 
 impl LaneAbout {
-    /// Its starts in words.
+    /// Returns the kinds of start, separated by commas.
     #[must_use]
     pub fn starts(&self) -> String {
         let starts: Vec<_> = self.starts.iter().map(|start| start.label()).collect();

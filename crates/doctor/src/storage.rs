@@ -1,4 +1,4 @@
-//! What is kept: the database, compiled code, and folders for temporary files.
+//! Checks of storage: the database, compiled code, and folders for temporary files.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -10,8 +10,8 @@ use cyclometer_lanes::wasmtime::engine;
 use cyclometer_store::Store;
 use cyclometer_system::paths;
 
-/// The database, compiled code, temporary files, and the engine that compiles.
-/// Without a database, the reason why there is none.
+/// Checks the database, compiled code, temporary files, and the engine that compiles.
+/// Without a database, `database` is the reason why there is none.
 #[must_use]
 pub fn storage(database: Result<&Path, &str>) -> Vec<Finding> {
     let mut findings = match database {
@@ -48,7 +48,7 @@ fn file(database: &Path) -> Finding {
     }
 }
 
-/// A database that others can read or write, if it is one.
+/// Reports a database that others can read or write.
 fn rights(database: &Path) -> Option<Finding> {
     let data = std::fs::metadata(database).ok()?;
     let mode = data.permissions().mode() & 0o7777;
@@ -74,7 +74,7 @@ fn rights(database: &Path) -> Option<Finding> {
         .then(|| Finding::new("rights of the database", State::Warning, wide.join("; "), fix))
 }
 
-/// Where compiled code is kept, or why it is not.
+/// Reports where compiled code is cached, or why it is not.
 fn compiled_code() -> Finding {
     let check = "compiled code";
     match cache::place() {

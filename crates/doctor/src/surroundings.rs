@@ -1,4 +1,4 @@
-//! Who runs this program and in what: user, container, memory limit, open files.
+//! Checks of the process environment: user, container, memory limit, open files.
 
 use std::path::Path;
 
@@ -11,16 +11,16 @@ use cyclometer_meter::own_groups::sees_all_groups;
 use cyclometer_system::files::{Bound, into_text, read_regular};
 use cyclometer_system::paths;
 
-/// Bound of the file in which a manager of containers has its name.
+/// Size limit of the file that holds the name of a container manager.
 const MANAGER: Bound = Bound::new("a name", 4 << 10);
 
-/// Who runs this program, and what holds for all that it starts.
+/// Checks the user, and the limits that apply to everything this program starts.
 #[must_use]
 pub fn surroundings() -> Vec<Finding> {
     vec![user(), super::capabilities(), container(), memory_limit(), open_files()]
 }
 
-/// Whose rights and whose home this process has.
+/// Reports the user and the home folder of this process.
 fn user() -> Finding {
     let check = "user";
     let uid = nix::unistd::geteuid().as_raw();
@@ -44,7 +44,7 @@ fn user() -> Finding {
     }
 }
 
-/// Whether this is a container, and what says so.
+/// Checks whether this is a container, and names the evidence.
 fn container() -> Finding {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     match container_signs(Path::new("/"), &variable, has_own_processes()) {
@@ -59,7 +59,7 @@ fn container() -> Finding {
     }
 }
 
-/// What says that this is a container, in the file system at `root`.
+/// Lists the evidence that this is a container, in the file system at `root`.
 fn container_signs(
     root: &Path,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -86,14 +86,14 @@ fn container_signs(
     signs
 }
 
-/// Whether processes have other numbers outside.
+/// Returns whether processes have other numbers outside.
 fn has_own_processes() -> bool {
     // PROC_PID_INIT_INO of the kernel.
     const INITIAL: &str = "pid:[4026531836]";
     std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link != Path::new(INITIAL))
 }
 
-/// Whether a memory limit of the control groups around this program holds.
+/// Checks whether the control groups around this program limit memory.
 fn memory_limit() -> Finding {
     let check = "memory limit";
     let beyond = if sees_all_groups() { "" } else { ", as far as this container sees" };
@@ -116,7 +116,8 @@ fn memory_limit() -> Finding {
     }
 }
 
-/// How many files may be open: soft limit, and the most that it can be raised to.
+/// Reports how many files may be open: soft limit, and the hard limit it can be raised
+/// to.
 fn open_files() -> Finding {
     let check = "open files";
     let words = |limit: u64| match limit {

@@ -1,12 +1,12 @@
-//! What lanes keep between recordings: compiled code, and counts of operators.
+//! The lanes' cache between recordings: compiled code, and counts of operators.
 //!
-//! It is executed or believed later, so it is kept only in a folder that this
-//! user (or root) owns all the way and that nobody else can write: see
-//! [`cyclometer_system::paths`]. Where there is none, nothing is kept, and that is said.
+//! Entries are executed or believed later, so they are kept only in a folder that this user (or
+//! root) owns all the way and that nobody else can write: see [`cyclometer_system::paths`]. Where
+//! there is no such folder, nothing is kept, and the lane says so.
 //!
-//! Each entry ends with a digest of its name and content. It is no proof of who
-//! wrote it, which the folder is, but tells what was cut off, damaged, or put
-//! under another name: that is not there for whoever looks, and made again.
+//! Each entry ends with a digest of its name and content. The digest does not prove who wrote the
+//! entry (the folder does), but it reveals entries that were cut off, damaged, or stored under
+//! another name: these count as missing and are made again.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,29 +17,29 @@ use sha2::{Digest, Sha256};
 use cyclometer_core::units::Bytes;
 use cyclometer_system::paths::{self, Distrust, OwnFolder, Purpose};
 
-/// The names of all cache folders.
+/// Names of all cache folders.
 pub const NAMES: [&str; 2] = ["wasmtime", "runtimes"];
 
-/// What each of them may hold; what was not used for longest goes first.
+/// Most bytes that each cache folder may hold; the least recently used entries go first.
 pub const MOST_BYTES: u64 = 512 << 20;
 
-/// The largest entry that is kept, and read.
+/// Size of the largest entry that is kept and read, in bytes.
 pub const MOST_ENTRY_BYTES: u64 = 256 << 20;
 
-/// Separates content and digest.
+/// Separator of content and digest.
 const MARK: &[u8] = b"\ncyclometer keeps 1\n";
 
 /// A cache folder, or why there is none.
 #[derive(Debug)]
 pub(crate) struct Cache {
     folder: Result<OwnFolder, String>,
-    /// Why the first entry that could not be written was not.
+    /// Reason why the first entry that could not be written was not.
     unwritten: OnceLock<String>,
 }
 
 impl Cache {
-    /// Opens the cache folder of that name, made if need be, and removes from it
-    /// what is old; `is_current` tells entries of this version by their names.
+    /// Opens the cache folder of that name, creates it if need be, and removes outdated entries
+    /// from it; `is_current` recognises entries of this version by their names.
     pub fn open(name: &str, is_current: &dyn Fn(&str) -> bool) -> Self {
         let opened = folder(name);
         if let Ok(folder) = &opened
@@ -47,7 +47,7 @@ impl Cache {
         {
             folder.sweep();
             prune(folder, is_current, MOST_BYTES);
-            // Others may use it from now on, but not prune it.
+            // Other processes may use the folder from now on, but not prune it.
             let _ = folder.file().try_lock_shared();
         }
         Self { folder: opened, unwritten: OnceLock::new() }
@@ -59,25 +59,25 @@ impl Cache {
         Self { folder, unwritten: OnceLock::new() }
     }
 
-    /// The folder, if there is one.
+    /// Returns the folder, if there is one.
     pub fn folder(&self) -> Option<&OwnFolder> {
         self.folder.as_ref().ok()
     }
 
-    /// What to say of it, if nothing is kept.
+    /// Returns a message that says why nothing is kept, if so.
     pub fn refusal(&self) -> Option<String> {
         let cause = self.folder.as_ref().err().or_else(|| self.unwritten.get());
         cause.map(|cause| refusal(cause))
     }
 
-    /// As [`Self::refusal`], the first time in this process.
+    /// Like [`Self::refusal`], but only the first time in this process.
     pub fn refusal_once(&self) -> Option<String> {
         static TOLD: AtomicBool = AtomicBool::new(false);
         let refusal = self.refusal()?;
         (!TOLD.swap(true, Ordering::Relaxed)).then_some(refusal)
     }
 
-    /// The content of an entry that is whole.
+    /// Returns the content of an entry, unless it is missing or damaged.
     pub fn get(&self, name: &str) -> Option<Vec<u8>> {
         let folder = self.folder()?;
         let room = (MARK.len() + 32) as u64;
@@ -86,8 +86,8 @@ impl Cache {
         Some(content)
     }
 
-    /// Keeps an entry, in the place of whatever has its name. Failing to is no
-    /// loss but time, and [`Self::refusal`] tells it.
+    /// Stores an entry and replaces any other of that name. A failure costs nothing but time;
+    /// [`Self::refusal`] reports it.
     pub fn put(&self, name: &str, content: &[u8]) {
         if let Some(folder) = self.folder()
             && content.len() as u64 <= MOST_ENTRY_BYTES
@@ -99,10 +99,10 @@ impl Cache {
     }
 }
 
-/// Where the caches are kept, looked at without making anything.
+/// Returns the folder that holds the caches, without creating anything.
 ///
 /// # Errors
-/// Why nothing is kept.
+/// The reason, where nothing can be kept.
 pub fn place() -> Result<std::path::PathBuf, String> {
     let place = paths::cache().ok_or_else(|| paths::NO_HOME.to_owned())?;
     for path in [place.clone()].into_iter().chain(NAMES.map(|name| place.join(name))) {
@@ -114,13 +114,13 @@ pub fn place() -> Result<std::path::PathBuf, String> {
     Ok(place)
 }
 
-/// The cache folder of that name, made if need be.
+/// Opens the cache folder of that name and creates it if need be.
 fn folder(name: &str) -> Result<OwnFolder, String> {
     let place = paths::cache().ok_or_else(|| paths::NO_HOME.to_owned())?;
     OwnFolder::open(&place.join(name)).map_err(|Distrust { cause }| cause)
 }
 
-/// What is said where nothing is kept.
+/// Formats the message that says why nothing is kept.
 pub(crate) fn refusal(cause: &str) -> String {
     format!(
         "nothing that is compiled is kept, and it is compiled again each time: {cause}; set \
@@ -128,22 +128,22 @@ pub(crate) fn refusal(cause: &str) -> String {
     )
 }
 
-/// How a cache folder is held.
+/// Kind of lock that is held on a cache folder.
 #[derive(Debug, PartialEq, Eq)]
 enum Lock {
-    /// Nobody else uses it.
+    /// No other process uses the folder.
     Alone,
-    /// Others may use it too, or nobody knows.
+    /// Other processes may use the folder, or the lock could not be had.
     Shared,
 }
 
-/// Holds the folder as long as it is open, so that no other process removes
-/// what is used from it.
+/// Locks the folder for as long as it is open, so that no other process removes entries that are in
+/// use.
 fn lock(folder: &OwnFolder) -> Lock {
     if folder.file().try_lock().is_ok() {
         return Lock::Alone;
     }
-    // Whoever has it alone is pruning it, which is soon done.
+    // A process that holds the folder exclusively is pruning it, which is soon done.
     let deadline = Instant::now() + Duration::from_secs(1);
     while folder.file().try_lock_shared().is_err() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
@@ -151,8 +151,8 @@ fn lock(folder: &OwnFolder) -> Lock {
     Lock::Shared
 }
 
-/// Removes entries of other versions, and then those not used for longest until
-/// the rest takes no more than `most`.
+/// Removes entries of other versions, and then the least recently used ones until the others take
+/// no more than `most` bytes; returns the size of those.
 fn prune(folder: &OwnFolder, is_current: &dyn Fn(&str) -> bool, most: u64) -> Bytes {
     let mut left = Vec::new();
     for entry in folder.entries() {
@@ -170,7 +170,7 @@ fn prune(folder: &OwnFolder, is_current: &dyn Fn(&str) -> bool, most: u64) -> By
     Bytes(kept)
 }
 
-/// A digest that belongs to that name and content.
+/// Computes the digest of that name and content.
 pub(crate) fn digest(name: &str, content: &[u8]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update((name.len() as u64).to_le_bytes());
@@ -183,7 +183,7 @@ fn seal(name: &str, content: &[u8]) -> Vec<u8> {
     [content, MARK, &digest(name, content)].concat()
 }
 
-/// The content of what [`seal`] gave for that name; `None` for anything else.
+/// Returns the content that [`seal`] stored under that name; `None` for anything else.
 fn unseal(name: &str, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
     let (rest, told) = sealed.split_last_chunk::<32>()?;
     let content = rest.strip_suffix(MARK)?;
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn other_versions_go_first_and_then_what_was_not_used_for_longest() {
         let (_place, folder) = folder();
-        // 64 KiB each on the disk, the first used longest ago.
+        // 64 KiB each on the disk, and the first is the least recently used.
         for (age, name) in ["new-a", "new-b", "new-c", "old-d"].iter().enumerate() {
             folder.write(name, &vec![1; 64 << 10], 0o600).expect("written");
             let at = SystemTime::now() - Duration::from_secs(100 - age as u64);

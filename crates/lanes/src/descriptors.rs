@@ -1,5 +1,4 @@
-//! Files that this process may have open: counted before a recording, rather
-//! than missed in its middle.
+//! Limit of open files: checked before a recording, rather than missed in its middle.
 
 use std::sync::OnceLock;
 
@@ -8,21 +7,21 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::StartKind;
 use cyclometer_meter::perf::{Counters, Target};
 
-/// The limit that this process was started with: what a function is given.
+/// Soft and hard limit that this process was started with: functions get these.
 static USUAL: OnceLock<(u64, u64)> = OnceLock::new();
 
-/// What an open lane has open, with room for one more set of its counters.
+/// Files that an open lane holds open, with room for one more set of its counters.
 const LANE: u64 = 24;
-/// What an instance that waits has open beside its counters.
+/// Files that a waiting instance holds open beside its counters.
 const INSTANCE: u64 = 8;
-/// Files that any command has open at once beside those it was started with: the
-/// database with its log and index, signals, files of /proc.
+/// Files that any command holds open at once beside those it was started with: the database with
+/// its log and index, signals, files of /proc.
 const LEAST: u64 = 13;
-/// What is open for moments: files of /proc, a program's output, the database.
+/// Files that are open for moments: files of /proc, a program's output, the database.
 const RESERVE: u64 = 32;
 
-/// Lets this process have as many files open as it may allow itself. What it
-/// starts gets the limit that there was before.
+/// Raises this process' soft limit of open files to its hard limit. The programs that it starts get
+/// the limit that there was before.
 pub fn raise() {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
@@ -30,20 +29,19 @@ pub fn raise() {
     }
 }
 
-/// Tells the soft and the hard limit for what is started, where this process has
-/// raised its own.
+/// Returns the soft and the hard limit for programs that are started, where this process has raised
+/// its own.
 pub(crate) fn find_usual() -> Option<(u64, u64)> {
     USUAL.get().copied()
 }
 
-/// Checks that there may be as many open files as any command needs: before the
-/// first is opened.
+/// Checks that as many files can be open as any command needs, before the first is opened.
 ///
 /// # Errors
-/// When there may not, with what is needed and how to get it.
+/// Fails when they cannot be, with what is needed and how to get it.
 pub fn check_least() -> Result<(), String> {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
-    // Where even that cannot be read, standard input, output and errors are open.
+    // Where even that cannot be read, standard input, output and error are open.
     let needed = open_now().max(3) + LEAST;
     if needed <= limit {
         return Ok(());
@@ -55,10 +53,10 @@ pub fn check_least() -> Result<(), String> {
     ))
 }
 
-/// Checks that so many more can be open.
+/// Checks that so many more files can be open.
 ///
 /// # Errors
-/// When they cannot be, with what is needed and how to get it.
+/// Fails when they cannot be, with what is needed and how to get it.
 pub fn check(more: u64) -> Result<(), String> {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     let needed = open_now() + more + RESERVE;
@@ -73,13 +71,14 @@ pub fn check(more: u64) -> Result<(), String> {
     ))
 }
 
-/// What so many lanes need to be opened.
+/// Returns the number of files that opening so many lanes needs.
 #[must_use]
 pub fn of_lanes(count: usize) -> u64 {
     LANE * u64::try_from(count).unwrap_or(u64::MAX / LANE)
 }
 
-/// What cells hold open until the recording ends, by the names of their lanes.
+/// Returns the number of files that cells hold open until the recording ends, by the names of their
+/// lanes.
 pub fn of_cells<'a>(cells: impl Iterator<Item = (&'a str, StartKind)> + Clone) -> u64 {
     let warm = cells.filter(|(_, start)| *start == StartKind::Warm);
     if warm.clone().next().is_none() {
@@ -89,8 +88,8 @@ pub fn of_cells<'a>(cells: impl Iterator<Item = (&'a str, StartKind)> + Clone) -
     warm.map(|(lane, _)| INSTANCE + counters * counters_of(lane)).sum()
 }
 
-/// Sets of counters of an instance that waits: its own and those of its
-/// processes, or one on each CPU where it is a control group that is counted.
+/// Returns the number of counter sets of a waiting instance: its own and those of its processes, or
+/// one on each CPU where a control group is counted.
 fn counters_of(lane: &str) -> u64 {
     if lane.starts_with("docker") {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -101,7 +100,7 @@ fn counters_of(lane: &str) -> u64 {
 
 fn open_now() -> u64 {
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    // The folder itself is open for that moment alone.
+    // The folder itself is open only while it is read.
     u64::try_from(open.saturating_sub(1)).unwrap_or(0)
 }
 

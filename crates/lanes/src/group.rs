@@ -1,5 +1,5 @@
-//! The control group of what a launcher starts: which meters come from it, and
-//! what it says of an end.
+//! Control group of a launcher's programs: the meters that come from it, and the verdicts that it
+//! explains.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,14 +11,14 @@ use cyclometer_meter::function_group::{FunctionGroup, GroupUsage};
 use cyclometer_meter::own_groups::OwnGroups;
 use cyclometer_meter::{Meter, Provenances, Source};
 
-/// Why the peak of a family of processes is not known without a control group.
+/// Reason why the peak of several processes is not known without a control group.
 pub(super) const ONLY_LARGEST: &str = "it had several processes: without a control group the kernel tells the peak of the largest \
      only";
 
 /// A control group that holds a launcher.
 pub(super) struct Grouped {
     group: Mutex<Arc<FunctionGroup>>,
-    /// Whether it limits the number of processes.
+    /// Whether the group limits the number of processes.
     is_limited: bool,
 }
 
@@ -26,25 +26,25 @@ impl Grouped {
     /// Puts a launcher into a group of its own.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is none.
     pub fn enter(launcher: &mut Launcher) -> Result<Self, String> {
         let (group, is_limited) = make(launcher)?;
         launcher.survive_out_of_memory();
         Ok(Self { group: Mutex::new(Arc::new(group)), is_limited })
     }
 
-    /// Whether it limits the number of processes to [`most_processes`].
+    /// Returns whether the group limits the number of processes to [`most_processes`].
     pub const fn limits_processes(&self) -> bool {
         self.is_limited
     }
 
-    /// The group that the launcher is in.
+    /// Returns the group that the launcher is in.
     pub fn current(&self) -> Arc<FunctionGroup> {
         Arc::clone(&self.group.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes another group where earlier runs left memory in this one: files in
-    /// memory that they did not remove, or pages of programs that they read.
+    /// Replaces the group where earlier runs left memory in it: files in memory that they did not
+    /// remove, or pages of programs that they read.
     pub fn renew_if_used_up(&self, launcher: &Launcher) {
         let mut current = self.group.lock().unwrap_or_else(PoisonError::into_inner);
         if current.is_used_up()
@@ -55,7 +55,7 @@ impl Grouped {
     }
 }
 
-/// Makes a group for a launcher; with whether it limits processes.
+/// Creates a group for a launcher; returns it with whether it limits processes.
 fn make(launcher: &Launcher) -> Result<(FunctionGroup, bool), String> {
     let group = FunctionGroup::create().map_err(|error| error.to_string())?;
     let is_limited = group.limit_processes(most_processes()).is_ok();
@@ -63,30 +63,30 @@ fn make(launcher: &Launcher) -> Result<(FunctionGroup, bool), String> {
     Ok((group, is_limited))
 }
 
-/// Most processes and threads of one lane at one time: more than a function on
-/// this machine has use for, and few enough for the machine.
+/// Returns the most processes and threads of one lane at one time: more than a function on this
+/// machine can use, and few enough for the machine.
 pub(super) fn most_processes() -> u64 {
     const LEAST: u64 = 512;
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     LEAST.max(16 * cpus as u64)
 }
 
-/// Limiter of the processes of a function, beside its launcher.
+/// Limiter of a function's processes, beside its launcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inside {
-    /// Nobody.
+    /// Nothing else limits them.
     Nobody,
-    /// A runtime that is left to make its own control groups, and no more is known.
+    /// A runtime that creates its own control groups, about which no more is known.
     Runtime,
-    /// The container's own control group, to so many.
+    /// The container's own control group, with this limit.
     Container(u64),
-    /// The kernel of a machine of its own.
+    /// The kernel of a virtual machine.
     Machine,
 }
 
 impl Inside {
-    /// Tells it in words; `has_controller` is whether this machine can count the
-    /// processes of a control group.
+    /// Describes the limit; `has_controller` is whether this machine can count the processes of a
+    /// control group.
     fn describe(self, has_controller: bool) -> Option<String> {
         match self {
             Self::Container(most) if has_controller => Some(format!(
@@ -103,8 +103,8 @@ impl Inside {
     }
 }
 
-/// Limits the number of processes of a launcher by its group, or else for its
-/// user. Returns how, in words.
+/// Limits the number of processes of a launcher by its group, or else for its user. Returns a
+/// description of the limit.
 pub(super) fn limit_processes(
     launcher: &mut Launcher,
     group: Option<&Grouped>,
@@ -120,7 +120,7 @@ pub(super) fn limit_processes(
             "no limit of processes: that needs the pids controller of control groups".to_owned()
         });
     }
-    // There they are counted apart from the user's others.
+    // In a user namespace they are counted apart from the user's other processes.
     let is_apart = launcher.fence().is_user_namespace() && counts_in_namespaces();
     let others = if is_apart { 0 } else { count_own_threads() };
     let hard = getrlimit(Resource::RLIMIT_NPROC).map_or(u64::MAX, |(_, hard)| hard);
@@ -129,9 +129,8 @@ pub(super) fn limit_processes(
     text
 }
 
-/// Chooses the `RLIMIT_NPROC` of a function beside so many others that are counted
-/// with it, and says it in words. A hard limit that is lower already cannot be
-/// raised, and holds.
+/// Chooses the `RLIMIT_NPROC` of a function beside so many others that are counted with it, and
+/// describes it. A hard limit that is lower already cannot be raised, and holds.
 fn choose_limit(most: u64, others: u64, hard: u64) -> (u64, String) {
     let wanted = others + most;
     if hard < wanted {
@@ -144,14 +143,13 @@ fn choose_limit(most: u64, others: u64, hard: u64) -> (u64, String) {
     (wanted, format!("at most {most} processes and threads (RLIMIT_NPROC)"))
 }
 
-/// Whether the kernel counts a user's processes in each user namespace: since
-/// Linux 5.14.
+/// Returns whether the kernel counts a user's processes in each user namespace: since Linux 5.14.
 fn counts_in_namespaces() -> bool {
     let version = procfs::KernelVersion::current();
     version.is_ok_and(|version| (version.major, version.minor) >= (5, 14))
 }
 
-/// Threads of this user now.
+/// Counts the threads that this user has now.
 fn count_own_threads() -> u64 {
     let user = nix::unistd::getuid().as_raw();
     let processes = procfs::process::all_processes().into_iter().flatten().flatten();
@@ -161,16 +159,17 @@ fn count_own_threads() -> u64 {
         .sum()
 }
 
-/// How much more than the resident set of its only process a group may hold
-/// without that being the function's: memory is charged in batches of pages, and
-/// some is left by the launcher and earlier runs.
+/// Memory that a group may hold beyond the resident set of its only process without its being the
+/// function's: memory is charged in batches of pages, and some is left by the launcher and earlier
+/// runs.
 pub(super) const COARSE: Bytes = Bytes(3 << 20);
 
-/// What the figures of a group hold.
+/// Note on what the figures of a group include.
 pub(super) const HELD: &str = "of all its processes together: private and shared memory, files in memory (output included), \
      page cache and kernel memory, charged in batches of pages";
 
-/// Says where peak and level of memory come from; `Err`: why not from a group.
+/// Sets the sources of memory peak and level; `Err` is the reason why they do not come from a
+/// group.
 pub(super) fn set_sources(group: Result<(), &String>, all: &mut Provenances) {
     let alone = "peak resident set of its only process; never below the launcher's, under 1 MiB";
     match group {
@@ -186,7 +185,7 @@ pub(super) fn set_sources(group: Result<(), &String>, all: &mut Provenances) {
     set_level_source(group.is_ok(), all);
 }
 
-/// Says where [`level`] comes from.
+/// Sets the source of [`level`].
 pub(super) fn set_level_source(is_grouped: bool, all: &mut Provenances) {
     let level = "in samples only; resident set of the first process";
     let note = if is_grouped {
@@ -197,8 +196,8 @@ pub(super) fn set_level_source(is_grouped: bool, all: &mut Provenances) {
     all.set(Meter::MemoryRss, Source::Procfs, note);
 }
 
-/// Memory in use now: of the process, or of its group where that holds clearly
-/// more, page cache apart.
+/// Returns the memory in use now: that of the process, or of its group where that holds clearly
+/// more, without page cache.
 pub(super) fn level(resident: Bytes, group: &FunctionGroup) -> Bytes {
     let is_more = |held: &Bytes| held.0 > resident.0 + COARSE.0;
     group
@@ -209,7 +208,7 @@ pub(super) fn level(resident: Bytes, group: &FunctionGroup) -> Bytes {
         .unwrap_or(resident)
 }
 
-/// Why processes were killed for want of memory, if any were.
+/// Returns why processes were killed for want of memory, if any were.
 pub(super) fn out_of_memory(group: Option<&GroupUsage>, limit: Bytes) -> Option<String> {
     let group = group.filter(|group| group.killed > 0)?;
     let killed = match group.killed {
@@ -232,7 +231,7 @@ mod tests {
         let (limit, text) = choose_limit(512, 30, 20);
         assert_eq!(limit, 20, "an ordinary user can set no higher one");
         assert!(text.starts_with("at most 20 processes and threads of this user"), "{text}");
-        // 30 that are there and 512 more.
+        // 30 that exist and 512 more.
         let (limit, text) = choose_limit(512, 30, 542);
         assert_eq!(
             (limit, text.as_str()),

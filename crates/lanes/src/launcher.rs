@@ -1,4 +1,4 @@
-//! The launcher process, seen from here: see `launcher.c` for what it is for.
+//! Client side of the launcher process: see `launcher.c` for its purpose.
 
 pub(crate) mod answers;
 mod fence;
@@ -34,37 +34,37 @@ use cyclometer_workload::Input;
 const LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 
 const MAGIC: u32 = 0x6379_636c;
-/// Leaves a child's `oom_score_adj` alone.
+/// Value that leaves a child's `oom_score_adj` alone.
 const OOM_KEEP: i32 = -10_000;
 const MAX_ARGS: usize = 1024;
 const MAX_ENV: usize = 128;
 const MAX_MESSAGE: usize = 60 << 10;
-/// A count of kills that could not be read.
+/// Stands for a count of kills that could not be read.
 const UNKNOWN: u64 = u64::MAX;
-/// Descriptors that a program can be given from 3 on.
+/// Most descriptors that a program can be given from 3 on.
 const MAX_EXTRA: usize = 4;
 
-/// Most time for an answer that needs no function to end: a busy machine may
-/// take long, but not for ever.
+/// Longest wait for a response that does not depend on a function's end: a busy machine may take
+/// long, but not for ever.
 const PATIENCE: Nanos = Nanos(30_000_000_000);
-/// Most time from a function's limit, or from a word to kill it, to its end. The
-/// launcher itself gives up on processes that do not go after 5 s.
+/// Longest time from a function's time limit, or from a request to kill it, to its end. The
+/// launcher itself gives up on processes that do not end after 5 s.
 const GRACE: Nanos = Nanos(10_000_000_000);
-/// Most time for a program without a limit to end, once its end is waited for.
+/// Longest time for a program without a limit to end, once its end is waited for.
 const ENDLESS: Nanos = Nanos(5_000_000_000);
-/// Most time for the launcher to end, and what it started with it.
+/// Longest time for the launcher to end, with everything that it started.
 const ENDING: Duration = Duration::from_secs(10);
 
-/// What went wrong between the launcher and here, or at the start of a function.
+/// Failure between the launcher and the lane, or at the start of a function.
 #[derive(Debug, Error)]
 pub(super) enum LauncherError {
-    /// The launcher cannot be started, or has gone.
+    /// The launcher cannot be started, or has ended.
     #[error("the launcher process {action}: {source}")]
     Process { action: &'static str, source: io::Error },
     /// The function could not be started.
     #[error("cannot start the program: {stage}: {source}")]
     Start { stage: &'static str, source: io::Error },
-    /// A limit of the function is above the hard one that there is.
+    /// A limit of the function is above the hard limit of this process.
     #[error(
         "cannot start the program: its limit of {what} cannot be set to {wanted}: {source}; the \
          hard limit here is {most} (`ulimit -H{letter}`): {remedy}"
@@ -77,7 +77,7 @@ pub(super) enum LauncherError {
         remedy: &'static str,
         source: io::Error,
     },
-    /// More or longer arguments than the launcher takes.
+    /// There are more or longer arguments than the launcher takes.
     #[error("{0}")]
     Arguments(String),
 }
@@ -90,23 +90,23 @@ pub(super) enum Program<'a> {
     Path(&'a Path),
 }
 
-/// How to start it.
+/// Request to start a program.
 pub(super) struct Spawn<'a> {
     pub program: Program<'a>,
-    /// With argument 0.
+    /// Arguments with argument 0.
     pub args: &'a [&'a str],
-    /// Its environment, as `NAME=VALUE`; nothing else is in it.
+    /// Complete environment, as `NAME=VALUE`.
     pub env: &'a [&'a str],
     pub stdin: BorrowedFd<'a>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
-    /// Found by the child as descriptors 3 and up; it has no others.
+    /// Descriptors that the child finds from 3 on; it has no others.
     pub extra: &'a [BorrowedFd<'a>],
     pub timeout: Option<Nanos>,
-    /// Limit of all its memory, which only a control group can set: see
+    /// Limit of all memory of the program, which only a control group can set: see
     /// [`super::process::Runner`].
     pub memory_limit: Option<Bytes>,
-    /// Limit of private writable memory, each process for itself.
+    /// Limit of private writable memory, for each process by itself.
     pub data_limit: Option<Bytes>,
     /// Limit of each file's size, standard output included.
     pub file_limit: Option<Bytes>,
@@ -118,14 +118,14 @@ pub(super) struct Spawn<'a> {
 pub(super) struct Started {
     pub pid: u32,
     pub requested: Nanos,
-    /// When exec was called, by the new process itself: whenever the launcher
-    /// gets its turn again says nothing about that.
+    /// Time at which exec was called, taken by the new process itself: when the launcher is
+    /// scheduled again says nothing about that.
     pub executed: Nanos,
-    /// CPU time that it had used by then, for its set-up.
+    /// CPU time that the process had used by then, for its set-up.
     pub used: Nanos,
 }
 
-/// Why a program ended.
+/// Reason why a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
     Itself,
@@ -133,39 +133,39 @@ pub(super) enum Why {
     Cancelled,
 }
 
-/// How a program ended, and the kernel's account of it.
+/// End of a program, and the kernel's account of it.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that was seen")]
 pub(super) struct Ended {
-    /// As of `wait(2)`.
+    /// Status as of `wait(2)`.
     pub status: i32,
     pub why: Why,
-    /// Processes that it left behind, killed since.
+    /// Number of processes that it left behind, killed since.
     pub stray: u32,
     pub at: Nanos,
     /// CPU time of all its processes, those left behind included.
     pub user: Nanos,
     pub system: Nanos,
-    /// Of its largest process.
+    /// Peak resident memory of its largest process.
     pub peak: Bytes,
-    /// Whether it had other processes.
+    /// Whether the program had other processes.
     pub family: bool,
     /// Whether meanwhile the kernel killed something in cyclometer's own control
     /// group for want of memory.
     pub starved: bool,
     pub page_faults: u64,
     pub context_switches: u64,
-    /// Whether some of its processes were killed and did not go.
+    /// Whether some of its processes were killed and did not end.
     pub unended: bool,
-    /// Whether the launcher's limits or its place in the schedule were changed.
+    /// Whether the launcher's limits or its scheduling priority were changed.
     pub tampered: bool,
-    /// Messages that came in the launcher's name and were not its own.
+    /// Number of messages that came in the launcher's name and were not its own.
     pub discarded: u32,
 }
 
 #[cfg(test)]
 impl Ended {
-    /// An end that used nothing, for tests to change.
+    /// Creates an end that used nothing, for tests to change.
     pub fn for_test(status: i32, why: Why) -> Self {
         Self {
             status,
@@ -186,40 +186,40 @@ impl Ended {
     }
 }
 
-/// A running launcher. Dropping it kills and reaps what it started.
+/// A running launcher. Dropping it kills and reaps everything that it started.
 #[derive(Debug)]
 pub(super) struct Launcher {
     socket: OwnedFd,
     process: Child,
-    /// The process that starts functions, as the kernel names it to us; where
-    /// there is a namespace, a child of `process`.
+    /// Process that starts functions, by its id in our namespace; where there is a PID namespace, a
+    /// child of `process`.
     pid: u32,
     fence: Fence,
-    /// What its children's `oom_score_adj` is set to, where its own differs.
+    /// Value for its children's `oom_score_adj`, where the launcher's own differs.
     oom_score: Option<i32>,
-    /// Most processes of the user that a child may bring about.
+    /// Limit of the user's processes for its children.
     process_limit: Option<u64>,
-    /// Number of the last request, which answers to it repeat.
+    /// Number of the last request, which responses to it repeat.
     number: AtomicU64,
-    /// When that program must have ended, on the monotonic clock; 0: any time.
+    /// Time at which that program must have ended, on the monotonic clock; 0: none.
     deadline: AtomicU64,
-    /// Most time from a limit to the end: [`GRACE`], but for tests.
+    /// Longest time from a limit to the end: [`GRACE`], except in tests.
     grace: Nanos,
-    /// Messages of others since the last end.
+    /// Number of foreign messages since the last end.
     discarded: AtomicU32,
-    /// Whether it is not to be trusted or waited for any more.
+    /// Whether the launcher can no longer be trusted or waited for.
     is_spent: AtomicBool,
-    /// Kills for want of memory, and how many there were before what runs.
+    /// Kills for want of memory, and how many there were before the present run.
     kills: Option<KillCount>,
     killed_before: AtomicU64,
 }
 
 impl Launcher {
-    /// Starts one, with the best fence that can be had.
+    /// Starts a launcher, with the best process fence that is available.
     pub fn start(privileges: Privileges) -> Result<Self, LauncherError> {
         match Self::start_fenced(privileges, true) {
             Ok(launcher) => Ok(launcher),
-            // A namespace that was half made.
+            // A namespace that was only half set up.
             Err(first) => {
                 let mut launcher = Self::start_fenced(privileges, false)?;
                 launcher.fence.set_refusal(first.to_string());
@@ -228,7 +228,7 @@ impl Launcher {
         }
     }
 
-    /// Starts one, without namespaces if `wanted` is false.
+    /// Starts a launcher, without namespaces if `wanted` is false.
     fn start_fenced(privileges: Privileges, wanted: bool) -> Result<Self, LauncherError> {
         let failed = |source| LauncherError::Process { action: "cannot be started", source };
         let (ours, theirs) =
@@ -237,8 +237,8 @@ impl Launcher {
         setsockopt(&ours, sockopt::PassCred, &true).map_err(|error| failed(error.into()))?;
         let mut image = cyclometer_workload::memory_file("cyclometer-run").map_err(failed)?;
         image.write_all(LAUNCHER).map_err(name_file_size_limit).map_err(failed)?;
-        // Two zeros leave it alone. The launcher itself keeps ours: it holds its own
-        // limits to be changed by nobody.
+        // Two zeros leave the limit alone. The launcher itself keeps ours: it checks that nobody
+        // changes its own limits.
         let (soft, hard) = crate::descriptors::find_usual().unwrap_or((0, 0));
         let process = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()))
             .arg(privileges.mask())
@@ -275,29 +275,30 @@ impl Launcher {
         Ok(launcher)
     }
 
-    /// The launcher's process id: the parent of all it starts.
+    /// Returns the launcher's process id: the parent of everything that it starts.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// What keeps functions from other processes.
+    /// Returns the fence between functions and other processes.
     pub fn fence(&self) -> &Fence {
         &self.fence
     }
 
-    /// Whether it has to be replaced: it is lost, or somebody wrote in its name.
+    /// Returns whether the launcher has to be replaced: it is lost, or another process wrote in its
+    /// name.
     pub fn is_spent(&self) -> bool {
         self.is_spent.load(Ordering::Relaxed)
     }
 
-    /// Limits the processes of the user that all children may bring about.
+    /// Limits the number of the user's processes for all children.
     pub fn limit_processes(&mut self, limit: u64) {
         self.process_limit = Some(limit);
     }
 
-    /// Exempts the launcher, and nothing that it starts, from being killed when
-    /// memory runs out in its control group. Only root may; where it is not done,
-    /// the kernel still prefers what uses more memory.
+    /// Exempts the launcher, and nothing that it starts, from being killed when memory runs out in
+    /// its control group. Only root may; where it is not possible, the kernel still prefers
+    /// processes that use more memory.
     pub fn survive_out_of_memory(&mut self) {
         let path = format!("/proc/{}/oom_score_adj", self.pid());
         let Ok(usual) = cyclometer_system::files::read_kernel_text(&path) else { return };
@@ -307,7 +308,7 @@ impl Launcher {
         }
     }
 
-    /// Starts a program. Nothing else may run in this launcher.
+    /// Starts a program. No other may run in this launcher at that time.
     pub fn spawn(&self, spawn: &Spawn<'_>) -> Result<Started, LauncherError> {
         let lost =
             |errno: Errno| LauncherError::Process { action: "is gone", source: errno.into() };
@@ -348,18 +349,18 @@ impl Launcher {
             5..=7 => return Err(refused_limit(stage, spawn, self.process_limit, error)),
             _ => "the request was not understood",
         };
-        // Whatever it lacks for that, another may have.
+        // Another launcher may have the resources that this one lacks.
         if !matches!(stage, "exec" | "its limits cannot be set") {
             self.is_spent.store(true, Ordering::Relaxed);
         }
         Err(LauncherError::Start { stage, source: io::Error::from_raw_os_error(error) })
     }
 
-    /// Waits for the program's end, asking for it when `cancel` says so, or when
-    /// a program without a limit takes longer than some seconds.
+    /// Waits for the program's end, and requests it when `cancel` says so, or when a program
+    /// without a limit takes longer than some seconds.
     pub fn wait(&self, cancel: &Cancel) -> Result<Ended, LauncherError> {
         let (answer, _) = self.receive(Kind::Ended, Some(cancel))?;
-        // What was written before all had ended and is not read yet.
+        // Messages that were written before all processes had ended and are not read yet.
         self.discard_pending();
         let trouble = answer.u32(28);
         let discarded = self.discarded.swap(0, Ordering::Relaxed);
@@ -393,21 +394,22 @@ impl Launcher {
         self.kills.as_ref().and_then(KillCount::read).unwrap_or(UNKNOWN)
     }
 
-    /// Whether there are more kills than before what ran, as far as both are known.
+    /// Returns whether there were kills since the start of the run, as far as both counts are
+    /// known.
     fn is_starved(&self) -> bool {
         let (before, now) = (self.killed_before.load(Ordering::Relaxed), self.killed_for_memory());
         before != UNKNOWN && now != UNKNOWN && now > before
     }
 
-    /// Asks for the end of what runs; [`Self::wait`] then returns soon.
+    /// Requests the end of the running program; [`Self::wait`] then returns soon.
     pub fn kill(&self) {
         // Fails only when the launcher is gone, which `wait` reports.
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let _ = nix::sys::socket::send(self.socket.as_raw_fd(), &[0], flags);
     }
 
-    /// Reads until there is the answer that is due, and leaves out what others
-    /// wrote. Returns it with the process that it tells of. Ends in any case.
+    /// Reads until the expected response arrives, and discards messages of others. Returns it with
+    /// the process that it concerns. Always ends.
     fn receive(&self, kind: Kind, cancel: Option<&Cancel>) -> Result<(Answer, u32), LauncherError> {
         let limit = self.deadline.load(Ordering::Relaxed);
         let is_endless = limit == 0;
@@ -444,8 +446,7 @@ impl Launcher {
         }
     }
 
-    /// Reads a message with its sender's process id; `None`: it is none that a
-    /// launcher writes.
+    /// Reads a message with its sender's process id; `None`: it is not one that a launcher writes.
     fn read(&self) -> Result<Option<(Answer, u32)>, Errno> {
         let mut buffer = [0; Answer::LONGEST + 1];
         let mut parts = [IoSliceMut::new(&mut buffer)];
@@ -458,7 +459,7 @@ impl Launcher {
             ControlMessageOwned::ScmCredentials(it) => u32::try_from(it.pid()).ok(),
             _ => None,
         });
-        // An empty message and a hang-up look alike but for who sent it.
+        // An empty message and a hang-up differ only in the sender.
         match (size, sender) {
             (0, None | Some(0)) => Err(Errno::EPIPE),
             (_, Some(sender)) if !cut => {
@@ -468,12 +469,12 @@ impl Launcher {
         }
     }
 
-    /// Whether a message is the answer that is waited for, from whom it must be.
+    /// Returns whether a message is the expected response, from the expected process.
     fn is_due(&self, answer: &Answer, kind: Kind, sender: u32) -> bool {
         answer.kind() == kind
             && match kind {
                 Kind::Hello => true,
-                // In a namespace the kernel names the new process instead.
+                // In a namespace the kernel reports the new process as the sender instead.
                 Kind::Started => answer.number() == self.number.load(Ordering::Relaxed),
                 Kind::Ended => {
                     answer.number() == self.number.load(Ordering::Relaxed) && sender == self.pid
@@ -481,8 +482,8 @@ impl Launcher {
             }
     }
 
-    /// Takes what lies there unasked, which is nothing unless somebody else wrote
-    /// it.
+    /// Discards pending messages that were not requested, which only another process can have
+    /// written.
     fn discard_pending(&self) {
         const MOST: u32 = 1 << 16;
         while self.discarded.load(Ordering::Relaxed) < MOST && self.read().is_ok() {
@@ -495,7 +496,7 @@ impl Launcher {
         LauncherError::Process { action, source }
     }
 
-    /// Whether the process that we started ends within that time.
+    /// Returns whether the process that we started ends within that time.
     fn ends_within(&mut self, time: Duration) -> bool {
         let start = Instant::now();
         let mut pause = Duration::from_micros(200);
@@ -512,18 +513,18 @@ impl Launcher {
 
 impl Drop for Launcher {
     fn drop(&mut self) {
-        // The hang-up tells it to kill what runs and to end.
+        // The hang-up makes the launcher kill the running program and end.
         let _ =
             nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
         if !self.ends_within(ENDING) {
-            // Where there is a namespace, all in it ends with this.
+            // Where there is a PID namespace, everything in it ends with this process.
             let _ = self.process.kill();
             self.ends_within(ENDING);
         }
     }
 }
 
-/// Tells which limit could not be set, and what there is of it.
+/// Builds the error for a limit that could not be set, with the present hard limit.
 fn refused_limit(
     stage: u32,
     spawn: &Spawn<'_>,
@@ -561,7 +562,7 @@ fn refused_limit(
     }
 }
 
-/// The request as `launcher.c` reads it, with the descriptors to send along.
+/// Encodes the request as `launcher.c` reads it, with the descriptors to send along.
 fn encode<'a>(
     spawn: &Spawn<'a>,
     number: u64,
@@ -573,7 +574,7 @@ fn encode<'a>(
         Program::File(file) => (0_u32, *file),
         Program::Path(path) => {
             strings.extend_from_slice(path.as_os_str().as_encoded_bytes());
-            // Any descriptor: the launcher does not look at it.
+            // Any descriptor: the launcher does not use it.
             (1, spawn.stdin)
         }
     };
@@ -623,7 +624,7 @@ pub(super) struct Stdio3 {
 }
 
 impl Stdio3 {
-    /// Standard input at its start, empty outputs.
+    /// Opens standard input at its start, and empty outputs.
     pub fn open(input: &Input) -> io::Result<Self> {
         Ok(Self {
             stdin: input.open().map_err(io::Error::other)?,

@@ -30,30 +30,30 @@ use thiserror::Error;
 use cyclometer_core::units::Nanos;
 use cyclometer_workload::Workload;
 
-/// Reason why no lane says what share of a CPU it gives.
+/// Reason why no lane reports a share of a CPU.
 const WHOLE_CPU: &str = "no lane limits CPU: a function may use whole ones";
 
-/// Reason why a lane could not do what it was asked.
+/// Reason why a lane could not do what was requested.
 #[derive(Debug, Error)]
 pub enum LaneError {
     /// The lane cannot run here at all.
     #[error("{reason}")]
     Unavailable {
-        /// What was tried, and what to do.
+        /// Attempts that failed, and what to do.
         reason: String,
     },
     /// The lane runs, but not this workload.
     #[error("{reason}")]
     Unsupported {
-        /// Why.
+        /// Reason in words.
         reason: String,
     },
     /// Preparing the workload failed.
     #[error("cannot prepare {workload}: {reason}")]
     Prepare {
-        /// Which.
+        /// Name of the workload.
         workload: String,
-        /// Why.
+        /// Reason in words.
         reason: String,
     },
     /// Stopped on request.
@@ -61,35 +61,35 @@ pub enum LaneError {
     Cancelled,
 }
 
-/// Description of a lane, for people and for the recording.
+/// Description of a lane, for users and for the recording.
 #[derive(Debug, Clone, Default)]
 pub struct Description {
     /// Runtime and version, such as `wasmtime 48.0.8`.
     pub version: String,
-    /// What else matters when reading its figures.
+    /// Further facts that matter for the interpretation of its figures.
     pub note: String,
 }
 
 /// A way to run workloads. A lane is used by one thread at a time.
 pub trait Lane: Send {
-    /// Runtime and version.
+    /// Returns the runtime and its version.
     fn describe(&self) -> Description;
 
-    /// The kinds of start it has, the first being its default.
+    /// Returns the kinds of start that the lane has, the first being its default.
     fn starts(&self) -> &'static [StartKind];
 
-    /// Whether it can run `workload` at all, before anything is done.
+    /// Checks whether the lane can run `workload` at all, before anything is done.
     ///
     /// # Errors
     /// [`LaneError::Unsupported`], with the reason.
     fn supports(&self, workload: &Workload) -> Result<(), LaneError>;
 
-    /// Switches the perf counters of cold runs on or off, before any is
-    /// prepared. They are on unless somebody asks what they cost.
+    /// Switches the perf counters of cold runs on or off, before any cell is prepared. They are on
+    /// unless their cost is to be measured.
     ///
     /// # Errors
-    /// [`LaneError::Unsupported`] where they belong to the lane, and whatever
-    /// keeps it from starting anew.
+    /// [`LaneError::Unsupported`] where they belong to the lane, and whatever prevents the lane
+    /// from starting anew.
     fn count(&mut self, on: bool) -> Result<(), LaneError> {
         if on {
             return Ok(());
@@ -100,21 +100,21 @@ pub trait Lane: Send {
     /// Compiles, imports or counts what `job` needs, once per cell.
     ///
     /// # Errors
-    /// When the cell cannot run; the other cells go on.
+    /// Fails when the cell cannot run; the other cells go on.
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError>;
 
-    /// Compiles what `job` needs anew, whatever is cached, and forgets the
-    /// result: how long that took. `None`: there is nothing to compile.
+    /// Compiles `job`'s module anew, whatever is cached, and discards the result. Returns how long
+    /// that took; `None`: there is nothing to compile.
     ///
     /// # Errors
-    /// When it does not compile, or the lane was stopped.
+    /// Fails when it does not compile, or the lane was stopped.
     fn time_compile(&mut self, _job: &Job, _cancel: &Cancel) -> Option<Result<Nanos, LaneError>> {
         None
     }
 
-    /// Runs `job` `count` times, handing each outcome to `emit` as soon as it
-    /// is known. A failure of the function, or of the lane while it runs, is
-    /// an outcome, not an error. Stops early when `cancel` says so.
+    /// Runs `job` `count` times, and passes each outcome to `emit` as soon as it is known. A
+    /// failure of the function, or of the lane while it runs, is an outcome, not an error. Stops
+    /// early when `cancel` says so.
     fn invoke(
         &mut self,
         job: &Job,
@@ -124,15 +124,15 @@ pub trait Lane: Send {
         emit: &mut dyn FnMut(Outcome),
     );
 
-    /// Lets go of everything that was kept for the recording.
+    /// Releases everything that was kept for the recording.
     fn close(&mut self);
 }
 
-/// Describes what keeps native functions from other processes here; `true`: by a
-/// namespace of processes.
+/// Describes what keeps native functions away from other processes here; `true`: a PID namespace
+/// does.
 ///
 /// # Errors
-/// When no process can be started.
+/// Fails when no process can be started.
 pub fn describe_process_fence() -> Result<(String, bool), String> {
     let runner = process::Runner::start_grouped(launcher::Privileges::Function, false)
         .map_err(|error| error.to_string())?;

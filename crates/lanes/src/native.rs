@@ -1,9 +1,8 @@
-//! The same C source as an ordinary process: the floor under every lane.
+//! Lane for the same C source as an ordinary process: the floor under every other lane.
 //!
-//! Phases: `create` is fork and the child's set-up until it calls exec, `run`
-//! everything from exec to the end. There is no `start`: exec's own work in the
-//! kernel and what the C library does before `main` cannot be told from the
-//! program's from outside.
+//! Phases: `create` is fork and the child's set-up until it calls exec, `run` everything from exec
+//! to the end. There is no `start`: from outside, exec's own work in the kernel and the C library's
+//! before `main` cannot be distinguished from the program's.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -37,7 +36,8 @@ pub struct NativeLane {
 
 enum Executable {
     Embedded(File),
-    /// A file of the user's by its descriptor: what was found is what is run.
+    /// A file of the user's, held by its descriptor: the file that was found is the one that is
+    /// run.
     Found(RegularFile),
     /// A script, whose interpreter needs a path.
     Script(PathBuf),
@@ -47,7 +47,7 @@ impl NativeLane {
     /// Starts the lane's launcher.
     ///
     /// # Errors
-    /// When no process can be started.
+    /// Fails when no process can be started.
     pub fn open() -> Result<Self, LaneError> {
         let mut lane = Self {
             runner: None,
@@ -144,11 +144,11 @@ impl NativeLane {
     }
 }
 
-/// Whether a program is run by an interpreter, by its first two bytes.
+/// Returns whether a program is run by an interpreter, by its first two bytes.
 fn is_script(file: &RegularFile) -> bool {
     let mut start = [0; 2];
-    // One that may be executed but not read is no script: its interpreter could
-    // not read it either.
+    // A program that may be executed but not read is no script: its interpreter could not read it
+    // either.
     let read = file.open().and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start == *b"#!"
 }

@@ -1,5 +1,5 @@
-//! Running one program through the launcher with counters, sampler and the
-//! kernel's account of it: what the native lane and cold Wasm workers share.
+//! Runs one program through the launcher with counters, sampler and the kernel's account of it:
+//! shared by the native lane and cold Wasm workers.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -18,24 +18,24 @@ use cyclometer_meter::{Meter, Provenance, Provenances, Source, Usage, host};
 use cyclometer_system::procfs;
 use cyclometer_workload::OutputDigest;
 
-/// Which limit of memory holds without a control group.
+/// Note on the memory limit that holds without a control group.
 pub(super) const EACH: &str =
     "memory limit holds for the private memory of each process (RLIMIT_DATA)";
 
-/// Meters that a process' counters and its rusage can both give.
+/// Meters that both a process' counters and its rusage can give.
 const FALLBACKS: [Meter; 3] = [Meter::CpuTime, Meter::PageFaults, Meter::ContextSwitches];
 
-/// A launcher with counters on all it starts.
+/// A launcher with counters on everything that it starts.
 pub(super) struct Runner {
     launcher: Launcher,
-    /// What opens here; each run gets its own (see [`cyclometer_meter::perf`]).
+    /// Counters that can be opened here; each run gets its own (see [`cyclometer_meter::perf`]).
     template: Counters,
     provenances: Arc<Provenances>,
     tsc_hz: Option<u64>,
-    /// The control group of all that it starts; `Err`: why there is none, empty
-    /// where none is wanted.
+    /// Control group of everything that the launcher starts; `Err`: why there is none, empty where
+    /// none is wanted.
     group: Result<Grouped, String>,
-    /// What keeps functions from other processes, in words.
+    /// Description of the fence between functions and other processes.
     fence: String,
 }
 
@@ -43,26 +43,26 @@ pub(super) struct Runner {
 pub(super) struct Run {
     pub started: Started,
     pub ended: Ended,
-    /// By the account of its control group, if it had one.
+    /// Account of the run's control group, if it had one.
     pub grouped: Option<GroupUsage>,
-    /// `None`: they miss time that the kernel accounts for.
+    /// Counts of the run; `None`: they miss time that the kernel accounts for.
     counts: Option<Counts>,
 }
 
 impl Runner {
-    /// Starts a launcher whose children are in the recorder's own control group, and
-    /// limited by what is `inside`.
+    /// Starts a launcher whose children are in the recorder's own control group, and limited by
+    /// `inside`.
     pub fn start(privileges: Privileges, inside: Inside) -> Result<Self, LauncherError> {
         Self::open(privileges, true, Some(inside))
     }
 
-    /// Starts a launcher whose children are in a control group of their own,
-    /// where one can be made.
+    /// Starts a launcher whose children are in a control group of their own, where one can be
+    /// created.
     pub fn start_grouped(privileges: Privileges, counting: bool) -> Result<Self, LauncherError> {
         Self::open(privileges, counting, None)
     }
 
-    /// Starts a launcher, in a control group of its own unless others are `inside`.
+    /// Starts a launcher, in a control group of its own unless `inside` says otherwise.
     fn open(
         privileges: Privileges,
         counting: bool,
@@ -87,30 +87,30 @@ impl Runner {
         Ok(Self { launcher, template, provenances: Arc::new(provenances), tsc_hz, group, fence })
     }
 
-    /// What keeps functions from other processes, in words.
+    /// Returns a description of the fence between functions and other processes.
     pub fn fence(&self) -> &str {
         &self.fence
     }
 
-    /// Whether what it starts is in a namespace of processes.
+    /// Returns whether everything that it starts is in a PID namespace.
     pub fn has_namespace(&self) -> bool {
         self.launcher.fence().is_namespace()
     }
 
-    /// Whether it has to be replaced by another before the next run.
+    /// Returns whether it has to be replaced by another before the next run.
     pub fn is_spent(&self) -> bool {
         self.launcher.is_spent()
     }
 
-    /// The control group of all that it starts.
+    /// Returns the control group of everything that it starts.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why there is none.
     pub fn group(&self) -> Result<Arc<FunctionGroup>, &str> {
         self.group.as_ref().map(Grouped::current).map_err(String::as_str)
     }
 
-    /// Where the meters of every run come from.
+    /// Returns the sources of the meters of every run.
     pub fn provenances(&self) -> &Arc<Provenances> {
         &self.provenances
     }
@@ -144,14 +144,14 @@ impl Runner {
         let after = counters.read();
         let counts = counters.between(&before, &after);
         let after_exec = accounted(&ended, grouped.as_ref()).since(started.used);
-        // Where the function runs elsewhere, that account has not all of it.
+        // Where the function runs elsewhere, that account does not cover all of it.
         let is_exact = ended.family && !matches!(&self.group, Err(reason) if reason.is_empty());
         let counts = believable(&counts, after_exec, is_exact).then_some(counts);
         Ok(Run { started, ended, grouped, counts })
     }
 
-    /// Makes the control group ready, if there is one: with the memory limit of
-    /// `spawn`, and a `fresh` one if earlier runs left too much in it.
+    /// Prepares the control group, if there is one: sets the memory limit of `spawn`, and with
+    /// `fresh` replaces a group in which earlier runs left too much.
     fn prepare_group(&self, spawn: &Spawn<'_>, fresh: bool) -> Result<(), LauncherError> {
         let Ok(group) = &self.group else { return Ok(()) };
         if fresh {
@@ -161,7 +161,7 @@ impl Runner {
         limited.map_err(|error| LauncherError::Arguments(error.to_string()))
     }
 
-    /// Where the meters of a run come from.
+    /// Returns the sources of the meters of a run.
     pub fn sources(&self, run: &Run, usual: &Arc<Provenances>) -> Arc<Provenances> {
         let escaped = run.escaped();
         let peak = run.peak();
@@ -222,13 +222,13 @@ impl Runner {
         self.launcher.wait(cancel)
     }
 
-    /// Whether it has to be replaced after a failure: no launcher, or one that
-    /// starts nothing more.
+    /// Returns whether it has to be replaced after a failure: the launcher is gone, or starts
+    /// nothing more.
     pub fn is_lost(&self, error: &LauncherError) -> bool {
         matches!(error, LauncherError::Process { .. }) || self.is_spent()
     }
 
-    /// Kills what runs.
+    /// Kills the running program.
     pub fn kill(&self) {
         self.launcher.kill();
     }
@@ -256,15 +256,15 @@ impl Runner {
                 usage.set(meter, value);
             }
         }
-        // Only where the sources say so: an estimate is never passed off as a count.
+        // Only where the sources say so: an estimate is never presented as a count.
         if run.counts.is_none() || !self.template.has(Meter::RefCycles) {
             estimate_ref_cycles(usage, self.tsc_hz);
         }
     }
 }
 
-/// Enters the CPU time that a run used before exec, where `run` begins in lanes
-/// that see no later moment: as its sources say.
+/// Enters the CPU time that a run used before exec, as its sources say: in lanes that see no later
+/// moment, `run` begins there.
 pub(super) fn fill_startup(run: &Run, sources: &Provenances, usage: &mut Usage) {
     let startup = match sources.get(Meter::CpuStartup).and_then(|it| it.source) {
         Some(Source::PerfSoftware) => Some(0),
@@ -274,7 +274,7 @@ pub(super) fn fill_startup(run: &Run, sources: &Provenances, usage: &mut Usage) 
     usage.set(Meter::CpuStartup, startup);
 }
 
-/// Says what is known of the time before exec, by what counted the CPU time.
+/// Sets the sources of the time before exec, by what counted the CPU time.
 pub(super) fn set_startup_sources(all: &mut Provenances) {
     match all.get(Meter::CpuTime).and_then(|it| it.source) {
         Some(Source::PerfSoftware) => {
@@ -292,18 +292,17 @@ pub(super) fn set_startup_sources(all: &mut Provenances) {
 }
 
 impl Run {
-    /// Whether the control group accounts for much more CPU time than the
-    /// kernel's account of the processes that were waited for: a process whose
-    /// parent ignores SIGCHLD leaves nothing in that.
+    /// Returns whether the control group accounts for much more CPU time than the kernel's account
+    /// of the processes that were waited for, in which a process whose parent ignores SIGCHLD
+    /// leaves nothing.
     fn escaped(&self) -> bool {
         let group = self.grouped.as_ref().and_then(|group| group.cpu);
         group.is_some_and(|group| exceeds(group, waited_for(&self.ended), SLACK))
     }
 
-    /// Most memory at one time of all its processes, with its source, or why
-    /// nobody knows. A group counts in batches of pages and keeps what earlier
-    /// runs left: of a lone process the resident set is told exactly, unless the
-    /// group held clearly more.
+    /// Returns the peak memory of all processes together, with its source, or why it is not known.
+    /// A group counts in batches of pages and keeps memory of earlier runs: for a lone process the
+    /// exact resident set is used, unless the group held clearly more.
     fn peak(&self) -> Result<(Bytes, Source), &str> {
         let alone = self.ended.peak;
         match &self.grouped {
@@ -311,7 +310,7 @@ impl Run {
                 let held = group.peak.as_ref().map_err(String::as_str)?;
                 let most = Bytes(held.0.saturating_sub(group.files.0));
                 let is_all = !self.ended.family && most.0 <= alone.0 + group::COARSE.0;
-                // Pages of a program may be charged to who read it first.
+                // Pages of a program may be charged to the first process that read them.
                 let most = (*held).max(alone);
                 Ok(if is_all { (alone, Source::Rusage) } else { (most, Source::Cgroup) })
             }
@@ -321,32 +320,32 @@ impl Run {
     }
 }
 
-/// CPU time of all processes that were waited for.
+/// Returns the CPU time of all processes that were waited for.
 const fn waited_for(ended: &Ended) -> Nanos {
     Nanos(ended.user.0 + ended.system.0)
 }
 
-/// CPU time by the kernel's own accounts: of the control group where that has
-/// much more.
+/// Returns the CPU time by the kernel's own accounts: that of the control group where it has much
+/// more.
 fn accounted(ended: &Ended, group: Option<&GroupUsage>) -> Nanos {
     let waited_for = waited_for(ended);
     let group = group.and_then(|group| group.cpu);
     group.filter(|group| exceeds(*group, waited_for, SLACK)).unwrap_or(waited_for)
 }
 
-/// Whether the kernel accounts for so much more than `counted` that it cannot be
-/// what the two leave out of each other: 2 % and `slack`.
+/// Returns whether the kernel accounts for so much more than `counted` that the two cannot merely
+/// differ in what they leave out: 2 % and `slack`.
 const fn exceeds(accounted: Nanos, counted: Nanos, slack: Nanos) -> bool {
     accounted.0 > counted.0 + counted.0 / 50 + slack.0
 }
 
-/// What the launcher does itself, and the rounding of short times.
+/// Allowance for the launcher's own work, and the rounding of short times.
 const SLACK: Nanos = Nanos(5_000_000);
-/// Of a family of processes: counters lose a part of what children do, a fifth
-/// in a test where `cpuacct` and the kernel's account of each process agreed.
+/// Allowance for several processes: counters lose a part of what children do, a fifth in a test
+/// where `cpuacct` and the kernel's account of each process agreed.
 const FAMILY_SLACK: Nanos = Nanos(1_000_000);
 
-/// CPU time in TSC ticks, where nothing counted them.
+/// Estimates reference cycles as CPU time in TSC ticks, where nothing counted them.
 pub(super) fn estimate_ref_cycles(usage: &mut Usage, tsc_hz: Option<u64>) {
     if let (None, Some(cpu), Some(hz)) =
         (usage.get(Meter::RefCycles), usage.get(Meter::CpuTime), tsc_hz)
@@ -374,7 +373,7 @@ fn provenances(counters: &Counters, tsc_hz: Option<u64>) -> Provenances {
     all
 }
 
-/// Gives the meters that have no counter their source in the rusage.
+/// Sets the rusage as the source of meters that have no counter.
 fn set_fallbacks(all: &mut Provenances) {
     for meter in FALLBACKS {
         let why = match all.get(meter) {
@@ -386,14 +385,14 @@ fn set_fallbacks(all: &mut Provenances) {
     }
 }
 
-/// Whether the counters saw what the kernel saw: `accounted` after exec, exactly
-/// where it has all processes.
+/// Returns whether the counters saw what the kernel saw: `accounted` is the time after exec, exact
+/// where it covers all processes.
 fn believable(counts: &Counts, accounted: Nanos, is_exact: bool) -> bool {
     let slack = if is_exact { FAMILY_SLACK } else { SLACK };
     counts.get(Meter::CpuTime).is_none_or(|counted| !exceeds(accounted, Nanos(counted), slack))
 }
 
-/// Labels the estimate of [`estimate_ref_cycles`].
+/// Sets the source of the estimate of [`estimate_ref_cycles`].
 fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: Option<u64>) {
     if counters.has(Meter::RefCycles) {
         return;
@@ -404,16 +403,15 @@ fn set_estimate(all: &mut Provenances, counters: &Counters, tsc_hz: Option<u64>)
     }
 }
 
-/// What is said of a process that the kernel killed by a limit that is not the
-/// function's.
+/// Reason given for a process that the kernel killed by a limit that is not the function's.
 const OUTSIDE: &str = "out of memory: the kernel killed it in cyclometer's own control group, for want of memory \
      outside of its own limit";
 
 /// Status, reason and the function's own exit code.
 pub(super) type Verdict = (Status, Option<String>, Option<i32>);
 
-/// How a run ended, in the words of the store; `written` are the bytes of the longer
-/// of its outputs.
+/// Judges how a run ended, in the words of the store; `written` is the size of the longer of both
+/// outputs, in bytes.
 pub(super) fn verdict(
     job: &Job,
     ended: &Ended,
@@ -426,7 +424,7 @@ pub(super) fn verdict(
     with_remarks(verdict, ended, grouped)
 }
 
-/// How a run ended, without what else is to be told of it.
+/// Judges how a run ended, without further remarks.
 pub(super) fn judge_end(
     job: &Job,
     ended: &Ended,
@@ -451,7 +449,7 @@ pub(super) fn judge_end(
         (Why::Itself, libc::SIGXFSZ, _) if written >= limits.output.0 => {
             (Status::Failed, Some(over_output_limit(limits.output)))
         }
-        // Of what file, or whether of any, the signal does not say.
+        // The signal does not say which file it concerns, or whether there is one.
         (Why::Itself, libc::SIGXFSZ, _) => {
             (Status::Failed, Some(with_tail(grown_file(limits.output), stderr)))
         }
@@ -469,7 +467,7 @@ pub(super) fn judge_end(
     (status, reason, code)
 }
 
-/// Adds to what is said of an end what else is to be told of it.
+/// Adds remarks on the end to the reason of a verdict.
 pub(super) fn with_remarks(
     verdict: Verdict,
     ended: &Ended,
@@ -480,23 +478,23 @@ pub(super) fn with_remarks(
     (status, (!told.is_empty()).then(|| told.join("; ")), code)
 }
 
-/// How an end at the limit of output is told.
+/// Words for an end at the output limit.
 const LIMIT: &str = "output limit";
 
-/// Says that a function wrote more than it may, which is known.
+/// Formats the reason of a function that certainly wrote more than it may.
 pub(super) fn over_output_limit(limit: Bytes) -> String {
     format!("wrote more than the {LIMIT} of {limit}")
 }
 
-/// Says that a function was ended by SIGXFSZ while its output is not at its limit.
+/// Formats the reason of a function that SIGXFSZ ended while its output is below its limit.
 pub(super) fn grown_file(limit: Bytes) -> String {
     format!(
         "killed by SIGXFSZ, the signal of a file that grows beyond the limit for files, here {limit}"
     )
 }
 
-/// Adds that output is at its limit, unless that is said: some take no note of the
-/// signal that comes then, and are refused to write more.
+/// Adds that output is at its limit, unless the reason says so: some functions ignore the signal,
+/// and their further writes are refused.
 pub(super) fn with_output_limit(verdict: Verdict, written: u64, limit: Bytes) -> Verdict {
     let (status, reason, code) = verdict;
     if written < limit.0 || reason.as_ref().is_some_and(|reason| reason.contains(LIMIT)) {
@@ -510,18 +508,17 @@ pub(super) fn with_output_limit(verdict: Verdict, written: u64, limit: Bytes) ->
     (status, Some(reason), code)
 }
 
-/// Size of the longer of both outputs.
+/// Returns the size of the longer of both outputs, in bytes.
 pub(super) fn written(files: &Stdio3) -> u64 {
     size(&files.stdout).max(size(&files.stderr))
 }
 
-/// Bytes of a file.
+/// Returns the size of a file in bytes.
 pub(super) fn size(file: &File) -> u64 {
     file.metadata().map_or(0, |data| data.len())
 }
 
-/// Lists what else is to be told of an end: what it left, attacks, and what ran against
-/// the fence.
+/// Lists further remarks on an end: processes left behind, attacks, and refusals of the fence.
 fn remarks(ended: &Ended, grouped: Option<&GroupUsage>) -> Vec<String> {
     let mut all = Vec::new();
     if ended.stray > 0 {
@@ -555,7 +552,7 @@ fn signal_name(signal: i32) -> String {
         .map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
 }
 
-/// Length and digest of what was written to `file`.
+/// Computes length and digest of what was written to `file`.
 pub(super) fn digest(file: &mut File) -> std::io::Result<OutputDigest> {
     file.rewind()?;
     let mut hasher = Sha256::new();
@@ -575,7 +572,7 @@ pub(super) fn digest(file: &mut File) -> std::io::Result<OutputDigest> {
     }
 }
 
-/// The end of what was written to standard error, on one line.
+/// Returns the end of what was written to standard error, on one line.
 pub(super) fn tail(file: &mut File) -> String {
     const KEPT: u64 = 2048;
     let mut bytes = Vec::new();
@@ -590,13 +587,12 @@ pub(super) fn tail(file: &mut File) -> String {
 /// Longest line that a reason quotes, in characters.
 const MAX_LINE_CHARS: usize = 2_048;
 
-/// Returns what a function, a worker or an engine said on one visible line of
-/// bounded length.
+/// Returns a message of a function, a worker or an engine on one visible line of bounded length.
 pub(super) fn one_line(text: &str) -> String {
     summarize(text, MAX_LINE_CHARS)
 }
 
-/// Meters that the sampler reads of a process' counters.
+/// Meters that the sampler reads from a process' counters.
 const SAMPLED: [Meter; 3] = [Meter::CpuTime, Meter::RefCycles, Meter::Cycles];
 
 pub(super) fn lock(counters: &Mutex<Counters>) -> MutexGuard<'_, Counters> {
@@ -607,14 +603,14 @@ pub(super) fn lock(counters: &Mutex<Counters>) -> MutexGuard<'_, Counters> {
 pub(super) struct ProcessProbe {
     pid: u32,
     counters: Arc<Mutex<Counters>>,
-    /// What the counters stood at before the invocation.
+    /// Values of the counters before the invocation.
     baseline: [(Meter, Option<u64>); 3],
-    /// The group of the process. Weak, so that it goes away with its lane.
+    /// Group of the process. Weak, so that it goes away with its lane.
     group: Option<Weak<FunctionGroup>>,
 }
 
 impl ProcessProbe {
-    /// Counts from now on.
+    /// Creates a probe that counts from now on.
     pub fn new(
         pid: u32,
         counters: &Arc<Mutex<Counters>>,
@@ -677,11 +673,11 @@ mod tests {
         let full = 1 << 20;
         let over = "wrote more than the output limit of 1.00 MiB";
         assert_eq!(told(libc::SIGXFSZ, full), failed(over));
-        // It raised the signal itself, or a file elsewhere became too large.
+        // The function raised the signal itself, or a file elsewhere became too large.
         let elsewhere = "killed by SIGXFSZ, the signal of a file that grows beyond the limit for \
                          files, here 1.00 MiB";
         assert_eq!(told(libc::SIGXFSZ, full - 1), failed(elsewhere));
-        // It ignored the signal, and what it wrote then is not there.
+        // The function ignored the signal, and what it wrote after that is lost.
         let refused = "exit code 3; its output is at the output limit of 1.00 MiB";
         assert_eq!(told(3 << 8, full), failed(refused));
         assert_eq!(told(3 << 8, full - 1), failed("exit code 3"));
@@ -714,7 +710,7 @@ mod tests {
         // Ticks of a short process are coarse: nothing can be said.
         let short = Ended { user: Nanos(4_000_000), ..ended };
         assert!(believable(&Counts::of(Meter::CpuTime, 600_000), waited_for(&short), false));
-        // Families lose counts, and are accounted for to the microsecond.
+        // Several processes lose counts, and are accounted for to the microsecond.
         assert!(!believable(&Counts::of(Meter::CpuTime, 600_000), waited_for(&short), true));
     }
 

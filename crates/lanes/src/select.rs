@@ -1,4 +1,4 @@
-//! Names of lanes, and opening them.
+//! Names of lanes, and opening lanes by them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,18 +21,18 @@ use cyclometer_system::procfs::ProcessIdentity;
 pub enum LaneSpec {
     /// A plain process.
     Native,
-    /// WebAssembly by wasmtime.
+    /// WebAssembly in wasmtime.
     Wasmtime(Settings),
     /// A container.
     Docker {
-        /// An OCI runtime of the daemon; `None`: its default.
+        /// OCI runtime of the daemon; `None`: its default.
         runtime: Option<String>,
-        /// An image that the daemon has, under the program; `None`: nothing.
+        /// Image of the daemon below the program; `None`: an empty root.
         base: Option<String>,
     },
     /// A runtime that a profile describes.
     Command {
-        /// Its name, and after a colon the variant's.
+        /// Name of the profile, and after a colon the variant's.
         profile: String,
     },
 }
@@ -54,18 +54,18 @@ impl SpecError {
 }
 
 impl LaneSpec {
-    /// The lanes of a recording that names none.
+    /// Returns the lanes of a recording that names none.
     #[must_use]
     pub fn defaults() -> Vec<Self> {
         vec![Self::Native, Self::Wasmtime(Settings::default()), Self::docker()]
     }
 
-    /// Containers of the daemon's default runtime.
+    /// Returns the lane of containers in the daemon's default runtime.
     const fn docker() -> Self {
         Self::Docker { runtime: None, base: None }
     }
 
-    /// Puts containers that have no base image yet on this one.
+    /// Sets this base image for containers that have none yet.
     #[must_use]
     pub fn with_base(self, image: &str) -> Self {
         match self {
@@ -76,7 +76,7 @@ impl LaneSpec {
         }
     }
 
-    /// Every lane that `lanes` shows, without runtimes that only the daemon knows.
+    /// Returns every lane that `lanes` shows, without runtimes that only the daemon knows.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let wasmtime = Settings::all().map(Self::Wasmtime);
@@ -109,7 +109,7 @@ impl FromStr for LaneSpec {
     }
 }
 
-/// `docker[:RUNTIME][@IMAGE]`.
+/// Parses `docker[:RUNTIME][@IMAGE]`.
 fn docker(text: &str) -> Option<LaneSpec> {
     let rest = text.strip_prefix("docker")?;
     // A digest has an `@` of its own.
@@ -129,8 +129,7 @@ fn is_runtime_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(fits)
 }
 
-/// Whether a text can be a reference to an image; what it means is the
-/// daemon's business.
+/// Returns whether a text can be a reference to an image; its meaning is up to the daemon.
 fn is_image_name(text: &str) -> bool {
     let fits =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':' | '@');

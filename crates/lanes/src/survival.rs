@@ -9,10 +9,10 @@ use crate::profile::Profile;
 use crate::wasmtime::protocol::Report;
 use cyclometer_core::units::Nanos;
 
-/// Reads a text as a profile: usable, or refused in few words.
+/// Parses a text as a profile, which is usable, or refused in few words.
 ///
 /// # Panics
-/// When it is neither.
+/// Panics when it is neither.
 pub fn profile_survives(text: &str) {
     let read = |name: &str| match name {
         "there.mjs" => Ok(b"script".to_vec()),
@@ -27,7 +27,7 @@ pub fn profile_survives(text: &str) {
     }
 }
 
-/// Every command line can be filled in, and holds nothing that exec would cut.
+/// Checks that every command line can be filled in, and holds nothing that exec would cut.
 fn profile_is_usable(profile: &Profile) {
     assert_eq!(profile.base(), "some");
     let value = |name: &str| Some(format!("/{name}"));
@@ -43,16 +43,16 @@ fn profile_is_usable(profile: &Profile) {
     let _ = profile.known("nop", "some reason");
 }
 
-/// A message about a text is short, however long the text.
+/// Checks that a message about a text is short, however long the text.
 fn assert_bounded(message: &str, text: &str) {
     let most = 4096 + 2 * text.len().min(4096);
     assert!(message.len() <= most, "{} bytes of message", message.len());
 }
 
-/// Reads bytes as the report of a worker: once understood, it is what would be sent.
+/// Decodes bytes as the report of a worker, which once understood encodes to the same report.
 ///
 /// # Panics
-/// When that does not hold.
+/// Panics when that does not hold.
 pub fn worker_report_survives(bytes: &[u8]) {
     let Some(report) = Report::decode(bytes) else { return };
     let again = Report::decode(&report.encode()).expect("what was encoded is whole");
@@ -61,11 +61,11 @@ pub fn worker_report_survives(bytes: &[u8]) {
     assert_eq!(cut(again), cut(report));
 }
 
-/// A line is one answer, or refused in few words; a report is believed only
-/// within its request.
+/// Parses a line as one response, or refuses it in few words; a report is believed only within its
+/// request.
 ///
 /// # Panics
-/// When that does not hold.
+/// Panics when that does not hold.
 pub fn worker_line_survives(bytes: &[u8]) {
     match parse_answer(bytes) {
         Ok(Answer::Done(report)) => {
@@ -79,10 +79,10 @@ pub fn worker_line_survives(bytes: &[u8]) {
     }
 }
 
-/// Reads bytes as an answer of the launcher.
+/// Decodes bytes as a message of the launcher.
 ///
 /// # Panics
-/// When one is longer than answers are.
+/// Panics when a message is longer than the longest kind.
 pub fn launcher_answer_survives(bytes: &[u8]) {
     if let Some(answer) = launcher::answers::Answer::decode(bytes) {
         assert!(bytes.len() <= launcher::answers::Answer::LONGEST);
@@ -90,11 +90,11 @@ pub fn launcher_answer_survives(bytes: &[u8]) {
     }
 }
 
-/// Everything that an engine, or process 1 of a container, may answer, read as
-/// each of the things that are asked for.
+/// Parses everything that an engine, or process 1 of a container, may send as each of the expected
+/// messages.
 ///
 /// # Panics
-/// When that does not hold.
+/// Panics when that does not hold.
 pub fn engine_reply_survives(bytes: &[u8]) {
     let _ = answers::parse_version(bytes);
     let _ = answers::parse_info(bytes);

@@ -1,27 +1,26 @@
-//! The second wall around a runtime that holds its function to the memory limit
-//! by itself, as engines of WebAssembly do: what the whole process may use,
-//! whatever goes wrong inside of it.
+//! Outer memory limit of a runtime that holds its function to the memory limit by itself, as
+//! WebAssembly engines do: bounds the whole process, whatever goes wrong inside of it.
 //!
-//! A memory control group where one can be made: it counts what is used.
-//! `RLIMIT_DATA` elsewhere: it counts private memory that can be written, and so
-//! not the address space that engines reserve (`RLIMIT_AS` would count that).
+//! It is a memory control group where one can be created, which counts memory in use. Elsewhere it
+//! is `RLIMIT_DATA`, which counts private memory that can be written, and so not the address space
+//! that engines reserve (`RLIMIT_AS` would count that).
 
 use super::launcher::{Ended, Why};
 use super::process::Runner;
 use cyclometer_core::units::Bytes;
 use cyclometer_meter::function_group::GroupUsage;
 
-/// Most memory of a process that runs a function.
+/// Memory limit of a process that runs a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wall {
     /// Limit of the function.
     pub function: Bytes,
-    /// What the runtime may use besides.
+    /// Memory that the runtime may use besides.
     pub allowance: Bytes,
 }
 
-/// Words by which runtimes tell that they got no memory: Rust's allocator, C's,
-/// V8, `JavaScriptCore`.
+/// Texts by which runtimes report that they got no memory: Rust's allocator, C's, V8,
+/// `JavaScriptCore`.
 const COMPLAINTS: [&str; 5] = [
     "memory allocation of",
     "Cannot allocate memory",
@@ -31,19 +30,19 @@ const COMPLAINTS: [&str; 5] = [
 ];
 
 impl Wall {
-    /// Memory of the whole process.
+    /// Returns the memory limit of the whole process.
     pub const fn total(&self) -> Bytes {
         Bytes(self.function.0.saturating_add(self.allowance.0))
     }
 
-    /// `RLIMIT_DATA` of a process that `runner` starts: there only where there is
-    /// no control group.
+    /// Returns the `RLIMIT_DATA` of a process that `runner` starts: set only where there is no
+    /// control group.
     pub fn data_limit(&self, runner: &Runner) -> Option<Bytes> {
         runner.group().is_err().then(|| self.total())
     }
 
-    /// Tells that the process ran into the wall, if it did: `group` is the account
-    /// of its control group, `said` the process' own last words.
+    /// Explains that the process hit the limit, if it did: `group` is the account of its control
+    /// group, `said` the process' own last message.
     pub fn explain(&self, group: Option<&GroupUsage>, ended: &Ended, said: &str) -> Option<String> {
         if ended.why != Why::Itself {
             return None;
@@ -68,13 +67,12 @@ impl Wall {
     }
 }
 
-/// Whether a process says that it got no memory.
+/// Returns whether a process reports that it got no memory.
 pub(super) fn has_complaint(said: &str) -> bool {
     COMPLAINTS.iter().any(|words| said.contains(words))
 }
 
-/// Says which wall there is around what `runner` starts; for a lane's
-/// description.
+/// Describes the limit around what `runner` starts, for a lane's description.
 pub(super) fn describe(runner: &Runner, allowance: &str) -> String {
     match runner.group() {
         Ok(_) => format!(

@@ -27,25 +27,25 @@ use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_system::owner;
 use cyclometer_system::procfs::ProcessIdentity;
 
-/// Why a control group could not be used.
+/// Error of using a control group.
 #[derive(Debug, Error)]
 pub enum CgroupError {
     /// No cgroup file system is mounted.
     #[error("no cgroup file system is mounted (looked in /proc/self/mounts)")]
     NotMounted,
-    /// A directory could not be made or removed, or a file not be read.
+    /// A directory could not be made or removed, or a file could not be read.
     #[error("cannot {action} {}: {source}; control groups need root, or a delegated subtree", path.display())]
     Io {
-        /// What was tried.
+        /// Action that was tried.
         action: &'static str,
-        /// On which path.
+        /// Path of the directory or file.
         path: PathBuf,
-        /// The system's answer.
+        /// Error of the system call.
         source: io::Error,
     },
 }
 
-/// How this machine mounts its control groups.
+/// Layout in which this machine mounts its control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// Only v1 controllers.
@@ -57,7 +57,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// The name shown.
+    /// Returns the name that is shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -68,7 +68,8 @@ impl Version {
     }
 }
 
-/// Who names the groups of containers: paths or systemd slices.
+/// Naming scheme of a container engine for the groups of containers: paths or systemd
+/// slices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
     /// Parents are paths.
@@ -77,7 +78,7 @@ pub enum Driver {
     Systemd,
 }
 
-/// The mount points that matter here.
+/// Mount points of the control group hierarchies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
     cpu: Option<PathBuf>,
@@ -85,7 +86,7 @@ pub struct Hierarchy {
     memory: Option<PathBuf>,
     perf_event: Option<PathBuf>,
     unified: Option<PathBuf>,
-    /// Every cgroup mount: engines make the parent in all of them.
+    /// Every cgroup mount: engines create the parent group in all of them.
     all: Vec<PathBuf>,
 }
 
@@ -137,7 +138,7 @@ impl Hierarchy {
         if none { Err(CgroupError::NotMounted) } else { Ok(found) }
     }
 
-    /// Which version that is.
+    /// Returns the layout of the hierarchy.
     #[must_use]
     pub const fn version(&self) -> Version {
         match (&self.unified, &self.cpuacct, &self.memory) {
@@ -147,7 +148,7 @@ impl Hierarchy {
         }
     }
 
-    /// The roots that are read from, each once.
+    /// Returns the roots that are read from, each once.
     fn roots(&self) -> Vec<&Path> {
         let Self { cpu: _, cpuacct, memory, perf_event, unified, all: _ } = self;
         let mut roots: Vec<&Path> = [cpuacct, memory, perf_event, unified]
@@ -160,32 +161,32 @@ impl Hierarchy {
         roots
     }
 
-    /// Whether a group can be made here; the error says what was tried.
+    /// Checks that a group can be made here; the error says what was tried.
     ///
     /// # Errors
-    /// As [`Group::create`].
+    /// Fails like [`Group::create`].
     pub fn probe(&self) -> Result<(), CgroupError> {
         let owner = ProcessIdentity::current().map_err(|_| CgroupError::NotMounted)?;
         Group::create(self, &owner, "probe", Driver::Cgroupfs).map(drop)
     }
 }
 
-/// A control group made for one invocation, removed when dropped.
+/// Control group for one invocation, removed on drop.
 #[derive(Debug)]
 pub struct Group {
     hierarchy: Hierarchy,
     relative: PathBuf,
     parent_name: String,
     driver: Driver,
-    /// A v2 peak that was reset, which only its own file tells.
+    /// Open file of a v2 peak that was reset: only this file shows the new peak.
     peak: Mutex<Option<File>>,
 }
 
 impl Group {
-    /// Makes the group in every hierarchy that is read from.
+    /// Creates the group in every hierarchy that is read from.
     ///
     /// # Errors
-    /// When a directory cannot be made; nothing is left behind then.
+    /// Returns an error when a directory cannot be made; nothing is left behind then.
     pub fn create(
         hierarchy: &Hierarchy,
         owner: &ProcessIdentity,
@@ -218,16 +219,16 @@ impl Group {
         Ok(group)
     }
 
-    /// What a container engine takes as the cgroup parent.
+    /// Returns the name that a container engine takes as the cgroup parent.
     #[must_use]
     pub fn parent_name(&self) -> &str {
         &self.parent_name
     }
 
-    /// The directory that perf takes for counting this group.
+    /// Opens the directory that perf needs to count this group.
     ///
     /// # Errors
-    /// When no hierarchy carries perf events, or it cannot be opened.
+    /// Returns an error when no hierarchy carries perf events, or it cannot be opened.
     pub fn perf_directory(&self) -> Result<File, CgroupError> {
         let Hierarchy { perf_event, unified, .. } = &self.hierarchy;
         let root = perf_event.as_ref().or(unified.as_ref()).ok_or(CgroupError::NotMounted)?;
@@ -239,14 +240,15 @@ impl Group {
         fs::read_to_string(root?.join(&self.relative).join(name)).ok()
     }
 
-    /// The group in the hierarchy whose CPU quotas hold for it, if one is mounted.
+    /// Returns the group in the hierarchy with the CPU controller, whose quotas hold for
+    /// it, if that is mounted.
     pub(super) fn cpu_group(&self) -> Option<OwnGroup> {
         let Hierarchy { cpu, unified, .. } = &self.hierarchy;
         let mount = cpu.as_ref().or(unified.as_ref())?.clone();
         Some(OwnGroup { directory: mount.join(&self.relative), mount })
     }
 
-    /// CPU time of everything that ran inside.
+    /// Returns the CPU time of everything that ran inside.
     #[must_use]
     pub fn cpu_time(&self) -> Option<Nanos> {
         if let Some(text) = self.file(self.hierarchy.cpuacct.as_ref(), "cpuacct.usage") {
@@ -255,7 +257,7 @@ impl Group {
         self.cpu_stat("usage_usec")
     }
 
-    /// CPU time in user and in kernel mode; the split is the kernel's estimate.
+    /// Returns the CPU time in user and in kernel mode; the split is the kernel's estimate.
     #[must_use]
     pub fn cpu_split(&self) -> Option<(Nanos, Nanos)> {
         let root = self.hierarchy.cpuacct.as_ref();
@@ -273,8 +275,8 @@ impl Group {
         line.trim().parse::<u64>().ok().map(|micros| Nanos(micros * 1_000))
     }
 
-    /// Most memory in use at one time since the group was made or the peak was
-    /// reset, page cache and kernel memory included.
+    /// Returns the peak of memory use since the group was made or the peak was reset, page
+    /// cache and kernel memory included.
     #[must_use]
     pub fn memory_peak(&self) -> Option<Bytes> {
         let own = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
@@ -287,10 +289,10 @@ impl Group {
         self.memory("memory.max_usage_in_bytes", "memory.peak")
     }
 
-    /// Forgets the peak of memory, down to what is in use now.
+    /// Resets the peak of memory to the current use.
     ///
     /// # Errors
-    /// Where the kernel cannot, with the reason.
+    /// Returns an error when the kernel cannot reset it, with the reason.
     pub fn reset_memory_peak(&self) -> Result<(), String> {
         if let Some(root) = &self.hierarchy.memory {
             let path = root.join(&self.relative).join("memory.max_usage_in_bytes");
@@ -306,7 +308,7 @@ impl Group {
                 Some(file) => file,
                 None => File::options().read(true).write(true).open(path)?,
             };
-            // Any text will do; it holds for this open file alone.
+            // Any text resets the peak, for this open file only.
             file.write_at(b"0", 0).map(|_| file)
         };
         *own = Some(reset().map_err(|error| {
@@ -315,7 +317,7 @@ impl Group {
         Ok(())
     }
 
-    /// Memory in use now.
+    /// Returns the memory in use now.
     #[must_use]
     pub fn memory_current(&self) -> Option<Bytes> {
         self.memory("memory.usage_in_bytes", "memory.current")
@@ -332,19 +334,19 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if self.driver == Driver::Systemd {
-            // A slice stays active when it is empty: one an invocation would
-            // pile up. Where there is no systemctl, there is no slice either.
+            // An empty slice stays active, so one per invocation would pile up. Where there is no
+            // systemctl, there is no slice either.
             let stop = ["stop", "--quiet", self.parent_name.as_str()];
             let _ = Command::new("systemctl").args(stop).stderr(Stdio::null()).status();
         }
         for root in &self.hierarchy.all {
-            // What cannot be removed now is swept at the next start.
+            // A leftover is removed at the next start.
             let _ = remove_tree(&root.join(&self.relative), false);
         }
     }
 }
 
-/// Directory below the root, and the name that an engine wants for it.
+/// Returns the directory below the root, and the name that an engine expects for it.
 pub(super) fn names(owner: &ProcessIdentity, tag: &str, driver: Driver) -> (PathBuf, String) {
     let name = owner::name_of(owner, tag);
     match driver {
@@ -357,8 +359,8 @@ pub(super) fn names(owner: &ProcessIdentity, tag: &str, driver: Driver) -> (Path
     }
 }
 
-/// Removes a group and those inside it, deepest first. A group that still
-/// empties itself is tried again for a moment.
+/// Removes a group and those inside it, deepest first. Removal is retried for a moment
+/// while processes are still leaving.
 pub(super) fn remove_tree(path: &Path, kill: bool) -> io::Result<()> {
     for entry in fs::read_dir(path)?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -379,10 +381,10 @@ pub(super) fn remove_tree(path: &Path, kill: bool) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
-/// Kills what is in a group: at once where the kernel can, else one by one and
-/// without a chance to start more.
+/// Kills all processes in a group: at once where the kernel can, else one by one, without a
+/// chance to start more.
 fn kill_all(path: &Path) {
-    // Each is there where its controller is, and is never made.
+    // Each file exists where its controller does, and is never created.
     let set = |name: &str, value: &[u8]| {
         let file = File::options().write(true).open(path.join(name));
         file.and_then(|file| file.write_at(value, 0))
@@ -392,14 +394,14 @@ fn kill_all(path: &Path) {
     }
     let _ = set("pids.max", b"0");
     let inside = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-    // 0 stands for a process of a namespace that is out of sight, and would be
-    // this process' own group.
+    // 0 stands for a process of an invisible namespace, and for `kill` would mean this
+    // process' own group.
     let inside = inside.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0);
     for pid in inside {
         let pid = nix::unistd::Pid::from_raw(pid);
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     }
-    // What is frozen does not die.
+    // Frozen processes do not die.
     let _ = set("freezer.state", b"THAWED");
 }
 
@@ -444,8 +446,7 @@ mod tests {
 
     #[test]
     fn figures_of_a_v2_group_are_read() {
-        // A folder stands for the mount: what is tested is which files are
-        // read, and their units.
+        // A folder stands for the mount: the test covers which files are read, and their units.
         let mount = tempfile::tempdir().expect("a folder");
         let root = mount.path().to_path_buf();
         let hierarchy = Hierarchy {

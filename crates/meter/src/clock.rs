@@ -1,4 +1,4 @@
-//! How fine the clocks are that times are read from.
+//! Resolution of the clocks from which times are read.
 
 use nix::time::{ClockId, clock_getres, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -6,30 +6,29 @@ use serde::{Deserialize, Serialize};
 use super::host;
 use cyclometer_core::units::Nanos;
 
-/// What the kernel's accounts of CPU time are kept in: `rusage` and `cpu.stat`
-/// are told in microseconds.
+/// Resolution of the kernel's accounting of CPU time: `rusage` and `cpu.stat` are reported
+/// in microseconds.
 pub const ACCOUNTS: Nanos = Nanos(1_000);
 
-/// What `/proc` tells CPU time in: hundredths of a second, on every kernel since
-/// 2.6 (`sysconf(_SC_CLK_TCK)`).
+/// Resolution of CPU times in `/proc`: hundredths of a second, on every kernel since 2.6
+/// (`sysconf(_SC_CLK_TCK)`).
 pub const TICKS: Nanos = Nanos(10_000_000);
 
-/// The monotonic clock, as it was found when a recording began.
+/// Properties of the monotonic clock, measured when a recording begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
-    /// What the kernel says of it: `clock_getres`.
+    /// Resolution that the kernel reports (`clock_getres`).
     pub resolution_ns: u64,
-    /// The smallest step between two readings that was seen.
+    /// Smallest step seen between two readings.
     pub step_ns: u64,
-    /// The median time from one reading to the next: what measuring nothing at
-    /// all takes.
+    /// Median time from one reading to the next: the duration of an empty measurement.
     pub read_ns: u64,
-    /// What reading all counters of a thread takes; `None` where none opens.
+    /// Time to read all counters of a thread; `None` where none opens.
     pub counters_ns: Option<u64>,
 }
 
 impl Clock {
-    /// Measures it, for about a millisecond.
+    /// Measures the clock, for about a millisecond.
     #[must_use]
     pub fn measure() -> Option<Self> {
         const READINGS: usize = 4_000;
@@ -54,10 +53,10 @@ impl Clock {
         })
     }
 
-    /// The least time that means anything by this clock.
+    /// Returns the shortest time that this clock can measure meaningfully.
     #[must_use]
     pub fn quantum(&self) -> Nanos {
-        // A coarse clock has readings that are equal, and steps far apart.
+        // A coarse clock returns equal readings, with large steps between them.
         Nanos(self.resolution_ns.max(self.step_ns).max(self.read_ns))
     }
 }

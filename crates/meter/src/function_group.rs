@@ -1,11 +1,11 @@
-//! A control group for the functions of one lane that run as processes of this
-//! machine: one memory limit for a whole family of processes and its shared
-//! mappings, one peak, and the CPU time of all descendants.
+//! Control group for the functions of one lane that run as processes of this machine: one
+//! memory limit for a whole family of processes and its shared mappings, one peak, and the
+//! CPU time of all descendants.
 //!
-//! The launcher of the lane enters it once, and all it starts is born inside:
-//! moving each function into it would cost some milliseconds of start (the
-//! kernel waits for a grace period of its own). The group lies inside of this
-//! process' own group, whose limits keep holding.
+//! The launcher of the lane enters it once, and all processes that it starts are created
+//! inside: moving each function into it would add some milliseconds to the start (the
+//! kernel waits for a grace period of its own). The group lies inside of this process' own
+//! group, whose limits keep holding.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,46 +20,45 @@ use super::own_groups::{OwnGroup, OwnGroups, kills_in};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_system::procfs::ProcessIdentity;
 
-/// More memory than this left in the group by earlier invocations, such as
-/// pages of files, and the next gets a group of its own.
+/// Most memory that earlier invocations may leave in the group, such as pages of files,
+/// before the next one gets a new group.
 const LEFT_OVER: Bytes = Bytes(2 << 20);
 
 /// Most time that killed processes may take to leave the group.
 const KILLING: Duration = Duration::from_secs(3);
 
-/// Slack between a limit and a peak that ran against it: memory is charged in
-/// batches of pages.
+/// Slack between a limit and a peak that hit it: memory is charged in batches of pages.
 const BATCHES: u64 = 1 << 20;
 
-/// Which files a group's figures are in.
+/// Version of the files that hold a group's figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Files {
     V1,
     V2,
 }
 
-/// Where groups are made.
+/// Parent groups in which function groups are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Parents {
     memory: (Files, PathBuf),
-    /// Accounting of CPU time; `None`: not mounted, or not ours.
+    /// Group for the accounting of CPU time; `None` if it is not mounted or not ours.
     cpu: Option<(Files, PathBuf)>,
-    /// Limit of the number of processes.
+    /// Group for the limit of the number of processes.
     pids: Option<PathBuf>,
 }
 
-/// A control group for one function at a time, removed when dropped.
+/// Control group for one function at a time, removed on drop.
 #[derive(Debug)]
 pub struct FunctionGroup {
     memory: (Files, PathBuf),
     cpu: Option<(Files, PathBuf)>,
     pids: Option<PathBuf>,
-    /// How often the kernel refused a process over the limit.
+    /// File that counts how often the kernel refused a process over the limit.
     refusals: Option<File>,
-    /// What that stood at when it was last read.
+    /// Count of `refusals` at the last reading.
     refused: AtomicU64,
     limit: Mutex<Option<Bytes>>,
-    /// A v2 peak that was reset, which only its own file tells.
+    /// Open file of a v2 peak that was reset: only this file shows the new peak.
     peak: Mutex<Option<File>>,
     /// Whether it has served an invocation.
     served: AtomicBool,
@@ -67,42 +66,41 @@ pub struct FunctionGroup {
     resets: AtomicBool,
 }
 
-/// Where a group's figures stood before an invocation; by default, when it was
-/// made.
+/// Figures of a group before an invocation; by default, those of a new group.
 #[derive(Debug, Clone, Default)]
 pub struct GroupBaseline {
     cpu: Option<Nanos>,
     split: Option<(Nanos, Nanos)>,
     killed: Option<u64>,
-    /// Why the peak is that of earlier invocations, too.
+    /// Reason why the peak includes earlier invocations, if it does.
     stale_peak: Option<String>,
 }
 
-/// What an invocation used, by the account of its group.
+/// Usage of an invocation, as accounted by its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupUsage {
     /// CPU time of all descendants.
     pub cpu: Option<Nanos>,
     /// CPU time in user and in kernel mode, in whole ticks of the kernel.
     pub split: Option<(Nanos, Nanos)>,
-    /// Most memory at one time, or the reason why nobody knows.
+    /// Peak of memory, or the reason why it is unknown.
     pub peak: Result<Bytes, String>,
-    /// Page cache in the group at the end: of files that it was first to read.
+    /// Page cache in the group at the end, for files that it was the first to read.
     pub files: Bytes,
-    /// Processes that the kernel killed for want of memory.
+    /// Number of processes that the kernel killed for lack of memory.
     pub killed: u64,
-    /// Whether it was this group's limit that they ran against.
+    /// Whether they hit the limit of this group.
     pub at_limit: bool,
-    /// Processes and threads that the kernel refused over the group's limit.
+    /// Number of processes and threads that the kernel refused over the group's limit.
     pub refused: u64,
 }
 
 impl FunctionGroup {
-    /// Makes a group inside of this process' own, or beside it where only that
-    /// can be.
+    /// Creates a group inside of this process' own, or beside it where only that is
+    /// possible.
     ///
     /// # Errors
-    /// Why none can be made here; nothing is left behind then.
+    /// Returns the reason why none can be made here; nothing is left behind then.
     pub fn create() -> Result<Self, CgroupError> {
         Self::create_in(&Parents::find(&OwnGroups::find()?)?)
     }
@@ -124,7 +122,7 @@ impl FunctionGroup {
             resets: AtomicBool::new(true),
         };
         make(&group.memory.1)?;
-        // In v2 one directory has it all; in v1 what else can be had is.
+        // In v2 one directory has all controllers; in v1 the others are optional.
         let make_also = |parent: &PathBuf| {
             let path = parent.join(&name);
             (path == group.memory.1 || make(&path).is_ok()).then_some(path)
@@ -142,7 +140,7 @@ impl FunctionGroup {
         Ok(group)
     }
 
-    /// The directories of the group, each once.
+    /// Returns the directories of the group, each once.
     fn directories(&self) -> Vec<&Path> {
         let mut all: Vec<&Path> = vec![&self.memory.1];
         all.extend(self.cpu.iter().map(|(_, path)| path.as_path()));
@@ -152,10 +150,11 @@ impl FunctionGroup {
         all
     }
 
-    /// Moves a process into the group; what it starts from then on is in it, too.
+    /// Moves a process into the group; processes that it starts from then on are in it,
+    /// too.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// Returns an error when the kernel refuses.
     pub fn add_process(&self, pid: u32) -> Result<(), CgroupError> {
         for directory in self.directories() {
             let path = directory.join("cgroup.procs");
@@ -168,10 +167,10 @@ impl FunctionGroup {
         Ok(())
     }
 
-    /// Sets the limit of all memory in the group, swap included; `None`: none.
+    /// Sets the limit of all memory in the group, swap included; `None` removes it.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// Returns an error when the kernel refuses.
     pub fn limit_memory(&self, limit: Option<Bytes>) -> Result<(), CgroupError> {
         let mut known = lock(&self.limit);
         if *known == limit {
@@ -205,7 +204,7 @@ impl FunctionGroup {
     /// Sets the limit of processes and threads in the group, the launcher included.
     ///
     /// # Errors
-    /// When the kernel refuses, or counts no processes for groups.
+    /// Returns an error when the kernel refuses, or does not count processes of groups.
     pub fn limit_processes(&self, most: u64) -> Result<(), CgroupError> {
         let directory = self.pids.as_ref().ok_or(CgroupError::NotMounted)?;
         let (action, path) = ("set the limit of processes in", directory.join("pids.max"));
@@ -216,8 +215,7 @@ impl FunctionGroup {
         })
     }
 
-    /// Returns how many processes and threads the kernel refused since this was
-    /// last asked.
+    /// Returns how many processes and threads the kernel refused since the last call.
     fn take_refused(&self) -> u64 {
         let mut text = [0; 64];
         let now = self.refusals.as_ref().and_then(|file| {
@@ -229,8 +227,9 @@ impl FunctionGroup {
         u64::saturating_sub(now, self.refused.swap(now, Ordering::Relaxed))
     }
 
-    /// Kills all that is in the group, however fast it forks: no process can be
-    /// added first. The group serves nothing more. Returns whether it is empty.
+    /// Kills all processes in the group, however fast they fork, since first the limit of
+    /// processes is set to 0. The group cannot be used afterwards. Returns whether it is
+    /// empty.
     #[must_use]
     pub fn kill_all(&self) -> bool {
         let until = Instant::now() + KILLING;
@@ -260,15 +259,15 @@ impl FunctionGroup {
         }
     }
 
-    /// Whether the peak of a next invocation would not be its own: earlier ones
-    /// left much memory in the group, or the kernel cannot reset the peak.
+    /// Returns whether the next invocation would not have a peak of its own, since earlier
+    /// ones left much memory in the group or the kernel cannot reset the peak.
     #[must_use]
     pub fn is_used_up(&self) -> bool {
         let is_stale = self.served.load(Ordering::Relaxed) && !self.resets.load(Ordering::Relaxed);
         is_stale || self.memory_now().is_none_or(|left| left > LEFT_OVER)
     }
 
-    /// Counts from now on.
+    /// Starts an invocation: resets the peak and returns the current figures.
     #[must_use]
     pub fn begin(&self) -> GroupBaseline {
         let is_first = !self.served.swap(true, Ordering::Relaxed);
@@ -282,7 +281,7 @@ impl FunctionGroup {
         }
     }
 
-    /// What was used since `baseline`.
+    /// Returns the usage since `baseline`.
     #[must_use]
     pub fn usage_since(&self, baseline: &GroupBaseline) -> GroupUsage {
         let peak = self.memory_peak();
@@ -307,7 +306,7 @@ impl FunctionGroup {
         }
     }
 
-    /// CPU time of everything that ever ran inside.
+    /// Returns the CPU time of everything that ever ran inside.
     #[must_use]
     pub fn cpu_time(&self) -> Option<Nanos> {
         let cpu = self.cpu.as_ref()?;
@@ -328,7 +327,7 @@ impl FunctionGroup {
         Some((of("cpuacct.usage_user")?, of("cpuacct.usage_sys")?))
     }
 
-    /// Memory in use now, page cache and kernel memory included.
+    /// Returns the memory in use now, page cache and kernel memory included.
     #[must_use]
     pub fn memory_now(&self) -> Option<Bytes> {
         let text = read_figure(&self.memory, "memory.usage_in_bytes", "memory.current")?;
@@ -362,14 +361,14 @@ impl FunctionGroup {
                     File::options().read(true).write(true).open(directory.join("memory.peak"))?
                 }
             };
-            // Any text will do; it holds for this open file alone.
+            // Any text resets the peak, for this open file only.
             file.write_at(b"0", 0).map(|_| file)
         };
         *own = Some(reset().map_err(|error| failed(" (before Linux 6.12)", &error))?);
         Ok(())
     }
 
-    /// Pages of files that are in no memory file system.
+    /// Returns the page cache, without files in memory file systems.
     #[must_use]
     pub fn page_cache(&self) -> Option<Bytes> {
         let text = read_figure(&self.memory, "memory.stat", "memory.stat")?;
@@ -377,12 +376,12 @@ impl FunctionGroup {
             let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
             value.trim().parse::<u64>().ok()
         };
-        // Both count files in memory, too.
+        // Both figures include files in memory, which `shmem` counts.
         let all = find(if self.memory.0 == Files::V1 { "cache" } else { "file" })?;
         Some(Bytes(all.saturating_sub(find("shmem")?)))
     }
 
-    /// Processes that the kernel killed for want of memory until now.
+    /// Returns the number of processes that the kernel has killed for lack of memory.
     fn killed(&self) -> Option<u64> {
         let text = read_figure(&self.memory, "memory.oom_control", "memory.events")?;
         kills_in(&text)
@@ -391,12 +390,12 @@ impl FunctionGroup {
 
 impl Drop for FunctionGroup {
     fn drop(&mut self) {
-        // Its launcher is gone: what is left belongs to nobody.
+        // The launcher is gone, so remaining processes belong to nobody.
         if self.directories().iter().any(|directory| !processes_in(directory).is_empty()) {
             let _ = self.kill_all();
         }
         for directory in self.directories() {
-            // What cannot be removed now is swept at the next start.
+            // A leftover is removed at the next start.
             let _ = remove_tree(directory, false);
         }
     }
@@ -421,9 +420,8 @@ impl Parents {
     }
 }
 
-/// Finds the nearest group that hands the memory controller down: in v2 a group
-/// other than the root that has processes cannot. No group is left that limits
-/// this process.
+/// Finds the nearest group that delegates the memory controller: in v2 a group other than
+/// the root that has processes cannot. Groups that limit this process are not left.
 fn find_v2_parent(own: &OwnGroup) -> Result<PathBuf, CgroupError> {
     let mut last = None;
     for level in own.levels() {
@@ -451,7 +449,7 @@ fn hand_down_memory(level: &Path) -> Result<(), CgroupError> {
         }
         return Ok(());
     }
-    // Of use, not needed.
+    // The pids controller is useful, but not required.
     let handed = fs::write(&path, "+memory");
     let _ = fs::write(&path, "+pids");
     handed.map_err(|source| CgroupError::Io {
@@ -461,7 +459,7 @@ fn hand_down_memory(level: &Path) -> Result<(), CgroupError> {
     })
 }
 
-/// The first limit that the group in `level` sets to its processes.
+/// Returns the file of the first limit that the group in `level` sets.
 fn find_limit(level: &Path) -> Option<&'static str> {
     ["cpu.max", "memory.max", "memory.high", "pids.max", "cpuset.cpus"].into_iter().find(|name| {
         fs::read_to_string(level.join(name))
@@ -479,7 +477,7 @@ fn make(path: &Path) -> Result<(), CgroupError> {
     fs::create_dir(path).map_err(|source| CgroupError::Io { action, path: path.to_owned(), source })
 }
 
-/// The processes in the group at `directory`. Those of other namespaces have no
+/// Returns the processes in the group at `directory`. Processes of other namespaces have no
 /// number here.
 fn processes_in(directory: &Path) -> Vec<i32> {
     let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
@@ -515,8 +513,8 @@ mod tests {
         OwnGroup { directory: root.join(group), mount: root.to_owned() }
     }
 
-    /// Folders stand for a v2 tree, in which a group with processes refuses to
-    /// hand controllers down: what is tested is where the group is made.
+    /// Folders stand for a v2 tree, in which a group with processes refuses to delegate
+    /// controllers: the test covers where the group is made.
     #[test]
     fn a_v2_group_is_made_where_memory_is_handed_down_and_no_limit_is_left() {
         let mount = tempfile::tempdir().expect("a folder");
@@ -525,7 +523,7 @@ mod tests {
         write(root, &[(control, "cpu memory pids\n")]);
         write(&root.join("user"), &[(control, "memory pids\n")]);
         write(&root.join("user/app"), &[("cpu.max", "max 100000\n"), ("memory.max", "max\n")]);
-        // A folder cannot be written like a file: so refuses the kernel.
+        // Writing to a folder fails, as the kernel's refusal does.
         fs::create_dir(root.join("user/app").join(control)).expect("made");
         let found = find_v2_parent(&own(root, "user/app")).expect("beside the own group");
         assert_eq!(found, root.join("user"));
@@ -583,7 +581,7 @@ mod tests {
         let group = FunctionGroup::create_in(&parents).expect("made");
         let folder = group.memory.1.clone();
         write(&folder, &[("memory.current", "4096\n")]);
-        // Before Linux 6.12 the file takes no writes; here it is no file.
+        // Before Linux 6.12 the file accepts no writes; here it is a folder.
         fs::create_dir(folder.join("memory.peak")).expect("made");
         assert!(!group.is_used_up());
         let first = group.usage_since(&group.begin());

@@ -1,4 +1,5 @@
-//! The machine: its fingerprint for recordings, and its clocks.
+//! The host machine: its fingerprint for recordings, its time-stamp counter, and the cost
+//! and state of its counters.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use super::quota::{CpuQuota, find_cpu_quota};
 use super::{Meter, Source};
 use cyclometer_core::units::Nanos;
 
-/// What a recording keeps of the machine it was made on.
+/// Fingerprint of the machine that a recording is made on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// Host name.
@@ -40,7 +41,7 @@ pub struct Fingerprint {
     pub governor: Option<String>,
     /// Version of this program.
     pub cyclometer: String,
-    /// How fine its clock is.
+    /// Properties of its clock.
     #[serde(default)]
     pub clock: Option<Clock>,
     /// The tightest CPU quota around this program.
@@ -52,7 +53,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Takes this machine's.
+    /// Takes the fingerprint of this machine.
     #[must_use]
     pub fn take() -> Self {
         let system = System::new_with_specifics(
@@ -89,8 +90,8 @@ fn cpus_allowed() -> Option<usize> {
     Some((0..nix::sched::CpuSet::count()).filter(|cpu| all.is_set(*cpu) == Ok(true)).count())
 }
 
-/// Ticks of the time-stamp counter per second; `None` without one. Calibrated
-/// once per process against the raw monotonic clock, for 20 ms.
+/// Returns the ticks of the time-stamp counter per second; `None` without one. It is
+/// calibrated once per process against the raw monotonic clock, for 20 ms.
 #[must_use]
 pub fn tsc_hz() -> Option<u64> {
     static HZ: OnceLock<Option<u64>> = OnceLock::new();
@@ -112,7 +113,7 @@ fn calibrate(span: Duration) -> Option<u64> {
     u64::try_from(ticks * 1_000_000_000 / nanos).ok()
 }
 
-/// Both clocks at one moment: the closest of a few tries.
+/// Reads both clocks at one moment: the closest pair of eight tries.
 fn tsc_and_clock() -> Option<(u64, u64)> {
     let one = || {
         let before = crate::tsc::tsc()?;
@@ -126,12 +127,12 @@ fn tsc_and_clock() -> Option<(u64, u64)> {
     (0..8).filter_map(|_| one()).min().map(|(_, tsc, nanos)| (tsc, nanos))
 }
 
-/// What reading the counters of a thread costs here.
+/// Cost of reading the counters of a thread on this machine.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadCost {
-    /// One counter.
+    /// Time to read one counter.
     pub one: Nanos,
-    /// All counters that open here.
+    /// Time to read all counters that open here.
     pub all: Nanos,
 }
 
@@ -157,20 +158,20 @@ pub fn read_cost() -> Option<ReadCost> {
     Some(ReadCost { one, all })
 }
 
-/// A counter as it is here.
+/// State of a counter on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CounterReport {
-    /// The meter that it gives.
+    /// Meter that it provides.
     pub meter: Meter,
-    /// `None`: it is missing.
+    /// Source of the meter; `None` if it is missing.
     pub source: Option<Source>,
-    /// What to know about it, or why it is missing.
+    /// Remark, or the reason why it is missing.
     pub note: String,
-    /// What to do to have it; empty where nothing helps.
+    /// Steps to make it available; empty where nothing helps.
     pub remedy: String,
 }
 
-/// Reports every counter of perf, a meter at a time.
+/// Reports the state of every perf counter, one entry per meter.
 #[must_use]
 pub fn perf_report() -> Vec<CounterReport> {
     let counters = Counters::open(Target::ThisThread);

@@ -1,4 +1,5 @@
-//! Readers for perf counters, control groups and procfs.
+//! Readers of perf counters, control groups, CPU quotas, memory limits, clocks and the
+//! host.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![expect(

@@ -1,6 +1,6 @@
-//! The memory limit around this process: of its own control group or of one
-//! above it. Functions of process lanes run inside of it, and what goes beyond
-//! it is killed, the recorder perhaps first.
+//! Memory limit around this process, set by its own control group or one above it.
+//! Functions of process lanes run inside of it; when it is exceeded, the kernel kills
+//! processes, perhaps the recorder first.
 
 use std::fmt;
 use std::fs;
@@ -10,19 +10,19 @@ use super::cgroup::CgroupError;
 use super::own_groups::{OwnGroup, OwnGroups};
 use cyclometer_core::units::Bytes;
 
-/// A limit of the memory that a control group may use.
+/// Limit of the memory that a control group may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryLimit {
-    /// The group, as `/a/b`.
+    /// Name of the group, as `/a/b`.
     pub group: String,
-    /// Its limit.
+    /// Limit of the group.
     pub limit: Bytes,
-    /// What the group uses now, page cache included.
+    /// Memory that the group uses now, page cache included.
     pub used: Option<Bytes>,
 }
 
 impl fmt::Display for MemoryLimit {
-    /// `512 MiB (cgroup /trial), 80.0 MiB of it used`.
+    /// Writes `512 MiB (cgroup /trial), 80.0 MiB of it used`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (cgroup {})", self.limit, self.group)?;
         match self.used {
@@ -32,17 +32,18 @@ impl fmt::Display for MemoryLimit {
     }
 }
 
-/// Without a limit v1 tells the most that it can count: more than any machine has.
+/// Lowest value that means no limit: without one, v1 reports the most that it can count,
+/// which is more than any machine has.
 const NO_LIMIT: u64 = 1 << 62;
 
 /// Finds the lowest limit that holds for this process; `None` when no group that
 /// can be seen has one.
 ///
 /// # Errors
-/// When control groups cannot be read, so that nobody knows.
+/// Returns an error when control groups cannot be read, so that the limit is unknown.
 pub fn find_memory_limit() -> Result<Option<MemoryLimit>, CgroupError> {
     let groups = OwnGroups::find()?;
-    // v1 has the controller at one place only.
+    // In v1 the controller is in one hierarchy only.
     let group = groups.memory.as_ref().or(groups.unified.as_ref());
     Ok(lowest_limit(group.ok_or(CgroupError::NotMounted)?))
 }
@@ -90,7 +91,7 @@ mod tests {
         write(&root.join("pod"), &[("memory.max", "max\n")]);
         let limit = lowest_limit(&group).expect("a limit");
         assert_eq!(limit.to_string(), "512 MiB (cgroup /pod/box)");
-        // v1 tells this, LONG_MAX in whole pages, where there is no limit.
+        // v1 reports this, LONG_MAX in whole pages, where there is no limit.
         fs::remove_file(root.join("pod/memory.max")).expect("removed");
         fs::remove_file(root.join("pod/box/memory.max")).expect("removed");
         write(&root.join("pod/box"), &[("memory.limit_in_bytes", "9223372036854771712\n")]);

@@ -1,7 +1,7 @@
-//! The control groups that this process itself is in, as its mounts show them.
+//! Control groups that this process itself is in, as its mounts show them.
 //!
-//! Inside a container the path in `/proc/self/cgroup` and the mount may begin
-//! at different groups: what is mounted says where paths start.
+//! Inside a container the path in `/proc/self/cgroup` and the mount may begin at different
+//! groups: the mount determines where paths start.
 
 use std::path::{Path, PathBuf};
 
@@ -9,23 +9,23 @@ use procfs::process::Process;
 
 use super::cgroup::CgroupError;
 
-/// The group of this process in one hierarchy.
+/// Group of this process in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnGroup {
-    /// Its directory.
+    /// Directory of the group.
     pub directory: PathBuf,
-    /// Where the hierarchy is mounted: the topmost group that can be seen.
+    /// Mount point of the hierarchy: the topmost visible group.
     pub mount: PathBuf,
 }
 
 impl OwnGroup {
-    /// The directories of the group and of all above it that can be seen,
+    /// Iterates over the directories of the group and of all visible groups above it,
     /// innermost first.
     pub fn levels(&self) -> impl Iterator<Item = &Path> {
         self.directory.ancestors().take_while(|level| level.starts_with(&self.mount))
     }
 
-    /// The name of the group in `directory`, as `/a/b`.
+    /// Returns the name of the group in `directory`, as `/a/b`.
     #[must_use]
     pub fn name_of(&self, directory: &Path) -> String {
         let below = directory.strip_prefix(&self.mount).unwrap_or(directory);
@@ -33,32 +33,32 @@ impl OwnGroup {
     }
 }
 
-/// The groups of this process, one a hierarchy; `None` where none is mounted.
+/// Groups of this process, one per hierarchy; `None` where it is not mounted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnGroups {
-    /// Of the v1 controller `cpu`.
+    /// Group of the v1 controller `cpu`.
     pub cpu: Option<OwnGroup>,
-    /// Of the v1 controller `cpuacct`.
+    /// Group of the v1 controller `cpuacct`.
     pub cpuacct: Option<OwnGroup>,
-    /// Of the v1 controller `memory`.
+    /// Group of the v1 controller `memory`.
     pub memory: Option<OwnGroup>,
-    /// Of the v1 controller `pids`.
+    /// Group of the v1 controller `pids`.
     pub pids: Option<OwnGroup>,
-    /// Of the v2 hierarchy.
+    /// Group of the v2 hierarchy.
     pub unified: Option<OwnGroup>,
 }
 
-/// A mounted hierarchy.
+/// Mounted hierarchy.
 struct Mount {
     is_v2: bool,
-    /// The group that is mounted.
+    /// Group that is mounted.
     root: String,
     point: PathBuf,
     controllers: Vec<String>,
 }
 
 impl OwnGroups {
-    /// Finds them.
+    /// Finds the groups of this process.
     ///
     /// # Errors
     /// [`CgroupError::NotMounted`] when `/proc` cannot be read.
@@ -81,7 +81,7 @@ impl OwnGroups {
         Ok(Self::from_mounts(&mounts, &paths))
     }
 
-    /// Whether the number of processes in a group can be limited here.
+    /// Returns whether the number of processes in a group can be limited here.
     #[must_use]
     pub fn can_count_processes(&self) -> bool {
         let in_v2 = |group: &OwnGroup| {
@@ -111,15 +111,15 @@ impl OwnGroups {
     }
 }
 
-/// Finds `path` in the mount that shows most of what is above it.
+/// Finds `path` in the mount that shows most of the groups above it.
 fn locate<'a>(mounts: impl Iterator<Item = &'a Mount>, path: &str) -> Option<OwnGroup> {
     let below = |mount: &Mount| Path::new(path).strip_prefix(&mount.root).ok().map(PathBuf::from);
     let mut outside = None;
     let mut found: Option<(usize, OwnGroup)> = None;
     for mount in mounts {
         let Some(relative) = below(mount) else {
-            // The group is in no part that is mounted: its topmost group is the
-            // nearest that can be looked at.
+            // The group is outside of the mounted part, whose topmost group is the nearest
+            // visible one.
             outside.get_or_insert_with(|| OwnGroup {
                 directory: mount.point.clone(),
                 mount: mount.point.clone(),
@@ -136,13 +136,14 @@ fn locate<'a>(mounts: impl Iterator<Item = &'a Mount>, path: &str) -> Option<Own
     found.map(|(_, group)| group).or(outside)
 }
 
-/// How many processes of this process' own group the kernel killed for want of
+/// Count of the processes of this process' own group that the kernel killed for lack of
 /// memory, by whatever limit.
 #[derive(Debug, Clone)]
 pub struct KillCount(PathBuf);
 
 impl KillCount {
-    /// Finds it; `None` where no memory controller tells.
+    /// Finds the count of this process' own group; `None` where no memory controller
+    /// reports it.
     #[must_use]
     pub fn find() -> Option<Self> {
         let OwnGroups { memory, unified, .. } = OwnGroups::find().ok()?;
@@ -155,20 +156,20 @@ impl KillCount {
         count.read().map(|_| count)
     }
 
-    /// Reads it.
+    /// Reads the current count.
     #[must_use]
     pub fn read(&self) -> Option<u64> {
         kills_in(&std::fs::read_to_string(&self.0).ok()?)
     }
 }
 
-/// Returns the kills in the text of `memory.oom_control` or `memory.events`.
+/// Parses the number of kills from the text of `memory.oom_control` or `memory.events`.
 pub(super) fn kills_in(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
-/// Whether this process sees all groups up to the machine's own: not so inside
-/// a namespace of control groups.
+/// Returns whether this process sees all groups up to the root of the machine, which is not
+/// so inside a cgroup namespace.
 #[must_use]
 pub fn sees_all_groups() -> bool {
     // PROC_CGROUP_INIT_INO of the kernel.
@@ -231,7 +232,7 @@ mod tests {
         let mounts = [mount(true, "/..", "/sys/fs/cgroup", &["rw"])];
         let found = OwnGroups::from_mounts(&mounts, &[path(&[], "/")]);
         assert_eq!(levels(found.unified.as_ref()), ["/sys/fs/cgroup"]);
-        // Of two mounts, the one that shows more.
+        // Two mounts: the one that shows more is chosen.
         let mounts =
             [mount(true, "/docker/ab", "/inner", &["rw"]), mount(true, "/", "/outer", &["rw"])];
         let found = OwnGroups::from_mounts(&mounts, &[path(&[], "/docker/ab")]);

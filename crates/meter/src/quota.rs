@@ -1,4 +1,4 @@
-//! CPU quotas around this process, and how long they kept it from running.
+//! CPU quotas around this process, and the time for which they throttled it.
 //!
 //! A container's `--cpus`, a Kubernetes limit or a systemd `CPUQuota=` lets a
 //! control group run for so long in each period and then holds it until the
@@ -16,10 +16,10 @@ use super::cgroup::{CgroupError, Group};
 use super::own_groups::{OwnGroup, OwnGroups};
 use cyclometer_core::units::Nanos;
 
-/// A limit of the CPU time that a control group may use.
+/// Limit of the CPU time that a control group may use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuQuota {
-    /// The group, as `/a/b`.
+    /// Name of the group, as `/a/b`.
     pub group: String,
     /// Microseconds of CPU time in each period.
     pub quota_us: u64,
@@ -28,7 +28,7 @@ pub struct CpuQuota {
 }
 
 impl CpuQuota {
-    /// Thousandths of a CPU.
+    /// Returns the quota in thousandths of a CPU.
     #[must_use]
     pub const fn milli_cpus(&self) -> u64 {
         match self.quota_us.saturating_mul(1_000).checked_div(self.period_us) {
@@ -37,7 +37,7 @@ impl CpuQuota {
         }
     }
 
-    /// Whether its share of CPUs is smaller than that of `other`.
+    /// Returns whether its share of CPUs is smaller than that of `other`.
     fn is_tighter(&self, other: &Self) -> bool {
         u128::from(self.quota_us) * u128::from(other.period_us)
             < u128::from(other.quota_us) * u128::from(self.period_us)
@@ -45,7 +45,7 @@ impl CpuQuota {
 }
 
 impl fmt::Display for CpuQuota {
-    /// `0.2 CPUs (cgroup /trial)`.
+    /// Writes `0.2 CPUs (cgroup /trial)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let share = self.milli_cpus();
         let decimals = format!("{}.{:03}", share / 1_000, share % 1_000);
@@ -59,14 +59,15 @@ impl fmt::Display for CpuQuota {
 /// that can be seen has one.
 ///
 /// # Errors
-/// When control groups cannot be read, so that nobody knows.
+/// Returns an error when control groups cannot be read, so that the quota is unknown.
 pub fn find_cpu_quota() -> Result<Option<CpuQuota>, CgroupError> {
     let groups = OwnGroups::find()?;
     let group = cpu_group(&groups).ok_or(CgroupError::NotMounted)?;
     Ok(tightest_quota(group))
 }
 
-/// The group whose quota holds: v1 has the controller at one place only.
+/// Returns the group with the CPU controller, whose quota holds: in v1 it is in one
+/// hierarchy only.
 const fn cpu_group(groups: &OwnGroups) -> Option<&OwnGroup> {
     match &groups.cpu {
         Some(group) => Some(group),
@@ -100,10 +101,10 @@ fn read_quota(directory: &Path) -> Option<(u64, u64)> {
     (period > 0).then_some((quota, period))
 }
 
-/// Tells for how long quotas held back the processes of a group.
+/// Meter of the time for which quotas throttled the processes of a group.
 #[derive(Debug)]
 pub struct ThrottleMeter {
-    /// `cpu.stat` of each group with a quota, and what it said last.
+    /// `cpu.stat` of each group with a quota, and its last value in nanoseconds.
     levels: Vec<(File, u64)>,
     quota: Option<CpuQuota>,
 }
@@ -112,19 +113,19 @@ impl ThrottleMeter {
     /// Opens the meter of this process' own groups.
     ///
     /// # Errors
-    /// Why nobody can tell.
+    /// Returns the reason why the throttled time is unknown.
     pub fn open() -> Result<Self, String> {
         let groups = OwnGroups::find().map_err(|error| error.to_string())?;
         let group = cpu_group(&groups).ok_or("no hierarchy with the CPU controller is mounted")?;
         Self::of_levels(group).map_err(|error| error.to_string())
     }
 
-    /// Opens the meter of a group that was made for a container. The engine
-    /// gives containers no quota of their own: what may hold them back is a
-    /// quota of the group or of one above it.
+    /// Opens the meter of a group that was made for a container. The engine gives
+    /// containers no quota of their own: only a quota of the group or of one above it can
+    /// throttle them.
     ///
     /// # Errors
-    /// Why nobody can tell.
+    /// Returns the reason why the throttled time is unknown.
     pub fn for_group(group: &Group) -> Result<Self, String> {
         let group = group.cpu_group().ok_or("no hierarchy with the CPU controller is mounted")?;
         Self::of_levels(&group).map_err(|error| error.to_string())
@@ -149,15 +150,15 @@ impl ThrottleMeter {
         Ok(Self { levels, quota: tightest_quota(group) })
     }
 
-    /// The quota that holds, if there is one.
+    /// Returns the tightest quota, if there is one.
     #[must_use]
     pub const fn quota(&self) -> Option<&CpuQuota> {
         self.quota.as_ref()
     }
 
-    /// Returns the time throttled since the last call, or since the meter was
-    /// opened: that of the group that was held back longest, summed over CPUs.
-    /// 0 without a quota, which costs no system call.
+    /// Returns the time throttled since the last call, or since the meter was opened: that
+    /// of the group that was throttled longest, summed over CPUs. 0 without a quota, which
+    /// costs no system call.
     pub fn take(&mut self) -> Option<Nanos> {
         let mut longest = 0;
         for (file, last) in &mut self.levels {
@@ -168,7 +169,7 @@ impl ThrottleMeter {
         Some(Nanos(longest))
     }
 
-    /// Says what the value is and whose it is.
+    /// Returns a note on the meaning of the value, and on the group that it belongs to.
     #[must_use]
     pub fn note(&self) -> String {
         let beyond = if super::own_groups::sees_all_groups() {
@@ -186,7 +187,8 @@ impl ThrottleMeter {
     }
 }
 
-/// Reads nanoseconds from `cpu.stat`: v1 has nanoseconds, v2 microseconds.
+/// Reads the throttled time in nanoseconds from `cpu.stat`, which has nanoseconds in v1 and
+/// microseconds in v2.
 fn read_throttled(file: &File) -> Option<u64> {
     let mut text = [0; 1024];
     let size = file.read_at(&mut text, 0).ok()?;
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn throttled_time_is_in_nanoseconds_whatever_the_version() {
-        // Texts as Documentation/scheduler/sched-bwc.rst and cgroup-v2.rst give them.
+        // Texts from Documentation/scheduler/sched-bwc.rst and cgroup-v2.rst.
         let v1 = "nr_periods 9\nnr_throttled 7\nthrottled_time 406000123\nnr_bursts 0\n";
         assert_eq!(parse_throttled(v1), Some(406_000_123));
         let v2 = "usage_usec 5\nuser_usec 3\nnr_periods 9\nnr_throttled 7\nthrottled_usec 406\n";

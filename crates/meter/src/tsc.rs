@@ -1,7 +1,7 @@
-//! The time-stamp counter.
+//! Access to the time-stamp counter.
 #![expect(unsafe_code, reason = "one CPU instruction, in a file of its own")]
 
-/// The time-stamp counter; `None` where the CPU has none that we can read.
+/// Reads the time-stamp counter; `None` where the CPU has none that we can read.
 #[must_use]
 #[cfg_attr(
     target_arch = "x86_64",

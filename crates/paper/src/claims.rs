@@ -1,59 +1,59 @@
-//! What the paper claims, and whether it holds here. A claim about a ratio
-//! holds where the whole interval is beyond the claimed value, and does not
-//! where the whole interval falls short; else it is undecided.
+//! Claims of the paper, and whether they hold here. A claim about a ratio holds where the
+//! whole interval is beyond the claimed value, and does not where the whole interval
+//! falls short; otherwise it is undecided.
 
 use super::footprint::Footprint;
 use super::report::{Material, Row, Table};
 use super::{Part, Published};
 use cyclometer_stats::{Change, Refusal};
 
-/// Whether something holds.
+/// Verdict on a claim or a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {
-    /// For all that was measured.
+    /// It holds for everything that was measured.
     Yes,
-    /// For none of it.
+    /// It holds for nothing that was measured.
     No,
-    /// For some and not for others.
+    /// It holds for some and not for others.
     Partly,
     /// The interval contains the claimed value.
     Undecided,
-    /// Nothing was measured that would tell.
+    /// Nothing was measured that could decide it.
     Untested,
 }
 
-/// A claim about one lane and function.
+/// Evidence for a claim from one lane and function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     /// The lane.
     pub lane: String,
-    /// The function; empty where the claim is about none.
+    /// The function; empty if the claim concerns none.
     pub workload: String,
-    /// Whether it holds.
+    /// Whether the claim holds for it.
     pub holds: Holds,
-    /// The ratio it follows from.
+    /// The ratio that the verdict follows from.
     pub ratio: Option<Change>,
-    /// In words.
+    /// The finding in words.
     pub text: String,
 }
 
 /// A claim of the paper.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
-    /// Its number.
+    /// Number of the claim.
     pub number: u8,
-    /// What is claimed.
+    /// Text of the claim.
     pub claim: String,
     /// Whether it holds here.
     pub holds: Holds,
-    /// What it follows from.
+    /// The findings that the verdict follows from.
     pub findings: Vec<Finding>,
-    /// What else to know.
+    /// Remarks on the measurement.
     pub note: String,
 }
 
 impl Holds {
-    /// The word for it.
+    /// Returns the word that is shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl Holds {
         }
     }
 
-    /// Of a ratio that is claimed to be `least` or more.
+    /// Returns the verdict on a ratio that is claimed to be `least` or more.
     #[must_use]
     pub fn at_least(change: &Change, least: f64) -> Self {
         if change.low >= least {
@@ -77,7 +77,7 @@ impl Holds {
         }
     }
 
-    /// Of all findings together.
+    /// Combines the verdicts of all findings.
     #[must_use]
     pub fn together(all: &[Finding]) -> Self {
         let has = |holds: Self| all.iter().any(|finding| finding.holds == holds);
@@ -91,7 +91,7 @@ impl Holds {
     }
 }
 
-/// All claims.
+/// Evaluates all claims.
 pub(super) fn all(
     material: &Material<'_>,
     tables: &[Table],
@@ -138,7 +138,7 @@ fn is_wasm(material: &Material<'_>, lane: &str) -> bool {
     material.lanes.iter().any(|about| about.name == lane && about.wasm)
 }
 
-/// A finding from how many times longer Docker takes.
+/// Derives a finding from the ratio of Docker's time to the lane's.
 fn from_ratio(row: &Row, least: f64, word: &str) -> Finding {
     let (holds, text, ratio) = match &row.docker_over {
         Some(Ok(change)) => {
@@ -157,12 +157,12 @@ fn refused(refusal: &Refusal) -> String {
     refusal.to_string()
 }
 
-/// `180x [170x, 190x]`.
+/// Formats a ratio with its interval: `180x [170x, 190x]`.
 fn spoken(change: &Change) -> String {
     format!("{} [{}, {}]", times(change.ratio), times(change.low), times(change.high))
 }
 
-/// A multiple with three digits that count: `1.23x`, `45.6x`, `789x`.
+/// Formats a ratio to three significant digits: `1.23x`, `45.6x`, `789x`.
 #[must_use]
 pub fn times(ratio: f64) -> String {
     if ratio >= 100.0 {
@@ -197,7 +197,7 @@ fn untried<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
     if lanes.is_empty() { String::new() } else { format!("; not tested in {}", lanes.join(", ")) }
 }
 
-/// Claim 4. A lane's warm run is meant, or its cold one where it has no other;
+/// Evaluates claim 4. A lane's warm run counts, or its cold one where it has no other;
 /// Lucet, which the paper excepts, is today's wasmtime and not excepted.
 fn warm(material: &Material<'_>, table: Option<&Table>) -> Claim {
     let rows = table.map(|table| table.rows.as_slice()).unwrap_or_default();
@@ -239,10 +239,10 @@ fn warm(material: &Material<'_>, table: Option<&Table>) -> Claim {
     }
 }
 
-/// Claim 5.
+/// Evaluates claim 5.
 fn sizes(material: &Material<'_>, footprint: &[Footprint]) -> Claim {
     let published = &Published::all().footprint;
-    // An image of the program alone is no image as people ship them.
+    // An image of the program alone is not an image as people ship them.
     let image = footprint
         .iter()
         .filter(|it| it.is_image && it.lane.contains('@'))
@@ -286,7 +286,7 @@ fn of_image(it: &Footprint, image: &Footprint) -> Option<Finding> {
     })
 }
 
-/// Claim 6: operators come out the same in every run.
+/// Evaluates claim 6: operators come out the same in every run.
 fn counting(material: &Material<'_>) -> Claim {
     let series = material.series.iter().filter(|(part, _)| *part == Part::Counting);
     let findings: Vec<Finding> = series

@@ -1,5 +1,5 @@
-//! How large what runs a function is: the program, module or image, and the
-//! runtime around it.
+//! Sizes of the files that run a function: the program, module or image, and the runtime
+//! around it.
 
 use super::Part;
 use super::report::Material;
@@ -10,16 +10,16 @@ use cyclometer_core::units::Bytes;
 pub struct Footprint {
     /// The lane.
     pub lane: String,
-    /// What is shipped to run `nop`: program, module or image.
+    /// Size of the files shipped to run `nop`: program, module or image.
     pub function: Option<Bytes>,
-    /// The runtime's files.
+    /// Size of the runtime's files.
     pub runtime: Option<Bytes>,
-    /// Whether the function's is a container image.
+    /// Whether the function is shipped as a container image.
     pub is_image: bool,
 }
 
 impl Footprint {
-    /// Both together, as far as they are known.
+    /// Returns the sum of both sizes, as far as they are known.
     #[must_use]
     pub fn total(&self) -> Option<Bytes> {
         match (self.function, self.runtime) {
@@ -31,7 +31,7 @@ impl Footprint {
     }
 }
 
-/// The sizes of all lanes that ran.
+/// Returns the sizes of all lanes that ran.
 pub(super) fn footprints(material: &Material<'_>) -> Vec<Footprint> {
     let nop = material.series.iter().filter(|(part, _)| *part == Part::Nop);
     let mut all: Vec<Footprint> = Vec::new();

@@ -1,4 +1,4 @@
-//! What is recorded, and what of it is there already.
+//! Plan of a run: what is recorded, and which recordings exist already.
 
 use std::sync::Arc;
 
@@ -9,13 +9,14 @@ use cyclometer_record::{PlanRequest, Starts};
 use cyclometer_store::{Planned, Series, Store, StoreError};
 use cyclometer_workload::{Catalog, CatalogError};
 
-/// The key in a recording's plan that says which part of which run it is.
+/// Key in a recording's plan that names its run and part.
 pub const MARK: &str = "paper";
 
-/// What takes so long to do almost nothing will not end.
+/// Timeout of the functions that do almost nothing: one that takes this long will not
+/// end.
 const STUCK: Nanos = Nanos(20_000_000_000);
 
-/// How much is measured.
+/// Extent of the measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Preset {
     /// Small arguments, 10 to 20 runs: minutes.
@@ -24,21 +25,21 @@ pub enum Preset {
     Paper,
 }
 
-/// A table or figure of the paper, or what a claim needs.
+/// A table or figure of the paper, or the measurements for a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     /// Figure 1: an empty function from a cold start.
     Nop,
-    /// Figure 2: one that copies its input, from a cold start.
+    /// Figure 2: a function that copies its input, from a cold start.
     CatSync,
     /// Table 1: four benchmarks.
     Benchmarks,
-    /// Whether operators can be counted, and come out the same each time.
+    /// Whether operators can be counted, and their counts are the same each time.
     Counting,
 }
 
 impl Preset {
-    /// Its name, which is that of the workloads' preset too.
+    /// Returns the name, which is also that of the workloads' preset.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,7 +57,7 @@ impl Preset {
         }
     }
 
-    /// How often each module is compiled to be timed.
+    /// Returns how often the compilation of each module is timed.
     #[must_use]
     pub const fn compiles(self) -> u32 {
         match self {
@@ -67,10 +68,10 @@ impl Preset {
 }
 
 impl Part {
-    /// All, in the order in which they are recorded.
+    /// All parts, in the order in which they are recorded.
     pub const ALL: [Self; 4] = [Self::Nop, Self::CatSync, Self::Benchmarks, Self::Counting];
 
-    /// Its name in files and in plans.
+    /// Returns the name in files and in plans.
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
@@ -81,13 +82,13 @@ impl Part {
         }
     }
 
-    /// The part of that name.
+    /// Returns the part with the key `key`.
     #[must_use]
     pub fn named(key: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|part| part.key() == key)
     }
 
-    /// What it is of.
+    /// Returns the title.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -98,7 +99,7 @@ impl Part {
         }
     }
 
-    /// The functions.
+    /// Returns the functions of the part.
     #[must_use]
     pub const fn workloads(self) -> &'static [&'static str] {
         match self {
@@ -111,7 +112,7 @@ impl Part {
         }
     }
 
-    /// The lanes it needs of those that were asked for.
+    /// Returns the lanes that the part needs, given the requested ones.
     #[must_use]
     pub fn lanes(self, asked: &[String]) -> Vec<String> {
         match self {
@@ -121,43 +122,44 @@ impl Part {
     }
 }
 
-/// A run of all parts, as the database has it.
+/// A run of all parts, as stored in the database.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// When it was begun: tells it from others.
+    /// Time at which the run began, which identifies it.
     pub id: String,
-    /// How much it measures.
+    /// Extent of the measurements.
     pub preset: Preset,
-    /// The lanes that were asked for.
+    /// The requested lanes.
     pub lanes: Vec<String>,
-    /// Runs of each cell, where that is not the preset's number.
+    /// Runs of each cell, if not the preset's number.
     pub runs: Option<u32>,
-    /// Its recordings, oldest first, with how they ended.
+    /// Recordings of the run, oldest first, with their status.
     pub recordings: Vec<(Part, i64, String)>,
-    /// The machine it was made on.
+    /// Fingerprint of the host.
     pub host: Value,
 }
 
-/// What of a part is still to be recorded.
+/// A part that is still to be recorded, in whole or in part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unfinished {
     /// The part.
     pub part: Part,
-    /// Rounds that all its cells have.
+    /// Number of rounds that all its cells have.
     pub done: u32,
 }
 
 impl Run {
-    /// One that has nothing yet.
+    /// Creates a run without recordings.
     #[must_use]
     pub fn new(id: String, preset: Preset, lanes: Vec<String>) -> Self {
         Self { id, preset, lanes, runs: None, recordings: Vec::new(), host: Value::Null }
     }
 
-    /// What to record, `done` rounds of it being there already.
+    /// Returns the request for the rest of a part, of which `done` rounds are recorded
+    /// already.
     ///
     /// # Errors
-    /// When the catalog lacks a workload.
+    /// Returns an error if the catalog lacks a workload.
     pub fn request(
         &self,
         part: Part,
@@ -177,7 +179,7 @@ impl Run {
         })
     }
 
-    /// The mark in the plan of one of its recordings.
+    /// Returns the mark in the plan of a recording of `part`.
     #[must_use]
     pub fn mark(&self, part: Part) -> Value {
         json!({
@@ -189,10 +191,10 @@ impl Run {
         })
     }
 
-    /// The runs in the database, oldest first.
+    /// Returns the runs in the database, oldest first.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Returns an error if it cannot be read.
     pub fn all(store: &Store) -> Result<Vec<Self>, StoreError> {
         let mut all: Vec<Self> = Vec::new();
         for planned in store.planned(MARK)? {
@@ -226,29 +228,29 @@ impl Run {
         Some((Self { runs, host: planned.host.clone(), ..Self::new(id, preset, lanes?) }, part))
     }
 
-    /// The numbers of its recordings.
+    /// Returns the ids of all recordings.
     #[must_use]
     pub fn numbers(&self) -> Vec<i64> {
         self.recordings.iter().map(|(_, recording, _)| *recording).collect()
     }
 
-    /// Those of one part.
+    /// Returns the ids of the recordings of one part.
     #[must_use]
     pub fn of(&self, part: Part) -> Vec<i64> {
         let of = self.recordings.iter().filter(|(other, _, _)| *other == part);
         of.map(|(_, recording, _)| *recording).collect()
     }
 
-    /// Whether a recording of the part came to its end.
+    /// Returns whether a recording of the part was completed.
     fn has(&self, part: Part) -> bool {
         let ended = |status: &str| matches!(status, "done" | "failed");
         self.recordings.iter().any(|(other, _, status)| *other == part && ended(status))
     }
 
-    /// What is still to be recorded, in order.
+    /// Returns the parts that are still to be recorded, in order.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns an error if the database cannot be read.
     pub fn unfinished(&self, store: &Store) -> Result<Vec<Unfinished>, StoreError> {
         let missing = Part::ALL.into_iter().filter(|part| !self.has(*part));
         missing
@@ -259,18 +261,20 @@ impl Run {
             .collect()
     }
 
-    /// Lanes in which even `nop` never ended well: nothing else is tried there.
+    /// Returns the lanes in which even `nop` never succeeded: nothing else is tried
+    /// there.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns an error if the database cannot be read.
     pub fn hopeless(&self, store: &Store) -> Result<Vec<String>, StoreError> {
         Ok(hopeless(&store.series(&self.of(Part::Nop))?))
     }
 
-    /// Whether it can go on here: on the same machine, with the same program.
+    /// Returns whether the run can be continued here: on the same host, with the same
+    /// program.
     #[must_use]
     pub fn is_of(&self, host: &Value) -> bool {
-        // Clocks are measured anew each time.
+        // Clocks are calibrated anew each time.
         let named = |of: &Value| {
             let mut of = of.clone();
             if let Some(of) = of.as_object_mut() {
@@ -288,7 +292,7 @@ pub(super) fn hopeless(nop: &[Series]) -> Vec<String> {
     failed.map(|it| it.lane.clone()).collect()
 }
 
-/// Rounds that all cells have which can run at all.
+/// Returns the number of rounds that all cells have, without those that cannot run.
 fn rounds(series: &[Series]) -> u32 {
     let able = series.iter().filter(|it| !it.runs.is_empty());
     let least = able.map(Series::tried).min().unwrap_or(0);

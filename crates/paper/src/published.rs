@@ -1,4 +1,4 @@
-//! What the paper, and its authors' repository, give.
+//! Figures published in the paper and in its authors' repository.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -24,7 +24,7 @@ pub struct PublishedValue {
     pub table: String,
     /// `Azure` or `AWS`.
     pub host: String,
-    /// The runtime, by its name of then.
+    /// The runtime, by its name in 2020.
     pub runtime: String,
     /// The workload.
     pub workload: String,
@@ -32,20 +32,20 @@ pub struct PublishedValue {
     pub seconds: Option<f64>,
     /// Standard deviation in seconds, where given.
     pub sd: Option<f64>,
-    /// Whether the paper says that it failed.
+    /// Whether the paper reports a failure.
     #[serde(default)]
     pub failed: bool,
-    /// What to know about it.
+    /// Remark on the figure.
     pub note: Option<String>,
 }
 
-/// What became of a runtime.
+/// Current state of a runtime of the paper.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Runtime {
-    /// What it is called today.
+    /// The runtime's name today.
     today: Option<String>,
-    /// The lanes that stand for it, the best first.
+    /// The lanes that represent the runtime, the best first.
     lanes: Vec<String>,
 }
 
@@ -55,17 +55,17 @@ struct Runtime {
 pub struct PublishedFootprint {
     /// The Docker image, in MB.
     pub docker_image_mb: u64,
-    /// SSVM, in MB: "under".
+    /// Upper bound of the size of SSVM, in MB.
     pub ssvm_mb: u64,
 }
 
 impl Published {
-    /// The figures, which come with the program.
+    /// Returns the figures, which are compiled into the program.
     #[must_use]
     pub fn all() -> &'static Self {
         static ALL: OnceLock<Published> = OnceLock::new();
         ALL.get_or_init(|| {
-            // A test parses it; without it there is nothing to set figures beside.
+            // A test parses the file; without it there is nothing to compare with.
             toml::from_str(include_str!("published.toml")).unwrap_or_else(|_| Self {
                 values: Vec::new(),
                 runtime: BTreeMap::new(),
@@ -74,8 +74,8 @@ impl Published {
         })
     }
 
-    /// The runtime that `lane` stands for, of those whose other lanes were not
-    /// measured or come after it.
+    /// Returns the runtime that `lane` represents: each runtime is represented by the first
+    /// of its lanes that was measured.
     #[must_use]
     pub fn runtime_of(&self, lane: &str, measured: &[&str]) -> Option<&str> {
         let stands = |runtime: &Runtime| {
@@ -85,13 +85,13 @@ impl Published {
         self.runtime.iter().find(|(_, runtime)| stands(runtime)).map(|(name, _)| name.as_str())
     }
 
-    /// What the runtime is today, where that has another name.
+    /// Returns the current name of a runtime, if it was renamed.
     #[must_use]
     pub fn today(&self, runtime: &str) -> Option<&str> {
         self.runtime.get(runtime)?.today.as_deref()
     }
 
-    /// The figures of a runtime in a table.
+    /// Returns the figures of a runtime in a table.
     pub fn of<'a>(
         &'a self,
         table: &'a str,
@@ -103,7 +103,7 @@ impl Published {
             .filter(move |it| it.table == table && it.runtime == runtime && it.workload == workload)
     }
 
-    /// All figures of a table.
+    /// Returns all figures of a table.
     pub fn table<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a PublishedValue> {
         self.values.iter().filter(move |it| it.table == table)
     }

@@ -1,4 +1,4 @@
-//! From what was measured to tables beside what was published.
+//! The report: tables of measurements beside the published ones.
 
 use std::collections::BTreeMap;
 
@@ -14,41 +14,41 @@ use cyclometer_replay::{Key, Summary as Bills};
 use cyclometer_stats::{Change, Confidence, Quantum, Refusal, Summary, ratio};
 use cyclometer_store::Series;
 
-/// The lanes that stand for "Docker", the first that was measured.
+/// The lanes that represent "Docker"; the first measured one counts.
 const DOCKER: [&str; 2] = ["docker:runc", "docker"];
 
-/// The floor under all lanes.
+/// The lane without a sandbox, the reference for all others.
 const NATIVE: &str = "native";
 
 /// A lane of the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LaneAbout {
-    /// Its name.
+    /// Name of the lane.
     pub name: String,
     /// Runtime and version.
     pub version: String,
-    /// What else matters.
+    /// Remark on the lane.
     pub note: String,
-    /// Why it did not run.
+    /// Reason why the lane did not run.
     pub unavailable: Option<String>,
-    /// Whether it runs WebAssembly.
+    /// Whether the lane runs WebAssembly.
     pub wasm: bool,
     /// Whether it is a Docker lane.
     pub docker: bool,
 }
 
-/// A time: median, interval and all else that is known of it, in nanoseconds.
+/// Statistics of a time, in nanoseconds: median, interval and more.
 pub type Figure = Summary;
 
-/// The models that rows are billed by: allocated memory and rounded time;
-/// cycles; WebAssembly operators.
+/// Price models that rows are billed by: allocated memory and rounded time; cycles;
+/// WebAssembly operators.
 pub const BILLED: [&str; 3] = ["aws-lambda-x86", "per-cycle", "per-wasm-op"];
 
 /// Mean bills of a million invocations by the models of [`BILLED`], in USD;
 /// `None` where a model refuses them, such as native programs by operators.
 pub type Usd = [Option<Exact>; 3];
 
-/// One function in one lane, from one kind of start.
+/// Results of one function in one lane, for one kind of start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// The function.
@@ -57,66 +57,66 @@ pub struct Row {
     pub lane: String,
     /// `cold` or `warm`.
     pub start: String,
-    /// The time that the table is of; `None` if it was not measured.
+    /// The time that the table compares; `None` if it was not measured.
     pub time: Option<Figure>,
     /// Medians of create, start, run and teardown, in nanoseconds.
     pub phases: [Option<f64>; 4],
-    /// Invocations that failed.
+    /// Number of failed invocations.
     pub bad: u64,
-    /// Why there is no time, or some failed.
+    /// Reason for a missing time, or for failures.
     pub why: Option<String>,
-    /// The time as a multiple of native's.
+    /// The time as a multiple of the native lane's.
     pub over_native: Option<Result<Change, Refusal>>,
-    /// Docker's time as a multiple of this.
+    /// Docker's time as a multiple of this one.
     pub docker_over: Option<Result<Change, Refusal>>,
-    /// The runtime of the paper that the lane stands for.
+    /// The runtime of the paper that the lane represents.
     pub runtime: Option<String>,
-    /// What was published of it.
+    /// Published figures.
     pub published: Vec<PublishedValue>,
-    /// What a million of them cost.
+    /// Mean bills of a million invocations.
     pub usd: Usd,
 }
 
 impl Row {
-    /// Whether anything was run, well or not.
+    /// Returns whether anything was run, successfully or not.
     #[must_use]
     pub const fn was_tried(&self) -> bool {
         self.time.is_some() || self.bad > 0
     }
 }
 
-/// A table or figure, made again.
+/// A table or figure of the paper, measured again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// Which.
+    /// The part that the table belongs to.
     pub part: Part,
-    /// Its rows, by workload, then in the order of lanes.
+    /// The rows, by workload, then in the order of lanes.
     pub rows: Vec<Row>,
 }
 
-/// Compiling one module in one lane.
+/// Compile time of one module in one lane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompileRow {
     /// The lane.
     pub lane: String,
     /// The workload.
     pub workload: String,
-    /// Its time, in nanoseconds.
+    /// The time, in nanoseconds.
     pub time: Figure,
 }
 
-/// All that a run came to.
+/// All results of a run.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// How much was measured.
+    /// Extent of the measurements.
     pub preset: Preset,
-    /// How sure the intervals are.
+    /// Confidence of the intervals.
     pub confidence: Confidence,
     /// The machine.
     pub host: Value,
     /// The recordings.
     pub recordings: Vec<i64>,
-    /// Parts that are not recorded to their end.
+    /// Parts that are not recorded completely.
     pub unfinished: Vec<Part>,
     /// The lanes.
     pub lanes: Vec<LaneAbout>,
@@ -126,13 +126,13 @@ pub struct Report {
     pub compile: Vec<CompileRow>,
     /// Sizes.
     pub footprint: Vec<Footprint>,
-    /// What the paper claims, and whether it holds here.
+    /// Claims of the paper, and whether they hold here.
     pub claims: Vec<Claim>,
-    /// What to know before believing the figures.
+    /// Statistical warnings about the figures.
     pub warnings: Vec<String>,
 }
 
-/// What a report is made of.
+/// Input of a report.
 #[derive(Debug)]
 pub struct Material<'a> {
     /// The run.
@@ -141,20 +141,20 @@ pub struct Material<'a> {
     pub host: Value,
     /// The lanes.
     pub lanes: Vec<LaneAbout>,
-    /// What was measured in each part.
+    /// Measurements of each part.
     pub series: &'a [(Part, Vec<Series>)],
-    /// What it costs: a coarse and a fine model at least.
+    /// Bills: under a coarse and a fine model at least.
     pub bills: Option<&'a Bills>,
-    /// What the clock can tell apart.
+    /// Resolution of the clock.
     pub quantum: Option<Quantum>,
-    /// How sure intervals are to be.
+    /// Confidence of the intervals.
     pub confidence: Confidence,
-    /// Parts that are not there to their end.
+    /// Parts that are not recorded completely.
     pub unfinished: Vec<Part>,
 }
 
 impl Report {
-    /// Works all of it out.
+    /// Evaluates the material.
     #[must_use]
     pub fn new(material: Material<'_>) -> Self {
         let tables: Vec<Table> = material
@@ -182,15 +182,15 @@ impl Report {
 }
 
 impl Part {
-    /// The kind of start that the paper's figures are of: cold ones, and of the
-    /// benchmarks warm ones, or a lane's cold ones where it has no other.
+    /// Returns the kind of start that the paper's figures apply to: cold ones, and for
+    /// the benchmarks warm ones, or a lane's cold ones where it has no other.
     fn published_start(self, base: &Base<'_>, lane: &str) -> &'static str {
         let warm = self == Self::Benchmarks && find(base.all, lane, &["warm"]).is_some();
         if warm { "warm" } else { "cold" }
     }
 
-    /// The time that the part is about: of the benchmarks that of the function
-    /// alone, else that from the request to the end.
+    /// Returns the time that the part compares: for the benchmarks that of the function
+    /// alone, otherwise that from the request to the end.
     fn time_of(self, run: &cyclometer_store::Run) -> Option<Nanos> {
         if self == Self::Benchmarks { run.run } else { run.wall }
     }
@@ -251,12 +251,12 @@ impl Material<'_> {
                 .or_else(|| series.runs.is_empty().then(|| series.note.clone()).flatten()),
             runtime: runtime.map(str::to_owned),
             published: values.unwrap_or_default(),
-            // What failed is billed too, and is no figure to compare.
+            // Failed runs are billed too, but their bill is no figure to compare.
             usd: if series.runs.is_empty() { Usd::default() } else { self.usd(series) },
         }
     }
 
-    /// Rows of lanes that do not run here, or not this function.
+    /// Returns rows for lanes that do not run here, or cannot run this function.
     fn absent(&self, part: Part, workload: &str, of_it: &[&Series]) -> Vec<Row> {
         let wanted = part.lanes(&self.run.lanes);
         let missing = wanted.iter().filter(|lane| of_it.iter().all(|it| &it.lane != *lane));
@@ -288,7 +288,7 @@ impl Material<'_> {
             .collect()
     }
 
-    /// Why nothing but `nop` was tried in a lane.
+    /// Returns why nothing but `nop` was tried in a lane.
     fn failed_nop(&self, part: Part, lane: &str) -> Option<String> {
         let (_, nop) = self.series.iter().find(|(of, _)| *of == Part::Nop && part != Part::Nop)?;
         let failed = hopeless(nop).iter().any(|name| name == lane);
@@ -331,7 +331,7 @@ impl Material<'_> {
     }
 }
 
-/// What a row is held against.
+/// Measurements that rows are compared with.
 struct Base<'a> {
     native: Vec<f64>,
     docker: Option<&'static str>,
@@ -354,8 +354,7 @@ const fn float(span: Nanos) -> f64 {
     span.0 as f64
 }
 
-/// What the statistics say against figures, each said once for all rows that
-/// suffer from it.
+/// Lists the statistical warnings about each row.
 fn warnings(tables: &[Table]) -> Vec<String> {
     let mut all = Vec::new();
     for row in tables.iter().flat_map(|table| &table.rows) {

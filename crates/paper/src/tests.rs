@@ -3,7 +3,7 @@ use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_stats::Confidence;
 use cyclometer_store::Series;
 
-/// `count` runs around `ms` milliseconds, one per cent apart from end to end.
+/// Returns `count` runs around `ms` milliseconds, one per cent apart from end to end.
 fn runs(count: u32, ms: f64) -> Vec<cyclometer_store::Run> {
     let one = |at: u32| {
         let factor = 0.995 + 0.01 * f64::from(at) / f64::from(count - 1);
@@ -50,8 +50,8 @@ fn report(series: &[(Part, Vec<Series>)], lanes: Vec<LaneAbout>) -> Report {
     })
 }
 
-/// What claim 1 comes to when Docker's cold `nop` takes so many milliseconds
-/// and wasmtime's takes ten.
+/// Returns claim 1 where Docker's cold `nop` takes the given number of milliseconds and
+/// wasmtime's takes ten.
 fn first_claim(docker: f64) -> Claim {
     let nop = vec![
         series("native", "nop", "cold", 0.5),

@@ -1,4 +1,4 @@
-//! The price models there are: those the program carries, and a user's own.
+//! Catalog of price models: those embedded in the library, and the user's own.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -10,38 +10,39 @@ use super::model::PriceModel;
 use super::resolve;
 use cyclometer_system::files::{self, Bound, FileProblem, Folder, Links, shown_path};
 
-/// Bound of a price file.
+/// Size limit for a price file.
 pub(crate) const BOUND: Bound = Bound::new("a price file", MAX_FILE_BYTES as u64);
-/// Most price files of a folder.
+/// Maximum number of price files in a folder.
 const MAX_FILES: usize = 1_000;
 
 // `SHIPPED`: name and text of every file in `pricing/`.
 include!(concat!(env!("OUT_DIR"), "/pricing.rs"));
 
-/// A shipped file that is not accepted would be missing from this list: a unit
-/// test holds that none is.
+/// Built-in price models. A shipped file that is not accepted would be missing from this list: a
+/// unit test ensures that none is.
 static BUILTIN: LazyLock<Vec<PriceModel>> = LazyLock::new(|| {
     let read = |(origin, text): &(&str, &str)| PriceModel::parse_all(text, origin).ok();
     SHIPPED.iter().filter_map(read).flatten().collect()
 });
 
-/// The files that the program carries: name and text.
+/// Returns the price files embedded in the library, as pairs of name and text.
 #[must_use]
 pub fn shipped() -> &'static [(&'static str, &'static str)] {
     SHIPPED
 }
 
-/// The price models that the program carries.
+/// Returns the price models embedded in the library.
 #[must_use]
 pub fn builtin() -> &'static [PriceModel] {
     &BUILTIN
 }
 
-/// The built-in price model of that id.
+/// Returns the built-in price model with the given id.
 ///
 /// # Errors
 ///
-/// If there is none: with the id that looks most like it, and all there are.
+/// Returns [`UnknownModel`] if there is no such model, with the most similar id and the list of
+/// all ids.
 pub fn find(id: &str) -> Result<&'static PriceModel, UnknownModel> {
     builtin().iter().find(|model| model.id() == id).ok_or_else(|| unknown(id, builtin().iter()))
 }
@@ -55,7 +56,7 @@ fn unknown<'a>(id: &str, models: impl Iterator<Item = &'a PriceModel> + Clone) -
     }
 }
 
-/// Why a folder of price models cannot be used.
+/// Error from loading price models from a folder or a file.
 #[derive(Debug, Error)]
 pub enum CatalogError {
     /// The folder or a file in it cannot be read.
@@ -64,23 +65,23 @@ pub enum CatalogError {
         shown_path(path)
     )]
     Read {
-        /// What was to be read.
+        /// Path that could not be read.
         path: PathBuf,
-        /// What is wrong.
+        /// Cause of the failure.
         cause: FileProblem,
     },
-    /// The folder has more price files than are read.
+    /// The folder holds more price files than the limit.
     #[error("{} has more than {MAX_FILES} price files: name a smaller folder", shown_path(path))]
     TooMany {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
-    /// A file is no price model.
+    /// A file is not a valid price model.
     #[error(transparent)]
     Invalid(#[from] PricingError),
 }
 
-/// All models there are.
+/// Set of all available price models.
 #[derive(Debug, Clone)]
 pub struct PriceCatalog {
     models: Vec<PriceModel>,
@@ -88,18 +89,19 @@ pub struct PriceCatalog {
 }
 
 impl PriceCatalog {
-    /// Those that the program carries.
+    /// Creates a catalog of the built-in price models.
     #[must_use]
     pub fn builtin() -> Self {
         Self { models: builtin().to_vec(), notices: Vec::new() }
     }
 
-    /// Adds every `.toml` file of a folder, or one file, which may be a pipe. A
-    /// model with the id of another takes its place, with a notice.
+    /// Adds every `.toml` file of a folder, or a single file, which may be a pipe. A model
+    /// replaces an existing one with the same id, and a notice records this.
     ///
     /// # Errors
     ///
-    /// If the folder or a file cannot be read, or is no price model.
+    /// Returns an error if the folder or a file cannot be read, or if a file is not a price
+    /// model.
     pub fn add(&mut self, path: &Path) -> Result<(), CatalogError> {
         if !path.is_dir() {
             return self.add_text(path, &read(path)?);
@@ -107,12 +109,11 @@ impl PriceCatalog {
         self.add_folder(path, Links::Beneath)
     }
 
-    /// Adds every `.toml` file of the user's own folder, in which links may lead
-    /// anywhere.
+    /// Adds every `.toml` file of the user's own folder, in which links may lead anywhere.
     ///
     /// # Errors
     ///
-    /// As [`PriceCatalog::add`].
+    /// Returns the same errors as [`PriceCatalog::add`].
     pub fn add_own(&mut self, path: &Path) -> Result<(), CatalogError> {
         self.add_folder(path, Links::Anywhere)
     }
@@ -154,29 +155,30 @@ impl PriceCatalog {
         }
     }
 
-    /// The model of that id.
+    /// Returns the model with the given id.
     ///
     /// # Errors
     ///
-    /// If there is none: with the id that looks most like it, and all there are.
+    /// Returns [`UnknownModel`] if there is no such model, with the most similar id and the list
+    /// of all ids.
     pub fn find(&self, id: &str) -> Result<&PriceModel, UnknownModel> {
         let found = self.models.iter().find(|model| model.id() == id);
         found.ok_or_else(|| unknown(id, self.models.iter()))
     }
 
-    /// All models.
+    /// Returns all models.
     #[must_use]
     pub fn models(&self) -> &[PriceModel] {
         &self.models
     }
 
-    /// Which models took the place of others.
+    /// Returns the notices about models that replaced others.
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
 
-    /// Versions of one tariff that hold on the same days.
+    /// Describes versions of one tariff that are in effect on the same days.
     #[must_use]
     pub fn overlaps(&self) -> Vec<String> {
         let pairs = self.models.iter().enumerate().flat_map(|(index, model)| {
@@ -186,18 +188,17 @@ impl PriceCatalog {
     }
 }
 
-/// Reads a price file that a person named: it may be a pipe, or `-` for standard
-/// input.
+/// Reads a price file named by a user: it may be a pipe, or `-` for standard input.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or is too large or no text.
+/// Returns an error if the file cannot be read, is too large, or is not text.
 pub fn read(path: &Path) -> Result<String, CatalogError> {
     let failed = |cause| CatalogError::Read { path: path.to_owned(), cause };
     text(path, files::read_given(path, BOUND).map_err(failed)?)
 }
 
-/// Takes a price file's content for text.
+/// Decodes the content of a price file as UTF-8.
 fn text(path: &Path, content: Vec<u8>) -> Result<String, CatalogError> {
     String::from_utf8(content).map_err(|error| {
         let problem = super::error::Problem::new(0..0, format!("this is no text: {error}"));

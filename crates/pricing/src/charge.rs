@@ -1,4 +1,4 @@
-//! What a price model is made of: inputs, charges of factors, pools with prices.
+//! Components of a price model: inputs, charges made of factors, and pools with prices.
 
 use std::sync::Arc;
 
@@ -8,44 +8,44 @@ use super::schema::{Basis, Kind};
 use super::unit::{Dimension, Phase};
 use cyclometer_core::meter::Meter;
 
-/// A quantity that nobody measures: configuration, rented capacity, data sent.
+/// A quantity that no meter measures: configuration, rented capacity, data sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     pub(super) name: Arc<str>,
     pub(super) kind: Kind,
-    /// In the metered unit of its dimension; a switch is 1 when on.
+    /// Default in the metered unit of the dimension; a switch is 1 when on.
     pub(super) default: Option<Exact>,
-    /// Whether its default is the length of the billing period, whatever that is.
+    /// Whether the default is the length of the billing period, whatever that is.
     pub(super) follows_period: bool,
     pub(super) about: Arc<str>,
 }
 
 impl Input {
-    /// The name that `--set` knows.
+    /// Returns the name, as used by `--set`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it is.
+    /// Returns the kind of quantity.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Its value unless one is given, in the metered unit of its dimension.
+    /// Returns the value used unless one is given, in the metered unit of the dimension.
     #[must_use]
     pub const fn default(&self) -> Option<&Exact> {
         self.default.as_ref()
     }
 
-    /// What it is for people.
+    /// Returns a description for users.
     #[must_use]
     pub fn about(&self) -> &str {
         &self.about
     }
 
-    /// For people: a value in a unit that fits, or whether it is on.
+    /// Formats a value for display: in a fitting unit, or as on or off for a switch.
     #[must_use]
     pub fn shown(&self, value: &Exact) -> String {
         match self.kind {
@@ -55,7 +55,7 @@ impl Input {
         }
     }
 
-    /// The dimension its values are written in.
+    /// Returns the dimension that its values are written in.
     #[must_use]
     pub const fn dimension(&self) -> Dimension {
         match self.kind {
@@ -67,77 +67,77 @@ impl Input {
     }
 }
 
-/// A position of the monthly bill: what one charge, or several together, cost.
+/// A position of the monthly bill: the cost of one charge, or of several together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     pub(super) name: Arc<str>,
     pub(super) unit: Arc<str>,
-    /// Ascending; the last one has no end.
+    /// Tiers in ascending order; the last one has no end.
     pub(super) tiers: Vec<Tier>,
-    /// What the prices are for.
+    /// Number of units that each price is for.
     pub(super) per: Exact,
     pub(super) free: Option<Free>,
     pub(super) package: Option<Exact>,
-    /// Whether several charges may feed it, by its name.
+    /// Whether several charges may feed it, by name.
     pub(super) shared: bool,
 }
 
-/// A price and how far it holds.
+/// A price and the quantity up to which it applies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tier {
-    /// In the unit of the pool, after the allowance; `None`: without end.
+    /// End in the unit of the pool, after the allowance; `None`: unbounded.
     pub up_to: Option<Exact>,
-    /// The price of [`Pool::per`] units.
+    /// Price of [`Pool::per`] units.
     pub price: Money,
 }
 
 /// A monthly allowance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Free {
-    /// In the unit of the pool.
+    /// Quantity in the unit of the pool.
     pub quantity: Exact,
-    /// The allowance is money: the quantity at this price, off the amount.
+    /// Set if the allowance is money: the quantity at this price is taken off the amount.
     pub credit_price: Option<Money>,
 }
 
 impl Pool {
-    /// The name shown on the bill.
+    /// Returns the name shown on the bill.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The unit of its quantity, such as `GB-s`.
+    /// Returns the unit of the quantity, such as `GB-s`.
     #[must_use]
     pub fn unit(&self) -> &str {
         &self.unit
     }
 
-    /// Its prices; the first is the list price.
+    /// Returns the prices by tier; the first is the list price.
     #[must_use]
     pub fn tiers(&self) -> &[Tier] {
         &self.tiers
     }
 
-    /// How many units a price is for.
+    /// Returns the number of units that a price is for.
     #[must_use]
     pub const fn per(&self) -> &Exact {
         &self.per
     }
 
-    /// The monthly allowance.
+    /// Returns the monthly allowance.
     #[must_use]
     pub const fn free(&self) -> Option<&Free> {
         self.free.as_ref()
     }
 
-    /// The package that quantities are rounded up to.
+    /// Returns the package size that quantities are rounded up to.
     #[must_use]
     pub const fn package(&self) -> Option<&Exact> {
         self.package.as_ref()
     }
 
-    /// The list price of one unit.
+    /// Returns the list price of one unit.
     pub(super) fn list_rate(&self) -> Exact {
         let price = self.tiers.first().map(|tier| tier.price.as_exact().over(&self.per));
         price.flatten().unwrap_or_default()
@@ -150,49 +150,49 @@ pub struct Charge {
     pub(super) name: Arc<str>,
     pub(super) unit: Arc<str>,
     pub(super) basis: Basis,
-    /// Position in the model's pools.
+    /// Index of the pool in the model.
     pub(super) pool: usize,
-    /// Units of the pool for one unit of the charge.
+    /// Units of the pool per unit of the charge.
     pub(super) weight: Exact,
-    /// The list price of one unit: weight x price / per of the pool.
+    /// List price of one unit: weight x price / per of the pool.
     pub(super) rate: Exact,
-    /// Only when this switch (a position in the inputs) is on, or off.
+    /// Applies only when this switch (an index into the inputs) is on, or off.
     pub(super) condition: Option<(usize, bool)>,
     pub(super) factors: Vec<Factor>,
 }
 
 impl Charge {
-    /// The name shown on the bill.
+    /// Returns the name shown on the bill.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The unit of the billed quantity, such as `GB-s`.
+    /// Returns the unit of the billed quantity, such as `GB-s`.
     #[must_use]
     pub fn unit(&self) -> &str {
         &self.unit
     }
 
-    /// What it is counted by.
+    /// Returns what the charge is counted by.
     #[must_use]
     pub const fn basis(&self) -> Basis {
         self.basis
     }
 
-    /// The list price of one [`Charge::unit`].
+    /// Returns the list price of one [`Charge::unit`].
     #[must_use]
     pub const fn rate(&self) -> &Exact {
         &self.rate
     }
 
-    /// Position of its pool in the model's.
+    /// Returns the index of its pool in the model.
     #[must_use]
     pub const fn pool(&self) -> usize {
         self.pool
     }
 
-    /// Units of its pool for one unit of the charge.
+    /// Returns the units of its pool per unit of the charge.
     #[must_use]
     pub const fn weight(&self) -> &Exact {
         &self.weight
@@ -205,61 +205,61 @@ pub(super) struct Factor {
     pub measure: Measure,
     pub dimension: Dimension,
     pub unit: Arc<str>,
-    /// Metered units in one `unit`.
+    /// Number of metered units in one `unit`.
     pub size: Exact,
     pub times: Times,
-    /// What the product with `times` is counted in, where that is not `unit`.
+    /// Unit of the product with `times`, where that is not `unit`.
     pub product_unit: Option<Arc<str>>,
-    /// Grids of the alternatives of [`Measure::MaxOf`], before their multipliers;
-    /// 0: none. Empty for other measures, and where no alternative has one.
+    /// Grids of the alternatives of [`Measure::MaxOf`], before their multipliers; 0: none. Empty
+    /// for other measures, and where no alternative has one.
     pub inner_grids: Vec<Exact>,
     pub above: Option<Exact>,
     pub at_most: Option<Exact>,
     pub limit: Option<Exact>,
     pub minimum: Exact,
-    /// 0: no grid.
+    /// Step that values are rounded up to; 0: no grid.
     pub grid: Exact,
-    /// Minimum and grid for each phase, then the sum.
+    /// Whether minimum and grid apply to each phase before the sum.
     pub each: bool,
     pub fallbacks: Vec<Fallback>,
 }
 
 impl Factor {
-    /// What its billed value is counted in.
+    /// Returns the unit that its billed value is counted in.
     pub(super) fn billed_unit(&self) -> &Arc<str> {
         self.product_unit.as_ref().unwrap_or(&self.unit)
     }
 }
 
-/// Where a factor's value comes from.
+/// Origin of a factor's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Measure {
-    /// One an invocation.
+    /// One per invocation.
     Requests,
-    /// A meter.
+    /// The value of a meter.
     Meter(Meter),
-    /// The sum of the phases that the lane has.
+    /// The sum of the given phases, as far as the lane has them.
     Phases(Arc<[Phase]>),
-    /// An input, by position.
+    /// An input, by index.
     Input(usize),
     /// The length of the billing period.
     Period,
     /// The billing period as one whole.
     Month,
-    /// The value of the first row that reaches up to what is measured.
+    /// The value of the first row whose end reaches the measured value.
     Lookup { of: Box<Measure>, rows: Arc<[Row]> },
-    /// The largest of several.
+    /// The largest of several measures.
     MaxOf(Vec<(Measure, Times)>),
 }
 
-/// A row of a lookup table: in the metered unit, and the value it has.
+/// Row of a lookup table: its end in the metered unit, and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     pub up_to: Exact,
     pub value: Exact,
 }
 
-/// What a measure is multiplied by.
+/// Multiplier of a measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Times {
     Once,
@@ -267,7 +267,7 @@ pub(super) enum Times {
     Input(usize),
 }
 
-/// What may stand in for a meter, and what the bill says then.
+/// Substitute for a missing meter, and the note that the bill then carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fallback {
     pub stand_in: StandIn,
@@ -281,7 +281,7 @@ pub(super) enum StandIn {
 }
 
 impl Measure {
-    /// Calls `each` with every meter it may read.
+    /// Calls `each` with every meter that the measure may read.
     pub(super) fn meters(&self, each: &mut impl FnMut(Meter)) {
         match self {
             Self::Meter(meter) => each(*meter),
@@ -291,7 +291,7 @@ impl Measure {
         }
     }
 
-    /// Calls `each` with every phase it may read.
+    /// Calls `each` with every phase that the measure may read.
     pub(super) fn phases(&self, each: &mut impl FnMut(Phase)) {
         match self {
             Self::Phases(phases) => phases.iter().for_each(|phase| each(*phase)),
@@ -301,7 +301,7 @@ impl Measure {
         }
     }
 
-    /// Whether it is the same for every invocation.
+    /// Returns whether the value is the same for every invocation.
     pub(super) fn is_constant(&self) -> bool {
         match self {
             Self::Requests | Self::Input(_) | Self::Period | Self::Month => true,

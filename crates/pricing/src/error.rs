@@ -1,4 +1,4 @@
-//! Why a price model was not accepted.
+//! Errors of price files: what is wrong, and where.
 
 use std::ops::Range;
 
@@ -6,10 +6,10 @@ use thiserror::Error;
 
 use cyclometer_core::toml_text::{place, printable, with_nearest};
 
-/// Largest price model that is read, in bytes.
+/// Maximum size of a price model file, in bytes.
 pub const MAX_FILE_BYTES: usize = 64 * 1024;
 
-/// Why a price model was not accepted, and where.
+/// Error from parsing a price model, with its place in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PricingError {
     /// The text is larger than [`MAX_FILE_BYTES`].
@@ -18,38 +18,38 @@ pub enum PricingError {
          is this the right file?"
     )]
     TooLarge {
-        /// The file or other place it came from.
+        /// File or other origin of the text.
         origin: String,
-        /// Its size in bytes.
+        /// Size of the text in bytes.
         size: usize,
     },
     /// The text is not TOML, or not a price model.
     #[error("{origin}:{line}:{column}: {message}")]
     Invalid {
-        /// The file or other place it came from.
+        /// File or other origin of the text.
         origin: String,
-        /// Line, from 1.
+        /// Line number, from 1.
         line: usize,
-        /// Column in characters, from 1.
+        /// Column number in characters, from 1.
         column: usize,
-        /// What is wrong and what would be accepted.
+        /// Description of what is wrong and what would be accepted.
         message: String,
     },
 }
 
-/// No built-in price model has that id.
+/// Error: no price model has the requested id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("there is no price model `{id}`: {}", instead(.nearest.as_deref(), known))]
 pub struct UnknownModel {
-    /// The id that was asked for.
+    /// Requested id.
     pub id: String,
-    /// The id that looks most like it.
+    /// Most similar known id.
     pub nearest: Option<String>,
-    /// All ids, for people.
+    /// All known ids, as a readable list.
     pub known: String,
 }
 
-/// The nearest id, or all there are.
+/// Suggests the nearest id, or lists all known ids.
 fn instead(nearest: Option<&str>, known: &str) -> String {
     match nearest {
         Some(near) => format!("did you mean `{near}`? (`cyclometer pricing list` has all)"),
@@ -57,7 +57,7 @@ fn instead(nearest: Option<&str>, known: &str) -> String {
     }
 }
 
-/// Something wrong at a place in the text.
+/// A problem at a place in the text.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub span: Range<usize>,
@@ -69,7 +69,7 @@ impl Problem {
         Self { span, message: message.into() }
     }
 
-    /// Names the place in `text` in lines and columns.
+    /// Converts the byte offset in `text` to a line and a column.
     pub(super) fn locate(self, text: &str, origin: &str) -> PricingError {
         let (line, column) = place(text, self.span.start);
         PricingError::Invalid {
@@ -84,7 +84,7 @@ impl Problem {
 impl From<toml::de::Error> for Problem {
     fn from(error: toml::de::Error) -> Self {
         let message = with_nearest(error.message());
-        // Without a span the whole file is meant: a missing key, for instance.
+        // Without a span the problem concerns the whole file: a missing key, for instance.
         Self::new(error.span().unwrap_or(0..0), message)
     }
 }

@@ -1,5 +1,5 @@
-//! One usage through one charge, exactly and step by step: the definition that
-//! the [compiled](super::compile) form is held against.
+//! Step-by-step evaluation of one usage under one charge, exactly: the definition against which
+//! the [compiled](super::compile) form is tested.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use super::terms::Terms;
 use super::unit::{Dimension, Phase, one_of};
 use cyclometer_core::meter::{Meter, Usage};
 
-/// What one charge comes to for one invocation, at the list price.
+/// Cost of one charge for one invocation, at the list price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineItem {
-    /// The charge that was applied.
+    /// Charge that was applied.
     pub charge: Arc<Charge>,
-    /// How much was billed, in [`Charge::unit`], after grids and minimums.
+    /// Billed quantity in [`Charge::unit`], after grids and minimums.
     pub quantity: Exact,
-    /// quantity x rate, exact.
+    /// Exact amount: quantity x rate.
     pub amount: Money,
-    /// What a reader must know, such as a meter that stood in for another.
+    /// Note for the reader, such as that a meter stood in for another.
     pub note: Option<Arc<str>>,
 }
 
@@ -32,39 +32,39 @@ pub struct LineItem {
 pub struct Bill {
     /// One line for each charge that is counted by requests or instances.
     pub lines: Vec<LineItem>,
-    /// The exact sum of the lines.
+    /// Exact sum of the lines.
     pub total: Money,
 }
 
-/// Why a usage cannot be billed.
+/// Reason why a usage cannot be billed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
 #[error("{missing} (needed by the charge `{charge}`)")]
 pub struct Refusal {
-    /// The charge that needs it.
+    /// Charge that needs the missing value.
     pub charge: Arc<str>,
-    /// What is missing.
+    /// Value that is missing.
     pub missing: Missing,
 }
 
-/// What a usage lacks, or has too much of.
+/// Value that a usage lacks, or that exceeds a limit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Missing {
-    /// A meter, and those that could have stood in for it.
+    /// A meter was not measured, nor any of its substitutes.
     Meter {
-        /// The meter that the charge is defined on.
+        /// Meter that the charge is defined on.
         meter: Meter,
-        /// Its stand-ins.
+        /// Meters that could have stood in for it.
         fallbacks: Vec<Meter>,
     },
-    /// Phases of which at least one is needed.
+    /// None of these phases was measured, and at least one is needed.
     Phases(Arc<[Phase]>),
-    /// An input that nobody gave.
+    /// An input was not given a value.
     Input(Arc<str>),
-    /// More of a meter than the provider offers: the limit, for people.
+    /// More of a meter was used than the provider offers.
     Limit {
-        /// What there is too much of.
+        /// Quantity that exceeds the limit.
         of: Arc<str>,
-        /// The most that is offered.
+        /// Most that is offered, formatted for display.
         most: Arc<str>,
     },
 }
@@ -87,35 +87,35 @@ impl fmt::Display for Missing {
     }
 }
 
-/// What happened to a value on its way to the bill, for people to follow.
+/// Step of a value on its way to the bill, for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What it is or what was done: `start + run`, `up to the next 1 ms`.
+    /// Description of the value or of the operation: `start + run`, `up to the next 1 ms`.
     pub what: String,
-    /// Whether it was read, rather than made of the step before.
+    /// Whether the value was measured, rather than derived from the previous step.
     pub read: bool,
-    /// The value after it, in the metered unit.
+    /// Value after the step, in the metered unit.
     pub value: Exact,
-    /// What kind of value it is.
+    /// Dimension of the value.
     pub dimension: Dimension,
-    /// The unit of a plain number that is not in the factor's unit yet.
+    /// Unit of a plain number that is not yet in the factor's unit.
     pub unit: Option<Arc<str>>,
 }
 
-/// A factor's value and how it came about.
+/// A factor's billed value and the steps that led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactorTrace {
-    /// The steps, measured value first.
+    /// Steps, starting with the measured value.
     pub steps: Vec<Step>,
-    /// The billed value, in [`FactorTrace::unit`].
+    /// Billed value in [`FactorTrace::unit`].
     pub billed: Exact,
-    /// The factor's unit.
+    /// Unit of the factor.
     pub unit: Arc<str>,
-    /// What stood in for what is missing.
+    /// Note on the substitute for a missing value.
     pub note: Option<Arc<str>>,
 }
 
-/// What is looked at: a usage under terms.
+/// Evaluation context: a usage of a model under terms.
 #[derive(Clone, Copy)]
 pub(super) struct Scene<'a> {
     pub model: &'a PriceModel,
@@ -123,11 +123,11 @@ pub(super) struct Scene<'a> {
     pub terms: &'a Terms,
 }
 
-/// A factor's value, in the metered unit.
+/// Value of a factor, in the metered unit.
 pub(super) struct Reading {
-    /// After grids and minimums.
+    /// Value after grids and minimums.
     pub billed: Exact,
-    /// Before them.
+    /// Value before grids and minimums.
     pub raw: Exact,
     pub note: Option<Arc<str>>,
 }
@@ -140,7 +140,7 @@ fn tell(trace: &mut Trace<'_>, value: &Exact, dimension: Dimension, what: impl F
     }
 }
 
-/// The same of a value that was read.
+/// Like `record_step`, for a value that was measured.
 fn tell_read(
     trace: &mut Trace<'_>,
     value: &Exact,
@@ -154,8 +154,8 @@ fn tell_read(
 }
 
 impl Scene<'_> {
-    /// Whether the charge applies under these terms: its switch says so, and no
-    /// input makes it nothing for every invocation.
+    /// Returns whether the charge applies under these terms: its switch allows it, and no input
+    /// makes the quantity 0 for every invocation.
     pub(super) fn applies(&self, charge: &Charge) -> bool {
         let nothing = |factor: &Factor| {
             let constant = factor.measure.is_constant();
@@ -165,7 +165,7 @@ impl Scene<'_> {
             && !charge.factors.iter().any(nothing)
     }
 
-    /// The billed quantity of a charge, in its unit.
+    /// Returns the billed quantity of a charge in its unit, and a note.
     pub(super) fn quantity(&self, charge: &Charge) -> Result<(Exact, Option<Arc<str>>), Refusal> {
         let mut quantity = Exact::from(1);
         let mut notes: Vec<Arc<str>> = Vec::new();
@@ -180,7 +180,7 @@ impl Scene<'_> {
         Ok((quantity, joined(&notes)))
     }
 
-    /// The same with every step.
+    /// Evaluates every factor of a charge and records each step.
     pub(super) fn traced(&self, charge: &Charge) -> Result<Vec<FactorTrace>, Refusal> {
         let trace = |factor: &Factor| {
             let mut steps = Vec::new();
@@ -207,8 +207,8 @@ impl Scene<'_> {
         Ok(Reading { billed, raw, note })
     }
 
-    /// The largest of several alternatives with grids of their own; raw without
-    /// those.
+    /// Evaluates the largest of several alternatives that have their own grids; the raw value is
+    /// computed without those grids.
     fn largest(&self, factor: &Factor, mut trace: Trace<'_>) -> Result<Reading, Missing> {
         let Measure::MaxOf(several) = &factor.measure else {
             return Err(Missing::Phases(Arc::new([])));
@@ -235,7 +235,7 @@ impl Scene<'_> {
         Ok(Reading { billed, raw, note: None })
     }
 
-    /// A factor's value x its multiplier, told in the unit that it is then in.
+    /// Multiplies a factor's value by its multiplier, and records it in the unit that results.
     fn product(
         &self,
         factor: &Factor,
@@ -245,7 +245,7 @@ impl Scene<'_> {
         if factor.product_unit.is_none() {
             return self.times(value, &factor.times, factor.dimension, trace);
         }
-        // What is multiplied is told in the unit that the multiplier is for.
+        // The multiplicand is recorded in the unit that the multiplier is defined for.
         let own = Some(Arc::clone(&factor.unit));
         let in_unit = value.over(&factor.size).unwrap_or_default();
         tell(trace, &in_unit, Dimension::Number, || format!("in {}", factor.unit));
@@ -260,7 +260,7 @@ impl Scene<'_> {
         Ok(product)
     }
 
-    /// Each phase on the grid by itself, then the sum.
+    /// Rounds each phase up to the grid by itself, then adds them up.
     fn each_phase(&self, factor: &Factor, mut trace: Trace<'_>) -> Result<Reading, Missing> {
         let Measure::Phases(phases) = &factor.measure else {
             return Err(Missing::Phases(Arc::new([])));
@@ -282,7 +282,7 @@ impl Scene<'_> {
         Ok(reading)
     }
 
-    /// The value of the measure, or of what stands in for it.
+    /// Returns the value of the measure, or of its first available substitute with a note.
     fn measured(
         &self,
         factor: &Factor,
@@ -346,8 +346,8 @@ impl Scene<'_> {
         Ok(value)
     }
 
-    /// Adds before any rounding. A phase that is `None` does not exist in that
-    /// lane and adds nothing; if none exists, there is nothing to bill by.
+    /// Adds the phases before any rounding. A phase that is `None` does not exist in that lane
+    /// and adds nothing; if none exists, there is nothing to bill by.
     fn phases(&self, phases: &Arc<[Phase]>) -> Result<Exact, Missing> {
         let spans = phases.iter().filter_map(|phase| phase.of(&self.usage.phases));
         let sum = spans.map(|span| u128::from(span.0)).reduce(|sum, span| sum + span);
@@ -383,7 +383,7 @@ impl Scene<'_> {
         }
     }
 
-    /// The value of a measure, in the metered unit.
+    /// Returns the value of a measure, in the metered unit.
     pub(super) fn value(&self, measure: &Measure) -> Result<Exact, Missing> {
         self.read(measure, &mut None)
     }
@@ -401,7 +401,7 @@ impl Scene<'_> {
         }
     }
 
-    /// What people call a measure.
+    /// Returns the name of a measure for display.
     fn name(&self, measure: &Measure) -> String {
         match measure {
             Measure::Requests => "requests".to_owned(),
@@ -435,9 +435,9 @@ fn with_fallbacks(missing: Missing, factor: &Factor) -> Missing {
     }
 }
 
-/// The value of the first row that reaches up to `key`.
+/// Returns the value of the first row whose end reaches `key`.
 fn row_for(rows: &[Row], key: &Exact, of: &str, dimension: Dimension) -> Result<Exact, Missing> {
-    // They ascend.
+    // The rows are in ascending order.
     let found = rows.get(rows.partition_point(|row| row.up_to < *key));
     found.map(|row| row.value.clone()).ok_or_else(|| Missing::Limit {
         of: of.into(),
@@ -457,8 +457,8 @@ pub(super) fn limit_of(factor: &Factor) -> Missing {
 }
 
 impl Factor {
-    /// A value after `times`, as a step shows it: where `as` names its unit, it
-    /// is a plain number of that.
+    /// Converts a value after `times` to what a step shows: where `as` names its unit, a plain
+    /// number of that unit.
     fn told(&self, value: &Exact) -> (Exact, Dimension) {
         match self.product_unit {
             Some(_) => (value.over(&self.size).unwrap_or_default(), Dimension::Number),
@@ -466,7 +466,7 @@ impl Factor {
         }
     }
 
-    /// A limit, minimum or grid, for people.
+    /// Formats a limit, minimum or grid for display.
     fn shown(&self, limit: &Exact) -> String {
         let (value, dimension) = self.told(limit);
         match &self.product_unit {
@@ -481,7 +481,7 @@ impl Factor {
     }
 }
 
-/// `above` and `at_most`; `None` beyond the limit.
+/// Applies `above` and `at_most`; returns `None` beyond the limit.
 fn shape(factor: &Factor, mut value: Exact, trace: &mut Trace<'_>) -> Option<Exact> {
     if factor.limit.as_ref().is_some_and(|limit| value > *limit) {
         return None;
@@ -497,7 +497,7 @@ fn shape(factor: &Factor, mut value: Exact, trace: &mut Trace<'_>) -> Option<Exa
     Some(value)
 }
 
-/// At least the minimum, then up to the next step of the grid.
+/// Applies the minimum, then rounds up to the next step of the grid.
 fn on_grid(factor: &Factor, value: &Exact, trace: &mut Trace<'_>) -> Exact {
     let mut billed = value.clone();
     if billed < factor.minimum {
@@ -519,7 +519,7 @@ pub(super) fn joined(notes: &[Arc<str>]) -> Option<Arc<str>> {
     }
 }
 
-/// One line for each charge that invocations are counted by, and their sum.
+/// Bills one usage: one line for each charge that invocations are counted by, and their sum.
 pub(super) fn bill(model: &PriceModel, usage: &Usage, terms: &Terms) -> Result<Bill, Refusal> {
     let scene = Scene { model, usage, terms };
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! Worked examples: what a provider says its own tariff comes to.
+//! Worked examples: what a provider's own tariff comes to, according to the provider.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::number::{Direction, Exact};
 use super::settle::{Settlement, Subtotal, UsageGroup};
 use super::terms::Terms;
 
-/// A usage and what it must cost, from a price model's own file.
+/// A usage and its expected cost, from a price model's own file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
     pub(super) name: Arc<str>,
@@ -24,16 +24,16 @@ pub struct Example {
     pub(super) disputed: Option<Arc<str>>,
 }
 
-/// What a figure of an example is of.
+/// Quantity that a figure of an example states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
-    /// The total.
+    /// Total amount.
     Amount,
-    /// The amount of a position.
+    /// Amount of a position.
     Line(Arc<str>),
-    /// The quantity of a charge, before the allowance.
+    /// Quantity of a charge, before the allowance.
     Quantity(Arc<str>),
-    /// The quantity of a position after allowance and packages.
+    /// Quantity of a position, after allowance and packages.
     Billable(Arc<str>),
 }
 
@@ -48,94 +48,94 @@ impl fmt::Display for Expected {
     }
 }
 
-/// A figure as a source prints it: it says no more than its digits.
+/// A figure as printed in a source, whose precision is that of its digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Printed {
-    /// The figure.
+    /// Value of the figure.
     pub value: Exact,
-    /// Digits after its point.
+    /// Number of digits after the decimal point.
     pub decimals: u32,
 }
 
-/// A figure that differs at the precision it is printed with.
+/// Mismatch of a figure at its printed precision.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{of} to be {expected}, and the model gives {found} (exactly {exact})")]
 pub struct Difference {
-    /// Which figure.
+    /// Figure that differs.
     pub of: Expected,
-    /// As the source prints it.
+    /// Expected figure, as printed in the source.
     pub expected: String,
-    /// What the model says, at the same precision.
+    /// Figure computed by the model, at the same precision.
     pub found: String,
-    /// All its digits.
+    /// Exact value computed by the model.
     pub exact: Exact,
 }
 
-/// How a price model contradicts its own example.
+/// Failure of a price model's own example.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ExampleFailure {
     /// The example's usage could not be billed.
     #[error("the example `{example}` cannot be billed: {refusal}")]
     Refused {
-        /// The example's name.
+        /// Name of the example.
         example: Arc<str>,
-        /// Why not.
+        /// Reason for the refusal.
         refusal: Refusal,
     },
-    /// A figure differs at the precision it is printed with.
+    /// A figure differs at its printed precision.
     #[error("the example `{example}` expects {figures}")]
     Differs {
-        /// The example's name.
+        /// Name of the example.
         example: Arc<str>,
-        /// Both figures.
+        /// Expected and computed figures.
         figures: Box<Difference>,
     },
-    /// The example is said not to come out, and does.
+    /// The example is marked as disputed, but its figures match.
     #[error("the example `{example}` is marked as disputed, and comes out")]
     Undisputed {
-        /// The example's name.
+        /// Name of the example.
         example: Arc<str>,
     },
 }
 
 impl Example {
-    /// What it is called.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it was read.
+    /// Returns the source that the example was taken from.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Why the source's figure is held to be wrong; it must not come out then.
+    /// Returns the reason why the source's figure is considered wrong; it must not match then.
     #[must_use]
     pub fn disputed(&self) -> Option<&str> {
         self.disputed.as_deref()
     }
 
-    /// The groups of invocations that it bills.
+    /// Returns the groups of invocations that the example bills.
     #[must_use]
     pub fn usage(&self) -> &[UsageGroup] {
         &self.usage
     }
 
-    /// The terms it is billed under.
+    /// Returns the terms that the example is billed under.
     #[must_use]
     pub const fn terms(&self) -> &Terms {
         &self.terms
     }
 
-    /// How its source rounds.
+    /// Returns the rounding used by the source.
     #[must_use]
     pub const fn rounding(&self) -> Rounding {
         self.rounding
     }
 
-    /// Whether its source rounds in another way than `model` says.
+    /// Returns whether the source rounds in another way than `model` does.
     #[must_use]
     pub fn has_own_rounding(&self, model: &PriceModel) -> bool {
         self.rounding != model.rounding()
@@ -146,7 +146,7 @@ impl Example {
     ///
     /// # Errors
     ///
-    /// Says which figure differs, or why there is none.
+    /// Returns the figure that differs, or the reason why the usage could not be billed.
     pub fn check(&self, model: &PriceModel) -> Result<(), ExampleFailure> {
         match (self.compare(model), &self.disputed) {
             (Err(ExampleFailure::Differs { .. }), Some(_)) => Ok(()),
@@ -179,8 +179,8 @@ impl Example {
         Ok(())
     }
 
-    /// What the model says. A figure with more decimals than are rounded to is
-    /// an exact one.
+    /// Computes the figure with the model. A figure with more decimals than the rounding leaves
+    /// is an exact one.
     fn figure(
         &self,
         of: &Expected,

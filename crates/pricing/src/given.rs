@@ -1,5 +1,5 @@
-//! What a person says of invocations by name, as on a command line: meters,
-//! phases and a model's inputs, each with its unit.
+//! Parses usage given as NAME=VALUE, as on a command line: meters, phases and a model's inputs,
+//! each with its unit.
 
 use thiserror::Error;
 
@@ -17,17 +17,17 @@ use cyclometer_core::units::Nanos;
 
 const PHASES: [Phase; 4] = [Phase::Create, Phase::Start, Phase::Run, Phase::Teardown];
 
-/// Words that are neither meter, phase nor input.
+/// Accepted names that are neither a meter, a phase nor an input.
 const OTHERS: [&str; 4] = ["requests", "instances", "instance_time", "cold"];
 
-/// Why what was said was not accepted.
+/// Error: a given name or value was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct GivenError(String);
 
 type Accepted<T> = Result<T, GivenError>;
 
-/// Alike invocations, as a person describes them one name at a time.
+/// Builder of a group of identical invocations, one name and value at a time.
 #[derive(Debug, Clone)]
 pub struct Given<'a> {
     model: &'a PriceModel,
@@ -36,13 +36,13 @@ pub struct Given<'a> {
     requests: Option<u64>,
     instances: Option<u64>,
     instance_time: Option<Nanos>,
-    /// Whether it is one of several groups.
+    /// Whether this is one of several groups.
     is_group: bool,
     notes: Vec<String>,
 }
 
 impl<'a> Given<'a> {
-    /// Nothing said yet.
+    /// Creates a builder with nothing set.
     #[must_use]
     pub const fn new(model: &'a PriceModel, terms: Terms) -> Self {
         Self {
@@ -57,19 +57,19 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// One of several groups: what was said of all of them, to be added to.
+    /// Creates a builder for one of several groups, starting from what is set for all of them.
     #[must_use]
     pub fn group(&self) -> Self {
         Self { is_group: true, notes: Vec::new(), ..self.clone() }
     }
 
-    /// The terms so far.
+    /// Returns the terms set so far.
     #[must_use]
     pub const fn terms(&self) -> &Terms {
         &self.terms
     }
 
-    /// Whether anything was said of invocations, rather than of inputs only.
+    /// Returns whether anything about invocations was set, rather than inputs only.
     #[must_use]
     pub fn says_usage(&self) -> bool {
         let counted = self.requests.is_some() || self.instances.is_some();
@@ -78,17 +78,17 @@ impl<'a> Given<'a> {
             || Meter::ALL.iter().any(|meter| self.usage.get(*meter).is_some())
     }
 
-    /// What a reader must know of how it was understood.
+    /// Returns notes on how the given values were interpreted.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Reads `NAME=VALUE`, or the bare name of a switch.
+    /// Parses `NAME=VALUE`, or the bare name of a switch, and sets the value.
     ///
     /// # Errors
     ///
-    /// As [`Given::set`].
+    /// Returns the same errors as [`Given::set`].
     pub fn read(&mut self, text: &str) -> Accepted<()> {
         match text.split_once('=') {
             Some((name, value)) => self.set(name.trim(), Some(value.trim())),
@@ -96,12 +96,13 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// Gives the meter, phase or input of that name a value with its unit; a
-    /// switch may do without.
+    /// Sets the meter, phase or input of that name to a value with its unit; a switch needs no
+    /// value.
     ///
     /// # Errors
     ///
-    /// If there is no such name, with the nearest one; if it is no value of it.
+    /// Returns an error if there is no such name, with the nearest one, or if the value is not
+    /// valid for it.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> Accepted<()> {
         let inputs = self.model.inputs();
         let input = inputs.iter().position(|input| input.name() == name);
@@ -140,12 +141,12 @@ impl<'a> Given<'a> {
         Ok(())
     }
 
-    /// The number (`instances`) or the length (`instance_time`) of the stretches
-    /// in which instances serve, whatever inputs the model has.
+    /// Sets the number (`instances`) or the length (`instance_time`) of the time spans in which
+    /// instances serve, whatever inputs the model has.
     ///
     /// # Errors
     ///
-    /// If it is no value of it.
+    /// Returns an error if the value is not valid.
     pub fn set_instances(&mut self, name: &str, value: &str) -> Accepted<()> {
         if name == "instances" {
             self.instances = Some(self.whole(name, Dimension::Number, value)?);
@@ -170,7 +171,7 @@ impl<'a> Given<'a> {
         Ok(())
     }
 
-    /// Whether an input is read by charges by period and by no other.
+    /// Returns whether an input is read only by charges that are counted by period.
     fn only_of_the_period(&self, input: usize) -> bool {
         let reads = |factor: &Factor| {
             let times = matches!(factor.times, Times::Input(index) if index == input);
@@ -194,7 +195,7 @@ impl<'a> Given<'a> {
         Ok(whole)
     }
 
-    /// Notes once that the provider's MB is what others write MiB.
+    /// Adds a note, once per unit, that the provider's MB is what others write MiB.
     fn say_unit(&mut self, dimension: Dimension, value: &str) {
         if !matches!(dimension, Dimension::Size | Dimension::SizeTime) {
             return;
@@ -215,7 +216,7 @@ impl<'a> Given<'a> {
         self.names().any(|known| known == name)
     }
 
-    /// Names the model reads first.
+    /// Iterates over all accepted names, those of the model's inputs first.
     fn names(&self) -> impl Iterator<Item = &'a str> {
         let inputs = self.model.inputs().iter().map(Input::name);
         let meters = Meter::ALL.iter().map(|meter| meter.name());
@@ -229,7 +230,7 @@ impl<'a> Given<'a> {
         let mut read: Vec<&str> = meters.collect();
         read.extend(model.phases().into_iter().map(|phase| -> &str { phase.name() }));
         read.extend(model.inputs().iter().map(Input::name));
-        // `memroy` is near a word of `memory_allocated`, if not to all of it.
+        // `memroy` is near a word of `memory_allocated`, though not near the whole name.
         let by_word = || {
             let words = |name: &str| nearest(&shown, name.split('_')).is_some();
             read.iter().copied().find(|name| words(name))
@@ -247,11 +248,11 @@ impl<'a> Given<'a> {
         ))
     }
 
-    /// The invocations that were described.
+    /// Builds the group of invocations described so far, with notes on assumptions.
     ///
     /// # Errors
     ///
-    /// If what was said contradicts itself.
+    /// Returns an error if the given values contradict each other.
     pub fn finish(&self) -> Accepted<(UsageGroup, Vec<String>)> {
         let (mut usage, mut notes) = (self.usage, self.notes.clone());
         complete(self.model, &mut usage, &mut notes)?;
@@ -274,7 +275,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Whether a measure reads that input.
+/// Returns whether a measure reads the input at index `input`.
 fn of(measure: &Measure, input: usize) -> bool {
     match measure {
         Measure::Input(index) => *index == input,
@@ -286,7 +287,8 @@ fn of(measure: &Measure, input: usize) -> bool {
     }
 }
 
-/// Models bill phases, people know the whole: each is made of the other.
+/// Completes phases and wall time from each other: models bill phases, but users often know only
+/// the total.
 pub(super) fn complete(
     model: &PriceModel,
     usage: &mut Usage,
@@ -344,7 +346,7 @@ mod tests {
         assert_eq!(phases(&["wall=120ms", "start=20ms", "create=10ms"]), expected);
         let expected = (Some(ms(30)), span(10), span(20), 0);
         assert_eq!(phases(&["run=20ms", "start=10ms"]), expected);
-        // What is longer than its parts is left as it was said.
+        // A total that is longer than its parts is kept as given.
         let expected = (Some(ms(50)), span(10), span(20), 0);
         assert_eq!(phases(&["run=20ms", "start=10ms", "wall=50ms"]), expected);
         assert!(given("aws-lambda-x86", &["wall=1ms", "run=2ms"]).is_err());

@@ -1,15 +1,14 @@
-//! What an invocation costs: price models as data, and exact bills from them.
+//! Cost of an invocation: price models as data, and exact bills computed from them.
 //!
-//! Pricing is pure: a [`PriceModel`] takes a [`Usage`](cyclometer_core::meter::Usage)
-//! and gives a [`Bill`] or a [`Refusal`]; it takes the quantities of a month
-//! and gives a [`Settlement`]. It knows nothing of lanes, threads or the
-//! database. There is no binary floating point: quantities, prices and amounts
-//! are fractions of any size ([`Exact`], [`Money`]), and nothing is rounded
-//! before it is displayed or [settled](Rounding::settle).
+//! Pricing is pure: a [`PriceModel`] takes a [`Usage`](cyclometer_core::meter::Usage) and returns
+//! a [`Bill`] or a [`Refusal`]; it takes the quantities of a month and returns a [`Settlement`].
+//! It knows nothing of lanes, threads or the database. There is no binary floating point:
+//! quantities, prices and amounts are fractions of any size ([`Exact`], [`Money`]), and nothing
+//! is rounded before it is displayed or [settled](Rounding::settle).
 //!
-//! A model is read in two steps: `schema` has the shape of the TOML file and
-//! `resolve` the rules between its values, both with the place of every
-//! complaint. `docs/price-models.md` describes the format.
+//! A model is read in two steps: `schema` defines the shape of the TOML file and `resolve` checks
+//! the rules between its values; both report the place of every problem. `docs/price-models.md`
+//! describes the format.
 //!
 //! A bill in ten lines:
 //!
@@ -54,7 +53,7 @@ mod unit;
 mod usage_file;
 mod waste;
 
-/// Words for what is billed: meters and the usage of one invocation, exact units.
+/// Vocabulary of what is billed: meters, the usage of one invocation, and exact units.
 pub use cyclometer_core::{meter, units};
 
 pub use catalog::{CatalogError, PriceCatalog, builtin, find, read, shipped};

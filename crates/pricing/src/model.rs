@@ -1,4 +1,4 @@
-//! A price model: a dated tariff, as data.
+//! Price model: a dated tariff, as data.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::terms::Terms;
 use super::unit::{Gigabyte, Phase};
 use cyclometer_core::meter::{Meter, Usage};
 
-/// What a model is called and where it is from.
+/// Name and origin of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub id: String,
@@ -33,10 +33,10 @@ pub(super) struct Identity {
     pub uncertain: Option<Arc<str>>,
 }
 
-/// A dated tariff: identity, charges and the examples that prove it.
+/// A dated tariff: identity, charges and the examples that verify it.
 ///
-/// Made by [`PriceModel::parse_all`] only, so that every model in the program
-/// has passed every check.
+/// Created only by [`PriceModel::parse_all`], so that every model in the program has passed every
+/// check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceModel {
     pub(super) identity: Identity,
@@ -53,14 +53,14 @@ pub struct PriceModel {
 }
 
 impl PriceModel {
-    /// Reads a price file: its model, then its variants; `origin` (a file
-    /// name) is for messages.
+    /// Parses a price file: its model, then its variants. `origin` (a file name) is used in
+    /// messages.
     ///
     /// # Errors
     ///
-    /// Says what is wrong in which line and column: larger than 64 KiB, not
-    /// TOML, an unknown or missing key, a value that is refused. Whether the
-    /// examples come out is not checked here: see [`Example::check`].
+    /// Returns the problem with its line and column: larger than 64 KiB, not TOML, an unknown or
+    /// missing key, a value that is refused. Whether the examples match is not checked here: see
+    /// [`Example::check`].
     pub fn parse_all(text: &str, origin: &str) -> Result<Vec<Self>, PricingError> {
         if text.len() > MAX_FILE_BYTES {
             return Err(PricingError::TooLarge { origin: origin.to_owned(), size: text.len() });
@@ -71,11 +71,11 @@ impl PriceModel {
             .map_err(|problem| problem.locate(text, origin))
     }
 
-    /// Reads the first model of a price file.
+    /// Parses the first model of a price file.
     ///
     /// # Errors
     ///
-    /// As [`PriceModel::parse_all`].
+    /// Returns the same errors as [`PriceModel::parse_all`].
     pub fn parse(text: &str, origin: &str) -> Result<Self, PricingError> {
         let problem = || Problem::new(0..0, "there is no model in this file");
         let mut models = Self::parse_all(text, origin)?;
@@ -85,30 +85,29 @@ impl PriceModel {
         Ok(models.swap_remove(0))
     }
 
-    /// Applies the model to one invocation, at list prices and with its own
-    /// terms.
+    /// Bills one invocation at list prices, under the model's default terms.
     ///
     /// # Errors
     ///
-    /// Names what the model needs and nobody measured.
+    /// Returns a refusal that names what the model needs and was not measured.
     pub fn bill(&self, usage: &Usage) -> Result<Bill, Refusal> {
         self.bill_under(usage, &Terms::of(self))
     }
 
-    /// Applies the model to one invocation, at list prices.
+    /// Bills one invocation at list prices, under `terms`.
     ///
     /// # Errors
     ///
-    /// Names what the model needs and nobody measured.
+    /// Returns a refusal that names what the model needs and was not measured.
     pub fn bill_under(&self, usage: &Usage, terms: &Terms) -> Result<Bill, Refusal> {
         evaluate::bill(self, usage, terms)
     }
 
-    /// Every step of a charge's factors for one usage.
+    /// Traces every step of a charge's factors for one usage.
     ///
     /// # Errors
     ///
-    /// As for the bill.
+    /// Returns the same refusals as [`PriceModel::bill`].
     pub fn trace(
         &self,
         charge: &Charge,
@@ -118,43 +117,43 @@ impl PriceModel {
         Scene { model: self, usage, terms }.traced(charge)
     }
 
-    /// Whether a charge applies under these terms.
+    /// Returns whether a charge applies under these terms.
     #[must_use]
     pub fn applies(&self, charge: &Charge, terms: &Terms) -> bool {
         Scene { model: self, usage: &Usage::new(false), terms }.applies(charge)
     }
 
-    /// The charges that invocations are counted by under these terms: the
-    /// lines of their bills.
+    /// Returns the charges that invocations are counted by under these terms: the lines of their
+    /// bills.
     pub fn counted<'a>(&'a self, terms: &'a Terms) -> impl Iterator<Item = &'a Arc<Charge>> {
         let counted = |charge: &&Arc<Charge>| charge.basis != Basis::Period;
         self.charges.iter().filter(counted).filter(|charge| self.applies(charge, terms))
     }
 
-    /// Its charges, in the order of the file.
+    /// Returns the charges, in the order of the file.
     pub fn charges(&self) -> impl ExactSizeIterator<Item = &Charge> {
         self.charges.iter().map(Arc::as_ref)
     }
 
-    /// Its charges, to be kept.
+    /// Returns the charges as shared references, to be kept by the caller.
     #[must_use]
     pub fn shared(&self) -> &[Arc<Charge>] {
         &self.charges
     }
 
-    /// The positions of a monthly bill.
+    /// Returns the pools: the positions of a monthly bill.
     #[must_use]
     pub fn pools(&self) -> &[Pool] {
         &self.pools
     }
 
-    /// What it needs to know that nobody measures.
+    /// Returns the inputs: quantities that the model needs and no meter measures.
     #[must_use]
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
     }
 
-    /// Every meter that it may read, those that stand in for others included.
+    /// Returns every meter that the model may read, including those that stand in for others.
     #[must_use]
     pub fn meters(&self) -> BTreeSet<Meter> {
         let mut meters = BTreeSet::new();
@@ -171,7 +170,7 @@ impl PriceModel {
         meters
     }
 
-    /// Every phase that it may read.
+    /// Returns every phase that the model may read.
     #[must_use]
     pub fn phases(&self) -> BTreeSet<Phase> {
         let mut phases = BTreeSet::new();
@@ -183,8 +182,8 @@ impl PriceModel {
         phases
     }
 
-    /// Whether there is a bill under these terms without any usage: something is
-    /// rented by the period.
+    /// Returns whether there is a bill under these terms without any usage: something is rented
+    /// by the period.
     #[must_use]
     pub fn bills_inputs_alone(&self, terms: &Terms) -> bool {
         self.charges.iter().any(|charge| {
@@ -193,118 +192,118 @@ impl PriceModel {
         })
     }
 
-    /// Whether a charge is counted by instances.
+    /// Returns whether any charge is counted by instances.
     #[must_use]
     pub fn by_instance(&self) -> bool {
         self.charges.iter().any(|charge| charge.basis == Basis::Instance)
     }
 }
 
-/// What it is called and where it is from.
+/// Name, origin and metadata of the model.
 impl PriceModel {
-    /// The name on the command line.
+    /// Returns the id, as used on the command line.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.identity.id
     }
 
-    /// The name for people.
+    /// Returns the display name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.identity.name
     }
 
-    /// Whose tariff it is.
+    /// Returns the provider of the tariff.
     #[must_use]
     pub fn provider(&self) -> Option<&str> {
         self.identity.provider.as_deref()
     }
 
-    /// The code of the currency of all its amounts.
+    /// Returns the code of the currency of all amounts.
     #[must_use]
     pub fn currency(&self) -> &str {
         &self.identity.currency
     }
 
-    /// Whether it bills what was allocated or what was used.
+    /// Returns whether the model bills what was allocated or what was used.
     #[must_use]
     pub const fn granularity(&self) -> Granularity {
         self.identity.granularity
     }
 
-    /// The first day it holds, `YYYY-MM-DD`.
+    /// Returns the first day on which the tariff is in effect, `YYYY-MM-DD`.
     #[must_use]
     pub fn effective_from(&self) -> &str {
         &self.identity.effective_from
     }
 
-    /// The first day it no longer holds; `None`: it holds still.
+    /// Returns the first day on which the tariff is no longer in effect; `None`: it still is.
     #[must_use]
     pub fn effective_until(&self) -> Option<&str> {
         self.identity.effective_until.as_deref()
     }
 
-    /// What its versions have in common.
+    /// Returns the tariff id that its versions share.
     #[must_use]
     pub fn tariff(&self) -> &str {
         &self.identity.tariff
     }
 
-    /// The day its source was read, `YYYY-MM-DD`.
+    /// Returns the day on which the source was read, `YYYY-MM-DD`.
     #[must_use]
     pub fn retrieved(&self) -> &str {
         &self.identity.retrieved
     }
 
-    /// Where its figures come from.
+    /// Returns the source of the figures.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.identity.source
     }
 
-    /// What of it is not certain.
+    /// Returns a note on what is uncertain about the tariff.
     #[must_use]
     pub fn uncertain(&self) -> Option<&str> {
         self.identity.uncertain.as_deref()
     }
 
-    /// How the positions of a billing period are rounded.
+    /// Returns how the positions of a billing period are rounded.
     #[must_use]
     pub const fn rounding(&self) -> Rounding {
         self.rounding
     }
 
-    /// What the provider means by MB and GB.
+    /// Returns what the provider means by MB and GB.
     #[must_use]
     pub const fn gb(&self) -> Gigabyte {
         self.gb
     }
 
-    /// Length of a billing period unless a bill says otherwise, in nanoseconds.
+    /// Returns the default length of a billing period, in nanoseconds.
     #[must_use]
     pub const fn month(&self) -> &Exact {
         &self.month
     }
 
-    /// The worked examples of this model in its file.
+    /// Returns the worked examples of this model in its file.
     #[must_use]
     pub fn examples(&self) -> &[Example] {
         &self.examples
     }
 
-    /// The file as it was read.
+    /// Returns the text of the file as it was read.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// SHA-256 of [`PriceModel::text`], in hexadecimal.
+    /// Returns the SHA-256 of [`PriceModel::text`], in hexadecimal.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// The file it was read from.
+    /// Returns the file that the model was read from.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin

@@ -23,57 +23,57 @@ impl Money {
         Self(amount)
     }
 
-    /// The number without its meaning.
+    /// Returns the amount as a plain number.
     #[must_use]
     pub const fn as_exact(&self) -> &Exact {
         &self.0
     }
 
-    /// Whether it is nothing.
+    /// Returns whether the amount is 0.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         self.0.is_zero()
     }
 
-    /// Its fraction, where no finite decimal says it.
+    /// Returns the amount as a fraction, where it has no finite decimal form.
     #[must_use]
     pub fn fraction(&self) -> Option<String> {
         self.0.fraction()
     }
 
-    /// `count` times this amount, exactly.
+    /// Returns `count` times this amount, exactly.
     #[must_use]
     pub fn times(&self, count: u64) -> Self {
         Self(&self.0 * &Exact::from(count))
     }
 
-    /// All digits, no exponent: the form that is stored, and read back by
+    /// Formats the amount with all digits and no exponent: the form that is stored, and parsed by
     /// [`str::parse`].
     #[must_use]
     pub fn to_plain_string(&self) -> String {
         self.0.to_plain_string()
     }
 
-    /// For display: half up, with exactly `digits` decimals (at most 100).
+    /// Formats for display, rounded half up to exactly `digits` decimals (at most 100).
     #[must_use]
     pub fn rounded(&self, digits: u32) -> String {
         self.0.rounded(digits)
     }
 
-    /// For display: half up to that many significant digits.
+    /// Formats for display, rounded half up to `digits` significant digits.
     #[must_use]
     pub fn significant(&self, digits: NonZeroU64) -> String {
         self.0.significant(digits)
     }
 
-    /// Rounded to a double, for statistics; `None` beyond what one can hold.
+    /// Returns the amount rounded to a double, for statistics; `None` if it is out of range.
     #[must_use]
     pub fn to_f64(&self) -> Option<f64> {
         self.0.to_f64()
     }
 
-    /// How many times `other` this is, half up to `digits` decimals (at most
-    /// 100); `None` if `other` is nothing.
+    /// Returns the ratio of this amount to `other`, rounded half up to `digits` decimals (at most
+    /// 100); `None` if `other` is 0.
     #[must_use]
     pub fn ratio(&self, other: &Self, digits: u32) -> Option<Exact> {
         self.0.ratio(&other.0, digits)
@@ -89,14 +89,14 @@ impl From<Exact> for Money {
 impl FromStr for Money {
     type Err = DecimalError;
 
-    /// Reads back what [`Money::to_plain_string`] wrote.
+    /// Parses the output of [`Money::to_plain_string`].
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         text.parse().map(Self)
     }
 }
 
 impl fmt::Display for Money {
-    /// All digits, never an exponent; with a precision (`{:.6}`), rounded half up.
+    /// Writes all digits, never an exponent; with a precision (`{:.6}`), rounded half up.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -132,8 +132,8 @@ impl Sum for Money {
     }
 }
 
-/// Where a provider rounds, and which way. It is applied in one place only,
-/// when the positions of a billing period are settled: never to an invocation.
+/// Place and direction of a provider's rounding. It is applied in one place only, when the
+/// positions of a billing period are settled: never to an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
@@ -177,13 +177,13 @@ impl Policy {
         (Self::SumDown, "sum_down"),
     ];
 
-    /// The name used in price models.
+    /// Returns the name used in price models.
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(policy, _)| *policy == self).map_or("none", |(_, name)| name)
     }
 
-    /// Which way each position goes; `None`: it stays exact.
+    /// Returns the direction in which each position is rounded; `None`: it stays exact.
     const fn of_lines(self) -> Option<Direction> {
         match self {
             Self::LineHalfUp => Some(Direction::HalfUp),
@@ -195,7 +195,7 @@ impl Policy {
         }
     }
 
-    /// Which way the sum goes; `None`: it stays as it is.
+    /// Returns the direction in which the sum is rounded; `None`: it is not rounded.
     const fn of_sum(self) -> Option<Direction> {
         match self {
             Self::SumHalfUp => Some(Direction::HalfUp),
@@ -208,17 +208,17 @@ impl Policy {
     }
 }
 
-/// A policy and the decimals of the currency that it rounds to.
+/// A rounding policy and the number of currency decimals that it rounds to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rounding {
-    /// Where and which way.
+    /// Place and direction of rounding.
     pub policy: Policy,
-    /// How many decimals are left.
+    /// Number of decimals that remain.
     pub digits: u32,
 }
 
 impl Rounding {
-    /// A position of the bill, as it is printed and added up.
+    /// Rounds a position of the bill to the amount that is printed and added up.
     #[must_use]
     pub fn line(self, amount: &Money) -> Money {
         match self.policy.of_lines() {
@@ -227,7 +227,7 @@ impl Rounding {
         }
     }
 
-    /// The total of a billing period from the exact amounts of its positions.
+    /// Returns the total of a billing period, from the exact amounts of its positions.
     #[must_use]
     pub fn settle<'a>(self, positions: impl IntoIterator<Item = &'a Money>) -> Money {
         let sum: Money = positions.into_iter().map(|amount| self.line(amount)).sum();

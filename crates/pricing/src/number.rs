@@ -1,4 +1,4 @@
-//! Exact numbers: what every quantity, price and amount is made of.
+//! Exact numbers, the representation of every quantity, price and amount.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -14,13 +14,13 @@ use thiserror::Error;
 
 use cyclometer_core::quantity::{Decimal, QuantityError};
 
-/// Longest number accepted when a stored amount is read back, in characters.
+/// Maximum length of a stored amount that is parsed, in characters.
 const MAX_STORED_CHARS: usize = 65_536;
 
-/// Most digits after the point that a rounding function gives.
+/// Maximum number of decimals that a rounding function returns.
 const MAX_ROUNDED_DIGITS: u32 = 100;
 
-/// Decimals of a number that has no finite decimal, where one must be shown.
+/// Number of decimals shown for a number without a finite decimal form.
 const CUT_DIGITS: u32 = 40;
 
 /// A fraction of whole numbers of any size, never rounded unless asked.
@@ -30,7 +30,7 @@ const CUT_DIGITS: u32 = 40;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Exact(BigRational);
 
-/// Why a text is not an exact decimal.
+/// Error: a text is not an exact decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecimalError {
     /// A leading minus sign.
@@ -39,7 +39,7 @@ pub enum DecimalError {
     /// An exponent, which could ask for more digits than there is memory.
     #[error("has an exponent: write the digits out")]
     Exponent,
-    /// Neither of the above, and not `digits` or `digits.digits` either.
+    /// Not of the form `digits` or `digits.digits`, for another reason than those above.
     #[error("is not a decimal number such as 0.20")]
     Malformed,
     /// More characters than the limit.
@@ -47,7 +47,7 @@ pub enum DecimalError {
     TooLong(usize),
 }
 
-/// Where a number goes that lies between two steps.
+/// Direction in which a number between two steps is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// To the nearer step, halves away from 0.
@@ -63,7 +63,7 @@ pub enum Direction {
 }
 
 impl Exact {
-    /// Parses what a person wrote, or `numerator/denominator` of two numbers.
+    /// Parses a number written by a user, or `numerator/denominator` of two such numbers.
     pub(super) fn parse_fraction(text: &str) -> Result<Self, QuantityError> {
         let Some((numerator, denominator)) = text.split_once('/') else {
             return Decimal::parse(text).map(|number| Self::from(&number));
@@ -73,8 +73,8 @@ impl Exact {
         quotient.ok_or_else(|| QuantityError::new(text, "a fraction divides by more than 0"))
     }
 
-    /// Reads `digits` or `digits.digits` of at most `limit` characters: the form
-    /// that is stored, which nobody writes by hand.
+    /// Parses `digits` or `digits.digits` of at most `limit` characters: the stored form, which
+    /// is not written by hand.
     fn parse(text: &str, limit: usize) -> Result<Self, DecimalError> {
         if text.len() > limit {
             return Err(DecimalError::TooLong(limit));
@@ -98,8 +98,8 @@ impl Exact {
         Ok(Self(BigRational::new(digits, power_of_ten(scale))))
     }
 
-    /// Reads a decimal, or `numerator/denominator` of two decimals, each of at
-    /// most `limit` characters.
+    /// Parses a decimal, or `numerator/denominator` of two decimals, each of at most `limit`
+    /// characters.
     fn parse_ratio(text: &str, limit: usize) -> Result<Self, DecimalError> {
         let Some((numerator, denominator)) = text.split_once('/') else {
             return Self::parse(text, limit);
@@ -108,39 +108,38 @@ impl Exact {
         Self::parse(numerator, limit)?.over(&denominator).ok_or(DecimalError::Malformed)
     }
 
-    /// A whole number of any size.
+    /// Creates a whole number of any size.
     #[must_use]
     pub fn whole(number: impl Into<BigInt>) -> Self {
         Self(BigRational::from_integer(number.into()))
     }
 
-    /// Whether it is 0.
+    /// Returns whether the number is 0.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         self.0.is_zero()
     }
 
-    /// `self / divisor`; `None` if `divisor` is 0.
+    /// Returns `self / divisor`; `None` if `divisor` is 0.
     #[must_use]
     pub fn over(&self, divisor: &Self) -> Option<Self> {
         (!divisor.is_zero()).then(|| Self(&self.0 / &divisor.0))
     }
 
-    /// One divided by `self`; `None` if it is 0.
+    /// Returns one divided by `self`; `None` if `self` is 0.
     #[must_use]
     pub fn reciprocal(&self) -> Option<Self> {
         (!self.is_zero()).then(|| Self(self.0.recip()))
     }
 
-    /// `self / divisor`, rounded half up to `digits` decimals (at most 100);
-    /// `None` if `divisor` is 0.
+    /// Returns `self / divisor`, rounded half up to `digits` decimals (at most 100); `None` if
+    /// `divisor` is 0.
     #[must_use]
     pub fn ratio(&self, divisor: &Self, digits: u32) -> Option<Self> {
         self.over(divisor).map(|ratio| ratio.round(digits, Direction::HalfUp))
     }
 
-    /// The smallest multiple of `step` that is not below `self`; `self` if
-    /// `step` is 0.
+    /// Returns the smallest multiple of `step` that is not below `self`; `self` if `step` is 0.
     #[must_use]
     pub fn up_to_multiple(&self, step: &Self) -> Self {
         match self.over(step) {
@@ -149,13 +148,13 @@ impl Exact {
         }
     }
 
-    /// What is left above `floor`, or 0.
+    /// Returns the amount by which `self` exceeds `floor`, or 0.
     #[must_use]
     pub fn above(&self, floor: &Self) -> Self {
         if self > floor { self - floor } else { Self::default() }
     }
 
-    /// Rounded to `digits` decimals (at most 100).
+    /// Rounds to `digits` decimals (at most 100).
     #[must_use]
     pub fn round(&self, digits: u32, direction: Direction) -> Self {
         let scale = power_of_ten(digits.min(MAX_ROUNDED_DIGITS));
@@ -163,7 +162,7 @@ impl Exact {
         Self(BigRational::new(to_integer(&scaled, direction), scale))
     }
 
-    /// For display: half up, with exactly `digits` decimals (at most 100).
+    /// Formats for display, rounded half up to exactly `digits` decimals (at most 100).
     #[must_use]
     pub fn rounded(&self, digits: u32) -> String {
         let digits = digits.min(MAX_ROUNDED_DIGITS);
@@ -171,7 +170,7 @@ impl Exact {
         point(&scaled, digits)
     }
 
-    /// For display: half up to that many significant digits, so that a
+    /// Formats for display, rounded half up to `digits` significant digits, so that a
     /// ten-millionth keeps as many of them as a million does.
     #[must_use]
     pub fn significant(&self, digits: NonZeroU64) -> String {
@@ -189,7 +188,7 @@ impl Exact {
         stripped(point(&scaled, places))
     }
 
-    /// The exponent of its first digit: 0 for 1 to 9, -1 for 0.1.
+    /// Returns the exponent of the first digit: 0 for 1 to 9, -1 for 0.1.
     fn magnitude(&self) -> i64 {
         let length = |number: &BigInt| {
             i64::try_from(number.magnitude().to_string().len()).unwrap_or(i64::MAX)
@@ -201,15 +200,15 @@ impl Exact {
         if self.0.abs() < power { guess - 1 } else { guess }
     }
 
-    /// How many decimals it has; `None` if they never end.
+    /// Returns the number of decimals; `None` if they never end.
     fn decimals(&self) -> Option<u32> {
         let (rest, twos) = without_factor(self.0.denom().clone(), 2);
         let (rest, fives) = without_factor(rest, 5);
         rest.is_one().then(|| twos.max(fives))
     }
 
-    /// All digits, no exponent, no trailing zeros: the form that is stored. A
-    /// number without a finite decimal is rounded half up at the 40th: see
+    /// Formats with all digits, no exponent and no trailing zeros: the form that is stored. A
+    /// number without a finite decimal form is rounded half up at the 40th decimal: see
     /// [`Exact::fraction`].
     #[must_use]
     pub fn to_plain_string(&self) -> String {
@@ -218,13 +217,13 @@ impl Exact {
         stripped(point(&scaled, decimals))
     }
 
-    /// `numerator/denominator` in lowest terms, where no finite decimal says it.
+    /// Returns `numerator/denominator` in lowest terms, where there is no finite decimal form.
     #[must_use]
     pub fn fraction(&self) -> Option<String> {
         self.decimals().is_none().then(|| format!("{}/{}", self.0.numer(), self.0.denom()))
     }
 
-    /// The value if it is a whole number below 2^64.
+    /// Returns the value if it is a whole number below 2^64.
     #[must_use]
     pub fn to_u64(&self) -> Option<u64> {
         if !self.0.is_integer() {
@@ -233,13 +232,13 @@ impl Exact {
         u64::try_from(self.0.numer()).ok()
     }
 
-    /// Rounded to a double; `None` beyond what one can hold.
+    /// Returns the value rounded to a double; `None` if it is out of range.
     #[must_use]
     pub fn to_f64(&self) -> Option<f64> {
         self.0.to_f64().filter(|value| value.is_finite())
     }
 
-    /// Numerator and denominator, in lowest terms.
+    /// Returns numerator and denominator, in lowest terms.
     pub(super) fn parts(&self) -> (&BigInt, &BigInt) {
         (self.0.numer(), self.0.denom())
     }
@@ -260,7 +259,7 @@ fn to_integer(value: &BigRational, direction: Direction) -> BigInt {
     if value.is_negative() { -magnitude } else { magnitude }
 }
 
-/// `scaled` with a point before its last `decimals` digits.
+/// Formats `scaled` with a point before its last `decimals` digits.
 fn point(scaled: &BigInt, decimals: u32) -> String {
     let decimals = decimals as usize;
     let sign = if scaled.sign() == Sign::Minus { "-" } else { "" };
@@ -281,7 +280,7 @@ fn stripped(text: String) -> String {
     }
 }
 
-/// `value` with every factor `prime` taken out, and how many there were.
+/// Removes every factor `prime` from `value`; returns the rest and the number of factors.
 fn without_factor(mut value: BigInt, prime: u32) -> (BigInt, u32) {
     let mut count = 0;
     while (&value % prime).is_zero() {
@@ -317,7 +316,7 @@ impl From<&Decimal> for Exact {
 impl FromStr for Exact {
     type Err = DecimalError;
 
-    /// Reads back what [`Exact::to_plain_string`] or [`Exact::fraction`] wrote.
+    /// Parses the output of [`Exact::to_plain_string`] or [`Exact::fraction`].
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         Self::parse_ratio(text, MAX_STORED_CHARS)
     }
@@ -354,7 +353,7 @@ impl AddAssign<&Exact> for Exact {
 }
 
 impl fmt::Display for Exact {
-    /// All digits; with a precision (`{:.6}`), rounded half up to it.
+    /// Writes all digits; with a precision (`{:.6}`), rounded half up to it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match f.precision().map(u32::try_from) {
             None => self.to_plain_string(),
@@ -372,7 +371,7 @@ impl fmt::Debug for Exact {
 }
 
 impl Serialize for Exact {
-    /// As a string, since a JSON number would be read as binary floating point.
+    /// Serializes as a string, since a JSON number would be read as binary floating point.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.to_plain_string())
     }

@@ -1,5 +1,5 @@
-//! A model as a price file of its own: what a variant comes to when its keys
-//! and those of the file it varies are put together.
+//! Writer of price files: prints a model as a file of its own, with the keys of a variant merged
+//! with those of the file that it varies.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ use super::unit::{Dimension, Gigabyte, Phase};
 use cyclometer_core::meter::{Meter, Phases};
 use cyclometer_core::quantity::MAX_CHARS;
 
-/// The keys of one table, in the order they are written.
+/// Writer of the keys of a table, in order.
 struct Keys(String);
 
 impl Keys {
@@ -26,7 +26,7 @@ impl Keys {
         self.0.push_str(text);
     }
 
-    /// `key = value`, where the value is TOML already.
+    /// Writes `key = value`, where the value is already TOML.
     fn put(&mut self, key: &str, value: impl std::fmt::Display) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "{key} = {value}");
@@ -44,7 +44,7 @@ impl Keys {
         }
     }
 
-    /// An inline table, unless it is empty.
+    /// Writes an inline table, unless it is empty.
     fn table(&mut self, key: &str, pairs: &[(String, String)]) {
         if !pairs.is_empty() {
             self.put(key, inline(pairs));
@@ -62,14 +62,14 @@ fn inline(pairs: &[(String, String)]) -> String {
     format!("{{ {} }}", pairs.join(", "))
 }
 
-/// A value of the metered unit in the unit that says it shortest: exact, and
+/// Formats a value of the metered unit in the unit that gives the shortest text: exact, and
 /// within the length that a file allows.
 fn quantity(dimension: Dimension, value: &Exact) -> String {
     shortest(dimension, value, |_| true)
 }
 
-/// Like [`quantity`], where MB and GB are read as the provider means them: in a
-/// unit that means one thing.
+/// Like [`quantity`], for places where MB and GB are read as the provider means them: uses only
+/// units with a single meaning.
 fn spoken(dimension: Dimension, value: &Exact, gb: Gigabyte) -> String {
     shortest(dimension, value, |unit| gb.meant(unit).is_none())
 }
@@ -81,12 +81,12 @@ fn shortest(dimension: Dimension, value: &Exact, fits: impl Fn(&str) -> bool) ->
         let short = amount.fraction().is_none() && text.len() <= MAX_CHARS;
         (short && fits(unit)).then(|| format!("{text} {unit}"))
     };
-    // The unit that it was written in is among them.
+    // The unit in which the value was written is among them.
     let shortest = dimension.units().iter().filter_map(in_unit).min_by_key(String::len);
     quoted(&shortest.unwrap_or_else(|| value.to_plain_string()))
 }
 
-/// Whole days, or the time in quotes.
+/// Formats whole days, or otherwise a time in quotes.
 fn period(value: &Exact) -> String {
     let days = value.over(&Exact::from(DAY)).and_then(|days| days.to_u64());
     days.map_or_else(|| quantity(Dimension::Time, value), |days| days.to_string())
@@ -96,15 +96,15 @@ fn decimal(value: &Exact) -> String {
     quoted(&value.to_plain_string())
 }
 
-/// A decimal where there is one, and a fraction where there is none.
+/// Formats a decimal where there is a finite one, and otherwise a fraction.
 fn ratio(value: &Exact) -> String {
     value.fraction().map_or_else(|| decimal(value), |fraction| quoted(&fraction))
 }
 
 impl PriceModel {
-    /// The model as a price file of its own: its variant worked out, its
-    /// figures in the shortest unit that is exact. Reading it again gives an
-    /// equal model, apart from where it was read.
+    /// Prints the model as a price file of its own, with its variant merged and its figures in
+    /// the shortest unit that is exact. Parsing it again returns an equal model, apart from where
+    /// it was read.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut keys = Keys(String::new());
@@ -127,7 +127,7 @@ impl PriceModel {
         keys.0
     }
 
-    /// Whether it is the same model, wherever it was read.
+    /// Returns whether both are the same model, wherever they were read.
     #[must_use]
     pub fn same_tariff(&self, other: &Self) -> bool {
         let Self {
@@ -247,7 +247,7 @@ impl PriceModel {
         }
     }
 
-    /// The keys that say what is measured, as TOML.
+    /// Returns the keys that define the measure, with their values as TOML.
     fn measure(&self, measure: &Measure, grids: &[Exact]) -> Vec<(&'static str, String)> {
         match measure {
             Measure::Requests => vec![("meter", quoted("requests"))],
@@ -326,7 +326,7 @@ impl PriceModel {
         }
     }
 
-    /// Inputs whose value is another one than in `unless`.
+    /// Returns the inputs whose value differs from that in `unless`, with their values as TOML.
     fn set(&self, terms: &Terms, unless: &Terms) -> Vec<(String, String)> {
         let mut set = Vec::new();
         for (position, input) in self.inputs.iter().enumerate() {
@@ -439,7 +439,7 @@ fn phases(phases: &Phases) -> Vec<(String, String)> {
     there.collect()
 }
 
-/// Figures with the digits they are printed with.
+/// Writes expected figures with their printed digits.
 fn print_expected(expected: &[(Expected, Printed)], keys: &mut Keys) {
     let figure = |printed: &Printed| quoted(&printed.value.rounded(printed.decimals));
     let mut tables = [("lines", vec![]), ("quantities", vec![]), ("billable", vec![])];

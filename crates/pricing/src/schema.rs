@@ -1,5 +1,5 @@
-//! The TOML form of a price model, as written: shapes and spans. What the
-//! values mean together is checked by [`super::resolve`].
+//! TOML form of a price model, as written: shapes and spans. The rules between values are checked
+//! by [`super::resolve`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use cyclometer_core::meter::Meter;
 use cyclometer_core::quantity::{Decimal, whole_number};
 use cyclometer_core::units::{TIME, advise_unit, unit_size};
 
-/// A whole file.
+/// A whole price file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ModelFile {
@@ -48,7 +48,7 @@ pub(super) struct ModelFile {
     pub example: Vec<Spanned<ExampleFile>>,
 }
 
-/// The same tariff with some keys replaced.
+/// A variant: the tariff with some keys replaced.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VariantFile {
@@ -209,7 +209,7 @@ const fn yes() -> bool {
     true
 }
 
-/// Invocations that are alike: of an example, or of a file for `explain`.
+/// A group of identical invocations: of an example, or of a file for `explain`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UsageFile {
@@ -245,7 +245,7 @@ pub(super) struct UsagesFile {
     pub usage: Vec<Spanned<UsageFile>>,
 }
 
-/// How closely a bill follows the work that was done.
+/// Granularity of a tariff: how closely a bill follows the work that was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Granularity {
@@ -258,7 +258,7 @@ pub enum Granularity {
 }
 
 impl Granularity {
-    /// The name used in price models.
+    /// Returns the name used in price models.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -275,19 +275,19 @@ impl fmt::Display for Granularity {
     }
 }
 
-/// What a charge is counted by.
+/// Unit that a charge is counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Basis {
     /// Every invocation.
     Request,
-    /// Every stretch of time in which an instance serves at least one.
+    /// Every span of time in which an instance serves at least one invocation.
     Instance,
-    /// Once a billing period.
+    /// Once per billing period.
     Period,
 }
 
-/// What an input is.
+/// Kind of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -297,7 +297,7 @@ pub enum Kind {
     Size,
     /// Memory over time.
     SizeTime,
-    /// How many of something.
+    /// A count of something.
     Count,
     /// A plain number, such as a rate or a share.
     Number,
@@ -305,8 +305,7 @@ pub enum Kind {
     Switch,
 }
 
-/// The value of an input as written: a quantity with its unit, a number, or
-/// whether a switch is on.
+/// Value of an input as written: a quantity with its unit, a number, or whether a switch is on.
 #[derive(Debug, Clone)]
 pub(super) enum InputValue {
     Switch(bool),
@@ -346,7 +345,7 @@ impl Visitor<'_> for InputValueVisitor {
     }
 }
 
-/// How many there are: a whole number, or in quotes `\"4e6\"` or `\"4M\"`.
+/// A count: a whole number, or in quotes `\"4e6\"` or `\"4M\"`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CountValue(pub u64);
 
@@ -376,7 +375,7 @@ impl Visitor<'_> for CountVisitor {
 }
 
 impl InputValue {
-    /// As a person would have written it on a command line.
+    /// Returns the value as a user would write it on a command line.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Switch(true) => "on".to_owned(),
@@ -421,7 +420,7 @@ impl Visitor<'_> for DaysVisitor {
 ///
 /// # Errors
 ///
-/// If it is neither, or not from 1 to 366 days.
+/// Returns an error if it is neither, or not from 1 to 366 days.
 pub fn period(text: &str) -> Result<Exact, String> {
     let (number, unit) = Decimal::split(text).map_err(|error| error.to_string())?;
     let unit = if unit.is_empty() { "day" } else { unit };

@@ -1,5 +1,5 @@
-//! The bill of a period: quantities of all its invocations, minus allowances,
-//! in packages, tier by tier, and rounded where the model's policy says.
+//! Settlement of a billing period: quantities of all its invocations, minus allowances, in
+//! packages, tier by tier, and rounded where the model's policy says.
 
 use std::sync::Arc;
 
@@ -13,82 +13,83 @@ use super::terms::Terms;
 use cyclometer_core::meter::Usage;
 use cyclometer_core::units::Nanos;
 
-/// What a charge adds up to over a billing period.
+/// Total quantity of a charge over a billing period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subtotal {
-    /// The charge.
+    /// Charge that was counted.
     pub charge: Arc<Charge>,
-    /// In the unit of the charge.
+    /// Quantity in the unit of the charge.
     pub quantity: Exact,
 }
 
-/// A part of a position at one price.
+/// Part of a position at one price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TierLine {
-    /// In the unit of the position.
+    /// Quantity in the unit of the position.
     pub quantity: Exact,
-    /// The price of [`Pool::per`] units.
+    /// Price of [`Pool::per`] units.
     pub price: Money,
-    /// quantity x price / per.
+    /// Amount: quantity x price / per.
     pub amount: Money,
 }
 
-/// A position of the bill.
+/// Position of the bill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// Index of its pool in the model.
     pub pool: usize,
-    /// Its name.
+    /// Name of the position.
     pub name: Arc<str>,
-    /// The unit of its quantities.
+    /// Unit of its quantities.
     pub unit: Arc<str>,
-    /// The charges that feed it.
+    /// Charges that feed the position.
     pub from: Vec<Subtotal>,
-    /// All there is, before the allowance.
+    /// Total quantity, before the allowance.
     pub quantity: Exact,
-    /// What the allowance takes off the quantity.
+    /// Quantity covered by the allowance.
     pub free: Exact,
-    /// What is paid for, after allowance and packages.
+    /// Quantity that is paid for, after allowance and packages.
     pub billable: Exact,
-    /// By tier.
+    /// Parts of the billable quantity by tier.
     pub tiers: Vec<TierLine>,
-    /// What an allowance in money takes off the amount.
+    /// Amount covered by an allowance in money.
     pub credit: Money,
-    /// Exact.
+    /// Exact amount.
     pub amount: Money,
-    /// As it is printed and added up under the model's policy.
+    /// Amount as it is printed and added up under the model's rounding policy.
     pub rounded: Money,
 }
 
-/// The bill of a period.
+/// The bill of a billing period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settlement {
-    /// Its positions, in the order of the model.
+    /// Positions, in the order of the model.
     pub positions: Vec<Position>,
-    /// How it was rounded.
+    /// Rounding that was applied.
     pub rounding: Rounding,
-    /// The total after rounding.
+    /// Total after rounding.
     pub total: Money,
-    /// The exact sum of the positions.
+    /// Exact sum of the positions.
     pub exact: Money,
 }
 
-/// Invocations that are all alike.
+/// A group of identical invocations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageGroup {
-    /// How many there are.
+    /// Number of invocations.
     pub requests: Exact,
-    /// What each of them used.
+    /// Usage of each invocation.
     pub usage: Usage,
-    /// The terms of this group.
+    /// Terms of this group.
     pub terms: Terms,
-    /// For charges by instance: how many stretches, and how long each; `None`:
-    /// every request is one of its own.
+    /// Number and length of the time spans in which instances serve, for charges by instance;
+    /// `None`: every request is a span of its own.
     pub stretches: Option<(Exact, Nanos)>,
 }
 
 impl UsageGroup {
-    /// The usage that charges by instance see: the stretch as one long run.
+    /// Returns the number of instance spans and the usage that charges by instance see: each span
+    /// as one long run.
     pub(super) fn stretch(&self) -> (Exact, Usage) {
         let Some((count, time)) = &self.stretches else {
             return (self.requests.clone(), self.usage);
@@ -100,12 +101,12 @@ impl UsageGroup {
 }
 
 impl PriceModel {
-    /// Quantities of each charge over all groups; those by period once, under
-    /// `terms`.
+    /// Adds up the quantity of each charge over all groups; charges by period are counted once,
+    /// under `terms`.
     ///
     /// # Errors
     ///
-    /// Names the first charge that cannot be billed, and why.
+    /// Returns a refusal that names the first charge that cannot be billed, and the reason.
     pub fn subtotals(
         &self,
         groups: &[UsageGroup],
@@ -130,18 +131,18 @@ impl PriceModel {
         Ok(sums)
     }
 
-    /// The quantity of a charge that is counted once a period.
+    /// Returns the quantity of a charge that is counted once per period.
     ///
     /// # Errors
     ///
-    /// If an input that it needs was not given.
+    /// Returns a refusal if an input that the charge needs was not given.
     pub fn period_quantity(&self, charge: &Charge, terms: &Terms) -> Result<Exact, Refusal> {
         let usage = Usage::new(false);
         let scene = Scene { model: self, usage: &usage, terms };
         scene.quantity(charge).map(|(quantity, _)| quantity)
     }
 
-    /// The bill of a period from its subtotals.
+    /// Computes the bill of a period from its subtotals.
     #[must_use]
     pub fn settle(&self, subtotals: &[Subtotal], terms: &Terms, rounding: Rounding) -> Settlement {
         let position = |(index, pool): (usize, &Pool)| {
@@ -201,7 +202,7 @@ fn position(
     }
 }
 
-/// Each part of the quantity at the price of its tier.
+/// Splits the quantity by tier and prices each part.
 fn tiers(pool: &Pool, billable: &Exact) -> Vec<TierLine> {
     let mut lines = Vec::new();
     let mut done = Exact::default();

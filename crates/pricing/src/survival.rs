@@ -1,13 +1,13 @@
-//! Price models and usage files as anyone may write them: whatever the text, there
-//! is a bill or a refusal with a place in it.
+//! Robustness checks for untrusted price models and usage files: every text yields a bill, or a
+//! refusal with its place in the text.
 
 use crate::{Exact, MAX_FILE_BYTES, Money, PriceModel, PricingError, Terms, UsageGroup};
 use cyclometer_core::meter::{Meter, Phases, Usage};
 use cyclometer_core::units::Nanos;
 use cyclometer_core::visible_text::is_visible;
 
-/// Puts a text through everything that reads, bills and prints a price model:
-/// what fuzzing and the mutated files of the tests have in common.
+/// Runs a text through everything that parses, bills and prints a price model: the checks shared
+/// by fuzzing and by the mutation tests.
 ///
 /// # Panics
 /// If the text is neither a model nor refused with a place in it, or if a
@@ -56,7 +56,7 @@ fn refusal_is_usable(text: &str, error: &PricingError) {
     match error {
         PricingError::TooLarge { size, .. } => assert_eq!(*size, text.len()),
         PricingError::Invalid { line, column, message, .. } => {
-            // After a last line break there is one more line to be at.
+            // After a final line break there is one more, empty line.
             let Some(at) = line.checked_sub(1).and_then(|it| text.split('\n').nth(it)) else {
                 panic!("line {line} is not in the file: {message}");
             };
@@ -66,7 +66,8 @@ fn refusal_is_usable(text: &str, error: &PricingError) {
     }
 }
 
-/// Nothing measured but a run, everything 0, and the most there can be.
+/// Returns extreme usages: nothing measured but a run, everything 0, and every value at its
+/// maximum.
 fn usages() -> [Usage; 3] {
     let filled = |value: u64| {
         let mut usage = Usage::new(true);
@@ -83,7 +84,7 @@ fn usages() -> [Usage; 3] {
     [run, filled(0), filled(u64::MAX)]
 }
 
-/// The text that is stored is the amount, unless it is absurdly long.
+/// Checks that the stored text parses to the same amount, unless it is absurdly long.
 fn survives_storing(amount: &Money) {
     let text = amount.fraction().unwrap_or_else(|| amount.to_plain_string());
     if text.len() <= 4096 {
@@ -103,8 +104,8 @@ fn survives_printing(model: &PriceModel) {
     assert!(model.same_tariff(&again), "what was printed is another model:\n{text}");
 }
 
-/// Puts a text through what reads and bills a file of usage groups, under a
-/// model of each shape.
+/// Runs a text through everything that parses and bills a file of usage groups, under a model of
+/// each shape.
 ///
 /// # Panics
 /// If the text is neither usage that can be billed nor refused with a place in

@@ -1,5 +1,4 @@
-//! Under what terms a bill is made: values of inputs, length of the period,
-//! whether allowances apply.
+//! Terms of a bill: values of inputs, length of the period, and whether allowances apply.
 
 use thiserror::Error;
 
@@ -10,47 +9,46 @@ use super::schema::Kind;
 use super::unit::Gigabyte;
 use cyclometer_core::suggest::nearest;
 
-/// The default of an input that is as long as the billing period.
+/// Default of an input that is as long as the billing period.
 pub(super) const PERIOD: &str = "period";
 
-/// Nanoseconds of a day.
+/// Length of a day in nanoseconds.
 pub(super) const DAY: u64 = 86_400_000_000_000;
 
-/// Under what terms a bill is made.
+/// Terms under which a bill is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// A value for each input of the model, in its order.
+    /// Value of each input of the model, in the model's order.
     pub(super) inputs: Vec<Option<Exact>>,
     /// Length of the billing period, in nanoseconds.
     pub(super) period: Exact,
-    /// Positions of inputs that are as long as the period, since nobody gave
-    /// them another value.
+    /// Indices of inputs that are as long as the period, since they were not given another value.
     follow_period: Vec<usize>,
     /// Whether monthly allowances apply.
     pub(super) free: bool,
 }
 
-/// Why a value was not accepted.
+/// Error from setting the value of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TermsError {
     /// The model has no such input.
     #[error("`{model}` has no input `{name}`{}", hint(nearest.as_deref(), known))]
     Unknown {
-        /// The model's id.
+        /// Id of the model.
         model: String,
-        /// The name as given.
+        /// Requested name.
         name: String,
-        /// The name that looks most like it.
+        /// Most similar known name.
         nearest: Option<String>,
-        /// All there are.
+        /// All known names, as a readable list.
         known: String,
     },
-    /// The value is not one of that input.
+    /// The value is not valid for the input.
     #[error("`{name}`: {message}")]
     Value {
-        /// The input's name.
+        /// Name of the input.
         name: String,
-        /// What is wrong, and what would be accepted.
+        /// Description of what is wrong, and of what would be accepted.
         message: String,
     },
 }
@@ -64,7 +62,8 @@ fn hint(nearest: Option<&str>, known: &str) -> String {
 }
 
 impl Terms {
-    /// The model's own: defaults of its inputs, its month, allowances on.
+    /// Creates the default terms of a model: the defaults of its inputs, its month, with
+    /// allowances.
     #[must_use]
     pub fn of(model: &PriceModel) -> Self {
         Self {
@@ -77,12 +76,12 @@ impl Terms {
         }
     }
 
-    /// Gives an input a value, as written by a person: `2 GiB`, `8h`, `on`;
-    /// `gb` is what the writer means by MB and GB.
+    /// Sets an input to a value written by a user: `2 GiB`, `8h`, `on`; `gb` is what the writer
+    /// means by MB and GB.
     ///
     /// # Errors
     ///
-    /// If the model has no such input, or it is no value for it.
+    /// Returns an error if the model has no such input, or if the value is not valid for it.
     pub fn set(
         &mut self,
         model: &PriceModel,
@@ -111,8 +110,8 @@ impl Terms {
         Ok(())
     }
 
-    /// Sets the length of the billing period, in nanoseconds, and with it inputs
-    /// that are as long.
+    /// Sets the length of the billing period, in nanoseconds, and with it the inputs that follow
+    /// it.
     pub fn set_period(&mut self, period: Exact) {
         for position in &self.follow_period {
             if let Some(slot) = self.inputs.get_mut(*position) {
@@ -122,18 +121,18 @@ impl Terms {
         self.period = period;
     }
 
-    /// Leaves monthly allowances out.
+    /// Excludes monthly allowances.
     pub fn without_free(&mut self) {
         self.free = false;
     }
 
-    /// Whether monthly allowances apply.
+    /// Returns whether monthly allowances apply.
     #[must_use]
     pub const fn free(&self) -> bool {
         self.free
     }
 
-    /// Whether an input is as long as the period, since nobody gave it a value.
+    /// Returns whether an input is as long as the period, since it was not given a value.
     pub(super) fn follows_period(&self, position: usize) -> bool {
         self.follow_period.contains(&position)
     }
@@ -146,7 +145,7 @@ impl Terms {
         self.input(position).is_some_and(|value| !value.is_zero())
     }
 
-    /// All that a bill depends on, in words that differ whenever a term does.
+    /// Describes everything that a bill depends on, in a text that differs whenever a term does.
     #[must_use]
     pub fn describe(&self, model: &PriceModel) -> String {
         let inputs = model.inputs().iter().zip(&self.inputs).map(|(input, value)| {
@@ -162,7 +161,7 @@ impl Terms {
             .join(", ")
     }
 
-    /// Inputs whose value is not the model's default, with that value.
+    /// Returns the inputs whose value is not the model's default, with that value.
     pub fn changed<'a>(
         &'a self,
         model: &'a PriceModel,
@@ -175,7 +174,7 @@ impl Terms {
     }
 }
 
-/// A value of that input in its metered unit.
+/// Parses a value of an input, in its metered unit.
 pub(super) fn read(input: &Input, text: &str, gb: Gigabyte) -> Result<Exact, String> {
     if input.kind != Kind::Switch {
         let read = input.dimension().quantity(text, gb);

@@ -1,5 +1,5 @@
-//! Single values of a price file: names, days, currencies and decimals, each
-//! with what is accepted of it.
+//! Scalar values of a price file: names, days, currencies and decimals, each with the check of
+//! what is accepted.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::number::Exact;
 use cyclometer_core::quantity::Decimal;
 use cyclometer_core::visible_text::is_visible;
 
-/// Longest name, source or note, in characters.
+/// Maximum length of a name, source or note, in characters.
 pub(super) const MAX_LABEL_CHARS: usize = 600;
 
-/// A name that can be typed on a command line.
+/// An identifier that can be typed on a command line.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Id(pub String);
@@ -33,7 +33,7 @@ impl TryFrom<String> for Id {
     }
 }
 
-/// The name of an input.
+/// Name of an input.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct InputName(pub Arc<str>);
@@ -55,7 +55,7 @@ impl TryFrom<String> for InputName {
     }
 }
 
-/// Text that is shown to people.
+/// Text that is shown to users.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Label(pub Arc<str>);
@@ -70,8 +70,7 @@ impl TryFrom<String> for Label {
         if text.chars().count() > MAX_LABEL_CHARS {
             return Err(format!("this text has more than {MAX_LABEL_CHARS} characters"));
         }
-        // Marks that reverse the direction of writing could make one price look
-        // like another.
+        // Marks that reverse the direction of writing could make one price look like another.
         if !is_visible(&text) {
             return Err("this text holds a control character, such as a line break, or one that \
                         cannot be seen"
@@ -81,7 +80,7 @@ impl TryFrom<String> for Label {
     }
 }
 
-/// An ISO 4217 code, or the ticker of what is no state's money.
+/// An ISO 4217 code, or the ticker of a currency that is not issued by a state.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Currency(pub String);
@@ -108,7 +107,7 @@ impl<'de> Deserialize<'de> for Date {
                 Ok(Self(date.to_string()))
             }
             Err(error) if error.to_string().starts_with("missing field") => Err(error),
-            // The library's own message speaks of datetimes; this covers both.
+            // The library's own message mentions datetimes; this one covers both.
             _ => Err(D::Error::custom("a day has no quotes and no time, as in 2025-08-01")),
         }
     }
@@ -118,7 +117,7 @@ impl<'de> Deserialize<'de> for Date {
 #[derive(Debug, Clone)]
 pub(super) struct Price {
     pub value: Exact,
-    /// Digits after the point as written: the precision of a printed figure.
+    /// Number of digits after the point as written: the precision of a printed figure.
     pub decimals: u32,
 }
 
@@ -147,7 +146,7 @@ impl TryFrom<String> for Ratio {
     }
 }
 
-/// The quantity that a price is for: a quoted decimal or a bare integer.
+/// Quantity that a price is for: a quoted decimal or a bare integer.
 #[derive(Debug, Clone)]
 pub(super) struct Per(pub Exact);
 

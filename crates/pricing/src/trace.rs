@@ -1,5 +1,5 @@
-//! How the quantities of a bill come about, for people to follow: every charge
-//! for every group of invocations, factor by factor.
+//! Traces of how the quantities of a bill are computed, for display: every charge for every group
+//! of invocations, factor by factor.
 
 use std::sync::Arc;
 
@@ -12,43 +12,42 @@ use super::settle::{Subtotal, UsageGroup};
 use super::terms::Terms;
 use cyclometer_core::meter::Usage;
 
-/// How the quantity of a charge comes about.
+/// Trace of the computation of a charge's quantity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChargeTrace {
-    /// The charge.
+    /// Charge that is traced.
     pub charge: Arc<Charge>,
-    /// One for each group of invocations; a single one for a charge by period.
+    /// Parts, one for each group of invocations; a single one for a charge by period.
     pub parts: Vec<PartTrace>,
-    /// All parts together, in the unit of the charge.
+    /// Sum of all parts, in the unit of the charge.
     pub quantity: Exact,
 }
 
-/// What a group of invocations, or the period, adds to a charge.
+/// Contribution of a group of invocations, or of the period, to a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartTrace {
-    /// Position of the group; `None` for a charge by period.
+    /// Index of the group; `None` for a charge by period.
     pub group: Option<usize>,
-    /// The switch that turns the charge off here, and whether it would have to
-    /// be on.
+    /// Switch that turns the charge off here, and whether it would have to be on.
     pub off: Option<(Arc<str>, bool)>,
-    /// The factors; none where the charge does not apply.
+    /// Factors; empty where the charge does not apply.
     pub factors: Vec<FactorTrace>,
-    /// Their product.
+    /// Product of the factors.
     pub each: Exact,
-    /// How often: requests, stretches of instances, or one period.
+    /// Multiplicity: requests, spans of instances, or one period.
     pub count: Exact,
-    /// each x count.
+    /// Quantity: each x count.
     pub quantity: Exact,
 }
 
 impl ChargeTrace {
-    /// The sum alone.
+    /// Returns the sum without the trace.
     #[must_use]
     pub fn subtotal(&self) -> Subtotal {
         Subtotal { charge: Arc::clone(&self.charge), quantity: self.quantity.clone() }
     }
 
-    /// The switch that turns the charge off everywhere.
+    /// Returns the switch that turns the charge off in every part.
     #[must_use]
     pub fn off(&self) -> Option<(&str, bool)> {
         let first = self.parts.first()?.off.as_ref()?;
@@ -57,13 +56,12 @@ impl ChargeTrace {
 }
 
 impl PriceModel {
-    /// The quantity of every charge over all groups with every step; charges by
-    /// period once, under `terms`. The sums are those of
-    /// [`PriceModel::subtotals`].
+    /// Traces the quantity of every charge over all groups; charges by period once, under
+    /// `terms`. The sums equal those of [`PriceModel::subtotals`].
     ///
     /// # Errors
     ///
-    /// All that is missing, each once, and not only the first as for a bill.
+    /// Returns every missing value once, and not only the first, as a bill does.
     pub fn traces(
         &self,
         groups: &[UsageGroup],
@@ -114,11 +112,11 @@ impl PriceModel {
         part.map_err(|first| scene.all_missing(charge, first))
     }
 
-    /// Every charge that one invocation is billed for, with every step.
+    /// Traces every charge that one invocation is billed for.
     ///
     /// # Errors
     ///
-    /// Names what the model needs and nobody measured.
+    /// Returns a refusal that names what the model needs and was not measured.
     pub fn invocation_traces(
         &self,
         usage: &Usage,
@@ -160,7 +158,7 @@ impl Scene<'_> {
         Ok(part)
     }
 
-    /// What every factor of a charge lacks, and not only the first.
+    /// Returns what every factor of a charge lacks, and not only the first.
     fn all_missing(&self, charge: &Charge, first: Refusal) -> Vec<Refusal> {
         let missing = charge.factors.iter().filter_map(|factor| self.factor(factor, None).err());
         let mut all = vec![first];
@@ -174,7 +172,7 @@ impl Scene<'_> {
 }
 
 impl Terms {
-    /// Inputs that have another value here than in `other`.
+    /// Returns the inputs whose value differs from that in `other`.
     pub fn other_than<'a>(
         &'a self,
         other: &'a Self,
@@ -186,7 +184,7 @@ impl Terms {
         })
     }
 
-    /// Length of the billing period, in nanoseconds.
+    /// Returns the length of the billing period, in nanoseconds.
     #[must_use]
     pub const fn period(&self) -> &Exact {
         &self.period
@@ -199,7 +197,7 @@ mod tests {
     use crate::builtin;
     use crate::unit::Dimension;
 
-    /// Whether a unit such as `GB-s` has memory in it, and time.
+    /// Returns whether a unit such as `GB-s` contains memory, and whether it contains time.
     fn dimensions(unit: &str) -> (bool, bool) {
         let is = |dimension: Dimension, word: &str| dimension.unit(word).is_ok();
         let words = || unit.split('-');
@@ -226,12 +224,12 @@ mod tests {
                             let of_dimension = last.dimension == Dimension::Number
                                 || last.dimension.unit(&factor.unit).is_ok();
                             assert!(of_dimension, "{place}: {last:?} in {}", factor.unit);
-                            // A plain number is shown in the unit, and is billed in it.
+                            // A plain number is both shown and billed in the unit.
                             if last.dimension == Dimension::Number {
                                 assert_eq!(last.value, factor.billed, "{place}");
                             }
                             if factor.unit.ends_with("/h") {
-                                // A price an hour: the hours cancel out.
+                                // A price per hour: the hours cancel out.
                                 product.1 = false;
                                 continue;
                             }

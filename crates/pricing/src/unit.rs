@@ -1,4 +1,4 @@
-//! The units a price model may use, and how they convert to what is metered.
+//! Units that a price model may use, and their conversion to metered units.
 
 use std::fmt;
 
@@ -10,28 +10,28 @@ use cyclometer_core::quantity::{Decimal, QuantityError};
 use cyclometer_core::units::{Nanos, SIZE, TIME, TIME_ALIASES, UnitSize, advise_unit, unit_size};
 use cyclometer_core::visible_text::is_visible;
 
-/// What a factor measures; units convert within a dimension, never across.
+/// Dimension that a factor measures; units convert within a dimension, never across.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dimension {
-    /// In nanoseconds.
+    /// Time, in nanoseconds.
     Time,
-    /// In bytes.
+    /// Memory or data, in bytes.
     Size,
-    /// In byte-milliseconds.
+    /// Memory over time, in byte-milliseconds.
     SizeTime,
-    /// In thousandths of a CPU.
+    /// CPU share, in thousandths of a CPU.
     CpuShare,
-    /// In cycles or ticks.
+    /// Cycles or ticks.
     Cycles,
     /// A count of events.
     Events,
-    /// One an invocation.
+    /// One per invocation.
     Requests,
-    /// A plain number, in whatever unit the model writes.
+    /// A plain number, in whatever unit the model states.
     Number,
 }
 
-/// Longest unit of a plain number, in characters.
+/// Maximum length of the unit of a plain number, in characters.
 const MAX_WORD_CHARS: usize = 40;
 
 const SIZE_TIME: &[UnitSize] = &[
@@ -51,7 +51,7 @@ const CYCLES: &[UnitSize] = &[("cycle", 1)];
 const EVENTS: &[UnitSize] = &[("event", 1)];
 const REQUESTS: &[UnitSize] = &[("request", 1)];
 
-/// How a provider means the units MB and GB that people give in its words.
+/// Meaning of the units MB and GB in a provider's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Gigabyte {
@@ -63,7 +63,8 @@ pub enum Gigabyte {
 }
 
 impl Gigabyte {
-    /// The unit that the provider means by `unit`, such as `MiB` by `MB`.
+    /// Returns the unit that the provider means by `unit`, such as `MiB` by `MB`; `None` if
+    /// `unit` is meant literally.
     #[must_use]
     pub fn meant(self, unit: &str) -> Option<&'static str> {
         const WORDS: &[(&str, &str)] = &[
@@ -83,7 +84,7 @@ impl Gigabyte {
 }
 
 impl Dimension {
-    /// The dimension of a meter.
+    /// Returns the dimension of a meter.
     #[must_use]
     pub const fn of(meter: Meter) -> Self {
         match meter.unit() {
@@ -96,8 +97,8 @@ impl Dimension {
         }
     }
 
-    /// Names and sizes of its units, smallest first within a family; none for
-    /// plain numbers.
+    /// Returns the names and sizes of the units, smallest first within a family; none for plain
+    /// numbers.
     #[must_use]
     pub const fn units(self) -> &'static [UnitSize] {
         match self {
@@ -112,7 +113,7 @@ impl Dimension {
         }
     }
 
-    /// The name used in price models and their schema.
+    /// Returns the name used in price models and their schema.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -127,11 +128,11 @@ impl Dimension {
         }
     }
 
-    /// The size of the unit of that name, or a sentence that lists the ones
-    /// there are. Any word is a unit of plain numbers.
+    /// Returns the size of the unit with that name, or a message that lists the known ones. Any
+    /// word is a unit of plain numbers.
     pub(super) fn unit(self, name: &str) -> Result<u64, String> {
         if self == Self::Number {
-            // It is shown on bills, and joined with other units there.
+            // The unit is shown on bills, and joined with other units there.
             let word = |c: char| !c.is_whitespace();
             if matches!(name, "k" | "K" | "M" | "G" | "B") {
                 return Err(format!("`{name}` is no unit: write all digits, as in 4000000"));
@@ -151,20 +152,19 @@ impl Dimension {
         })
     }
 
-    /// The size of a unit of that name, in singular or plural.
+    /// Returns the size of the unit with that name, in singular or plural.
     fn known_unit(self, name: &str) -> Option<u64> {
         let plural = name.strip_suffix('s').filter(|name| !name.is_empty() && self.has_plurals());
         let found = unit_size(self.units(), name);
         found.or_else(|| unit_size(self.units(), plural?))
     }
 
-    /// Whether a number without a unit says all of it: of a count, but not of a
-    /// time.
+    /// Returns whether a number needs no unit: true of a count, but not of a time.
     pub(super) const fn bare(self) -> bool {
         self.units().len() <= 1
     }
 
-    /// Every name that is read as one of its units.
+    /// Returns every name that is accepted as one of the units.
     pub(super) fn unit_names(self) -> Vec<String> {
         let singular = self.units().iter().map(|(name, _)| (*name).to_owned());
         let plural = self.units().iter().filter(|_| self.has_plurals());
@@ -173,13 +173,13 @@ impl Dimension {
         singular.chain(plural.map(|(name, _)| format!("{name}s"))).chain(aliases).collect()
     }
 
-    /// Whether its units are words, such as `cycles`, rather than symbols.
+    /// Returns whether the units are words, such as `cycles`, rather than symbols.
     pub(super) const fn has_plurals(self) -> bool {
         matches!(self, Self::CpuShare | Self::Cycles | Self::Events | Self::Requests)
     }
 
-    /// Parses a number and a unit in the metered unit; `gb` is what the writer
-    /// means by MB and GB.
+    /// Parses a number and a unit into the metered unit; `gb` is what the writer means by MB and
+    /// GB.
     pub(super) fn quantity(self, text: &str, gb: Gigabyte) -> Result<Exact, QuantityError> {
         let split = if self.bare() { Decimal::split_count(text) } else { Decimal::split(text) };
         self.in_metered_unit(text, split?, gb)
@@ -217,7 +217,7 @@ impl Dimension {
     ///
     /// # Errors
     ///
-    /// Says what would be accepted instead.
+    /// Returns an error that says what would be accepted instead.
     pub fn whole(self, text: &str, gb: Gigabyte) -> Result<u64, QuantityError> {
         let metered = if self.bare() {
             self.in_metered_unit(text, Decimal::split_whole_count(text)?, gb)?
@@ -236,8 +236,8 @@ impl Dimension {
         })
     }
 
-    /// The whole amounts below and above a value that is none: of memory in
-    /// MiB where it is that large, as providers offer it.
+    /// Formats the whole amounts below and above a fractional value: memory in MiB where it is
+    /// that large, as providers offer it.
     fn neighbours(self, value: &Exact) -> String {
         let mib = Exact::from(1 << 20);
         let (unit, size) = match self {
@@ -254,8 +254,8 @@ impl Dimension {
         self.units().first().copied().unwrap_or(("", 1))
     }
 
-    /// For people: `value` of the metered unit in the largest unit that leaves
-    /// at most two decimals, such as `27.55 ms` or `1.5 GiB`.
+    /// Formats `value` of the metered unit for display, in the largest unit that leaves at most
+    /// two decimals, such as `27.55 ms` or `1.5 GiB`.
     #[must_use]
     pub fn shown(self, value: &Exact) -> String {
         let hundred = Exact::from(100);
@@ -285,7 +285,7 @@ impl fmt::Display for Dimension {
     }
 }
 
-/// `a`, `b` or `c`.
+/// Formats alternatives as `a`, `b` or `c`.
 pub(super) fn one_of(names: impl IntoIterator<Item = impl fmt::Display>) -> String {
     let mut names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     match names.pop() {
@@ -310,7 +310,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The name used in price models.
+    /// Returns the name used in price models.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -321,7 +321,7 @@ impl Phase {
         }
     }
 
-    /// How long it took, `None` where a lane has no such phase.
+    /// Returns the duration of the phase; `None` where a lane has no such phase.
     #[must_use]
     pub const fn of(self, phases: &Phases) -> Option<Nanos> {
         match self {

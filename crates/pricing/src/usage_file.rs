@@ -10,13 +10,13 @@ use super::terms::Terms;
 use super::unit::Gigabyte;
 
 impl PriceModel {
-    /// Reads a file of usage groups: `set = {..}` for inputs, and `[[usage]]`
-    /// as in a worked example, but MB and GB as the provider means them.
-    /// `finish` has the last word on the terms that all groups share.
+    /// Parses a file of usage groups: `set = {..}` for inputs, and `[[usage]]` as in a worked
+    /// example, but with MB and GB as the provider means them. `finish` may adjust the terms that
+    /// all groups share, after the file's own values are set.
     ///
     /// # Errors
     ///
-    /// Says what is wrong in which line and column.
+    /// Returns the problem with its line and column.
     pub fn read_usage(
         &self,
         text: &str,
@@ -49,7 +49,7 @@ impl PriceModel {
     }
 }
 
-/// The note for files whose MB and GB are the provider's.
+/// Returns the note for files in which MB and GB have the provider's meaning.
 #[must_use]
 pub fn gigabyte_note(model: &PriceModel) -> Option<String> {
     let who = model.provider().unwrap_or_else(|| model.name());

@@ -1,6 +1,6 @@
-//! What a bill is for: every charge split into parts that add up to it.
+//! Waste in a bill: every charge split into parts that add up to it.
 //!
-//! Of a charge that is time x what was allocated:
+//! A charge on time x allocated resources is split into these parts:
 //!
 //! ```text
 //! rounding    what grids and minimums add
@@ -11,17 +11,16 @@
 //! unmeasured  what cannot be told apart, since a meter is missing
 //! ```
 //!
-//! A CPU worked in the run for the [CPU time of the run](Usage::cpu_of_run):
-//! that of the invocation without what was spent before the first instruction.
-//! Where that is not known, all of the running time is `unmeasured`: how long
-//! a start-up takes says nothing of the CPU time in it, since others (a
-//! container engine) work meanwhile. Memory is the peak of the invocation, its
-//! start-up included. Charges on what was used are `used` but for their
-//! rounding, whenever it was used; those on neither time nor use are `fees`.
+//! A CPU worked in the run for the [CPU time of the run](Usage::cpu_of_run): the CPU time of the
+//! invocation without that spent before the first instruction. Where this is not known, all of
+//! the running time is `unmeasured`: the length of a start-up says nothing about the CPU time in
+//! it, since others (a container engine) work meanwhile. Memory is the peak of the invocation,
+//! including its start-up. Charges on what was used are `used` except for their rounding,
+//! whenever it was used; charges on neither time nor use are `fees`.
 //!
-//! Where a factor is the larger of the time that passed and so many times the
-//! CPU time, what the CPU time adds is `used` as far as that of the run
-//! explains it, and `startup` beyond.
+//! Where a factor is the larger of the elapsed time and a multiple of the CPU time, the amount
+//! added by the CPU time is `used` as far as the CPU time of the run explains it, and `startup`
+//! beyond.
 
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -35,28 +34,28 @@ use super::terms::Terms;
 use super::unit::{Dimension, Phase};
 use cyclometer_core::meter::{Meter, Usage};
 
-/// The parts of a bill, or of a quantity.
+/// Parts of a bill, or of a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Waste<T> {
-    /// For work that was done.
+    /// Part for work that was done.
     pub used: T,
-    /// Waiting.
+    /// Part for time spent waiting.
     pub idle: T,
-    /// Allocated and never touched.
+    /// Part for memory that was allocated and never touched.
     pub headroom: T,
-    /// Grids and minimums.
+    /// Part added by grids and minimums.
     pub rounding: T,
-    /// Cold starts, as far as they are billed.
+    /// Part for cold starts, as far as they are billed.
     pub startup: T,
-    /// For requests and the like, whatever they do.
+    /// Part for requests and the like, whatever they do.
     pub fees: T,
-    /// Not to be told apart, since a meter is missing: CPU time, its part before
-    /// the first instruction, or memory.
+    /// Part that cannot be classified, since a meter is missing: CPU time, its part before the
+    /// first instruction, or memory.
     pub unmeasured: T,
 }
 
 impl<T> Waste<T> {
-    /// The parts with their names, in the order they are shown.
+    /// Returns the parts with their names, in display order.
     pub fn parts(&self) -> [(&'static str, &T); 7] {
         let Self { used, idle, headroom, rounding, startup, fees, unmeasured } = self;
         [
@@ -84,7 +83,7 @@ impl<T> Waste<T> {
 }
 
 impl Waste<Exact> {
-    /// What the quantities cost at that price of a unit.
+    /// Returns the cost of the quantities at that price per unit.
     #[must_use]
     pub fn at(&self, rate: &Exact) -> Waste<Money> {
         self.zip(self, |part, _| Money::new(part * rate))
@@ -92,22 +91,22 @@ impl Waste<Exact> {
 }
 
 impl Waste<Money> {
-    /// All parts together: the bill.
+    /// Returns the sum of all parts: the bill.
     #[must_use]
     pub fn total(&self) -> Money {
         self.parts().into_iter().map(|(_, part)| part).sum()
     }
 
-    /// The same split of another total, such as what is left of the bill after
-    /// an allowance: every part in proportion.
+    /// Scales the split to another total, such as the rest of the bill after an allowance: every
+    /// part in proportion.
     #[must_use]
     pub fn of(&self, total: &Money) -> Self {
         let share = total.as_exact().over(self.total().as_exact()).unwrap_or_default();
         self.zip(self, |part, _| Money::new(part.as_exact() * &share))
     }
 
-    /// How much of the whole is for work that was never done: idle time,
-    /// head-room, rounding and start-up. From 0 to 1.
+    /// Returns the share of the whole, from 0 to 1, for work that was never done: idle time,
+    /// head-room, rounding and start-up.
     #[must_use]
     pub fn share(&self) -> Option<Exact> {
         let Self { used: _, idle, headroom, rounding, startup, fees: _, unmeasured: _ } = self;
@@ -128,16 +127,16 @@ impl AddAssign<&Self> for Waste<Money> {
     }
 }
 
-/// What a factor stands for when a charge is split.
+/// Role of a factor when a charge is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Time that passed.
+    /// Elapsed time.
     Time,
-    /// Memory that was allocated.
+    /// Allocated memory.
     Memory,
-    /// A share of CPUs that was allocated.
+    /// Allocated share of CPUs.
     Cpu,
-    /// What was used.
+    /// Resource that was used.
     Used,
     /// A price for something else, or a constant.
     Neutral,
@@ -182,13 +181,13 @@ impl Role {
     }
 }
 
-/// Whether an alternative of `max_of` is time that passed, rather than CPU time.
+/// Returns whether an alternative of `max_of` is elapsed time, rather than CPU time.
 pub(super) fn is_wall(measure: &Measure) -> bool {
     matches!(measure, Measure::Phases(_) | Measure::Meter(Meter::Wall))
 }
 
-/// The multiples of CPU time among the alternatives of `max_of`; `None` where
-/// something else than CPU time may add to the time that passed.
+/// Returns the multiples of CPU time among the alternatives of `max_of`; `None` where something
+/// other than CPU time may add to the elapsed time.
 pub(super) fn added_by_cpu(measure: &Measure) -> Option<Vec<&Times>> {
     let Measure::MaxOf(several) = measure else { return None };
     let others = several.iter().filter(|(measure, _)| !is_wall(measure));
@@ -197,7 +196,7 @@ pub(super) fn added_by_cpu(measure: &Measure) -> Option<Vec<&Times>> {
         .collect()
 }
 
-/// Phases before the function's first instruction, as far as a measure has them.
+/// Returns the phases before the function's first instruction, as far as a measure includes them.
 pub(super) fn startup_phases(measure: &Measure) -> Vec<Phase> {
     let mut phases = Vec::new();
     measure.phases(&mut |phase| phases.push(phase));
@@ -212,7 +211,7 @@ pub(super) fn startup_phases(measure: &Measure) -> Vec<Phase> {
     phases
 }
 
-/// Metered units of memory in one unit of the factor.
+/// Returns the metered units of memory in one unit of the factor.
 pub(super) fn memory_size(factor: &Factor) -> Exact {
     match factor.measure {
         Measure::Lookup { .. } => Exact::from(Dimension::Size.unit(&factor.unit).unwrap_or(1)),
@@ -220,7 +219,7 @@ pub(super) fn memory_size(factor: &Factor) -> Exact {
     }
 }
 
-/// Thousandths of a CPU in one unit of the factor.
+/// Returns the thousandths of a CPU in one unit of the factor.
 pub(super) fn cpu_size(factor: &Factor) -> Exact {
     match factor.measure {
         Measure::Lookup { .. } => Exact::from(Dimension::CpuShare.unit(&factor.unit).unwrap_or(1)),
@@ -228,15 +227,15 @@ pub(super) fn cpu_size(factor: &Factor) -> Exact {
     }
 }
 
-/// A charge and what its part of a bill is for.
+/// A charge and the split of its part of a bill.
 pub type ChargeWaste = (Arc<Charge>, Waste<Money>);
 
 impl PriceModel {
-    /// What one invocation's bill at list prices is for, charge by charge.
+    /// Splits one invocation's bill at list prices, charge by charge.
     ///
     /// # Errors
     ///
-    /// Names what the model needs and nobody measured.
+    /// Returns a refusal that names what the model needs and was not measured.
     pub fn waste(&self, usage: &Usage, terms: &Terms) -> Result<Vec<ChargeWaste>, Refusal> {
         let scene = Scene { model: self, usage, terms };
         let priced = |charge: &Arc<Charge>| {
@@ -246,10 +245,10 @@ impl PriceModel {
     }
 }
 
-/// A charge's factors, sorted by their roles; quantities before grids.
+/// Factors of a charge, grouped by their roles; quantities before grids.
 struct Shape<'a> {
     billed: Exact,
-    /// All factors but those below.
+    /// Product of all factors other than those below.
     others: Exact,
     time: Option<(&'a Factor, Exact)>,
     memory: Option<(&'a Factor, Exact)>,
@@ -290,7 +289,7 @@ impl<'a> Shape<'a> {
         };
         match slot {
             None => *slot = Some((factor, raw)),
-            // A second one is a plain multiplier.
+            // A second factor of the same role is a plain multiplier.
             Some(_) => self.others = &self.others * &raw,
         }
     }
@@ -329,8 +328,8 @@ impl<'a> Shape<'a> {
         };
         let without_cpu = &self.others * &memory;
         let busy = match &self.cpu {
-            // Share x time, as far as CPUs worked in it: several of them, if
-            // several were given.
+            // Share x time, as far as CPUs worked in it: several of them, if several were
+            // allocated.
             Some((factor, share)) => {
                 let one_cpu = Exact::from(1000).over(&cpu_size(factor)).unwrap_or_default();
                 &without_cpu * &(share * &running).min(&worked.cpu * &one_cpu)
@@ -346,7 +345,7 @@ impl<'a> Shape<'a> {
                     return Ok(waste);
                 };
                 let peak = Exact::from(peak).over(&memory_size(factor)).unwrap_or_default();
-                // The share of what was allocated that was touched.
+                // Share of the allocated memory that was touched.
                 peak.min(memory.clone()).over(memory).unwrap_or_default()
             }
         };
@@ -356,18 +355,18 @@ impl<'a> Shape<'a> {
     }
 }
 
-/// Parts of a time factor, in its unit.
+/// Parts of a time factor, in the factor's unit.
 struct Clock {
     startup: Exact,
-    /// `None`: not measured.
+    /// Work of CPUs; `None`: not measured.
     worked: Option<Worked>,
 }
 
-/// What CPUs did in the rest of the time.
+/// Work of CPUs in the rest of the time.
 struct Worked {
-    /// Time in which one worked.
+    /// Time in which a CPU worked.
     time: Exact,
-    /// Time on all of them.
+    /// CPU time on all CPUs.
     cpu: Exact,
 }
 
@@ -384,7 +383,7 @@ impl Clock {
             let spans = phases.iter().filter_map(|phase| phase.of(&scene.usage.phases));
             Exact::whole(spans.map(|it| u128::from(it.0)).sum::<u128>())
         };
-        // The time that passed: without what 8 x CPU time adds to it.
+        // Elapsed time: without the amount that 8 x CPU time adds to it.
         let (before, passed) = match &factor.measure {
             Measure::MaxOf(several) => {
                 let (mut first, mut longest) = (Exact::default(), Exact::default());

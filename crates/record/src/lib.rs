@@ -1,4 +1,4 @@
-//! Recording: a plan, who runs when, the sampler, and the events that come of it.
+//! Recording: plan, scheduling of runs, sampler, and the events they produce.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

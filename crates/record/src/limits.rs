@@ -1,4 +1,5 @@
-//! What people may ask for, and why not less.
+//! Limits of what a recording may be asked for, with the parsers of its
+//! options.
 
 use std::ops::RangeInclusive;
 
@@ -7,10 +8,10 @@ use cyclometer_core::units::{Nanos, UnitError};
 use cyclometer_workload::within;
 pub use cyclometer_workload::{parse_memory_limit as memory, parse_time_limit as timeout};
 
-/// Workloads of a recording that names none: a start, a computation, idle
-/// time and head-room.
+/// Workloads of a recording that names none: a start, a computation, idle time
+/// and head-room.
 pub const DEMO: [&str; 4] = ["nbody", "nop", "wait", "memory-burst"];
-/// Time between two samples.
+/// Range of the time between two samples.
 const INTERVAL: RangeInclusive<Nanos> = Nanos(1_000_000)..=Nanos(3_600_000_000_000);
 /// Most recorded runs of a cell, and most rows of a list.
 const MOST: u32 = 1_000_000_000;
@@ -20,7 +21,7 @@ pub const MOST_WARMUP: u32 = 1_000_000;
 /// Parses the time between two samples: 1ms to 1h, or `off` for none.
 ///
 /// # Errors
-/// When it is no time, or too short, in words.
+/// Returns a message when the text is not a time, or the time is too short.
 pub fn interval(text: &str) -> Result<Option<Nanos>, String> {
     if text == "off" {
         return Ok(None);
@@ -29,10 +30,10 @@ pub fn interval(text: &str) -> Result<Option<Nanos>, String> {
     within(span, &INTERVAL, "1ms to 1h, or `off`").map(Some)
 }
 
-/// Number of runs or rows, of which there is at least one: `1000` or `1e3`.
+/// Parses a number of runs or rows, which is at least 1: `1000` or `1e3`.
 ///
 /// # Errors
-/// When it is no whole number, or 0, in words.
+/// Returns a message when the text is not a whole number, or is 0.
 pub fn at_least_one(text: &str) -> Result<u32, String> {
     match whole_number(text) {
         Ok(0) => Err(format!("`{text}`: write 1 or more")),
@@ -45,7 +46,8 @@ pub fn at_least_one(text: &str) -> Result<u32, String> {
 /// Parses a number of runs that are not recorded: 0 to 1,000,000.
 ///
 /// # Errors
-/// When it is no whole number, or more, in words.
+/// Returns a message when the text is not a whole number, or the number is
+/// larger.
 pub fn warmup(text: &str) -> Result<u32, String> {
     match whole_number(text) {
         Ok(number) if number > MOST_WARMUP => Err(format!("`{text}`: write 0 to {MOST_WARMUP}")),

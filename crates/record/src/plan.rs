@@ -1,4 +1,4 @@
-//! What is to be recorded: workloads x lanes x start kinds x runs.
+//! The plan of a recording: workloads x lanes x start kinds x runs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use cyclometer_lanes::{Job, StartKind};
 use cyclometer_stats::Random;
 use cyclometer_workload::{CatalogError, Limits, Preset, Workload};
 
-/// Which starts to record.
+/// Kinds of start to record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Starts {
     /// A new sandbox for every invocation.
@@ -36,45 +36,46 @@ impl Starts {
     }
 }
 
-/// What a person asked for.
+/// Request for a recording, from which a [`Plan`] is made.
 #[derive(Debug, Clone)]
 pub struct PlanRequest {
-    /// The workloads.
+    /// Workloads to run.
     pub workloads: Vec<Arc<Workload>>,
-    /// The preset that all of them have.
+    /// Preset that all of them have.
     pub preset: String,
-    /// Which starts.
+    /// Kinds of start.
     pub starts: Starts,
-    /// Recorded runs of each cell.
+    /// Number of recorded runs of each cell.
     pub runs: u32,
-    /// Runs before them that are not recorded.
+    /// Number of runs before them that are not recorded.
     pub warmup: u32,
-    /// Takes the place of the workload's own limit.
+    /// Memory limit that replaces the workload's own.
     pub memory: Option<Bytes>,
-    /// Takes the place of the workload's own limit.
+    /// Time limit that replaces the workload's own.
     pub timeout: Option<Nanos>,
-    /// The only CPU that functions run on.
+    /// Only CPU that functions run on.
     pub cpu: Option<u16>,
     /// Rounds go on until they are stopped; `runs` is ignored.
     pub until_stopped: bool,
     /// Lanes run at the same time, each on a CPU of its own.
     pub race: bool,
-    /// Rounds go on until medians are known so well, or `runs` are over.
+    /// Rounds go on until medians are known this well, or `runs` are over.
     pub until: Option<Until>,
-    /// Draws the order of each round: the same for the same seed.
+    /// Seed for the order of each round: the same seed gives the same order.
     pub seed: u64,
 }
 
-/// A seed that no other recording is likely to have.
+/// Returns a seed that no other recording is likely to have.
 #[must_use]
 pub fn fresh_seed() -> u64 {
     let now = cyclometer_lanes::now().0 ^ u64::from(std::process::id()).rotate_left(32);
-    // Short enough to be typed again, and for JSON.
+    // 32 bits: short enough to be typed again, and exact in JSON.
     Random::seeded(now).bits() >> 32
 }
 
 impl PlanRequest {
-    /// Of those workloads with that preset, all else as usual.
+    /// Creates a request for these workloads with that preset and defaults for
+    /// the other options.
     #[must_use]
     pub fn of(workloads: Vec<Arc<Workload>>, preset: &str) -> Self {
         Self {
@@ -93,7 +94,8 @@ impl PlanRequest {
         }
     }
 
-    /// What a recording keeps of it, with the names of its lanes.
+    /// Returns the request as a recording keeps it, with the names of its
+    /// lanes.
     #[must_use]
     pub fn to_json(&self, lanes: &[String], sample_interval: Option<Nanos>) -> serde_json::Value {
         serde_json::json!({
@@ -116,59 +118,59 @@ impl PlanRequest {
     }
 }
 
-/// A cell: what runs, and in which of the open lanes.
+/// Cell: a job, and the open lane that runs it.
 #[derive(Debug, Clone)]
 pub struct Cell {
-    /// Index of the lane.
+    /// Index of the lane among the open lanes.
     pub lane: usize,
-    /// What runs.
+    /// Job that the lane runs.
     pub job: Arc<Job>,
 }
 
-/// Cells in the order in which a round visits them.
+/// Cells and settings of a recording, from which its rounds are run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// How often to compile what each lane compiles, to measure that.
+    /// Number of compilations in each lane that are timed for their own sake.
     pub compiles: u32,
-    /// A cell that only ever failed is not run again after so many runs;
-    /// `None`: it is, to the end.
+    /// Runs after which a cell that has only ever failed is not run again;
+    /// `None`: it is run to the end.
     pub give_up: Option<u32>,
-    /// The cells.
+    /// Cells in the order of the plan.
     pub cells: Vec<Cell>,
-    /// Recorded runs of each.
+    /// Number of recorded runs of each cell.
     pub runs: u32,
-    /// Runs of each before those.
+    /// Number of runs of each cell before those.
     pub warmup: u32,
     /// Rounds go on until they are stopped; `runs` is ignored.
     pub until_stopped: bool,
     /// Lanes run at the same time.
     pub race: bool,
-    /// Rounds go on until medians are known so well, or `runs` are over.
+    /// Rounds go on until medians are known this well, or `runs` are over.
     pub until: Option<Until>,
-    /// Draws the order of each round.
+    /// Seed for the order of each round.
     pub seed: u64,
-    /// Combinations that were left out, with the reason.
+    /// Combinations that were left out, each with its reason.
     pub left_out: Vec<String>,
-    /// What else a person should know before it starts.
+    /// Remarks for the user before the recording starts.
     pub remarks: Vec<String>,
 }
 
-/// Why there is nothing to record.
+/// Reason why there is nothing to record.
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// A preset that a workload lacks.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// Nothing of what was asked can run.
+    /// None of the requested combinations can run.
     #[error("nothing to record: {}", .0.join("; "))]
     Nothing(Vec<String>),
-    /// One CPU for all, and one for each.
+    /// The request pins a race, whose lanes have a CPU each, to one CPU.
     #[error("lanes that race have a CPU each: leave out the CPU they are to be pinned to")]
     PinnedRace,
-    /// It would fail in its middle.
+    /// The recording would run out of open files before its end.
     #[error("nothing was recorded: {0}")]
     Files(String),
-    /// Nobody says where lanes may run.
+    /// The CPUs that lanes may run on cannot be determined.
     #[error("cannot tell which CPUs may be used: {0}")]
     Cpus(#[from] nix::Error),
 }
@@ -177,8 +179,9 @@ impl Plan {
     /// Lays out the cells of `request` over the lanes that are open.
     ///
     /// # Errors
-    /// For a preset that a workload lacks, when no cell is left, for a race that
-    /// is pinned to one CPU, or when it needs more open files than there may be.
+    /// Fails for a preset that a workload lacks, when no cell is left, for a
+    /// race that is pinned to one CPU, or when it needs more open files than
+    /// there may be.
     pub fn new(request: &PlanRequest, lanes: &[OpenLane]) -> Result<Self, PlanError> {
         let cpus = if request.race { usable_cpus()? } else { Vec::new() };
         let plan = Self::on(&cpus, request, lanes)?;
@@ -187,7 +190,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The same, with those CPUs for a race.
+    /// Like [`Self::new`], with the CPUs that a race may use.
     fn on(cpus: &[u16], request: &PlanRequest, lanes: &[OpenLane]) -> Result<Self, PlanError> {
         if request.race && request.cpu.is_some() {
             return Err(PlanError::PinnedRace);
@@ -220,15 +223,15 @@ impl Plan {
         Ok(plan)
     }
 
-    /// How many invocations are to be recorded; `None`: nobody knows, it goes on
-    /// until it is stopped or its medians are known.
+    /// Returns the number of invocations to record; `None` if it is not known,
+    /// because the recording runs until it is stopped or its medians are known.
     #[must_use]
     pub fn total(&self) -> Option<u64> {
         let total = self.cells.len() as u64 * u64::from(self.runs);
         (!self.until_stopped && self.until.is_none()).then_some(total)
     }
 
-    /// The lanes that have cells, in their order.
+    /// Returns the lanes that have cells, in ascending order.
     pub(super) fn used_lanes(&self) -> Vec<usize> {
         let mut lanes: Vec<usize> = self.cells.iter().map(|cell| cell.lane).collect();
         lanes.sort_unstable();
@@ -236,8 +239,8 @@ impl Plan {
         lanes
     }
 
-    /// Gives each lane a CPU, from the last one down: the first has most of the
-    /// interrupts, and whatever else runs here.
+    /// Assigns a CPU to each lane, from the last one down: the first handles
+    /// most of the interrupts, and whatever else runs on this machine.
     fn spread(&mut self, cpus: &[u16]) {
         let lanes = self.used_lanes();
         let of: HashMap<usize, u16> =
@@ -289,7 +292,7 @@ impl Plan {
     }
 }
 
-/// The CPUs that this process may use, in order.
+/// Returns the CPUs that this process may use, in ascending order.
 fn usable_cpus() -> Result<Vec<u16>, PlanError> {
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
     let cpus = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
@@ -301,7 +304,8 @@ mod tests {
     use super::*;
     use crate::tests::{lanes_that, request};
 
-    /// The CPUs that a race of so many lanes gets of `cpus`.
+    /// Plans a race of so many lanes and returns the CPUs that they get of
+    /// `cpus`.
     fn spread(lanes: u32, cpus: &[u16]) -> (Vec<Option<u16>>, Vec<String>) {
         let request = PlanRequest { race: true, ..request(&["nop", "nbody"], 1) };
         let plan = Plan::on(cpus, &request, &lanes_that(lanes, |_| {})).expect("a plan");

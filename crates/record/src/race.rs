@@ -1,7 +1,7 @@
-//! Lanes that run at the same time: a thread for each, whose events come
-//! together in the thread that owns the sink.
+//! Racing lanes: each runs in a thread of its own, and their events are
+//! forwarded to the thread that owns the sink.
 
-// As in the store's writer: what is queued goes with the receiver.
+// As in the store's writer, what is queued goes with the receiver.
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, ScopedJoinHandle, scope};
 
@@ -10,16 +10,16 @@ use super::track::Track;
 use cyclometer_workload::Control;
 use cyclometer_workload::{Event, Sink, SinkError};
 
-/// Events that may wait for the sink; beyond, the lanes wait.
+/// Most events that wait for the sink; beyond that, the lanes wait.
 const QUEUE: usize = 1_024;
 
 enum Message {
     Event(Event),
-    /// Asks for an answer once all events before it are safe.
+    /// Asks for a reply once all events before it are safe.
     Settle(SyncSender<()>),
 }
 
-/// The sink of a lane's thread.
+/// Sink of a lane's thread, which forwards to the sink of the race.
 struct Relay(SyncSender<Message>);
 
 fn over<E>(_: E) -> SinkError {
@@ -38,8 +38,8 @@ impl Sink for Relay {
     }
 }
 
-/// Stops the others when a lane's thread panics: who waits for them would wait
-/// for ever.
+/// Stops the other lanes when the thread of one panics: whoever waits for them
+/// would wait for ever.
 struct StopOnPanic<'a>(&'a Control);
 
 impl Drop for StopOnPanic<'_> {
@@ -84,15 +84,15 @@ pub(super) fn run(tracks: Vec<Track<'_>>, control: &Control, sink: &mut dyn Sink
     })
 }
 
-/// Hands events on until all lanes have ended, or the sink takes no more.
-/// Owns the queue: when it is gone, lanes that wait for it wake up.
+/// Forwards events until all lanes have ended, or the sink accepts no more.
+/// Owns the queue: when it is dropped, lanes that wait for it wake up.
 fn pass_on(incoming: Receiver<Message>, sink: &mut dyn Sink) -> Result<(), SinkError> {
     for message in incoming {
         match message {
             Message::Event(event) => sink.send(event)?,
             Message::Settle(done) => {
                 sink.settle()?;
-                // Nobody waits any more: fine.
+                // It is fine if nobody waits any more.
                 let _ = done.send(());
             }
         }

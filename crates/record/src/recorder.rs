@@ -1,10 +1,11 @@
-//! Who runs when. Runs are interleaved in rounds, each in a random order of its
-//! own, A B C, C A B, so that drift of the machine hits all lanes alike and none
-//! always runs after the same other; or lanes race, each on a CPU of its own.
+//! The recorder runs a plan. Runs are interleaved in rounds, each in a random
+//! order of its own, A B C, C A B, so that drift of the machine hits all lanes
+//! alike and none always runs after the same other; or lanes race, each on a
+//! CPU of its own.
 //!
-//! All that is measured is kept: only the runs of `warmup`, which are run before,
-//! are not recorded. Outliers, and runs in which a lane was still warming up, are
-//! told of in reports and never taken out.
+//! All measurements are kept: only the `warmup` runs, which come first, are not
+//! recorded. Outliers, and runs in which a lane was still warming up, are
+//! reported and never removed.
 
 use std::sync::Arc;
 
@@ -20,19 +21,20 @@ use cyclometer_workload::Control;
 use cyclometer_workload::SamplerReport;
 use cyclometer_workload::{Event, Sink, SinkError};
 
-/// A lane that runs here.
+/// Lane that runs on this host, with its name.
 pub struct OpenLane {
-    /// Its name.
+    /// Name of the lane.
     pub name: String,
-    /// The lane.
+    /// The lane itself.
     pub lane: Box<dyn Lane>,
 }
 
-/// Opens lanes, telling `sink` of each; those that cannot run are left out, and
-/// so are all that come after a request to end this process.
+/// Opens lanes and sends an event for each to `sink`; those that cannot run are
+/// left out, and so are all that come after a request to end this process.
 ///
 /// # Errors
-/// When the sink takes no more, or they need more open files than there may be.
+/// Fails when the sink accepts no more, or the lanes need more open files than
+/// there may be.
 pub fn open_lanes(
     specs: &[LaneSpec],
     owner: &ProcessIdentity,
@@ -67,38 +69,39 @@ pub fn open_lanes(
     Ok(open)
 }
 
-/// How many invocations ended how.
+/// Number of invocations by how they ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Well.
+    /// Invocations that ended well.
     pub ok: u64,
-    /// Not well: failed or timed out.
+    /// Invocations that failed or timed out.
     pub bad: u64,
     /// Cells that could not be prepared.
     pub unprepared: u64,
-    /// Cells whose median is not known as well as was asked.
+    /// Cells whose median is not known as well as was requested.
     pub wide: u64,
-    /// The recording was stopped.
+    /// Whether the recording was stopped.
     pub interrupted: bool,
 }
 
-/// Carries out a plan.
+/// Runs a plan and sends its events to a sink.
 pub struct Recorder<'a> {
     lanes: &'a mut [OpenLane],
     plan: &'a Plan,
     control: Control,
-    /// One, or in a race one for each lane that has cells.
+    /// Samplers: one, or in a race one for each lane that has cells.
     samplers: Vec<Sampler>,
-    /// The one of each lane, by its index.
+    /// Sampler of each lane, by the index of the lane.
     sampler_of: Vec<Option<Sampler>>,
     tally: Tally,
 }
 
 impl<'a> Recorder<'a> {
-    /// A recorder of `plan` in `lanes`; without `sampling` nothing is sampled.
+    /// Creates a recorder of `plan` in `lanes`; without `sampling` nothing is
+    /// sampled.
     ///
     /// # Errors
-    /// When no sampler can be made.
+    /// Fails when no sampler can be started.
     pub fn new(
         lanes: &'a mut [OpenLane],
         plan: &'a Plan,
@@ -120,11 +123,11 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// Runs the plan to its end, or until it is stopped. Whatever happens,
-    /// lanes are closed and the end is told.
+    /// Runs the plan to its end, or until it is stopped. Lanes are closed and
+    /// the end is reported in any case.
     ///
     /// # Errors
-    /// When the sink takes no more: the recording stops there.
+    /// Fails when the sink accepts no more: the recording stops there.
     pub fn run(mut self, sink: &mut dyn Sink) -> Result<Tally, SinkError> {
         let result = self.all_cells(sink);
         for open in self.lanes.iter_mut() {
@@ -198,8 +201,8 @@ impl<'a> Recorder<'a> {
         result
     }
 
-    /// Compiles as often as the plan says, for the first cell that a lane and a
-    /// workload have: the others' code is the same.
+    /// Times as many compilations as the plan says, for the first cell that a
+    /// lane and a workload have: the code of the others is the same.
     fn time_compiles(&mut self, cell: &Cell, prepared: &mut Prepared) -> Result<(), LaneError> {
         let same = |other: &Cell| {
             other.lane == cell.lane && Arc::ptr_eq(&other.job.workload, &cell.job.workload)
@@ -218,7 +221,7 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    /// Prepares a cell; `None` if it cannot run.
+    /// Prepares a cell; returns `None` if it cannot run.
     fn prepare<'b>(
         &mut self,
         cell: &'b Cell,
@@ -240,7 +243,8 @@ impl<'a> Recorder<'a> {
         let failure = result.as_ref().err().cloned();
         sink.send(Event::Prepared { cell: job.cell, result })?;
         let Some(reason) = failure else { return Ok(Some(Turn::new(cell, ops, self.plan))) };
-        // So that the cell does not vanish from queries and bills.
+        // A failed invocation is recorded, so that the cell does not vanish
+        // from queries and bills.
         self.tally.unprepared += 1;
         let outcome = Box::new(Outcome::unstarted(job, cyclometer_lanes::now(), reason));
         sink.send(Event::Finished { cell: job.cell, sequence: 1, outcome, samples: Vec::new() })?;
@@ -249,13 +253,14 @@ impl<'a> Recorder<'a> {
 }
 
 impl Tally {
-    /// Whether no invocation ended by itself: such a recording is not kept.
+    /// Returns whether no invocation ended by itself: such a recording is not
+    /// kept.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.ok + self.bad + self.unprepared == 0
     }
 
-    /// Adds what another thread counted.
+    /// Adds the counts of another thread.
     pub(super) const fn add(&mut self, other: Self) {
         self.ok += other.ok;
         self.bad += other.bad;

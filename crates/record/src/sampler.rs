@@ -12,11 +12,11 @@ use cyclometer_workload::SamplerReport;
 /// Most values kept of one invocation; more are counted and dropped.
 const MAX_SAMPLES: usize = 400_000;
 
-/// Takes each value as it is read, on the sampler's thread.
+/// Callback for each value as it is read, on the sampler's thread.
 pub type Tap = Box<dyn FnMut(Sample) + Send>;
 
-/// How samplers are made: one for all lanes in turn, or one for each lane that
-/// races, since a sampler watches one invocation at a time.
+/// Recipe for samplers: one for all lanes, or one for each lane that races,
+/// since a sampler watches one invocation at a time.
 pub struct Sampling<'a> {
     make: Box<dyn FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a>,
     /// Intervals of the lanes, by their index, where they are not all the same.
@@ -24,27 +24,28 @@ pub struct Sampling<'a> {
 }
 
 impl<'a> Sampling<'a> {
-    /// Samplers without a tap.
+    /// Creates samplers without a tap, with the same interval for all lanes.
     #[must_use]
     pub fn every(interval: Nanos) -> Self {
         Self::with(move |_| Sampler::start(interval))
     }
 
-    /// Samplers that `make` makes; it is told the index of the lane, or `None`
+    /// Creates samplers by calling `make` with the index of the lane, or `None`
     /// for one that serves all lanes.
     pub fn with(make: impl FnMut(Option<usize>) -> std::io::Result<Sampler> + 'a) -> Self {
         Self { make: Box::new(make), each: None }
     }
 
-    /// Samplers with an interval for each lane, by its index; `None`: no
-    /// sampler. To see what sampling itself costs.
+    /// Creates samplers with an interval for each lane, by its index; `None`:
+    /// no sampler. It serves to measure the cost of sampling itself.
     #[must_use]
     pub fn each(intervals: Vec<Option<Nanos>>) -> Self {
         Self { each: Some(intervals), ..Self::every(Nanos(0)) }
     }
 
-    /// The samplers of so many lanes, by their index, and all of them once: one
-    /// for all, or if `apart` one for each of those.
+    /// Starts the samplers; returns the sampler of each of `lanes`, by its
+    /// index, and a list that has each sampler once: one for all lanes, or one
+    /// for each of the lanes in `apart`.
     pub(super) fn start(
         &mut self,
         lanes: usize,
@@ -92,10 +93,10 @@ struct State {
 }
 
 impl Sampler {
-    /// Starts the thread.
+    /// Starts the thread without a tap.
     ///
     /// # Errors
-    /// When the system gives none.
+    /// Fails when the system cannot start a thread.
     pub fn start(interval: Nanos) -> std::io::Result<Self> {
         Self::new(interval, None)
     }
@@ -104,7 +105,7 @@ impl Sampler {
     /// also for those that are too many to keep.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// Like [`Self::start`].
     pub fn tapped(interval: Nanos, tap: Tap) -> std::io::Result<Self> {
         Self::new(interval, Some(tap))
     }
@@ -125,13 +126,13 @@ impl Sampler {
         Ok(Self { shared })
     }
 
-    /// Takes the samples since the last call.
+    /// Returns the samples since the last call.
     #[must_use]
     pub fn take(&self) -> Vec<Sample> {
         std::mem::take(&mut self.shared.lock().samples)
     }
 
-    /// Ends the thread and says what it cost.
+    /// Stops the thread and returns a report of its cost.
     #[must_use]
     pub fn finish(self) -> SamplerReport {
         self.shared.lock().stop = true;
@@ -192,7 +193,8 @@ impl Shared {
                 }
                 let fresh = state.tick();
                 if let Some(tap) = &mut tap {
-                    // Without the lock: a slow tap must not hold up the lane.
+                    // The tap runs without the lock: a slow one must not hold
+                    // up the lane.
                     drop(state);
                     fresh.into_iter().for_each(&mut *tap);
                     state = self.lock();
@@ -209,7 +211,7 @@ impl Shared {
 }
 
 impl State {
-    /// Reads once; gives what was read.
+    /// Reads the probe once; returns the values that were read.
     fn tick(&mut self) -> Vec<Sample> {
         let Some(probe) = &mut self.probe else { return Vec::new() };
         let at = now();
@@ -224,7 +226,7 @@ impl State {
     }
 }
 
-/// CPU time of the calling thread.
+/// Returns the CPU time of the calling thread.
 fn own_cpu() -> Nanos {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID);
     time.map_or(Nanos(0), |time| Nanos::from(Duration::from(time)))

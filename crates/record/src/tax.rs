@@ -1,6 +1,6 @@
-//! Finds what metering itself costs: the same functions metered in several ways,
-//! interleaved, as one recording. Its lanes are named `native/plain`,
-//! `native/10ms`, `wasmtime/fuel` and so on.
+//! The metering tax, which is the cost of metering itself: the same functions
+//! metered in several ways, interleaved, as one recording. Its lanes are named
+//! `native/plain`, `native/10ms`, `wasmtime/fuel` and so on.
 
 pub use cyclometer_workload::metering::{METERINGS, Metering, PLAIN};
 use cyclometer_workload::{Event, Sink, SinkError};
@@ -11,7 +11,7 @@ use cyclometer_lanes::{Cancel, Lane, LaneError, LaneSpec};
 use cyclometer_meter::host;
 use cyclometer_system::procfs::ProcessIdentity;
 
-/// Opens the lane that meters so.
+/// Opens the lane of a metering.
 fn open(metering: &Metering, owner: &ProcessIdentity) -> Result<Box<dyn Lane>, LaneError> {
     let unavailable = |reason: String| LaneError::Unavailable { reason };
     if metering.counters && host::read_cost().is_none() {
@@ -25,12 +25,12 @@ fn open(metering: &Metering, owner: &ProcessIdentity) -> Result<Box<dyn Lane>, L
     Ok(lane)
 }
 
-/// Opens a lane for each of `meterings`, telling `sink` of each; those that
-/// cannot run are left out. With the lanes come their intervals, for
-/// [`super::Sampling::each`].
+/// Opens a lane for each of `meterings` and sends an event for each to `sink`;
+/// those that cannot run are left out. Returns the lanes with their sampling
+/// intervals, for [`super::Sampling::each`].
 ///
 /// # Errors
-/// When the sink takes no more.
+/// Fails when the sink accepts no more.
 pub fn open_meterings(
     meterings: &[Metering],
     owner: &ProcessIdentity,

@@ -1,4 +1,4 @@
-//! The recorder with lanes that only pretend.
+//! Tests of the recorder with simulated lanes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use cyclometer_workload::{Catalog, Workload};
 
 mod rounds;
 
-/// An outcome of which only status and times matter.
+/// Creates an outcome of which only status and times matter.
 pub(super) fn outcome(status: Status, requested: Nanos, ended: Nanos) -> Outcome {
     Outcome {
         status,
@@ -29,7 +29,8 @@ pub(super) fn outcome(status: Status, requested: Nanos, ended: Nanos) -> Outcome
     }
 }
 
-/// What a lane does in each of its invocations, in order; then all go well.
+/// Script of a lane: the result of each of its invocations, in order; after the
+/// last, all go well.
 type Script = VecDeque<Status>;
 
 #[derive(Default)]
@@ -38,7 +39,7 @@ struct Fake {
     /// Called with the number of each invocation, from 1.
     during: Option<Box<dyn FnMut(u32) + Send>>,
     invoked: u32,
-    /// Its first cell cannot be prepared.
+    /// The first cell cannot be prepared.
     broken: bool,
     /// The wall time in nanoseconds of each invocation, by its number.
     wall: Option<fn(u32) -> u64>,
@@ -106,7 +107,7 @@ fn lane(name: &str, fake: Fake) -> OpenLane {
     OpenLane { name: name.to_owned(), lane: Box::new(fake) }
 }
 
-/// Lanes that run their invocations through `during`.
+/// Creates lanes that run their invocations through `during`.
 pub(super) fn lanes_that(
     count: u32,
     during: impl Fn(u32) + Clone + Send + 'static,
@@ -133,7 +134,7 @@ pub(super) fn request(workloads: &[&str], runs: u32) -> PlanRequest {
     }
 }
 
-/// Records `request` in `lanes`; what is told, in words.
+/// Records `request` in `lanes` and returns the events as text.
 fn record(
     lanes: &mut [OpenLane],
     request: &PlanRequest,
@@ -265,8 +266,8 @@ fn cells_that_keep_failing_are_visited_less_often_until_they_recover() {
             _ => {}
         }
     }
-    // 1, 3, 7 and 15 rounds are left out after the failures in rounds 1, 3, 7
-    // and 15; in round 31 it is well again, and stays in.
+    // 1, 3, 7 and 15 rounds are skipped after the failures in rounds 1, 3, 7
+    // and 15; in round 31 it goes well again, and skips none.
     let expected: Vec<u32> = [1, 3, 7, 15].into_iter().chain(31..=40).collect();
     // Where it came after the healthy one, the next round is counted already, and
     // the last is over.
@@ -296,7 +297,7 @@ fn where_every_cell_fails_rounds_take_their_time() {
     assert_eq!(told.last().map(String::as_str), Some("ended failed"));
 }
 
-/// The lanes' invocations overlap: each waits, for a while, for the other.
+/// Invocations of the lanes overlap: each waits, for a while, for the other.
 #[test]
 pub(super) fn lanes_that_race_run_at_the_same_time() {
     let meeting = Arc::new(std::sync::Barrier::new(2));
@@ -350,7 +351,7 @@ fn each_lane_of_a_race_has_a_sampler_of_its_own() {
     assert_eq!((report.interval, report.ticks), (Nanos(2_000_000), kept), "both, summed");
 }
 
-/// Takes so many finished invocations, then no more.
+/// Sink that accepts so many finished invocations, then no more.
 struct Fails(u32);
 
 impl Sink for Fails {
@@ -377,7 +378,8 @@ fn a_sink_that_fails_ends_all_lanes() {
     }
 }
 
-/// Settles slowly, and counts what was begun before all was safe.
+/// Sink that settles slowly, and counts events that were sent before all was
+/// safe.
 struct Slow(Vec<String>);
 
 impl Sink for Slow {

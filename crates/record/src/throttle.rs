@@ -1,5 +1,5 @@
-//! The throttled time of invocations: for how long CPU quotas around the
-//! recorder held back it and what runs inside of its control groups.
+//! Throttled time of invocations: the time for which CPU quotas around the
+//! recorder held back the recorder and the processes in its control groups.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use cyclometer_lanes::Outcome;
 use cyclometer_meter::quota::ThrottleMeter;
 use cyclometer_meter::{Meter, Provenances, Source};
 
-/// Enters [`Meter::Throttled`] where the lane did not measure it itself: lanes
-/// whose functions run elsewhere say so.
+/// Sets [`Meter::Throttled`] where the lane did not measure it itself: lanes
+/// whose functions run elsewhere report it themselves.
 pub(super) struct ThrottleWatch {
     meter: Result<ThrottleMeter, String>,
-    /// The sources of the lane, and the same with this meter's: lanes mostly
-    /// hand out the same for each invocation.
+    /// Provenances of the lane, and the same with this meter added: lanes
+    /// mostly return the same provenances for each invocation.
     sources: Option<(Arc<Provenances>, Arc<Provenances>)>,
 }
 
@@ -21,17 +21,17 @@ impl ThrottleWatch {
         Self { meter: ThrottleMeter::open(), sources: None }
     }
 
-    /// Counts from now on.
+    /// Starts counting from now on.
     pub fn begin(&mut self) {
         if let Ok(meter) = &mut self.meter {
             meter.take();
         }
     }
 
-    /// Enters the time since the last invocation or [`Self::begin`].
+    /// Sets the throttled time since the last invocation or [`Self::begin`].
     pub fn complete(&mut self, outcome: &mut Outcome) {
         let is_known = outcome.provenances.get(Meter::Throttled).is_some();
-        // Without any source nothing ran that could be held back.
+        // Without any source, nothing ran that could be held back.
         if is_known || outcome.provenances.iter().next().is_none() {
             return self.begin();
         }

@@ -1,5 +1,5 @@
-//! Rounds over cells: all cells of a plan in turn, or in a race those of one
-//! lane.
+//! Scheduling of rounds over cells: all cells of a plan, or in a race those of
+//! one lane.
 
 use std::time::Duration;
 
@@ -15,43 +15,44 @@ use cyclometer_stats::Random;
 use cyclometer_workload::Control;
 use cyclometer_workload::{Event, Sink, SinkError};
 
-/// Longest time for which invocations are asked for at once; bounds what is
-/// lost when this process is killed.
+/// Longest time for which invocations are requested at once; bounds the loss
+/// when this process is killed.
 const BURST: Nanos = Nanos(10_000_000);
 const MAX_BURST: u32 = 256;
 
-/// A cell that keeps failing rests for at most 2^6 - 1 rounds.
+/// Longest streak of failures that counts: such a cell pauses for at most 2^6 -
+/// 1 rounds.
 const MAX_STREAK: u32 = 6;
-/// What a round takes in which every cell rests, in polls of [`Cancel`].
+/// Length of a round in which every cell pauses, in polls of [`Cancel`].
 const IDLE_POLLS: u32 = 2;
 
-/// Lanes that one thread drives, and the cells it visits in them.
+/// Lanes that one thread drives, and the cells that it visits in them.
 pub(super) struct Track<'a> {
     pub lanes: &'a mut [OpenLane],
-    /// Index of the first of `lanes` among all of the plan.
+    /// Index of the first of `lanes` among all lanes of the plan.
     pub first: usize,
     pub turns: Vec<Turn<'a>>,
     pub plan: &'a Plan,
     pub control: &'a Control,
-    /// What samples the runs of each of `lanes`.
+    /// Sampler of each of `lanes`, if its runs are sampled.
     pub samplers: &'a [Option<Sampler>],
     pub tally: Tally,
-    /// Draws the order of each round.
+    /// Generator for the order of each round.
     pub random: Random,
 }
 
-/// A cell that is ready, and how it has fared.
+/// State of a cell that is ready to run.
 pub(super) struct Turn<'a> {
     pub cell: &'a Cell,
-    /// Its operators, from the counting run.
+    /// Number of operators, from the counting run.
     ops: Option<u64>,
-    /// Sequence of its next invocation.
+    /// Sequence number of the next invocation.
     next: u32,
-    /// Failures since it last ended well.
+    /// Failures since the last invocation that ended well.
     streak: u32,
-    /// Rounds that it leaves out yet.
+    /// Number of rounds that the cell still skips.
     rest: u32,
-    /// How well its median is known, if that is what it is run for.
+    /// Precision of the median so far, if the cell is run until that suffices.
     narrowing: Option<Narrowing>,
     throttle: ThrottleWatch,
 }
@@ -63,16 +64,17 @@ impl<'a> Turn<'a> {
         Self { cell, ops, next: 1, streak: 0, rest: 0, narrowing, throttle }
     }
 
-    /// Whether there is nothing to be learned from running it again: its median
-    /// is known, or it only ever failed, `give_up` times.
+    /// Returns whether there is nothing to learn from running the cell again:
+    /// its median is known, it has failed [`HOPELESS`] times in a row on the way
+    /// there, or it has only ever failed, `give_up` times.
     fn is_done(&self, give_up: Option<u32>) -> bool {
         let all_failed = self.streak.saturating_add(1) == self.next;
         all_failed && give_up.is_some_and(|most| self.streak >= most)
             || self.narrowing.as_ref().is_some_and(|it| it.enough || self.streak >= HOPELESS)
     }
 
-    /// Notes how an invocation ended: after k failures in a row, 2^k - 1 rounds
-    /// are left out.
+    /// Records how an invocation ended: after k failures in a row, 2^k - 1
+    /// rounds are skipped.
     fn note(&mut self, status: Status) {
         self.streak = match status {
             Status::Ok => 0,
@@ -82,7 +84,7 @@ impl<'a> Turn<'a> {
         self.rest = (1 << self.streak.min(MAX_STREAK)) - 1;
     }
 
-    /// Whether it leaves this round out.
+    /// Returns whether the cell skips this round, and counts the round down.
     fn rests(&mut self) -> bool {
         let rests = self.rest > 0;
         self.rest = self.rest.saturating_sub(1);
@@ -91,7 +93,7 @@ impl<'a> Turn<'a> {
 }
 
 impl Track<'_> {
-    /// Warm-ups, then recorded rounds.
+    /// Runs the warm-ups, then the recorded rounds.
     pub fn run(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
         self.rounds(self.plan.warmup, true, sink)?;
         self.rounds(self.plan.runs, false, sink)?;
@@ -99,8 +101,8 @@ impl Track<'_> {
         Ok(())
     }
 
-    /// Each cell once in a round, in random order: what changes while a round
-    /// lasts, or from one to the next, hits all alike.
+    /// Runs each cell once a round, in random order: what changes during a
+    /// round, or from one to the next, hits all alike.
     fn rounds(&mut self, runs: u32, warmup: bool, sink: &mut dyn Sink) -> Result<(), SinkError> {
         let endless = self.plan.until_stopped && !warmup;
         let open = endless || (self.plan.until.is_some() && !warmup);
@@ -134,8 +136,8 @@ impl Track<'_> {
         Ok(())
     }
 
-    /// How many invocations to ask for at once. Only those of one short cell
-    /// are bundled: others are interleaved.
+    /// Returns the number of invocations to request at once. Only those of one
+    /// short cell are bundled: others are interleaved.
     fn burst(&self, longest: Nanos) -> u32 {
         match &self.turns[..] {
             [only] if only.cell.job.start == StartKind::Warm && only.streak == 0 => {
@@ -147,8 +149,8 @@ impl Track<'_> {
         }
     }
 
-    /// Passes the time of a round in which nothing ran: otherwise rests would
-    /// be over at once.
+    /// Waits for the length of a round in which nothing ran: otherwise the
+    /// skipped rounds would be over at once.
     fn pause(&self) {
         for _ in 0..IDLE_POLLS {
             if !self.control.is_over() {
@@ -157,8 +159,8 @@ impl Track<'_> {
         }
     }
 
-    /// Runs a cell `count` times and passes on what comes of it; returns the
-    /// longest wall time.
+    /// Runs a cell `count` times and sends its events; returns the longest wall
+    /// time.
     fn visit(
         &mut self,
         at: usize,
@@ -217,15 +219,16 @@ impl Track<'_> {
         sink.settle().map(|()| longest)
     }
 
-    /// Cells that were to be run until their medians are known, and are not.
+    /// Counts the cells that were run until their medians are known, but whose
+    /// medians are not.
     fn wide(&self) -> u64 {
         let cells = self.turns.iter().filter_map(|turn| turn.narrowing.as_ref());
         cells.filter(|cell| cell.is_wide()).count() as u64
     }
 }
 
-/// Enters what no lane can know: the operators of the counting run, and the
-/// memory integral of the samples.
+/// Adds the values that no lane can know: the operators of the counting run,
+/// and the memory integral of the samples.
 fn complete(outcome: &mut Outcome, samples: Option<&[Sample]>, ops: Option<u64>) {
     let usage = &mut outcome.usage;
     if outcome.status == Status::Ok && usage.get(Meter::WasmOps).is_none() {
@@ -236,8 +239,9 @@ fn complete(outcome: &mut Outcome, samples: Option<&[Sample]>, ops: Option<u64>)
     usage.set(Meter::MemoryTime, integral);
 }
 
-/// Integral of resident memory in byte-milliseconds: each sample holds until
-/// the next, the first also before it. `None` without a sample inside.
+/// Returns the integral of resident memory in byte-milliseconds: each sample
+/// holds until the next, the first also before it. `None` without a sample
+/// inside.
 fn memory_time(samples: &[Sample], from: Nanos, to: Nanos) -> Option<u64> {
     let mut inside = samples
         .iter()
@@ -318,7 +322,7 @@ mod tests {
         assert!(!turn.is_done(Some(2)), "once is not enough");
         fail(&mut turn, Status::Timeout);
         assert!(turn.is_done(Some(2)) && !turn.is_done(Some(3)) && !turn.is_done(None));
-        // What went well once is worth another try.
+        // A cell that went well once is worth another try.
         fail(&mut turn, Status::Ok);
         for _ in 0..5 {
             fail(&mut turn, Status::Failed);

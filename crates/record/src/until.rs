@@ -1,12 +1,12 @@
-//! Recording until the medians are known well enough.
+//! Stopping rule: recording until the medians are known well enough.
 //!
-//! Who looks again and again and stops when the figure pleases is wrong more
-//! often than the figure says: a cell whose first runs happen to lie close
-//! together stops too early. So a cell is looked at when it has a quarter more
-//! runs than the last time, and must be narrow twice in a row. In simulations of
-//! times with a spread of 0.5 to 4 %, the true median was outside of the final
-//! interval of `1%` in 1.2 to 2.3 of 100 cells rather than in 1; ten runs that
-//! were not chosen so are at 2 as well.
+//! A rule that tests again and again and stops when the figure pleases is wrong
+//! more often than the figure says: a cell whose first runs happen to lie close
+//! together stops too early. So a cell is tested when it has a quarter more
+//! runs than the last time, and its interval must be narrow twice in a row. In
+//! simulations of times with a spread of 0.5 to 4 %, the true median was
+//! outside of the final interval of `1%` in 1.2 to 2.3 of 100 cells rather than
+//! in 1; ten runs that were not chosen so are at 2 as well.
 
 use std::str::FromStr;
 
@@ -15,28 +15,28 @@ use cyclometer_core::units::Nanos;
 use cyclometer_stats::{Confidence, median_reach};
 use cyclometer_workload::Width;
 
-/// Runs before a cell is looked at.
+/// Number of runs before a cell is tested.
 const LEAST_RUNS: usize = 10;
 
-/// A cell that only ever failed ends after so many runs.
+/// Number of failures in a row after which a cell ends.
 pub(super) const HOPELESS: u32 = 10;
 
-/// When a cell has been run often enough.
+/// Precision at which a cell has been run often enough.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Until {
-    /// How far the interval of the median wall time may reach from the median,
+    /// Farthest reach of the interval of the median wall time from the median,
     /// as a share of it.
     pub share: f64,
-    /// How sure the interval is.
+    /// Confidence of the interval.
     pub confidence: Confidence,
-    /// No run is begun after so much time.
+    /// Time after which no run is begun.
     pub within: Option<Nanos>,
 }
 
 impl FromStr for Until {
     type Err = String;
 
-    /// Reads `1%`.
+    /// Parses a width such as `1%`.
     fn from_str(text: &str) -> Result<Self, String> {
         if !text.trim_end().ends_with('%') {
             return Err(format!("`{text}`: a width ends in %: write 1%"));
@@ -49,16 +49,16 @@ impl FromStr for Until {
     }
 }
 
-/// A cell on its way there.
+/// Progress of a cell towards a narrow interval.
 #[derive(Debug, Clone)]
 pub(super) struct Narrowing {
     until: Until,
     walls: Vec<f64>,
-    /// Runs at which it is looked at next.
+    /// Number of runs at which the cell is tested next.
     next: usize,
-    /// It was narrow when it was last looked at.
+    /// Whether the interval was narrow at the last test.
     once: bool,
-    /// It is narrow.
+    /// Whether the interval has been narrow twice in a row.
     pub enough: bool,
 }
 
@@ -67,24 +67,25 @@ impl Narrowing {
         Self { until, walls: Vec::new(), next: LEAST_RUNS, once: false, enough: false }
     }
 
-    /// Runs until it is looked at.
+    /// Returns the number of runs until the next test, at least 1.
     pub fn missing(&self) -> u32 {
         u32::try_from(self.next.saturating_sub(self.walls.len())).unwrap_or(u32::MAX).max(1)
     }
 
-    /// Takes the wall time of a run that ended well.
+    /// Adds the wall time of a run that ended well.
     #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ns")]
     pub fn take(&mut self, wall: Nanos) {
         self.walls.push(wall.0 as f64);
     }
 
-    /// Whether its median is not known, now that nothing more is run.
+    /// Returns whether the median is not known well enough, now that nothing
+    /// more is run.
     pub fn is_wide(&self) -> bool {
         let reach = median_reach(&self.walls, self.until.confidence);
         !self.enough && reach.is_none_or(|(_, reach)| reach > self.until.share)
     }
 
-    /// Looks at it, if it is time to.
+    /// Tests the interval if it is time to; returns its width.
     pub fn look(&mut self) -> Option<Width> {
         let runs = self.walls.len();
         if runs < self.next {
@@ -113,7 +114,7 @@ mod tests {
         }
     }
 
-    /// Runs of a cell with that spread until it is narrow.
+    /// Counts the runs of a cell with that spread until its interval is narrow.
     fn runs_until(text: &str, spread: f64, random: &mut Random) -> (usize, f64, f64) {
         let until: Until = text.parse().expect("a width");
         let mut cell = Narrowing::new(until);

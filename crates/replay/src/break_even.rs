@@ -1,9 +1,9 @@
-//! Break-even: at which fine price revenue is what a coarse model yields, and
-//! who then pays more or less.
+//! Break-even: the fine price at which revenue equals that of a coarse model,
+//! and who pays more or less under it.
 //!
 //! Both passes see the same rows: those that both models bill. The price is
-//! exact; so is who pays more. How much more is a ratio for people, kept as a
-//! double for each row.
+//! exact, and so is who pays more. How much more is a ratio for people, kept as
+//! a double for each row.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use super::{Contract, Key};
 use cyclometer_core::meter::Usage;
 use cyclometer_pricing::{Exact, Money};
 
-/// What is added up over all rows: the first pass.
+/// Totals of the first pass over all rows.
 #[derive(Debug, Clone, Default)]
 pub struct Revenue {
     /// Rows that both models bill.
     pub rows: u64,
-    /// What the coarse model takes for them.
+    /// Revenue of the coarse model for these rows.
     pub coarse: Money,
-    /// What they used, in the unit of the fine model.
+    /// Quantity that they used, in the unit of the fine model.
     pub quantity: Exact,
 }
 
-/// Who pays more, and how much: the second pass.
+/// Result of the second pass: how many rows pay more or less, and how much.
 #[derive(Debug, Clone, Default)]
 pub struct Shift {
     /// Rows that pay more under the fine price.
@@ -32,16 +32,16 @@ pub struct Shift {
     pub less: u64,
     /// Rows that pay the same.
     pub same: u64,
-    /// What the coarse model takes.
+    /// Revenue of the coarse model.
     pub coarse: Money,
-    /// What the fine price takes.
+    /// Revenue at the fine price.
     pub fine: Money,
-    /// Fine over coarse of each row.
+    /// Ratio of the fine to the coarse price of each row.
     ratios: Vec<f64>,
 }
 
-/// What one row costs under the coarse model and used of the fine one; `None`
-/// if one of them refuses it.
+/// Returns the cost of one row under the coarse model and its quantity under
+/// the fine one; `None` if one of them refuses it.
 fn both(coarse: &Contract, fine: &Contract, usage: &Usage) -> Option<(Money, Exact)> {
     let bill = coarse.0.bill_under(usage, &coarse.1).ok()?;
     let used = fine.0.bill_under(usage, &fine.1).ok()?;
@@ -50,7 +50,7 @@ fn both(coarse: &Contract, fine: &Contract, usage: &Usage) -> Option<(Money, Exa
 }
 
 impl Revenue {
-    /// Adds a row.
+    /// Adds a row, unless one of the models refuses it.
     pub fn add(&mut self, coarse: &Contract, fine: &Contract, usage: &Usage) {
         if let Some((amount, quantity)) = both(coarse, fine, usage) {
             self.rows += 1;
@@ -59,8 +59,8 @@ impl Revenue {
         }
     }
 
-    /// The price of one unit at which the fine model takes as much; `None` if
-    /// nothing was used.
+    /// Returns the price of one unit at which the fine model takes as much;
+    /// `None` if nothing was used.
     #[must_use]
     pub fn price(&self) -> Option<Exact> {
         self.coarse.as_exact().over(&self.quantity)
@@ -68,7 +68,7 @@ impl Revenue {
 }
 
 impl Shift {
-    /// Adds a row, at the break-even price of a unit.
+    /// Adds a row at the break-even price of a unit.
     pub fn add(&mut self, coarse: &Contract, fine: &Contract, price: &Exact, usage: &Usage) {
         let Some((amount, quantity)) = both(coarse, fine, usage) else { return };
         let own = Money::from(&quantity * price);
@@ -84,27 +84,28 @@ impl Shift {
         self.fine += &own;
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[must_use]
     pub const fn rows(&self) -> u64 {
         self.more + self.less + self.same
     }
 
-    /// Fine over coarse of all rows together.
+    /// Returns the ratio of fine to coarse revenue over all rows, to six digits
+    /// after the point.
     #[must_use]
     pub fn ratio(&self) -> Option<Exact> {
         self.fine.ratio(&self.coarse, 6)
     }
 
-    /// Returns a quantile of the rows' ratios, by linear interpolation between
-    /// the two nearest, as of every other percentile that is shown.
+    /// Returns a quantile of the ratios of the rows, by linear interpolation
+    /// between the two nearest, as for every other percentile that is shown.
     #[must_use]
     pub fn quantile(&mut self, share: f64) -> Option<f64> {
         self.ratios.sort_unstable_by(f64::total_cmp);
         cyclometer_stats::percentile(&self.ratios, share)
     }
 
-    /// Adds the rows of another.
+    /// Adds the rows of `other`.
     pub fn merge(&mut self, other: &Self) {
         let Self { more, less, same, coarse, fine, ratios } = other;
         self.more += more;
@@ -116,32 +117,32 @@ impl Shift {
     }
 }
 
-/// The break-even of one coarse and one fine model.
+/// Break-even of one coarse and one fine model.
 #[derive(Debug, Clone)]
 pub struct BreakEven {
-    /// The coarse model's id.
+    /// Id of the coarse model.
     pub coarse: String,
-    /// The fine model's id.
+    /// Id of the fine model.
     pub fine: String,
-    /// The currency of both.
+    /// Currency of both.
     pub currency: String,
-    /// What the fine model is paid by, such as `cycle`.
+    /// Unit of the fine model, such as `cycle`.
     pub unit: Arc<str>,
-    /// What its own price is for, in units.
+    /// Number of units that the fine model's own price is for.
     pub per: Exact,
-    /// Its own price of that.
+    /// Own price of the fine model for that many units.
     pub own: Exact,
-    /// The price of a unit at which revenue is the same.
+    /// Price of one unit at which revenue is the same.
     pub price: Exact,
-    /// What was added up.
+    /// Totals of the first pass.
     pub revenue: Revenue,
-    /// Who pays more or less.
+    /// Results of the second pass, by group.
     pub groups: BTreeMap<Key, Shift>,
 }
 
 impl BreakEven {
-    /// Nothing seen yet but the revenue; `None` if the models cannot be
-    /// compared or nothing was used.
+    /// Starts the second pass at the price that follows from `revenue`; `None`
+    /// if the models cannot be compared or nothing was used.
     #[must_use]
     pub fn new(coarse: &Contract, fine: &Contract, revenue: Revenue) -> Option<Self> {
         let price = revenue.price()?;
@@ -166,7 +167,7 @@ impl BreakEven {
         self.groups.entry(key.clone()).or_default().add(coarse, fine, &price, usage);
     }
 
-    /// All groups together.
+    /// Returns the result over all groups together.
     #[must_use]
     pub fn overall(&self) -> Shift {
         let mut all = Shift::default();

@@ -1,10 +1,10 @@
 //! Replays recorded usage through price models.
 //!
-//! Replay is a stream: rows come in, are gathered in small batches by group
-//! and by what was measured, run through the [compiled](cyclometer_pricing::compile)
-//! models, and only sums are kept, so that memory does not grow with the
-//! recording. It opens no file and prints nothing. Which invocations are billed
-//! is the caller's choice.
+//! Replay is a stream: rows come in, are batched by group and by the signals
+//! that were measured, and run through the
+//! [compiled](cyclometer_pricing::compile) models. Only sums are kept, so that
+//! memory does not grow with the recording. This crate opens no file and prints
+//! nothing; which invocations are billed is the caller's choice.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -26,33 +26,33 @@ use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_pricing::compile::{Batch, Program, Signal, Signals, Sums};
 use cyclometer_pricing::{Basis, PriceModel, Terms};
 
-/// Rows that are gathered before they run.
+/// Rows that are collected before a batch runs.
 const BATCH: usize = 4_096;
 
 /// One invocation to be billed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its number in the database.
+    /// Number of the invocation in the database.
     pub invocation: i64,
-    /// What it is summed by.
+    /// Group in which the row is summed.
     pub key: Key,
-    /// When it was requested, since the recording began.
+    /// Time of the request, since the recording began.
     pub offset: Nanos,
     /// Whether it failed or ran out of time; providers bill that too.
     pub failed: bool,
-    /// What it used.
+    /// Usage of the invocation.
     pub usage: Usage,
 }
 
 /// A price model and the terms it is applied under.
 pub type Contract = (PriceModel, Terms);
 
-/// Values that replace measured ones: what if?
+/// Values that replace measured ones in a what-if replay.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WhatIf(pub Vec<(Meter, u64)>);
 
 impl WhatIf {
-    /// The usage with the values replaced.
+    /// Returns `usage` with the values replaced.
     #[must_use]
     pub fn apply(&self, mut usage: Usage) -> Usage {
         for (meter, value) in &self.0 {
@@ -62,7 +62,7 @@ impl WhatIf {
     }
 }
 
-/// Sums rows up, group by group.
+/// Sums rows by group under every contract.
 #[derive(Debug)]
 pub struct Replayer {
     contracts: Arc<Vec<Contract>>,
@@ -76,7 +76,8 @@ pub struct Replayer {
     known: HashMap<Key, usize>,
 }
 
-/// Rows of a group that have not run yet, and the sums of those that have.
+/// Running state of one group: rows that have not run yet, and the sums of
+/// those that have.
 #[derive(Debug)]
 struct Gathering {
     key: Key,
@@ -88,7 +89,8 @@ struct Gathering {
     failed: u64,
 }
 
-/// Batches of one program, by what was measured.
+/// Batches of one program that have not run yet, one for each set of measured
+/// signals, and the sums of those that have.
 #[derive(Debug, Default)]
 struct Lot {
     batches: Vec<Batch>,
@@ -119,7 +121,7 @@ impl Lot {
 }
 
 impl Replayer {
-    /// Nothing summed yet.
+    /// Creates a replayer without any rows.
     #[must_use]
     pub fn new(contracts: Arc<Vec<Contract>>, what_if: WhatIf) -> Self {
         let by_instance = contracts.iter().any(|(model, _)| model.by_instance());
@@ -132,7 +134,7 @@ impl Replayer {
         let mut signals = requests.signals();
         if let Some(program) = &instances {
             signals = signals.union(program.signals());
-            // What a stretch is made of.
+            // Signals that an instance span is made of.
             signals = signals.union(Stretches::SIGNALS.into_iter().collect());
         }
         signals.insert(Signal::Meter(Meter::MemoryPeak));
@@ -148,20 +150,21 @@ impl Replayer {
         }
     }
 
-    /// What it wants to know of a row, where it was measured.
+    /// Returns the signals that the replayer uses of a row, where they were
+    /// measured.
     #[must_use]
     pub const fn signals(&self) -> Signals {
         self.signals
     }
 
-    /// Whether rows of a group must come in the order of their requests, since
-    /// some share an instance.
+    /// Returns whether the rows of a group must come in the order of their
+    /// requests, since some share an instance.
     #[must_use]
     pub const fn wants_order(&self) -> bool {
         self.instances.is_some()
     }
 
-    /// The handle of a group.
+    /// Returns the handle of a group, which is created on first use.
     pub fn group(&mut self, key: &Key) -> usize {
         if let Some(at) = self.known.get(key) {
             return *at;
@@ -179,8 +182,9 @@ impl Replayer {
         self.groups.len() - 1
     }
 
-    /// The same for the rows of another cell, which are of other instances:
-    /// their clocks begin anew.
+    /// Returns the handle of the group for the rows of another cell. These
+    /// belong to other instances, whose clocks start anew, so that the open
+    /// span of the group ends here.
     pub fn cell(&mut self, key: &Key) -> usize {
         let at = self.group(key);
         if let (Some(program), Some(group)) = (&mut self.instances, self.groups.get_mut(at))
@@ -191,8 +195,8 @@ impl Replayer {
         at
     }
 
-    /// Adds a row to a group: what was measured, and the value of each signal
-    /// of it.
+    /// Adds a row to a group: the signals that were measured, and the value of
+    /// each of them.
     pub fn push(&mut self, group: usize, offset: Nanos, mut present: Signals, values: &mut Values) {
         for (meter, value) in &self.what_if.0 {
             present.insert(Signal::Meter(*meter));
@@ -209,7 +213,7 @@ impl Replayer {
         }
     }
 
-    /// Adds a row that is at hand as a usage.
+    /// Adds a row given as a [`Row`].
     pub fn push_row(&mut self, row: &Row) {
         let present = self.signals.of(&row.usage);
         let mut values = [0; Signal::COUNT];
@@ -223,29 +227,29 @@ impl Replayer {
         self.push(group, row.offset, present, &mut values);
     }
 
-    /// Counts a row of a group as one that failed.
+    /// Counts one row of a group as failed.
     pub fn count_failure(&mut self, group: usize) {
         if let Some(gathering) = self.groups.get_mut(group) {
             gathering.failed += 1;
         }
     }
 
-    /// Runs what is left, and sums up.
+    /// Runs what is left, and returns the totals.
     #[must_use]
     pub fn finish(mut self) -> Summary {
         self.so_far()
     }
 
     /// Runs what is left of one part of a replay. Only when all parts are
-    /// merged is it known which cells have failed altogether: then
-    /// [`Summary::unprice_failed_groups`] has to be called.
+    /// merged is it known which cells failed altogether: call
+    /// [`Summary::unprice_failed_groups`] then.
     #[must_use]
     pub fn finish_part(mut self) -> Summary {
         self.sum_up()
     }
 
-    /// The sums up to now; rows can be added afterwards. Instances that serve
-    /// a request yet count as if they ended now, and are not ended by that.
+    /// Returns the totals so far; rows can be added afterwards. Instances that
+    /// still serve a request count as if they ended now, but stay open.
     pub fn so_far(&mut self) -> Summary {
         let mut summary = self.sum_up();
         summary.unprice_failed_groups();
@@ -276,11 +280,12 @@ impl Replayer {
     }
 }
 
-/// A value for each signal, by index.
+/// Values of all signals, by [`Signal::index`].
 pub type Values = [u64; Signal::COUNT];
 
 impl Gathering {
-    /// The sums of the stretches that are over, and of the open one as it is.
+    /// Returns the sums of the spans that have ended, and of the open one as it
+    /// is now.
     fn stretches_so_far(&mut self, program: &mut Program) -> Sums {
         self.stretches.finish(program);
         let mut sums = self.stretches.sums.clone();
@@ -293,7 +298,8 @@ impl Gathering {
         sums
     }
 
-    /// Notes the largest peak, and rows that would not have fitted.
+    /// Records the largest peak, and counts rows whose peak exceeds the
+    /// allocated memory.
     fn watch(&mut self, present: Signals, values: &Values) {
         let peak = Signal::Meter(Meter::MemoryPeak);
         if !present.has(peak) {
@@ -308,11 +314,11 @@ impl Gathering {
     }
 }
 
-/// Sums rows up in the order they come.
+/// Replays rows in the order in which they come.
 ///
 /// # Errors
 ///
-/// The first error of `rows` ends the replay.
+/// Returns the first error of `rows`, which ends the replay.
 pub fn replay<E>(
     rows: impl IntoIterator<Item = Result<Row, E>>,
     contracts: &[Contract],

@@ -1,9 +1,9 @@
-//! Per-instance time: the union of overlapping requests on one instance.
+//! Billed time of instances: the union of overlapping requests on one instance.
 //!
 //! Some providers bill an instance for as long as it serves at least one
 //! request. Warm invocations of a cell share an instance; a cold one has its
-//! own. Requests that overlap become one stretch, from the start of the first
-//! to the end of the last, with the CPU time of all and the largest peak.
+//! own. Requests that overlap become one span, from the start of the first to
+//! the end of the last, with the CPU time of all and the largest peak.
 
 use super::{Lot, Values};
 use cyclometer_core::meter::Meter;
@@ -11,14 +11,15 @@ use cyclometer_core::units::Nanos;
 use cyclometer_pricing::Phase;
 use cyclometer_pricing::compile::{Program, Signal, Signals};
 
-/// The stretch of an instance that is not over yet.
+/// Collects the requests of an instance into spans; holds the one that has not
+/// ended yet.
 #[derive(Debug)]
 pub(super) struct Stretches {
     cold: bool,
     open: Option<Stretch>,
 }
 
-/// Time in which an instance served at least one request.
+/// Span of time in which an instance served at least one request.
 #[derive(Debug, Clone)]
 pub(super) struct Stretch {
     from: u64,
@@ -31,8 +32,8 @@ const CREATE: Signal = Signal::Phase(Phase::Create);
 const START: Signal = Signal::Phase(Phase::Start);
 const RUN: Signal = Signal::Phase(Phase::Run);
 
-/// Meters that add up over the requests of a stretch; the others are levels, or
-/// those of its first request, as its start-up is: that of others happens while
+/// Meters that add up over the requests of a span. The others are levels, or
+/// belong to the first request, as start-up does: that of others happens while
 /// the instance serves the first.
 const COUNTS: [Meter; 6] = [
     Meter::CpuTime,
@@ -44,7 +45,7 @@ const COUNTS: [Meter; 6] = [
 ];
 
 impl Stretches {
-    /// What the extent of a request is read from.
+    /// Signals from which the start and end of a request are computed.
     pub(super) const SIGNALS: [Signal; 3] = [CREATE, START, RUN];
 
     pub(super) const fn new(cold: bool) -> Self {
@@ -52,7 +53,7 @@ impl Stretches {
     }
 
     /// Adds a request; rows come in the order of their requests. Returns the
-    /// stretch that is over with it.
+    /// span that this request ends, if any.
     pub(super) fn add(
         &mut self,
         offset: Nanos,
@@ -60,7 +61,7 @@ impl Stretches {
         values: &Values,
     ) -> Option<Stretch> {
         let span = |signal: Signal| if present.has(signal) { values[signal.index()] } else { 0 };
-        // The instance is there once it was created.
+        // An instance exists once it was created.
         let from = offset.0.saturating_add(span(CREATE));
         let to = from.saturating_add(span(START)).saturating_add(span(RUN));
         let next = Stretch { from, to, present, values: *values };
@@ -76,7 +77,7 @@ impl Stretches {
         }
     }
 
-    /// The one that is not over yet.
+    /// Returns the span that has not ended yet.
     pub(super) const fn open(&self) -> Option<&Stretch> {
         self.open.as_ref()
     }

@@ -1,4 +1,4 @@
-//! What a replay comes to: sums by lane, workload, preset and kind of start.
+//! Result of a replay: sums by lane, workload, preset and kind of start.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -13,85 +13,85 @@ use cyclometer_pricing::{
     Exact, Granularity, Money, PriceModel, Refusal, Settlement, Subtotal, Terms, Waste,
 };
 
-/// What rows are summed by.
+/// Key by which rows are grouped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// The lane.
+    /// Name of the lane.
     pub lane: Arc<str>,
-    /// The workload.
+    /// Name of the workload.
     pub workload: Arc<str>,
-    /// The workload's preset.
+    /// Name of the workload's preset.
     pub preset: Arc<str>,
-    /// `cold` or `warm`.
+    /// Kind of start: `cold` or `warm`.
     pub start: Arc<str>,
 }
 
-/// What must be known of a model to read its totals.
+/// Facts about a model that are needed to read its totals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// The model's id.
+    /// Id of the model.
     pub id: String,
-    /// The currency of its totals.
+    /// Currency of its totals.
     pub currency: String,
-    /// Whether it is coarse or fine.
+    /// Granularity of the model: coarse or fine.
     pub granularity: Granularity,
     /// Names and units of its charges, in the order of [`ModelTotal::charges`].
     pub charges: Vec<(Arc<str>, Arc<str>)>,
 }
 
-/// The sums of one group of invocations.
+/// Sums of one group of invocations.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
-    /// How many invocations there were, billed or refused.
+    /// Number of invocations, billed or refused.
     pub invocations: u64,
-    /// How many of them failed or ran out of time.
+    /// Number of invocations that failed or ran out of time.
     pub failed: u64,
-    /// One entry for each model, in the order of [`Summary::models`].
+    /// Totals of each model, in the order of [`Summary::models`].
     pub models: Vec<ModelTotal>,
     /// Largest peak of memory.
     pub peak: Option<Bytes>,
-    /// How many invocations touched more memory than they are billed for.
+    /// Number of invocations that touched more memory than they are billed for.
     pub beyond: u64,
 }
 
-/// What one model makes of a group, at list prices.
+/// Totals of one model over a group, at list prices.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModelTotal {
-    /// How many invocations it billed.
+    /// Number of invocations that the model billed.
     pub billed: u64,
-    /// The exact sum of their bills.
+    /// Exact sum of their bills.
     pub total: Money,
-    /// What that is for.
+    /// Split of that sum into used and wasted parts.
     pub waste: Waste<Money>,
-    /// The sums of each charge.
+    /// Sums of each charge.
     pub charges: Vec<ChargeTotal>,
-    /// How many invocations it refused, by reason.
+    /// Number of invocations that the model refused, by reason.
     pub refused: BTreeMap<Refusal, u64>,
-    /// How many line items carried a note, by note.
+    /// Number of line items that carried a note, by note.
     pub notes: BTreeMap<Arc<str>, u64>,
 }
 
-/// The sums of one charge.
+/// Sums of one charge.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChargeTotal {
-    /// Billed quantity, in the charge's unit.
+    /// Billed quantity, in the unit of the charge.
     pub quantity: Exact,
-    /// The exact amount.
+    /// Exact amount.
     pub amount: Money,
-    /// What that is for.
+    /// Split of that amount into used and wasted parts.
     pub waste: Waste<Money>,
 }
 
-/// Why two totals cannot be set against each other.
+/// Reason why two totals cannot be compared as a ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NoRatio {
     /// One of them leaves out invocations that the other has.
     #[error("one of the models refused some of the invocations")]
     Refused,
-    /// They are in different money.
+    /// The two totals are in different currencies.
     #[error("the models have different currencies")]
     Currencies,
-    /// The divisor is nothing.
+    /// The divisor is 0.
     #[error("the finer total is 0")]
     Zero,
     /// There is no such model in this summary.
@@ -99,10 +99,10 @@ pub enum NoRatio {
     NoSuchModel,
 }
 
-/// Why there is no bill of a month.
+/// Reason why there is no bill of a month.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NoMonth {
-    /// The model cannot bill what it is for.
+    /// The model cannot bill a month of such invocations.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// No invocation was billed.
@@ -113,7 +113,7 @@ pub enum NoMonth {
     NoSuchModel,
 }
 
-/// The sums of a whole replay.
+/// Sums of a whole replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     contracts: Arc<Vec<Contract>>,
@@ -144,14 +144,14 @@ impl Group {
         Self { models: models.iter().map(total).collect(), ..Self::default() }
     }
 
-    /// Whether there are invocations and all of them failed: what such a cell
-    /// costs is no price of the function.
+    /// Returns whether there are invocations and all of them failed: the cost
+    /// of such a cell is not a price of the function.
     #[must_use]
     pub const fn only_failed(&self) -> bool {
         self.invocations > 0 && self.failed == self.invocations
     }
 
-    /// Says how many invocations failed, where any did: `all 3 invocations
+    /// Describes how many invocations failed, where any did: `all 3 invocations
     /// failed`, `1 of 3 invocations failed`.
     #[must_use]
     pub fn failures(&self) -> Option<String> {
@@ -178,7 +178,7 @@ impl Group {
 }
 
 impl ModelTotal {
-    /// Quantities at the list prices of their charges.
+    /// Computes the totals from quantities at the list prices of their charges.
     fn of(sums: &ModelSums, (model, terms): &Contract) -> Self {
         let charge = |(sum, charge): (&cyclometer_pricing::compile::ChargeSum, &Arc<_>)| {
             let charge: &cyclometer_pricing::Charge = charge;
@@ -204,9 +204,9 @@ impl ModelTotal {
         }
     }
 
-    /// The mean bill of the group's invocations times a million, to 12 digits
-    /// after the point, since a mean need not be a finite decimal; `None` where
-    /// one was refused, or none was billed.
+    /// Returns the mean bill of the group's invocations times a million, to 12
+    /// digits after the point, since a mean need not be a finite decimal;
+    /// `None` where one was refused, or none was billed.
     #[must_use]
     pub fn mean_per_million(&self) -> Option<Exact> {
         if self.billed == 0 || self.refusals() > 0 {
@@ -215,7 +215,8 @@ impl ModelTotal {
         self.total.times(1_000_000).as_exact().ratio(&Exact::from(self.billed), 12)
     }
 
-    /// How many invocations were refused, for whatever reason.
+    /// Returns the number of invocations that were refused, for whatever
+    /// reason.
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.refused.values().sum()
@@ -242,14 +243,14 @@ impl ModelTotal {
 }
 
 impl Summary {
-    /// No rows yet.
+    /// Creates a summary without any rows.
     #[must_use]
     pub fn new(contracts: &Arc<Vec<Contract>>) -> Self {
         let models = contracts.iter().map(ModelInfo::of).collect();
         Self { contracts: Arc::clone(contracts), models, groups: BTreeMap::new() }
     }
 
-    /// Adds what the rows of a group came to.
+    /// Adds the sums of the rows of a group.
     pub(super) fn enter(&mut self, key: Key, counts: &Group, sums: &[ModelSums]) {
         let pairs = sums.iter().zip(self.contracts.iter());
         let models = pairs.map(|(sums, contract)| ModelTotal::of(sums, contract)).collect();
@@ -266,26 +267,27 @@ impl Summary {
         }
     }
 
-    /// Takes the amounts of groups away in which every invocation failed: the
-    /// time until a failure is no price of the function. Sums over groups are
-    /// without them then.
+    /// Clears the amounts of groups in which every invocation failed: the time
+    /// until a failure is not a price of the function. Sums over groups then
+    /// leave them out.
     pub fn unprice_failed_groups(&mut self) {
         for group in self.groups.values_mut().filter(|group| group.only_failed()) {
             group.models = Group::new(&self.models).models;
         }
     }
 
-    /// The model at a position, and the terms it was applied under.
+    /// Returns the model at a position, and the terms it was applied under.
     #[must_use]
     pub fn contract(&self, model: usize) -> Option<(&PriceModel, &Terms)> {
         self.contracts.get(model).map(|(model, terms)| (model, terms))
     }
 
-    /// The bill of a month of `requests` invocations like those of `group`.
+    /// Computes the bill of a month of `requests` invocations like those of
+    /// `group`.
     ///
     /// # Errors
     ///
-    /// If the model billed none of them, or not all, or needs to know more.
+    /// When the model billed none of them, or not all, or needs to know more.
     pub fn month(
         &self,
         group: &Group,
@@ -306,7 +308,8 @@ impl Summary {
             } else if charge.basis() == cyclometer_pricing::Basis::Period {
                 Some(contract.period_quantity(charge, terms)?)
             } else {
-                // Switched off: it is nothing, and is not missing.
+                // A charge that is switched off amounts to nothing, and is not
+                // missing.
                 None
             };
             let charge = Arc::clone(charge);
@@ -315,20 +318,19 @@ impl Summary {
         Ok(contract.settle(&subtotals, terms, contract.rounding()))
     }
 
-    /// The models, in the order they were given.
+    /// Returns the models, in the order they were given.
     #[must_use]
     pub fn models(&self) -> &[ModelInfo] {
         &self.models
     }
 
-    /// All groups, in the order of their keys.
+    /// Returns all groups, in the order of their keys.
     #[must_use]
     pub fn groups(&self) -> impl ExactSizeIterator<Item = (&Key, &Group)> {
         self.groups.iter()
     }
 
-    /// Sums the groups by something coarser than their keys, such as lane and
-    /// workload.
+    /// Sums the groups by a coarser key, such as lane and workload.
     pub fn by<K: Ord>(&self, key: impl Fn(&Key) -> K) -> BTreeMap<K, Group> {
         let mut sums = BTreeMap::new();
         for (group_key, group) in &self.groups {
@@ -337,7 +339,7 @@ impl Summary {
         sums
     }
 
-    /// The sum of everything.
+    /// Returns the sum of all groups.
     #[must_use]
     pub fn overall(&self) -> Group {
         let mut sum = Group::new(&self.models);
@@ -345,8 +347,8 @@ impl Summary {
         sum
     }
 
-    /// Every coarse model beside every fine one of the same currency, as
-    /// positions in [`Summary::models`].
+    /// Returns every coarse model paired with every fine one of the same
+    /// currency, as positions in [`Summary::models`].
     pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> {
         let of = |granularity| {
             let models = self.models.iter().enumerate();
@@ -359,13 +361,13 @@ impl Summary {
         })
     }
 
-    /// The coarse total of `group` divided by its fine total, half up to
-    /// `digits` decimals; `coarse` and `fine` are positions in
+    /// Divides the coarse total of `group` by its fine total, rounded half up
+    /// to `digits` decimals; `coarse` and `fine` are positions in
     /// [`Summary::models`].
     ///
     /// # Errors
     ///
-    /// If the two do not bill the same invocations in the same currency, or
+    /// When the two do not bill the same invocations in the same currency, or
     /// the fine total is 0.
     pub fn ratio(
         &self,
@@ -386,8 +388,9 @@ impl Summary {
         numerator.total.ratio(&denominator.total, digits).ok_or(NoRatio::Zero)
     }
 
-    /// Says which of a coarse and a fine bill is the larger, and how many times
-    /// as large: `fine 6.25x`. A bare ratio is read the wrong way round.
+    /// Describes which of a coarse and a fine bill is the larger, and how many
+    /// times as large: `fine 6.25x`. A bare ratio is easily read the wrong way
+    /// round.
     ///
     /// # Errors
     ///

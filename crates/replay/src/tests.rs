@@ -145,7 +145,7 @@ fn overlapping_requests_pay_for_one_instance() {
     assert_eq!(vcpu(vec![at(0, "cold"), at(500, "cold")]), pair("2"));
 }
 
-/// Two recordings of the same lane begin at 0 each: their requests share no
+/// Two recordings of the same lane both begin at 0: their requests share no
 /// instance, though their offsets overlap.
 #[test]
 fn instances_of_another_recording_are_others() {
@@ -163,7 +163,7 @@ fn instances_of_another_recording_are_others() {
     assert_eq!(seconds.next().map(|(_, it)| it.quantity.clone()), Some(Exact::from(2)));
 }
 
-/// The open stretch counts as if it ended now, and goes on afterwards.
+/// An open span counts as if it ended now, and goes on afterwards.
 #[test]
 fn sums_so_far_do_not_end_an_instance() {
     let contracts = Arc::new(vec![contract(find("google-cloud-run").unwrap())]);
@@ -181,7 +181,7 @@ fn sums_so_far_do_not_end_an_instance() {
         assert_eq!(seconds(&replayer.so_far()), half(expected), "after {offset_ms} ms");
         assert_eq!(replayer.so_far(), replayer.so_far(), "it only looks");
     };
-    // 0 to 1 s; with 0.5 to 1.5 s one stretch of 1.5 s; 5 to 6 s is another.
+    // 0 to 1 s; with 0.5 to 1.5 s one span of 1.5 s; 5 to 6 s is another.
     at(0, 2);
     at(500, 3);
     at(5_000, 5);

@@ -1,5 +1,5 @@
-//! Two stored recordings, or two stored simulations, side by side: what is
-//! read, compared and said of it.
+//! Compares two stored recordings, or two stored simulations, and collects the sentences
+//! that go with the table.
 
 use std::collections::BTreeMap;
 
@@ -13,28 +13,28 @@ use cyclometer_store::{
     Circumstances, Item, PricedCell, Selection, SimulationInfo, Store, StoreError,
 };
 
-/// A comparison, and what is said around its table.
+/// A comparison with the sentences that stand around its table.
 #[derive(Debug, Clone)]
 pub struct Compared {
-    /// Which two they are; a line each.
+    /// Description of either side; a line each.
     pub names: [String; 2],
-    /// What differs in what was run: such differences are of the function itself.
+    /// Differences in what was run: such differences are of the function itself.
     pub subjects: Vec<String>,
-    /// Circumstances that differ.
+    /// Circumstances that differ between the two sides.
     pub warnings: Vec<String>,
     /// The largest certain differences, a sentence each.
     pub largest: Vec<String>,
-    /// The verdicts.
+    /// Verdicts, meter by meter or model by model.
     pub difference: Difference,
-    /// What they all together mean.
+    /// Conclusion from all verdicts together.
     pub conclusion: Vec<String>,
 }
 
-/// Compares two of one kind; `None` when they are not. The bootstrap takes some
-/// time.
+/// Compares two items of one kind; `None` when they are of different kinds. The bootstrap
+/// takes some time.
 ///
 /// # Errors
-/// When the database cannot be read, or one of them is not there.
+/// Returns an error if the database cannot be read, or one of them is not there.
 pub fn compare(
     store: &Store,
     first: Item,
@@ -53,10 +53,10 @@ pub fn compare(
     Ok(Some(Compared::new((names, subjects, warnings, difference), sure)))
 }
 
-/// Compares two recordings that may be of two databases.
+/// Compares two recordings, which may come from two databases.
 ///
 /// # Errors
-/// When a database cannot be read, or has no such recording.
+/// Returns an error if a database cannot be read, or has no such recording.
 pub fn compare_recordings(
     first: (&Store, i64),
     second: (&Store, i64),
@@ -65,7 +65,7 @@ pub fn compare_recordings(
     recordings(first, second, sure).map(|parts| Compared::new(parts, sure))
 }
 
-/// How many differences are told before all others.
+/// Number of differences that are named before all others.
 const LARGEST: usize = 3;
 
 impl Compared {
@@ -78,11 +78,11 @@ impl Compared {
 
 type Parts = ([String; 2], Vec<String>, Vec<String>, Difference);
 
-/// Compares the mean bills of two recordings under price models: of runs that
+/// Compares the mean bills of two recordings under price models, counting only runs that
 /// ended well. Nothing is stored.
 ///
 /// # Errors
-/// When a database cannot be read.
+/// Returns an error if a database cannot be read.
 pub fn compare_bills(
     first: (&Store, i64),
     second: (&Store, i64),
@@ -91,14 +91,14 @@ pub fn compare_bills(
 ) -> Result<Difference, StoreError> {
     let bills = |(store, recording): (&Store, i64)| priced(store, recording, contracts);
     let (first, mut second) = (bills(first)?, bills(second)?);
-    // Numbers of two databases may be the same, and are no pairs for that.
+    // Invocations of two databases may have the same numbers without being pairs.
     for bill in second.iter_mut().flat_map(|cell| &mut cell.bills) {
         bill.0 = -1 - bill.0;
     }
     Ok(difference::simulations(&first, &second, sure))
 }
 
-/// The bills of each cell of a recording, under each model that does not refuse.
+/// Bills each cell of a recording under each model that does not refuse it.
 fn priced(
     store: &Store,
     recording: i64,
@@ -171,7 +171,7 @@ fn simulations(
     Ok((names, Vec::new(), warnings, difference))
 }
 
-/// What all the verdicts together mean.
+/// Returns sentences on what all verdicts mean together.
 #[must_use]
 pub fn conclusion(difference: &Difference, sure: Confidence) -> Vec<String> {
     let (shown, all) = difference.shown;

@@ -1,4 +1,4 @@
-//! The comparison that ends a recording: a row a cell.
+//! The comparison at the end of a recording: one row a cell.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use cyclometer_replay::{Group, Key, Summary};
 use cyclometer_stats::{half_spread, quantile};
 use cyclometer_store::CellStats;
 
-/// What is measured, up to the median run.
+/// Measured columns up to the median run.
 const FIRST: &[Column] = &[
     Column::text("workload", "workload"),
     Column::text("lane", "lane"),
@@ -24,7 +24,7 @@ const FIRST: &[Column] = &[
     Column::number("run p50", "run_p50_ns"),
 ];
 
-/// What is measured besides.
+/// Further measured columns.
 const FURTHER: &[Column] = &[
     Column::number("spread", "run_half_iqr_ns"),
     Column::number("cycles", "cycles_p50"),
@@ -42,14 +42,14 @@ const BILLED: [Column; BILLS] = [
     Column::number("dearer", "coarse_over_fine"),
 ];
 
-/// How many of them are of bills.
+/// Number of columns with bills.
 const BILLS: usize = 3;
 
-/// Columns that all tables of a narrow terminal begin with.
+/// Number of leading columns that every table on a narrow terminal repeats.
 pub const SHARED: usize = 3;
 
-/// The comparison of a recording's cells, with what they cost under the first
-/// pair of a coarse and a fine model; bills are means, per million invocations.
+/// Builds the comparison of a recording's cells, with their bills under the first pair of
+/// a coarse and a fine model; bills are means, per million invocations.
 #[must_use]
 pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
     let groups: HashMap<&Key, &Group> =
@@ -66,7 +66,7 @@ pub fn comparison(cells: &[CellStats], summary: Option<&Summary>) -> Table {
     })
 }
 
-/// The same without bills.
+/// Builds the comparison without bills.
 #[must_use]
 pub fn medians(cells: &[CellStats]) -> Table {
     rows(cells, &[], |_| Vec::new())
@@ -77,7 +77,7 @@ fn rows(cells: &[CellStats], last: &[Column], bills: impl Fn(&CellStats) -> Vec<
     let columns = FIRST.iter().chain(&steadiness::COLUMNS).chain(FURTHER).chain(last);
     let columns: Vec<Column> = columns
         .map(|column| match column.key {
-            // A column of zeroes tells people nothing.
+            // A column of zeroes tells a reader nothing.
             "failed" if all_well => Column::hidden("failed"),
             _ => *column,
         })
@@ -108,7 +108,7 @@ fn size(value: Option<Bytes>) -> Cell {
     Cell::maybe(value.map(|size| (size.to_string(), size.0)))
 }
 
-/// Cells for [`FIRST`] and for [`FURTHER`].
+/// Returns the cells for [`FIRST`] and for [`FURTHER`].
 fn measured(stats: &CellStats) -> [Vec<Cell>; 2] {
     let (startup, run) = (nanos(&stats.startup), nanos(&stats.run));
     let spread = half_spread(&run);
@@ -148,8 +148,8 @@ fn measured(stats: &CellStats) -> [Vec<Cell>; 2] {
     [first, further]
 }
 
-/// Whether a model's bills stand in the table, whose columns are of US dollars:
-/// a user's own model of that id may be in another currency.
+/// Returns whether a model's bills stand in the table, whose columns are in US dollars: a
+/// user's own model of that id may be in another currency.
 fn has_column(summary: &Summary, at: usize) -> bool {
     summary.models().get(at).is_some_and(|info| info.currency == "USD")
 }
@@ -161,7 +161,7 @@ fn billed(
     ok: u64,
 ) -> [Cell; BILLS] {
     let none = || Cell::maybe::<Value>(None);
-    // What never ends well has no price: a bill of failures compares with none.
+    // A cell that never ends well has no price: a bill of failures compares with nothing.
     let group = group.filter(|_| ok > 0);
     let (Some(summary), Some(group), Some([coarse, fine])) = (summary, group, pair) else {
         return [none(), none(), none()];
@@ -177,7 +177,7 @@ fn billed(
     [mean(coarse), mean(fine), Cell::maybe(ratio)]
 }
 
-/// What a reader must know about the figures: failures, labels, remarks.
+/// Returns the notes needed to read the figures: failures, labels, remarks.
 #[must_use]
 pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> {
     let mut notes = steadiness::warnings(cells);
@@ -226,8 +226,8 @@ pub fn footnotes(cells: &[CellStats], summary: Option<&Summary>) -> Vec<String> 
     notes
 }
 
-/// Returns what is said of single cells, each sentence once with the cells that
-/// it holds for.
+/// Returns the notes on single cells, each sentence once with the cells that it holds
+/// for.
 fn notes_of_cells(cells: &[CellStats], billed: bool) -> Vec<String> {
     let mut told: Vec<(String, Vec<String>)> = Vec::new();
     for stats in cells {
@@ -245,7 +245,7 @@ fn notes_of_cells(cells: &[CellStats], billed: bool) -> Vec<String> {
     told.into_iter().map(|(text, names)| format!("{}: {text}", first_of(&names))).collect()
 }
 
-/// Returns what a cell is called in messages.
+/// Returns the name of a cell in messages.
 #[must_use]
 pub fn cell_name(stats: &CellStats) -> String {
     format!("{} in {}, {}", stats.workload, stats.lane, stats.start)
@@ -259,26 +259,26 @@ fn first_of(names: &[String]) -> String {
     }
 }
 
-/// Each failure once, with its count: `12 x nbody in docker, cold: exit code 3`.
+/// Lists each failure once, with its count: `12 x nbody in docker, cold: exit code 3`.
 #[must_use]
 pub fn failures(cells: &[CellStats]) -> Vec<String> {
     list_counted(cells, |stats| &stats.failures, ("", "for other reasons"))
 }
 
-/// Each remark on runs that ended well once, with its count:
-/// `12 x nbody in native, cold: ok, but: left 2 process(es) behind`.
+/// Lists each remark on runs that ended well once, with its count: `12 x nbody in native,
+/// cold: ok, but: left 2 process(es) behind`.
 fn remarks(cells: &[CellStats]) -> Vec<String> {
     list_counted(cells, |stats| &stats.remarks, ("ok, but: ", "ok, with other remarks"))
 }
 
-/// Lists texts of cells, each once with its count and the cells that it is of. Before
-/// each come the first words, and the other ones stand for those that are not told.
+/// Lists texts of cells, each once with its count and its cells. The first string stands
+/// before each text; the second one stands for texts beyond the limit.
 fn list_counted(
     cells: &[CellStats],
     texts: impl Fn(&CellStats) -> &[(String, u64)],
     (before, rest_is): (&str, &str),
 ) -> Vec<String> {
-    /// Texts that are told of a cell: a function may give another each time.
+    /// Texts that are listed for a cell: a function may give another one each time.
     const REASONS: usize = 3;
     let mut told: Vec<(String, u64, Vec<String>)> = Vec::new();
     let mut others = Vec::new();

@@ -1,5 +1,5 @@
-//! Two recordings side by side, or two simulations: what differs, how sure that
-//! is, and what else differed.
+//! Comparison of two recordings or two simulations: what differs, how certain that is,
+//! and which circumstances differed as well.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,11 @@ use cyclometer_pricing::Exact;
 use cyclometer_stats::{Confidence, Verdict, compare_means, compare_pairs, compare_times, median};
 use cyclometer_store::{Circumstances, ComparedMeter, PricedCell, RunsOfCell, UsedModel};
 
-/// Columns that name a cell: rows are grouped by them.
+/// Number of columns that name a cell: rows are grouped by them.
 pub const NAMES: usize = 4;
 
-/// Two machines whose clocks differ by less are one machine, calibrated twice.
+/// Relative difference of clock frequencies below which two hosts count as one machine,
+/// calibrated twice.
 const SAME_CLOCK: f64 = 0.001;
 
 const VERDICT: [Column; 7] = [
@@ -30,35 +31,35 @@ const VERDICT: [Column; 7] = [
 /// A verdict on one meter or bill of a cell.
 #[derive(Debug, Clone)]
 pub struct Judged {
-    /// Workload, preset, lane and start; of a bill, the model too.
+    /// Workload, preset, lane and start; for a bill, the model too.
     pub names: Vec<String>,
-    /// The meter for people; of a bill, the model.
+    /// Title of the meter; for a bill, the model.
     pub title: String,
-    /// The meter for programs, such as `run_ns`; of a bill, `bill`.
+    /// Key of the meter, such as `run_ns`; for a bill, `bill`.
     pub key: &'static str,
     /// The verdict.
     pub verdict: Verdict,
 }
 
-/// A comparison: its rows, and what a reader must know about them.
+/// A comparison: its rows, and the notes needed to read them.
 #[derive(Debug, Clone)]
 pub struct Difference {
-    /// A row a cell and meter, or a cell and model.
+    /// One row a cell and meter, or a cell and model.
     pub table: Table,
     /// Warnings and remarks.
     pub notes: Vec<String>,
-    /// Verdicts that show a difference, and all of them.
+    /// Number of verdicts that show a difference, and number of all verdicts.
     pub shown: (usize, usize),
-    /// Verdicts that say nothing, for want of runs.
+    /// Number of verdicts without a result, for want of runs.
     pub few: usize,
-    /// How many runs those need.
+    /// Number of runs that those need.
     pub need: usize,
-    /// Comparisons that are refused, since the first side is too close to the
+    /// Number of comparisons that are refused, since the first side is too close to the
     /// quantum of its clock.
     pub refused: usize,
-    /// Verdicts without spread: each side has one value.
+    /// Number of verdicts without spread: each side has a single value.
     pub apart: usize,
-    /// Each verdict, for what is made of them: the largest, a gate.
+    /// All verdicts, for further use: the largest differences, a gate.
     pub judged: Vec<Judged>,
     /// Cells that only one side has: names, and which side.
     pub lonely: Vec<(Vec<String>, &'static str)>,
@@ -99,8 +100,8 @@ pub fn recordings(first: &[RunsOfCell], second: &[RunsOfCell], sure: Confidence)
     result
 }
 
-/// Compares the mean bills of two simulations; pairs of bills where both are of
-/// the same invocations.
+/// Compares the mean bills of two simulations, pairwise where both sides bill the same
+/// invocations.
 #[must_use]
 pub fn simulations(first: &[PricedCell], second: &[PricedCell], sure: Confidence) -> Difference {
     let mut columns = vec![
@@ -137,8 +138,8 @@ pub fn simulations(first: &[PricedCell], second: &[PricedCell], sure: Confidence
     result
 }
 
-/// Those of `first` in their order, each with its counterpart; then what only
-/// `second` has.
+/// Returns the items of `first` in their order, each with its counterpart, then those
+/// that only `second` has.
 fn matched<'a, T, const N: usize>(
     first: &'a [T],
     second: &'a [T],
@@ -158,7 +159,7 @@ fn matched<'a, T, const N: usize>(
 }
 
 impl Difference {
-    /// The largest certain differences, the largest first, a sentence each. They
+    /// Returns the largest certain differences, the largest first, a sentence each. They
     /// are ordered by the end of the interval that is nearer to no difference.
     #[must_use]
     pub fn largest(&self, most: usize) -> Vec<String> {
@@ -180,7 +181,7 @@ impl Difference {
 
     fn cell(&mut self, one: &RunsOfCell, two: &RunsOfCell, sure: Confidence) {
         let name = one.names.join(", ");
-        // TSC ticks stand in for cycles: both beside each other say one thing twice.
+        // TSC ticks stand in for cycles: showing both would say one thing twice.
         let at = |key| ComparedMeter::ALL.iter().position(|meter| meter.key == key);
         let has = |cell: &RunsOfCell, key| at(key).is_some_and(|at| !cell.values[at].is_empty());
         let cycles = has(one, "cycles") && has(two, "cycles");
@@ -247,7 +248,7 @@ impl Difference {
     fn finish(&mut self, mut row: Vec<Cell>, first: usize, second: usize, verdict: &Verdict) {
         let runs = if first == second { first.to_string() } else { format!("{first}, {second}") };
         let change = verdict.change();
-        // JSON has no infinity; null with a verdict `higher` is what divides by 0.
+        // JSON has no infinity: null with the verdict `higher` means a division by 0.
         let number = |value: Option<f64>| {
             Cell::maybe(value.filter(|it| it.is_finite()).map(|it| (String::new(), it)))
         };
@@ -272,7 +273,7 @@ impl Difference {
         self.few += usize::from(matches!(verdict, Verdict::TooFew { have: 1.., .. }));
     }
 
-    /// A cell that cannot be compared; `gap` is how many of its columns stay
+    /// Adds a cell that cannot be compared; `gap` is the number of columns that stay
     /// empty between its names and the verdict.
     fn lonely(&mut self, names: &[String], gap: usize, why: &'static str) {
         self.lonely.push((names.to_vec(), why));
@@ -284,7 +285,7 @@ impl Difference {
     }
 }
 
-/// A median in its unit.
+/// Formats the median in the unit of `key`.
 fn middle(values: &[f64], key: &str) -> Cell {
     let mut ascending = values.to_vec();
     ascending.sort_unstable_by(f64::total_cmp);
@@ -306,7 +307,7 @@ fn middle(values: &[f64], key: &str) -> Cell {
     }))
 }
 
-/// The mean bill of a million; to 12 digits after the point, since a mean need
+/// Returns the mean bill of a million; to 12 digits after the point, since a mean need
 /// not be a finite decimal.
 fn mean(cell: &PricedCell) -> Cell {
     let count = Exact::from(cell.bills.len() as u64);
@@ -314,7 +315,7 @@ fn mean(cell: &PricedCell) -> Cell {
     Cell::maybe(mean.map(|it| (it.rounded(4), it.to_plain_string())))
 }
 
-/// Why a difference between recordings may be that of something else.
+/// Lists circumstances that may explain a difference between recordings.
 #[must_use]
 pub fn warnings(first: &Circumstances, second: &Circumstances) -> Vec<String> {
     let mut notes = Vec::new();
@@ -362,7 +363,7 @@ pub fn warnings(first: &Circumstances, second: &Circumstances) -> Vec<String> {
     notes
 }
 
-/// Compared meters that were read in another way, once for each pair of ways.
+/// Lists the compared meters whose sources differ, once for each pair of sources.
 fn sources(first: &Circumstances, second: &Circumstances) -> BTreeSet<String> {
     let compared =
         |meter: &str| !meter.is_empty() && ComparedMeter::ALL.iter().any(|it| it.source == meter);
@@ -376,7 +377,7 @@ fn sources(first: &Circumstances, second: &Circumstances) -> BTreeSet<String> {
     .collect()
 }
 
-/// Fields in which two fingerprints differ.
+/// Lists the fields in which two host fingerprints differ.
 fn unlike(first: &Value, second: &Value) -> Vec<String> {
     let (Some(a), Some(b)) = (first.as_object(), second.as_object()) else { return Vec::new() };
     let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
@@ -390,7 +391,7 @@ fn unlike(first: &Value, second: &Value) -> Vec<String> {
         _ => false,
     };
     keys.into_iter()
-        // What the clock was found to be is never the same twice.
+        // Two calibrations of a clock never agree exactly.
         .filter(|key| *key != "clock")
         .filter(|key| match (a.get(*key), b.get(*key)) {
             (Some(one), Some(two)) => one != two && !(*key == "tsc_hz" && near(one, two)),
@@ -400,7 +401,7 @@ fn unlike(first: &Value, second: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Models that are not the same in both simulations.
+/// Lists the models that are not the same in both simulations.
 #[must_use]
 pub fn models(first: &[UsedModel], second: &[UsedModel]) -> Vec<String> {
     let changed = first

@@ -1,4 +1,4 @@
-//! What two recordings, or two simulations, are said to differ in.
+//! Differences reported between two recordings or two simulations.
 
 use serde_json::json;
 
@@ -132,7 +132,7 @@ fn ticks_stand_in_only_where_one_side_has_no_cycles() {
     assert_eq!(meters(both(), both()), ["cycles"]);
     assert_eq!(meters(both(), ticks()), ["ref_cycles"]);
     assert_eq!(meters(ticks(), ticks()), ["ref_cycles"]);
-    // No meter that both have: said, not passed over.
+    // A meter that the two sides do not share is reported rather than passed over.
     assert_eq!(meters(cell("a", &some, &[], &[]), ticks()), ["cycles", "ref_cycles"]);
 }
 

@@ -6,7 +6,7 @@ use super::difference::{Difference, Judged};
 use super::table::{Cell, Column, Table};
 use cyclometer_stats::Verdict;
 
-/// What a gate looks at, by the names that people give: name, key of the meter.
+/// Meters that a gate can check: name on the command line, key of the meter.
 pub const METERS: [(&str, &str); 8] = [
     ("start", "startup_ns"),
     ("run", "run_ns"),
@@ -21,20 +21,21 @@ pub const METERS: [(&str, &str); 8] = [
 /// A meter of [`METERS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateMeter {
-    /// Its name for people.
+    /// Name on the command line.
     pub name: &'static str,
     key: &'static str,
 }
 
 impl GateMeter {
-    /// The meters of a gate unless others are named.
+    /// Returns the meters of a gate unless others are named.
     #[must_use]
     pub fn usual() -> Vec<Self> {
         let usual = METERS.iter().filter(|(name, _)| matches!(*name, "start" | "run" | "bill"));
         usual.map(|(name, key)| Self { name, key }).collect()
     }
 
-    /// Whether it is what was judged; ticks of the clock stand in for cycles.
+    /// Returns whether a verdict is on this meter; ticks of the clock stand in for
+    /// cycles.
     #[must_use]
     pub fn covers(&self, judged: &Judged) -> bool {
         self.key == judged.key || self.key == "cycles" && judged.key == "ref_cycles"
@@ -66,7 +67,7 @@ pub struct Threshold(f64);
 impl FromStr for Threshold {
     type Err = String;
 
-    /// Reads `10%`.
+    /// Parses `10%`.
     fn from_str(text: &str) -> Result<Self, String> {
         let number = text.strip_suffix('%').map(str::trim);
         let plain = |text: &&str| {
@@ -80,19 +81,19 @@ impl FromStr for Threshold {
     }
 }
 
-/// What a gate says of one figure.
+/// Ruling of a gate on one figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ruling {
     /// The whole interval is below the threshold.
     Passed,
     /// The whole interval is above it.
     Failed,
-    /// The threshold is within the interval, or there is none.
+    /// The threshold is within the interval, or there is no interval.
     Undecided,
 }
 
 impl Ruling {
-    /// The word that is shown.
+    /// Returns the word that is shown.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -102,7 +103,7 @@ impl Ruling {
         }
     }
 
-    /// Rules by the interval of a verdict, never by its middle.
+    /// Rules by the interval of a verdict, never by its median.
     #[must_use]
     pub fn of(verdict: &Verdict, threshold: Threshold) -> Self {
         let most = 1.0 + threshold.0;
@@ -128,18 +129,18 @@ impl Ruling {
 /// A gate and its rulings.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    /// A row a figure.
+    /// One row a figure.
     pub table: Table,
-    /// What stands in the way, what is undecided, and the outcome; a sentence each.
+    /// Missing cells, figures without comparison, and the outcome; a sentence each.
     pub lines: Vec<String>,
-    /// Whether it is met.
+    /// Whether the gate is met.
     pub met: bool,
 }
 
 impl Gate {
-    /// Rules over all comparisons of `meters`. It is not met if a figure has
-    /// risen by more than `threshold` for certain, if a cell of the first side
-    /// is missing in the second or failed there, or if nothing was compared.
+    /// Rules over all comparisons of `meters`. The gate is not met if a figure has
+    /// certainly risen by more than `threshold`, if a cell of the first side is missing
+    /// in the second or failed there, or if nothing was compared.
     #[must_use]
     pub fn rule(differences: &[&Difference], meters: &[GateMeter], threshold: Threshold) -> Self {
         let mut table = Table::new(&[
@@ -158,7 +159,7 @@ impl Gate {
             meters.iter().position(|meter| meter.covers(judged)).map(|at| (judged, at))
         }) {
             let ruling = Ruling::of(&judged.verdict, threshold);
-            // A meter that neither side has is said once, below.
+            // A meter that neither side has is reported once, below.
             if matches!(judged.verdict, Verdict::TooFew { have: 0, .. }) {
                 continue;
             }
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn the_whole_interval_decides_and_not_its_middle() {
         assert_eq!(ruling(1.11, 1.3), Ruling::Failed);
-        // The middle is far above, the lower end is not.
+        // The median is far above, the lower end is not.
         assert_eq!(ruling(1.05, 2.0), Ruling::Undecided);
         assert_eq!(ruling(1.02, 1.09), Ruling::Passed);
         assert_eq!(ruling(0.5, 0.6), Ruling::Passed);

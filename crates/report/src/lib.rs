@@ -1,4 +1,5 @@
-//! Output for people and for programs: one table, four forms.
+//! Reports for people and for programs: tables in all output formats, comparisons, gates,
+//! and explanations of bills.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

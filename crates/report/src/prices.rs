@@ -1,5 +1,5 @@
-//! Many price models beside each other: what a million invocations cost, or a
-//! month of them.
+//! Tables of many price models beside each other: the cost of a million invocations, or
+//! of a month of them.
 
 use std::cmp::Ordering;
 use std::num::NonZeroU64;
@@ -9,20 +9,20 @@ use super::table::{Cell, Column, Table};
 use cyclometer_pricing::{Basis, Exact, Money};
 use cyclometer_replay::{Group, Key, ModelTotal, Summary};
 
-/// Significant digits that people see of an amount; programs get all.
+/// Significant digits of an amount in text; programs get all digits.
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
 
-/// Invocations that bills are shown for.
+/// Number of invocations that list prices are quoted for.
 const MILLION: u64 = 1_000_000;
 
-/// Why a model without charges for single invocations has no price at list.
+/// Reason why a model without charges for single invocations has no price at list.
 const MONTHLY_ONLY: &str = "it has monthly charges only: --per-month bills them";
 
-/// What a group costs under a model: a month, or a million at list prices.
+/// Cost of a group under a model: for a month, or for a million at list prices.
 #[derive(Clone, PartialEq, Eq)]
 enum Price {
     Of(Money),
-    /// Refused, or nothing was billed: why.
+    /// Refused, or nothing was billed: the reason.
     None(String),
 }
 
@@ -53,14 +53,14 @@ impl Price {
     }
 }
 
-/// The mean bill, times a million, exactly.
+/// Returns the mean bill, times a million, exactly.
 fn million(total: &ModelTotal) -> Option<Money> {
     let amount = total.total.times(MILLION);
     amount.as_exact().over(&Exact::from(total.billed)).map(Money::from)
 }
 
-/// Every model and group a row, for programs: one schema whatever the number of
-/// models, with a row for what was refused too.
+/// Builds one row a model and group, for programs: one schema whatever the number of
+/// models, with a row for refused groups too.
 #[must_use]
 pub fn prices(summary: &Summary, month: Option<&Exact>) -> Table {
     let mut table = Table::new(&[
@@ -146,7 +146,7 @@ fn row(
     cells
 }
 
-/// Says how the bill of a group came out, for programs.
+/// Returns how the bill of a group came out, for programs.
 fn outcome(group: &Group, total: &ModelTotal) -> &'static str {
     match (total.billed, total.refusals()) {
         (0, 0) if group.only_failed() => "failed",
@@ -156,8 +156,8 @@ fn outcome(group: &Group, total: &ModelTotal) -> &'static str {
     }
 }
 
-/// Lists what stands in for something in a group's bill, what was refused and
-/// why, and how many invocations failed.
+/// Lists the stand-ins in a group's bill, the refusals with their reasons, and the number
+/// of failed invocations.
 pub(super) fn remarks(group: &Group, total: &ModelTotal) -> Vec<String> {
     let mut remarks: Vec<String> = total.notes.keys().map(ToString::to_string).collect();
     remarks.extend(
@@ -177,13 +177,14 @@ fn lanes(summary: &Summary) -> Vec<(Lane, Group)> {
     summary.by(|key| (Arc::clone(&key.lane), Arc::clone(&key.start))).into_iter().collect()
 }
 
-/// Cheapest first; other currencies, what nobody sells and what was refused last.
+/// Sorts models by cost, the cheapest first; other currencies, models that nobody sells
+/// and refused ones last.
 fn order(summary: &Summary, overall: &Group, month: Option<&Exact>) -> Vec<(usize, Price)> {
     let mut models: Vec<(usize, Price)> = (0..summary.models().len())
         .map(|index| (index, Price::read(summary, overall, index, month)))
         .collect();
     let currency = |index: usize| summary.models()[index].currency.as_str();
-    // Dollars first: most are in them.
+    // Dollars first: most models are in them.
     let foreign = |index: usize| (currency(index) != "USD", currency(index));
     models.sort_by(|(one, first), (other, second)| {
         let amounts = match (first.amount(), second.amount()) {
@@ -201,7 +202,7 @@ fn order(summary: &Summary, overall: &Group, month: Option<&Exact>) -> Vec<(usiz
     models
 }
 
-/// Models down, lanes across, cheapest first, for people.
+/// Builds the matrix of models (rows) and lanes (columns), cheapest first, for people.
 #[must_use]
 pub fn price_matrix(summary: &Summary, month: Option<&Exact>) -> Table {
     let lanes = lanes(summary);
@@ -239,34 +240,34 @@ pub fn price_matrix(summary: &Summary, month: Option<&Exact>) -> Table {
     table
 }
 
-/// Whether the model no longer holds.
+/// Returns whether the model is no longer in force.
 fn ended(summary: &Summary, index: usize) -> bool {
     summary.contract(index).is_some_and(|(model, _)| model.effective_until().is_some())
 }
 
-/// Whether the model has monthly charges, which a bill at list prices is
-/// without.
+/// Returns whether the model has monthly charges, which a bill at list prices leaves out.
 fn has_fees(summary: &Summary, index: usize) -> bool {
     let Some((model, terms)) = summary.contract(index) else { return false };
     model.charges().any(|it| it.basis() == Basis::Period && model.applies(it, terms))
 }
 
-/// Whether nobody sells it: a shape of prices, or a price of our own.
+/// Returns whether nobody sells the model: a made-up tariff, or a price of the user's
+/// own.
 fn is_made_up(summary: &Summary, index: usize) -> bool {
     summary.contract(index).is_some_and(|(model, _)| model.provider().is_none())
 }
 
-/// Whether somebody offers it today, at a price that is all there is to pay.
+/// Returns whether the model is on offer today, at a price that is all there is to pay.
 fn on_offer(summary: &Summary, index: usize, month: Option<&Exact>) -> bool {
     let offered = summary.contract(index).is_some_and(|(model, _)| model.provider().is_some());
     let whole = month.is_some() || !has_fees(summary, index);
     offered && whole && !ended(summary, index)
 }
 
-/// What is said where a part of a bill is unmeasured.
+/// Note shown where a part of a bill is unmeasured.
 const UNMEASURED: &str = ">=: a part is unmeasured, since CPU time by phase or memory is not known";
 
-/// A month's bill as an invoice has it, anything else to four digits.
+/// Formats a month's bill as an invoice does, any other amount to four digits.
 fn shown(amount: &Money, month: Option<&Exact>) -> String {
     let cents: Option<Money> = "0.01".parse().ok();
     match (month, cents) {
@@ -275,8 +276,8 @@ fn shown(amount: &Money, month: Option<&Exact>) -> String {
     }
 }
 
-/// How much of the bills is for work that was never done; at least so much
-/// where a part is unmeasured.
+/// Returns the share of the bills that paid for no work; marked `>=` where a part is
+/// unmeasured.
 fn share(total: &ModelTotal) -> Cell {
     Cell::maybe(total.waste.share().map(|share| {
         let percent = (&share * &Exact::from(100)).rounded(0);
@@ -285,7 +286,7 @@ fn share(total: &ModelTotal) -> Cell {
     }))
 }
 
-/// The cheapest and the most wasteful, in words; what the figures are.
+/// Names the cheapest, the dearest and the most wasteful model, and explains the figures.
 #[must_use]
 pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
     let overall = summary.overall();
@@ -334,13 +335,13 @@ pub fn extremes(summary: &Summary, month: Option<&Exact>) -> Vec<String> {
     lines
 }
 
-/// A number with separators between its thousands.
+/// Formats a number with thousands separators.
 #[must_use]
 pub fn grouped(number: &Exact) -> String {
     thousands(&number.to_plain_string())
 }
 
-/// The same of a number that is written already.
+/// Adds thousands separators to a number that is formatted already.
 pub(super) fn thousands(plain: &str) -> String {
     let (sign, plain) = plain.strip_prefix('-').map_or(("", plain), |rest| ("-", rest));
     let (whole, fraction) =

@@ -1,4 +1,4 @@
-//! Rows for programs, one by one: a million of them need no memory.
+//! Writes rows for programs one by one: a million of them need no memory.
 
 use std::borrow::Borrow;
 use std::io::{self, Write};
@@ -21,11 +21,11 @@ enum Form<'a> {
 }
 
 impl<'a> RowWriter<'a> {
-    /// Begins; CSV begins with its header. A table, which needs all its rows to
-    /// be laid out, is not written so: it comes as CSV.
+    /// Starts the output; CSV starts with its header. `Table` and `Markdown`, which need
+    /// all rows for their layout, are written as CSV.
     ///
     /// # Errors
-    /// When `out` takes no more.
+    /// Returns an error if `out` accepts no more bytes.
     pub fn start(format: Format, keys: Vec<String>, out: Box<dyn Write + 'a>) -> io::Result<Self> {
         let form = match format {
             Format::Jsonl => Form::Lines(out),
@@ -40,10 +40,11 @@ impl<'a> RowWriter<'a> {
         Ok(Self { keys, form })
     }
 
-    /// Writes a row: one value a key, each taken when the one before is written.
+    /// Writes a row: one value a key, each taken from the iterator after the one before
+    /// is written.
     ///
     /// # Errors
-    /// When the output takes no more.
+    /// Returns an error if the output accepts no more bytes.
     pub fn row<V: Borrow<Value>>(&mut self, values: impl IntoIterator<Item = V>) -> io::Result<()> {
         match &mut self.form {
             Form::Csv(writer) => {
@@ -74,10 +75,10 @@ impl<'a> RowWriter<'a> {
         }
     }
 
-    /// Ends the output.
+    /// Finishes the output.
     ///
     /// # Errors
-    /// When it takes no more.
+    /// Returns an error if it accepts no more bytes.
     pub fn end(self) -> io::Result<()> {
         match self.form {
             Form::Csv(mut writer) => writer.flush(),
@@ -90,7 +91,8 @@ impl<'a> RowWriter<'a> {
     }
 }
 
-/// The error below the CSV, with its kind: a broken pipe has to be known as one.
+/// Returns the error below the CSV writer with its kind: a broken pipe has to be
+/// recognised.
 fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
@@ -98,7 +100,7 @@ fn io_error(error: csv::Error) -> io::Error {
     }
 }
 
-/// By hand, since a `serde_json` map forgets the order of its keys.
+/// Writes a JSON object by hand, since a `serde_json` map forgets the order of its keys.
 fn object<V: Borrow<Value>>(
     out: &mut dyn Write,
     keys: &[String],

@@ -1,37 +1,38 @@
-//! A stored simulation: what was asked for, and what came out.
+//! Report of a stored simulation: its options and its amounts.
 
 use super::table::{Cell, Column, Table};
 use super::words::moment;
 use cyclometer_pricing::{Exact, Money};
 use cyclometer_store::{Amounts, Part, SimulationInfo, Store, StoreError, UsedModel};
 
-/// Significant digits that people see of an amount; programs get all.
+/// Significant digits of an amount in text; programs get all digits.
 const DIGITS: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(5);
 
-/// What `history show` tells of a simulation.
+/// Content of `history show` for a simulation.
 #[derive(Debug, Clone)]
 pub struct Simulated {
     /// The simulation.
     pub info: SimulationInfo,
-    /// What it was asked for, as JSON.
+    /// Options of the simulation, as JSON.
     pub options: String,
-    /// Its price models.
+    /// Price models of the simulation.
     pub models: Table,
     /// Tables of amounts: title, key, rows.
     pub tables: [(&'static str, &'static str, Table); 4],
     /// Whether an amount has no finite decimal and is cut.
     cut: bool,
-    /// Whether it has neither a month's bill nor a split into used and not used.
+    /// Whether the simulation has neither a month's bill nor a split into used and not
+    /// used.
     plain: bool,
-    /// Whether its bills were split when CPU time was not known by phase.
+    /// Whether the bills were split by a rule that did not know CPU time by phase.
     by_earlier_rule: bool,
 }
 
 impl Simulated {
-    /// Reads a simulation.
+    /// Loads a simulation.
     ///
     /// # Errors
-    /// When there is none, or the database cannot be read.
+    /// Returns an error if there is none, or the database cannot be read.
     pub fn read(store: &Store, simulation: i64) -> Result<Self, StoreError> {
         let info = store.simulation(simulation)?;
         let options = store.simulation_options(simulation)?;
@@ -54,7 +55,7 @@ impl Simulated {
         })
     }
 
-    /// What to know of sums, if an amount has no finite decimal.
+    /// Returns a note on sums, if an amount has no finite decimal.
     #[must_use]
     pub fn cut(&self) -> Option<&'static str> {
         self.cut.then_some(
@@ -62,7 +63,7 @@ impl Simulated {
         )
     }
 
-    /// What to know when it was made without more than list prices.
+    /// Returns a note if the simulation holds nothing but list prices.
     #[must_use]
     pub fn plain(&self) -> Option<&'static str> {
         self.plain.then_some(
@@ -70,7 +71,7 @@ impl Simulated {
         )
     }
 
-    /// What to know when its bills were split by a rule that no longer holds.
+    /// Returns a note if the bills were split by a rule that no longer holds.
     #[must_use]
     pub fn by_earlier_rule(&self) -> Option<&'static str> {
         self.by_earlier_rule.then_some(
@@ -79,7 +80,7 @@ impl Simulated {
         )
     }
 
-    /// What it is, and what it was asked for.
+    /// Returns the lines that identify the simulation, with its options.
     #[must_use]
     pub fn heading(&self) -> Vec<String> {
         let info = &self.info;
@@ -91,7 +92,7 @@ impl Simulated {
             moment(&info.created_at),
             info.invocations
         )];
-        // What was not asked for needs no line.
+        // A simulation without options needs no line for them.
         if !matches!(self.options.as_str(), "" | "{}") {
             lines.push(format!("options: {}", self.options));
         }
@@ -113,8 +114,8 @@ fn models(used: &[UsedModel]) -> Table {
     table
 }
 
-/// The sum of all charges, by model and lane; a model that has none for single
-/// invocations is there with the reason.
+/// Builds the sum of all charges, by model and lane; a model without charges for single
+/// invocations is listed with the reason.
 fn totals(charges: &[Amounts], used: &[UsedModel]) -> Table {
     let mut table = Table::new(&[
         Column::text("model", "model"),
@@ -161,7 +162,7 @@ fn totals(charges: &[Amounts], used: &[UsedModel]) -> Table {
     table
 }
 
-/// Amounts as rows, with their share of the model's sum in the lane.
+/// Builds a row for each amount, with its share of the model's sum in the lane.
 fn listed(of: &'static str, amounts: &[Amounts]) -> Table {
     let mut table = Table::new(&[
         Column::text("model", "model"),
@@ -195,7 +196,8 @@ fn listed(of: &'static str, amounts: &[Amounts]) -> Table {
     table
 }
 
-/// Invocations are a number; requests of a month need not fit one.
+/// Returns the cell of a count: invocations are a number, but the requests of a month
+/// need not fit one.
 fn counted(of: &str, count: &Money) -> Cell {
     let text = count.to_plain_string();
     match text.parse::<u64>() {
@@ -204,7 +206,7 @@ fn counted(of: &str, count: &Money) -> Cell {
     }
 }
 
-/// A share in per cent, to one digit after the point.
+/// Formats a share in per cent, to one digit after the point.
 fn hundredfold(share: &Exact) -> String {
     (share * &Exact::from(100)).rounded(1)
 }

@@ -1,4 +1,4 @@
-//! How well a cell's median is known, and what its runs suffer from.
+//! Precision of a cell's median, and warnings about its runs.
 
 use serde_json::{Value, json};
 
@@ -9,8 +9,8 @@ use cyclometer_stats::{Confidence, Summary, Warning};
 use cyclometer_store::{CellStats, Throttling};
 use cyclometer_workload::MOST_RUNS;
 
-/// How far the interval of the median run time reaches; then, for programs, its
-/// ends and what there is to know of the wall time.
+/// Columns for the reach of the interval of the median run time and, for programs, its
+/// ends and the statistics of the wall time.
 pub(super) const COLUMNS: [Column; 17] = [
     Column::number("p50 ±", "run_p50_reach"),
     Column::hidden("run_p50_low_ns"),
@@ -31,8 +31,8 @@ pub(super) const COLUMNS: [Column; 17] = [
     Column::hidden("warnings"),
 ];
 
-/// Says that a CPU quota held invocations back, with what to do; `None` where it
-/// held back none.
+/// Reports that a CPU quota throttled invocations, with advice; `None` if it throttled
+/// none.
 #[must_use]
 pub fn throttling(found: &Throttling) -> Option<String> {
     let Throttling { throttled, known, quota } = found;
@@ -51,14 +51,14 @@ pub fn throttling(found: &Throttling) -> Option<String> {
     ))
 }
 
-/// A summary of times in the order in which they were measured.
+/// Summarises times in the order in which they were measured.
 fn summary(series: &[Nanos]) -> Option<Summary> {
     #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ns")]
     let values: Vec<f64> = series.iter().map(|span| span.0 as f64).collect();
     Summary::of(&values, Confidence::default())
 }
 
-/// A share as people read it: `±1.2 %`.
+/// Formats a relative reach: `±1.2 %`.
 #[must_use]
 pub fn within(reach: f64) -> String {
     if !reach.is_finite() {
@@ -82,7 +82,7 @@ fn whole(value: Option<f64>) -> Value {
     json!(whole)
 }
 
-/// Cells for [`COLUMNS`].
+/// Returns the cells for [`COLUMNS`].
 pub(super) fn cells(stats: &CellStats) -> Vec<Cell> {
     let (run, wall) = (summary(&stats.run_series), summary(&stats.wall_series));
     let interval = |of: &Option<Summary>| of.as_ref().and_then(|it| it.interval);
@@ -119,9 +119,8 @@ pub(super) fn cells(stats: &CellStats) -> Vec<Cell> {
     ]
 }
 
-/// What a reader should know of the runs before believing their figures, with
-/// what to do: for each kind of trouble the worst cell, and how many more have
-/// it.
+/// Lists warnings about the runs, with advice: for each kind of warning the worst cell,
+/// and the number of further cells that have it.
 #[must_use]
 pub fn warnings(cells: &[CellStats]) -> Vec<String> {
     let mut held = Throttling::default();
@@ -165,8 +164,8 @@ fn name(stats: &CellStats) -> String {
     format!("{} in {}, {}", stats.workload, stats.lane, stats.start)
 }
 
-/// What became of `record --until`: how well each cell's median wall time is
-/// known, the wide ones last, with what to do.
+/// Reports the outcome of `record --until`: the precision of each cell's median wall
+/// time, the imprecise ones last, with advice.
 #[must_use]
 pub fn reached(cells: &[CellStats], share: f64) -> Vec<String> {
     let mut lines = Vec::new();
@@ -192,15 +191,15 @@ pub fn reached(cells: &[CellStats], share: f64) -> Vec<String> {
     lines
 }
 
-/// What makes an interval as narrow as was asked for: it shrinks with the root
-/// of the number of runs.
+/// Advises how to make an interval as narrow as requested: it shrinks with the square
+/// root of the number of runs.
 fn narrower(summary: &Summary, share: f64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "runs are fewer than 2^52")]
     let runs = summary.count as f64;
     let Some(reach) = summary.reach().filter(|reach| reach.is_finite()) else {
         return "it needs more runs: raise --runs or --for".to_owned();
     };
-    // With a margin, since the width of an interval is itself a guess.
+    // With a margin, since the width of an interval is itself an estimate.
     let needed = (1.5 * runs * (reach / share).powi(2)).max(runs + 1.0);
     let hours = needed * summary.mean / 3.6e12;
     let digits = 10_f64.powf(needed.log10().floor() - 1.0).max(1.0);
@@ -243,8 +242,8 @@ mod tests {
         Summary::of(&values, Confidence::default()).expect("values")
     }
 
-    // By hand: an interval that is twice as wide as it may be needs four times
-    // the runs, and half as many again for luck: 6 x 40 = 240.
+    // By hand: an interval that is twice as wide as allowed needs four times the runs,
+    // and half as many again as a margin: 6 x 40 = 240.
     #[test]
     fn advice_for_narrower_intervals_can_be_followed() {
         let narrow = series(40, 1e6, 0.1);

@@ -1,14 +1,14 @@
-//! What was run: whether two recordings ran one and the same function.
+//! Subjects of recordings: whether two recordings ran one and the same function.
 
 use super::table::{Cell, Column, Table};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_store::Subject;
 
-/// Characters of a digest that people see.
+/// Number of characters of a digest in text.
 const DIGITS: usize = 12;
 
-/// Says in what the functions of two recordings differ, each difference once
-/// with the lanes that it concerns.
+/// Lists the differences between the functions of two recordings, each once with the
+/// lanes that it concerns.
 #[must_use]
 pub fn subject_differences(first: &[Subject], second: &[Subject]) -> Vec<String> {
     let mut found: Vec<(String, Vec<&str>)> = Vec::new();
@@ -63,7 +63,7 @@ fn differences(one: &Subject, two: &Subject) -> Vec<String> {
     let time = |nanos: i64| Nanos(nanos.unsigned_abs()).to_string();
     differ("time limits", time(one.timeout), time(two.timeout), "");
     if one.program == two.program && one.module == two.module {
-        // Layers of an image, what a bundler made.
+        // Layers of an image, or files made by a bundler.
         let shipped = |it: &Subject| match it.shipped.as_str() {
             "" => "not known".to_owned(),
             parts => parts.to_owned(),
@@ -73,8 +73,8 @@ fn differences(one: &Subject, two: &Subject) -> Vec<String> {
     lines
 }
 
-/// Whether the lane runs the module rather than the program; `None`: it cannot
-/// be told by its name.
+/// Returns whether the lane runs the module rather than the program; `None` if its name
+/// does not tell.
 fn uses_module(subject: &Subject) -> Option<bool> {
     let lane = subject.names[2].as_str();
     let family = lane.split([':', '@']).next().unwrap_or(lane);
@@ -89,7 +89,8 @@ fn size(bytes: i64) -> String {
     Bytes(bytes.unsigned_abs()).to_string()
 }
 
-/// What was run, a row a workload and preset where all its cells ran the same.
+/// Builds the table of subjects, one row a workload and preset where all its cells ran
+/// the same.
 #[must_use]
 pub fn subject_table(subjects: &[Subject]) -> Table {
     let mut table = Table::new(&[

@@ -1,4 +1,4 @@
-//! A table that people read as text and programs as CSV or JSON.
+//! A table with one content and several output formats: text, Markdown, CSV and JSON.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use super::rows::RowWriter;
 use cyclometer_core::visible_text::{escape_line, escape_lines, escape_markdown};
 use cyclometer_system::output::json_text;
 
-/// How a table is printed.
+/// Output format of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
     /// Aligned text with units.
@@ -29,7 +29,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Whether it shows what people read: units, few digits, no hidden columns.
+    /// Returns whether the format is for people: units, few digits, no hidden columns.
     #[must_use]
     pub const fn is_for_people(self) -> bool {
         matches!(self, Self::Table | Self::Markdown)
@@ -39,35 +39,35 @@ impl Format {
 /// A column: its heading for people, its key for programs.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Heading; empty: only programs see the column.
+    /// Heading; if empty, only programs see the column.
     pub title: &'static str,
     /// Key, which carries the unit.
     pub key: &'static str,
-    /// Whether it is aligned as a number.
+    /// Whether the column is aligned as a number.
     pub number: bool,
 }
 
 impl Column {
-    /// A column of text.
+    /// Returns a column of text.
     #[must_use]
     pub const fn text(title: &'static str, key: &'static str) -> Self {
         Self { title, key, number: false }
     }
 
-    /// A column of numbers.
+    /// Returns a column of numbers.
     #[must_use]
     pub const fn number(title: &'static str, key: &'static str) -> Self {
         Self { title, key, number: true }
     }
 
-    /// A column that only programs see.
+    /// Returns a column that only programs see.
     #[must_use]
     pub const fn hidden(key: &'static str) -> Self {
         Self { title: "", key, number: false }
     }
 }
 
-/// One value in both its forms.
+/// One value, as text for people and as JSON for programs.
 #[derive(Debug, Clone)]
 pub struct Cell {
     text: String,
@@ -75,20 +75,21 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Text that is the same for all.
+    /// Returns a cell with the same text in all formats.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
         let text = text.into();
         Self { value: Value::String(text.clone()), text: shorten(text) }
     }
 
-    /// A value with its unit for people, bare for programs.
+    /// Returns a cell with a value and its unit for people, and the bare value for
+    /// programs.
     #[must_use]
     pub fn new(text: impl std::fmt::Display, value: impl Into<Value>) -> Self {
         Self { text: shorten(text.to_string()), value: value.into() }
     }
 
-    /// A value that may be missing: `-` for people, null for programs.
+    /// Returns a cell for a value that may be missing: `-` for people, null for programs.
     #[must_use]
     pub fn maybe<T: Into<Value>>(found: Option<(String, T)>) -> Self {
         match found {
@@ -98,12 +99,11 @@ impl Cell {
     }
 }
 
-/// Bytes of a cell for people: what is longer is a name or a message that was
-/// made to be, and laying it out takes minutes.
+/// Maximum size in bytes of a cell's text: a longer name or message was made to be long,
+/// and laying it out takes minutes.
 const LONGEST: usize = 4_096;
 
-/// The beginning of a long text, with a mark and its size; programs have it
-/// whole.
+/// Cuts a long text and appends an ellipsis and its size; programs get the whole text.
 fn shorten(mut text: String) -> String {
     let size = text.len();
     if size > LONGEST {
@@ -113,7 +113,7 @@ fn shorten(mut text: String) -> String {
     text
 }
 
-/// A column of a table; unlike [`Column`], its names may be made at run time.
+/// A column of a table; unlike [`Column`], its names may be built at run time.
 #[derive(Debug, Clone)]
 struct Heading {
     title: Cow<'static, str>,
@@ -129,7 +129,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table without rows.
+    /// Creates a table without rows.
     #[must_use]
     pub fn new(columns: &[Column]) -> Self {
         let heading = |column: &Column| Heading {
@@ -140,8 +140,8 @@ impl Table {
         Self { columns: columns.iter().map(heading).collect(), rows: Vec::new() }
     }
 
-    /// A table without rows, of columns that are named alike for people and
-    /// programs; with each, whether it is aligned as a number.
+    /// Creates a table without rows whose columns have one name for people and programs;
+    /// the flag says whether a column is aligned as a number.
     #[must_use]
     pub fn of(columns: impl IntoIterator<Item = (String, bool)>) -> Self {
         let heading = |(name, number): (String, bool)| Heading {
@@ -158,7 +158,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -167,7 +167,7 @@ impl Table {
     /// Prints the table.
     ///
     /// # Errors
-    /// When `out` takes no more.
+    /// Returns an error if `out` accepts no more bytes.
     pub fn print(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         match format {
             Format::Table => writeln!(out, "{}", self.wrapped(terminal_width())),
@@ -186,7 +186,7 @@ impl Table {
         }
     }
 
-    /// A Markdown table of what people see; an empty string without columns.
+    /// Renders a Markdown table of the visible columns; an empty string without columns.
     #[must_use]
     pub fn markdown(&self) -> String {
         let shown: Vec<usize> = (0..self.columns.len())
@@ -208,9 +208,9 @@ impl Table {
         lines.join("\n")
     }
 
-    /// Text no wider than `width`, as far as single columns allow: what does
-    /// not fit beside the first `shared` columns follows below them, in further
-    /// tables that begin with those columns again.
+    /// Renders text no wider than `width`, as far as single columns allow: columns that
+    /// do not fit beside the first `shared` ones follow below, in further tables that
+    /// begin with those columns again.
     #[must_use]
     pub fn render_within(&self, width: usize, shared: usize) -> String {
         let shown: Vec<usize> = (0..self.columns.len())
@@ -231,15 +231,15 @@ impl Table {
         texts.join("\n\n")
     }
 
-    /// Text in which rows with the same first `keys` cells stand together below
-    /// a line that says those: the names of a cell need no columns then.
+    /// Renders text in which rows with the same first `keys` cells stand together below a
+    /// line with those cells, so that the names of a cell need no columns.
     #[must_use]
     pub fn render_grouped(&self, keys: usize) -> String {
         self.grouped(keys, None)
     }
 
-    /// The same; if that is wider than `width`, what the last column says
-    /// stands below each row.
+    /// Like `render_grouped`, but puts the last column below each row if the text would
+    /// be wider than `width`.
     #[must_use]
     pub fn render_grouped_within(&self, width: usize, keys: usize) -> String {
         let whole = self.grouped(keys, None);
@@ -272,7 +272,7 @@ impl Table {
         result.join("\n")
     }
 
-    /// Text in which long cells are wrapped if the table is wider than `width`.
+    /// Renders text in which long cells are wrapped if the table is wider than `width`.
     #[must_use]
     pub fn wrapped(&self, width: usize) -> String {
         let whole = self.render(&|_| true);
@@ -311,7 +311,7 @@ impl Table {
         table
     }
 
-    /// The rows as objects.
+    /// Returns the rows as JSON objects.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let object = |row: &Vec<Cell>| {
@@ -326,17 +326,17 @@ impl Table {
     }
 }
 
-/// Text as a block of code in Markdown.
+/// Formats text as a Markdown code block.
 #[must_use]
 pub fn markdown_code(text: &str) -> String {
     let text = escape_lines(text);
-    // A fence is longer than any run of its character in the text.
+    // A fence has to be longer than any run of its character in the text.
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}text\n{}\n{fence}\n", text.trim_end())
 }
 
-/// A heading may have several lines.
+/// Escapes a heading, which may have several lines.
 fn heading(title: &str) -> String {
     title.lines().map(escape_line).collect::<Vec<_>>().join("\n")
 }
@@ -349,7 +349,8 @@ fn widest(text: &str) -> usize {
     text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
 }
 
-/// Columns of the terminal on standard output; wide where there is none.
+/// Returns the number of columns of the terminal on standard output, or 200 where there
+/// is none.
 #[must_use]
 pub fn terminal_width() -> usize {
     terminal_size::terminal_size().map_or(200, |(width, _)| usize::from(width.0))

@@ -1,4 +1,4 @@
-//! What metering costs, as a multiple of what the same run takes without.
+//! Cost of metering, as a multiple of the same run without metering.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use cyclometer_stats::{Change, Confidence, Quantum, Refusal, median, ratio};
 use cyclometer_store::{Run, Series};
 use cyclometer_workload::metering::{METERINGS, Metering, PLAIN};
 
-/// Columns that name what is compared: rows are grouped by them.
+/// Number of columns that name the compared runs: rows are grouped by them.
 pub const NAMES: usize = 3;
 
 const COLUMNS: [Column; 19] = [
@@ -34,17 +34,17 @@ const COLUMNS: [Column; 19] = [
     Column::hidden("reason"),
 ];
 
-/// The table, and what a reader must know of it.
+/// The table, and the notes needed to read it.
 #[derive(Debug, Clone)]
 pub struct Tax {
-    /// A row a workload, lane and way to meter.
+    /// One row a workload, lane and metering.
     pub table: Table,
     /// Reasons and remarks.
     pub notes: Vec<String>,
 }
 
-/// What the cells of such a recording come to; `missing` are lanes that could
-/// not run, with the reason.
+/// Builds the report of a tax recording; `missing` are lanes that could not run, with the
+/// reason.
 #[must_use]
 pub fn tax(
     series: &[Series],
@@ -136,7 +136,7 @@ fn names((workload, preset): (&str, &str), metering: &Metering) -> Vec<Cell> {
     ]
 }
 
-/// A row of what could not be measured.
+/// Returns the row of a metering that could not be measured.
 fn empty(workload: (&str, &str), metering: &Metering, order: usize, reason: &str) -> Vec<Cell> {
     let none = || Cell::maybe::<Value>(None);
     let mut row = names(workload, metering);
@@ -162,7 +162,7 @@ fn middle(values: &[f64]) -> Cell {
     Cell::maybe(whole.map(|nanos| (Nanos(nanos).to_string(), nanos)))
 }
 
-/// A ratio in words, and its three figures.
+/// Returns the cells of a ratio: as text, and its three figures.
 fn told(ratio: Option<Result<Change, Refusal>>, is_plain: bool) -> [Cell; 4] {
     let figure = |value: f64| hidden(json!(value.is_finite().then_some(value)));
     let none = || hidden(Value::Null);
@@ -214,7 +214,7 @@ mod tests {
         let ratio = rows[2]["run_ratio"].as_f64().expect("a ratio");
         assert!((ratio - 1_500_004.0 / 1_000_004.0).abs() < 1e-9, "{ratio}");
         assert_eq!(rows[2]["run_told"], "1.500x [1.500, 1.500]");
-        // 5 us is below ten microseconds, in which the kernel tells CPU time.
+        // 5 us is below ten microseconds, the resolution of the kernel's CPU time.
         assert_eq!(rows[2]["cpu_ratio"], Value::Null);
         assert_eq!(rows[2]["cpu_told"], "no ratio: 5.00 us < 10 x 1.00 us (kernel's accounts)");
         assert_eq!(

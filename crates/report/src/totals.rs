@@ -1,22 +1,22 @@
-//! Bills of a few models, cell by cell, for people: a column a model.
+//! Bills of a few models, cell by cell, for people: one column a model.
 
 use super::table::{Cell, Table};
 use cyclometer_replay::{Group, ModelTotal, Summary};
 
-/// Significant digits that people see of an amount; programs get all.
+/// Significant digits of an amount in text; programs get all digits.
 const DIGITS: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(5);
 
-/// Models that fit beside each other; more are a matrix of models and lanes.
+/// Number of models that fit beside each other; more become a matrix of models and lanes.
 pub const FEW_MODELS: usize = 2;
 
-/// Whether a summary is of so few models that each has a column.
+/// Returns whether a summary has so few models that each gets a column.
 #[must_use]
 pub fn has_few_models(summary: &Summary) -> bool {
     summary.models().len() <= FEW_MODELS
 }
 
-/// A row a lane, workload, preset and start, and one for all; a column a model,
-/// whatever its granularity. A ratio is shown where there is exactly one coarse
+/// Builds one row a lane, workload, preset and start, and one for all; one column a
+/// model, whatever its granularity. A ratio is shown where there is exactly one coarse
 /// and one fine model of one currency, and is named after what it divides.
 #[must_use]
 pub fn totals(summary: &Summary) -> Table {
@@ -52,7 +52,7 @@ pub fn totals(summary: &Summary) -> Table {
     table
 }
 
-/// The coarse and the fine model, where there is exactly one of each.
+/// Returns the coarse and the fine model, if there is exactly one of each.
 #[must_use]
 pub fn only_pair(summary: &Summary) -> Option<(usize, usize)> {
     let mut pairs = summary.pairs();
@@ -65,13 +65,14 @@ fn amount(total: &ModelTotal) -> Cell {
     Cell::maybe(shown)
 }
 
-/// Tells what stands in for something in the totals.
+/// Lists the stand-ins in the totals.
 #[must_use]
 pub fn footnotes(summary: &Summary) -> Vec<String> {
     by_note(summary, |total| total.notes.keys().map(ToString::to_string).collect())
 }
 
-/// Tells why models have no bill, or not of all invocations: a line a reason.
+/// Lists why models have no bill, or bill only a part of the invocations: one line a
+/// reason.
 #[must_use]
 pub fn refusals(summary: &Summary) -> Vec<String> {
     let overall = summary.overall();
@@ -93,7 +94,7 @@ pub fn refusals(summary: &Summary) -> Vec<String> {
     lines
 }
 
-/// Remarks on models, each once, with the models that it is about.
+/// Lists remarks on models, each once, with the models that it concerns.
 fn by_note(summary: &Summary, notes: impl Fn(&ModelTotal) -> Vec<String>) -> Vec<String> {
     let mut said: Vec<(String, Vec<&str>)> = Vec::new();
     let overall = summary.overall();
@@ -108,8 +109,8 @@ fn by_note(summary: &Summary, notes: impl Fn(&ModelTotal) -> Vec<String>) -> Vec
     said.into_iter().map(|(note, who)| format!("{note}: {}", who.join(", "))).collect()
 }
 
-/// Tells, cell by cell, how many failures are in the bills, and which cells have
-/// none since all invocations failed; `reason` is that of a cell's first failure.
+/// Reports, cell by cell, how many failures are in the bills, and which cells have no
+/// bill since all invocations failed; `reason` is that of a cell's first failure.
 #[must_use]
 pub fn failure_notes(
     summary: &Summary,

@@ -1,11 +1,11 @@
-//! What bills are for: the decomposition, group by group.
+//! Decomposition of bills into used and wasted parts, group by group.
 
 use super::prices::remarks;
 use super::table::{Cell, Column, Table};
 use cyclometer_pricing::{Exact, Money};
 use cyclometer_replay::{Group, ModelTotal, Summary};
 
-/// What is said below the table, if a part is not known.
+/// Returns the note below the table, if a part is unmeasured.
 #[must_use]
 pub fn unmeasured(summary: &Summary) -> Option<&'static str> {
     let overall = summary.overall();
@@ -16,7 +16,7 @@ pub fn unmeasured(summary: &Summary) -> Option<&'static str> {
     )
 }
 
-/// A row a model, workload, lane and start; parts as shares of the bill for
+/// Builds one row a model, workload, lane and start; parts are shares of the bill for
 /// people, exact amounts for programs.
 #[must_use]
 pub fn waste(summary: &Summary) -> Table {
@@ -72,7 +72,7 @@ fn money(total: &ModelTotal, amount: &Money) -> Cell {
     Cell::maybe((total.billed > 0).then(|| (text.clone(), text)))
 }
 
-/// A part as a share of the bill; the exact amount for programs.
+/// Returns a part as a share of the bill for people, as the exact amount for programs.
 fn share(total: &ModelTotal, part: &Money) -> Cell {
     let share = part.as_exact().over(total.total.as_exact());
     Cell::maybe(share.filter(|_| total.billed > 0).map(|share| {

@@ -1,26 +1,26 @@
-//! Words that lists of recordings and simulations have in common.
+//! Formatting shared by the lists of recordings and simulations.
 
 use cyclometer_core::visible_text::escape_line;
 use cyclometer_store::Extent;
 
-/// Characters that lines of sentences have at most, however wide the terminal is.
+/// Maximum length of lines of sentences, in characters, however wide the terminal is.
 const SENTENCE: usize = 80;
 
-/// A sentence on lines that fit the terminal; further lines are indented. What
-/// is hidden in it becomes visible, breaks of lines too.
+/// Wraps a sentence to the terminal; further lines are indented. Hidden characters become
+/// visible, line breaks too.
 #[must_use]
 pub fn wrap_sentence(text: &str) -> String {
     let width = super::terminal_width().clamp(20, SENTENCE);
     super::explain::page::wrapped(&escape_line(text), width - 2).join("\n  ")
 }
 
-/// A moment as people read it: `2026-11-21 10:00:00`.
+/// Formats a timestamp for people: `2026-11-21 10:00:00`.
 #[must_use]
 pub fn moment(stamp: &str) -> String {
     stamp.get(..19).unwrap_or(stamp).replace('T', " ")
 }
 
-/// The first of many names, and how many more there are.
+/// Returns the first of many names, and the number of the others.
 #[must_use]
 pub fn few(names: &str) -> String {
     const SHOWN: usize = 3;
@@ -31,13 +31,13 @@ pub fn few(names: &str) -> String {
     format!("{} and {} more", all[..SHOWN].join(" "), all.len() - SHOWN)
 }
 
-/// `1 simulation`, `2 simulations`.
+/// Formats a count with its noun: `1 simulation`, `2 simulations`.
 #[must_use]
 pub fn counted(count: i64, name: &str) -> String {
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
-/// What goes with a deletion: `1 recording, 20 invocations and 2 simulations`.
+/// Describes what a deletion removes: `1 recording, 20 invocations and 2 simulations`.
 #[must_use]
 pub fn what_goes(extent: &Extent) -> String {
     let parts: Vec<String> = [

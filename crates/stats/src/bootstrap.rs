@@ -9,19 +9,19 @@ use super::resample::{
 };
 use super::verdict::{Change, Confidence, LEAST_RUNS, Verdict};
 
-/// So few pairs have so few halves (4,095) that all of them are taken.
+/// Largest number of pairs of which all halves (at most 4,095) are taken.
 pub(super) const ALL_HALVES: usize = 12;
 
-/// Compares by the medians. The values may come in any order; those that are
-/// not finite must not be among them.
+/// Compares two sets of values by their medians. The values may come in any
+/// order and must be finite.
 #[must_use]
 pub fn compare_medians(first: &[f64], second: &[f64], confidence: Confidence) -> Verdict {
     without_interval(first, second)
         .unwrap_or_else(|| Verdict::of(median_ratio(first, second, confidence)))
 }
 
-/// The same of times in nanoseconds, which are refused where the first side's
-/// are too close to the quantum of their clock to divide by.
+/// Like [`compare_medians`], for times in nanoseconds: refused where the first
+/// side's are too close to the quantum of their clock to divide by.
 #[must_use]
 pub fn compare_times(
     first: &[f64],
@@ -35,12 +35,12 @@ pub fn compare_times(
     }
 }
 
-/// The median of `values` as a multiple of that of `base`, with its interval:
-/// times in nanoseconds, or with no quantum anything.
+/// Returns the median of `values` as a multiple of that of `base`, with its
+/// interval. Values are times in nanoseconds, or without a quantum anything.
 ///
 /// # Errors
-/// [`Refusal`], with the figures, where the base is too close to the quantum of
-/// its clock, or where there are too few values on either side.
+/// Returns a [`Refusal`] with the figures, where the base is too close to the
+/// quantum of its clock, or where there are too few values on either side.
 pub fn ratio(
     values: &[f64],
     base: &[f64],
@@ -65,7 +65,7 @@ fn median_ratio(first: &[f64], second: &[f64], confidence: Confidence) -> Change
     Change { ratio, low, high, confidence }
 }
 
-/// Ratios of the medians of resamples of ascending values, without end.
+/// Draws endless ratios of the medians of resamples of ascending values.
 pub(super) fn median_ratios(first: &[f64], second: &[f64]) -> impl Iterator<Item = f64> {
     let mut random = Random::seeded(SEED);
     std::iter::repeat_with(move || {
@@ -74,7 +74,7 @@ pub(super) fn median_ratios(first: &[f64], second: &[f64]) -> impl Iterator<Item
     })
 }
 
-/// Compares by the means.
+/// Compares two sets of values by their means.
 #[must_use]
 pub fn compare_means(first: &[f64], second: &[f64], confidence: Confidence) -> Verdict {
     if let Some(verdict) = without_interval(first, second) {
@@ -88,7 +88,7 @@ pub fn compare_means(first: &[f64], second: &[f64], confidence: Confidence) -> V
     Verdict::of(Change { ratio, low, high, confidence })
 }
 
-/// Ratios of the means of resamples, without end.
+/// Draws endless ratios of the means of resamples.
 pub(super) fn mean_ratios(first: &[f64], second: &[f64]) -> impl Iterator<Item = f64> {
     let mut random = Random::seeded(SEED);
     std::iter::repeat_with(move || {
@@ -100,10 +100,10 @@ pub(super) fn mean_ratios(first: &[f64], second: &[f64]) -> impl Iterator<Item =
 /// Compares the means of pairs: two figures of one and the same run, such as
 /// its bills under two versions of a price model.
 ///
-/// The interval is of the ratios of random halves of the pairs (Hartigan 1969,
-/// "typical values"): where nothing differs, it leaves out 1 exactly as often as
-/// it may, however few pairs there are. A bootstrap of six pairs does four times
-/// as often at 99 %.
+/// The interval is that of the ratios of random halves of the pairs (Hartigan
+/// 1969, "typical values"): where nothing differs, it leaves out 1 exactly as
+/// often as it may, however few pairs there are. A bootstrap of six pairs does
+/// so four times as often at 99 %.
 #[must_use]
 pub fn compare_pairs(pairs: &[(f64, f64)], confidence: Confidence) -> Verdict {
     let (first, second): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
@@ -120,21 +120,22 @@ pub fn compare_pairs(pairs: &[(f64, f64)], confidence: Confidence) -> Verdict {
     let ratio = divide(mean(&second), mean(&first));
     let mut ratios: Vec<f64> = ratios_of_halves(pairs).take(resamples(have)).collect();
     ratios.sort_unstable_by(f64::total_cmp);
-    // So many of the intervals between neighbours lie beyond each end.
+    // Number of the intervals between neighbours that lie beyond each end.
     let beyond = part_of(tail(confidence), ratios.len() + 1).max(1);
     let (low, high) = (ratios[beyond - 1], ratios[ratios.len() - beyond]);
     Verdict::of(Change { ratio, low, high, confidence })
 }
 
-/// Fewest pairs whose halves are enough for the tails of an interval: each of
-/// the `2^n` intervals between them is as likely as the next.
+/// Returns the fewest pairs whose halves are enough for the tails of an
+/// interval: each of the `2^n` intervals between them is as likely as the next.
 fn least_pairs(confidence: Confidence) -> usize {
     let enough = |pairs: &usize| float(1 << pairs) * tail(confidence) >= 1.0;
     (LEAST_RUNS..63).find(enough).unwrap_or(63)
 }
 
-/// Ratios of the sums of halves of the pairs, in which each is or is not by the
-/// toss of a coin: of all of them where they are few, else of random ones.
+/// Draws ratios of the sums of halves of the pairs, where a coin toss decides
+/// whether a pair belongs to the half: all halves where there are few, else
+/// random ones.
 pub(super) fn ratios_of_halves(pairs: &[(f64, f64)]) -> impl Iterator<Item = f64> {
     let mut random = Random::seeded(SEED);
     let mut every = 1..1_u64 << pairs.len().min(ALL_HALVES);
@@ -150,8 +151,8 @@ pub(super) fn ratios_of_halves(pairs: &[(f64, f64)]) -> impl Iterator<Item = f64
     })
 }
 
-/// The ratio of one half; `coins` are tossed for 64 pairs at once. `None` of
-/// the empty one.
+/// Returns the ratio of one half; `coins` are tossed for 64 pairs at once.
+/// `None` for the empty half.
 fn of_half(pairs: &[(f64, f64)], mut coins: impl FnMut() -> u64) -> Option<f64> {
     let (mut base, mut other, mut any) = (0.0, 0.0, false);
     for chunk in pairs.chunks(64) {
@@ -166,7 +167,8 @@ fn of_half(pairs: &[(f64, f64)], mut coins: impl FnMut() -> u64) -> Option<f64> 
     any.then(|| divide(other, base))
 }
 
-/// What needs no interval: too few values, and values that are all the same.
+/// Returns the verdict that needs no interval: too few values, or values that
+/// are all the same.
 fn without_interval(first: &[f64], second: &[f64]) -> Option<Verdict> {
     let have = first.len().min(second.len());
     let (one, two) = (constant(first), constant(second));
@@ -181,13 +183,13 @@ fn without_interval(first: &[f64], second: &[f64]) -> Option<Verdict> {
     one.zip(two).map(|(one, two)| Verdict::Apart { ratio: divide(two, one) })
 }
 
-/// The one value that all values are, if they are.
+/// Returns the one value that all values share, if they do.
 fn constant(values: &[f64]) -> Option<f64> {
     let first = *values.first()?;
     values.iter().all(|value| value.total_cmp(&first).is_eq()).then_some(first)
 }
 
-/// `value / base`; 1 for nothing over nothing, which are the same.
+/// Returns `value / base`; 1 for 0 / 0, since both sides are the same.
 fn divide(value: f64, base: f64) -> f64 {
     if base > 0.0 {
         value / base

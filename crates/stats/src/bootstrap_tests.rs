@@ -1,4 +1,4 @@
-//! How often the comparison is wrong, and how often it sees what is there.
+//! Error rate and power of the comparisons.
 
 use super::super::normal::{normal_quantile, normal_share_below};
 use super::super::resample::*;
@@ -9,7 +9,7 @@ fn confidence() -> Confidence {
     Confidence::default()
 }
 
-/// Times as they are: around 100, a few of them far above.
+/// Realistic times: around 100, a few of them far above.
 fn times(random: &mut Random, count: usize, factor: f64) -> Vec<f64> {
     (0..count)
         .map(|_| {
@@ -19,8 +19,8 @@ fn times(random: &mut Random, count: usize, factor: f64) -> Vec<f64> {
         .collect()
 }
 
-/// Comparisons of `pairs` pairs that differ by `factor`, of which a difference
-/// is shown.
+/// Counts comparisons of `pairs` pairs that differ by `factor` and for which a
+/// difference is shown.
 fn shown(pairs: u64, count: usize, factor: f64, by: fn(&[f64], &[f64]) -> Verdict) -> usize {
     let mut random = Random::seeded(20_261_121);
     let verdicts = (0..pairs).map(|_| {
@@ -54,7 +54,7 @@ fn where_nothing_differs_at_most_one_in_a_hundred_says_so() {
 #[test]
 fn a_clear_difference_is_seen() {
     assert_eq!(shown(100, 30, 1.1, by_medians), 100);
-    // The disturbed runs move means: their spread is 11 %, so a third is nine.
+    // Disturbed runs move means: their spread is 11 %, so a third is nine.
     assert!(shown(100, 30, 1.33, by_means) > 95);
     let first = times(&mut Random::seeded(1), 30, 1.0);
     let second: Vec<f64> = first.iter().map(|value| value * 0.5).collect();
@@ -106,7 +106,7 @@ fn few_runs_say_nothing() {
 fn counts_that_never_change_are_certain() {
     assert_eq!(by_medians(&[15.0; 3], &[15.0; 4]), Verdict::Identical { runs: 7 });
     assert_eq!(by_medians(&[0.0; 8], &[0.0; 8]), Verdict::Identical { runs: 16 });
-    // Not "99 % sure": what all runs share may be the worker's, not theirs.
+    // Not "99 % sure": the cause may be a worker that all runs share.
     let apart = by_medians(&[15.0; 8], &[16.0; 8]);
     assert_eq!(apart, Verdict::Apart { ratio: 16.0 / 15.0 });
     assert!(!apart.differs());
@@ -120,7 +120,7 @@ fn nothing_in_the_denominator_is_no_division_by_zero() {
     assert!(change.ratio.is_infinite() && change.low.is_infinite());
     let Verdict::Lower(change) = by_medians(&some, &[0.0; 8]) else { panic!("not lower") };
     assert_eq!((change.ratio, change.low, change.high), (0.0, 0.0, 0.0));
-    // Mostly nothing on both sides.
+    // Nearly all are 0 on both sides.
     let (first, second) = ([0.0, 0.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
     let Verdict::NoDifferenceShown(change) = by_medians(&first, &second) else { panic!("shown") };
     assert!(!change.low.is_nan() && !change.high.is_nan() && !change.ratio.is_nan());
@@ -138,7 +138,8 @@ fn pairs_see_what_spread_would_hide() {
     assert_eq!(compare_pairs(&same, confidence()), Verdict::Identical { runs: 20 });
 }
 
-// What is drawn through gaps must be spread as what is drawn value by value.
+// Medians drawn through gaps must be distributed like those drawn value by
+// value.
 #[test]
 fn medians_of_resamples_are_those_of_resamples() {
     for count in [6, 7, 20] {

@@ -1,4 +1,4 @@
-//! Where a median or a mean lies, from a sample of it.
+//! Confidence intervals of a median or a mean, from a sample.
 
 use super::order::median;
 use super::random::Random;
@@ -8,28 +8,30 @@ use super::resample::{
 };
 use super::verdict::{Confidence, LEAST_RUNS};
 
-/// A seeded percentile bootstrap interval (Efron 1979). What is measured once
-/// more lies anywhere; its median or mean lies in here, as often as
-/// `confidence` says, if the values are independent of each other.
+/// Seeded percentile bootstrap interval (Efron 1979). A single further
+/// measurement may lie anywhere, but the true median or mean lies within the
+/// interval as often as `confidence` says, if the values are independent of
+/// each other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
-    /// The lower end, in the unit of the values.
+    /// Lower end, in the unit of the values.
     pub low: f64,
-    /// The upper end.
+    /// Upper end.
     pub high: f64,
-    /// How sure it is.
+    /// Confidence of the interval.
     pub confidence: Confidence,
 }
 
 impl Interval {
-    /// Of the median. The values may come in any order and must be finite;
-    /// `None` with fewer than [`LEAST_RUNS`], of which no interval is sure.
+    /// Computes the interval of the median. The values may come in any order
+    /// and must be finite; `None` with fewer than [`LEAST_RUNS`], for which no
+    /// interval is sure.
     #[must_use]
     pub fn of_median(values: &[f64], confidence: Confidence) -> Option<Self> {
         Self::of_sorted_median(&ascending(values), confidence)
     }
 
-    /// The same of values that ascend already.
+    /// Like [`Self::of_median`], for values that ascend already.
     pub(super) fn of_sorted_median(ascending: &[f64], confidence: Confidence) -> Option<Self> {
         if ascending.len() < LEAST_RUNS {
             return None;
@@ -41,7 +43,8 @@ impl Interval {
         Some(Self { low, high, confidence })
     }
 
-    /// Of the mean, expanded for few values (Hesterberg 2015).
+    /// Computes the interval of the mean, expanded for few values (Hesterberg
+    /// 2015).
     #[must_use]
     pub fn of_mean(values: &[f64], confidence: Confidence) -> Option<Self> {
         if values.len() < LEAST_RUNS {
@@ -54,8 +57,8 @@ impl Interval {
         Some(Self { low, high, confidence })
     }
 
-    /// How far its farther end is from `centre`, as a share of that: 0.01 is
-    /// within 1 %. Infinite where `centre` is 0 and an end is not.
+    /// Returns how far its farther end is from `centre`, as a share of that:
+    /// 0.01 is within 1 %. Infinite where `centre` is 0 and an end is not.
     #[must_use]
     pub fn reach(&self, centre: f64) -> f64 {
         let far = (self.high - centre).max(centre - self.low);
@@ -63,8 +66,8 @@ impl Interval {
     }
 }
 
-/// The median, with the reach of its interval: how well it is known. `None`
-/// with too few values.
+/// Returns the median and the reach of its interval, which says how well it is
+/// known; `None` with too few values.
 #[must_use]
 pub fn median_reach(values: &[f64], confidence: Confidence) -> Option<(f64, f64)> {
     let values = ascending(values);
@@ -94,8 +97,8 @@ mod tests {
         assert_eq!(Interval::of_median(&values[..5], sure), None);
         assert_eq!(Interval::of_mean(&values[..5], sure), None);
         assert_eq!(median_reach(&values[..5], sure), None);
-        // Of six values at 99 %: P(all six draws are the lowest three or more of
-        // them, ...) leaves nothing but the ends of the sample.
+        // Of six values at 99 %: P(all six draws are the lowest three or more
+        // of them, ...) leaves nothing but the ends of the sample.
         let interval = Interval::of_median(&values, sure).expect("enough");
         assert_eq!((interval.low, interval.high), (1.0, 6.0));
     }

@@ -1,23 +1,24 @@
-//! How well a figure is known, whether two sets of measurements differ, and how
-//! sure that is.
+//! Statistics of measurements: how well a figure is known, whether two sets of
+//! measurements differ, and how sure that is.
 //!
-//! Times and counts are told and compared by their medians, which a few
+//! Times and counts are reported and compared by their medians, which a few
 //! disturbed runs do not move; money by the ratio of its means, since a bill is
 //! a sum. Intervals are percentile bootstrap intervals (Efron 1979), drawn by a
-//! generator with a fixed seed, so that the same data always say the same: they
-//! suppose nothing of how the values are spread, but they do suppose that they
-//! are independent of each other. A machine that was slower all through one of
-//! two recordings looks just like a function that got slower.
+//! generator with a fixed seed, so that the same data always give the same
+//! result. They assume nothing about how the values are distributed, but they
+//! do assume that the values are independent of each other. A machine that was
+//! slower throughout one of two recordings looks just like a function that got
+//! slower.
 //!
 //! Where nothing differs, "lower" or "higher" comes no more often than the
 //! confidence allows; for medians, somewhat less often (about 0.7 for 1 of 100
 //! with ten runs or more), and where many values are equal, far less.
 //!
-//! No value is ever left out of a figure: [`Summary`] tells of warm-up, drift
+//! No value is ever left out of a figure: [`Summary`] reports warm-up, drift
 //! and outliers, and what to do about them.
 //!
-//! Floating point is right here, where nothing is exact: no figure of this
-//! module ever enters a bill.
+//! Floating point is appropriate here, where nothing is exact: no figure of
+//! this crate ever enters a bill.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

@@ -1,11 +1,10 @@
-//! Whether "differs" is as seldom wrong as it says: 1,000 pairs of series that
-//! do not differ, of each shape that measurements come in, for every comparison
-//! that is offered.
+//! Error rate of the verdicts: 1,000 pairs of series that do not differ, of
+//! each shape that measurements come in, for every comparison that is offered.
 //!
-//! Of 1,000 comparisons without a difference, 10 show one at 99 % and 50 at
-//! 95 %, with standard deviations of 3.1 and 6.9. The bounds are those that a
-//! rate at its nominal level leaves once in a thousand (binomial): 22 and 73
-//! above. Below, a comparison that never says anything would pass too: so all
+//! Of 1,000 comparisons without a difference, 10 show one at 99 % and 50 at 95
+//! %, with standard deviations of 3.1 and 6.9. The upper bounds are exceeded
+//! once in a thousand at the nominal rate (binomial): 22 and 73. Without a
+//! lower bound, a comparison that never says anything would pass too: so all
 //! shapes and counts together must reach a third of what is allowed.
 
 use super::bootstrap::{ALL_HALVES, mean_ratios, median_ratios, ratios_of_halves};
@@ -14,9 +13,9 @@ use super::*;
 
 const PAIRS: usize = 1_000;
 const COUNTS: [usize; 3] = [10, 30, 50];
-/// Most of 1,000 that may be wrong, at 99 and 95 %.
+/// Most wrong verdicts allowed of 1,000, at 99 and 95 %.
 const MOST: [usize; 2] = [22, 73];
-/// What is allowed of 1,000.
+/// Nominal number of wrong verdicts of 1,000.
 const ALLOWED: [usize; 2] = [10, 50];
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,8 +56,8 @@ fn levels() -> [Confidence; 2] {
     [0.99, 0.95].map(|share| Confidence::new(share).expect("a share"))
 }
 
-/// How many of 1,000 pairs without a difference `differs` takes for different,
-/// at 99 and at 95 %, by shape and count.
+/// Counts how many of 1,000 pairs without a difference `differs` takes for
+/// different, at 99 and at 95 %, by shape and count.
 fn wrong(mut differs: impl FnMut(&[f64], &[f64]) -> [bool; 2]) -> Vec<(Shape, usize, [usize; 2])> {
     let mut all = Vec::new();
     for shape in SHAPES {
@@ -79,8 +78,8 @@ fn wrong(mut differs: impl FnMut(&[f64], &[f64]) -> [bool; 2]) -> Vec<(Shape, us
     all
 }
 
-/// Holds what is wrong against the bounds; `tied` leaves out of the lower one
-/// what cannot reach it.
+/// Compares the error counts with the bounds; `tied` shapes are left out of the
+/// lower bound, which they cannot reach.
 fn check(all: &[(Shape, usize, [usize; 2])], tied: bool) {
     for (shape, count, wrong) in all {
         for (wrong, most) in wrong.iter().zip(MOST) {
@@ -98,11 +97,11 @@ fn check(all: &[(Shape, usize, [usize; 2])], tied: bool) {
     }
 }
 
-/// Whether intervals of those ratios leave out 1: no more than so many of them
-/// are on its other side. Where that is clear long before all are drawn, no more
-/// are: after 100 random ones of which 12 are on either side, the end of the
-/// interval would still be beyond 1 in 1 of 100,000 cases; after 300 with 20,
-/// likewise.
+/// Returns whether intervals of those ratios leave out 1: no more than so many
+/// of them are on its other side. Where that is clear long before all are
+/// drawn, no more are: after 100 random ones of which 12 are on either side,
+/// the end of the interval would still be beyond 1 in 1 of 100,000 cases; after
+/// 300 with 20, likewise.
 fn leaves_out(ratios: impl Iterator<Item = f64>, most: [usize; 2]) -> [bool; 2] {
     let (mut drawn, mut up_to, mut from) = (0, 0, 0);
     for ratio in ratios {
@@ -117,10 +116,10 @@ fn leaves_out(ratios: impl Iterator<Item = f64>, most: [usize; 2]) -> [bool; 2] 
     most.map(|most| up_to.min(from) <= most)
 }
 
-/// A quarter of what is drawn otherwise, for the time it takes.
+/// A quarter of the usual number of draws, to save time.
 const DRAWN: usize = RESAMPLES / 4;
 
-/// [`compare_medians`] and [`ratio`], which are the same in this.
+/// [`compare_medians`] and [`ratio`] behave alike here.
 #[test]
 fn medians_that_do_not_differ_are_told_apart_as_seldom_as_is_said() {
     let most = levels().map(|sure| part_of(tail(sure), DRAWN));
@@ -157,7 +156,8 @@ fn pairs_that_do_not_differ_are_told_apart_as_seldom_as_is_said() {
     check(&all, false);
 }
 
-/// The same by the public functions, whole: fewer pairs, the fewest runs.
+/// Checks the public functions as a whole, with fewer pairs and the fewest
+/// runs.
 #[test]
 fn what_is_public_says_what_was_simulated() {
     let mut random = Random::seeded(4);
@@ -182,7 +182,7 @@ fn what_is_public_says_what_was_simulated() {
     assert!(wrong.iter().all(|wrong| *wrong < 9), "{wrong:?} of 200");
 }
 
-/// And that they see what is there: nine standard errors and more.
+/// Checks that they see a real difference: nine standard errors and more.
 #[test]
 fn what_differs_is_told_apart() {
     let mut random = Random::seeded(5);

@@ -1,7 +1,7 @@
-//! The normal distribution, as far as intervals and tests need it.
+//! The normal distribution, to the extent that intervals and tests need it.
 
-/// The share of the standard normal distribution below `x`, to seven digits
-/// (Numerical Recipes' Chebyshev fit of erfc).
+/// Returns the share of the standard normal distribution below `x`, to seven
+/// digits (Numerical Recipes' Chebyshev fit of erfc).
 pub(super) fn normal_share_below(x: f64) -> f64 {
     const FIT: [f64; 10] = [
         0.170_872_77,
@@ -22,7 +22,8 @@ pub(super) fn normal_share_below(x: f64) -> f64 {
     if x < 0.0 { beyond } else { 1.0 - beyond }
 }
 
-/// The value below which that share of the standard normal distribution lies.
+/// Returns the value below which `share` of the standard normal distribution
+/// lies.
 pub(super) fn normal_quantile(share: f64) -> f64 {
     let (mut low, mut high) = (-10.0, 10.0);
     for _ in 0..60 {

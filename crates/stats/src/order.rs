@@ -1,7 +1,8 @@
-//! Order statistics: of integers exactly, of floating point for comparisons.
+//! Order statistics: exact for integers, in floating point for comparisons.
 
-/// The quantile `numerator / denominator` of ascending values, by linear
-/// interpolation between the two nearest, rounded down; `None` without values.
+/// Returns the quantile `numerator / denominator` of ascending values, by
+/// linear interpolation between the two nearest, rounded down; `None` without
+/// values.
 #[must_use]
 pub fn quantile(ascending: &[u64], numerator: u64, denominator: u64) -> Option<u64> {
     let last = u128::try_from(ascending.len().checked_sub(1)?).ok()?;
@@ -14,8 +15,8 @@ pub fn quantile(ascending: &[u64], numerator: u64, denominator: u64) -> Option<u
     u64::try_from(low + high.saturating_sub(low) * rest / denominator).ok()
 }
 
-/// Half the distance between the quartiles; `None` with fewer than four
-/// values, which say nothing of spread.
+/// Returns half the distance between the quartiles; `None` with fewer than four
+/// values, which say nothing about spread.
 #[must_use]
 pub fn half_spread(ascending: &[u64]) -> Option<u64> {
     if ascending.len() < 4 {
@@ -24,7 +25,8 @@ pub fn half_spread(ascending: &[u64]) -> Option<u64> {
     Some((quantile(ascending, 3, 4)? - quantile(ascending, 1, 4)?) / 2)
 }
 
-/// The middle of ascending values, or the mean of the two in the middle.
+/// Returns the middle of ascending values, or the mean of the two in the
+/// middle.
 #[must_use]
 pub fn median(ascending: &[f64]) -> Option<f64> {
     let middle = ascending.len() / 2;

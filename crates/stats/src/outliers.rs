@@ -1,9 +1,9 @@
-//! Values far from the others, and values in two groups.
+//! Outliers, and values that fall into two groups.
 
 use super::resample::float;
 
-/// Tukey's fences (1977): beyond one and a half quartile distances from the
-/// nearer quartile a value is out, beyond three it is far out.
+/// Tukey's fences (1977): a value beyond one and a half quartile distances from
+/// the nearer quartile is an outlier, one beyond three is a far outlier.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fences {
     low: f64,
@@ -12,8 +12,8 @@ pub struct Fences {
 }
 
 impl Fences {
-    /// Of ascending values; `None` with fewer than six, or where half of them
-    /// are the same, which leaves no distance to measure by.
+    /// Computes the fences of ascending values; `None` with fewer than six, or
+    /// where half of them are the same, which leaves no distance to measure by.
     #[must_use]
     pub fn of(ascending: &[f64]) -> Option<Self> {
         if ascending.len() < 6 {
@@ -24,35 +24,37 @@ impl Fences {
         (distance > 0.0).then_some(Self { low, high, distance })
     }
 
-    /// How many quartile distances `value` is away from the nearer quartile.
+    /// Returns the number of quartile distances between `value` and the nearer
+    /// quartile.
     fn away(&self, value: f64) -> f64 {
         (value - self.high).max(self.low - value).max(0.0) / self.distance
     }
 
-    /// Whether it is far out.
+    /// Returns whether a value is a far outlier.
     #[must_use]
     pub fn is_far(&self, value: f64) -> bool {
         self.away(value) > 3.0
     }
 
-    /// Whether it is out, near or far.
+    /// Returns whether a value is an outlier, near or far.
     #[must_use]
     pub fn is_out(&self, value: f64) -> bool {
         self.away(value) > 1.5
     }
 }
 
-/// How many values are out. None is ever dropped for it.
+/// Number of outliers. None is ever dropped for being one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Outliers {
-    /// Out, but not far.
+    /// Outliers that are not far out.
     pub mild: usize,
-    /// Far out.
+    /// Far outliers.
     pub far: usize,
 }
 
 impl Outliers {
-    /// Of ascending values; `None` where no fences can be put up.
+    /// Counts the outliers of ascending values; `None` where there are no
+    /// fences.
     #[must_use]
     pub fn of(ascending: &[f64]) -> Option<Self> {
         let fences = Fences::of(ascending)?;
@@ -65,18 +67,20 @@ impl Outliers {
 /// Two groups that values fall into.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Groups {
-    /// The share of the values in the upper one.
+    /// Share of the values in the upper group.
     pub upper: f64,
-    /// How much more the mean of the upper one is, as a share of the lower.
+    /// Excess of the upper group's mean over the lower group's, as a share of
+    /// the lower.
     pub apart: f64,
 }
 
 impl Groups {
-    /// Where the best cut into two of ascending values, each with a fifth of
-    /// them, explains so much of their variance that no single hump does: more
-    /// than 0.82 + 1.5 / n, which 1 in 200 series from a normal, log-normal or
-    /// even distribution exceeds (the share for many values is 0.64 of a normal
-    /// and 0.75 of an even one). `None` with fewer than twenty values.
+    /// Finds the best cut of ascending values into two groups, each with at
+    /// least a fifth of them. Returns the groups if the cut explains more of
+    /// the variance than a single hump would: more than 0.82 + 1.5 / n, which 1
+    /// in 200 series from a normal, log-normal or even distribution exceeds
+    /// (the share for many values is 0.64 of a normal and 0.75 of an even one).
+    /// `None` with fewer than twenty values.
     #[must_use]
     pub fn of(ascending: &[f64]) -> Option<Self> {
         if ascending.len() < 20 {
@@ -109,7 +113,7 @@ impl Groups {
     }
 }
 
-/// The value below which a share of ascending values lies, by linear
+/// Returns the value below which a share of ascending values lies, by linear
 /// interpolation between the two nearest (numpy's default); `None` without any.
 #[must_use]
 pub fn percentile(ascending: &[f64], share: f64) -> Option<f64> {

@@ -1,17 +1,19 @@
-//! A small seeded generator: the same comparison always says the same.
+//! A small seeded random number generator, so that a comparison can be repeated
+//! with the same result.
 
-/// `SplitMix64` (Steele, Lea, Flood 2014): passes `BigCrush`, and any seed will do.
+/// Random number generator `SplitMix64` (Steele, Lea, Flood 2014): passes
+/// `BigCrush`, and any seed will do.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// A generator that gives the same numbers for the same seed.
+    /// Creates a generator that gives the same numbers for the same seed.
     #[must_use]
     pub const fn seeded(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 random bits.
     pub const fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -20,7 +22,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Evenly from 0 to 1, neither included.
+    /// Draws a number evenly from 0 to 1, neither included.
     pub fn unit(&mut self) -> f64 {
         // 52 bits and a half: exact in a double, and never 0.
         let bits = u32::try_from(self.bits() >> 38).unwrap_or(0);
@@ -28,22 +30,23 @@ impl Random {
         (f64::from(bits) + (f64::from(more) + 0.5) / 67_108_864.0) / 67_108_864.0
     }
 
-    /// Evenly one of `0..count`.
+    /// Draws one of `0..count` evenly.
     pub fn below(&mut self, count: usize) -> usize {
         // Lemire's multiplication; its bias is below count / 2^64.
         let product = u128::from(self.bits()) * (count as u128);
         usize::try_from(product >> 64).unwrap_or(0)
     }
 
-    /// Puts `items` into random order, each order as likely as any other (Fisher
-    /// and Yates, by Durstenfeld).
+    /// Shuffles `items`, each order as likely as any other (Fisher and Yates,
+    /// by Durstenfeld).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for end in (1..items.len()).rev() {
             items.swap(end, self.below(end + 1));
         }
     }
 
-    /// From the standard normal distribution, by Marsaglia's polar method.
+    /// Draws from the standard normal distribution, by Marsaglia's polar
+    /// method.
     pub fn normal(&mut self) -> f64 {
         loop {
             let (x, y) = (2.0 * self.unit() - 1.0, 2.0 * self.unit() - 1.0);
@@ -54,8 +57,8 @@ impl Random {
         }
     }
 
-    /// The waiting time for `shape` events at rate 1 (Marsaglia and Tsang 2000);
-    /// `shape` is at least 1.
+    /// Draws the waiting time for `shape` events at rate 1 (Marsaglia and Tsang
+    /// 2000); `shape` is at least 1.
     pub fn gamma(&mut self, shape: f64) -> f64 {
         let d = shape - 1.0 / 3.0;
         let c = 1.0 / (9.0 * d).sqrt();
@@ -68,7 +71,7 @@ impl Random {
         }
     }
 
-    /// The waiting time for one event at rate 1.
+    /// Draws the waiting time for one event at rate 1.
     pub fn exponential(&mut self) -> f64 {
         -self.unit().ln()
     }

@@ -1,4 +1,4 @@
-//! When two times may be divided by each other, and when not.
+//! Conditions under which one time may be divided by another.
 
 use std::fmt;
 
@@ -6,42 +6,42 @@ use super::order::median;
 use super::resample::ascending;
 use cyclometer_core::units::Nanos;
 
-/// A base must be at least so many quanta: then the grid of its clock moves the
+/// Fewest quanta that a base must have: then the grid of its clock moves the
 /// ratio by no more than a tenth.
 pub const QUANTA: u64 = 10;
 
-/// The finest that a clock tells apart, or what measuring nothing at all takes,
-/// whichever is more.
+/// Finest difference that a clock tells apart, or the time that an empty
+/// measurement takes, whichever is more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quantum {
-    /// As time.
+    /// Length of the quantum.
     pub span: Nanos,
-    /// What it is of, in a word or two: `clock`.
+    /// Origin of the quantum, in a word or two: `clock`.
     pub of: &'static str,
 }
 
-/// Why there is no ratio.
+/// Reason why there is no ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The base is too close to the quantum of its clock.
     BelowQuanta {
-        /// The median of the base.
+        /// Median of the base.
         base: Nanos,
-        /// The quantum, of which [`QUANTA`] are needed.
+        /// Quantum, of which [`QUANTA`] are needed.
         quantum: Quantum,
     },
-    /// Too few values.
+    /// There are too few values.
     TooFew {
-        /// Values of the smaller side.
+        /// Number of values on the smaller side.
         have: usize,
-        /// Values that are needed on both.
+        /// Number of values needed on both sides.
         need: usize,
     },
 }
 
 impl Quantum {
-    /// The refusal to divide by `base`, in nanoseconds; `None` if it is long
-    /// enough, or if there is nothing.
+    /// Returns the refusal to divide by `base`, in nanoseconds; `None` if it is
+    /// long enough, or if there are no values.
     #[must_use]
     pub fn refuses(self, base: &[f64]) -> Option<Refusal> {
         let middle = median(&ascending(base))?;
@@ -88,13 +88,13 @@ mod tests {
         assert_eq!(ratio(&long, &short, Some(CLOCK), sure), Err(refusal));
         assert_eq!(compare_times(&short, &long, Some(CLOCK), sure), Verdict::Refused(refusal));
         assert_eq!(refusal.to_string(), "no ratio: 399 ns < 10 x 40 ns (clock)");
-        // It is the denominator that counts.
+        // Only the denominator counts.
         let change = ratio(&short, &long, Some(CLOCK), sure).expect("a ratio");
         assert!((change.ratio - 399.0 / 4_000.0).abs() < 1e-12);
         let change = ratio(&long, &enough, Some(CLOCK), sure).expect("a ratio");
         assert!((change.ratio - 10.0).abs() < 1e-12, "{change}");
         assert!(change.low < 10.0 && change.high > 10.0, "{change}");
-        // Without a quantum, anything goes.
+        // Without a quantum, any base will do.
         assert!(ratio(&long, &short, None, sure).is_ok());
     }
 

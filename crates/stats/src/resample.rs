@@ -1,10 +1,11 @@
-//! Drawing resamples: what all bootstrap intervals have in common.
+//! Resampling: the parts that all bootstrap intervals have in common.
 
 use super::normal::{normal_quantile, normal_share_below};
 use super::random::Random;
 use super::verdict::Confidence;
 
-/// Any number: the same in every run, so that a comparison can be repeated.
+/// Seed of every generator: the same in every run, so that a comparison can be
+/// repeated.
 pub(super) const SEED: u64 = 0x6379_636c_6f6d_6574;
 
 /// Resamples of an interval: at 99 %, twenty of them lie beyond each end.
@@ -14,7 +15,8 @@ pub(super) const RESAMPLES: usize = 4_000;
 /// seconds, and large samples need fewer resamples.
 const DRAWS: usize = 20_000_000;
 
-/// How many resamples of so many values are drawn one by one.
+/// Returns the number of resamples for so many values, when they are drawn one
+/// by one.
 pub(super) fn resamples(values: usize) -> usize {
     (DRAWS / values.max(1)).clamp(1_000, RESAMPLES)
 }
@@ -24,7 +26,7 @@ pub(super) const fn float(count: usize) -> f64 {
     count as f64
 }
 
-/// The whole number below a share of a count.
+/// Returns the whole number below a share of a count.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -44,21 +46,21 @@ pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / float(values.len())
 }
 
-/// The mean of a resample with replacement.
+/// Draws a resample with replacement and returns its mean.
 pub(super) fn mean_of_resample(values: &[f64], random: &mut Random) -> f64 {
     let count = values.len();
     (0..count).map(|_| values[random.below(count)]).sum::<f64>() / float(count)
 }
 
-/// The median of a resample with replacement, without drawing it: the order
-/// statistics of `n` even numbers from 0 to 1 are sums of exponential gaps, and
-/// where they fall says which values they drew.
+/// Returns the median of a resample with replacement, without drawing it: the
+/// order statistics of `n` even numbers from 0 to 1 are sums of exponential
+/// gaps, and where they fall says which values they drew.
 pub(super) fn median_of_resample(ascending: &[f64], random: &mut Random) -> f64 {
     let (low, high) = middle_of_resample(ascending.len(), random);
     if low == high { ascending[low] } else { f64::midpoint(ascending[low], ascending[high]) }
 }
 
-/// Which of `count` ascending values are in the middle of a resample.
+/// Returns which of `count` ascending values are in the middle of a resample.
 pub(super) fn middle_of_resample(count: usize, random: &mut Random) -> (usize, usize) {
     let odd = count % 2 == 1;
     let middle = if odd { count / 2 + 1 } else { count / 2 };
@@ -69,22 +71,24 @@ pub(super) fn middle_of_resample(count: usize, random: &mut Random) -> (usize, u
     if odd { (at(below), at(below)) } else { (at(below), at(below + gap)) }
 }
 
-/// The ends between which all but `tail` of the figures on either side lie.
+/// Returns the ends that leave out a share `tail` of the figures on either
+/// side.
 pub(super) fn ends(figures: &mut [f64], tail: f64) -> (f64, f64) {
     figures.sort_unstable_by(f64::total_cmp);
     let beyond = part_of(tail, figures.len());
     (figures[beyond], figures[figures.len() - 1 - beyond])
 }
 
-/// The share beyond each end of a percentile interval.
+/// Returns the share beyond each end of a percentile interval.
 pub(super) fn tail(confidence: Confidence) -> f64 {
     (1.0 - confidence.share()) / 2.0
 }
 
-/// The tail of the expanded percentile interval (Hesterberg 2015): the plain
-/// one is too narrow for means of few values, as a normal interval is where
-/// Student's is right. At 99 % and six values, 4 of 100 comparisons without a
-/// difference would show one; so, it is 1. Medians do not need it.
+/// Returns the tail of the expanded percentile interval (Hesterberg 2015): the
+/// plain one is too narrow for means of few values, as a normal interval is
+/// where Student's is right. At 99 % and six values, 4 of 100 comparisons
+/// without a difference would show one; with this tail, it is 1. Medians do not
+/// need it.
 pub(super) fn expanded_tail(confidence: Confidence, count: usize) -> f64 {
     let z = -normal_quantile(tail(confidence));
     let freedom = float(count - 1);

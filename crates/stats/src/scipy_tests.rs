@@ -1,13 +1,13 @@
-//! Held against scipy: its answers about committed data are in
-//! `tests/data/statistics.json`, made by `tests/data/statistics.py`; where scipy
-//! is installed, it is asked again.
+//! Comparison with scipy: its answers about committed data are in
+//! `tests/data/statistics.json`, made by `tests/data/statistics.py`; where
+//! scipy is installed, the script is run again.
 //!
 //! A bootstrap is random. The end of an interval that leaves out k of B figures
 //! is the figure after those, and the share of the true bootstrap distribution
-//! beyond it is (k + 1) / B with a standard deviation of sqrt(k + 1) / B; scipy's
-//! own, of 100,000 figures, likewise. Our ends must lie between scipy's quantiles
-//! four of both deviations to either side, and six figures more, since few
-//! figures are not spread normally: one end of 16,000 does not.
+//! beyond it is (k + 1) / B with a standard deviation of sqrt(k + 1) / B;
+//! scipy's own, of 100,000 figures, likewise. Our ends must lie between scipy's
+//! quantiles four of both deviations to either side, and six figures more,
+//! since few figures are not normally distributed: one end of 16,000 does not.
 
 use serde_json::Value;
 
@@ -16,11 +16,11 @@ use super::*;
 
 const STORED: &str = include_str!("../../../tests/data/statistics.json");
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/statistics.py");
-/// What the script draws.
+/// Figures that the script draws.
 const THEIRS: usize = 100_000;
 const DEVIATIONS: f64 = 4.0;
 const MORE: f64 = 6.0;
-/// The share of either end that it writes.
+/// Share of either end that the script writes.
 const END: f64 = 0.05;
 
 fn number(value: &Value) -> f64 {
@@ -37,7 +37,8 @@ fn near(ours: f64, theirs: &Value, what: &str) {
     assert!(off <= 1e-9 * theirs.abs().max(1e-3), "{what}: {ours}, scipy says {theirs}");
 }
 
-/// The ends of `interval`, with so much beyond each, lie where scipy has them.
+/// Checks that the ends of `interval`, with so much beyond each, lie where
+/// scipy has them.
 fn ends_agree(interval: Interval, beyond: f64, drawn: usize, theirs: &Value, what: &str) {
     let after = float(part_of(beyond, drawn) + 1);
     let share = after / float(drawn);
@@ -92,7 +93,7 @@ fn check_figures(name: &str, values: &[f64], it: &Value) {
     assert_eq!(trend.is_some(), values.len() >= 8, "{name}");
     if let Some(trend) = trend {
         near(trend.tau, &it["kendall_tau"], name);
-        // Seven digits are what the error function has here.
+        // The error function has seven digits here.
         let (ours, theirs) = (trend.p, number(&it["kendall_p"]));
         assert!((ours / theirs - 1.0).abs() < 1e-6, "{name}: p {ours}, scipy says {theirs}");
         let slope = number(&it["theil_slope"]) * float(values.len() - 1) / summary.median;

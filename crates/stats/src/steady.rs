@@ -1,35 +1,37 @@
-//! How many values at the start are not yet like the rest: warm-up.
+//! Detection of warm-up: leading values that differ from those that follow.
 //!
-//! Two signs are looked for, both of slower beginnings only; what starts fast
-//! and slows down is drift.
+//! Two signs are looked for, both of slower beginnings only; a series that
+//! starts fast and slows down is drift.
 //!
 //! - *A step in the ranks.* For each k from 2 to half of the values, the ranks
 //!   of the first k are summed and standardised (with ties), as in the test of
-//!   Mann and Whitney; the largest of those figures is held against a critical
+//!   Mann and Whitney. The largest of those figures is compared with a critical
 //!   value that it exceeds in one of 200 series of values in random order,
-//!   whatever they are spread like: a change-point test after Pettitt (1979).
-//!   What is found is cut off, and the rest is looked at again.
+//!   whatever their distribution: a change-point test after Pettitt (1979).
+//!   Leading values that are found are cut off, and the remaining values are
+//!   tested again.
 //! - *A first value by itself*, which ranks cannot show: it is far beyond all
 //!   others, and the only one that is. Of values in random order, the only far
 //!   one is the first once in n times at most.
 //!
 //! Values that depend on those before them, as on a machine that was busy for a
-//! while, are not in random order: then there are more alarms, and a look at
-//! the series is due all the same.
+//! while, are not in random order: then there are more alarms, and the series
+//! is worth a look all the same.
 
 use super::order::median;
 use super::outliers::Fences;
 use super::resample::{ascending, float};
 
-/// Fewest values of which warm-up is told.
+/// Fewest values for which warm-up is reported.
 pub const LEAST_FOR_STEADY: usize = 10;
 
-/// How often values in random order are taken for a warm-up by their ranks.
+/// Share of series in random order that are taken for a warm-up by their ranks.
 pub const FALSE_ALARMS: f64 = 0.005;
 
-/// What the largest standardised sum of ranks exceeds in 1 of 200 series of so
-/// many values: 200,000 random orders each (3,000 of the longest), rounded up.
-/// Between them, it is read off a line over the logarithm of the count.
+/// Critical values of the largest standardised sum of ranks, by number of
+/// values: exceeded in 1 of 200 series, from 200,000 random orders each (3,000
+/// of the longest), rounded up. Values in between are interpolated linearly
+/// over the logarithm of the count.
 const CRITICAL: [(f64, f64); 10] = [
     (10.0, 2.56),
     (12.0, 2.69),
@@ -43,15 +45,16 @@ const CRITICAL: [(f64, f64); 10] = [
     (5_000.0, 3.64),
 ];
 
-/// The number of leading values that are slower than the rest; `None` with
-/// fewer than [`LEAST_FOR_STEADY`] values, which cannot tell.
+/// Returns the number of leading values that are slower than those that follow;
+/// `None` with fewer than [`LEAST_FOR_STEADY`] values, which are too few to
+/// tell.
 #[must_use]
 pub fn warm_up(values: &[f64]) -> Option<usize> {
     if values.len() < LEAST_FOR_STEADY {
         return None;
     }
     let mut cut = 0;
-    // Half of what there was stays, or it is no warm-up but drift.
+    // At least half of the values stay, or it is no warm-up but drift.
     let most = values.len() / 2;
     while let Some(more) = step(&values[cut..], most - cut) {
         cut += more;
@@ -59,7 +62,8 @@ pub fn warm_up(values: &[f64]) -> Option<usize> {
     Some(if cut == 0 { usize::from(first_is_far(values)) } else { cut })
 }
 
-/// The leading values, no more than `most`, that a step in the ranks cuts off.
+/// Returns the number of leading values, no more than `most`, that a step in
+/// the ranks cuts off.
 fn step(values: &[f64], most: usize) -> Option<usize> {
     if values.len() < LEAST_FOR_STEADY || most < 2 {
         return None;
@@ -80,8 +84,8 @@ fn step(values: &[f64], most: usize) -> Option<usize> {
     largest.1
 }
 
-/// The rank of each value, the mean one where several are equal; and `n + 1`
-/// less what ties take from the variance.
+/// Returns the rank of each value, the mean one where several are equal; and `n
+/// + 1` less what ties take from the variance.
 fn ranks(values: &[f64]) -> (Vec<f64>, f64) {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_unstable_by(|one, two| values[*one].total_cmp(&values[*two]));
@@ -103,23 +107,26 @@ fn ranks(values: &[f64]) -> (Vec<f64>, f64) {
 fn critical(count: usize) -> f64 {
     let at = float(count).ln();
     let last = CRITICAL.len() - 2;
-    // Beyond the last, the line goes on.
+    // Beyond the last entry, the line is extended.
     let piece = CRITICAL.iter().skip(1).position(|(n, _)| float(count) <= *n).unwrap_or(last);
     let ((n0, z0), (n1, z1)) = (CRITICAL[piece], CRITICAL[piece + 1]);
     z0 + (z1 - z0) * (at - n0.ln()) / (n1.ln() - n0.ln())
 }
 
-/// Whether the first value is far above all others, and no other is far out.
+/// Returns whether the first value is far above all others, and no other is far
+/// out.
 fn first_is_far(values: &[f64]) -> bool {
     let (first, rest) = (values[0], ascending(&values[1..]));
     let Some(fences) = Fences::of(&rest) else { return false };
     let alone = rest.iter().all(|value| !fences.is_far(*value));
-    // By ten of the rest's own deviations, as it stands out by itself.
+    // Measured by ten deviations of the others, as the first stands out by
+    // itself.
     let middle = median(&rest).unwrap_or(first);
     alone && fences.is_far(first) && first > middle + 10.0 * deviation(&rest, middle)
 }
 
-/// The median deviation from the middle, scaled to a standard deviation.
+/// Returns the median deviation from the middle, scaled to a standard
+/// deviation.
 fn deviation(values: &[f64], middle: f64) -> f64 {
     let away: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
     1.4826 * median(&ascending(&away)).unwrap_or(0.0)

@@ -1,4 +1,4 @@
-//! All there is to say of one series of measurements.
+//! Summary of one series of measurements, with warnings.
 
 use std::fmt;
 
@@ -10,58 +10,60 @@ use super::steady::warm_up;
 use super::trend::Trend;
 use super::verdict::{Confidence, LEAST_RUNS};
 
-/// A drift is told where values in random order would show as much in one of
-/// 200 series.
+/// Probability below which a drift is reported: values in random order show as
+/// much in one of 200 series.
 const DRIFT_BY_CHANCE: f64 = 0.005;
 
-/// What moves times by less than this share is not worth a warning, however
-/// sure it is.
+/// Smallest effect on times, as a share, that is worth a warning, however sure
+/// it is.
 const WORTH_TELLING: f64 = 0.01;
 
-/// Outliers are told of where at least this share of the runs is far out, and
-/// two at least: single ones come with any machine, and move no median.
+/// Smallest share of far outliers that is reported, where there are at least
+/// two: single ones come with any machine, and move no median.
 const MANY_OUT: f64 = 0.1;
 
-/// More runs at the start than these are no warm-up of a function, which more
-/// `--warmup` would be the cure of: the machine was another one then.
+/// Most leading runs that count as the warm-up of a function, which a higher
+/// `--warmup` would remedy: with more, the machine itself was slower then.
 const MOST_WARM_UP: usize = 20;
 
-/// What a series of values comes to. Every value counts in every figure:
-/// outliers and warm-up are told of, never dropped.
+/// Summary of a series of values. Every value counts in every figure: outliers
+/// and warm-up are reported, never dropped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// How many values there are.
+    /// Number of values.
     pub count: usize,
-    /// The middle value.
+    /// Median of the values.
     pub median: f64,
-    /// Its interval; `None` with too few values.
+    /// Interval of the median; `None` with too few values.
     pub interval: Option<Interval>,
-    /// The arithmetic mean.
+    /// Arithmetic mean.
     pub mean: f64,
-    /// The standard deviation of the sample (divided by n - 1); `None` of one.
+    /// Standard deviation of the sample (divided by n - 1); `None` for a single
+    /// value.
     pub deviation: Option<f64>,
-    /// The least value.
+    /// Smallest value.
     pub min: f64,
-    /// The largest value.
+    /// Largest value.
     pub max: f64,
-    /// The 95th percentile, by linear interpolation.
+    /// 95th percentile, by linear interpolation.
     pub p95: f64,
-    /// How many leading values are slower than the rest; `None` where too few
-    /// values are there to tell.
+    /// Number of leading values that are slower than the others; `None` where
+    /// there are too few values to tell.
     pub warm_up: Option<usize>,
-    /// Values that are far from the others, after the warm-up; `None` where that
-    /// cannot be said.
+    /// Values that are far from the others, after the warm-up; `None` where
+    /// that cannot be said.
     pub outliers: Option<Outliers>,
-    /// Whether values rise or fall all along, after the warm-up.
+    /// Trend of the values over time, after the warm-up.
     pub trend: Option<Trend>,
     /// Two groups that the values after the warm-up fall into, if they do.
     pub groups: Option<Groups>,
-    /// The median of the warm-up as a multiple of that of the rest.
+    /// Median of the warm-up as a multiple of that of the values after it.
     slower: Option<f64>,
 }
 
 impl Summary {
-    /// Of values in the order of time, which must be finite; `None` of none.
+    /// Summarises values in the order of time, which must be finite; `None`
+    /// without values.
     #[must_use]
     pub fn of(values: &[f64], confidence: Confidence) -> Option<Self> {
         let sorted = ascending(values);
@@ -93,13 +95,14 @@ impl Summary {
         })
     }
 
-    /// How far the interval reaches from the median, as a share of it.
+    /// Returns how far the interval reaches from the median, as a share of it.
     #[must_use]
     pub fn reach(&self) -> Option<f64> {
         self.interval.map(|interval| interval.reach(self.median))
     }
 
-    /// What a reader should know before believing the figures.
+    /// Returns the warnings that a reader should see before believing the
+    /// figures.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut all = Vec::new();
@@ -133,47 +136,47 @@ impl Summary {
     }
 }
 
-/// What a series of runs suffers from, and the next step.
+/// Problem with a series of runs; its text names the next step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Warning {
     /// Too few runs for an interval.
     FewRuns {
-        /// How many there are.
+        /// Number of runs.
         runs: usize,
     },
-    /// The first runs are slower than the rest.
+    /// The first runs are slower than the others.
     WarmUp {
-        /// How many.
+        /// Number of slower runs.
         runs: usize,
-        /// Their median as a multiple of that of the rest.
+        /// Median of those runs as a multiple of that of the others.
         slower: f64,
     },
-    /// Runs got slower or faster all along.
+    /// Runs got slower or faster throughout.
     Drift {
-        /// From the first to the last, as a share of the median.
+        /// Change from the first to the last run, as a share of the median.
         change: f64,
     },
     /// Runs fall into two groups.
     TwoGroups {
-        /// The share in the slower one.
+        /// Share of runs in the slower group.
         upper: f64,
-        /// How much slower that is.
+        /// Excess of the slower group's mean over the other's, as a share.
         apart: f64,
     },
     /// Many runs are far from the others.
     Outliers {
-        /// How many.
+        /// Number of far outliers.
         far: usize,
-        /// Of how many.
+        /// Number of all runs.
         runs: usize,
-        /// The longest as a multiple of the median.
+        /// Longest run as a multiple of the median.
         most: f64,
     },
 }
 
 impl Warning {
-    /// How bad it is, beside others of its kind: the advice for the worst of them
-    /// holds for all.
+    /// Returns how severe the warning is among others of its kind: the advice
+    /// for the most severe one holds for all.
     #[must_use]
     pub fn weight(&self) -> f64 {
         match self {
@@ -185,7 +188,7 @@ impl Warning {
         }
     }
 
-    /// One word or two, for programs.
+    /// Returns a name of one or two words, for programs.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -199,7 +202,7 @@ impl Warning {
 }
 
 impl fmt::Display for Warning {
-    /// What it is, and after a colon the next step.
+    /// Writes the problem, and after a colon the next step.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |share: f64| super::verdict::percent(share);
         match self {

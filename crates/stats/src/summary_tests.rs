@@ -1,4 +1,4 @@
-//! What is said of a series, and how often it is said without reason.
+//! Warnings about a series, and how often they are given without reason.
 
 use super::super::random::Random;
 use super::super::steady::{FALSE_ALARMS, LEAST_FOR_STEADY};
@@ -46,7 +46,7 @@ fn warm_up_is_seen_in_series_without_one_as_seldom_as_is_said() {
         });
         let (alarms, expected) = (alarms.count(), FALSE_ALARMS * float(series));
         assert!(float(alarms) < expected + 5.0 * expected.sqrt(), "{alarms} of {series}: {count}");
-        // And it is alive: at the smallest count the figures are coarse.
+        // The tests do fire: at the smallest count the figures are coarse.
         assert!(float(alarms) > expected / 4.0 - 1.0, "{alarms} of {series}: {count}");
     }
 }
@@ -83,7 +83,7 @@ fn warm_up_that_is_there_is_found_where_it_ends() {
     assert!(told[0].starts_with("the first 7 runs are slower than the rest, by "), "{told:?}");
     assert!(told[0].ends_with(" % in the median: raise --warmup by 7"), "{told:?}");
 
-    // So many are none that more --warmup would be the cure of.
+    // So many slow runs are not remedied by a higher --warmup.
     let mut values = noise(&mut random, 3_000);
     for value in &mut values[..917] {
         *value *= 1.2;
@@ -92,7 +92,7 @@ fn warm_up_that_is_there_is_found_where_it_ends() {
     let long = told.iter().find(|it| it.starts_with("the first 9")).expect("told");
     assert!(!long.contains("--warmup") && long.contains("record again"), "{told:?}");
 
-    // One that dies away is cut off piece by piece.
+    // A warm-up that fades slowly is cut off piece by piece.
     let mut values = noise(&mut random, 60);
     for (at, value) in values.iter_mut().enumerate() {
         *value *= 1.0 + 0.8 * (-float(at) / 4.0).exp();
@@ -104,7 +104,7 @@ fn warm_up_that_is_there_is_found_where_it_ends() {
     values[0] *= 3.0;
     assert_eq!(summary(&values).warm_up, Some(1));
     assert!(words(&values)[0].ends_with(" times the median of the rest: raise --warmup by 1"));
-    // Another one later: that is no warm-up.
+    // Another far value later: that is no warm-up.
     values[7] *= 3.0;
     assert_eq!(summary(&values).warm_up, Some(0));
     assert_eq!(summary(&values[..LEAST_FOR_STEADY - 1]).warm_up, None);
@@ -143,7 +143,7 @@ fn outliers_are_counted_and_kept() {
     assert_eq!(it.count, 40);
     let told = words(&values);
     assert!(told[0].starts_with("5 of 40 runs are outliers, up to 2.0"), "{told:?}");
-    // Single ones are no news.
+    // Single outliers are not reported.
     values.truncate(10);
     assert_eq!(words(&values), Vec::<String>::new());
 }

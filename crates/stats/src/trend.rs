@@ -1,30 +1,30 @@
-//! Whether values rise or fall in the order of time.
+//! Trends: whether values rise or fall in the order of time.
 
 use super::normal::normal_share_below;
 use super::order::median;
 use super::resample::{ascending, float};
 
-/// Slopes are taken between so many points at most; of more values, medians of
-/// neighbours stand for them.
+/// Most points between which slopes are taken; with more values, medians of
+/// neighbours stand in for them.
 const POINTS: usize = 500;
 
-/// A monotone trend over the order of time.
+/// Monotone trend over time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Trend {
-    /// Kendall's tau-b of value and time: -1 is falling all along, 1 rising.
+    /// Kendall's tau-b of value and time: -1 is falling throughout, 1 rising.
     pub tau: f64,
-    /// How often values in random order would show as much, of either sign: the
-    /// Mann-Kendall test, by the normal approximation with ties, as
+    /// Probability that values in random order show as much, of either sign:
+    /// the Mann-Kendall test, by the normal approximation with ties, as
     /// `scipy.stats.kendalltau(method="asymptotic")`.
     pub p: f64,
-    /// How much the value changes from the first to the last, by the slope of
-    /// Theil and Sen, as a share of the median: 0.03 is a rise by 3 %.
+    /// Change of the value from the first to the last, by the slope of Theil
+    /// and Sen, as a share of the median: 0.03 is a rise by 3 %.
     pub change: f64,
 }
 
 impl Trend {
-    /// Of values in the order of time; `None` with fewer than eight of them, or
-    /// where all are the same.
+    /// Computes the trend of values in the order of time; `None` with fewer
+    /// than eight of them, or where all are the same.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len();
@@ -34,7 +34,8 @@ impl Trend {
         let sorted = ascending(values);
         let n = float(count);
         let pairs = n * (n - 1.0) / 2.0;
-        // Groups of equal values: pairs that say nothing, and less variance.
+        // Pairs within a group of equal values say nothing, and reduce the
+        // variance.
         let (mut tied, mut less) = (0.0, 0.0);
         for group in sorted.chunk_by(|one, two| one.total_cmp(two).is_eq()) {
             let t = float(group.len());
@@ -55,7 +56,8 @@ impl Trend {
     }
 }
 
-/// Pairs of which the later value is less, counted by sorting (Knight 1966).
+/// Counts the pairs of which the later value is less, by merge sort (Knight
+/// 1966).
 fn descents(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     let mut merged = values.clone();
@@ -88,7 +90,8 @@ fn descents(values: &[f64]) -> f64 {
     total
 }
 
-/// The median slope between two points, by place (Theil 1950, Sen 1968).
+/// Returns the median slope between two points, by position (Theil 1950, Sen
+/// 1968).
 fn slope(values: &[f64]) -> f64 {
     let batch = values.len().div_ceil(POINTS);
     let points: Vec<f64> = if batch == 1 {

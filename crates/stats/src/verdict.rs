@@ -1,27 +1,27 @@
-//! What a comparison says, and how it says it.
+//! Verdicts: the result of a comparison, and its wording.
 
 use std::fmt;
 
 use super::ratio::Refusal;
 
-/// Fewest runs on either side of which anything is said: with five against
+/// Fewest runs on either side for which a verdict is given: with five against
 /// five, all of one side above all of the other happens by chance in almost one
 /// of a hundred comparisons.
 pub const LEAST_RUNS: usize = 6;
 
-/// How seldom a verdict `lower` or `higher` may be wrong: 0.99 is once in a
+/// Confidence of a verdict `lower` or `higher`: at 0.99, it is wrong once in a
 /// hundred comparisons of things that do not differ.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Confidence(f64);
 
 impl Confidence {
-    /// A confidence between one half and 0.999, else `None`.
+    /// Creates a confidence between one half and 0.999, else `None`.
     #[must_use]
     pub fn new(share: f64) -> Option<Self> {
         (0.5..=0.999).contains(&share).then_some(Self(share))
     }
 
-    /// As a share: 0.99.
+    /// Returns the confidence as a share: 0.99.
     #[must_use]
     pub const fn share(self) -> f64 {
         self.0
@@ -36,35 +36,35 @@ impl Default for Confidence {
 
 impl fmt::Display for Confidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // 99 and 99.9, not 99.00 and 99.90000000000001.
+        // Prints 99 and 99.9, not 99.00 and 99.90000000000001.
         let text = format!("{:.2}", self.0 * 100.0);
         write!(f, "{} %", text.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 
-/// The second side as a multiple of the first.
+/// Second side of a comparison as a multiple of the first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
     /// The multiple itself; infinite where the first side is 0.
     pub ratio: f64,
-    /// The lower end of its interval.
+    /// Lower end of its interval.
     pub low: f64,
-    /// The upper end of its interval.
+    /// Upper end of its interval.
     pub high: f64,
-    /// How sure the interval is.
+    /// Confidence of the interval.
     pub confidence: Confidence,
 }
 
-/// What two sets of measurements show: the second against the first.
+/// Result of comparing two sets of measurements: the second against the first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
     /// All values of both sides are one and the same.
     Identical {
-        /// How many values there are on both sides together.
+        /// Number of values on both sides together.
         runs: usize,
     },
     /// Each side has one value in all its runs, and the two are not the same.
-    /// Certain, but without spread there is no telling what sets the value: the
+    /// Certain, but without spread it is unknown what determines the value: the
     /// function, or one worker that all of a side's runs share.
     Apart {
         /// The second value as a multiple of the first.
@@ -79,17 +79,17 @@ pub enum Verdict {
     NoDifferenceShown(Change),
     /// The first side is too small to be divided by.
     Refused(Refusal),
-    /// Too few runs to say anything.
+    /// There are too few runs to say anything.
     TooFew {
-        /// Runs of the smaller side.
+        /// Number of runs on the smaller side.
         have: usize,
-        /// Runs that are needed on both.
+        /// Number of runs needed on both sides.
         need: usize,
     },
 }
 
 impl Verdict {
-    /// From an interval.
+    /// Derives the verdict from an interval.
     #[must_use]
     pub fn of(change: Change) -> Self {
         if change.high < 1.0 {
@@ -101,7 +101,7 @@ impl Verdict {
         }
     }
 
-    /// One word or two, for programs.
+    /// Returns a name of one or two words, for programs.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -115,7 +115,8 @@ impl Verdict {
         }
     }
 
-    /// The second side as a multiple of the first, where that can be said.
+    /// Returns the second side as a multiple of the first, where that can be
+    /// said.
     #[must_use]
     pub fn ratio(&self) -> Option<f64> {
         match self {
@@ -125,7 +126,7 @@ impl Verdict {
         }
     }
 
-    /// The ratio and its interval, where there is one.
+    /// Returns the ratio and its interval, where there is one.
     #[must_use]
     pub const fn change(&self) -> Option<&Change> {
         match self {
@@ -139,14 +140,15 @@ impl Verdict {
         }
     }
 
-    /// Whether a difference is shown, by an interval that leaves out 1.
+    /// Returns whether a difference is shown, by an interval that leaves out 1.
     #[must_use]
     pub const fn differs(&self) -> bool {
         matches!(self, Self::Lower(_) | Self::Higher(_))
     }
 }
 
-/// `12.3`, with more digits the smaller it is; without a sign.
+/// Formats a share in per cent, with more digits the smaller it is and without
+/// a sign: `12.3`.
 pub(super) fn percent(share: f64) -> String {
     let percent = (share * 100.0).abs();
     match percent {
@@ -158,7 +160,7 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
-/// A change with its sign: `+0.8 %`.
+/// Formats a change with its sign: `+0.8 %`.
 fn signed(ratio: f64) -> String {
     let change = ratio - 1.0;
     if ratio.is_infinite() {
@@ -177,12 +179,12 @@ fn multiple(ratio: f64) -> String {
     if ratio.is_infinite() { "no bound".to_owned() } else { format!("{ratio:.2}x") }
 }
 
-/// A change in words: `12.3 % lower`.
+/// Describes a change in words: `12.3 % lower`.
 fn worded(ratio: f64) -> String {
     if ratio.is_infinite() {
         return "higher than nothing".to_owned();
     }
-    // Beyond twice as much, per cent are hard to read.
+    // From twice as much on, per cent are hard to read.
     if ratio >= 2.0 {
         return format!("{} as much", multiple(ratio));
     }
@@ -191,7 +193,7 @@ fn worded(ratio: f64) -> String {
 }
 
 impl fmt::Display for Change {
-    /// `1.043x [1.021x, 1.066x]`.
+    /// Writes the ratio and its interval: `1.043x [1.021x, 1.066x]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let told = |ratio: f64| match ratio {
             _ if ratio.is_infinite() => "no bound".to_owned(),

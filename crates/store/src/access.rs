@@ -1,11 +1,11 @@
-//! Opening a database to read it, wherever it lies: beside a running recording,
-//! in a folder that nobody may write, on a read-only mount. Reading leaves no
-//! file behind.
+//! Opening a database for reading, wherever it lies: beside a running
+//! recording, in a folder that nobody may write, on a read-only mount. Reading
+//! leaves no file behind.
 //!
-//! `SQLite` keeps what was written last in `FILE-wal`, with an index in
-//! `FILE-shm` that readers share. Where neither is there and neither can be
-//! made, the file alone is the whole database, and is opened as one that does
-//! not change. Where only the index is missing, both files are copied.
+//! `SQLite` keeps the latest writes in `FILE-wal`, with an index in `FILE-shm`
+//! that readers share. Where neither exists and neither can be created, the
+//! file alone is the whole database, and is opened as one that does not change.
+//! Where only the index is missing, both files are copied.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -30,20 +30,20 @@ use super::words::is_about_place;
 pub(super) enum Access {
     /// The file, which may be written.
     Full,
-    /// The file, beside whoever writes it.
+    /// The file, shared with whoever writes it.
     Shared,
-    /// The file, which nobody writes as long as it looks like this.
+    /// The file, which nobody writes as long as its stamp is this one.
     Frozen(Stamp),
-    /// A copy, which goes with the last who uses it.
+    /// A copy, which is removed with its last user.
     Copy(Arc<CopyFolder>, Stamp),
 }
 
-/// What tells whether a file has changed.
+/// Sizes and times of modification, which show whether a file has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp(Vec<(u64, Option<SystemTime>)>);
 
 impl Stamp {
-    /// The stamp of a database and its log.
+    /// Returns the stamp of a database and its log.
     pub(super) fn of_database(path: &Path) -> Self {
         let files = [path.to_owned(), beside(path, "-wal")];
         Self(
@@ -59,21 +59,21 @@ impl Stamp {
 }
 
 impl Stamp {
-    /// The bytes of both.
+    /// Returns the total size of both files in bytes.
     fn bytes(&self) -> u64 {
         self.0.iter().map(|(bytes, _)| bytes).sum()
     }
 }
 
-/// Bytes beside a copy for its index, and for bringing it up to date.
+/// Additional bytes for the index of a copy, and for migrating it.
 const COPY_SLACK: u64 = 1 << 20;
 
-/// A private folder with the copy of a database.
+/// Private folder with the copy of a database.
 #[derive(Debug)]
 pub(super) struct CopyFolder(PathBuf);
 
 impl CopyFolder {
-    /// Makes one where so many bytes have room.
+    /// Creates a folder where so many bytes have room.
     fn create(bytes: u64) -> std::io::Result<Self> {
         let path = cyclometer_system::paths::temporary_with_room(bytes.saturating_add(COPY_SLACK))?
             .join(cyclometer_system::owner::new_name("copy")?);
@@ -88,18 +88,19 @@ impl CopyFolder {
 
 impl Drop for CopyFolder {
     fn drop(&mut self) {
-        // What cannot be removed now, `cyclometer clean` finds.
+        // `cyclometer clean` finds a folder that cannot be removed now.
         let _ = cyclometer_system::files::remove_tree(&self.0);
     }
 }
 
-/// Whether the database can be written: this user may, and the disk has room.
+/// Returns whether the database can be written: this user may, and the disk has
+/// room.
 #[must_use]
 pub fn is_writable(path: &Path) -> bool {
     may_write(path) && has_room_for_index(path)
 }
 
-/// Whether this user may write the database and make files beside it.
+/// Returns whether this user may write the database and create files beside it.
 pub(super) fn may_write(path: &Path) -> bool {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -111,7 +112,7 @@ pub(super) fn may_write(path: &Path) -> bool {
 }
 
 impl Access {
-    /// Opens one more connection to what `path` was opened as.
+    /// Opens one more connection to the database at `path` in this way.
     pub(super) fn connect(&self, path: &Path) -> rusqlite::Result<Connection> {
         let reading = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = match self {
@@ -130,7 +131,7 @@ impl Access {
         Ok(connection)
     }
 
-    /// The folder of the copy, if it is one.
+    /// Returns the folder of the copy, if it is one.
     pub(super) fn copy_folder(&self) -> Option<&Path> {
         match self {
             Self::Copy(folder, _) => Some(&folder.0),
@@ -138,7 +139,8 @@ impl Access {
         }
     }
 
-    /// Whether the file has changed since, and has to be opened again to be seen.
+    /// Returns whether the file has changed since, so that it has to be
+    /// reopened.
     pub(super) fn is_outdated(&self, path: &Path) -> bool {
         match self {
             Self::Full | Self::Shared => false,
@@ -146,7 +148,7 @@ impl Access {
         }
     }
 
-    /// The ways in which a database can be read, the best first.
+    /// Returns the ways in which a database can be read, the best first.
     fn possible(path: &Path) -> Vec<Way> {
         let log = fs::metadata(beside(path, "-wal")).map_or(0, |data| data.len());
         let mut ways = Vec::new();
@@ -160,7 +162,7 @@ impl Access {
         ways
     }
 
-    /// The copy of a database and its log.
+    /// Copies a database and its log.
     fn copy(path: &Path) -> Result<Self, StoreError> {
         let failed = |error: std::io::Error| StoreError::Open {
             path: path.to_owned(),
@@ -184,7 +186,7 @@ impl Access {
     }
 }
 
-/// A way to read a database.
+/// Way to read a database, before it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Full,
@@ -193,7 +195,8 @@ enum Way {
     Copy,
 }
 
-/// A connection that only reads, how it was made, and the version of the schema.
+/// Opens a connection that only reads; returns it with how it was opened and
+/// the version of the schema.
 pub(super) fn connect_reading(path: &Path) -> Result<(Connection, Access, usize), StoreError> {
     if !path.exists() {
         return Err(no_database(path));
@@ -210,7 +213,7 @@ pub(super) fn connect_reading(path: &Path) -> Result<(Connection, Access, usize)
         };
         let opened = access.connect(path).map_err(|error| (is_about_place(&error), error));
         let opened = opened.and_then(|connection| {
-            // Reads, so that what cannot be opened shows now.
+            // Reads a table, so that a database that cannot be read fails now.
             match connection.query_row("SELECT COUNT(*) FROM sqlite_master", [], |_| Ok(())) {
                 Ok(()) => Ok(connection),
                 Err(error) => Err((is_about_place(&error), error)),
@@ -241,7 +244,7 @@ fn no_database(path: &Path) -> StoreError {
     ))
 }
 
-/// A copy of an older database that can be brought up to date.
+/// Copies a database of an earlier version so that the copy can be migrated.
 pub(super) fn copy_to_migrate(
     connection: &Connection,
     path: &Path,

@@ -1,4 +1,4 @@
-//! What a comparison of two recordings, or of two simulations, needs to read.
+//! Reading recordings and simulations for comparison.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,22 @@ use cyclometer_meter::clock::{ACCOUNTS, Clock, TICKS};
 use cyclometer_pricing::Money;
 use cyclometer_stats::Quantum;
 
-/// What is compared of an invocation.
+/// Figure of an invocation that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ComparedMeter {
-    /// What people call it.
+    /// Title for people.
     pub title: &'static str,
-    /// What programs call it, with the unit.
+    /// Key for programs, with the unit.
     pub key: &'static str,
-    /// Its name in `lane_meter`; empty: a phase, which has no source.
+    /// Name of the meter in `lane_meter`; empty for a phase, which has no
+    /// source.
     pub source: &'static str,
     sql: &'static str,
 }
 
 impl ComparedMeter {
-    /// All of them, in the order of the report. `ref_cycles` stand in where one
-    /// side has no cycles.
+    /// All compared figures, in the order of the report. `ref_cycles` stand in
+    /// where one side has no cycles.
     pub const ALL: [Self; 8] = [
         Self::of(
             "start-up",
@@ -56,76 +57,76 @@ impl ComparedMeter {
     }
 }
 
-/// The runs of a cell, as comparisons take them.
+/// Runs of a cell, with the values that are compared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunsOfCell {
-    /// Workload, preset, lane and start: what identifies a cell.
+    /// Workload, preset, lane and start, which identify a cell.
     pub names: [String; 4],
-    /// Runs that ended well.
+    /// Number of runs that ended well.
     pub ok: u64,
-    /// Runs that failed or ran out of time.
+    /// Number of runs that failed or ran out of time.
     pub bad: u64,
-    /// Memory that the function was given.
+    /// Memory that the function was given, in bytes.
     pub memory_allocated: Option<i64>,
-    /// The values of each of [`ComparedMeter::ALL`], of runs that ended well, in
+    /// Values of each of [`ComparedMeter::ALL`], of runs that ended well, in
     /// the order of time.
     pub values: Vec<Vec<f64>>,
-    /// The least that means anything of each of them, where that is known.
+    /// Quantum of each of [`ComparedMeter::ALL`], where it is known.
     pub quanta: Vec<Option<Quantum>>,
 }
 
-/// What may make recordings differ though the functions do not.
+/// Circumstances that may make recordings differ though the functions do not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Circumstances {
-    /// How the recording ended.
+    /// Status of the recording.
     pub status: String,
-    /// UTC, RFC 3339.
+    /// Time at which it began; UTC, RFC 3339.
     pub started_at: String,
-    /// The person's own words.
+    /// Label that the user gave it.
     pub label: Option<String>,
-    /// The machine's fingerprint.
+    /// Fingerprint of the machine, as JSON.
     pub host: Value,
-    /// What was planned.
+    /// Plan of the recording, as JSON.
     pub plan: Value,
-    /// `None`: no sampling.
+    /// Nanoseconds between two samples; `None` without sampling.
     pub sample_interval_ns: Option<i64>,
-    /// Name, version and remarks of each lane that ran.
+    /// Name of each lane that ran, with its version and remarks.
     pub lanes: Vec<(String, String)>,
-    /// Where each meter of a lane came from.
+    /// Sources of each meter, by lane, kind of start and meter.
     pub sources: BTreeMap<(String, String, String), String>,
 }
 
-/// The bills of a cell under one model.
+/// Bills of a cell under one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PricedCell {
     /// Workload, preset, lane, start and model.
     pub names: [String; 5],
-    /// The currency.
+    /// Currency of the bills.
     pub currency: String,
-    /// Invocation and bill; floating point, for statistics alone.
+    /// Invocation and bill; floating point, for statistics only.
     pub bills: Vec<(i64, f64)>,
-    /// The exact sum of the bills.
+    /// Exact sum of the bills.
     pub total: Money,
 }
 
-/// A price model as it was used.
+/// Price model in the version that a simulation used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsedModel {
-    /// Its id.
+    /// Id of the model.
     pub model: String,
     /// Digest of its text.
     pub digest: String,
-    /// `coarse` or `fine`.
+    /// Granularity: `coarse` or `fine`.
     pub granularity: String,
-    /// The currency.
+    /// Currency of the model.
     pub currency: String,
 }
 
 impl Circumstances {
-    /// The least that means anything of a meter in a lane: of times read from
-    /// the clock, what that was found to be when the recording began; of CPU
-    /// time, what its source is told in. `None` for counts, and in recordings
-    /// that were made before this was kept.
+    /// Returns the smallest meaningful value of a meter in a lane: for times
+    /// read from the clock, the resolution that was measured when the recording
+    /// began; for CPU time, the unit of its source. `None` for counts, and in
+    /// recordings that were made before this was kept.
     #[must_use]
     pub fn quantum(&self, meter: &ComparedMeter, lane: &str, start: &str) -> Option<Quantum> {
         let clock = || Clock::deserialize(self.host.get("clock")?).ok();
@@ -150,10 +151,10 @@ impl Circumstances {
 }
 
 impl Store {
-    /// Circumstances of a recording.
+    /// Returns the circumstances of a recording.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn circumstances(&self, recording: i64) -> Result<Circumstances, StoreError> {
         let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
         let mut found = self
@@ -189,16 +190,16 @@ impl Store {
         for source in self.meter_sources(recording)? {
             let key = (source.lane, source.start, source.meter);
             let text: &mut String = found.sources.entry(key).or_default();
-            // More than one: it changed on the way.
+            // Several sources: the source changed during the recording.
             *text = format!("{text} {}", source.source.as_deref().unwrap_or("none"));
         }
         Ok(found)
     }
 
-    /// The runs of each cell of a recording, in the order of the plan.
+    /// Returns the runs of each cell of a recording, in the order of the plan.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn runs(&self, recording: i64) -> Result<Vec<RunsOfCell>, StoreError> {
         let failed = StoreError::sql;
         let columns: Vec<_> = ComparedMeter::ALL.iter().map(|meter| meter.sql).collect();
@@ -224,10 +225,11 @@ impl Store {
         Ok(cells)
     }
 
-    /// The bills of a simulation, by cell and model.
+    /// Returns the bills of a simulation, by cell and model.
     ///
     /// # Errors
-    /// When the database cannot be read, or holds an amount that is none.
+    /// Fails when the database cannot be read, or holds an amount that is not a
+    /// number.
     pub fn bills(&self, simulation: i64) -> Result<Vec<PricedCell>, StoreError> {
         let failed = StoreError::sql;
         let mut statement = self
@@ -262,10 +264,10 @@ impl Store {
         Ok(cells.into_values().collect())
     }
 
-    /// The price models of a simulation.
+    /// Returns the price models of a simulation.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn used_models(&self, simulation: i64) -> Result<Vec<UsedModel>, StoreError> {
         list(
             &self.connection,
@@ -312,7 +314,7 @@ fn add_run(cells: &mut Vec<(i64, RunsOfCell)>, row: &rusqlite::Row<'_>) -> rusql
 mod tests {
     use super::*;
 
-    /// A simulation of one bill of that amount.
+    /// Stores a simulation of one bill of that amount.
     fn priced(amount: &str) -> Result<Vec<PricedCell>, StoreError> {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(&folder.path().join("c.db")).expect("made");
@@ -343,7 +345,7 @@ mod tests {
         let bills = |amount| priced(amount).expect("read").remove(0).bills;
         assert_eq!(bills("0.0000002"), [(5, 0.000_000_2)]);
         assert_eq!(bills("0"), [(5, 0.0)]);
-        // What money can be, a double's parser does not read.
+        // Some amounts of money cannot be read by the parser of doubles.
         assert_eq!(bills("1/4"), [(5, 0.25)]);
         for wrong in ["", "free", "1e-7", "-1"] {
             let error = priced(wrong).expect_err(wrong).to_string();

@@ -1,25 +1,26 @@
-//! Deleting recordings and simulations, with all that hangs on them.
+//! Deleting recordings and simulations, with all rows that belong to them.
 
 use rusqlite::params;
 
 use super::history::Item;
 use super::open::{Store, StoreError};
 
-/// Rows that are deleted in less time than a recording waits for the database.
+/// Number of rows that are deleted in less time than a recording waits for the
+/// database.
 const QUICK: i64 = 500_000;
 
-/// What goes when items are deleted.
+/// Number of rows that a deletion removes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Recordings.
     pub recordings: i64,
-    /// Their invocations.
+    /// Invocations of the recordings.
     pub invocations: i64,
-    /// The samples of those.
+    /// Samples of the invocations.
     pub samples: i64,
-    /// Simulations, those of the recordings included.
+    /// Simulations, including those of the recordings.
     pub simulations: i64,
-    /// Their bills.
+    /// Bills of the simulations.
     pub bills: i64,
 }
 
@@ -29,19 +30,19 @@ impl Extent {
     }
 }
 
-/// The recordings and simulations that are to go, as temporary tables: lists of
-/// any length, which every statement here can read.
+/// Recordings and simulations to delete, as temporary tables: lists of any
+/// length, which every statement here can read.
 const DOOMED: &str = "CREATE TEMP TABLE IF NOT EXISTS doomed_recording (id INTEGER PRIMARY KEY);
     CREATE TEMP TABLE IF NOT EXISTS doomed_simulation (id INTEGER PRIMARY KEY);
     DELETE FROM doomed_recording;
     DELETE FROM doomed_simulation;";
 
 impl Store {
-    /// What would go if `items` were deleted. A simulation goes with any of its
-    /// recordings: without it, its totals would be wrong.
+    /// Counts the rows that deleting `items` would remove. A simulation goes
+    /// with any of its recordings: without it, its totals would be wrong.
     ///
     /// # Errors
-    /// When one of the recordings is running, or the database fails.
+    /// Fails when one of the recordings is running, or the database fails.
     pub fn extent(&self, items: &[Item]) -> Result<Extent, StoreError> {
         let failed = StoreError::sql;
         self.connection.execute_batch(DOOMED).map_err(failed("list of what to delete"))?;
@@ -88,12 +89,12 @@ impl Store {
         })
     }
 
-    /// Deletes `items` and all that hangs on them, all or nothing.
+    /// Deletes `items` and all rows that belong to them, all or nothing.
     ///
     /// # Errors
-    /// As [`Self::extent`]; and when there is so much to delete that another
-    /// recording, which is running, would fail while it waits. Nothing is
-    /// deleted then.
+    /// Fails like [`Self::extent`], and when there is so much to delete that
+    /// another recording, which is running, would fail while it waits. Nothing
+    /// is deleted then.
     pub fn delete(&self, items: &[Item]) -> Result<Extent, StoreError> {
         self.patiently(|| self.delete_once(items))
     }
@@ -101,7 +102,8 @@ impl Store {
     fn delete_once(&self, items: &[Item]) -> Result<Extent, StoreError> {
         let failed = StoreError::sql;
         self.connection.execute_batch("BEGIN IMMEDIATE").map_err(failed("deletion"))?;
-        // Within the transaction: a recording that began meanwhile is seen.
+        // Counted within the transaction, so that a recording that began
+        // meanwhile is seen.
         let deleted = self.extent(items).and_then(|extent| {
             if extent.rows() > QUICK {
                 self.nothing_runs("so much cannot be deleted beside it")?;
@@ -121,10 +123,10 @@ impl Store {
         Ok(extent)
     }
 
-    /// Fails while a recording is being made.
+    /// Checks that no recording is running.
     ///
     /// # Errors
-    /// When one is, or the database cannot be read.
+    /// Fails when one is, or the database cannot be read.
     pub fn nothing_runs(&self, because: &str) -> Result<(), StoreError> {
         match self.running("1")? {
             None => Ok(()),
@@ -144,10 +146,11 @@ impl Store {
             .map_err(StoreError::sql("search for running recordings"))
     }
 
-    /// Bytes of the file that hold nothing; new rows fill them first.
+    /// Returns the number of unused bytes in the file; new rows fill them
+    /// first.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn free_bytes(&self) -> Result<u64, StoreError> {
         let value =
             |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -156,12 +159,12 @@ impl Store {
             .map_err(StoreError::sql("count of free pages"))
     }
 
-    /// Writes the file anew, without what holds nothing, and gives the space
-    /// back to the disk. Needs as much space again while it runs.
+    /// Rewrites the file without its unused pages, and returns the space to the
+    /// disk. Needs as much space again while it runs.
     ///
     /// # Errors
-    /// When a recording is being made, another program reads the database, or
-    /// the disk is full; the database is as it was then.
+    /// Fails when a recording is running, another program reads the database,
+    /// or the disk is full; the database is unchanged then.
     pub fn compact(&self) -> Result<(), StoreError> {
         self.nothing_runs("it would fail while the file is written anew")?;
         self.connection

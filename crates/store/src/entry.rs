@@ -1,4 +1,4 @@
-//! The rows that events become.
+//! Inserting the rows of a recording: one or several for each event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use cyclometer_core::units::Nanos;
 use cyclometer_workload::{Event, SamplerReport};
 use cyclometer_workload::{Job, Outcome, Sample, Status};
 
-/// Statements of the hot path, prepared once a connection.
+/// Statements of the hot path, prepared once for each connection.
 pub(super) struct Statements<'a> {
     invocation: CachedStatement<'a>,
     sample: CachedStatement<'a>,
@@ -72,7 +72,7 @@ pub(super) const COLUMNS: [(Meter, &str); 23] = [
     (Meter::IoWrite, "io_write_bytes"),
 ];
 
-/// Whether an invocation of `recording` ended by itself, well or not.
+/// SQL condition: an invocation of `recording` ended by itself, well or not.
 pub(super) const HAS_FINISHED: &str = "EXISTS (SELECT 1 FROM cell c
     JOIN invocation i ON i.cell_id = c.id
     WHERE c.recording_id = recording.id AND i.status <> 'interrupted')";
@@ -86,8 +86,8 @@ struct CellIds {
     known: Option<Arc<Provenances>>,
 }
 
-/// Row ids of what was entered. A transaction works on a copy, which is
-/// dropped with it if it fails.
+/// Row ids of the lanes and cells that were inserted. A transaction works on a
+/// copy, which is dropped with it if it fails.
 #[derive(Debug, Clone)]
 pub(super) struct Ids {
     recording: i64,
@@ -97,23 +97,23 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// Nothing entered yet of a recording that began at that moment.
+    /// Creates an empty set of ids for a recording that began at that moment.
     pub fn new(recording: i64, began: Nanos) -> Self {
         Self { recording, began, lanes: HashMap::new(), cells: HashMap::new() }
     }
 
-    /// Nothing entered yet of the same recording under another number.
+    /// Creates an empty set of ids for the same recording under another number.
     pub fn of_another(&self, recording: i64) -> Self {
         Self::new(recording, self.began)
     }
 
-    /// The recording's number.
+    /// Returns the number of the recording.
     pub const fn recording(&self) -> i64 {
         self.recording
     }
 
-    /// Takes the recording out again if it has ended and no invocation had
-    /// finished: there is nothing to show, to compare or to bill.
+    /// Deletes the recording if it has ended and no invocation had finished:
+    /// there is nothing to show, to compare or to bill.
     pub fn forget_empty(&self, connection: &Connection) -> rusqlite::Result<()> {
         let sql = format!(
             "DELETE FROM recording WHERE id = ?1 AND status <> 'running' AND NOT {HAS_FINISHED}"
@@ -121,7 +121,7 @@ impl Ids {
         connection.execute(&sql, [self.recording]).map(drop)
     }
 
-    /// Enters an event.
+    /// Inserts the rows of an event.
     pub fn write(
         &mut self,
         transaction: &Transaction<'_>,
@@ -299,7 +299,7 @@ impl Ids {
 }
 
 impl CellIds {
-    /// Enters where the meters come from, unless that is in already.
+    /// Inserts the provenances of the meters, unless they are stored already.
     fn sources(
         &mut self,
         transaction: &Transaction<'_>,
@@ -331,12 +331,12 @@ impl CellIds {
     }
 }
 
-/// `SQLite`'s integers are signed; no meter comes near the limit.
+/// Converts to the signed integers of `SQLite`; no meter comes near the limit.
 pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Now in UTC, RFC 3339, to the millisecond.
+/// Returns the current time in UTC, RFC 3339, to the millisecond.
 pub(super) fn timestamp() -> String {
     humantime::format_rfc3339_millis(std::time::SystemTime::now()).to_string()
 }

@@ -1,4 +1,4 @@
-//! Why cells have no bill, or bills of failures.
+//! Reasons why cells have no bill, or only bills of failures.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,11 @@ use super::scan::{self, BILLABLE, Selection};
 use cyclometer_replay::Key;
 
 impl Store {
-    /// The reason of the first failure of each selected cell that `wanted` names.
+    /// Returns the reason of the first failure of each selected cell that
+    /// `wanted` accepts.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn first_failures(
         &self,
         selection: &Selection,
@@ -44,11 +45,11 @@ impl Store {
         Ok(reason.flatten())
     }
 
-    /// Selected cells without any invocation that could be billed, and why, in
-    /// the order of the plan.
+    /// Returns the selected cells without any invocation that could be billed,
+    /// and the reason, in the order of the plan.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn cells_without_runs(
         &self,
         selection: &Selection,

@@ -1,10 +1,11 @@
-//! Files that are opened as databases, by their names: every connection to a
-//! file begins here.
+//! Files that are opened as databases by name: every connection to a file is
+//! opened here.
 //!
-//! `SQLite` takes a name that begins with `file:` for a URI, `:memory:` and an
-//! empty one for no file at all, and what is built into this program does so
-//! whatever the flags say. A name from outside is that of a file: links, modes
-//! and owners are checked under that name, and no other file may be meant.
+//! `SQLite` takes a name that begins with `file:` for a URI, and `:memory:` or
+//! an empty one for no file at all, and the version built into this program
+//! does so whatever the flags say. A name from outside is that of a file:
+//! links, modes and owners are checked under that name, and no other file may
+//! be opened.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -18,12 +19,12 @@ use rusqlite::{Connection, OpenFlags};
 use cyclometer_system::paths;
 use cyclometer_system::sys::file_size_limit;
 
-/// Bytes of the index (`-shm`) of a log that is not large.
+/// Size in bytes of the index (`-shm`) of a log that is not large.
 pub(super) const INDEX_BYTES: u64 = 32 << 10;
 /// Bytes that must be free for an index and the first page of a log.
 const ROOM_BYTES: u64 = INDEX_BYTES + (8 << 10);
 
-/// Returns `path` in a form that means nothing but a file to `SQLite`.
+/// Returns `path` in a form that `SQLite` takes for nothing but a file.
 fn name_as_file(path: &Path) -> Cow<'_, Path> {
     if path.is_absolute() { Cow::Borrowed(path) } else { Cow::Owned(Path::new(".").join(path)) }
 }
@@ -44,17 +45,17 @@ pub(super) fn open_unchanging_file(path: &Path) -> rusqlite::Result<Connection> 
     Connection::open_with_flags(immutable_uri(path), flags)
 }
 
-/// Copies all that a connection sees to the file of that name, which is empty
-/// or not there.
+/// Copies everything that a connection sees to the file of that name, which is
+/// empty or does not exist.
 pub(super) fn copy_into_file(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
-    // As bytes, for a name need not be UTF-8.
+    // Passed as bytes, for a name need not be UTF-8.
     let name = name_as_file(path);
     let name = name.as_os_str().as_bytes();
     connection.execute("VACUUM INTO CAST(?1 AS TEXT)", [name]).map(drop)
 }
 
-/// The path of a file beside the database, such as its log: beside the file
-/// itself where `path` is a link to it.
+/// Returns the path of a file beside the database, such as its log: beside the
+/// file itself where `path` is a link to it.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name =
         fs::canonicalize(path).map_or_else(|_| OsString::from(path), PathBuf::into_os_string);
@@ -62,7 +63,8 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// `file:PATH?immutable=1`, with everything quoted that has a meaning there.
+/// Returns `file:PATH?immutable=1`, with every character quoted that has a
+/// meaning there.
 fn immutable_uri(path: &Path) -> String {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut uri = String::from("file:");
@@ -80,13 +82,14 @@ fn immutable_uri(path: &Path) -> String {
     uri
 }
 
-/// Whether the database has an index of its log that can be used as it is.
+/// Returns whether the database has an index of its log that can be used as it
+/// is.
 pub(super) fn has_whole_index(path: &Path) -> bool {
     fs::metadata(beside(path, "-shm")).is_ok_and(|data| data.len() >= INDEX_BYTES)
 }
 
-/// Whether there is an index, or one can be made: the disk has room, and files may be
-/// as large. Where nobody can tell, there is.
+/// Returns whether there is an index, or one can be created: the disk has room,
+/// and files may be that large. Where this cannot be determined, there is room.
 pub(super) fn has_room_for_index(path: &Path) -> bool {
     if has_whole_index(path) {
         return true;
@@ -99,8 +102,8 @@ pub(super) fn has_room_for_index(path: &Path) -> bool {
     paths::has_room(folder.unwrap_or(Path::new(".")), ROOM_BYTES)
 }
 
-/// Removes the beginning of an index that there was no room for. `SQLite` leaves
-/// it when a connection fails.
+/// Removes the beginning of an index that there was no room for. `SQLite`
+/// leaves it when a connection fails.
 pub(super) fn remove_broken_index(path: &Path) {
     let index = beside(path, "-shm");
     if !index.exists() || has_whole_index(path) {

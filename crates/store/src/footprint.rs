@@ -1,27 +1,28 @@
-//! What footprints consist of.
+//! Footprints of recorded workloads, part by part.
 
 use super::open::{Store, StoreError};
 use super::query::list;
 use cyclometer_core::units::Bytes;
 
-/// A part of the footprint of one or several workloads in a lane.
+/// Part of the footprint of one or several workloads in a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPart {
-    /// The lane.
+    /// Name of the lane.
     pub lane: String,
-    /// The workloads that have it, with commas between them.
+    /// Workloads that have the part, separated by commas.
     pub workloads: String,
-    /// What it is.
+    /// Name of the part.
     pub name: String,
-    /// Its size.
+    /// Size of the part.
     pub bytes: Bytes,
 }
 
 impl Store {
-    /// The parts of all footprints of a recording, each once a lane.
+    /// Returns the parts of all footprints of a recording, each once for a
+    /// lane.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn footprints(&self, recording: i64) -> Result<Vec<StoredPart>, StoreError> {
         list(
             &self.connection,

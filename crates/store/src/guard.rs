@@ -1,19 +1,19 @@
-//! What a connection does not do, whatever a database that others made has in
-//! it.
+//! Protection of a connection from databases that others made.
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 
-/// The most bytes of one value or row. A text of that size fills a terminal for
+/// Most bytes of one value or row. A text of that size fills a terminal for
 /// hours.
 pub(super) const MOST_BYTES: i32 = 64 << 20;
 
-/// Bytes to which the log is cut when it begins anew.
+/// Size in bytes to which the log is cut when it restarts.
 const LOG_BYTES: i64 = 64 << 20;
 
-/// Makes a connection refuse what a schema could do to who opens it: run
-/// triggers, call functions that act, and change the schema by hand.
+/// Restricts a connection so that a schema cannot harm whoever opens it: by
+/// running triggers, calling functions with side effects, or changing the
+/// schema by hand.
 pub(super) fn guard(connection: &Connection) -> rusqlite::Result<()> {
     for (setting, on) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),

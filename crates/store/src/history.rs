@@ -1,4 +1,4 @@
-//! What has been recorded and simulated: finding, listing, naming.
+//! The history of recordings and simulations: finding, listing, naming.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +9,10 @@ use super::keep::IS_FINISHED;
 use super::open::{Store, StoreError};
 use super::query::{RecordingRef, list};
 
-/// A recording or a simulation as a person names it.
+/// Recording or simulation as a user names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
-    /// `12`, `latest` or a label; a label may be that of a simulation too.
+    /// `12`, `latest` or a label, which may also be that of a simulation.
     Recording(RecordingRef),
     /// `s12`; `None` is the newest, `slatest`.
     Simulation(Option<i64>),
@@ -30,12 +30,12 @@ impl FromStr for Reference {
     }
 }
 
-/// A recording or a simulation that exists.
+/// Recording or simulation that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
-    /// A recording's number.
+    /// Number of a recording.
     Recording(i64),
-    /// A simulation's number.
+    /// Number of a simulation.
     Simulation(i64),
 }
 
@@ -48,46 +48,46 @@ impl fmt::Display for Item {
     }
 }
 
-/// Which recordings or simulations are listed; `None` does not ask.
+/// Filter of the recordings or simulations in a list; `None` accepts all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Has this lane.
+    /// Name of a lane that it has.
     pub lane: Option<String>,
-    /// Has this workload.
+    /// Name of a workload that it has.
     pub workload: Option<String>,
-    /// The recording's status.
+    /// Status of the recording.
     pub status: Option<String>,
-    /// Its label contains this, in capitals or not.
+    /// Text that its label contains, in capitals or not.
     pub label: Option<String>,
-    /// Begun then or later; UTC, RFC 3339.
+    /// Earliest time at which it began; UTC, RFC 3339.
     pub since: Option<String>,
-    /// Begun before; UTC, RFC 3339.
+    /// Time before which it began; UTC, RFC 3339.
     pub until: Option<String>,
-    /// No more than so many, the newest.
+    /// Largest number of items, of which the newest are listed.
     pub limit: Option<u32>,
 }
 
 impl Filter {
     fn limit(&self) -> i64 {
-        // Negative is without limit.
+        // A negative number is no limit in SQL.
         self.limit.map_or(-1, i64::from)
     }
 }
 
-/// A recording in a list.
+/// Recording in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingInfo {
-    /// Its number.
+    /// Number of the recording.
     pub id: i64,
-    /// The person's own words.
+    /// Label that the user gave it.
     pub label: Option<String>,
-    /// UTC, RFC 3339.
+    /// Time at which it began; UTC, RFC 3339.
     pub started_at: String,
-    /// `running`, `done`, `failed` or `interrupted`.
+    /// Status: `running`, `done`, `failed` or `interrupted`.
     pub status: String,
-    /// How many invocations it has.
+    /// Number of its invocations.
     pub invocations: i64,
-    /// How many of them failed or ran out of time.
+    /// Number of invocations that failed or ran out of time.
     pub bad: i64,
     /// Names of its lanes.
     pub lanes: String,
@@ -95,27 +95,27 @@ pub struct RecordingInfo {
     pub workloads: String,
 }
 
-/// A simulation in a list.
+/// Simulation in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimulationInfo {
-    /// Its number.
+    /// Number of the simulation.
     pub id: i64,
-    /// The person's own words.
+    /// Label that the user gave it.
     pub label: Option<String>,
-    /// The first recording that was replayed.
+    /// First recording that was replayed.
     pub recording: i64,
-    /// All of them, separated by spaces.
+    /// Numbers of all recordings that were replayed, separated by spaces.
     pub recordings: String,
-    /// UTC, RFC 3339.
+    /// Time at which it was created; UTC, RFC 3339.
     pub created_at: String,
-    /// The price models.
+    /// Ids of the price models.
     pub models: String,
-    /// How many invocations were offered to them.
+    /// Number of invocations that were offered to them.
     pub invocations: i64,
 }
 
 impl SimulationInfo {
-    /// What [`Self::of`] reads, of a `simulation s`.
+    /// Columns that [`Self::of`] reads, of a `simulation s`.
     pub(super) const COLUMNS: &str = "s.id, s.label, s.recording_id,
         COALESCE((SELECT group_concat(recording_id, ' ') FROM simulation_recording r
             WHERE r.simulation_id = s.id), s.recording_id || ''),
@@ -138,10 +138,10 @@ impl SimulationInfo {
 }
 
 impl Store {
-    /// What a reference means.
+    /// Finds the recording or simulation that a reference names.
     ///
     /// # Errors
-    /// When there is no such recording or simulation.
+    /// Fails when there is no such recording or simulation.
     pub fn resolve(&self, reference: Reference) -> Result<Item, StoreError> {
         let simulation = match reference {
             Reference::Recording(RecordingRef::Label(label)) => return self.labelled(&label),
@@ -170,7 +170,8 @@ impl Store {
         })
     }
 
-    /// The newest recording with a label, or else the newest simulation.
+    /// Returns the newest recording with a label, or else the newest
+    /// simulation.
     fn labelled(&self, label: &str) -> Result<Item, StoreError> {
         let newest = |sql| {
             self.connection
@@ -189,10 +190,10 @@ impl Store {
         })
     }
 
-    /// Recordings that pass the filter, newest first.
+    /// Returns the recordings that pass the filter, newest first.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn recordings(&self, filter: &Filter) -> Result<Vec<RecordingInfo>, StoreError> {
         list(
             &self.connection,
@@ -239,11 +240,11 @@ impl Store {
         )
     }
 
-    /// Simulations that pass the filter, newest first. Lane and workload are
-    /// those of their recordings; a status they do not have.
+    /// Returns the simulations that pass the filter, newest first. Lane and
+    /// workload are those of their recordings; simulations have no status.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn simulations(&self, filter: &Filter) -> Result<Vec<SimulationInfo>, StoreError> {
         let sql = format!(
             "SELECT {} FROM simulation s
@@ -275,10 +276,10 @@ impl Store {
         )
     }
 
-    /// Changes a label; an empty one takes it away.
+    /// Changes a label; an empty one removes it.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// Fails when the database cannot be written.
     pub fn set_label(&self, item: Item, label: &str) -> Result<(), StoreError> {
         let (sql, id) = match item {
             Item::Recording(id) => ("UPDATE recording SET label = ?2 WHERE id = ?1", id),

@@ -1,4 +1,4 @@
-//! Who holds the locks of a database, as the kernel tells it.
+//! Processes that hold the locks of a database, as the kernel reports them.
 
 use std::fs;
 use std::ops::Range;
@@ -8,22 +8,22 @@ use std::path::Path;
 use super::file::beside;
 use cyclometer_system::files::read_kernel_text;
 
-/// Bytes of the index that `SQLite` locks to write to the log, and to read what
-/// was in it at some moment (the format of its files, section 2.3.1).
+/// Bytes of the index that `SQLite` locks to write to the log, and to read an
+/// earlier state of it (the format of its files, section 2.3.1).
 const WRITES: Range<u64> = 120..121;
 const READS: Range<u64> = 123..128;
 /// Bytes of the file itself that are locked: from the pending byte on.
 const OF_FILE: Range<u64> = 0x4000_0000..0x4000_0200;
 
-/// The processes that hold the lock for writing, other than this one.
+/// Describes the processes that hold the lock for writing, other than this one.
 pub(super) fn who_writes(path: &Path) -> Option<String> {
     let log = holders(&beside(path, "-shm"), &WRITES, "WRITE");
     let all = if log.is_empty() { holders(path, &OF_FILE, "WRITE") } else { log };
     name(&all)
 }
 
-/// The processes that read, other than this one: while they do, the log is not
-/// begun anew.
+/// Describes the processes that read, other than this one: while they do, the
+/// log is not restarted.
 pub(super) fn who_reads(path: &Path) -> Option<String> {
     name(&holders(&beside(path, "-shm"), &READS, "READ"))
 }
@@ -39,22 +39,22 @@ fn holders(file: &Path, bytes: &Range<u64>, kind: &str) -> Vec<u32> {
     found
 }
 
-/// The processes in a text such as /proc/locks that hold a lock of that kind on
-/// some of those bytes.
+/// Returns the processes in a text such as /proc/locks that hold a lock of that
+/// kind on some of those bytes.
 fn parse(locks: &str, place: &str, bytes: &Range<u64>, kind: &str) -> Vec<u32> {
     let mut found = Vec::new();
     for line in locks.lines() {
         let mut words = line.split_whitespace().skip(1);
         let (class, _, held) = (words.next(), words.next(), words.next());
         let (pid, at, from, to) = (words.next(), words.next(), words.next(), words.next());
-        // One that waits has an arrow where others have the class.
+        // A waiting process has an arrow where others have the class.
         if class != Some("POSIX") || held != Some(kind) || at != Some(place) {
             continue;
         }
         let from = from.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
         let to = to.and_then(|it| it.parse::<u64>().ok()).unwrap_or(u64::MAX);
         let Some(pid) = pid.and_then(|it| it.parse::<u32>().ok()).filter(|pid| *pid > 0) else {
-            // Of another container.
+            // A lock of another container.
             continue;
         };
         if from < bytes.end && to >= bytes.start && !found.contains(&pid) {
@@ -64,7 +64,7 @@ fn parse(locks: &str, place: &str, bytes: &Range<u64>, kind: &str) -> Vec<u32> {
     found
 }
 
-/// Names of a few processes with their numbers.
+/// Describes a few processes by name and number.
 fn name(pids: &[u32]) -> Option<String> {
     let names: Vec<String> = pids
         .iter()

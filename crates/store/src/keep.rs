@@ -1,9 +1,9 @@
-//! Writing a simulation: models, line items, months, waste, bills.
+//! Storing a simulation: models, line items, months, waste, bills.
 //!
 //! Bills of single invocations are many, and others want to write too: they are
-//! stored in transactions of a moment each. Until the last one the simulation is
-//! marked as unfinished and has no models, so that no view and no list shows a
-//! part of it; what a process that is gone left unfinished is removed.
+//! stored in short transactions. Until the last one the simulation is marked as
+//! unfinished and has no models, so that no view and no list shows a part of
+//! it; simulations that a process left unfinished when it ended are removed.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,24 +19,24 @@ use cyclometer_pricing::Exact;
 use cyclometer_replay::{Group, Key, ModelTotal, Summary};
 use cyclometer_system::procfs::ProcessIdentity;
 
-/// Invocations whose bills are made at once.
+/// Number of invocations whose bills are computed at once.
 const PAGE: u32 = 1_000;
-/// How long a transaction holds the lock.
+/// Longest time for which a transaction holds the lock.
 const TURN: Duration = Duration::from_millis(100);
-/// Rows that are deleted in that time, or less.
+/// Number of rows that are deleted in that time, or less.
 const FEW: u32 = 5_000;
 
-/// Begins the `inputs` of a simulation whose bills are still being stored.
+/// Prefix of the `inputs` of a simulation whose bills are still being stored.
 const UNFINISHED: &str = "unfinished";
 
-/// Whether all of a `simulation s` is stored.
+/// SQL condition: all of a `simulation s` is stored.
 pub(super) const IS_FINISHED: &str = "s.inputs NOT LIKE 'unfinished %'";
 
 fn failed(source: rusqlite::Error) -> StoreError {
     StoreError::Sql { action: "write of the simulation", source }
 }
 
-/// Enters the simulation and gives its number.
+/// Stores the simulation and returns its number.
 pub(super) fn keep(
     store: &Store,
     plan: &ReplayPlan,
@@ -67,7 +67,8 @@ pub(super) fn keep(
     match kept {
         Ok(()) => Ok(id),
         Err(error) => {
-            // If that fails too, it is removed as soon as this process is gone.
+            // If this fails too, the simulation is removed as soon as this
+            // process is gone.
             let _ = remove(store, id);
             let known = if is_duplicate(&error) { store.known_simulation(inputs)? } else { None };
             known.ok_or(error.into())
@@ -87,14 +88,14 @@ fn transaction<T>(
         let end = if written.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended = connection.execute_batch(end).map_err(StoreError::sql("commit"));
         if ended.is_err() {
-            // As long as it is open, nothing else can be begun.
+            // While the failed one is open, no other can be begun.
             let _ = connection.execute_batch("ROLLBACK");
         }
         written.and_then(|value| ended.map(|()| value))
     })
 }
 
-/// The `inputs` of a simulation that this process is storing.
+/// Returns the `inputs` of a simulation that this process is storing.
 fn mark(inputs: &str) -> Result<String, StoreError> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let owner = ProcessIdentity::current()
@@ -103,13 +104,13 @@ fn mark(inputs: &str) -> Result<String, StoreError> {
     Ok(format!("{UNFINISHED} {owner} {number} {inputs}"))
 }
 
-/// Whether somebody else has stored the same meanwhile.
+/// Returns whether another process has stored the same simulation meanwhile.
 fn is_duplicate(error: &StoreError) -> bool {
     matches!(error, StoreError::Sql { source, .. }
         if source.sqlite_error_code() == Some(ErrorCode::ConstraintViolation))
 }
 
-/// Shows the simulation, now that all of it is there.
+/// Makes the simulation visible, now that all of it is stored.
 fn finish(store: &Store, plan: &ReplayPlan, id: i64, inputs: &str) -> Result<(), StoreError> {
     let rows = transaction(store, |connection| {
         models(connection, plan, id)?;
@@ -121,7 +122,7 @@ fn finish(store: &Store, plan: &ReplayPlan, id: i64, inputs: &str) -> Result<(),
     Ok(())
 }
 
-/// Removes a simulation, its bills first and not all at once.
+/// Deletes a simulation: its bills first, in several transactions.
 fn remove(store: &Store, id: i64) -> Result<(), StoreError> {
     while transaction(store, |connection| {
         connection.execute(
@@ -136,7 +137,7 @@ fn remove(store: &Store, id: i64) -> Result<(), StoreError> {
     })
 }
 
-/// Removes what processes that are gone had begun to store.
+/// Deletes unfinished simulations of processes that are gone.
 pub(super) fn remove_unfinished(store: &Store) -> Result<(), StoreError> {
     let begun: Vec<(i64, String)> = super::query::list(
         &store.connection,
@@ -155,7 +156,7 @@ pub(super) fn remove_unfinished(store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Enters line items, months and waste of all cells.
+/// Inserts line items, months and waste of all cells.
 fn all_totals(
     connection: &Connection,
     plan: &ReplayPlan,
@@ -225,7 +226,7 @@ fn models(connection: &Connection, plan: &ReplayPlan, id: i64) -> rusqlite::Resu
     Ok(())
 }
 
-/// Line items, month and waste of one cell under each model.
+/// Inserts line items, month and waste of one cell under each model.
 fn totals(
     connection: &Connection,
     plan: &ReplayPlan,
@@ -333,11 +334,11 @@ fn settlement(
     Ok(())
 }
 
-/// A row of the table of bills: model, invocation, amount, and its fraction.
+/// Row of the table of bills: model, invocation, amount, and its fraction.
 type BillRow<'a> = (&'a str, i64, String, Option<String>);
 
-/// Stores the bill of every invocation at list prices, page by page: they are
-/// made while nobody is kept from writing.
+/// Stores the bill of every invocation at list prices, page by page: bills are
+/// computed while nobody is kept from writing.
 fn bills(
     store: &Store,
     plan: &ReplayPlan,
@@ -368,7 +369,7 @@ fn bills(
     Ok(())
 }
 
-/// Enters as many as a turn has time for; returns how many.
+/// Inserts as many bills as one transaction has time for; returns their number.
 fn enter_bills(
     connection: &Connection,
     id: i64,

@@ -1,5 +1,5 @@
-//! The database: opening, migrating, writing while recording, typed queries, and
-//! reading by SQL.
+//! The database: opening, migrating, writing while recording, typed queries,
+//! and reading by SQL.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

@@ -1,5 +1,5 @@
-//! Opening a database: refused before any work when it cannot be used, and
-//! repaired where an earlier recording was cut off.
+//! Opening a database: one that cannot be used is refused before any work, and
+//! recordings that were cut off are repaired.
 
 use std::cell::RefCell;
 use std::os::unix::fs::MetadataExt;
@@ -19,10 +19,11 @@ use super::words::{describe_error, describe_missing_room, is_about_place, reache
 use cyclometer_system::paths::{self, Distrust, Purpose};
 use cyclometer_system::procfs::ProcessIdentity;
 
-/// Marks a file as ours: "cycm".
+/// Marks a file as a cyclometer database: "cycm".
 const APPLICATION_ID: i32 = 0x6379_636d;
 
-/// All migrations in order; each file says why. Never edited once released.
+/// All migrations in order; each file states its reason. Never edited once
+/// released.
 pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../db/migrations/20261121060000_first_schema.sql")),
     M::up(include_str!("../../../db/migrations/20261121060100_simulations.sql")),
@@ -35,7 +36,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../db/migrations/20261128120000_subjects.sql")),
 ];
 
-/// Why the database cannot be used.
+/// Reason why the database cannot be used.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// A file or folder is in the way.
@@ -43,9 +44,9 @@ pub enum StoreError {
     Open {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Problem with the file or folder.
         cause: String,
-        /// What to do.
+        /// Advice on what to do.
         remedy: &'static str,
     },
     /// Another program holds its lock.
@@ -57,36 +58,36 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// None was named, and the usual one may not be used.
+    /// No database was named, and the default one may not be used.
     #[error("{cause}; {remedy}")]
     NoDefault {
-        /// What is wrong.
+        /// Problem with the default database.
         cause: String,
-        /// What to do.
+        /// Advice on what to do.
         remedy: &'static str,
     },
     /// A statement failed.
     #[error("the database {action} failed: {}", describe_error(source))]
     Sql {
-        /// What was being done.
+        /// The operation that failed.
         action: &'static str,
         /// The cause.
         source: rusqlite::Error,
     },
-    /// Neither the database nor a copy of it took what was measured.
+    /// Neither the database nor a copy of it accepted the measurements.
     #[error("{lost} finished invocation(s) could not be stored: {reason}")]
     GaveUp {
-        /// How many.
+        /// Number of finished invocations that are lost.
         lost: usize,
-        /// Why the last try failed.
+        /// Reason why the last try failed.
         reason: String,
     },
-    /// A recording could not go on, and nothing of it is lost.
+    /// A recording could not go on, but nothing of it is lost.
     #[error("{reason}; {kept}")]
     CutShort {
-        /// Why.
+        /// Reason why it could not go on.
         reason: String,
-        /// Where what was measured is.
+        /// Location of the measurements.
         kept: String,
     },
     /// No recording has that number or name.
@@ -94,9 +95,9 @@ pub enum StoreError {
     NotFound(String),
 }
 
-/// An error that may be one of the database.
+/// Error that may be one of the database.
 pub(super) trait InStore {
-    /// Returns that of the database.
+    /// Returns the error of the database, if it is one.
     fn in_store(&self) -> Option<&StoreError>;
 }
 
@@ -112,13 +113,13 @@ impl StoreError {
     }
 }
 
-/// A recording that was cut off and is marked `interrupted` now.
+/// Recording that was cut off and is now marked `interrupted`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
-    /// Its number.
+    /// Number of the recording.
     pub recording: i64,
-    /// Its invocations that were kept. With none that had finished, it is not
-    /// kept itself.
+    /// Number of its invocations that are kept; `None` if none had finished, in
+    /// which case the recording is not kept either.
     pub invocations: Option<i64>,
 }
 
@@ -128,20 +129,21 @@ pub struct Store {
     pub(super) connection: Connection,
     path: PathBuf,
     access: Access,
-    /// How it waits where it cannot be written; `None`: a moment.
+    /// Retry policy for a database that cannot be written; `None`: it waits for
+    /// a moment only.
     patience: RefCell<Option<Patience>>,
 }
 
-/// What to do where there is no usual database that may be used.
+/// Advice where there is no default database that may be used.
 const NAME_ONE: &str = "name one of yours with --db or CYCLOMETER_DB, or set XDG_DATA_HOME";
 
 /// Returns `$XDG_DATA_HOME/cyclometer/cyclometer.db`, by default under
-/// `~/.local/share`. A database is believed, and written: nobody but this user
+/// `~/.local/share`. A database is trusted, and written: nobody but this user
 /// and root may be able to put another in its place.
 ///
 /// # Errors
-/// When there is no home, or others own or can write a folder on the way or a
-/// link that stands for one or for the file.
+/// Fails when there is no home, or others own or can write a folder on the way
+/// or a link that stands for one or for the file.
 pub fn default_path() -> Result<PathBuf, StoreError> {
     let folder = paths::data().ok_or_else(|| StoreError::NoDefault {
         cause: format!(
@@ -161,21 +163,22 @@ pub fn default_path() -> Result<PathBuf, StoreError> {
 }
 
 impl Store {
-    /// How long to wait for another process' lock.
+    /// Time to wait for another process' lock.
     pub(super) const BUSY: Duration = Duration::from_secs(3);
 
-    /// How long who only reads waits to put things right.
+    /// Time that a reader waits for the lock to repair the database.
     pub(super) const MOMENT: Duration = Duration::from_millis(250);
 
-    /// Opens the database for writing, made if it is not there.
+    /// Opens the database for writing, and creates it if it does not exist.
     ///
     /// # Errors
-    /// When the file is not a cyclometer database, is newer than this program,
-    /// read-only, locked, or cannot be made. Nothing is changed then.
+    /// Fails when the file is not a cyclometer database, is newer than this
+    /// program, read-only, locked, or cannot be created. Nothing is changed
+    /// then.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let begun = Instant::now();
         loop {
-            // Not all that waits for a lock does so within `SQLite`.
+            // Not every wait for a lock happens within `SQLite`.
             match Self::open_within(path, Self::BUSY) {
                 Err(StoreError::Locked { .. }) if begun.elapsed() < Self::BUSY => {
                     std::thread::sleep(Patience::BUSY);
@@ -185,11 +188,11 @@ impl Store {
         }
     }
 
-    /// Opens the database as [`Self::open`] does, and waits, then and whenever
-    /// it is written, as long as that takes: until `patience` is to give up.
+    /// Opens the database like [`Self::open`], and retries, then and at every
+    /// write, for as long as it takes: until `patience` gives up.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Like [`Self::open`].
     pub fn open_patiently(path: &Path, mut patience: Patience) -> Result<Self, StoreError> {
         loop {
             match Self::open_within(path, Patience::BUSY) {
@@ -204,8 +207,8 @@ impl Store {
         }
     }
 
-    /// Does what writes: again and again where the database is locked or full,
-    /// if that is how it was opened.
+    /// Runs a write, and retries it while the database is locked or full, if it
+    /// was opened with a retry policy.
     pub(super) fn patiently<T, E>(&self, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E>
     where
         E: InStore,
@@ -225,7 +228,7 @@ impl Store {
         }
     }
 
-    /// Takes the patience, for a writer that waits by itself.
+    /// Takes the retry policy out, for a writer that waits by itself.
     pub(super) fn take_patience(&self) -> Option<Patience> {
         self.patience.take()
     }
@@ -247,7 +250,8 @@ impl Store {
     }
 
     fn open_connection(path: &Path, busy: Duration) -> Result<Connection, StoreError> {
-        // Log and index get the mode of the file. What cannot be made, SQLite tells.
+        // Log and index get the mode of the file. SQLite reports what cannot be
+        // created.
         let _ = paths::make_private_file(path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
@@ -257,7 +261,7 @@ impl Store {
         connection.busy_timeout(busy).map_err(wrong)?;
         guard(&connection).map_err(wrong)?;
         identify(&connection, path)?;
-        // Takes the write lock, so that a read-only or locked file shows now.
+        // Takes the write lock, so that a read-only or locked file fails now.
         if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK;") {
             drop(connection);
             if is_about_place(&error) {
@@ -280,23 +284,23 @@ impl Store {
         Ok(connection)
     }
 
-    /// An empty database in memory, for what is to be read where there is none.
+    /// Opens an empty database in memory, for reading where there is none.
     ///
     /// # Errors
-    /// When `SQLite` has no memory.
+    /// Fails when `SQLite` has no memory.
     pub fn empty(path: &Path) -> Result<Self, StoreError> {
         let mut connection = Connection::open_in_memory().map_err(|error| explain(path, &error))?;
         migrate(&mut connection, path)?;
         Ok(Self::reading(connection, path, Access::Shared))
     }
 
-    /// Opens the database for reading alone: it is not made, nothing is left
-    /// beside it, and no one who writes has to wait. One of an earlier version
-    /// is brought up to date, or a copy of it where it may not be written.
+    /// Opens the database for reading only: it is not created, nothing is left
+    /// beside it, and no writer has to wait. A database of an earlier version
+    /// is migrated, or a copy of it where it may not be written.
     ///
     /// # Errors
-    /// When there is none, it is not a cyclometer database, or it was made by a
-    /// newer version of this program.
+    /// Fails when there is none, it is not a cyclometer database, or it was
+    /// made by a newer version of this program.
     pub fn open_reading(path: &Path) -> Result<Self, StoreError> {
         let (connection, access, version) = connect_reading(path)?;
         if version >= MIGRATIONS.len() {
@@ -311,30 +315,31 @@ impl Store {
         Ok(Self::reading(connection, path, access))
     }
 
-    /// Whether rows can be added: the file and its folder may be written, and it
-    /// was opened for that.
+    /// Returns whether rows can be added: the file and its folder may be
+    /// written, and it was opened for that.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         let query_only = self.connection.pragma_query_value(None, "query_only", |row| row.get(0));
         matches!(self.access, Access::Full) && matches!(query_only, Ok(0))
     }
 
-    /// Whether the file has changed in a way that only opening it again shows.
+    /// Returns whether the file has changed in a way that only reopening it
+    /// shows.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         self.access.is_outdated(&self.path)
     }
 
-    /// One more connection to the same rows, which only reads.
+    /// Opens one more connection to the same rows, which only reads.
     pub(super) fn another_reader(&self) -> Result<Connection, StoreError> {
         self.access.connect(&self.path).map_err(StoreError::sql("opening for reading"))
     }
 
-    /// Whether the file is a database that this program can use; changes
+    /// Checks that the file is a database that this program can use; changes
     /// nothing.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// Like [`Self::open`].
     pub fn examine(path: &Path) -> Result<(), StoreError> {
         connect_reading(path).map(drop)
     }
@@ -343,28 +348,29 @@ impl Store {
         Self { connection, path, access: Access::Full, patience: RefCell::new(None) }
     }
 
-    /// Reads what a connection was opened to.
+    /// Creates a store over a connection that only reads, opened in the way
+    /// that `access` tells.
     pub(super) fn reading(connection: Connection, path: &Path, access: Access) -> Self {
         Self { access, ..Self::from_parts(connection, path.to_owned()) }
     }
 
-    /// Waits from now on as `patience` says.
+    /// Retries from now on according to `patience`.
     pub(super) fn with_patience(self, patience: Option<Patience>) -> Self {
         self.patience.replace(patience);
         self
     }
 
-    /// The file.
+    /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Marks recordings whose process is gone as `interrupted`; what they had
-    /// stored stays.
+    /// Marks recordings whose process is gone as `interrupted`; the rows that
+    /// they had stored stay.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// Fails when the database cannot be written.
     pub fn recover(&self) -> Result<Vec<Recovered>, StoreError> {
         super::keep::remove_unfinished(self)?;
         self.patiently(|| self.recover_once())
@@ -406,9 +412,9 @@ impl Store {
     }
 }
 
-/// Refuses what somebody else may have put in a folder such as `/tmp`: a link of
-/// the database's name, which may lead anywhere, and a log beside a database that
-/// only its owner can write, out of which `SQLite` would take rows.
+/// Refuses files that somebody else may have put in a folder such as `/tmp`: a
+/// link of the database's name, which may lead anywhere, and a log beside a
+/// database that only its owner can write, from which `SQLite` would take rows.
 pub(super) fn refuse_what_others_put(path: &Path) -> Result<(), StoreError> {
     let own = nix::unistd::geteuid().as_raw();
     let is_known = |uid: u32| uid == own || uid == 0;
@@ -436,13 +442,13 @@ pub(super) fn refuse_what_others_put(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings the schema up to date.
+/// Migrates the schema to the latest version.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     let migrated = Migrations::from_slice(MIGRATIONS).to_latest(connection);
     connection.set_transaction_behavior(TransactionBehavior::Deferred);
-    // Where two programs do it at once, the second fails when it gets the lock,
-    // and has nothing left to do.
+    // Where two programs migrate at once, the second fails when it gets the
+    // lock, and has nothing left to do.
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
     if version.is_ok_and(|version: u32| usize::try_from(version) == Ok(MIGRATIONS.len())) {
         return Ok(());
@@ -457,7 +463,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// The version of the schema, if the file is ours and not newer than this program. Reads only.
+/// Returns the version of the schema, if the file is a cyclometer database and
+/// not newer than this program. Only reads.
 pub(super) fn identify(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let wrong = |error: rusqlite::Error| explain(path, &error);
     let refuse = |cause: String, remedy| StoreError::Open { path: path.to_owned(), cause, remedy };
@@ -483,13 +490,14 @@ pub(super) fn identify(connection: &Connection, path: &Path) -> Result<usize, St
     Ok(version)
 }
 
-/// Says that nothing more can be written where the database is.
+/// Returns the error for a disk on which nothing more can be written beside the
+/// database.
 fn full_disk(path: &Path) -> StoreError {
     let (cause, remedy) = describe_missing_room();
     StoreError::Open { path: path.to_owned(), cause, remedy }
 }
 
-/// `SQLite`'s codes in words, with what to do.
+/// Converts an error of `SQLite` to one that says what to do.
 pub(super) fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
     let (cause, remedy) = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => (

@@ -1,5 +1,5 @@
-//! What lists and panels show of recordings and simulations, read in steps: the
-//! counts of a recording that is over never change, and are read once.
+//! Overviews of recordings and simulations for lists and panels, read in steps:
+//! the counts of a finished recording never change, and are read once.
 
 use rusqlite::OptionalExtension;
 use serde_json::Value;
@@ -9,16 +9,16 @@ use super::keep::IS_FINISHED;
 use super::open::{Store, StoreError};
 use super::query::list;
 
-/// A recording in a list, without what has to be counted.
+/// Recording in a list, without the counts of its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingHead {
-    /// Its number.
+    /// Number of the recording.
     pub id: i64,
-    /// The person's own words.
+    /// Label that the user gave it.
     pub label: Option<String>,
-    /// UTC, RFC 3339.
+    /// Time at which it began; UTC, RFC 3339.
     pub started_at: String,
-    /// `running`, `done`, `failed` or `interrupted`.
+    /// Status: `running`, `done`, `failed` or `interrupted`.
     pub status: String,
     /// Names of its lanes.
     pub lanes: String,
@@ -26,58 +26,59 @@ pub struct RecordingHead {
     pub workloads: String,
 }
 
-/// How many invocations a recording has.
+/// Number of invocations of a recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// All of them.
+    /// All invocations.
     pub invocations: i64,
-    /// Those that failed or ran out of time.
+    /// Invocations that failed or ran out of time.
     pub bad: i64,
 }
 
-/// Everything about one recording but its cells.
+/// Details of one recording, except for its cells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordingAbout {
-    /// Its number.
+    /// Number of the recording.
     pub id: i64,
-    /// The person's own words.
+    /// Label that the user gave it.
     pub label: Option<String>,
-    /// UTC, RFC 3339.
+    /// Time at which it began; UTC, RFC 3339.
     pub started_at: String,
-    /// UTC, RFC 3339; `None` while it runs, or when it was cut off.
+    /// Time at which it ended; UTC, RFC 3339. `None` while it runs, or when it
+    /// was cut off.
     pub ended_at: Option<String>,
-    /// `running`, `done`, `failed` or `interrupted`.
+    /// Status: `running`, `done`, `failed` or `interrupted`.
     pub status: String,
-    /// What was planned.
+    /// Plan of the recording, as JSON.
     pub plan: Value,
-    /// The machine's fingerprint.
+    /// Fingerprint of the machine, as JSON.
     pub host: Value,
-    /// `None`: no sampling.
+    /// Nanoseconds between two samples; `None` without sampling.
     pub sample_interval_ns: Option<i64>,
     /// CPU time of the sampler's own thread, once it is known.
     pub sampler_cpu_ns: Option<i64>,
-    /// How often it read, once it is known.
+    /// Number of its readings, once it is known.
     pub sampler_ticks: Option<i64>,
-    /// Samples that did not fit its buffer.
+    /// Number of samples that did not fit its buffer.
     pub samples_dropped: i64,
 }
 
-/// Rows that hang on a recording.
+/// Number of rows that belong to a recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Invocations.
+    /// Invocations of the recording.
     pub invocations: i64,
-    /// Their samples.
+    /// Samples of the invocations.
     pub samples: i64,
-    /// Simulations of it.
+    /// Simulations of the recording.
     pub simulations: i64,
 }
 
 impl Store {
-    /// How many recordings and simulations there are.
+    /// Counts all recordings and all simulations.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn totals(&self) -> Result<(i64, i64), StoreError> {
         self.connection
             .query_row(
@@ -91,10 +92,10 @@ impl Store {
             .map_err(StoreError::sql("count of recordings"))
     }
 
-    /// The newest recordings, newest first.
+    /// Returns the newest recordings, newest first.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn newest_recordings(&self, limit: u32) -> Result<Vec<RecordingHead>, StoreError> {
         list(
             &self.connection,
@@ -122,7 +123,7 @@ impl Store {
     /// Counts the invocations of a recording.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn tally(&self, recording: i64) -> Result<Tally, StoreError> {
         self.connection
             .prepare_cached(
@@ -137,10 +138,10 @@ impl Store {
             .map_err(StoreError::sql("count of invocations"))
     }
 
-    /// One simulation.
+    /// Returns one simulation.
     ///
     /// # Errors
-    /// When there is none of that number, or the database cannot be read.
+    /// Fails when there is none of that number, or the database cannot be read.
     pub fn simulation(&self, id: i64) -> Result<SimulationInfo, StoreError> {
         let sql = format!("SELECT {} FROM simulation s WHERE s.id = ?1", SimulationInfo::COLUMNS);
         self.connection
@@ -150,10 +151,10 @@ impl Store {
             .ok_or_else(|| StoreError::NotFound(format!("there is no simulation {id}")))
     }
 
-    /// Everything about one recording but its cells.
+    /// Returns the details of one recording, except for its cells.
     ///
     /// # Errors
-    /// When there is none of that number, or the database cannot be read.
+    /// Fails when there is none of that number, or the database cannot be read.
     pub fn about(&self, recording: i64) -> Result<RecordingAbout, StoreError> {
         let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
         self.connection
@@ -183,10 +184,10 @@ impl Store {
             .ok_or_else(|| StoreError::NotFound(format!("there is no recording {recording}")))
     }
 
-    /// How much hangs on a recording.
+    /// Counts the rows that belong to a recording.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn size_of(&self, recording: i64) -> Result<Size, StoreError> {
         self.connection
             .query_row(

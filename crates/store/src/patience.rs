@@ -1,4 +1,4 @@
-//! Waiting for a database that is locked, or for a disk that is full.
+//! Retrying while a database is locked or a disk is full.
 
 use std::fmt;
 use std::path::Path;
@@ -13,46 +13,46 @@ use super::words::describe_error;
 use cyclometer_workload::Cancel;
 use cyclometer_workload::Control;
 
-/// Time between two tries, once it was told that they fail.
+/// Time between two tries, once it was reported that they fail.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Time between two tries before that.
 const SHORT_PAUSE: Duration = Duration::from_millis(5);
-/// How long it waits without a word: other programs of ours take the lock for
-/// moments all the time.
+/// Time for which it retries without a notice: other cyclometer processes take
+/// the lock for moments all the time.
 const SILENT: Duration = Duration::from_secs(1);
-/// How long it goes on trying when it is to give up: a lock that another of our
-/// programs holds is let go by then.
+/// Time for which it goes on trying when it should give up: a lock that another
+/// cyclometer process holds is released by then.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What a database that is being written has to say.
+/// Notice about a database that is being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// Nothing can be stored for now: why, and what to do.
+    /// Nothing can be stored for now: the reason, and what to do.
     Waits(String),
-    /// It goes on, after that time.
+    /// Writing goes on, after waiting for that time.
     GoesOn(Duration),
     /// Something that matters and stops nothing.
     Remark(String),
 }
 
-/// Takes notices; called on the thread that writes.
+/// Callback for notices, on the thread that writes.
 pub type Tell = Box<dyn FnMut(Notice) + Send>;
 
-/// How a writer waits.
+/// Policy by which a writer retries.
 pub struct Patience {
     tell: Tell,
     give_up: Control,
     /// Whether it waits for a disk, too.
     for_disks: bool,
-    /// When it began to wait.
+    /// Time at which it began to wait.
     begun: Option<Instant>,
-    /// What was told last.
+    /// Cause that was reported last.
     told: Option<Cause>,
-    /// When it first failed although it was to give up.
+    /// Time of the first failure after it should give up.
     over: Option<Instant>,
 }
 
-/// An error that may pass.
+/// Cause of an error that may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
     Locked,
@@ -67,24 +67,25 @@ impl fmt::Debug for Patience {
 }
 
 impl Patience {
-    /// How long a try waits for a lock: no longer than others take to notice
-    /// that they are to stop.
+    /// Time that one try waits for a lock: no longer than others take to notice
+    /// that they should stop.
     pub(super) const BUSY: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
 
-    /// Waits for locks and for disks that take no more, until `give_up` says
-    /// that nothing more is to be started.
+    /// Creates a policy that waits for locks and for full disks, until
+    /// `give_up` says that nothing more is to be started.
     pub fn new(tell: Tell, give_up: impl Into<Control>) -> Self {
         let give_up = give_up.into();
         Self { tell, give_up, for_disks: true, begun: None, told: None, over: None }
     }
 
-    /// Waits for locks alone: where nobody is there to see to a disk.
+    /// Creates a policy that waits for locks only, where nobody is there to
+    /// make room on a disk.
     pub fn for_locks(tell: Tell, give_up: impl Into<Control>) -> Self {
         Self { for_disks: false, ..Self::new(tell, give_up) }
     }
 
-    /// Whether to try again after this error: passes the time until then, and
-    /// tells of it if it lasts.
+    /// Returns whether to try again after this error. Sleeps until then, and
+    /// reports the cause if it lasts.
     pub(super) fn tries_again(&mut self, error: &StoreError, path: &Path) -> bool {
         let Some(cause) = cause(error, path) else { return false };
         if cause != Cause::Locked && !self.for_disks {
@@ -104,7 +105,7 @@ impl Patience {
         true
     }
 
-    /// Tells that it works again, if it did not.
+    /// Reports that writing works again, if it did not.
     pub(super) fn done(&mut self) {
         self.over = None;
         let waited = self.begun.take().map_or(Duration::ZERO, |begun| begun.elapsed());
@@ -113,13 +114,13 @@ impl Patience {
         }
     }
 
-    /// Tells of something that stops nothing.
+    /// Reports something that stops nothing.
     pub(super) fn remark(&mut self, text: String) {
         (self.tell)(Notice::Remark(text));
     }
 }
 
-/// Why an error may pass; `None`: it will not.
+/// Returns the cause of an error that may pass; `None` for any other error.
 fn cause(error: &StoreError, path: &Path) -> Option<Cause> {
     let source = match error {
         StoreError::Locked { .. } => return Some(Cause::Locked),
@@ -135,7 +136,7 @@ fn cause(error: &StoreError, path: &Path) -> Option<Cause> {
     }
 }
 
-/// What it is called, and what to do.
+/// Describes a cause, and what to do.
 fn reason(cause: Cause, error: &StoreError, path: &Path, begun: Instant) -> String {
     match cause {
         Cause::Locked => {
@@ -156,7 +157,7 @@ fn reason(cause: Cause, error: &StoreError, path: &Path, begun: Instant) -> Stri
     }
 }
 
-/// The time of day of a moment, in UTC.
+/// Formats the time of day of a moment, in UTC.
 fn clock(moment: Instant) -> String {
     let moment = SystemTime::now().checked_sub(moment.elapsed()).unwrap_or_else(SystemTime::now);
     let text = humantime::format_rfc3339_seconds(moment).to_string();

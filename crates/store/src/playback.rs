@@ -1,5 +1,5 @@
-//! Reading a recording to be played back: what ran when, part by part, in the
-//! order in which invocations ended.
+//! Reading a recording for playback: which invocations ran when, part by part,
+//! in the order in which they ended.
 
 use std::sync::Arc;
 
@@ -15,65 +15,66 @@ use cyclometer_pricing::compile::{Signal, Signals};
 use cyclometer_replay::{Row, Values};
 use cyclometer_workload::{Sample, Status};
 
-/// When an invocation ended. One that never ran ended as far as it came.
+/// SQL expression: end of an invocation. One that never ran ended with the last
+/// phase that it reached.
 const END: &str = "offset_ns + COALESCE(wall_ns,
     COALESCE(create_ns, 0) + COALESCE(start_ns, 0) + COALESCE(run_ns, 0))";
 
-/// When its instance was busy until, as replays see it.
+/// SQL expression: time until which the instance was busy, as replays see it.
 const BUSY_UNTIL: &str =
     "offset_ns + COALESCE(create_ns, 0) + COALESCE(start_ns, 0) + COALESCE(run_ns, 0)";
 
 /// Most samples of one meter that are kept of an invocation.
 const SAMPLES: usize = 2_000;
 
-/// A recording as it is now.
+/// Recording in its current state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayedRecording {
-    /// Its number.
+    /// Number of the recording.
     pub id: i64,
-    /// The person's own words.
+    /// Label that the user gave it.
     pub label: Option<String>,
-    /// UTC, RFC 3339.
+    /// Time at which it began; UTC, RFC 3339.
     pub started_at: String,
-    /// `running`, `done`, `failed` or `interrupted`.
+    /// Status: `running`, `done`, `failed` or `interrupted`.
     pub status: String,
-    /// `None`: sampling was off.
+    /// Time between two samples; `None` if sampling was off.
     pub sample_interval: Option<Nanos>,
-    /// Its lanes, in the order they were opened.
+    /// Lanes of the recording, in the order they were opened.
     pub lanes: Vec<PlayedLane>,
-    /// Its cells, in the order of the plan.
+    /// Cells of the recording, in the order of the plan.
     pub cells: Vec<PlayedCell>,
-    /// Where its meters come from.
+    /// Sources of its meters.
     pub sources: Vec<MeterSource>,
-    /// How many invocations ended.
+    /// Number of invocations that ended.
     pub invocations: u64,
-    /// The number of the newest; 0 without any.
+    /// Number of the newest invocation; 0 without any.
     pub newest: i64,
-    /// When the last of them ended, since the recording began.
+    /// End of the last invocation, since the recording began.
     pub end: Nanos,
 }
 
-/// A lane of a recording.
+/// Lane of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayedLane {
-    /// Its name.
+    /// Name of the lane.
     pub name: Arc<str>,
-    /// Why it could not run.
+    /// Reason why it could not run.
     pub unavailable: Option<Arc<str>>,
 }
 
-/// A cell of a recording.
+/// Cell of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayedCell {
-    /// Row id.
+    /// Row id of the cell.
     pub id: i64,
-    /// The lane, by its place.
+    /// Index of the lane in [`PlayedRecording::lanes`].
     pub lane: usize,
-    /// The workload.
+    /// Name of the workload.
     pub workload: Arc<str>,
-    /// Its preset.
+    /// Preset of the workload.
     pub preset: Arc<str>,
-    /// `cold` or `warm`.
+    /// Kind of start: `cold` or `warm`.
     pub start: Arc<str>,
     /// Whether cycles leave out kernel mode.
     pub user_only: bool,
@@ -81,77 +82,78 @@ pub struct PlayedCell {
     pub estimated: bool,
 }
 
-/// A part of a recording: so many invocations after one, in the order of their
-/// ends. What is recorded meanwhile is left out, so that it can be read twice.
+/// Part of a recording: a number of invocations after a given one, in the order
+/// of their ends. Invocations recorded meanwhile are left out, so that the part
+/// can be read twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordingPart {
-    /// The recording.
+    /// Number of the recording.
     pub recording: i64,
     /// End and number of the last invocation before the part.
     pub after: (i64, i64),
-    /// The number of the newest invocation that is looked at.
+    /// Number of the newest invocation that is included.
     pub newest: i64,
-    /// Most invocations.
+    /// Most invocations in the part.
     pub limit: usize,
 }
 
-/// An invocation of a part.
+/// Invocation of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlayedRow {
-    /// Its number in the database.
+    /// Number of the invocation in the database.
     pub id: i64,
-    /// The row id of its cell.
+    /// Row id of its cell.
     pub cell: i64,
-    /// Its number in the cell.
+    /// Sequence number in the cell.
     pub sequence: u32,
-    /// How it ended.
+    /// Status of the invocation.
     pub status: Status,
-    /// When it was requested, since the recording began.
+    /// Time of the request, since the recording began.
     pub offset: Nanos,
-    /// When it ended.
+    /// End of the invocation, since the recording began.
     pub end: Nanos,
-    /// Making the sandbox.
+    /// Nanoseconds to create the sandbox.
     pub create: Option<u64>,
-    /// Bringing the function to its first instruction.
+    /// Nanoseconds to bring the function to its first instruction.
     pub start: Option<u64>,
-    /// From there to the end.
+    /// Nanoseconds from there to the end.
     pub run: Option<u64>,
-    /// CPU time.
+    /// CPU time in nanoseconds.
     pub cpu: Option<u64>,
     /// CPU cycles.
     pub cycles: Option<u64>,
     /// Ticks of the time-stamp counter.
     pub ref_cycles: Option<u64>,
-    /// Most memory resident at one time.
+    /// Largest memory resident at one time.
     pub peak: Option<Bytes>,
-    /// Memory that it was given.
+    /// Memory that the invocation was given.
     pub allocated: Option<Bytes>,
 }
 
-/// All that is known of one invocation.
+/// Invocation with all details.
 #[derive(Debug, Clone)]
 pub struct PlayedInvocation {
-    /// What it used.
+    /// Usage of the invocation.
     pub row: Row,
-    /// Its number in the cell.
+    /// Sequence number in the cell.
     pub sequence: u32,
-    /// How it ended.
+    /// Status of the invocation.
     pub status: Status,
-    /// Why it did not end well, or a remark.
+    /// Reason why it did not end well, or a remark.
     pub reason: Option<String>,
-    /// Its time series since the request; long ones are thinned out.
+    /// Time series since the request; long ones are thinned out.
     pub samples: Vec<Sample>,
 }
 
-/// The number of an invocation, and a meter of it: moments since the request,
-/// and values.
+/// Number of an invocation, with a time series of one meter: moments since the
+/// request, and values.
 pub type TimeSeries = (i64, Vec<(Nanos, u64)>);
 
-/// Warm invocations of a cell of which each overlaps another: per-instance time
-/// depends on all of them.
+/// Warm invocations of a cell that overlap each other, directly or through
+/// others: per-instance time depends on all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tangle {
-    /// Their numbers.
+    /// Numbers of the invocations.
     pub invocations: Vec<i64>,
 }
 
@@ -172,7 +174,8 @@ fn text(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Arc<str>> {
     Ok(row.get_ref(at)?.as_str()?.into())
 }
 
-/// The rows of a part: those after its beginning, the first to end first.
+/// Returns the query for the rows of a part: those after its beginning, in the
+/// order of their ends.
 fn of_part(names: &str) -> String {
     format!(
         "SELECT {names} FROM invocation
@@ -183,10 +186,10 @@ fn of_part(names: &str) -> String {
 }
 
 impl Store {
-    /// What there is of a recording to be played back.
+    /// Returns the facts about a recording that its playback needs.
     ///
     /// # Errors
-    /// When there is no such recording, or the database cannot be read.
+    /// Fails when there is no such recording, or the database cannot be read.
     pub fn played(&self, recording: i64) -> Result<PlayedRecording, StoreError> {
         let found = self.connection.query_row(
             "SELECT label, started_at, status, sample_interval_ns FROM recording WHERE id = ?1",
@@ -222,8 +225,8 @@ impl Store {
                 Ok((unsigned(row, 0)?.unwrap_or(0), newest.unwrap_or(0), time(row, 2)?))
             })
             .map_err(StoreError::sql("count of invocations"))?;
-        // Before the lanes: while it is recorded, a lane that comes in between
-        // has no cell here yet, but never a cell no lane.
+        // Read before the lanes: while it is recorded, a lane that comes in
+        // between has no cell here yet, but never a cell no lane.
         let cells = self.played_cells(recording)?;
         let (ids, lanes) = self.played_lanes(recording)?;
         let in_lanes =
@@ -257,7 +260,8 @@ impl Store {
         Ok(lanes.into_iter().unzip())
     }
 
-    /// Cells, each after the number of its lane, which has no place yet.
+    /// Returns the cells, each after the row id of its lane, whose index is not
+    /// known yet.
     fn played_cells(&self, recording: i64) -> Result<Vec<(i64, PlayedCell)>, StoreError> {
         list(
             &self.connection,
@@ -284,10 +288,10 @@ impl Store {
         )
     }
 
-    /// The invocations of a part, in the order of their ends.
+    /// Returns the invocations of a part, in the order of their ends.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn played_rows(&self, part: &RecordingPart) -> Result<Vec<PlayedRow>, StoreError> {
         let sql = of_part(&format!(
             "id, cell_id, sequence, status, offset_ns, {END}, create_ns, start_ns, run_ns,
@@ -313,11 +317,11 @@ impl Store {
         })
     }
 
-    /// The same rows for bills: whether each is billed, and the signals that
-    /// are wanted of it.
+    /// Reads the rows of [`Self::played_rows`] for bills: whether each is
+    /// billed, and its values of the signals in `wanted`.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn played_signals(
         &self,
         part: &RecordingPart,
@@ -345,10 +349,10 @@ impl Store {
         Ok(())
     }
 
-    /// How many invocations ended before a part begins.
+    /// Counts the invocations that ended before a part begins.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn played_before(&self, part: &RecordingPart) -> Result<u64, StoreError> {
         let sql = format!(
             "SELECT COUNT(*) FROM invocation
@@ -363,10 +367,10 @@ impl Store {
             .map_err(StoreError::sql("count of invocations"))
     }
 
-    /// Billed warm invocations that overlap others of their cell.
+    /// Returns the billed warm invocations that overlap others of their cell.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn tangles(&self, recording: i64, newest: i64) -> Result<Vec<Tangle>, StoreError> {
         let failed = |source| StoreError::Sql { action: "search for overlaps", source };
         let sql = format!(
@@ -388,8 +392,9 @@ impl Store {
         while let Some(row) = rows.next().map_err(failed)? {
             let get = |at: usize| row.get::<_, i64>(at).map_err(failed);
             let (of, from, to) = (get(1)?, get(2)?, get(3)?);
-            // By the request, which comes before the instance is busy: what is
-            // parted here never meets, whichever of them have ended.
+            // Compared with the request, which comes before the instance is
+            // busy: invocations that are separated here never overlap,
+            // whichever of them have ended.
             if of != cell || from >= until {
                 close(&mut open);
                 (cell, until) = (of, 0);
@@ -401,10 +406,10 @@ impl Store {
         Ok(found)
     }
 
-    /// All that is known of an invocation.
+    /// Returns an invocation with all details.
     ///
     /// # Errors
-    /// When the database cannot be read, or has no such invocation.
+    /// Fails when the database cannot be read, or has no such invocation.
     pub fn played_invocation(&self, id: i64) -> Result<PlayedInvocation, StoreError> {
         let (_, row) = self.invocation(id)?;
         let (sequence, status, reason) = self
@@ -431,11 +436,11 @@ impl Store {
         Ok(PlayedInvocation { row, sequence, status, reason, samples })
     }
 
-    /// Samples of CPU time of the newest invocations of a cell that ended well:
-    /// of each its moments since the request and values.
+    /// Returns the samples of CPU time of the newest invocations of a cell that
+    /// ended well, each as moments since the request and values.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn cpu_samples(
         &self,
         cell: i64,
@@ -465,7 +470,7 @@ impl Store {
 }
 
 impl RecordingPart {
-    /// The first part of a recording as it is now.
+    /// Returns the first part of a recording in its current state.
     #[must_use]
     pub const fn first(recording: i64, newest: i64, limit: usize) -> Self {
         Self { recording, after: (-1, 0), newest, limit }
@@ -478,7 +483,7 @@ impl RecordingPart {
     }
 }
 
-/// Every so many of them, and the last of each meter.
+/// Thins out the samples of each meter to every n-th and the last.
 fn thinned(samples: &[Sample]) -> Vec<Sample> {
     let meters = [Meter::CpuTime, Meter::MemoryRss];
     let mut kept = Vec::new();

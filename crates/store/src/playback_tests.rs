@@ -1,4 +1,4 @@
-//! What a database that was edited does to what is played.
+//! Playback of a database that was edited by hand.
 
 use super::*;
 

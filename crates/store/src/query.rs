@@ -13,21 +13,21 @@ use cyclometer_core::meter::{Phases, without_ids};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::perf::USER_ONLY;
 
-/// Notes of one meter that are shown in one row.
+/// Most notes of one meter that are shown in one row.
 const MOST_NOTES: usize = 4;
 
-/// A recording as a person names it.
+/// Recording as a user names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordingRef {
-    /// The newest.
+    /// The newest recording.
     Latest,
-    /// The one with this number.
+    /// The recording with this number.
     Number(i64),
-    /// The newest with this label.
+    /// The newest recording with this label.
     Label(String),
 }
 
-/// Says that a name is that of nothing.
+/// Returns the message for a name that no recording has.
 pub(super) fn unknown_name(name: &str) -> String {
     format!(
         "`{name}` is neither a recording's number nor `latest`, and no recording has that label: \
@@ -47,54 +47,56 @@ impl FromStr for RecordingRef {
     }
 }
 
-/// What a cell's invocations came to; times and counts of those that ended well.
+/// Results of a cell; times and counts are those of the invocations that ended
+/// well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellStats {
-    /// Row id.
+    /// Row id of the cell.
     pub cell: i64,
-    /// The lane.
+    /// Name of the lane.
     pub lane: Arc<str>,
-    /// The workload.
+    /// Name of the workload.
     pub workload: Arc<str>,
-    /// Its preset.
+    /// Preset of the workload.
     pub preset: Arc<str>,
-    /// `cold` or `warm`.
+    /// Kind of start: `cold` or `warm`.
     pub start: Arc<str>,
-    /// Size of what must be shipped.
+    /// Size of the parts that must be shipped.
     pub footprint: Option<Bytes>,
-    /// What that is the size of.
+    /// Description of the parts that this is the size of.
     pub footprint_of: Option<String>,
-    /// Remarks, or why it could not be prepared.
+    /// Remarks, or the reason why the cell could not be prepared.
     pub note: Option<String>,
-    /// Invocations that ended well.
+    /// Number of invocations that ended well.
     pub ok: u64,
-    /// Invocations that failed or ran out of time.
+    /// Number of invocations that failed or ran out of time.
     pub bad: u64,
-    /// The reason of the first that did not.
+    /// Reason of the first invocation that did not end well.
     pub first_reason: Option<String>,
     /// Each reason of those that did not, with its count, in the order of time.
     pub failures: Vec<(String, u64)>,
-    /// Each remark on those that ended well, with its count, in the order of time.
+    /// Each remark on those that ended well, with its count, in the order of
+    /// time.
     pub remarks: Vec<(String, u64)>,
-    /// Create and start together, ascending.
+    /// Create and start times together, ascending.
     pub startup: Vec<Nanos>,
-    /// Run, ascending.
+    /// Run times, ascending.
     pub run: Vec<Nanos>,
-    /// Wall, ascending.
+    /// Wall times, ascending.
     pub wall: Vec<Nanos>,
-    /// CPU time, ascending.
+    /// CPU times, ascending.
     pub cpu: Vec<Nanos>,
-    /// Run, in the order of time.
+    /// Run times, in the order of time.
     pub run_series: Vec<Nanos>,
-    /// Wall, in the order of time.
+    /// Wall times, in the order of time.
     pub wall_series: Vec<Nanos>,
-    /// Cycles, ascending.
+    /// CPU cycles, ascending.
     pub cycles: Vec<u64>,
-    /// Whether those leave out kernel mode.
+    /// Whether the cycles leave out kernel mode.
     pub cycles_user_only: bool,
     /// Ticks of the time-stamp counter, ascending.
     pub ref_cycles: Vec<u64>,
-    /// Whether those were estimated from the CPU time in any invocation.
+    /// Whether the ticks were estimated from the CPU time in any invocation.
     pub ref_cycles_estimated: bool,
     /// WebAssembly operators, ascending.
     pub wasm_ops: Vec<u64>,
@@ -102,22 +104,23 @@ pub struct CellStats {
     pub memory_peak: Option<Bytes>,
     /// Memory that was allocated.
     pub memory_allocated: Option<Bytes>,
-    /// How many of those that were not interrupted a CPU quota held back.
+    /// Number of invocations that a CPU quota held back, among those that were
+    /// not interrupted.
     pub throttling: Throttling,
 }
 
-/// Where a meter came from.
+/// Source of a meter in a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct MeterSource {
-    /// The lane.
+    /// Name of the lane.
     pub lane: String,
-    /// `cold` or `warm`.
+    /// Kind of start: `cold` or `warm`.
     pub start: String,
-    /// The meter.
+    /// Name of the meter.
     pub meter: String,
-    /// `None`: not measured.
+    /// Name of the source; `None` if the meter was not measured.
     pub source: Option<String>,
-    /// What to know about it; the reason when there is none.
+    /// Note on the source; the reason when there is none.
     pub note: String,
 }
 
@@ -126,7 +129,7 @@ impl MeterSource {
         (&self.lane, &self.start, &self.meter) == (&other.lane, &other.start, &other.meter)
     }
 
-    /// Makes one row of those of one meter.
+    /// Merges the rows of one meter into one.
     fn merge(group: Vec<Self>) -> Option<Self> {
         let is_mixed = group.iter().any(|it| it.source.is_some());
         let (mut sources, mut notes): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
@@ -170,10 +173,10 @@ pub(super) fn list<T>(
 }
 
 impl Store {
-    /// The number of a recording.
+    /// Returns the number of a recording.
     ///
     /// # Errors
-    /// When there is none.
+    /// Fails when there is no such recording.
     pub fn find(&self, recording: RecordingRef) -> Result<i64, StoreError> {
         let found = match &recording {
             RecordingRef::Latest => {
@@ -204,10 +207,10 @@ impl Store {
         })
     }
 
-    /// Lanes of a recording that could not run, with the reason.
+    /// Returns the lanes of a recording that could not run, with the reason.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn unavailable_lanes(&self, recording: i64) -> Result<Vec<(String, String)>, StoreError> {
         list(
             &self.connection,
@@ -219,10 +222,11 @@ impl Store {
         )
     }
 
-    /// Where the meters of a recording came from, each source and note once.
+    /// Returns the sources of the meters of a recording, each source and note
+    /// once.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn meter_sources(&self, recording: i64) -> Result<Vec<MeterSource>, StoreError> {
         let mut all: Vec<MeterSource> = list(
             &self.connection,
@@ -236,7 +240,8 @@ impl Store {
                     start: row.get(1)?,
                     meter: row.get(2)?,
                     source: row.get(3)?,
-                    // Earlier versions kept ids, and so a row for each invocation.
+                    // Earlier versions kept ids, and so a row for each
+                    // invocation.
                     note: without_ids(row.get_ref(4)?.as_str()?),
                 })
             },
@@ -246,11 +251,11 @@ impl Store {
         Ok(all)
     }
 
-    /// Where the meters of a recording came from, one row for each lane, kind
-    /// of start and meter.
+    /// Returns the sources of the meters of a recording, one row for each lane,
+    /// kind of start and meter.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn merged_meter_sources(&self, recording: i64) -> Result<Vec<MeterSource>, StoreError> {
         let mut merged: Vec<Vec<MeterSource>> = Vec::new();
         for source in self.meter_sources(recording)? {
@@ -262,10 +267,11 @@ impl Store {
         Ok(merged.into_iter().filter_map(MeterSource::merge).collect())
     }
 
-    /// What each cell of a recording came to, in the order of the plan.
+    /// Returns the results of each cell of a recording, in the order of the
+    /// plan.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn cells(&self, recording: i64) -> Result<Vec<CellStats>, StoreError> {
         let mut cells = list(
             &self.connection,
@@ -326,7 +332,7 @@ fn nanos(row: &SqlRow<'_>, at: usize) -> rusqlite::Result<Option<Nanos>> {
     Ok(unsigned(row, at)?.map(Nanos))
 }
 
-/// Counts a text once more.
+/// Increments the count of a text.
 fn count_text(texts: &mut Vec<(String, u64)>, text: String) {
     match texts.iter_mut().find(|(other, _)| *other == text) {
         Some((_, count)) => *count += 1,

@@ -1,8 +1,9 @@
 //! Reading the database by SQL, with a connection that cannot write.
 //!
-//! Three locks, each enough by itself: the connection is `query_only`, an
-//! authorizer refuses whatever is not reading while the statement is prepared,
-//! and a statement that `SQLite` itself does not call read-only is not run.
+//! Three safeguards, each sufficient by itself: the connection is `query_only`,
+//! an authorizer refuses everything but reading while the statement is
+//! prepared, and a statement that `SQLite` itself does not call read-only is
+//! not run.
 
 use std::io;
 use std::path::Path;
@@ -28,15 +29,16 @@ use cyclometer_core::units::Bytes;
 use cyclometer_pricing::Exact;
 use cyclometer_workload::Cancel;
 
-/// Steps of `SQLite`'s machine between two looks at the clock: some
+/// Steps of `SQLite`'s virtual machine between two looks at the clock: some
 /// microseconds.
 const STEPS: i32 = 1_000;
 
-/// Memory of `SQLite` for one query: what is larger is sorted on the disk.
+/// Memory of `SQLite` for one query in bytes: larger data are sorted on the
+/// disk.
 const MEMORY: i64 = 512 << 20;
 
-/// Limits of a statement. Patterns are short, for nothing stops a comparison
-/// with one; the others keep the time until a statement runs within bounds.
+/// Limits of a statement. Patterns are short, since nothing stops a comparison
+/// with one; the other limits bound the time until a statement runs.
 const LIMITS: [(Limit, i32); 4] = [
     (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000),
     (Limit::SQLITE_LIMIT_EXPR_DEPTH, 500),
@@ -44,7 +46,7 @@ const LIMITS: [(Limit, i32); 4] = [
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
 ];
 
-/// Pragmas that only tell, whatever is given to them.
+/// Pragmas that only report, whatever argument they get.
 const TELLING: [&str; 12] = [
     "compile_options",
     "database_list",
@@ -60,7 +62,7 @@ const TELLING: [&str; 12] = [
     "table_xinfo",
 ];
 
-/// Pragmas that tell when nothing is given to them, and change something else.
+/// Pragmas that report without an argument, and change something with one.
 const ASKED: [&str; 7] = [
     "application_id",
     "encoding",
@@ -71,70 +73,71 @@ const ASKED: [&str; 7] = [
     "user_version",
 ];
 
-/// Why a query gave no result, or no more of it.
+/// Reason why a query gave no result, or no more of it.
 #[derive(Debug, Error)]
 pub enum QueryError {
-    /// It is not valid, or not allowed: the message says what to do.
+    /// The query is not valid, or not allowed: the message says what to do.
     #[error("{0}")]
     Wrong(String),
-    /// It was stopped.
+    /// The query was stopped.
     #[error("{0}")]
     Stopped(Stop),
-    /// Whoever takes the rows takes no more.
+    /// The receiver of the rows accepts no more.
     #[error(transparent)]
     Output(#[from] io::Error),
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What stopped a query.
+/// Reason why a query was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Stop {
-    /// A person.
+    /// The user stopped it.
     #[error("stopped")]
     Cancelled,
-    /// Its time was over.
+    /// The time limit was reached.
     #[error("the time is over: the query took longer than --timeout allows")]
     Timeout,
 }
 
-/// Takes the rows of a query, one by one.
+/// Receives the rows of a query, one by one.
 pub trait Sink {
-    /// Takes the names of the columns, before the first row.
+    /// Receives the names of the columns, before the first row.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// Fails when they cannot be written.
     fn columns(&mut self, names: &[String]) -> io::Result<()>;
 
-    /// Takes a row, whose values may be as large as `SQLite` lets them be;
-    /// returns whether it wants another.
+    /// Receives a row, whose values may be as large as `SQLite` allows; returns
+    /// whether it wants another.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// Fails when it cannot be written.
     fn row(&mut self, values: &[SeenDatum<'_>]) -> io::Result<bool>;
 }
 
-/// A column of a view.
+/// Column of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewColumn {
-    /// The view.
+    /// Name of the view.
     pub view: String,
-    /// The column.
+    /// Name of the column.
     pub column: String,
 }
 
-/// A database that is only read.
+/// Database that is only read.
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
-    /// What the authorizer refused of the statement at hand.
+    /// Reason why the authorizer refused the current statement.
     refused: Arc<Mutex<Option<String>>>,
-    /// What the progress handler stopped it for.
+    /// Reason why the progress handler stopped the current query.
     stopped: Arc<Mutex<Option<Stop>>>,
-    /// Made by an earlier version of this program, and not brought up to date.
+    /// Whether the database was made by an earlier version of this program, and
+    /// was not migrated.
     old: bool,
-    /// Holds a copy of the database, if that is what is read.
+    /// Keeps the copy of the database, if that is what is read.
     access: Access,
 }
 
@@ -142,16 +145,16 @@ impl Reader {
     /// Opens the database, which must exist.
     ///
     /// # Errors
-    /// When there is none, or it cannot be used.
+    /// Fails when there is none, or it cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let (connection, access, version) = connect_reading(path)?;
         Self::over(connection, access, version, path)
     }
 
-    /// Reads an empty database, which is in memory: for tries.
+    /// Opens an empty database in memory, for trying statements.
     ///
     /// # Errors
-    /// When `SQLite` has no memory.
+    /// Fails when `SQLite` has no memory.
     pub fn empty() -> Result<Self, StoreError> {
         let path = Path::new(":memory:");
         let connection = Store::empty(path)?.connection;
@@ -166,7 +169,7 @@ impl Reader {
     ) -> Result<Self, StoreError> {
         let wrong = |error: rusqlite::Error| explain(path, &error);
         connection.execute_batch("PRAGMA query_only = ON").map_err(wrong)?;
-        // A limit of the whole program; a smaller one stays.
+        // This limit applies to the whole program; a smaller one stays.
         connection
             .pragma_update_and_check(None, "hard_heap_limit", MEMORY, |_| Ok(()))
             .map_err(wrong)?;
@@ -193,17 +196,17 @@ impl Reader {
         })
     }
 
-    /// The folder of the copy that is read, if one is: a program that ends
-    /// without dropping this has to remove it.
+    /// Returns the folder of the copy that is read, if there is one: a program
+    /// that ends without dropping this reader has to remove it.
     #[must_use]
     pub fn copy_folder(&self) -> Option<&Path> {
         self.access.copy_folder()
     }
 
-    /// From now on, queries end when `cancel` says so or `timeout` is over.
+    /// Stops queries from now on when `cancel` says so or `timeout` is over.
     ///
     /// # Errors
-    /// When `SQLite` does not take the watch.
+    /// Fails when `SQLite` does not accept the progress handler.
     pub fn watch(&self, cancel: Cancel, timeout: Option<Duration>) -> Result<(), StoreError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let stopped = Arc::clone(&self.stopped);
@@ -225,16 +228,16 @@ impl Reader {
             .map_err(StoreError::sql("watch over the query"))
     }
 
-    /// What stopped a query, if one was.
+    /// Returns why a query was stopped, if one was.
     #[must_use]
     pub fn stop(&self) -> Option<Stop> {
         *lock(&self.stopped)
     }
 
-    /// The columns of the public views, in their order.
+    /// Returns the columns of the public views, in their order.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn views(&self) -> Result<Vec<ViewColumn>, StoreError> {
         super::query::list(
             &self.connection,
@@ -246,10 +249,11 @@ impl Reader {
         )
     }
 
-    /// The number of the newest recording or simulation; `None` if there is none.
+    /// Returns the number of the newest recording or simulation; `None` if
+    /// there is none.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn latest(&self, what: &str) -> Result<Option<i64>, StoreError> {
         let sql = match what {
             "recording" => "SELECT MAX(recording) FROM v_invocation WHERE status <> 'interrupted'",
@@ -261,10 +265,11 @@ impl Reader {
             .map_err(StoreError::sql("search for the newest"))
     }
 
-    /// The number of the newest recording with a label; `None` if there is none.
+    /// Returns the number of the newest recording with a label; `None` if there
+    /// is none.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn labelled(&self, label: &str) -> Result<Option<i64>, StoreError> {
         self.connection
             .query_row("SELECT MAX(recording) FROM v_recording WHERE label = ?1", [label], |row| {
@@ -273,10 +278,10 @@ impl Reader {
             .map_err(StoreError::sql("search for a label"))
     }
 
-    /// Names of the parameters of a statement, without their colon.
+    /// Returns the names of the parameters of a statement, without their colon.
     ///
     /// # Errors
-    /// When the statement is not valid or would not only read.
+    /// Fails when the statement is not valid or would not only read.
     pub fn parameters(&self, sql: &str) -> Result<Vec<String>, QueryError> {
         let statement = self.prepare(sql)?;
         (1..=statement.parameter_count())
@@ -289,11 +294,11 @@ impl Reader {
             .collect()
     }
 
-    /// Runs one statement and hands its rows to `sink` as they come.
+    /// Runs one statement and sends its rows to `sink` as they come.
     ///
     /// # Errors
-    /// When the statement is not valid, would not only read, was stopped, or
-    /// the sink fails.
+    /// Fails when the statement is not valid, would not only read, was stopped,
+    /// or the sink fails.
     pub fn query(
         &self,
         sql: &str,
@@ -338,7 +343,7 @@ impl Reader {
         Ok(statement)
     }
 
-    /// `SQLite`'s words, and what to do about them.
+    /// Converts an error of `SQLite` to one that says what to do.
     fn explain(&self, error: &rusqlite::Error, sql: &str) -> QueryError {
         if let Some(reason) = lock(&self.refused).take() {
             return QueryError::Wrong(reason);
@@ -380,7 +385,7 @@ impl Reader {
         QueryError::Wrong(text)
     }
 
-    /// The name that was probably meant.
+    /// Suggests the name that was probably meant.
     fn hint(&self, message: &str, sql: &str) -> String {
         let unknown = |kind: &str| message.strip_prefix(kind).map(str::trim);
         let table = unknown("no such table:");
@@ -403,7 +408,8 @@ impl Reader {
     }
 }
 
-/// What a statement wanted too much of.
+/// Describes the limit that a statement exceeded, if it is one of memory or
+/// size.
 fn beyond(code: ErrorCode) -> Option<String> {
     match code {
         ErrorCode::OutOfMemory => {
@@ -417,12 +423,12 @@ fn beyond(code: ErrorCode) -> Option<String> {
     }
 }
 
-/// The line of the statement that is wrong, with a mark below.
+/// Returns the line of the statement that is wrong, with a mark below it.
 fn place(sql: &str, offset: usize) -> Option<String> {
     let before = sql.get(..offset)?;
     let begin = before.rfind('\n').map_or(0, |at| at + 1);
     let line = sql[begin..].lines().next()?;
-    // Beyond a terminal's width the mark would stand anywhere.
+    // Beyond the width of a terminal, the mark would stand anywhere.
     if line.chars().count() > 76 || line.contains('\t') {
         return None;
     }
@@ -434,7 +440,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why an action of a statement is not allowed; `None`: it only reads.
+/// Returns the reason why an action of a statement is not allowed; `None` if it
+/// only reads.
 fn refusal(action: &AuthAction<'_>) -> Option<String> {
     let what = match action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => return None,
@@ -466,9 +473,9 @@ fn refusal(action: &AuthAction<'_>) -> Option<String> {
     ))
 }
 
-/// `decimal_sum(text)`: the sum of decimals such as bills, exactly. `SQLite`'s
-/// own `SUM` would turn them into binary floating point. NULL is left out, and
-/// the sum of nothing is NULL, as with `SUM`.
+/// Aggregate `decimal_sum(text)`: the exact sum of decimals such as bills.
+/// `SQLite`'s own `SUM` would convert them to binary floating point. NULL is
+/// left out, and the sum of nothing is NULL, as with `SUM`.
 struct DecimalSum;
 
 impl Aggregate<Option<Exact>, Option<String>> for DecimalSum {

@@ -1,9 +1,9 @@
-//! What is read, and what is refused.
+//! Tests of statements that are run, and of those that are refused.
 
 use super::*;
 use crate::Store;
 
-/// Keeps the rows.
+/// Sink that keeps the rows.
 #[derive(Default)]
 struct Kept {
     names: Vec<String>,

@@ -1,28 +1,29 @@
-//! What a recording set out to run, whether it ran or not.
+//! Cells that a recording was meant to run, whether they ran or not.
 
 use super::open::{Store, StoreError};
 use super::query::list;
 
-/// A cell of a recording; a lane without cells has one without a workload.
+/// Cell of a recording; a lane without cells has one without a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedCell {
-    /// The lane.
+    /// Name of the lane.
     pub lane: String,
-    /// Why the lane could not run.
+    /// Reason why the lane could not run.
     pub unavailable: Option<String>,
-    /// The workload.
+    /// Name of the workload.
     pub workload: Option<String>,
-    /// `cold` or `warm`.
+    /// Kind of start: `cold` or `warm`.
     pub start: Option<String>,
-    /// Remarks, or why the cell could not be prepared.
+    /// Remarks, or the reason why the cell could not be prepared.
     pub note: Option<String>,
 }
 
 impl Store {
-    /// All lanes of a recording with their cells, in the order of the plan.
+    /// Returns all lanes of a recording with their cells, in the order of the
+    /// plan.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn recorded_cells(&self, recording: i64) -> Result<Vec<RecordedCell>, StoreError> {
         list(
             &self.connection,

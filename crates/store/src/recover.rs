@@ -1,5 +1,5 @@
-//! Opening a database for work: what an earlier recording left undone is put
-//! right first.
+//! Opening a database for work: recordings that were cut off are repaired
+//! first.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use super::open::{MIGRATIONS, Store, StoreError, explain, identify};
 use super::patience::Patience;
 
 impl Store {
-    /// Opens the database as [`Store::open`] does and marks recordings that were
-    /// cut off; each of them is told in a line. `true`: there were some, so that
-    /// something may be left of them which the caller should remove.
+    /// Opens the database like [`Store::open`] and marks recordings that were
+    /// cut off; each of them is reported in a line. `true` if there were some,
+    /// so that the caller should remove what may be left of them.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// Like [`Store::open`].
     pub fn open_recovered(
         path: &Path,
         tell: &mut dyn FnMut(String),
@@ -21,11 +21,11 @@ impl Store {
         Self::open(path)?.recovered(tell)
     }
 
-    /// Opens the database as [`Self::open_recovered`] does, and waits as
-    /// [`Self::open_patiently`] does.
+    /// Opens the database like [`Self::open_recovered`], and retries like
+    /// [`Self::open_patiently`].
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// Like [`Store::open`].
     pub fn open_recovered_patiently(
         path: &Path,
         patience: Patience,
@@ -52,12 +52,12 @@ impl Store {
         Ok((store, !recovered.is_empty()))
     }
 
-    /// Opens the database to read it: as [`Store::open_recovered`] where it may
-    /// be written and nobody holds its lock for long, and as [`Store::open_reading`]
-    /// elsewhere. It is not made.
+    /// Opens the database for reading: like [`Store::open_recovered`] where it
+    /// may be written and nobody holds its lock for long, and like
+    /// [`Store::open_reading`] elsewhere. It is not created.
     ///
     /// # Errors
-    /// As [`Store::open_reading`].
+    /// Like [`Store::open_reading`].
     pub fn open_to_read(
         path: &Path,
         tell: &mut dyn FnMut(String),
@@ -73,18 +73,18 @@ impl Store {
         Self::open_reading(path).map(|store| (store, false))
     }
 
-    /// Opens the database over one connection that takes no lock and makes no
+    /// Opens the database over one connection that takes no lock and creates no
     /// file: for files that nobody writes.
     ///
     /// # Errors
-    /// As [`Store::open_reading`].
+    /// Like [`Store::open_reading`].
     #[doc(hidden)]
     pub fn open_frozen(path: &Path) -> Result<Self, StoreError> {
         let access = Access::Frozen(Stamp::of_database(path));
         let connection = access.connect(path).map_err(|error| explain(path, &error))?;
         let version = identify(&connection, path)?;
         if version < MIGRATIONS.len() {
-            // Brought up to date in a copy.
+            // Migrated in a copy.
             return Store::open_reading(path);
         }
         Ok(Store::reading(connection, path, access))

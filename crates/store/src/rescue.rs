@@ -1,5 +1,5 @@
-//! What a writer does when its database is gone, or takes no more: everything
-//! that was measured is kept elsewhere, and the error says where.
+//! Rescue of a recording whose database is gone or accepts no more rows: all
+//! measurements are kept elsewhere, and the error says where.
 
 use std::path::Path;
 use std::sync::mpsc::Receiver;
@@ -13,33 +13,33 @@ use super::open::{Store, StoreError};
 use super::watch::{Whereabouts, rescue_paths};
 use super::writer::{Batch, Message, Scribe, is_invocation};
 
-/// How long a copy may take of a database that is only locked: who stopped the
+/// Longest time for copying a database that is only locked: whoever stopped the
 /// recording waits for it.
 const COPY_TIME: Duration = Duration::from_secs(1);
-/// Steps of `SQLite`'s machine between two looks at the clock.
+/// Steps of `SQLite`'s virtual machine between two looks at the clock.
 const STEPS: i32 = 1_000;
-/// Bytes of a log that are worth a word.
+/// Size in bytes of a log that is worth a remark.
 const LARGE_LOG: u64 = 256 << 20;
 
-/// Makes another database ready to go on in.
+/// Prepares another database to continue in.
 type Place<'a> = dyn Fn(&Scribe, &Path) -> Result<(Connection, Ids), StoreError> + 'a;
 
-/// Why a database takes no more.
+/// Reason why a database accepts no more rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
-    /// Its file is not there.
+    /// The file does not exist any more.
     Gone,
     /// The disk is full.
     Full,
     /// Another program holds its lock.
     Locked,
-    /// Something else, which the error says.
+    /// Something else, which the error describes.
     Other,
 }
 
 impl Scribe {
-    /// Says so when the log grows: it is begun anew only when nobody reads what
-    /// was in it before.
+    /// Remarks on a log that grows: `SQLite` restarts it only when nobody reads
+    /// its earlier content.
     pub(super) fn look_at_log(&mut self) {
         let Some(patience) = &mut self.patience else { return };
         let log = super::file::beside(&self.path, "-wal");
@@ -77,8 +77,8 @@ impl Scribe {
         }
     }
 
-    /// Brings everything into the file itself, whose log was removed, and begins
-    /// a new log if no other connection of this process uses the old one.
+    /// Moves all rows into the file itself, whose log was removed, and starts a
+    /// new log if no other connection of this process uses the old one.
     fn restore_log(&mut self) -> Result<(), StoreError> {
         let failed = StoreError::sql("rescue of a removed log");
         self.connection
@@ -127,7 +127,7 @@ impl Scribe {
         error
     }
 
-    /// Ends a recording that the database takes no more of.
+    /// Ends a recording whose database accepts no more rows.
     pub(super) fn give_up(
         &mut self,
         error: &StoreError,
@@ -153,9 +153,9 @@ impl Scribe {
         self.rescue(reason, trouble, batch, incoming)
     }
 
-    /// Copies the database to a place where it can be written, with all that
-    /// was measured since. Where the file itself is in its place, and only takes
-    /// no more, a database with the rest will do.
+    /// Copies the database to a place where it can be written, with all
+    /// measurements since. Where the file itself is in its place, and only
+    /// accepts no more, a database with the remaining rows will do.
     fn rescue(
         &mut self,
         reason: String,
@@ -195,7 +195,7 @@ impl Scribe {
         }
     }
 
-    /// Goes on in another database; stays in this one if that fails.
+    /// Continues in another database; stays in this one if that fails.
     fn go_on_in(
         &mut self,
         place: &Place<'_>,
@@ -208,7 +208,7 @@ impl Scribe {
         let ids = std::mem::replace(&mut self.ids, ids);
         let written = self.write_rest(batch, incoming);
         if written.is_ok() {
-            // The old one stays open: its log is read no more.
+            // The old connection stays open: its log is not read any more.
             self.left_behind.push(here);
         } else {
             self.connection = here;
@@ -217,14 +217,14 @@ impl Scribe {
         written
     }
 
-    /// Copies the database; quickly, or not at all, if that is wanted.
+    /// Copies the database; if `is_quick`, within a time limit or not at all.
     fn copy_to(&self, path: &Path, is_quick: bool) -> Result<(Connection, Ids), StoreError> {
         let failed = StoreError::sql;
         let begun = Instant::now();
         let watch = move || begun.elapsed() > COPY_TIME;
         let handler = is_quick.then_some(watch);
         self.connection.progress_handler(STEPS, handler).map_err(failed("set-up"))?;
-        // Nobody else reads it, nor has put a link there.
+        // Nobody else reads the file, nor has put a link there.
         cyclometer_system::paths::create_private(path).map_err(|error| StoreError::Open {
             path: path.to_owned(),
             cause: error.to_string(),
@@ -238,7 +238,8 @@ impl Scribe {
         Ok((Store::open(path)?.connection, self.ids.clone()))
     }
 
-    /// Enters the recording, with its lanes and cells, in a database of its own.
+    /// Inserts the recording, with its lanes and cells, in a database of its
+    /// own.
     fn begin_anew(&self, path: &Path) -> Result<(Connection, Ids), StoreError> {
         let failed = StoreError::sql;
         let mut connection = Store::open(path)?.connection;
@@ -255,7 +256,8 @@ impl Scribe {
         Ok((connection, ids))
     }
 
-    /// Stores what has not been stored yet, and marks the recording as cut off.
+    /// Stores everything that has not been stored yet, and marks the recording
+    /// as cut off.
     fn write_rest(
         &mut self,
         batch: &mut Batch,

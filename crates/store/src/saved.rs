@@ -1,4 +1,5 @@
-//! Simulations as they are kept: bills, settlements and waste, summed exactly.
+//! Amounts of stored simulations: charges, settlements and waste, summed
+//! exactly.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +8,35 @@ use rusqlite::OptionalExtension;
 use super::open::{Store, StoreError};
 use cyclometer_pricing::Money;
 
-/// What a simulation's amounts are of.
+/// Kind of amounts of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The list price of the recorded invocations, by charge.
+    /// List prices of the recorded invocations, by charge.
     Charges,
-    /// The bill of a month, by position.
+    /// Bill of a month, by position.
     Settlement,
-    /// The parts of the bill that were used and not used.
+    /// Parts of the bill that were used and not used.
     Waste,
 }
 
-/// An exact sum, by model, lane and one thing more.
+/// Exact sum for a model, a lane, and a charge, position or part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Amounts {
-    /// The price model.
+    /// Id of the price model.
     pub model: String,
-    /// Its currency.
+    /// Currency of the amount.
     pub currency: String,
-    /// The lane.
+    /// Name of the lane.
     pub lane: String,
-    /// The charge, position or part.
+    /// Name of the charge, position or part.
     pub of: String,
-    /// The sum; `None`: the model refused all of it.
+    /// The sum; `None` if the model refused all of it.
     pub amount: Option<Money>,
     /// Whether an amount in it has no finite decimal and is cut.
     pub cut: bool,
-    /// Invocations that were billed, or requests of the month.
+    /// Number of invocations that were billed, or of requests of the month.
     pub count: Money,
-    /// Why the model refused, where it did.
+    /// Reason why the model refused, where it did.
     pub refused: Option<String>,
 }
 
@@ -59,10 +60,10 @@ impl Part {
 }
 
 impl Store {
-    /// What a simulation was asked for: its options, as JSON.
+    /// Returns the options of a simulation, as JSON.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn simulation_options(&self, simulation: i64) -> Result<String, StoreError> {
         self.connection
             .query_row(
@@ -75,11 +76,12 @@ impl Store {
             .map_err(StoreError::sql("read of the simulation"))
     }
 
-    /// The amounts of a simulation, added over its cells; by exact decimals,
-    /// which `SQLite` cannot add.
+    /// Returns the amounts of a simulation, summed over its cells as exact
+    /// decimals, which `SQLite` cannot add.
     ///
     /// # Errors
-    /// When the database cannot be read, or holds an amount that is none.
+    /// Fails when the database cannot be read, or holds an amount that is not a
+    /// number.
     pub fn amounts(&self, simulation: i64, part: Part) -> Result<Vec<Amounts>, StoreError> {
         let failed = StoreError::sql;
         let mut sums: BTreeMap<[String; 3], Amounts> = BTreeMap::new();
@@ -110,7 +112,7 @@ impl Store {
     }
 }
 
-/// A stored amount.
+/// Parses a stored amount.
 pub(super) fn money(text: &str) -> Result<Money, StoreError> {
     text.parse().map_err(|error| {
         StoreError::NotFound(format!(

@@ -1,5 +1,5 @@
-//! Reading invocations for a replay: only the columns that are asked for, in
-//! the order they lie in the database.
+//! Reading invocations for a replay: only the requested columns, in the order
+//! in which the rows lie in the database.
 
 use std::collections::HashMap;
 
@@ -13,16 +13,16 @@ use cyclometer_pricing::Phase;
 use cyclometer_pricing::compile::{Signal, Signals};
 use cyclometer_replay::{Key, Replayer, Row, Values};
 
-/// Which invocations are replayed.
+/// Selection of invocations to replay.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
-    /// Numbers of recordings.
+    /// Numbers of the recordings.
     pub recordings: Vec<i64>,
-    /// Names of lanes; empty: all.
+    /// Names of the lanes; empty for all.
     pub lanes: Vec<String>,
-    /// Names of workloads; empty: all.
+    /// Names of the workloads; empty for all.
     pub workloads: Vec<String>,
-    /// `cold` or `warm`; `None`: both.
+    /// Kind of start, `cold` or `warm`; `None` for both.
     pub start: Option<String>,
 }
 
@@ -33,20 +33,21 @@ const PHASES: [(Phase, &str); 4] = [
     (Phase::Teardown, "teardown_ns"),
 ];
 
-/// Invocations that providers bill: failures too, but neither those that were
-/// cut off nor those that never started. Not by IN: `SQLite` looks each row up
-/// in a table of the three, and the first comparison is true for nearly all.
+/// SQL condition: an invocation that providers bill. Failures are included, but
+/// neither invocations that were cut off nor those that never started. Not
+/// written with IN: `SQLite` would look each row up in a table of the three,
+/// and the first comparison is true for nearly all.
 pub(super) const BILLABLE: &str =
     "(status = 'ok' OR status = 'failed' OR status = 'timeout') AND wall_ns IS NOT NULL";
 
-/// The signals of a set that the database has, with their columns.
+/// Returns the signals of a set that the database has, with their columns.
 pub(super) fn columns(wanted: Signals) -> Vec<(Signal, &'static str)> {
     let meters = COLUMNS.iter().map(|(meter, column)| (Signal::Meter(*meter), *column));
     let phases = PHASES.iter().map(|(phase, column)| (Signal::Phase(*phase), *column));
     meters.chain(phases).filter(|(signal, _)| wanted.has(*signal)).collect()
 }
 
-/// The cells of a selection.
+/// Returns the cells of a selection.
 pub(super) fn cells(
     connection: &Connection,
     selection: &Selection,
@@ -75,13 +76,14 @@ pub(super) fn cells(
     Ok(all.into_iter().filter(|(_, key)| chosen(key)).collect())
 }
 
-/// First and last invocation of some cells.
+/// Returns the numbers of the first and the last invocation of some cells.
 pub(super) fn extent(
     connection: &Connection,
     cells: &HashMap<i64, Key>,
 ) -> Result<Option<(i64, i64)>, StoreError> {
     let mut extent: Option<(i64, i64)> = None;
-    // One by one they are the ends of an index; both at once would read all of it.
+    // Separately they are the ends of an index; both at once would read all of
+    // it.
     let mut statement = connection
         .prepare(
             "SELECT (SELECT MIN(id) FROM invocation WHERE cell_id = ?1),
@@ -100,7 +102,7 @@ pub(super) fn extent(
     Ok(extent)
 }
 
-/// Hands the invocations of `cells` between two numbers to a replayer.
+/// Pushes the invocations of `cells` between two numbers to a replayer.
 pub(super) fn scan(
     connection: &Connection,
     cells: &HashMap<i64, Key>,
@@ -110,7 +112,7 @@ pub(super) fn scan(
     let failed = |source| StoreError::Sql { action: "read of invocations", source };
     let columns = columns(replayer.signals());
     // Rows lie in the order of their numbers; another order costs a sort, and
-    // only where it matters does the offset.
+    // only where it matters is the offset needed.
     let (offset, order) =
         if replayer.wants_order() { ("offset_ns", "cell_id, offset_ns, id") } else { ("0", "id") };
     let mut names = vec!["cell_id", offset, "status <> 'ok'"];
@@ -130,7 +132,7 @@ pub(super) fn scan(
         let group = match current {
             Some((known, group)) if known == cell => group,
             _ => {
-                // Where order matters, the rows of a cell stand together.
+                // Where order matters, the rows of a cell are adjacent.
                 let group = cells
                     .get(&cell)
                     .map(|key| *groups.entry(cell).or_insert_with(|| replayer.cell(key)));
@@ -157,8 +159,9 @@ pub(super) fn scan(
     Ok(())
 }
 
-/// All columns of a usage, after number, cell, offset and the phases; the
-/// parts of phases are last but for whether it failed.
+/// Returns all columns of a usage, after number, cell, offset and the phases;
+/// the parts of phases come last, followed only by whether the invocation
+/// failed.
 fn usage_columns() -> String {
     let names: Vec<&str> = COLUMNS.iter().map(|(_, column)| *column).collect();
     format!(
@@ -194,8 +197,8 @@ fn read_row(row: &SqlRow<'_>, key: &Key) -> rusqlite::Result<Row> {
     Ok(Row { invocation: row.get(0)?, key: key.clone(), offset, failed, usage })
 }
 
-/// Hands every billable invocation of `cells` to `each`, in the order of their
-/// numbers.
+/// Calls `each` with every billable invocation of `cells`, in the order of
+/// their numbers.
 pub(super) fn each_billable<E: From<StoreError>>(
     connection: &Connection,
     cells: &HashMap<i64, Key>,
@@ -218,15 +221,15 @@ pub(super) fn each_billable<E: From<StoreError>>(
     Ok(())
 }
 
-/// Some billable invocations.
+/// Page of billable invocations.
 pub(super) struct Page {
     pub rows: Vec<Row>,
-    /// Where the next page begins; `None`: there is none.
+    /// Number at which the next page begins; `None` if this is the last.
     pub next: Option<i64>,
 }
 
-/// Reads billable invocations of `cells` between two numbers, at most so many:
-/// nothing is kept open meanwhile.
+/// Reads billable invocations of `cells` between two numbers, at most `most`:
+/// no statement stays open between two pages.
 pub(super) fn billable_page(
     connection: &Connection,
     cells: &HashMap<i64, Key>,
@@ -255,10 +258,10 @@ pub(super) fn billable_page(
 }
 
 impl Store {
-    /// Hands every billable invocation of a selection to `each`.
+    /// Calls `each` with every billable invocation of a selection.
     ///
     /// # Errors
-    /// The first of the database's or of `each`.
+    /// Returns the first error of the database or of `each`.
     pub fn each_invocation<E: From<StoreError>>(
         &self,
         selection: &Selection,
@@ -268,10 +271,10 @@ impl Store {
         each_billable(&self.connection, &cells, each)
     }
 
-    /// One invocation by its number, with the number of its recording.
+    /// Returns one invocation by its number, with the number of its recording.
     ///
     /// # Errors
-    /// When the database cannot be read, or has no such invocation.
+    /// Fails when the database cannot be read, or has no such invocation.
     pub fn invocation(&self, number: i64) -> Result<(i64, Row), StoreError> {
         let action = "read of an invocation";
         let recording: Option<i64> = self

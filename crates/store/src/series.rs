@@ -1,5 +1,5 @@
-//! What was measured in the cells of several recordings together, invocation by
-//! invocation, in the order of time.
+//! Series of measurements: the cells of several recordings together, invocation
+//! by invocation, in the order of time.
 
 use rusqlite::params;
 
@@ -7,66 +7,66 @@ use super::open::{Store, StoreError};
 use super::query::list;
 use cyclometer_core::units::{Bytes, Nanos};
 
-/// A cell over all recordings that have it: the same lane, workload, preset and
+/// Cell over all recordings that have it: the same lane, workload, preset and
 /// kind of start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Series {
-    /// The lane.
+    /// Name of the lane.
     pub lane: String,
-    /// The workload.
+    /// Name of the workload.
     pub workload: String,
-    /// Its preset.
+    /// Preset of the workload.
     pub preset: String,
-    /// `cold` or `warm`.
+    /// Kind of start: `cold` or `warm`.
     pub start: String,
-    /// Sizes of what is shipped with the function.
+    /// Size of the parts that are shipped with the function.
     pub function: Option<Bytes>,
-    /// Sizes of what is there once for all functions.
+    /// Size of the parts that exist once for all functions.
     pub runtime: Option<Bytes>,
-    /// Remarks, or why it could not be prepared.
+    /// Remarks, or the reason why the cell could not be prepared.
     pub note: Option<String>,
-    /// Invocations that failed or ran out of time.
+    /// Number of invocations that failed or ran out of time.
     pub bad: u64,
-    /// The reason of the first of them.
+    /// Reason of the first of them.
     pub reason: Option<String>,
-    /// Those that ended well, in the order of time.
+    /// Invocations that ended well, in the order of time.
     pub runs: Vec<Run>,
-    /// Compilations that were made to be measured.
+    /// Times of the compilations that were made to be measured.
     pub compiles: Vec<Nanos>,
 }
 
-/// The times and counts of one invocation.
+/// Times and counts of one invocation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Run {
-    /// From the request to the end.
+    /// Time from the request to the end.
     pub wall: Option<Nanos>,
-    /// Making the sandbox.
+    /// Time to create the sandbox.
     pub create: Option<Nanos>,
-    /// From there to the first instruction.
+    /// Time from there to the first instruction.
     pub start: Option<Nanos>,
-    /// The function.
+    /// Time of the function.
     pub run: Option<Nanos>,
-    /// Taking the sandbox down.
+    /// Time to take the sandbox down.
     pub teardown: Option<Nanos>,
     /// CPU time.
     pub cpu: Option<Nanos>,
-    /// CPU time of user and kernel mode by the kernel's own account, which is
+    /// CPU time of user and kernel mode by the kernel's own accounts, which is
     /// the same whatever else counts.
     pub accounted: Option<Nanos>,
     /// WebAssembly operators.
     pub wasm_ops: Option<u64>,
 }
 
-/// A recording with the plan it was made by.
+/// Recording with the plan it was made by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// Its number.
+    /// Number of the recording.
     pub recording: i64,
-    /// How it ended, or `running`.
+    /// Status at its end, or `running`.
     pub status: String,
     /// The plan.
     pub plan: serde_json::Value,
-    /// The machine.
+    /// Fingerprint of the host.
     pub host: serde_json::Value,
 }
 
@@ -81,10 +81,10 @@ const RUNS: &str = "SELECT status, reason, wall_ns, create_ns, start_ns, run_ns,
     FROM invocation WHERE cell_id = ?1 AND status <> 'interrupted' ORDER BY offset_ns, id";
 
 impl Store {
-    /// The cells of `recordings`, which are read in that order.
+    /// Returns the cells of `recordings`, which are read in that order.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn series(&self, recordings: &[i64]) -> Result<Vec<Series>, StoreError> {
         let mut all: Vec<Series> = Vec::new();
         for recording in recordings {
@@ -159,10 +159,11 @@ impl Store {
         Ok(())
     }
 
-    /// The recordings whose plan has `key` at its top, oldest first.
+    /// Returns the recordings whose plan has `key` at its top level, oldest
+    /// first.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn planned(&self, key: &str) -> Result<Vec<Planned>, StoreError> {
         let sql = "SELECT id, status, plan, host FROM recording
             WHERE json_valid(plan) AND json_type(plan, '$.' || ?1) IS NOT NULL ORDER BY id";
@@ -189,31 +190,32 @@ impl Series {
             && self.start == other.start
     }
 
-    /// The invocations that were tried.
+    /// Returns the number of invocations that were tried.
     #[must_use]
     pub fn tried(&self) -> u64 {
         self.runs.len() as u64 + self.bad
     }
 }
 
-/// A lane as recordings have it.
+/// Lane as recordings keep it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredLane {
-    /// Its name.
+    /// Name of the lane.
     pub name: String,
     /// Runtime and version.
     pub version: String,
-    /// What else matters.
+    /// Remarks on the lane.
     pub note: String,
-    /// Why it could not run.
+    /// Reason why it could not run.
     pub unavailable: Option<String>,
 }
 
 impl Store {
-    /// The lanes of `recordings`, each once, as the latest that has it says.
+    /// Returns the lanes of `recordings`, each once, as the latest recording
+    /// that has it describes it.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn lanes_of(&self, recordings: &[i64]) -> Result<Vec<StoredLane>, StoreError> {
         let sql = "SELECT name, version, note, unavailable FROM lane WHERE recording_id = ?1
             ORDER BY id";

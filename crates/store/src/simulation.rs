@@ -1,4 +1,4 @@
-//! Replaying recordings and keeping the result.
+//! Replaying recordings through price models and storing the result.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,23 +18,23 @@ use cyclometer_replay::{Contract, Key, Replayer, Summary, WhatIf};
 use cyclometer_system::threads::start_thread_within;
 use cyclometer_workload::hex;
 
-/// Rows that are worth a thread of their own.
+/// Number of rows that are worth a thread of their own.
 const ROWS_PER_THREAD: i64 = 100_000;
 
-/// Bills of single invocations that are kept unless asked otherwise. They
-/// follow from the recording and the models: above, keeping them costs more
-/// than making them again.
+/// Most bills of single invocations that are kept unless requested otherwise.
+/// They follow from the recording and the models: above this number, keeping
+/// them costs more than computing them again.
 const BILLS_KEPT: u64 = 250_000;
 
-/// The rule by which bills are split; part of what identifies a simulation, so
-/// that none that was split by another rule is taken for the same. 2: CPU time
-/// of the run without that of the start-up.
+/// Version of the rule by which bills are split; part of the identity of a
+/// simulation, so that one that was split by another rule is never taken for
+/// the same. 2: CPU time of the run without that of the start-up.
 const SPLIT: &str = "split 2, ";
 
-/// Why a replay could not be made or kept.
+/// Reason why a replay could not be computed or stored.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Nothing in the recordings can be billed.
@@ -57,48 +57,49 @@ impl InStore for ReplayError {
 /// Whether bills of single invocations are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Bills {
-    /// If there are not too many.
+    /// Kept if there are not too many.
     #[default]
     Auto,
-    /// All of them.
+    /// All are kept.
     All,
-    /// None.
+    /// None is kept.
     None,
 }
 
-/// What is replayed, and how.
+/// Recordings to replay, and the models and assumptions to replay them under.
 #[derive(Debug, Clone)]
 pub struct ReplayPlan {
-    /// Which invocations.
+    /// Invocations that are replayed.
     pub selection: Selection,
-    /// Through which models, under which terms.
+    /// Models, with the terms they are applied under.
     pub contracts: Arc<Vec<Contract>>,
-    /// What is assumed instead of what was measured.
+    /// Values that are assumed instead of the measured ones.
     pub what_if: WhatIf,
-    /// Requests of a month; `None`: the invocations as they are, at list
-    /// prices.
+    /// Number of requests of a month; `None`: the invocations as they are, at
+    /// list prices.
     pub per_month: Option<Exact>,
     /// Whether bills of single invocations are kept.
     pub bills: Bills,
 }
 
-/// A replay, kept.
+/// Result of a replay that was stored, if that was possible.
 #[derive(Debug, Clone)]
 pub struct SavedSimulation {
-    /// Its number; `None`: it is not kept.
+    /// Number of the simulation; `None` if it is not stored.
     pub id: Option<i64>,
-    /// Why it is not kept.
+    /// Reason why it is not stored.
     pub unkept: Option<String>,
-    /// Whether it was kept before: same recordings, models and terms.
+    /// Whether it was stored before: same recordings, models and terms.
     pub known: bool,
     /// Whether it has the bill of each invocation.
     pub with_bills: bool,
-    /// Its totals.
+    /// Totals of the replay.
     pub summary: Summary,
 }
 
 impl ReplayPlan {
-    /// The plan of replaying whole recordings through models on their own terms.
+    /// Creates the plan of replaying whole recordings through models on their
+    /// own terms.
     #[must_use]
     pub fn of(recordings: Vec<i64>, contracts: Vec<Contract>) -> Self {
         Self {
@@ -110,7 +111,7 @@ impl ReplayPlan {
         }
     }
 
-    /// What was asked for, for people and for the digest.
+    /// Returns the options of the plan, for people and for the digest.
     pub(super) fn options(&self) -> serde_json::Value {
         let what_if: serde_json::Map<_, _> = self
             .what_if
@@ -144,15 +145,15 @@ impl ReplayPlan {
 }
 
 impl Store {
-    /// Replays recordings through price models and keeps the result; nobody sees
-    /// a part of it. The same replay again gives the same bills and is not kept
+    /// Replays recordings through price models and stores the result, all or
+    /// nothing. The same replay again gives the same bills and is not stored
     /// twice.
     ///
-    /// Where the database cannot be written, the bills are made all the same and
-    /// say why they are not kept.
+    /// Where the database cannot be written, the bills are computed all the
+    /// same, and the result says why they are not stored.
     ///
     /// # Errors
-    /// When there is nothing to bill, or the database cannot be read.
+    /// Fails when there is nothing to bill, or the database cannot be read.
     pub fn replay(&mut self, plan: &ReplayPlan) -> Result<SavedSimulation, ReplayError> {
         let cells = scan::cells(&self.connection, &plan.selection)?;
         let summary = self.sum_up(plan, &cells)?;
@@ -198,10 +199,10 @@ impl Store {
         }
     }
 
-    /// Replays without keeping anything: what if?
+    /// Replays without storing anything.
     ///
     /// # Errors
-    /// When there is nothing to bill, or the database fails.
+    /// Fails when there is nothing to bill, or the database fails.
     pub fn simulate(&self, plan: &ReplayPlan) -> Result<Summary, ReplayError> {
         let cells = scan::cells(&self.connection, &plan.selection)?;
         let summary = self.sum_up(plan, &cells)?;
@@ -218,7 +219,7 @@ impl Store {
             .map_err(StoreError::sql("search for the simulation"))
     }
 
-    /// Identifies what a replay depends on.
+    /// Returns a digest of everything that a replay depends on.
     fn inputs(&self, plan: &ReplayPlan, with_bills: bool) -> Result<String, StoreError> {
         let mut hasher = Sha256::new();
         for recording in &plan.selection.recordings {
@@ -240,10 +241,11 @@ impl Store {
         Ok(format!("{SPLIT}{}", hex(&hasher.finalize())))
     }
 
-    /// Whether a simulation's bills were split by today's rule.
+    /// Returns whether the bills of a simulation were split by the current
+    /// rule.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn is_split_by_todays_rule(&self, simulation: i64) -> Result<bool, StoreError> {
         let inputs: Option<String> = self
             .connection
@@ -293,8 +295,8 @@ impl Store {
     }
 }
 
-/// Ranges of invocations, one a thread. Rows that share an instance must not
-/// be torn apart.
+/// Returns ranges of invocations, one for each thread. Rows that share an
+/// instance must not be torn apart.
 fn parts(first: i64, last: i64, ordered: bool) -> Vec<(i64, i64)> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cores = i64::try_from(cores).unwrap_or(1);
@@ -319,12 +321,12 @@ fn part(
     Ok(replayer.finish_part())
 }
 
-/// Numbers of recordings, of all or of those that began at or after a moment.
+/// Numbers of recordings that began at or after a moment.
 impl Store {
-    /// The recordings that began at or after `since` (RFC 3339, UTC).
+    /// Returns the recordings that began at or after `since` (RFC 3339, UTC).
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn recordings_since(&self, since: &str) -> Result<Vec<i64>, StoreError> {
         self.connection
             .prepare("SELECT id FROM recording WHERE started_at >= ?1 ORDER BY id")

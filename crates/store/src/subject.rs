@@ -1,4 +1,5 @@
-//! What was run in each cell: arguments, input, digests and limits.
+//! Subjects of cells: arguments, input, digests and limits of the function that
+//! was run.
 
 use rusqlite::{Transaction, params};
 use sha2::{Digest, Sha256};
@@ -9,37 +10,38 @@ use super::query::list;
 use cyclometer_workload::Job;
 use cyclometer_workload::hex;
 
-/// What a cell ran.
+/// Function that a cell ran, with its input and limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
-    /// Workload, preset, lane and start: what identifies a cell.
+    /// Workload, preset, lane and start, which identify a cell.
     pub names: [String; 4],
-    /// Arguments without the program's name.
+    /// Arguments without the name of the program.
     pub arguments: Vec<String>,
     /// Standard input: `none`, `counter`, or a SHA-256.
     pub input: String,
-    /// Length of the input.
+    /// Length of the input in bytes.
     pub input_bytes: i64,
     /// SHA-256 of the WebAssembly module.
     pub module: Option<String>,
     /// SHA-256 of the native program.
     pub program: Option<String>,
-    /// SHA-256 of the output that was expected.
+    /// SHA-256 of the expected output.
     pub expected: Option<String>,
-    /// Memory, in bytes, that the function was given.
+    /// Memory that the function was given, in bytes.
     pub memory: i64,
-    /// Longest time of an invocation, in nanoseconds.
+    /// Time limit of an invocation, in nanoseconds.
     pub timeout: i64,
     /// Name and size of each part that is shipped with the function: the layers
     /// of an image, a module, a program.
     pub shipped: String,
 }
 
-/// Enters what a cell runs.
+/// Inserts the subject of a cell.
 pub(super) fn insert(transaction: &Transaction<'_>, cell: i64, job: &Job) -> rusqlite::Result<()> {
     let preset = &job.preset;
     let sha256 = |bytes: &[u8]| hex(&Sha256::digest(bytes));
-    // A file that cannot be read now cannot be run either: the lane says why.
+    // A file that cannot be read now cannot be run either: the lane reports
+    // why.
     let program = job.workload.native.as_ref().and_then(|native| native.bytes().ok());
     transaction.execute(
         "INSERT INTO subject (cell_id, arguments, input, input_bytes, module_sha256,
@@ -62,11 +64,11 @@ pub(super) fn insert(transaction: &Transaction<'_>, cell: i64, job: &Job) -> rus
 }
 
 impl Store {
-    /// What each cell of a recording ran, in the order of the plan; empty for
-    /// recordings made before this was kept.
+    /// Returns the subject of each cell of a recording, in the order of the
+    /// plan; empty for recordings made before this was kept.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn subjects(&self, recording: i64) -> Result<Vec<Subject>, StoreError> {
         list(
             &self.connection,
@@ -83,7 +85,8 @@ impl Store {
                 let arguments: String = row.get(4)?;
                 Ok(Subject {
                     names: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?],
-                    // What is no list is shown as it is, and never as no arguments.
+                    // Text that is not a list is shown unchanged, and never as
+                    // no arguments.
                     arguments: serde_json::from_str(&arguments).unwrap_or_else(|_| vec![arguments]),
                     input: row.get(5)?,
                     input_bytes: row.get(6)?,

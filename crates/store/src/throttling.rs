@@ -1,23 +1,24 @@
-//! How many invocations a CPU quota held back.
+//! Counts of invocations that a CPU quota held back.
 
 use rusqlite::OptionalExtension;
 
 use super::open::{Store, StoreError};
 use cyclometer_meter::quota::CpuQuota;
 
-/// Invocations that a CPU quota held back, among those of which it is known.
+/// Number of invocations that a CPU quota held back, among those for which this
+/// is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Throttling {
-    /// Those that were held back.
+    /// Invocations that were held back.
     pub throttled: u64,
-    /// Those of which it is known whether they were.
+    /// Invocations for which it is known whether they were.
     pub known: u64,
-    /// The quota around the recorder, if there was one.
+    /// CPU quota around the recorder, if there was one.
     pub quota: Option<CpuQuota>,
 }
 
 impl Throttling {
-    /// Adds what is known of other invocations of the same recording.
+    /// Adds the counts of other invocations of the same recording.
     pub fn add(&mut self, other: &Self) {
         self.throttled += other.throttled;
         self.known += other.known;
@@ -31,7 +32,7 @@ impl Store {
     /// Counts the invocations of a recording that a CPU quota held back.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn throttling(&self, recording: i64) -> Result<Throttling, StoreError> {
         let sql = "SELECT COUNT(*) FILTER (WHERE i.throttled_ns > 0), COUNT(i.throttled_ns)
             FROM invocation i JOIN cell c ON c.id = i.cell_id WHERE c.recording_id = ?1";
@@ -47,7 +48,7 @@ impl Store {
         Ok(Throttling { throttled: count(throttled), known: count(known), quota })
     }
 
-    /// The CPU quota around the recorder, as the recording keeps it.
+    /// Returns the CPU quota around the recorder, as the recording keeps it.
     pub(super) fn cpu_quota(&self, recording: i64) -> Result<Option<CpuQuota>, StoreError> {
         let sql = "SELECT json_extract(host, '$.cpu_quota') FROM recording WHERE id = ?1";
         let text: Option<Option<String>> = self

@@ -1,5 +1,5 @@
-//! Watching the file of an open database: `SQLite` goes on writing to one that
-//! was removed, and says nothing.
+//! Watching the file of an open database: `SQLite` goes on writing to a file
+//! that was removed, and reports nothing.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 
 use super::file::beside;
 
-/// Where the file of an open database is.
+/// Location of the file of an open database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Whereabouts {
-    /// Where it was opened, or nobody can tell.
+    /// At the path where it was opened, or the location cannot be determined.
     InPlace,
     /// Under another name, or in another folder.
     Moved(PathBuf),
-    /// Nowhere: it goes when it is closed.
+    /// Removed: the data go when the file is closed.
     Removed,
-    /// Nowhere, and another file has its name.
+    /// Removed, and another file has its name.
     Replaced,
 }
 
-/// The file of an open database.
+/// Watch over the file of an open database.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     path: PathBuf,
     /// Device and inode; `None` if there is no such file.
     identity: Option<(u64, u64)>,
-    /// The descriptor under which it was found last.
+    /// Descriptor under which it was found last.
     descriptor: PathBuf,
 }
 
@@ -36,7 +36,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 impl FileWatch {
     /// Watches the file that is open as `path`. No descriptor of it is opened,
-    /// for closing that would give up the locks of `SQLite`.
+    /// since closing that would release the locks of `SQLite`.
     pub(super) fn new(path: &Path) -> Self {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut watch = Self { identity: identity(&path), path, descriptor: PathBuf::new() };
@@ -44,7 +44,7 @@ impl FileWatch {
         watch
     }
 
-    /// The descriptors of this process that are open on the file.
+    /// Returns the descriptors of this process that are open on the file.
     fn descriptors(&self) -> Vec<PathBuf> {
         let all = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
         all.map(|entry| entry.path())
@@ -58,13 +58,13 @@ impl FileWatch {
         self.descriptors().len() <= 1
     }
 
-    /// Looks where the file is now.
+    /// Locates the file.
     pub(super) fn look(&mut self) -> Whereabouts {
         if self.identity.is_none() {
             return Whereabouts::InPlace;
         }
         if identity(&self.descriptor) != self.identity {
-            // That descriptor was another connection's, which is closed.
+            // That descriptor belonged to another connection, which is closed.
             match self.descriptors().into_iter().next() {
                 Some(descriptor) => self.descriptor = descriptor,
                 None => return Whereabouts::InPlace,
@@ -84,8 +84,8 @@ impl FileWatch {
         }
     }
 
-    /// Removes the log and its index that a file left behind when it was moved or
-    /// removed by itself, if they are those that this process has open.
+    /// Removes the log and the index that a file left behind when it was moved
+    /// or removed by itself, if they are those that this process has open.
     pub(super) fn remove_log(&self) {
         for suffix in ["-wal", "-shm"] {
             let left = beside(&self.path, suffix);
@@ -107,8 +107,9 @@ impl FileWatch {
     }
 }
 
-/// Paths for a copy of the database at `path`, the best first: beside it, or,
-/// where that is no longer a place to write, in the folder for temporary files.
+/// Returns paths for a copy of the database at `path`, the best first: beside
+/// it, or, where that is no longer a place to write, in the folder for
+/// temporary files.
 pub(super) fn rescue_paths(path: &Path, disk_is_full: bool) -> Vec<PathBuf> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut folders = vec![folder.unwrap_or_else(|| Path::new(".")).to_owned()];

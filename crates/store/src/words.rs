@@ -1,5 +1,5 @@
-//! `SQLite`'s errors in words: which operation failed, and why, where that is
-//! known.
+//! Descriptions of `SQLite`'s errors: which operation failed, and why, where
+//! that is known.
 
 use rusqlite::{ErrorCode, ffi};
 
@@ -7,7 +7,8 @@ use super::file::INDEX_BYTES;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::sys::{file_size_limit, reached_file_size_limit};
 
-/// Operations that failed, by the extended code of an error of input or output.
+/// Descriptions of failed operations, by the extended code of an error of input
+/// or output.
 const OPERATIONS: [(i32, &str); 23] = [
     (ffi::SQLITE_IOERR_READ, "the file cannot be read"),
     (ffi::SQLITE_IOERR_SHORT_READ, "the file is shorter than it was"),
@@ -34,7 +35,7 @@ const OPERATIONS: [(i32, &str); 23] = [
     (ffi::SQLITE_IOERR_GETTEMPPATH, "there is no folder for its temporary files"),
 ];
 
-/// Returns an error in words: that of `SQLite`, with the operation that failed.
+/// Describes an error: the message of `SQLite`, with the operation that failed.
 pub(super) fn describe_error(error: &rusqlite::Error) -> String {
     if let Some(limit) = reached_limit(error) {
         return describe_file_size_limit(limit);
@@ -48,7 +49,7 @@ pub(super) fn describe_error(error: &rusqlite::Error) -> String {
     }
 }
 
-/// Says that a file would have to be larger than files may be.
+/// Describes an error for a file that would exceed the limit on file sizes.
 fn describe_file_size_limit(bytes: u64) -> String {
     format!(
         "a file would grow beyond the file size limit of {} (ulimit -f): `ulimit -f unlimited`, \
@@ -57,7 +58,7 @@ fn describe_file_size_limit(bytes: u64) -> String {
     )
 }
 
-/// Says why no index can be made where there is none, and what to do.
+/// Describes why no index can be created where there is none, and what to do.
 pub(super) fn describe_missing_room() -> (String, &'static str) {
     match file_size_limit().filter(|limit| *limit < INDEX_BYTES) {
         Some(limit) => (describe_file_size_limit(limit), "a database takes 1 MiB and more"),
@@ -68,21 +69,21 @@ pub(super) fn describe_missing_room() -> (String, &'static str) {
     }
 }
 
-/// Returns the operation of the system that failed, if it is known.
+/// Returns the system operation that failed, if it is known.
 fn failed_operation(error: &rusqlite::Error) -> Option<&'static str> {
     let extended = error.sqlite_error()?.extended_code;
     OPERATIONS.iter().find(|(code, _)| *code == extended).map(|(_, words)| *words)
 }
 
-/// Returns the bytes that a file may have, if it failed for that.
+/// Returns the limit on file sizes in bytes, if the error is due to it.
 pub(super) fn reached_limit(error: &rusqlite::Error) -> Option<u64> {
     let extended = error.sqlite_error()?.extended_code;
     let grows = [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_TRUNCATE, ffi::SQLITE_IOERR_SHMSIZE];
     reached_file_size_limit().filter(|_| grows.contains(&extended))
 }
 
-/// Returns whether an error comes from what may be written at a place, so that
-/// another way to read may do.
+/// Returns whether an error depends on what may be written at a place, so that
+/// another way to read may work.
 pub(super) fn is_about_place(error: &rusqlite::Error) -> bool {
     let Some(code) = error.sqlite_error() else { return false };
     let reading = [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ, ffi::SQLITE_IOERR_NOMEM];

@@ -1,11 +1,12 @@
-//! The one thread that writes a recording, in transactions as large as what
-//! has come in meanwhile.
+//! The one thread that writes a recording, in transactions as large as the
+//! queue has become meanwhile.
 //!
 //! [`Sink::settle`] waits for the commit, so that an invocation is safe before
 //! the next one starts, and writing does not fall into its measured time.
 
-// Not crossbeam's: there, what is queued outlives the receiver, and who waits
-// for a settlement would wait for ever when the thread has failed.
+// Not crossbeam's channel: there, queued messages outlive the receiver, and a
+// caller that waits for a settlement would wait for ever when the thread has
+// failed.
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -20,28 +21,28 @@ use cyclometer_core::units::Nanos;
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::{Event, Sink, SinkError};
 
-/// Events that may wait for the writer; beyond, the recorder waits.
+/// Most events that wait for the writer; beyond that, the recorder waits.
 const QUEUE: usize = 4_096;
 /// Most events of one transaction.
 const BATCH: usize = 1_024;
 
-/// What is known of a recording before it starts.
+/// Facts about a recording that are known before it starts.
 #[derive(Debug, Clone)]
 pub struct RecordingHeader {
-    /// The person's own words.
+    /// Label that the user gave it.
     pub label: Option<String>,
     /// Identity of this process.
     pub owner: String,
-    /// The plan, as JSON.
+    /// Plan of the recording, as JSON.
     pub plan: String,
-    /// The host's fingerprint, as JSON.
+    /// Fingerprint of the host, as JSON.
     pub host: String,
-    /// `None`: no sampling.
+    /// Time between two samples; `None` without sampling.
     pub sample_interval: Option<Nanos>,
 }
 
 impl RecordingHeader {
-    /// Enters a recording that runs, and returns its number.
+    /// Inserts a running recording, and returns its number.
     pub(super) fn enter(&self, connection: &Connection) -> Result<i64, StoreError> {
         let sql = "INSERT INTO recording (label, started_at, status, owner, plan, host,
                 sample_interval_ns)
@@ -53,7 +54,7 @@ impl RecordingHeader {
     }
 }
 
-/// Takes each event once it is safe.
+/// Callback for each event, once it is stored.
 pub type Stored = Box<dyn FnMut(Box<Event>) + Send>;
 
 pub(super) enum Message {
@@ -71,7 +72,7 @@ pub(super) const fn is_invocation(event: &Event) -> bool {
     matches!(event, Event::Finished { .. })
 }
 
-/// A recording that is being written.
+/// Recording that is being written.
 pub struct Writer {
     recording: i64,
     queue: Option<SyncSender<Message>>,
@@ -81,15 +82,15 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Enters the recording and starts the thread. `stored` is called, on that
+    /// Inserts the recording and starts the thread. `stored` is called, on that
     /// thread, for each event after its commit.
     ///
-    /// Over a store that was [opened patiently](Store::open_patiently), the
-    /// writer waits where the database is locked or the disk is full, and loses
-    /// nothing meanwhile: who records waits with it.
+    /// With a store that was [opened patiently](Store::open_patiently), the
+    /// writer waits while the database is locked or the disk is full, and loses
+    /// nothing meanwhile: the recorder waits with it.
     ///
     /// # Errors
-    /// When the recording cannot be entered, or there is no thread.
+    /// Fails when the recording cannot be inserted, or there is no thread.
     pub fn start(
         store: Store,
         header: &RecordingHeader,
@@ -117,16 +118,16 @@ impl Writer {
         Ok(Self { recording, queue: Some(queue), thread: Some(thread), store: None, failure: None })
     }
 
-    /// The recording's number.
+    /// Returns the number of the recording.
     #[must_use]
     pub const fn recording(&self) -> i64 {
         self.recording
     }
 
-    /// Waits for everything to be written and gives the database back.
+    /// Waits until everything is written, and returns the database.
     ///
     /// # Errors
-    /// The first error of the writer.
+    /// Returns the first error of the writer.
     pub fn finish(mut self) -> Result<Store, StoreError> {
         self.join()?;
         match self.store.take() {
@@ -152,7 +153,7 @@ impl Writer {
         }
     }
 
-    /// The reason why the queue closed.
+    /// Returns the reason why the queue closed.
     fn fail(&mut self) -> SinkError {
         if self.failure.is_none() {
             let text = match self.join() {
@@ -183,7 +184,7 @@ impl Sink for Writer {
     }
 }
 
-/// What the thread works with.
+/// State of the thread that writes.
 pub(super) struct Scribe {
     pub connection: Connection,
     pub path: PathBuf,
@@ -191,23 +192,23 @@ pub(super) struct Scribe {
     pub watch: FileWatch,
     pub ids: Ids,
     pub header: RecordingHeader,
-    /// The lanes and cells that were entered: with them, what is left can be
-    /// stored elsewhere.
+    /// Events of the lanes and cells that were inserted: with them, the
+    /// remaining events can be stored elsewhere.
     pub preamble: Vec<Event>,
     stored: Stored,
     pub patience: Option<Patience>,
-    /// Bytes of the log that were told of.
+    /// Size in bytes of the log when it was last reported.
     pub log_told: u64,
     /// Connections to files that are gone or full.
     pub left_behind: Vec<Connection>,
 }
 
-/// What goes into one transaction: kept until its commit.
+/// Events and waiting callers of one transaction, kept until its commit.
 #[derive(Default)]
 pub(super) struct Batch {
     #[expect(clippy::vec_box, reason = "they come in boxes and go on in them")]
     pub events: Vec<Box<Event>>,
-    /// Who waits for the commit.
+    /// Callers that wait for the commit.
     waiting: Vec<SyncSender<()>>,
 }
 
@@ -236,11 +237,12 @@ impl Scribe {
             self.verify(&mut batch, incoming)?;
             self.look_at_log();
             for done in batch.waiting.drain(..) {
-                // Nobody waits any more: fine.
+                // It is fine if nobody waits any more.
                 let _ = done.send(());
             }
         }
-        // One that stays because the database is locked is never the latest.
+        // An empty recording that stays because the database is locked is never
+        // the latest.
         let _ = self.ids.forget_empty(&self.connection);
         self.verify(&mut batch, incoming)?;
         if self.patience.is_none() {
@@ -259,7 +261,7 @@ impl Scribe {
         self.connection.busy_timeout(span).map_err(StoreError::sql("set-up"))
     }
 
-    /// Stores a batch, however long it takes if that is what is wanted.
+    /// Stores a batch; retries for as long as the retry policy allows.
     fn keep(&mut self, batch: &mut Batch, incoming: &Receiver<Message>) -> Result<(), StoreError> {
         while let Err(error) = self.attempt(batch, incoming) {
             let waits = self.watch.look() == Whereabouts::InPlace
@@ -274,7 +276,8 @@ impl Scribe {
         Ok(())
     }
 
-    /// One transaction: the batch, and what has come in meanwhile.
+    /// Runs one transaction with the batch, and the events that have come in
+    /// meanwhile.
     pub(super) fn attempt(
         &mut self,
         batch: &mut Batch,

@@ -1,4 +1,4 @@
-//! Writers that have to wait, with a second connection that is in the way.
+//! Tests of writers that have to wait for a second connection.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -33,7 +33,7 @@ fn job() -> Job {
     Job { cell: 0, workload, preset, start, limits, cpu: None }
 }
 
-/// A lane and a cell in it.
+/// Creates events for a lane and a cell in it.
 fn preamble() -> [Event; 2] {
     let lane = Event::Lane {
         name: "a".to_owned(),
@@ -44,7 +44,7 @@ fn preamble() -> [Event; 2] {
     [lane, Event::Cell { lane: "a".to_owned(), job: std::sync::Arc::new(job()) }]
 }
 
-/// An invocation with so many samples; where they come from is known.
+/// Creates an invocation with so many samples, whose sources are known.
 fn finished(sequence: u32, samples: u64) -> Event {
     let mut provenances = Provenances::default();
     provenances.set(Meter::Wall, Source::Clock, "by hand");
@@ -58,7 +58,8 @@ fn finished(sequence: u32, samples: u64) -> Event {
 
 type Heard = mpsc::Receiver<Notice>;
 
-/// A patient writer over `store`, what it says, and what it has stored.
+/// Starts a patient writer over `store`; returns it with its notices and the
+/// events that it has stored.
 fn patient(store: Store, give_up: &Cancel) -> (Writer, Heard, mpsc::Receiver<Box<Event>>) {
     let (says, heard) = mpsc::channel();
     let (keeps, kept) = mpsc::channel();
@@ -69,7 +70,7 @@ fn patient(store: Store, give_up: &Cancel) -> (Writer, Heard, mpsc::Receiver<Box
     (Writer::start(store, &header(), stored).expect("a writer"), heard, kept)
 }
 
-/// Why it waits; `None`: it goes on.
+/// Returns why the writer waits; `None` when it goes on.
 fn hear(heard: &Heard) -> Option<String> {
     match heard.recv_timeout(LONG).expect("it says something") {
         Notice::Waits(reason) => Some(reason),
@@ -102,7 +103,7 @@ fn a_patient_writer_waits_for_a_lock_and_loses_nothing() {
     let settling = std::thread::spawn(move || (writer.settle(), writer));
     let reason = hear(&heard).expect("it waits");
     assert!(reason.ends_with(": wait for it to end, or end it"), "{reason}");
-    // More than one try; the reason is the same and told once.
+    // More than one try; the reason is the same and reported once.
     std::thread::sleep(Duration::from_millis(1_200));
     assert!(!settling.is_finished() && heard.try_recv().is_err());
     assert!(kept.try_recv().is_err(), "nothing is told as stored before it is");
@@ -116,8 +117,8 @@ fn a_patient_writer_waits_for_a_lock_and_loses_nothing() {
     assert!(heard.try_recv().is_err(), "told once");
 }
 
-/// A database that may not grow, in a file with free pages as soon as somebody
-/// deletes the filler.
+/// Creates a database that may not grow, in a file that has free pages as soon
+/// as somebody deletes the filler.
 fn full(path: &Path) -> (Store, Connection) {
     let store = Store::open(path).expect("made");
     let other = other(path);
@@ -127,7 +128,7 @@ fn full(path: &Path) -> (Store, Connection) {
              INSERT INTO filler VALUES (zeroblob(4000000));",
         )
         .expect("filled");
-    // One page more, for the entry of the recording.
+    // One page more, for the row of the recording.
     let pages: i64 =
         store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("counted");
     store.connection.pragma_update(None, "max_page_count", pages + 1).expect("set");
@@ -140,8 +141,8 @@ fn a_patient_writer_waits_for_space_and_forgets_what_was_rolled_back() {
     let path = folder.path().join("c.db");
     let (store, other) = full(&path);
     let (mut writer, heard, kept) = patient(store, &Cancel::default());
-    // All into one transaction: it fails at the samples, after lane, cell,
-    // invocations and sources were entered.
+    // All in one transaction: it fails at the samples, after lane, cell,
+    // invocations and sources were inserted.
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let events = [finished(1, 1), finished(2, 50_000), finished(3, 1)];
     for event in preamble().into_iter().chain(events) {
@@ -236,7 +237,7 @@ fn what_is_about_to_happen_does_not_reach_the_thread() {
     assert!(kept.iter().all(|event| !event.is_fleeting()));
 }
 
-/// What the thread of a writer works with.
+/// Creates the state of the thread of a writer.
 fn scribe(path: &Path) -> Scribe {
     let store = Store::open(path).expect("made");
     let recording = header().enter(&store.connection).expect("entered");
@@ -264,7 +265,7 @@ fn a_log_that_grows_is_told_of_and_again_when_it_has_doubled() {
     scribe.patience = Some(Patience::new(tell, Cancel::default()));
     scribe.look_at_log();
     assert!(heard.try_recv().is_err(), "a usual one is not worth a word");
-    // As if 1 byte had been told of: any log is more than twice that.
+    // As if 1 byte had been reported: any log is more than twice that.
     scribe.log_told = 1;
     scribe.look_at_log();
     scribe.look_at_log();

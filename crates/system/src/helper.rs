@@ -1,7 +1,7 @@
-//! Programs of others that this one starts to help it, such as compilers.
+//! Helper programs that this process runs, such as compilers.
 //!
-//! They get their limits before they begin, and leave nothing running behind
-//! them: not when they are cancelled, and not when this process is killed.
+//! Helpers get their limits before they begin, and leave no process running, neither when
+//! they are cancelled nor when this process is killed.
 
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
@@ -16,9 +16,9 @@ use nix::unistd::Pid;
 use crate::sys;
 use cyclometer_core::invocation::Cancel;
 
-/// Most that is kept of what a helper says; the rest is read and let go.
+/// Most bytes of standard error that are kept of a helper; the rest is read and discarded.
 const MOST_SAID: usize = 64 << 10;
-/// Pause between two looks whether a helper that says nothing more has ended.
+/// Pause between two checks whether a helper that closed its standard error has ended.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Limits of a helper, and of each process that it starts.
@@ -30,7 +30,7 @@ pub struct HelperLimits {
     pub memory: u64,
 }
 
-/// How a helper ended.
+/// Exit status and messages of a helper.
 #[derive(Debug, Clone)]
 pub struct HelperEnd {
     /// Exit status.
@@ -39,12 +39,12 @@ pub struct HelperEnd {
     pub said: String,
 }
 
-/// Runs a helper to its end, with empty standard input and output. `None`: it
-/// was cancelled, and all of its process group is killed. When this process is
-/// killed, so is that group.
+/// Runs a helper to its end, with empty standard input and output. Returns `None` if it was
+/// cancelled, in which case its whole process group is killed. When this process is killed,
+/// so is that group.
 ///
 /// # Errors
-/// When it cannot be started.
+/// Returns an error when it cannot be started.
 pub fn run_helper(
     command: &mut Command,
     limits: HelperLimits,
@@ -65,7 +65,7 @@ pub fn run_helper(
         if cancel.is_cancelled() {
             return Ok(None);
         }
-        // Before it is read for the last time.
+        // Checked before the last read, so that no message is lost.
         let ended = group.0.try_wait()?;
         if errors.as_mut().is_some_and(|errors| !take_what_is_there(errors, &mut said)) {
             errors = None;
@@ -77,7 +77,7 @@ pub fn run_helper(
         match &errors {
             Some(errors) => {
                 let mut watched = [PollFd::new(errors.as_fd(), PollFlags::POLLIN)];
-                // Interrupted by a signal: that is looked at next.
+                // A signal may interrupt the wait: the loop checks for cancellation next.
                 let _ = poll(&mut watched, PollTimeout::from(Cancel::POLL_MS));
             }
             None => std::thread::sleep(PAUSE),
@@ -85,10 +85,10 @@ pub fn run_helper(
     }
 }
 
-/// Reads what can be read without waiting; `false`: there will be no more.
+/// Reads the available bytes without waiting; returns `false` at the end of the stream.
 fn take_what_is_there(errors: &mut ChildStderr, said: &mut Vec<u8>) -> bool {
     let mut buffer = [0; 8 << 10];
-    // Not for ever, if it writes without end: then comes a look at signals.
+    // Bounded, so that cancellation is checked even if the helper writes without end.
     for _ in 0..64 {
         match errors.read(&mut buffer) {
             Ok(0) => return false,
@@ -104,7 +104,7 @@ fn take_what_is_there(errors: &mut ChildStderr, said: &mut Vec<u8>) -> bool {
     true
 }
 
-/// The process group of a helper, which it leads; killed unless it has ended.
+/// Process group led by a helper; killed on drop unless the helper has ended.
 struct Group(Child);
 
 impl Drop for Group {
@@ -112,7 +112,7 @@ impl Drop for Group {
         if matches!(self.0.try_wait(), Ok(Some(_))) {
             return;
         }
-        // Not waited for yet: the number is still its own.
+        // The child was not reaped yet, so the number cannot have been reused.
         if let Ok(group) = i32::try_from(self.0.id()) {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(limit("Max cpu time"), "20 25");
         assert_eq!(limit("Max address space"), "1073741824 1073741824");
         assert_eq!(limit("Max core file size"), "0 0");
-        // This process has kept its own.
+        // The limits of this process are unchanged.
         let own = crate::files::read_kernel_text("/proc/self/limits").expect("/proc");
         assert!(!own.lines().any(|line| line.contains(" 1073741824 ")), "{own}");
     }
@@ -153,7 +153,7 @@ mod tests {
         use std::os::unix::process::ExitStatusExt;
         assert_eq!(run("exit 0").status.code(), Some(0));
         assert_eq!(run("exit 255").status.code(), Some(255));
-        // As of signal(7): 9 and 15 on every machine.
+        // Per signal(7), 9 and 15 on every machine.
         assert_eq!(run("kill -9 $$").status.signal(), Some(9));
         assert_eq!(run("kill -15 $$").status.signal(), Some(15));
         let none = Command::new("/nonexistent/helper");
@@ -186,7 +186,7 @@ mod tests {
         stop.join().expect("stopped");
         assert!(ended.expect("sh").is_none());
         let pid = std::fs::read_to_string(&file).expect("written");
-        // Whoever it falls to may not have waited for it yet.
+        // The new parent may not have reaped it yet.
         let is_running = || {
             let stat = crate::files::read_kernel_text(format!("/proc/{}/stat", pid.trim()));
             stat.is_ok_and(|stat| !stat.contains(") Z "))

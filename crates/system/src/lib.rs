@@ -1,5 +1,5 @@
-//! Services of the system, as cyclometer trusts them: files within bounds, folders that can be
-//! relied on, names with an owner, processes, and the only ways out for text.
+//! System services: bounded file access, trusted folders, names that carry their owner,
+//! processes and threads, and output of visible text.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

@@ -1,9 +1,9 @@
-//! Standard output and standard error: the only ways out for text. Whoever
-//! writes here cannot forget that file names, labels, and what functions and
-//! engines say may hold characters that a terminal obeys: see [`visible_text`].
+//! Standard output and standard error. All text is written through this module, which
+//! escapes control characters in file names, labels, and the output of functions and
+//! engines: see [`visible_text`].
 //!
-//! `std::io::stdout` and `std::io::stderr` are refused by clippy elsewhere; what
-//! needs a descriptor, or the terminal itself, says so where it does.
+//! Clippy forbids `std::io::stdout` and `std::io::stderr` elsewhere; code that needs a
+//! descriptor or the terminal itself carries an explicit exception.
 //!
 //! [`visible_text`]: cyclometer_core::visible_text
 #![expect(clippy::disallowed_methods, reason = "this is where they are called")]
@@ -16,38 +16,37 @@ use serde_json::Value;
 
 use cyclometer_core::visible_text::{VisibleWriter, escape_json, escape_line, escape_lines};
 
-/// Standard output, locked, and open to visible text only.
+/// Locked standard output that accepts visible text only.
 pub type TextOutput = VisibleWriter<StdoutLock<'static>>;
 
-/// Returns standard output, for results. JSON must go through [`json_text`] or
-/// a writer of rows before: escapes for people are none
-/// in JSON.
+/// Returns standard output, for results. JSON must be escaped before, by [`json_text`] or a
+/// row writer: escapes for people are not valid in JSON.
 #[must_use]
 pub fn text_output() -> TextOutput {
     VisibleWriter::new(io::stdout().lock())
 }
 
-/// Whether standard output goes to a terminal.
+/// Returns whether standard output goes to a terminal.
 #[must_use]
 pub fn is_terminal_output() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether standard output goes to a device, such as a terminal that may be gone.
+/// Returns whether standard output goes to a device, such as a terminal that may be gone.
 #[must_use]
 pub fn is_device_output() -> bool {
     let kind = nix::sys::stat::fstat(io::stdout()).map_or(0, |status| status.st_mode);
     kind & libc::S_IFMT == libc::S_IFCHR
 }
 
-/// Writes a message on standard error. Lines after the first are indented, if
-/// they are not: text of others in the message cannot begin one of ours.
+/// Writes a message to standard error. Lines after the first are indented if they are not
+/// already, so that quoted text cannot imitate a message of this program.
 pub fn write_message(message: &str) {
-    // Nobody to talk to is no reason to stop.
+    // A closed standard error is no reason to stop.
     let _ = writeln!(io::stderr(), "{}", message_text(message));
 }
 
-/// Waits until all messages are written.
+/// Flushes all messages to standard error.
 pub fn flush_messages() {
     let _ = io::stderr().flush();
 }
@@ -66,8 +65,8 @@ fn message_text(message: &str) -> Cow<'_, str> {
     text.into()
 }
 
-/// Returns a value as JSON, with hidden characters as escapes of JSON; `indented`
-/// on lines.
+/// Formats a value as JSON, with hidden characters as JSON escapes; on indented lines if
+/// `indented`.
 #[must_use]
 pub fn json_text(value: &Value, indented: bool) -> String {
     let text = if indented { format!("{value:#}") } else { value.to_string() };
@@ -77,13 +76,12 @@ pub fn json_text(value: &Value, indented: bool) -> String {
     }
 }
 
-/// A bar on standard error that shows how far something is, with messages beside
-/// it.
+/// Progress bar on standard error, with messages beside it.
 #[derive(Debug, Clone)]
 pub struct MessageBar(ProgressBar);
 
 impl MessageBar {
-    /// Returns a bar of `total` steps; `None` if standard error is no terminal.
+    /// Creates a bar of `total` steps; `None` if standard error is no terminal.
     #[must_use]
     pub fn on_terminal(total: Option<u64>, template: &str) -> Option<Self> {
         if !io::stderr().is_terminal() {
@@ -96,33 +94,33 @@ impl MessageBar {
         Some(Self(bar))
     }
 
-    /// Moves it to `step`.
+    /// Moves the bar to `step`.
     pub fn set_position(&self, step: u64) {
         self.0.set_position(step);
     }
 
-    /// Replaces the text beside it.
+    /// Replaces the text beside the bar.
     pub fn set_message(&self, text: &str) {
         self.0.set_message(escape_line(text).into_owned());
     }
 
-    /// Replaces the text in front of that.
+    /// Replaces the text in front of the message.
     pub fn set_prefix(&self, text: &str) {
         self.0.set_prefix(escape_line(text).into_owned());
     }
 
-    /// Writes a message above it.
+    /// Writes a message above the bar.
     pub fn write_message(&self, message: &str) {
         self.0.println(message_text(message));
     }
 
-    /// Whether it was removed.
+    /// Returns whether the bar was removed.
     #[must_use]
     pub fn is_cleared(&self) -> bool {
         self.0.is_finished()
     }
 
-    /// Removes it.
+    /// Removes the bar.
     pub fn clear(&self) {
         self.0.finish_and_clear();
     }

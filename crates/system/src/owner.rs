@@ -1,12 +1,10 @@
-//! The name of everything that may outlive the process that made it: control
-//! groups, containers, folders in memory and for temporary files, files of a
-//! cache that are not whole yet.
+//! Names of everything that may outlive the process that made it: control groups,
+//! containers, folders in memory and for temporary files, and incomplete cache files.
 //!
-//! A name is `cyclometer-OWNER-TAG`, in which `OWNER` is a [`ProcessIdentity`]:
-//! process id, start time and boot, so that a process that got the same number
-//! later neither keeps nor loses anything. A container has its owner in a label,
-//! too. Whoever finds such a name can tell whether its owner still runs; what to
-//! do then is a question for lanes.
+//! A name is `cyclometer-OWNER-TAG`, in which `OWNER` is a [`ProcessIdentity`]: process id,
+//! start time and boot, so that a process that got the same number later neither keeps nor
+//! loses anything. A container has its owner in a label, too. The name tells whether the
+//! owner still runs; the lanes decide what to do with leftovers.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,36 +17,35 @@ use crate::procfs::ProcessIdentity;
 /// First word of every name.
 const WORD: &str = "cyclometer";
 
-/// Returns the name of what `owner` makes; `tag` tells it from others.
+/// Returns the name of something that `owner` makes; `tag` distinguishes it from others.
 #[must_use]
 pub fn name_of(owner: &ProcessIdentity, tag: &str) -> String {
     format!("{WORD}-{owner}-{tag}")
 }
 
-/// Returns a name for something that this process makes, which no other thing
-/// has; `kind` is a word without dashes.
+/// Returns a unique name for something that this process makes; `kind` is a word without
+/// dashes.
 ///
 /// # Errors
-/// When `/proc` cannot be read.
+/// Returns an error when `/proc` cannot be read.
 pub fn new_name(kind: &str) -> std::io::Result<String> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let owner = ProcessIdentity::current().map_err(std::io::Error::other)?;
     Ok(name_of(&owner, &format!("{kind}{}", NEXT.fetch_add(1, Ordering::Relaxed))))
 }
 
-/// Who made something, as its name says.
+/// Owner of something, parsed from its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// That very process.
+    /// Exactly that process.
     Process(ProcessIdentity),
-    /// Only its number, in names of earlier versions: another process may have
-    /// that by now.
+    /// Only a process id, in names of earlier versions: another process may have it by now.
     Number(i32),
 }
 
 impl Owner {
-    /// Finds the owner in a name, wherever in it that stands: other programs add
-    /// words before and after it, and systemd wants underscores for dashes.
+    /// Finds the owner anywhere in a name: other programs add words before and after it,
+    /// and systemd needs underscores instead of dashes.
     #[must_use]
     pub fn in_name(name: &str) -> Option<Self> {
         let name = name.replace('_', "-");
@@ -58,7 +55,7 @@ impl Owner {
             .find_map(|at| Self::after_word(name[at + WORD.len()..].strip_prefix('-')?))
     }
 
-    /// Reads `[WORD-]PID-TICKS-BOOT-TAG`, or of earlier versions `WORD-PID[-N]`.
+    /// Parses `[WORD-]PID-TICKS-BOOT-TAG`, or `WORD-PID[-N]` of earlier versions.
     fn after_word(text: &str) -> Option<Self> {
         let mut parts = text.split(['-', '.', '/']).peekable();
         let is_word = |part: &&str| part.bytes().all(|byte| byte.is_ascii_lowercase());
@@ -80,8 +77,8 @@ impl Owner {
         is_old.then_some(Self::Number(pid))
     }
 
-    /// Says why what bears this name must stay, if so; `changed` is when it was
-    /// changed last.
+    /// Returns the reason why the thing with this name must stay, if it is in use;
+    /// `changed` is the time of its last change.
     #[must_use]
     pub fn in_use(&self, changed: Option<SystemTime>) -> Option<String> {
         match self {
@@ -94,8 +91,7 @@ impl Owner {
                 owner.pid()
             )),
             Self::Process(_) => None,
-            // One that began later than the thing was last changed has only the
-            // number of its owner.
+            // A process that began after the last change only reuses the number of the owner.
             Self::Number(pid) => {
                 let began = began(*pid)?;
                 let is_later =
@@ -115,13 +111,13 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Reads digits, and nothing but digits.
+/// Parses a number that consists of digits only.
 fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
 
-/// Returns when a process that runs began.
+/// Returns the start time of a running process.
 fn began(pid: i32) -> Option<SystemTime> {
     let stat = Process::new(pid).ok()?.stat().ok()?;
     let boot = procfs::boot_time_secs().ok()?;
@@ -149,12 +145,12 @@ mod tests {
             format!("libpod-{name}"),
             format!("runc-{name}.scope"),
             format!("partial-{name}-nop.wasm"),
-            // Of earlier versions.
+            // From earlier versions.
             "cyclometer-copy-12-345-ab12cd34-0".to_owned(),
         ] {
             assert_eq!(found(&name).as_deref(), Some("12-345-ab12cd34"), "{name}");
         }
-        // Another namespace of processes.
+        // From another PID namespace.
         assert_eq!(
             found("cyclometer-12-345-ab12cd34nf0000123-c7").as_deref(),
             Some("12-345-ab12cd34nf0000123")
@@ -195,7 +191,7 @@ mod tests {
         let me = ProcessIdentity::current().expect("/proc is mounted");
         let owner = |text: &str| Owner::in_name(&format!("cyclometer-{text}-x0")).expect("tagged");
         assert!(owner(&me.to_string()).in_use(None).is_some());
-        // The same number, begun at another time: another process.
+        // With the same number but another start time it is another process.
         let mut parts = me.to_string().split('-').map(str::to_owned).collect::<Vec<_>>();
         parts[1] = (parts[1].parse::<u64>().expect("ticks") + 1).to_string();
         assert_eq!(owner(&parts.join("-")).in_use(None), None);

@@ -1,4 +1,4 @@
-//! Readings from `/proc`: resident memory, process identity and liveness.
+//! Data from `/proc`: resident memory, process identity and liveness.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,14 +7,14 @@ use procfs::process::Process;
 
 use cyclometer_core::units::Bytes;
 
-/// Identity of a process that no later process can share: its id, its start
-/// time in clock ticks after boot, and the boot. Outside of the machine's first
-/// PID namespace, where ids mean others, its namespace belongs to it, too.
+/// Identity of a process that no later process can share: its id, its start time in clock
+/// ticks after boot, and the boot. Outside of the machine's first PID namespace, where ids
+/// mean other processes, the namespace is part of the identity, too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProcessIdentity {
     pid: i32,
     start_ticks: u64,
-    /// Digits of the boot's id; after an `n` those of the PID namespace, unless
+    /// Digits of the boot id, followed by `n` and the digits of the PID namespace unless
     /// that is the first.
     boot: String,
 }
@@ -23,10 +23,10 @@ pub struct ProcessIdentity {
 const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 impl ProcessIdentity {
-    /// The identity of the calling process.
+    /// Returns the identity of the calling process.
     ///
     /// # Errors
-    /// When `/proc` cannot be read.
+    /// Returns an error when `/proc` cannot be read.
     pub fn current() -> Result<Self, procfs::ProcError> {
         let stat = Process::myself()?.stat()?;
         let boot = match own_namespace() {
@@ -36,13 +36,13 @@ impl ProcessIdentity {
         Ok(Self { pid: stat.pid, start_ticks: stat.starttime, boot })
     }
 
-    /// The number of the process.
+    /// Returns the process id.
     #[must_use]
     pub const fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Whether that very process still runs, as far as can be seen from here.
+    /// Returns whether exactly this process still runs, as far as can be seen from here.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let (boot, namespace) = self.place();
@@ -56,8 +56,8 @@ impl ProcessIdentity {
             let start = Process::new(self.pid).and_then(|process| process.stat());
             return start.is_ok_and(|stat| is_this(&stat));
         }
-        // Inside of ours, if anywhere that can be seen: it has a number here and
-        // the one that we know there.
+        // If it is visible at all, its namespace is inside of ours: it has a number here, and the
+        // known one there.
         let is_inside = |process: &Process| {
             let numbers = process.status().ok().and_then(|status| status.nspid);
             numbers.is_some_and(|it| it.len() > 1 && it.last() == Some(&self.pid))
@@ -66,8 +66,8 @@ impl ProcessIdentity {
         all.filter(is_inside).any(|process| process.stat().is_ok_and(|stat| is_this(&stat)))
     }
 
-    /// Whether nobody here can tell if it runs: it belongs to this boot and to
-    /// another PID namespace, and not all processes can be seen from here.
+    /// Returns whether it is unknown from here if the process runs: it belongs to this boot
+    /// and to another PID namespace, and not all processes are visible from here.
     #[must_use]
     pub fn is_out_of_sight(&self) -> bool {
         let (boot, namespace) = self.place();
@@ -76,7 +76,7 @@ impl ProcessIdentity {
             && own.is_some_and(|own| own != namespace && own != FIRST_NAMESPACE)
     }
 
-    /// The boot and the PID namespace.
+    /// Returns the boot id and the PID namespace.
     fn place(&self) -> (&str, u64) {
         let split = self
             .boot
@@ -86,20 +86,21 @@ impl ProcessIdentity {
     }
 }
 
-/// The number of the PID namespace of this process.
+/// Returns the number of the PID namespace of this process.
 fn own_namespace() -> Option<u64> {
     let link = std::fs::read_link("/proc/self/ns/pid").ok()?;
     link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// The first group of the kernel's random boot id: enough to tell boots apart.
+/// Returns the first group of the kernel's random boot id, which is enough to tell boots
+/// apart.
 fn boot_id() -> Result<String, procfs::ProcError> {
     let id = procfs::sys::kernel::random::boot_id()?;
     Ok(id.trim().split('-').next().unwrap_or(&id).to_owned())
 }
 
 impl fmt::Display for ProcessIdentity {
-    /// `pid-ticks-boot`: fit for a file name and a container label.
+    /// Writes `pid-ticks-boot`, which is valid in a file name and a container label.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}", self.pid, self.start_ticks, self.boot)
     }
@@ -119,7 +120,7 @@ impl FromStr for ProcessIdentity {
     }
 }
 
-/// Memory of a process that is resident now; `None` when it has ended.
+/// Returns the resident memory of a process; `None` when it has ended.
 #[must_use]
 pub fn resident(pid: u32) -> Option<Bytes> {
     let pid = i32::try_from(pid).ok()?;

@@ -1,6 +1,5 @@
-//! Calls of the system that take `unsafe` code: how this process was started, and
-//! what it was handed; how its threads are interrupted; limits of another
-//! process; the guard of a helper; and random numbers.
+//! System calls that need `unsafe` code: inherited descriptors, interruption of threads,
+//! resource limits, the guard process of a helper, and random numbers.
 #![expect(unsafe_code, reason = "kept here, in one small place, so that it can be read at once")]
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -18,10 +17,10 @@ use nix::unistd::{ForkResult, Pid, getpid, getppid, setpgid};
 
 use crate::helper::HelperLimits;
 
-/// Takes the descriptor that the next message of a socket brings.
+/// Receives the descriptor that the next message of a socket carries.
 ///
 /// # Errors
-/// When it brings none.
+/// Returns an error when the message carries none.
 pub fn receive_descriptor(socket: &OwnedFd) -> std::io::Result<OwnedFd> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     use std::os::fd::FromRawFd;
@@ -40,9 +39,9 @@ pub fn receive_descriptor(socket: &OwnedFd) -> std::io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// Takes over a descriptor that this process was started with.
+/// Takes ownership of a descriptor that this process was started with.
 ///
-/// Returns `None` for one that is not open. To be called once for each, before
+/// Returns `None` if the descriptor is not open. Call it once for each descriptor, before
 /// anything else in the process opens files.
 #[must_use]
 pub fn inherited(descriptor: i32) -> Option<OwnedFd> {
@@ -52,10 +51,10 @@ pub fn inherited(descriptor: i32) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// A number from the kernel's generator, which nobody can guess.
+/// Returns an unpredictable number from the kernel's generator.
 ///
 /// # Errors
-/// Where the kernel gives none: not since Linux 3.17.
+/// Returns an error when the kernel provides none, which does not happen since Linux 3.17.
 pub fn random_number() -> std::io::Result<u64> {
     let mut bytes = [0_u8; 8];
     // SAFETY: the kernel writes no more than the bytes that there are.
@@ -63,8 +62,8 @@ pub fn random_number() -> std::io::Result<u64> {
     if size == 8 { Ok(u64::from_ne_bytes(bytes)) } else { Err(std::io::Error::last_os_error()) }
 }
 
-/// Whether whoever started this process wants it to outlive its terminal, as
-/// `nohup` does.
+/// Returns whether SIGHUP is ignored, as after a start by `nohup`, so that the process is
+/// to outlive its terminal.
 #[must_use]
 pub fn ignores_hangup() -> bool {
     let process = procfs::process::Process::myself();
@@ -72,8 +71,8 @@ pub fn ignores_hangup() -> bool {
     status.is_ok_and(|status| status.sigign & (1 << (libc::SIGHUP - 1)) != 0)
 }
 
-/// Interrupts system calls that threads of this process wait in. There must be
-/// a handler for SIGURG, or nothing comes of it.
+/// Interrupts blocking system calls of all threads of this process. It has no effect
+/// without a handler for SIGURG.
 pub fn interrupt_threads() {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return };
     let numbers = threads.filter_map(|it| it.ok()?.file_name().to_str()?.parse::<i32>().ok());
@@ -83,12 +82,12 @@ pub fn interrupt_threads() {
     }
 }
 
-/// Whether a write of this process would have made a file larger than it may be.
+/// Whether a write of this process has hit the file size limit.
 static REACHED_FILE_SIZE: AtomicBool = AtomicBool::new(false);
 
-/// Makes writes beyond the file size limit (`ulimit -f`) fail rather than end
-/// this process without a word. A program that it starts gets the usual end back,
-/// for a handler does not outlive the start of one.
+/// Makes writes beyond the file size limit (`ulimit -f`) fail instead of ending this
+/// process silently. Programs that it starts get the default action back, since a handler
+/// does not survive exec.
 pub fn fail_at_file_size_limit() {
     extern "C" fn remember(_: i32) {
         REACHED_FILE_SIZE.store(true, Ordering::Relaxed);
@@ -97,24 +96,25 @@ pub fn fail_at_file_size_limit() {
         SigAction::new(SigHandler::Handler(remember), SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: the handler stores one atomic value.
     let former = unsafe { sigaction(Signal::SIGXFSZ, &action) };
-    // Who started this process has it ignored, and so have those that it starts.
+    // If SIGXFSZ was ignored at the start, it stays ignored, also in programs that are
+    // started.
     if let Ok(former) = former.as_ref()
         && matches!(former.handler(), SigHandler::SigIgn)
     {
-        // SAFETY: sets what was set before.
+        // SAFETY: restores the previous action.
         let _ = unsafe { sigaction(Signal::SIGXFSZ, former) };
     }
 }
 
-/// Returns the bytes that a file may have, if a write of this process has failed
-/// for that.
+/// Returns the file size limit in bytes, if a write of this process has failed because of
+/// it.
 #[must_use]
 pub fn reached_file_size_limit() -> Option<u64> {
     file_size_limit().filter(|_| REACHED_FILE_SIZE.load(Ordering::Relaxed))
 }
 
-/// Returns an error of a write with its cause, where that is the file size limit:
-/// files in memory have one, too.
+/// Adds the cause to a write error, where that is the file size limit; it also holds for
+/// files in memory.
 #[must_use]
 pub fn name_file_size_limit(error: std::io::Error) -> std::io::Error {
     match file_size_limit().filter(|_| error.kind() == std::io::ErrorKind::FileTooLarge) {
@@ -126,8 +126,7 @@ pub fn name_file_size_limit(error: std::io::Error) -> std::io::Error {
     }
 }
 
-/// Returns the bytes that a file may have which this process writes, if there is
-/// a limit.
+/// Returns the limit in bytes for files that this process writes, if there is one.
 #[must_use]
 pub fn file_size_limit() -> Option<u64> {
     soft_limit(Resource::RLIMIT_FSIZE)
@@ -140,16 +139,16 @@ pub(crate) fn soft_limit(resource: Resource) -> Option<u64> {
     Some(limit).filter(|limit| *limit != RLIM_INFINITY)
 }
 
-/// Seconds of CPU time between the signal that tells of a limit and the end.
+/// Seconds of CPU time between the signal at the soft limit and the end at the hard limit.
 const GRACE: u64 = 5;
 
-/// Sees to it that a command begins with its limits, in a process group of its
-/// own, all of which is killed when this process dies, even by SIGKILL.
+/// Sets up a command to begin with its limits, in a process group of its own that is killed
+/// when this process dies, even by SIGKILL.
 ///
-/// The kernel tells only a child of its parent's death, not what that child
-/// started in turn, such as the compiler proper behind its driver. So a guard
-/// stands between: a fork of this process that waits for both, and ends as the
-/// program did.
+/// The kernel notifies only a child of its parent's death, not the processes that the child
+/// started in turn, such as the compiler proper behind its driver. Therefore a guard stands
+/// between: a fork of this process that waits for both, and ends with the status of the
+/// program.
 pub fn guard_command(command: &mut Command, limits: HelperLimits) {
     let parent = getpid();
     let set_up = move || {
@@ -163,21 +162,21 @@ pub fn guard_command(command: &mut Command, limits: HelperLimits) {
     unsafe { command.pre_exec(set_up) };
 }
 
-/// Limits this process, and what it starts, unless it is limited more already.
+/// Limits this process and its children, unless a tighter limit already holds.
 fn limit_self(what: Resource, soft: u64, hard: u64) -> Result<(), Errno> {
     let (_, most) = getrlimit(what)?;
     setrlimit(what, soft.min(most), hard.min(most))
 }
 
-/// Returns in a child that is to execute the program; this process stays its
-/// guard. Both are forks of `parent`.
+/// Forks: returns in the child, which is to execute the program, while this process stays
+/// as its guard. Both are descendants of `parent`.
 fn become_guard(parent: Pid) -> Result<(), Errno> {
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     limit_self(Resource::RLIMIT_CORE, 0, 0)?;
-    // Signals wait until the guard takes them.
+    // Signals are blocked until the guard waits for them.
     SigSet::all().thread_set_mask()?;
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: sets no handler. Were it ignored, nobody could be waited for.
+    // SAFETY: sets no handler. If it were ignored, the child could not be waited for.
     unsafe { sigaction(Signal::SIGCHLD, &default) }?;
     prctl::set_pdeathsig(Signal::SIGTERM)?;
     let guard = getpid();
@@ -194,17 +193,17 @@ fn become_guard(parent: Pid) -> Result<(), Errno> {
     }
 }
 
-/// Waits for the end of `child`, or of `parent`, which takes the group with it.
+/// Waits for the end of `child`, or of `parent`, in which case the whole group is killed.
 fn guard_child(parent: Pid, child: Pid) -> ! {
-    // Nobody is to wait for the ends of pipes that are open here.
-    // SAFETY: nothing of this process uses a descriptor from here on.
+    // Open pipe ends here would keep their readers waiting. SAFETY: nothing of this process
+    // uses a descriptor from here on.
     unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
     let _ = prctl::set_name(c"cyclometer-tool");
     let mut awaited = SigSet::empty();
     awaited.add(Signal::SIGCHLD);
     awaited.add(Signal::SIGTERM);
     loop {
-        // Also if it was gone before it could be told.
+        // Also covers a parent that died before the notification was set up.
         if getppid() != parent {
             let _ = kill(Pid::from_raw(0), Signal::SIGKILL);
         }
@@ -221,7 +220,7 @@ fn guard_child(parent: Pid, child: Pid) -> ! {
     }
 }
 
-/// Ends a fork of this process without what the process would do at its end.
+/// Ends a fork of this process without running exit handlers.
 fn exit_at_once(code: i32) -> ! {
     // SAFETY: takes a number, and runs nothing of this process.
     unsafe { libc::_exit(code) }

@@ -1,4 +1,4 @@
-//! Threads of this process, and why there is none where the system refuses one.
+//! Starting threads, with the probable cause where the system refuses one.
 
 use std::io;
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
@@ -7,10 +7,11 @@ use nix::sys::resource::Resource;
 
 use crate::sys::soft_limit;
 
-/// Starts a thread of that name.
+/// Starts a thread called `name`.
 ///
 /// # Errors
-/// Where the system gives none: which one, and what it lacks.
+/// Returns an error when the system refuses the thread, with its name and the limits that
+/// may be the cause.
 pub fn start_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -18,10 +19,10 @@ pub fn start_thread<T: Send + 'static>(
     Builder::new().name(name.to_owned()).spawn(work).map_err(|error| missing_thread(name, &error))
 }
 
-/// Starts a thread that ends before `scope` does.
+/// Starts a thread called `name` that ends before `scope` does.
 ///
 /// # Errors
-/// As [`start_thread`].
+/// Fails like [`start_thread`].
 pub fn start_thread_within<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &str,
@@ -37,10 +38,10 @@ fn missing_thread(name: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot start the thread `{name}`: {error}: {lacks}"))
 }
 
-/// The limits that there are, of memory and of threads, either of which may be the cause.
+/// Describes the limits of memory and of threads, either of which may be the cause.
 fn describe_limits(memory: Option<u64>, threads: Option<u64>) -> String {
     let memory = memory.map(|bytes| {
-        // In the unit of the shell.
+        // `ulimit -v` counts in KiB.
         let kib = bytes >> 10;
         format!("its address space may be {kib} KiB at most (raise that by `ulimit -v`)")
     });

@@ -1,135 +1,136 @@
-//! What a person can ask for, and what the program has to do about it.
+//! User actions, and the effects that the program carries out for them.
 
 use super::screens::Screen;
 use super::screens::{bills, history, host, timeline};
 use super::session::Wish;
 
-/// Something a person wants. Keys are bound to actions in [`super::keymap`].
+/// Action of the user. Keys are bound to actions in [`super::keymap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Leave the program.
+    /// Quits the program.
     Quit,
-    /// Stop the program as a shell does with Ctrl-Z.
+    /// Suspends the program as a shell does with Ctrl-Z.
     Suspend,
-    /// Close what lies above, or go back.
+    /// Closes the overlay, or goes back.
     Back,
-    /// Show the keys.
+    /// Shows the keys.
     Help,
-    /// Go to a screen.
+    /// Goes to a screen.
     Go(Screen),
-    /// The next panel, or lane.
+    /// Moves to the next panel or lane.
     NextPanel,
-    /// The one before.
+    /// Moves to the previous panel or lane.
     PreviousPanel,
-    /// Up by one.
+    /// Moves up by one.
     Up,
-    /// Down by one.
+    /// Moves down by one.
     Down,
-    /// To the left; in time: back.
+    /// Moves left; in time: back.
     Left,
-    /// To the right; in time: on.
+    /// Moves right; in time: forward.
     Right,
-    /// Up by a page.
+    /// Moves up by a page.
     PageUp,
-    /// Down by a page.
+    /// Moves down by a page.
     PageDown,
-    /// To the first.
+    /// Moves to the first item.
     First,
-    /// To the last.
+    /// Moves to the last item.
     Last,
-    /// Open, explain or agree to what is selected.
+    /// Opens, explains or confirms the selected item.
     Enter,
-    /// Freeze the view, or play and pause.
+    /// Freezes the view, or plays and pauses.
     Pause,
-    /// Ask for a filter.
+    /// Prompts for a filter.
     Filter,
-    /// Sort by the next column.
+    /// Sorts by the next column.
     Sort,
-    /// Turn the order round.
+    /// Reverses the order.
     Reverse,
-    /// Look closer.
+    /// Zooms in.
     ZoomIn,
-    /// Look from further away.
+    /// Zooms out.
     ZoomOut,
-    /// Look as at first.
+    /// Resets the zoom.
     ZoomReset,
-    /// Write the view to a file.
+    /// Exports the view to a file.
     Export,
-    /// Mouse on and off.
+    /// Turns the mouse on or off.
     Mouse,
-    /// Draw everything anew.
+    /// Redraws everything.
     Redraw,
-    /// Live: start a recording.
+    /// Live: starts a recording.
     Start,
-    /// Live: stop it; twice: at once.
+    /// Live: stops the recording; pressed twice: at once.
     Stop,
-    /// Live: once, or until stopped.
+    /// Live: toggles between a fixed number of runs and running until stopped.
     Loop,
-    /// Live: lanes one after the other, or at the same time.
+    /// Live: toggles between lanes one after the other and lanes at the same time.
     Race,
-    /// Live: choose workloads.
+    /// Live: chooses workloads.
     Workloads,
-    /// Live: choose lanes.
+    /// Live: chooses lanes.
     Lanes,
-    /// Live, bills: choose price models.
+    /// Live, bills: chooses price models.
     Models,
-    /// The workload before.
+    /// Selects the previous workload.
     PreviousWorkload,
-    /// The next workload.
+    /// Selects the next workload.
     NextWorkload,
-    /// Cold or warm starts.
+    /// Chooses cold or warm starts.
     StartKind,
-    /// Bills so far, or of a million.
+    /// Toggles between bills so far and bills of a million invocations.
     Unit,
-    /// Bills: less memory.
+    /// Bills: lowers the memory.
     LessMemory,
-    /// Bills: more memory.
+    /// Bills: raises the memory.
     MoreMemory,
-    /// Bills: fewer requests a month.
+    /// Bills: lowers the number of requests a month.
     LessVolume,
-    /// Bills: more requests a month.
+    /// Bills: raises the number of requests a month.
     MoreVolume,
-    /// Timeline: slower.
+    /// Timeline: plays slower.
     Slower,
-    /// Timeline: faster.
+    /// Timeline: plays faster.
     Faster,
-    /// Timeline, history: mark one of two.
+    /// Timeline, history: marks the first of two items to compare.
     Mark,
-    /// Timeline, history: the marked one beside the selected one.
+    /// Timeline, history: compares the marked item with the selected one.
     Compare,
-    /// Timeline: whole lanes over each other.
+    /// Timeline: overlays two whole lanes.
     Overlay,
-    /// History: simulations under their recording, shown or hidden.
+    /// History: shows or hides simulations under their recording.
     Fold,
-    /// History: name.
+    /// History: labels an item.
     Label,
-    /// History: delete.
+    /// History: deletes an item.
     Delete,
-    /// Host, history: read anew.
+    /// Host, history: reads again.
     Refresh,
 }
 
-/// What is to be done outside of the model.
+/// Work to be done outside of the model.
 #[derive(Debug)]
 pub enum Effect {
-    /// Leave.
+    /// Leaves the program.
     Quit,
-    /// Stop like any program at Ctrl-Z.
+    /// Suspends the program as Ctrl-Z does.
     Suspend,
-    /// Take the mouse, or leave it to the terminal.
+    /// Captures the mouse, or leaves it to the terminal.
     Mouse(bool),
-    /// Forget what the terminal is believed to show.
+    /// Forgets what the terminal is believed to show, so that the next frame is
+    /// drawn whole.
     Redraw,
-    /// Tell the session.
+    /// Sends a command to the session.
     Session(Wish),
-    /// Write the current view.
+    /// Exports the current view.
     Export(super::export::Form),
-    /// Ask the desk of bills.
+    /// Sends a request to the worker of the bills screen.
     Bills(bills::Ask),
-    /// Ask the desk of recordings played back.
+    /// Sends a request to the worker of the timeline screen.
     Timeline(timeline::Ask),
-    /// Ask the desk of history.
+    /// Sends a request to the worker of the history screen.
     History(history::Ask),
-    /// Ask the desk of the machine.
+    /// Sends a request to the worker of the host screen.
     Host(host::Ask),
 }

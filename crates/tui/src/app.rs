@@ -1,4 +1,4 @@
-//! The main loop: waits for whatever happens, changes the model, draws.
+//! Main loop: waits for events, updates the model and draws frames.
 
 use std::io;
 use std::path::PathBuf;
@@ -28,60 +28,61 @@ use cyclometer_pricing::PriceCatalog;
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::Catalog;
 
-/// Shortest time between two frames: what a key asks for is shown within two.
+/// Shortest time between two frames; the effect of a key is shown within two of
+/// them.
 const QUICK: Duration = Duration::from_millis(15);
-/// Longest time between two frames, so that notices go and clocks move.
+/// Longest time between two frames, so that notices expire and clocks advance.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Longest wait for screens that still read the database when the program ends.
+/// Longest wait, when the program ends, for workers that still read the database.
 const GOODBYE: Duration = Duration::from_millis(500);
 
-/// What the program needs to begin.
+/// Inputs that the observatory starts with.
 #[derive(Debug)]
 pub struct Options {
-    /// The database.
+    /// Path of the database.
     pub database: PathBuf,
-    /// The workloads there are.
+    /// Available workloads.
     pub catalog: Catalog,
-    /// The price models there are.
+    /// Available price models.
     pub prices: PriceCatalog,
-    /// How it looks and begins.
+    /// Appearance and initial recording.
     pub config: Config,
 }
 
-/// How the program ended.
+/// Outcome of the program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ending {
-    /// What there is to say once the terminal is itself again.
+    /// Lines to print once the terminal is restored.
     pub lines: Vec<String>,
     /// Whether something was lost, or could not be done.
     pub failed: bool,
-    /// The signal that ended it.
+    /// Signal that ended the program.
     pub signal: Option<i32>,
 }
 
-/// Why the program could not begin, or not go on.
+/// Errors that keep the observatory from starting or from continuing.
 #[derive(Debug, Error)]
 pub enum TuiError {
-    /// The terminal.
+    /// The terminal cannot be used.
     #[error("cannot use the terminal: {0}; `cyclometer record` needs none")]
     Terminal(#[source] io::Error),
-    /// The system gives no thread, or no signals.
+    /// The system provides no thread, or no signals.
     #[error("cannot begin: {0}")]
     System(#[source] io::Error),
-    /// A name that there is not.
+    /// A name is unknown.
     #[error("{0}")]
     Name(String),
 }
 
-/// Whatever the loop waits for.
+/// Event that the main loop waits for.
 enum Incoming {
     Terminal(TerminalEvent),
     /// The terminal is gone.
     Gone,
     Signal(i32),
     Message(Message),
-    /// There is a new snapshot.
+    /// A new snapshot is available.
     Changed,
 }
 
@@ -105,10 +106,11 @@ struct App {
     signal: Option<i32>,
 }
 
-/// Runs the observatory until it is left.
+/// Runs the observatory until the user quits or a signal ends it.
 ///
 /// # Errors
-/// When the terminal cannot be used, or a name of the configuration is unknown.
+/// Fails when the terminal cannot be used, or when a name in the configuration
+/// is unknown.
 pub fn run(options: Options) -> Result<Ending, TuiError> {
     let panics = Panics::watch();
     let mut app = App::new(options, &panics)?;
@@ -118,11 +120,12 @@ pub fn run(options: Options) -> Result<Ending, TuiError> {
     };
     panics.forget();
     let gone = result.as_ref().is_err_and(terminal::is_gone);
-    // As a hang-up, which may not come.
+    // Treated as a hang-up, whose signal may not arrive.
     let signal = app.signal.or(gone.then_some(SIGHUP));
-    // Before the writer's connection: the last to close tidies the files up.
+    // Workers close before the writer's connection: the last one to close
+    // tidies up the files.
     app.desks.end();
-    // Whatever became of the terminal, lanes are closed and rows are written.
+    // Lanes are closed and rows are written whatever happened to the terminal.
     let mut ending = app.session.end(signal.is_none());
     ending.lines.extend(panics.told());
     ending.signal = signal;
@@ -141,12 +144,13 @@ impl App {
         let Options { database, catalog, prices, config } = options;
         let (tell, incoming) = unbounded();
         panics.tell(&tell);
-        // Before anything is begun that has to be ended well.
+        // Signals are caught before anything is started that needs an orderly end.
         listen_to_signals(tell.clone()).map_err(TuiError::System)?;
         let pending = Arc::new(AtomicBool::new(false));
         let (feed, live) = {
             let (tell, pending) = (tell.clone(), Arc::clone(&pending));
-            // One word that something changed is enough until it was heard.
+            // One pending notification of a change is enough until it has been
+            // handled.
             live::start(move || {
                 pending.swap(true, Ordering::SeqCst) || tell.send(Incoming::Changed).is_ok()
             })
@@ -189,7 +193,7 @@ impl App {
         let size = screen.terminal.size()?;
         self.model.size = (size.width, size.height);
         self.draw(screen)?;
-        // Only now: the first frame waits for nothing.
+        // Started only now, so that the first frame waits for nothing.
         listen_to_keys(self.tell.clone())?;
         let mut drawn = Instant::now();
         let mut due = drawn + self.frame;
@@ -210,7 +214,7 @@ impl App {
         Ok(())
     }
 
-    /// Whether the picture changes by itself.
+    /// Returns whether the screen changes without input.
     fn moves(&self) -> bool {
         let recording = self.model.snapshot.phase.is_active() && self.model.live.frozen.is_none();
         recording
@@ -227,8 +231,8 @@ impl App {
         Ok(())
     }
 
-    /// Takes what happened; returns how soon after the last frame it is to be
-    /// seen.
+    /// Handles an incoming event; returns how soon after the last frame its
+    /// effect has to be visible.
     fn take(&mut self, incoming: Incoming, screen: &mut Terminal) -> io::Result<Duration> {
         self.model.now = now();
         let message = match incoming {
@@ -237,7 +241,7 @@ impl App {
                 self.signal(signal, screen)?;
                 return Ok(QUICK);
             }
-            // As a hang-up, which may not come.
+            // Treated as a hang-up, whose signal may not arrive.
             Incoming::Gone => {
                 self.quit = true;
                 self.signal = Some(SIGHUP);
@@ -260,7 +264,7 @@ impl App {
     fn signal(&mut self, signal: i32, screen: &mut Terminal) -> io::Result<()> {
         match signal {
             SIGTSTP => self.suspend(screen),
-            // Whoever stopped us may have changed the terminal.
+            // The process that stopped this one may have changed the terminal.
             SIGCONT => screen.again(self.model.mouse),
             other => {
                 self.quit = true;
@@ -270,8 +274,8 @@ impl App {
         }
     }
 
-    /// Stops as any program does at Ctrl-Z. What is in flight meanwhile is not
-    /// a measurement.
+    /// Suspends the process as Ctrl-Z does in any program. An invocation that
+    /// is in flight meanwhile does not count as a measurement.
     fn suspend(&mut self, screen: &mut Terminal) -> io::Result<()> {
         let from = now();
         self.session.suspending(from);
@@ -304,7 +308,7 @@ impl App {
         Ok(())
     }
 
-    /// Draws the view alone and hands it to a thread that writes it.
+    /// Draws the view alone and passes it to a thread that writes it.
     fn export(&mut self, form: export::Form, screen: &mut Terminal) -> io::Result<()> {
         let drawn = screen.terminal.draw(|frame| frame::draw(frame, &self.model))?;
         let page = export::Page::new(form, &self.model, drawn.buffer);
@@ -342,7 +346,7 @@ fn model(settings: Arc<Settings>, config: Config, first: bool) -> Model {
 }
 
 impl Desks {
-    /// Ends all of them, and waits a moment for those that are at work.
+    /// Shuts all workers down, and waits a moment for those that are still busy.
     fn end(self) {
         let Self { bills, timeline, history, host } = self;
         let threads = [bills.end(), timeline.end(), history.end(), host.end()];
@@ -375,7 +379,8 @@ impl Desks {
 /// a terminal that goes away often sends several.
 fn listen_to_signals(tell: Sender<Incoming>) -> io::Result<()> {
     let mut all = vec![SIGTERM, SIGINT, SIGTSTP, SIGCONT];
-    // Under `nohup` it stays ignored; without a terminal drawing fails soon.
+    // Under `nohup` the signal stays ignored; without a terminal drawing soon
+    // fails.
     if !cyclometer_system::sys::ignores_hangup() {
         all.push(SIGHUP);
     }
@@ -411,8 +416,8 @@ fn listen_to_keys(tell: Sender<Incoming>) -> io::Result<()> {
     Ok(())
 }
 
-/// What panicked. On the thread that draws, the terminal is given back first;
-/// elsewhere the screen goes on and tells.
+/// Collects panics. On the thread that draws, the terminal is restored first;
+/// elsewhere the screen continues and shows the message.
 #[derive(Clone)]
 struct Panics {
     told: Arc<Mutex<Vec<String>>>,
@@ -448,7 +453,8 @@ impl Panics {
         *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell.clone());
     }
 
-    /// The screen is gone: panics are told as usual again.
+    /// Stops the reporting to the screen, which is gone: panics are reported as
+    /// usual again.
     fn forget(&self) {
         *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -1,5 +1,5 @@
-//! What `benches/tui` measures of the insides of the observatory: the cost of
-//! a frame, and what a day of events leaves in memory.
+//! Internals of the observatory for `benches/tui`: the cost of a frame, and the
+//! memory that a day of events leaves in use.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::testing::{self, Story};
 use super::theme::{Palette, Theme};
 use super::{frame, update};
 
-/// A terminal that forgets what it is told, and counts it.
+/// Terminal that discards its output and counts the bytes.
 #[derive(Default)]
 struct Sink(u64);
 
@@ -30,11 +30,12 @@ impl Write for Sink {
     }
 }
 
-/// Draws `count` frames of the live screen of that size, each with figures that
-/// changed, to the bytes that a terminal gets. Returns the time of each frame.
+/// Draws `count` frames of the live screen of that size, each with changed
+/// figures, to the bytes that a terminal would get. Returns the time of each
+/// frame.
 ///
 /// # Panics
-/// When the frame cannot be drawn, which memory never refuses.
+/// Panics when the frame cannot be drawn, which never happens in memory.
 #[must_use]
 pub fn frames(size: (u16, u16), count: u32) -> Vec<Duration> {
     let mut model = testing::model(size);
@@ -61,18 +62,18 @@ pub fn frames(size: (u16, u16), count: u32) -> Vec<Duration> {
     times
 }
 
-/// What became of a stream of events.
+/// Counts after a stream of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Soaked {
-    /// Events that were sent so far.
+    /// Events sent so far.
     pub sent: u64,
-    /// Of those, invocations that the view has.
+    /// Invocation events among them that the view has.
     pub shown: u64,
     /// Events that found the queue full.
     pub dropped: u64,
 }
 
-/// A stream of events such as a day of recording makes, as fast as it is taken.
+/// Stream of events such as a day of recording makes, sent as fast as it is taken.
 pub struct Soak {
     feed: Feed,
     live: LiveHandle,
@@ -82,17 +83,17 @@ pub struct Soak {
 }
 
 impl Soak {
-    /// Nothing sent yet.
+    /// Starts the aggregator; no event has been sent yet.
     ///
     /// # Panics
-    /// When the system gives no thread.
+    /// Panics when the system provides no thread.
     #[must_use]
     pub fn new() -> Self {
         let (feed, live) = live::start(|| true).expect("a thread");
         feed.tell(Item::Models(testing::contracts()));
         let story = Story::new();
         let begin = story.opening();
-        // What came before a recording begins is not counted with it.
+        // Events from before a recording begins are not counted with it.
         let structural = begin.len() as u64;
         for item in begin {
             feed.tell(item);
@@ -100,7 +101,7 @@ impl Soak {
         Self { feed, live, story, sent: 0, structural }
     }
 
-    /// Sends `count` more events, of invocations that start and finish in turn.
+    /// Sends `count` more events, of invocations that start and finish alternately.
     pub fn send(&mut self, count: u64) {
         for _ in 0..count / 2 {
             let cell = usize::try_from(self.sent / 2 % 6).unwrap_or(0);
@@ -112,7 +113,7 @@ impl Soak {
         }
     }
 
-    /// Waits until everything was taken, and counts.
+    /// Waits until every event was taken, and returns the counts.
     #[must_use]
     pub fn settle(&self) -> Soaked {
         loop {
@@ -130,7 +131,7 @@ impl Soak {
         }
     }
 
-    /// Draws what there is, as the screen would.
+    /// Draws the newest snapshot as the screen would.
     pub fn draw(&self) {
         let mut model = testing::model((200, 60));
         model.snapshot = Arc::clone(&self.live.snapshot());

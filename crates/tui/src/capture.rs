@@ -1,4 +1,4 @@
-//! The screen as text and as a picture.
+//! Capture of the screen as text and as an SVG picture.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,14 @@ use ratatui::style::{Color, Modifier};
 
 use cyclometer_core::visible_text::escape_xml;
 
-/// Width and height of a character in the picture.
+/// Width and height of a character in the picture, in pixels.
 const CELL: (usize, usize) = (9, 19);
 
-/// What the picture looks like where the terminal has its own colours.
+/// Colours of the picture where the terminal uses its default ones.
 const TEXT: &str = "#d0d0d0";
 const PAPER: &str = "#16181d";
 
-/// The lines, without the blanks at their ends.
+/// Returns the lines of the screen, without trailing blanks.
 #[must_use]
 pub fn text(buffer: &Buffer) -> String {
     let area = buffer.area;
@@ -27,7 +27,7 @@ pub fn text(buffer: &Buffer) -> String {
     text
 }
 
-/// How a cell looks.
+/// Style of a cell in the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
     text: &'static str,
@@ -52,7 +52,7 @@ impl Look {
     }
 }
 
-/// A picture of the screen.
+/// Returns a picture of the screen as SVG.
 #[must_use]
 pub fn svg(buffer: &Buffer) -> String {
     let area = buffer.area;
@@ -72,7 +72,7 @@ pub fn svg(buffer: &Buffer) -> String {
     svg
 }
 
-/// Runs of cells that look alike are drawn at once.
+/// Writes a line of the screen; runs of cells that look alike are drawn at once.
 fn line(svg: &mut String, buffer: &Buffer, y: u16) {
     let area = buffer.area;
     let mut x = area.left();
@@ -94,8 +94,9 @@ fn draw(svg: &mut String, look: Look, run: &[&str], (column, line): (u16, u16)) 
     if let Some(paper) = look.paper {
         rect(svg, (x, y, run.len() * wide, high), paper, "");
     }
-    // An element a word at its own place: columns hold together whatever font
-    // there is, also where only the first place of an element counts (librsvg).
+    // Each word is an element at its own place: columns stay aligned with any
+    // font, even in renderers that respect only the first position of an
+    // element (librsvg).
     let mut word = String::new();
     let mut from = 0;
     for (at, symbol) in run.iter().enumerate() {
@@ -124,7 +125,7 @@ fn text_at(svg: &mut String, look: Look, text: &str, (x, y): (usize, usize)) {
     let bold = if look.bold { " font-weight=\"bold\"" } else { "" };
     let dim = if look.dim { " opacity=\"0.6\"" } else { "" };
     let letters = text.chars().count();
-    // As wide as its columns, where the font has other widths.
+    // Stretched to the width of its columns, where the font has other widths.
     let fit = match letters {
         1 => String::new(),
         _ => format!(" textLength=\"{}\"", letters * CELL.0),
@@ -151,7 +152,7 @@ fn rect(
 }
 
 /// Draws a sign that is a shape rather than a letter, so that shapes of
-/// neighbouring cells meet; says whether it is one.
+/// neighbouring cells meet; returns whether it is one.
 fn shape(svg: &mut String, symbol: &str, (x, y): (usize, usize), color: &str) -> bool {
     const EIGHTHS: &str = "▁▂▃▄▅▆▇█";
     const SHADES: [(&str, &str); 3] = [("░", "0.3"), ("▒", "0.5"), ("▓", "0.75")];
@@ -234,7 +235,7 @@ mod tests {
             svg.contains("fill=\"#98c379\" font-weight=\"bold\" textLength=\"27\">run<"),
             "{svg}"
         );
-        // An element has one place: some programs take the first of several.
+        // An element has one position: some programs use only the first of several.
         assert!(!svg.contains("x=\"8 "), "{svg}");
         // Reversed: a box in the colour of the text, and text in that of the paper.
         let paper = "<rect x=\"35\" y=\"27\" width=\"18\" height=\"19\" fill=\"#d0d0d0\"/>";

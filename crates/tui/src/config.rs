@@ -1,4 +1,4 @@
-//! The configuration file: `$XDG_CONFIG_HOME/cyclometer/config.toml`.
+//! Configuration file: `$XDG_CONFIG_HOME/cyclometer/config.toml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,33 +14,33 @@ use cyclometer_lanes::LaneSpec;
 use cyclometer_record::{Starts, limits};
 use cyclometer_system::files::{self, Bound, FileProblem, shown_path};
 
-/// Most frames a second.
+/// Highest number of frames a second.
 const MOST_FRAMES: u32 = 30;
-/// A larger file is not read.
+/// Size limit of the file: a larger one is not read.
 const BOUND: Bound = Bound::new("a configuration", 1 << 20);
 
-/// Why the configuration cannot be used.
+/// Errors that make the configuration unusable.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration {}: {cause}", shown_path(path))]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Cause of the failure.
         cause: FileProblem,
     },
-    /// It is not what it should be.
+    /// The content is invalid.
     #[error("the configuration {}: {message}", shown_path(path))]
     Invalid {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// Description of the mistake, and its place.
         message: String,
     },
 }
 
-/// What the file may hold.
+/// Contents of the file.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
@@ -82,36 +82,36 @@ struct PlanSection {
     sample_interval: Option<String>,
 }
 
-/// How the program looks and begins.
+/// Appearance of the program, and the recording it begins with.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Colours and signs.
     pub theme: Theme,
-    /// The keys.
+    /// Key bindings.
     pub keymap: Keymap,
-    /// Whether the mouse is taken.
+    /// Whether the mouse is captured.
     pub mouse: bool,
     /// Frames a second while something moves.
     pub frames: u32,
-    /// Ids of the models of the live view; empty: the usual two.
+    /// Ids of the price models of the live view; empty: the usual two.
     pub models: Vec<String>,
-    /// What is recorded.
+    /// Options of the first recording.
     pub wanted: Wanted,
-    /// Whether it is recorded at once.
+    /// Whether that recording starts at once.
     pub begin: bool,
 }
 
-/// What the environment says of the terminal.
+/// Capabilities of the terminal, according to the environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Surroundings {
-    /// Whether colours are not wanted, or not there.
+    /// Whether colours are unwanted or unavailable.
     pub no_color: bool,
     /// Whether only ASCII can be shown.
     pub ascii: bool,
 }
 
 impl Surroundings {
-    /// From the environment: `NO_COLOR`, `TERM`, and the locale.
+    /// Reads the environment: `NO_COLOR`, `TERM`, and the locale.
     #[must_use]
     pub fn take() -> Self {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -126,26 +126,26 @@ impl Surroundings {
         let dumb = term == Some("dumb");
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
         let utf8 = locale.contains("utf-8") || locale.contains("utf8");
-        // A locale that is not set says nothing of the terminal.
+        // An unset locale says nothing about the terminal.
         let plain = !locale.is_empty() && !utf8;
         Self { no_color: no_color || dumb, ascii: plain || dumb || term == Some("vt100") }
     }
 }
 
 impl Config {
-    /// Reads the file; `plan` is what is recorded where the file says nothing.
-    /// A file that is not there is an empty one, unless it was `named`.
+    /// Reads the file; `plan` is recorded where the file sets nothing. A
+    /// missing file counts as an empty one, unless it was `named`.
     ///
     /// # Errors
-    /// When it cannot be read or used, with the place of what is wrong.
+    /// Fails when the file cannot be read or used, with the place of the mistake.
     pub fn read(
         path: &Path,
         named: bool,
         around: Surroundings,
         plan: Wanted,
     ) -> Result<Self, ConfigError> {
-        // What a person named may be a pipe; at the usual place one would keep
-        // the program waiting without a word.
+        // A file that the user named may be a pipe; at the usual path a pipe
+        // would block the program silently.
         let content =
             if named { files::read_given(path, BOUND) } else { files::read_regular(path, BOUND) };
         let content = match content {
@@ -158,10 +158,10 @@ impl Config {
             .map_err(|message| ConfigError::Invalid { path: path.to_owned(), message })
     }
 
-    /// Reads a configuration.
+    /// Parses a configuration.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with it, as text.
     fn parse(text: &str, around: Surroundings, plan: Wanted) -> Result<Self, String> {
         let File { view, keys, plan: section } =
             toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
@@ -238,7 +238,7 @@ impl PlanSection {
     }
 }
 
-/// The usual sampling interval.
+/// Default sampling interval.
 pub const SAMPLING: Nanos = Nanos(10_000_000);
 
 #[cfg(test)]

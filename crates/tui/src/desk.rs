@@ -1,8 +1,8 @@
-//! Desks: threads that read the database and work things out, one for each
-//! screen that needs one, so that a slow answer holds up no other.
+//! Query workers: threads that read the database and compute results, one for
+//! each screen that needs one, so that a slow response delays no other screen.
 //!
-//! A desk has one question at a time; of those that came meanwhile only the
-//! newest of a kind is answered, since the person has moved on.
+//! A worker handles one request at a time; of those that arrive meanwhile only
+//! the newest of a kind is handled, since the user has moved on.
 
 use std::mem::discriminant;
 use std::sync::Arc;
@@ -15,41 +15,42 @@ use cyclometer_lanes::Cancel;
 use cyclometer_store::{Store, StoreError};
 use cyclometer_system::threads::start_thread;
 
-/// What a desk can be asked.
+/// Request that a worker can handle.
 pub trait Question: Send + Sized + 'static {
-    /// Whether an older question that still waits needs no answer now that
-    /// this one has come. What changes something is always done.
+    /// Returns whether an older request that still waits needs no response now
+    /// that this one has come. A request that changes data is always handled.
     fn replaces(&self, older: &Self) -> bool {
         discriminant(self) == discriminant(older)
     }
 }
 
-/// Questions to one screen's desk.
+/// Handle for sending requests to one screen's worker.
 pub struct DeskHandle<Ask> {
     queue: Sender<Ask>,
     thread: JoinHandle<()>,
 }
 
-/// What a desk works with.
+/// Resources that a worker uses.
 pub struct Desk {
-    /// What does not change while the program runs.
+    /// Settings that do not change while the program runs.
     pub settings: Arc<Settings>,
-    /// The program ends: long work may stop.
+    /// Cancelled when the program ends: long work may stop.
     pub cancel: Cancel,
     store: Option<Store>,
 }
 
 impl Desk {
-    /// A desk of its own, for tests.
+    /// Creates a context without a connection.
     #[must_use]
     pub const fn new(settings: Arc<Settings>, cancel: Cancel) -> Self {
         Self { settings, cancel, store: None }
     }
 
-    /// The database, to be read; opened at the first use, and anew after an error.
+    /// Returns the database for reading; it is opened at the first use, and
+    /// again after an error.
     ///
     /// # Errors
-    /// When it cannot be read now.
+    /// Fails when the database cannot be read now.
     pub fn store(&mut self) -> Result<&Store, StoreError> {
         if self.store.as_ref().is_none_or(Store::is_outdated) {
             self.store = Some(Store::open_reading(&self.settings.database)?);
@@ -57,26 +58,26 @@ impl Desk {
         self.store.as_ref().ok_or_else(|| StoreError::NotFound("no database".to_owned()))
     }
 
-    /// Forgets the connection: the next use opens the database again.
+    /// Closes the connection: the next use opens the database again.
     pub fn reopen(&mut self) {
         self.store = None;
     }
 
-    /// The database, to be changed: opened for this once.
+    /// Opens the database for a single change.
     ///
     /// # Errors
-    /// When it cannot be written now.
+    /// Fails when the database cannot be written now.
     pub fn writable(&self) -> Result<Store, StoreError> {
         Store::open(&self.settings.database)
     }
 }
 
 impl<Ask: Question> DeskHandle<Ask> {
-    /// Starts the thread; `answer` works an answer out, `tell` passes it on and
-    /// says whether anyone still listens.
+    /// Starts the thread; `answer` computes a response, `tell` passes it on and
+    /// returns whether anyone still listens.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// Fails when the system provides no thread.
     pub fn start<Answer: 'static>(
         name: &str,
         mut desk: Desk,
@@ -97,19 +98,20 @@ impl<Ask: Question> DeskHandle<Ask> {
         Ok(Self { queue, thread })
     }
 
-    /// Ends the desk after the question at hand, and with it its connection to
-    /// the database; what it returns is finished then.
+    /// Shuts the worker down after the current request, which also closes its
+    /// connection to the database; the returned thread has finished then.
     pub fn end(self) -> JoinHandle<()> {
         self.thread
     }
 
-    /// Asks; a desk that is gone is the end of the program.
+    /// Sends a request; a worker that is gone means that the program is ending.
     pub fn ask(&self, ask: Ask) {
         let _ = self.queue.send(ask);
     }
 }
 
-/// What waits: the newest of each kind, in the order of their first coming.
+/// Waits for requests and returns the newest of each kind, in the order in
+/// which the kinds first arrived.
 fn next<Ask: Question>(incoming: &Receiver<Ask>) -> Option<Vec<Ask>> {
     let mut asks = vec![incoming.recv().ok()?];
     while let Ok(ask) = incoming.try_recv() {

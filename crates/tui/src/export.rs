@@ -1,4 +1,4 @@
-//! Writing what is in sight to a file.
+//! Export of the current view to a file.
 
 use std::path::PathBuf;
 
@@ -9,24 +9,24 @@ use super::{capture, screens};
 use cyclometer_report::{Format, Table};
 use cyclometer_system::files::create_new;
 
-/// What is written.
+/// Format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// The figures, a line a row.
+    /// Figures, one line a row.
     Csv,
-    /// The figures as an array of objects.
+    /// Figures as an array of objects.
     Json,
-    /// The screen as a picture.
+    /// Screen as a picture.
     Svg,
-    /// The screen as text.
+    /// Screen as text.
     Text,
 }
 
 impl Form {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 4] = [Self::Csv, Self::Json, Self::Svg, Self::Text];
 
-    /// Its name, which is also the end of the file's.
+    /// Returns the name, which is also the file extension.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Form {
         }
     }
 
-    /// What it holds.
+    /// Returns a short description of the content.
     #[must_use]
     pub const fn about(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Form {
     }
 }
 
-/// A view that is to be written.
+/// View that is to be written.
 pub struct Page {
     form: Form,
     screen: &'static str,
@@ -62,7 +62,7 @@ enum Content {
 }
 
 impl Page {
-    /// What is in sight, taken at once and written later.
+    /// Captures the current view at once, to be written later.
     #[must_use]
     pub fn new(form: Form, model: &Model, drawn: &Buffer) -> Self {
         let content = match form {
@@ -73,10 +73,10 @@ impl Page {
         Self { form, screen: model.screen.name(), folder, content }
     }
 
-    /// Writes a new file; one that is there is never written over.
+    /// Writes a new file; an existing file is never overwritten.
     ///
     /// # Errors
-    /// What failed, and what to do.
+    /// Returns what failed and what to do about it, as text.
     pub fn write(&self) -> Result<PathBuf, String> {
         let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
         let stamp: String = now.chars().filter(char::is_ascii_alphanumeric).collect();

@@ -1,4 +1,4 @@
-//! The whole screen: tabs, what the screen draws, and the footer.
+//! Frame of the whole screen: tabs, the body that the screen draws, and the footer.
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -15,18 +15,18 @@ use super::widgets::text::{clear_hidden, fit, width};
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::Status;
 
-/// Where the parts of the screen lie.
+/// Areas of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parts {
-    /// The names of the screens.
+    /// Names of the screens.
     pub tabs: Rect,
-    /// The screen.
+    /// Body that the screen draws.
     pub body: Rect,
-    /// The keys, or a notice.
+    /// Keys, or a notice.
     pub footer: Rect,
 }
 
-/// The parts of a terminal of that size.
+/// Splits a terminal of that size into its areas.
 #[must_use]
 pub fn parts(area: Rect) -> Parts {
     let line = |y: u16| Rect { y, height: 1.min(area.height), ..area };
@@ -37,10 +37,10 @@ pub fn parts(area: Rect) -> Parts {
     }
 }
 
-/// The name of the program, in front of the tabs.
+/// Name of the program, in front of the tabs.
 const NAME: &str = " cyclometer ";
 
-/// The tab of a screen: text and place.
+/// Returns the tab of each screen: text and position.
 fn tabs(narrow: bool) -> impl Iterator<Item = (Screen, String, u16)> {
     let mut x = if narrow { 0 } else { NAME.len() };
     Screen::ALL.into_iter().zip(1..).map(move |(screen, digit)| {
@@ -51,7 +51,7 @@ fn tabs(narrow: bool) -> impl Iterator<Item = (Screen, String, u16)> {
     })
 }
 
-/// The screen whose tab is at that place.
+/// Returns the screen whose tab is at that position.
 #[must_use]
 pub fn tab_at(area: Rect, at: Position) -> Option<Screen> {
     if !area.contains(at) {
@@ -68,7 +68,7 @@ const fn narrow(area: Rect) -> bool {
     area.width < 80
 }
 
-/// Draws everything.
+/// Draws the whole screen.
 pub fn draw(frame: &mut Frame<'_>, model: &Model) {
     let area = frame.area();
     if area.width < LEAST.0 || area.height < LEAST.1 {
@@ -101,7 +101,7 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     }
     for (screen, text, _) in tabs(narrow(area)) {
         let here = screen == model.screen;
-        // The brackets are for terminals that show no reversed text.
+        // The brackets mark the tab on terminals that show no reversed text.
         let text = if here { format!("[{}]", text.trim()) } else { text };
         let role = if here { Role::Selected } else { Role::Text };
         spans.push(Span::styled(text, theme.style(role)));
@@ -109,7 +109,7 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let used: usize = spans.iter().map(Span::width).sum();
     let room = usize::from(area.width).saturating_sub(used + 2);
     let (words, role) = state(model);
-    // What does not fit goes from the end, word by word.
+    // Words that do not fit are dropped from the end.
     let mut fitting = (0..words.len()).rev().map(|last| words[..=last].join(" "));
     let text = fitting
         .find(|text| width(text) <= room)
@@ -120,7 +120,7 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
-/// How far the recording is, the most important word first.
+/// Returns the progress of the recording, the most important word first.
 fn state(model: &Model) -> (Vec<String>, Role) {
     let snapshot = &model.snapshot;
     let done = match snapshot.planned() {
@@ -145,7 +145,7 @@ fn state(model: &Model) -> (Vec<String>, Role) {
     (words, role)
 }
 
-/// `0:12`, `1:02:03`.
+/// Formats a time span as `0:12` or `1:02:03`.
 #[must_use]
 pub fn clock(span: Nanos) -> String {
     let seconds = span.0 / 1_000_000_000;
@@ -189,15 +189,16 @@ fn draw_footer(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
-/// Keys and their short texts. Where the text names its own keys, it stands
-/// for them.
+/// Returns keys and their short texts. A text that names its own keys replaces
+/// them.
 fn footer_keys(model: &Model, context: Context) -> Vec<(String, String)> {
     let shown = model.keymap.iter().filter(|(it, _)| it.context == context && !it.short.is_empty());
     shown
         .filter_map(|(binding, keys)| {
             let key = keys.first()?.to_string();
             Some(match binding.short.split_once(": ") {
-                // Two keys that belong together, as long as they are those of the table.
+                // Two keys that belong together are shown as a pair as long as
+                // they are those of the table.
                 Some((both, text)) if both.split(' ').any(|it| it == key) => {
                     (both.to_owned(), text.to_owned())
                 }

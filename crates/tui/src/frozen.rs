@@ -1,6 +1,6 @@
-//! Terminals that nobody reads any more: a connection without an answer, a
-//! window that was stopped. Whoever writes to one waits for ever, and would
-//! never hear that the program is to end.
+//! Frozen terminals, which nobody reads any more: a connection that does not
+//! respond, a window that was stopped. A thread that writes to one blocks for
+//! ever, and would never notice that the program is to end.
 
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
@@ -16,21 +16,23 @@ use signal_hook::flag;
 
 use cyclometer_system::sys::interrupt_threads;
 
-/// How long a terminal may take nothing before it counts as frozen.
+/// Time without progress after which a terminal counts as frozen.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is looked at.
+/// Interval between two looks at the terminals.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Lets the program end although a terminal that it writes to is frozen: what
-/// is still written to that goes nowhere. To be called when a signal has said
-/// that the program is to end; once is enough.
+/// Lets the program end although a terminal that it writes to is frozen:
+/// further output to that terminal is discarded. Call it when a signal has
+/// asked the program to end; once is enough.
 pub fn let_go_of_frozen_terminals() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let watcher = std::thread::Builder::new().name("frozen".to_owned());
-        // Without a thread the program ends as soon as the terminal is read.
+        // Without this thread the program ends as soon as the terminal is read
+        // again.
         let _ = watcher.spawn(|| {
-            // A handler, so that this signal interrupts a write and does no more.
+            // Installs a handler, so that this signal interrupts a write and
+            // does nothing else.
             let _ = flag::register(SIGURG, Arc::new(AtomicBool::new(false)));
             let mut taken = [Instant::now(); 2];
             loop {
@@ -44,8 +46,8 @@ pub fn let_go_of_frozen_terminals() {
     });
 }
 
-/// Replaces an output by one that takes everything if it is a terminal that
-/// has taken nothing since `taken` for too long.
+/// Redirects an output to `/dev/null` if it is a terminal that has accepted
+/// nothing since `taken` for too long.
 fn look(
     output: BorrowedFd<'_>,
     taken: &mut Instant,
@@ -56,13 +58,13 @@ fn look(
     } else if taken.elapsed() > PATIENCE {
         let Ok(nowhere) = OpenOptions::new().write(true).open("/dev/null") else { return };
         if replace(nowhere).is_ok() {
-            // Whatever write waits is begun again, and ends.
+            // A blocked write is restarted and then succeeds.
             interrupt_threads();
         }
     }
 }
 
-/// Whether a write would not wait, be it since it fails.
+/// Returns whether a write would not block, even if only because it would fail.
 fn takes_more(output: BorrowedFd<'_>) -> bool {
     let mut polled = [PollFd::new(output, PollFlags::POLLOUT)];
     poll(&mut polled, PollTimeout::ZERO) != Ok(0)

@@ -1,4 +1,4 @@
-//! The one table of keys: what they do, and what help and footer say of them.
+//! Table of key bindings: their actions, and their texts in help and footer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::action::Action;
 use super::screens::Screen;
 use cyclometer_core::suggest::nearest;
 
-/// Where a binding holds.
+/// Scope in which a binding is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Context {
     /// On every screen.
@@ -20,7 +20,7 @@ pub enum Context {
     On(Screen),
 }
 
-/// A key as people write it: `q`, `ctrl-c`, `pgup`.
+/// Key as users write it: `q`, `ctrl-c`, `pgup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     code: KeyCode,
@@ -28,20 +28,20 @@ pub struct Key {
     alt: bool,
 }
 
-/// What is said of a binding.
+/// Binding of keys to an action.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
-    /// Its name in the configuration.
+    /// Name in the configuration.
     pub name: &'static str,
-    /// What it does.
+    /// Action that the keys trigger.
     pub action: Action,
-    /// Where.
+    /// Scope in which the binding is active.
     pub context: Context,
-    /// The keys, unless the configuration has others.
+    /// Default keys, which the configuration may replace.
     pub keys: &'static [&'static str],
-    /// What help says.
+    /// Text in the help.
     pub help: &'static str,
-    /// What the footer says; empty: nothing. `a b: text` stands for two bindings.
+    /// Text in the footer; empty: none. `a b: text` stands for two bindings.
     pub short: &'static str,
 }
 
@@ -165,47 +165,47 @@ pub const TABLE: &[Binding] = &[
     on(Host, "host-filter", Action::Filter, &["/"], "only lines with these words", "filter"),
 ];
 
-/// Why keys cannot be used.
+/// Errors in the keys of the configuration.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum KeyError {
-    /// No such key.
+    /// The text names no key.
     #[error("`{0}` is not a key: write one such as `q`, `G`, `ctrl-c`, `f5`, `space` or `pgup`")]
     Unknown(String),
-    /// No such action.
+    /// The name belongs to no action.
     #[error("there is no action `{given}`{hint}")]
     Action {
-        /// What was written.
+        /// Name as it was written.
         given: String,
-        /// What was meant, perhaps.
+        /// Suggestion of a similar name, if there is one.
         hint: String,
     },
-    /// One key for two actions.
+    /// Two actions share a key.
     #[error("`{key}` is bound to both `{first}` and `{second}`, which hold at the same time")]
     Conflict {
-        /// The key.
+        /// Key in question.
         key: String,
-        /// One action.
+        /// Name of one action.
         first: String,
-        /// The other.
+        /// Name of the other action.
         second: String,
     },
-    /// A program that cannot be left.
+    /// No key quits the program.
     #[error("`quit` needs a key")]
     NoQuit,
 }
 
-/// The keys as they are bound now.
+/// Keys as they are bound now.
 #[derive(Debug, Clone)]
 pub struct Keymap {
     keys: Vec<Vec<Key>>,
 }
 
 impl Keymap {
-    /// The table, with the keys of some actions replaced.
+    /// Builds the table, with the keys of some actions replaced by `changes`.
     ///
     /// # Errors
-    /// For a key or an action that there is not, and when two actions that
-    /// hold at the same time have one key.
+    /// Fails for an unknown key or action, and when two actions that are active
+    /// at the same time share a key.
     pub fn new(changes: &BTreeMap<String, Vec<String>>) -> Result<Self, KeyError> {
         for name in changes.keys() {
             if !TABLE.iter().any(|binding| binding.name == name) {
@@ -249,12 +249,12 @@ impl Keymap {
         Ok(())
     }
 
-    /// Bindings with their keys.
+    /// Iterates over the bindings with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Binding, &[Key])> {
         TABLE.iter().zip(self.keys.iter().map(Vec::as_slice))
     }
 
-    /// What a key does on a screen.
+    /// Returns the action of a key on a screen.
     #[must_use]
     pub fn action(&self, event: &KeyEvent, screen: Screen) -> Option<Action> {
         let key = Key::of(event);
@@ -266,7 +266,7 @@ impl Keymap {
             .map(|(binding, _)| binding.action)
     }
 
-    /// The first key of an action on a screen, as people write it.
+    /// Returns the first key of an action on a screen, as users write it.
     #[must_use]
     pub fn key_of(&self, action: Action, screen: Screen) -> Option<String> {
         self.iter()
@@ -281,7 +281,7 @@ impl Keymap {
 }
 
 impl Key {
-    /// The key of an event. Shift is in the character already.
+    /// Returns the key of a terminal event. Shift is part of the character already.
     #[must_use]
     pub fn of(event: &KeyEvent) -> Self {
         Self {
@@ -313,7 +313,7 @@ const NAMES: [(&str, KeyCode); 17] = [
     ("minus", KeyCode::Char('-')),
 ];
 
-/// `f1` to `f12`.
+/// Parses `f1` to `f12`.
 fn function_key(text: &str) -> Option<KeyCode> {
     let number = text.strip_prefix('f')?.parse().ok()?;
     (1..=12).contains(&number).then_some(KeyCode::F(number))
@@ -428,7 +428,7 @@ mod tests {
         assert_eq!(message(with("quit", &[])), "`quit` needs a key");
     }
 
-    /// The table of `docs/observatory.md`.
+    /// Returns the table of `docs/observatory.md`.
     fn documented() -> String {
         use std::fmt::Write as _;
         let mut text = String::from("| on | keys | does | name |\n|---|---|---|---|\n");

@@ -1,11 +1,12 @@
-//! The observatory: a terminal that shows what runs, what it used, and what it
-//! would cost.
+//! Observatory: a terminal interface that shows what runs, what it used, and
+//! what it would cost.
 //!
-//! `model` is all that is shown, changed by `update` alone and read by
-//! drawing. Keys become actions by the one table in `keymap`. Nothing is
+//! The `model` holds all that is shown; `update` alone changes it and drawing
+//! reads it. Keys become actions by the one table in `keymap`. Nothing is
 //! measured, read from the database or written on the thread that draws: the
-//! recorder has its threads (`session`), its events are gathered into
-//! immutable snapshots (`live`), and questions go to desks (`desk`).
+//! recorder has its own threads (`session`), its events are gathered into
+//! immutable snapshots (`live`), and queries go to worker threads
+//! (`query_worker`).
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

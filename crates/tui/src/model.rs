@@ -1,4 +1,4 @@
-//! What the screens show: changed by [`super::update`] alone, read by drawing.
+//! State of the screens: changed by [`super::update`] alone, read by drawing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,92 +11,92 @@ use super::theme::Theme;
 use cyclometer_core::units::Nanos;
 use cyclometer_pricing::PriceCatalog;
 
-/// Smallest terminal that the screens are laid out for.
+/// Smallest terminal, in columns and lines, that the screens are laid out for.
 pub const LEAST: (u16, u16) = (60, 16);
 
-/// How long a notice is shown.
+/// Time for which a notice is shown.
 const NOTICE: Nanos = Nanos(8_000_000_000);
 
-/// What does not change while the program runs.
+/// Settings that do not change while the program runs.
 #[derive(Debug)]
 pub struct Settings {
-    /// The database.
+    /// Path of the database.
     pub database: PathBuf,
-    /// All price models.
+    /// All available price models.
     pub prices: PriceCatalog,
-    /// Names of all workloads.
+    /// Names of all available workloads.
     pub workloads: Vec<String>,
-    /// Where exports are written.
+    /// Folder that exports are written to.
     pub folder: PathBuf,
 }
 
-/// A line for the person, shown for some seconds.
+/// Line for the user, shown for some seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// What it says.
+    /// Text of the notice.
     pub text: String,
-    /// Whether something failed.
+    /// Whether it reports a failure.
     pub bad: bool,
-    /// When it was said.
+    /// Time at which it was shown first.
     pub at: Nanos,
 }
 
-/// Everything that is shown.
+/// Model of everything that is shown.
 #[derive(Debug)]
 pub struct Model {
-    /// What does not change.
+    /// Settings that do not change.
     pub settings: Arc<Settings>,
     /// Colours and signs.
     pub theme: Theme,
-    /// The keys.
+    /// Key bindings.
     pub keymap: Keymap,
     /// Columns and lines of the terminal.
     pub size: (u16, u16),
-    /// Whether the mouse is ours.
+    /// Whether the mouse is captured.
     pub mouse: bool,
-    /// Now, on the monotonic clock.
+    /// Current time on the monotonic clock.
     pub now: Nanos,
-    /// Which screen is shown.
+    /// Screen that is shown.
     pub screen: Screen,
-    /// What lies above it.
+    /// Overlay above the screen.
     pub overlay: Option<Overlay>,
-    /// What was said last.
+    /// Newest notice.
     pub notice: Option<Notice>,
-    /// The recording as it is.
+    /// Newest snapshot of the recording.
     pub snapshot: Arc<Snapshot>,
-    /// The recording that bills and timeline show; `None`: the one that runs,
-    /// or ran last.
+    /// Recording that bills and timeline show; `None`: the one that runs, or
+    /// ran last.
     pub opened: Option<i64>,
-    /// The live screen.
+    /// State of the live screen.
     pub live: live::State,
-    /// The bills.
+    /// State of the bills screen.
     pub bills: bills::State,
-    /// The timeline.
+    /// State of the timeline screen.
     pub timeline: timeline::State,
-    /// The history.
+    /// State of the history screen.
     pub history: history::State,
-    /// The machine.
+    /// State of the host screen.
     pub host: host::State,
 }
 
 impl Model {
-    /// Says something.
+    /// Shows a notice.
     pub fn say(&mut self, text: impl Into<String>) {
         self.notice = Some(Notice { text: text.into(), bad: false, at: self.now });
     }
 
-    /// Says that something failed.
+    /// Shows a notice that something failed.
     pub fn complain(&mut self, text: impl Into<String>) {
         self.notice = Some(Notice { text: text.into(), bad: true, at: self.now });
     }
 
-    /// The notice, unless it is old.
+    /// Returns the newest notice, unless it has expired.
     #[must_use]
     pub fn notice(&self) -> Option<&Notice> {
         self.notice.as_ref().filter(|notice| self.now.since(notice.at) < NOTICE)
     }
 
-    /// The recording that bills and timeline are of.
+    /// Returns the recording that bills and timeline show.
     #[must_use]
     pub fn recording(&self) -> Option<i64> {
         self.opened.or(self.snapshot.recording)

@@ -1,4 +1,4 @@
-//! What lies above a screen: help, texts, questions, choices.
+//! Overlays above a screen: help, texts, confirmations, choices.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Frame;
@@ -16,110 +16,111 @@ use super::widgets::bar;
 use super::widgets::text::{fit, pad, width, wrap};
 use cyclometer_core::visible_text::{escape_line, is_hidden};
 
-/// What lies above the screen.
+/// Overlay above the screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Overlay {
-    /// The keys.
+    /// Help with the keys.
     Help {
-        /// First line in sight.
+        /// First line in view.
         scroll: usize,
     },
-    /// A text to read.
+    /// Text to read.
     Text {
-        /// Its title.
+        /// Title of the text.
         title: String,
-        /// The text, as it is wrapped when drawn.
+        /// Text, wrapped when it is drawn.
         text: String,
-        /// First line in sight.
+        /// First line in view.
         scroll: usize,
     },
-    /// A text that came by itself: any key but those that scroll closes it, and
-    /// does what it does without it.
+    /// Text that appeared by itself: any key except those that scroll closes
+    /// it, and then acts as it would without the text.
     Answer {
-        /// Its title.
+        /// Title of the text.
         title: String,
-        /// The text, as it is wrapped when drawn.
+        /// Text, wrapped when it is drawn.
         text: String,
-        /// First line in sight.
+        /// First line in view.
         scroll: usize,
     },
-    /// A line to be written.
+    /// Prompt for a line of text.
     Prompt {
-        /// What is asked.
+        /// Question to the user.
         title: String,
-        /// What is written so far.
+        /// Text written so far.
         text: String,
-        /// What it is for.
+        /// Purpose of the text.
         purpose: Purpose,
     },
-    /// A question to be agreed to.
+    /// Question to be confirmed.
     Confirm {
-        /// What is asked.
+        /// Question to the user.
         question: String,
-        /// What it is for.
+        /// Purpose of the confirmation.
         purpose: Purpose,
-        /// Whether it has been agreed to once already.
+        /// Whether it has been confirmed once already.
         again: bool,
     },
-    /// Some of several.
+    /// Choice among several items.
     Choice {
-        /// What is chosen.
+        /// Title of the choice.
         title: String,
-        /// What there is.
+        /// Items to choose from.
         items: Vec<Item>,
-        /// The selected one.
+        /// Index of the selected item.
         cursor: usize,
-        /// Whether one is chosen, or several.
+        /// Whether exactly one item is chosen, rather than several.
         single: bool,
-        /// What it is for.
+        /// Purpose of the choice.
         purpose: Purpose,
     },
 }
 
-/// One of several to choose from.
+/// Item of a choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Its name.
+    /// Name of the item.
     pub name: String,
-    /// What is said of it.
+    /// Remark shown beside the name.
     pub note: String,
-    /// Whether it is chosen.
+    /// Whether the item is chosen.
     pub on: bool,
 }
 
-/// What an answer is for.
+/// Purpose of an answer in an overlay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Purpose {
-    /// The words that lines of the screen must have; applied while they are written.
+    /// Words that lines of the screen must contain; applied while they are written.
     Filter,
-    /// Workloads to be recorded.
+    /// Workloads to record.
     Workloads,
-    /// Lanes to be recorded.
+    /// Lanes to record.
     Lanes,
     /// Price models of the live view.
     Models,
-    /// The form of an export.
+    /// Format of an export.
     Export,
-    /// A name for a recording or simulation.
+    /// Label for a recording or simulation.
     Label(cyclometer_store::Item),
-    /// Recordings and simulations to be deleted.
+    /// Recordings and simulations to delete.
     Delete(Vec<cyclometer_store::Item>),
 }
 
-/// What a key did.
+/// Outcome of a key in an overlay.
 enum Step {
     Keep,
     Close,
     Effects(Vec<Effect>),
 }
 
-/// Takes a key, if something lies above the screen; otherwise gives it back.
+/// Handles a key if an overlay is open; otherwise returns `None`, so that the
+/// screen gets it.
 ///
 /// # Errors
-/// When nothing lies there.
+/// Returns `None` when no overlay takes the key.
 pub fn key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
     let mut overlay = model.overlay.take()?;
-    // The way out works everywhere.
+    // Ctrl-C quits everywhere.
     if event.modifiers.contains(KeyModifiers::CONTROL) && event.code == KeyCode::Char('c') {
         return Some(vec![Effect::Quit]);
     }
@@ -134,7 +135,7 @@ pub fn key(model: &mut Model, event: &KeyEvent) -> Option<Vec<Effect>> {
         }
         Overlay::Answer { scroll, text, .. } => {
             match model.keymap.action(event, model.screen) {
-                // Closed, and the key goes on to the screen.
+                // The overlay is closed, and the screen gets the key.
                 Some(action) if !scrolls(action) => return None,
                 _ => {
                     let room = usize::from(model.size.0.saturating_sub(4));
@@ -178,7 +179,7 @@ fn reading(model: &Model, scroll: &mut usize, lines: usize, event: &KeyEvent) ->
     Step::Keep
 }
 
-/// Whether the action moves a text that is read, or closes it.
+/// Returns whether the action scrolls a text that is read, or closes it.
 const fn scrolls(action: Action) -> bool {
     matches!(
         action,
@@ -220,7 +221,7 @@ fn writing(model: &mut Model, text: &mut String, purpose: &Purpose, event: &KeyE
     Step::Keep
 }
 
-/// What is pasted goes into the line that is written.
+/// Inserts pasted text into the line that is being written.
 pub fn pasted(model: &mut Model, pasted: &str) {
     let Some(Overlay::Prompt { text, purpose, .. }) = &mut model.overlay else { return };
     text.extend(pasted.chars().filter(|it| !is_hidden(*it)).take(200));
@@ -276,7 +277,8 @@ fn choosing(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent) -> Step 
     };
     let last = items.len().saturating_sub(1);
     let page = usize::from(model.size.1.saturating_sub(6)).max(1);
-    // Where one is chosen its first letter is enough, whatever else it means.
+    // Where one item is chosen its first letter is enough, whatever else the
+    // key means.
     if let (true, KeyCode::Char(letter)) = (*single, event.code)
         && let Some(item) = items.iter().find(|item| item.name.starts_with(letter))
     {
@@ -304,7 +306,7 @@ fn choosing(model: &mut Model, overlay: &mut Overlay, event: &KeyEvent) -> Step 
                 item.on = !item.on;
             }
         }
-        // The first letter of a name goes there.
+        // The first letter of a name selects that item.
         _ => {
             if let KeyCode::Char(letter) = event.code {
                 let found = items.iter().position(|item| item.name.starts_with(letter));
@@ -329,7 +331,7 @@ fn chose(model: &mut Model, purpose: &Purpose, chosen: &[String]) -> Vec<Effect>
     }
 }
 
-/// What an export can be.
+/// Returns the choice of export formats.
 #[must_use]
 pub fn export_choice() -> Overlay {
     let items = Form::ALL
@@ -345,7 +347,7 @@ pub fn export_choice() -> Overlay {
     }
 }
 
-/// Draws what lies above the screen.
+/// Draws the overlay above the screen.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     match &model.overlay {
         None => {}
@@ -373,7 +375,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     }
 }
 
-/// The place of a box of that size in the middle.
+/// Returns the area of a centred box of that size.
 fn middle(area: Rect, wide: usize, high: usize) -> Rect {
     let wide = u16::try_from(wide).unwrap_or(u16::MAX).min(area.width);
     let high = u16::try_from(high).unwrap_or(u16::MAX).min(area.height);
@@ -414,7 +416,7 @@ fn lines_in_box(
 fn prompt(frame: &mut Frame<'_>, area: Rect, model: &Model, title: &str, text: &str) {
     let line = Rect { y: area.bottom().saturating_sub(1), height: 1.min(area.height), ..area };
     let room = usize::from(line.width).saturating_sub(width(title) + 5);
-    // The end of a long text is what is being written.
+    // The end of a long text is what is being written, so its start is cut.
     let text = escape_line(text);
     let mut shown = &*text;
     while width(shown) > room {
@@ -476,7 +478,8 @@ fn choice(
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// What is shown, then the keys of the screen and those that hold everywhere.
+/// Returns the lines of the help: the legend of the screen, then its keys and
+/// those that work everywhere.
 fn help(model: &Model) -> Vec<Line<'static>> {
     let about = match model.screen {
         super::screens::Screen::Live => live::LEGEND,
@@ -510,7 +513,7 @@ fn help(model: &Model) -> Vec<Line<'static>> {
     lines
 }
 
-/// The sign of each part of a bill, and what the part is.
+/// Returns a line for each part of a bill: its sign, its name and its meaning.
 fn parts(model: &Model, room: usize) -> Vec<Line<'static>> {
     let mut lines = vec![Line::default()];
     for (at, (name, about)) in bar::NAMES.iter().zip(bar::ABOUT).enumerate() {

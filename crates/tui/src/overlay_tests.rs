@@ -1,4 +1,4 @@
-//! What lies above screens, as it is drawn, and what keys do there.
+//! Tests of overlays: how they are drawn, and what keys do in them.
 
 use insta::assert_snapshot;
 

@@ -1,5 +1,5 @@
-//! The recording behind the live screen: opened, run and stored on threads of
-//! its own. The screen only wishes.
+//! Session: the recording behind the live screen, opened, run and stored on
+//! threads of its own. The screen only sends commands.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,41 +24,41 @@ use cyclometer_system::procfs::ProcessIdentity;
 use cyclometer_system::threads::start_thread;
 use cyclometer_workload::Catalog;
 
-/// Of a recording of so many invocations, the answer is told when the program
-/// ends; a longer one would hold up its end.
+/// Largest recording, in invocations, whose conclusions are printed when the
+/// program ends; a longer one would delay its end.
 const TOLD_AT_ONCE: u64 = 100_000;
 
-/// What is to be recorded.
+/// Options of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// Names of workloads.
     pub workloads: Vec<String>,
-    /// Lanes.
+    /// Lanes to record in.
     pub lanes: Vec<LaneSpec>,
-    /// The preset of arguments and input.
+    /// Preset of arguments and input.
     pub preset: String,
-    /// Which starts.
+    /// Kinds of start to record.
     pub starts: Starts,
     /// Recorded runs of each cell.
     pub runs: u32,
-    /// Runs before those.
+    /// Warm-up runs before those.
     pub warmup: u32,
-    /// Whether it goes on until stopped.
+    /// Whether it continues until stopped.
     pub until_stopped: bool,
     /// Whether lanes run at the same time.
     pub race: bool,
-    /// Memory that functions are given, if not their own.
+    /// Memory given to functions, if not their own default.
     pub memory: Option<Bytes>,
-    /// Longest time of one invocation, if not their own.
+    /// Longest time of one invocation, if not the function's own default.
     pub timeout: Option<Nanos>,
-    /// Time between samples.
+    /// Time between samples; `None`: no sampling.
     pub sample_interval: Option<Nanos>,
-    /// Words to find the recording by.
+    /// Label of the recording.
     pub label: Option<String>,
 }
 
 impl Wanted {
-    /// What is recorded when nobody says anything.
+    /// Returns the options of a recording that nobody configured.
     #[must_use]
     pub fn demo() -> Self {
         Self {
@@ -77,13 +77,13 @@ impl Wanted {
         }
     }
 
-    /// How long it goes on, in words.
+    /// Returns the length of the recording as text.
     #[must_use]
     pub fn length(&self) -> String {
         if self.until_stopped { "until stopped".to_owned() } else { format!("{} runs", self.runs) }
     }
 
-    /// In which order lanes run, in words.
+    /// Returns the order in which lanes run as text.
     #[must_use]
     pub const fn order(&self) -> &'static str {
         if self.race { "race" } else { "one lane at a time" }
@@ -120,18 +120,18 @@ impl Wanted {
     }
 }
 
-/// What a person wants of the session.
+/// Command to the session.
 #[derive(Debug, Clone)]
 pub enum Wish {
-    /// Begin.
+    /// Starts a recording.
     Start(Box<Wanted>),
-    /// End after the invocation in flight; the second time: at once.
+    /// Stops after the invocation in flight; the second time: at once.
     Stop,
-    /// Bill by these models.
+    /// Bills by these price models.
     Models(Vec<String>),
 }
 
-/// Whoever steers recordings.
+/// Controller of recordings.
 pub struct Session {
     settings: Arc<Settings>,
     catalog: Arc<Catalog>,
@@ -139,10 +139,10 @@ pub struct Session {
     active: Option<Active>,
 }
 
-/// A recording under way, or the last one.
+/// Recording under way, or the last one.
 struct Active {
     control: Control,
-    /// What the writer waits for is given up.
+    /// Cancels the writer's wait for the database.
     give_up: Cancel,
     thread: JoinHandle<Result<Tally, String>>,
     recording: Arc<AtomicI64>,
@@ -150,16 +150,16 @@ struct Active {
 }
 
 impl Session {
-    /// Nothing is recorded yet.
+    /// Creates a session that records nothing yet.
     #[must_use]
     pub fn new(settings: Arc<Settings>, catalog: Catalog, feed: Feed) -> Self {
         Self { settings, catalog: Arc::new(catalog), feed, active: None }
     }
 
-    /// Does what is wished.
+    /// Executes a command.
     ///
     /// # Errors
-    /// Why it cannot be done, in words.
+    /// Returns why it cannot be done, as text.
     pub fn wish(&mut self, wish: Wish) -> Result<(), String> {
         match wish {
             Wish::Start(wanted) => self.start(*wanted),
@@ -215,23 +215,23 @@ impl Session {
         self.feed.tell(Item::Finishing);
     }
 
-    /// This process is about to be stopped.
+    /// Notes that this process is about to be stopped.
     pub fn suspending(&self, from: Nanos) {
         if let Some(active) = &self.active {
             active.control.suspending(from);
         }
     }
 
-    /// This process was stopped in that span.
+    /// Notes that this process was stopped during that time.
     pub fn suspended(&self, from: Nanos, to: Nanos) {
         if let Some(active) = &self.active {
             active.control.suspended(from, to);
         }
     }
 
-    /// Ends what is under way at once, waits for what had finished to be
-    /// stored, and says what became of it. `told`: whether anyone reads what is
-    /// said meanwhile.
+    /// Ends the recording under way at once, waits until finished invocations
+    /// are stored, and returns the outcome. `told`: whether anyone reads
+    /// messages meanwhile.
     #[must_use]
     pub fn end(self, told: bool) -> Ending {
         let mut ending = Ending::default();
@@ -275,16 +275,17 @@ impl Session {
     }
 }
 
-/// Returns how many invocations finished. Of a recording that was interrupted
-/// the database also has the one in flight, and the word says that it is not
-/// counted.
+/// Returns the number of finished invocations as text. The database also has
+/// the one in flight of a recording that was interrupted, and the word
+/// `finished` says that it is not counted.
 fn held(done: u64, interrupted: bool) -> String {
     let name = if interrupted { "finished invocation" } else { "invocation" };
     counted(i64::try_from(done).unwrap_or(i64::MAX), name)
 }
 
 /// Returns what a recording shows, in sentences on lines that fit the terminal;
-/// none where it cannot be read, which is no reason to complain at the very end.
+/// none where it cannot be read, which is no reason to complain at the very
+/// end.
 fn answers(settings: &Settings, recording: i64) -> Vec<String> {
     let all = Store::open_reading(&settings.database)
         .and_then(|store| sentences(&store, settings, recording))
@@ -292,7 +293,7 @@ fn answers(settings: &Settings, recording: i64) -> Vec<String> {
     all.iter().map(|text| wrap_sentence(text)).collect()
 }
 
-/// What the recorder's thread works with.
+/// Resources of the recorder's thread.
 struct Task {
     settings: Arc<Settings>,
     catalog: Arc<Catalog>,
@@ -303,8 +304,8 @@ struct Task {
     wanted: Wanted,
 }
 
-/// Events go to the database, and from there to the screen; those that are not
-/// stored go there at once.
+/// Sink that passes events to the database, and from there to the screen;
+/// events that are not stored go to the screen at once.
 struct Tee {
     writer: Writer,
     feed: Feed,
@@ -326,7 +327,7 @@ impl Sink for Tee {
     }
 }
 
-/// Lanes are shown as soon as they are open, long before they are stored.
+/// Sink that shows lanes as soon as they are open, long before they are stored.
 struct Opened {
     events: Vec<Event>,
     feed: Feed,
@@ -391,7 +392,7 @@ impl Task {
         Ok(tally)
     }
 
-    /// Opens the database, and says what an earlier recording left behind.
+    /// Opens the database, and reports what an earlier recording left behind.
     fn open(&self) -> Result<Store, String> {
         let mut notes = |note: String| self.feed.tell(Item::Note(note));
         let feed = self.feed.clone();
@@ -431,7 +432,7 @@ impl Task {
             store,
             &header,
             Box::new(move |event| match *event {
-                // Told when it was opened.
+                // Lanes were reported when they were opened.
                 Event::Lane { .. } => {}
                 _ => stored.event(event),
             }),

@@ -1,4 +1,4 @@
-//! The terminal: taken over, and given back as it was, whatever happens.
+//! Terminal: taken over, and restored as it was whatever happens.
 #![expect(
     clippy::disallowed_methods,
     reason = "what is drawn is escaped by widgets::text and by clear_hidden"
@@ -19,12 +19,12 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 
-/// Whether the terminal is ours now: looked at by whoever gives it back.
+/// Whether the terminal is taken over now; checked when it is restored.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The terminal while it is ours.
+/// Terminal while it is taken over.
 pub struct Screen {
-    /// To draw on. Never dropped: ratatui would show the cursor, which
+    /// Terminal to draw on. Never dropped: ratatui would show the cursor, which
     /// [`give_back`] has done, and panic where the terminal is gone.
     pub terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
@@ -33,7 +33,7 @@ impl Screen {
     /// Takes the terminal over.
     ///
     /// # Errors
-    /// When it cannot be set.
+    /// Fails when the terminal cannot be configured.
     pub fn take(mouse: bool) -> io::Result<Self> {
         enter(mouse)?;
         match Terminal::new(CrosstermBackend::new(io::stdout())) {
@@ -45,21 +45,22 @@ impl Screen {
         }
     }
 
-    /// Takes it again after it was given back.
+    /// Takes the terminal over again after it was restored.
     ///
     /// # Errors
-    /// When it cannot be set.
+    /// Fails when the terminal cannot be configured.
     pub fn again(&mut self, mouse: bool) -> io::Result<()> {
         enter(mouse)?;
         self.forget()
     }
 
     /// Forgets what the terminal is believed to show: the next frame is drawn
-    /// whole. Not by `Terminal::clear`, which asks the terminal where the
-    /// cursor is, and the thread that reads keys would swallow the answer.
+    /// whole. `Terminal::clear` is not used, since it asks the terminal for the
+    /// position of the cursor, and the thread that reads keys would swallow the
+    /// response.
     ///
     /// # Errors
-    /// When the terminal takes no more.
+    /// Fails when the terminal accepts no more output.
     pub fn forget(&mut self) -> io::Result<()> {
         let size = self.terminal.size()?;
         self.terminal.resize(Rect::new(0, 0, size.width, size.height))
@@ -79,10 +80,10 @@ fn enter(mouse: bool) -> io::Result<()> {
     set_mouse(mouse)
 }
 
-/// Takes the mouse, or leaves it to the terminal.
+/// Captures the mouse, or leaves it to the terminal.
 ///
 /// # Errors
-/// When the terminal takes no more.
+/// Fails when the terminal accepts no more output.
 pub fn set_mouse(on: bool) -> io::Result<()> {
     if on {
         execute!(io::stdout(), EnableMouseCapture)
@@ -91,12 +92,12 @@ pub fn set_mouse(on: bool) -> io::Result<()> {
     }
 }
 
-/// Gives the terminal back as it was; harmless if that has happened already.
+/// Restores the terminal as it was; harmless if that has happened already.
 pub fn give_back() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    // Each by itself: where one fails the others are still worth trying.
+    // Each is tried by itself: where one fails the others are still worth trying.
     let mut out = io::stdout();
     let _ = execute!(out, DisableMouseCapture, DisableBracketedPaste);
     let _ = execute!(out, cursor::Show, LeaveAlternateScreen);
@@ -104,7 +105,7 @@ pub fn give_back() {
     let _ = out.flush();
 }
 
-/// Whether an error says that there is no terminal any more: its window was
+/// Returns whether an error means that the terminal is gone: its window was
 /// closed, its connection was lost.
 #[must_use]
 pub fn is_gone(error: &io::Error) -> bool {
@@ -112,8 +113,8 @@ pub fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
-/// A panic on purpose, where a test of a debug build asks for it: what comes
-/// then is what is tested.
+/// Panics on purpose where a test of a debug build asks for it, so that the
+/// handling of panics can be tested.
 pub fn panic_for_tests(place: &str) {
     #[cfg(debug_assertions)]
     {

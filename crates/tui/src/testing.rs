@@ -1,5 +1,5 @@
-//! What tests and benchmarks of screens have in common: models made of known
-//! figures, and the screen they give as text.
+//! Helpers that tests and benchmarks of screens share: models with known
+//! figures, and the drawn screen as text.
 #![cfg_attr(not(test), expect(dead_code, reason = "benchmarks use a part of it"))]
 
 use std::sync::Arc;
@@ -24,23 +24,23 @@ use cyclometer_record::Event;
 use cyclometer_replay::Contract;
 use cyclometer_workload::Catalog;
 
-/// Both sizes that screens are made for, and the smallest there can be.
+/// Both sizes that screens are designed for, and the smallest possible one.
 pub const SIZES: [(u16, u16); 3] = [(80, 24), (200, 60), (1, 1)];
 
 const MS: u64 = 1_000_000;
 
-/// Now, in all models here.
+/// Current time in all models here.
 pub const NOW: Nanos = Nanos(100_000 * MS);
 
-/// A plan of two workloads in three lanes.
+/// Returns options for two workloads in three lanes.
 pub fn wanted() -> Wanted {
     let workloads = vec!["nop".to_owned(), "nbody".to_owned()];
     Wanted { workloads, ..Wanted::demo() }
 }
 
-/// An invocation requested then: 1 ms to create, 1 ms to start, and a run of
-/// that many milliseconds. The CPU works for half of those, create and start
-/// included.
+/// Returns an invocation requested at `requested`: 1 ms to create, 1 ms to
+/// start, and a run of `run_ms` milliseconds. It uses CPU time for half of the
+/// run, create and start included.
 pub fn outcome(
     job: &Job,
     requested: Nanos,
@@ -81,7 +81,7 @@ pub fn outcome(
     }
 }
 
-/// A cell of a shipped workload.
+/// Returns a cell of a shipped workload.
 pub fn job(catalog: &Catalog, cell: usize, workload: &str, start: StartKind) -> Arc<Job> {
     let workload = Arc::clone(catalog.get(workload).expect("shipped"));
     let preset = Arc::new(workload.preset("quick").expect("shipped").clone());
@@ -89,7 +89,7 @@ pub fn job(catalog: &Catalog, cell: usize, workload: &str, start: StartKind) -> 
     Arc::new(Job { cell, workload, preset, start, limits, cpu: None })
 }
 
-/// Nothing recorded, nothing asked, no colours.
+/// Returns a model with nothing recorded, no pending requests and no colours.
 pub fn model(size: (u16, u16)) -> Model {
     let models = vec!["aws-lambda-x86".to_owned(), "per-cycle".to_owned()];
     Model {
@@ -117,7 +117,7 @@ pub fn model(size: (u16, u16)) -> Model {
     }
 }
 
-/// The models of the live view, on their own terms.
+/// Returns the models of the live view on their default terms.
 pub fn contracts() -> Arc<Vec<Contract>> {
     let of = |id| {
         let model = cyclometer_pricing::find(id).expect("a shipped model");
@@ -126,14 +126,15 @@ pub fn contracts() -> Arc<Vec<Contract>> {
     Arc::new(vec![of("aws-lambda-x86"), of("per-cycle")])
 }
 
-/// Events of three lanes, one of which cannot run; every figure is a round one.
+/// Builder of events of three lanes, one of which cannot run; every figure is a
+/// round one.
 pub struct Story {
     view: View,
     jobs: Vec<Arc<Job>>,
     at: u64,
 }
 
-/// Lanes, their versions, and why they cannot run.
+/// Lanes, their versions, and the reasons why they cannot run.
 const LANES: [(&str, &str, Option<&str>); 3] = [
     ("native", "Linux process", None),
     ("wasmtime", "wasmtime 48.0.2", None),
@@ -155,7 +156,7 @@ const CELLS: [(&str, &str, StartKind); 6] = [
 ];
 
 impl Story {
-    /// Lanes are open and cells are known: nothing ran yet.
+    /// Starts with open lanes and known cells; nothing has run yet.
     pub fn new() -> Self {
         let catalog = Catalog::builtin().expect("shipped workloads");
         let cells = CELLS.iter().enumerate();
@@ -165,13 +166,13 @@ impl Story {
         story.view.take(Item::Models(contracts()));
         for item in story.opening() {
             story.view.take(item);
-            // Before the lanes, whose charts begin there.
+            // Set before the lanes are added, whose charts begin there.
             story.view.began_at(Nanos(NOW.0 - 60_000 * MS));
         }
         story
     }
 
-    /// What is told before anything runs.
+    /// Returns the items that come before anything runs.
     pub fn opening(&self) -> Vec<Item> {
         let plan = PlanView {
             workloads: vec!["nop".to_owned(), "nbody".to_owned()],
@@ -199,7 +200,7 @@ impl Story {
         self.view.take(Item::Event(Box::new(event)));
     }
 
-    /// The events of an invocation that ends well.
+    /// Returns the events of an invocation that ends well.
     pub fn invocation(&mut self, cell: usize, sequence: u32, run_ms: u64) -> [Event; 2] {
         let outcome = Box::new(self.outcome(cell, run_ms, Status::Ok, None));
         [
@@ -208,21 +209,21 @@ impl Story {
         ]
     }
 
-    /// Invocation `sequence` of a cell: 2 ms of start, and a run of that many
-    /// milliseconds, half of them on a CPU.
+    /// Records invocation `sequence` of a cell: 2 ms of start, and a run of
+    /// that many milliseconds, half of them on a CPU.
     pub fn ran(&mut self, cell: usize, sequence: u32, run_ms: u64) {
         let outcome = self.outcome(cell, run_ms, Status::Ok, None);
         self.finished(cell, sequence, outcome);
     }
 
-    /// A cell warmed up with a run of that many milliseconds.
+    /// Warms a cell up with a run of that many milliseconds.
     pub fn warmed_up(&mut self, cell: usize, run_ms: u64) {
         let outcome = Box::new(self.outcome(cell, run_ms, Status::Ok, None));
         self.event(Event::Started { cell, sequence: 0, count: 1 });
         self.event(Event::WarmedUp { cell, outcome });
     }
 
-    /// The same, of which that meter was not measured.
+    /// Records an invocation like `ran`, in which those meters were not measured.
     pub fn ran_without(&mut self, cell: usize, sequence: u32, run_ms: u64, meters: &[Meter]) {
         let mut outcome = self.outcome(cell, run_ms, Status::Ok, None);
         for meter in meters {
@@ -231,13 +232,13 @@ impl Story {
         self.finished(cell, sequence, outcome);
     }
 
-    /// Invocation `sequence` of a cell failed.
+    /// Records invocation `sequence` of a cell as failed.
     pub fn failed(&mut self, cell: usize, sequence: u32, reason: &str) {
         let outcome = self.outcome(cell, 5, Status::Failed, Some(reason.to_owned()));
         self.finished(cell, sequence, outcome);
     }
 
-    /// Invocation `sequence` of a cell was cut off.
+    /// Records invocation `sequence` of a cell as cut off.
     pub fn cut(&mut self, cell: usize, sequence: u32) {
         let reason = Some("the recording was stopped".to_owned());
         let outcome = self.outcome(cell, 5, Status::Interrupted, reason);
@@ -262,22 +263,22 @@ impl Story {
         outcome(&self.jobs[cell], requested, run, status, reason)
     }
 
-    /// The recording ended.
+    /// Ends the recording.
     pub fn ended(&mut self, status: Status) {
         self.event(Event::Ended { status, sampler: None });
     }
 
-    /// Something else happened.
+    /// Applies any other item.
     pub fn take(&mut self, item: Item) {
         self.view.take(item);
     }
 
-    /// So many events and samples were left out since the program began.
+    /// Sets how many events and samples were left out since the program began.
     pub fn lost(&mut self, events: u64, samples: u64) {
         self.view.lost(events, samples);
     }
 
-    /// What is shown, with times that do not depend on when the test runs.
+    /// Returns the snapshot, with times that do not depend on when the test runs.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         let mut snapshot = self.view.snapshot();
         snapshot.ended = snapshot.ended.map(|_| NOW);
@@ -293,7 +294,7 @@ impl Story {
     }
 }
 
-/// A recording in which everything went well so far.
+/// Returns a recording in which everything went well so far.
 pub fn full() -> Arc<Snapshot> {
     let mut story = Story::new();
     for sequence in 1..=10 {
@@ -305,7 +306,7 @@ pub fn full() -> Arc<Snapshot> {
     story.snapshot()
 }
 
-/// A key as people write it, pressed.
+/// Presses a key, written as users write it.
 pub fn press(model: &mut Model, key: &str) -> Vec<Effect> {
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
     let plain = |code| KeyEvent::new(code, KeyModifiers::NONE);
@@ -324,7 +325,7 @@ pub fn press(model: &mut Model, key: &str) -> Vec<Effect> {
     update(model, Message::Key(event))
 }
 
-/// The screen as it is drawn.
+/// Draws the screen into a buffer.
 pub fn buffer(model: &Model) -> Buffer {
     let (width, height) = model.size;
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a buffer");
@@ -332,7 +333,7 @@ pub fn buffer(model: &Model) -> Buffer {
     terminal.backend().buffer().clone()
 }
 
-/// The screen as text.
+/// Draws the screen as text.
 pub fn text(model: &Model) -> String {
     let buffer = buffer(model);
     let line = |y| {

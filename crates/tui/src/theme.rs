@@ -1,47 +1,47 @@
-//! Colours and signs, by what they mean.
+//! Colours and signs, chosen by meaning.
 //!
 //! Colours are the terminal's own sixteen, so that light and dark themes both
-//! work. Nothing is told by colour alone: what is selected, marked, failed or
-//! part of a bar has a sign of its own as well.
+//! work. Nothing is expressed by colour alone: whatever is selected, marked,
+//! failed or part of a bar has a sign of its own as well.
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::border;
 use ratatui::widgets::{Block, Borders};
 use serde::Deserialize;
 
-/// Which colours are used.
+/// Set of colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Palette {
     /// The terminal's own colours.
     #[default]
     Terminal,
-    /// The same with brighter variants, for low contrast.
+    /// Brighter variants of the terminal's colours, for low contrast.
     Bright,
     /// No colours.
     Mono,
 }
 
-/// What something means.
+/// Meaning of a piece of text, which determines its style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Plain text.
     Text,
-    /// What matters less: labels, units.
+    /// Less important text: labels, units.
     Dim,
     /// Headings and the names of panels.
     Title,
     /// The frame of a panel.
     Border,
-    /// The frame of the panel that has the keys.
+    /// The frame of the focused panel.
     Focus,
     /// The selected row.
     Selected,
-    /// It went well, or runs.
+    /// Success, or something that runs.
     Good,
-    /// Look here.
+    /// A warning.
     Warn,
-    /// It failed.
+    /// A failure.
     Bad,
     /// A coarse bill.
     Coarse,
@@ -51,7 +51,7 @@ pub enum Role {
     Key,
     /// A part of a bill, in the order of [`cyclometer_pricing::Waste::parts`].
     Part(usize),
-    /// A lane, by its place.
+    /// A lane, by its position.
     Lane(usize),
 }
 
@@ -64,7 +64,7 @@ pub struct Theme {
     levels: [char; 9],
 }
 
-/// What stands for the parts of a bill without colour: used, idle, head-room,
+/// Signs of the parts of a bill without colour: used, idle, head-room,
 /// rounding, start-up, fees, unmeasured.
 const PARTS: [char; 7] = ['█', '·', '░', '▒', '▓', '=', '?'];
 const ASCII_PARTS: [char; 7] = ['#', '.', ':', '%', '@', '=', '?'];
@@ -84,20 +84,20 @@ const LANE_COLORS: [Color; 6] =
     [Color::Cyan, Color::Green, Color::Yellow, Color::Magenta, Color::Blue, Color::Red];
 
 impl Theme {
-    /// A theme.
+    /// Creates a theme.
     #[must_use]
     pub const fn new(palette: Palette, ascii: bool) -> Self {
         let (parts, levels) = if ascii { (ASCII_PARTS, ASCII_LEVELS) } else { (PARTS, LEVELS) };
         Self { palette, ascii, parts, levels }
     }
 
-    /// Whether only ASCII signs are used.
+    /// Returns whether only ASCII signs are used.
     #[must_use]
     pub const fn ascii(&self) -> bool {
         self.ascii
     }
 
-    /// How something of that meaning looks.
+    /// Returns the style of a role.
     #[must_use]
     pub fn style(&self, role: Role) -> Style {
         let plain = Style::new();
@@ -142,31 +142,31 @@ impl Theme {
         }
     }
 
-    /// One sign, or what stands for it in ASCII.
+    /// Returns a sign, or its substitute in ASCII.
     #[must_use]
     pub const fn sign<'a>(&self, sign: &'a str, ascii: &'a str) -> &'a str {
         if self.ascii { ascii } else { sign }
     }
 
-    /// What marks the selected row.
+    /// Returns the marker of the selected row.
     #[must_use]
     pub const fn pointer(&self) -> &'static str {
         self.sign("▶", ">")
     }
 
-    /// What stands for a part of a bill.
+    /// Returns the sign of a part of a bill.
     #[must_use]
     pub const fn part(&self, at: usize) -> char {
         self.parts[at % 7]
     }
 
-    /// Columns of a chart from empty to full.
+    /// Returns the columns of a chart from empty to full.
     #[must_use]
     pub const fn levels(&self) -> [char; 9] {
         self.levels
     }
 
-    /// A panel.
+    /// Creates a panel.
     #[must_use]
     pub fn panel<'a>(&self, title: impl Into<String>, focused: bool) -> Block<'a> {
         let mark = if focused { self.sign("● ", "* ") } else { "" };
@@ -237,7 +237,7 @@ mod tests {
                 assert_eq!(style.bg, None, "{role:?}");
                 let own = !matches!(style.fg, Some(Color::Rgb(..) | Color::Indexed(_)));
                 assert!(own, "{role:?}");
-                // White on white is what a light theme would show.
+                // White text would be invisible in a light theme.
                 assert_ne!(style.fg, Some(Color::White), "{role:?}");
             }
         }

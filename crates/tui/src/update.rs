@@ -1,4 +1,4 @@
-//! What happens to the model: pure, but for the effects it asks for.
+//! Updates of the model: pure, except for the effects they return.
 
 use crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
@@ -9,7 +9,7 @@ use super::screens::{self, bills, history, host, timeline};
 use super::{frame, overlay};
 use cyclometer_core::units::Nanos;
 
-/// Something that happened.
+/// Message that updates the model.
 #[derive(Debug)]
 pub enum Message {
     /// A key was pressed.
@@ -18,23 +18,23 @@ pub enum Message {
     Mouse(MouseEvent),
     /// Text was pasted.
     Paste(String),
-    /// The terminal has another size.
+    /// The terminal was resized to that many columns and lines.
     Resize(u16, u16),
-    /// An answer of the bills' desk.
+    /// Response of the bills worker.
     Bills(Box<bills::Answer>),
-    /// An answer of the timeline's desk.
+    /// Response of the timeline worker.
     Timeline(Box<timeline::Answer>),
-    /// An answer of the history's desk.
+    /// Response of the history worker.
     History(Box<history::Answer>),
-    /// An answer of the host's desk.
+    /// Response of the host worker.
     Host(Box<host::Answer>),
-    /// Something that failed outside.
+    /// Failure outside of the model.
     Complaint(String),
-    /// Something worth a line.
+    /// Notice for the user.
     Told(String),
 }
 
-/// Takes what happened.
+/// Updates the model by a message.
 pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
     match message {
         Message::Key(event) if event.kind == KeyEventKind::Release => Vec::new(),
@@ -63,14 +63,14 @@ pub fn update(model: &mut Model, message: Message) -> Vec<Effect> {
     }
 }
 
-/// A frame is due.
+/// Advances the model to the time of a new frame.
 pub fn tick(model: &mut Model, now: Nanos) -> Vec<Effect> {
     model.now = now;
     screens::tick(model)
 }
 
 fn key(model: &mut Model, event: &KeyEvent) -> Vec<Effect> {
-    // A key is an answer to what was said.
+    // A key dismisses the notice.
     model.notice = None;
     if let Some(effects) = overlay::key(model, event) {
         return effects;
@@ -132,7 +132,7 @@ fn mouse(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     }
 }
 
-/// Above a screen the wheel scrolls, and nothing else is there to be clicked.
+/// Scrolls the overlay with the wheel; nothing else in it can be clicked.
 fn wheel_over(model: &mut Model, event: MouseEvent) -> Vec<Effect> {
     let code = match event.kind {
         MouseEventKind::ScrollUp => crossterm::event::KeyCode::Up,

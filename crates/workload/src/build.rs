@@ -1,5 +1,5 @@
-//! `workloads build`: from C to the WebAssembly module and, for a user's own
-//! workload, the native program.
+//! Compiler driver of `workloads build`: compiles C to a WebAssembly module and, for a
+//! user's own workload, a native program.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -23,17 +23,17 @@ use cyclometer_system::files::{
 };
 use cyclometer_system::helper::{HelperEnd, HelperLimits, run_helper};
 
-/// Bound of a C source.
+/// Size limit of a C source.
 const SOURCE: Bound = Bound::new("a source", 16 << 20);
 
 /// Limits of a compiler: sources may come from anyone, and may include a
 /// device that never ends.
 const LIMITS: HelperLimits = HelperLimits { cpu: 300, memory: 4 << 30 };
 
-/// Names under which clang with a Wasm target is looked for.
+/// Names of clang with a Wasm target that are tried in this order.
 const CLANGS: [&str; 4] = ["clang-14", "clang", "clang-19", "clang-17"];
 
-/// Why a workload could not be built.
+/// Error of building a workload.
 #[derive(Debug, Error)]
 pub enum BuildError {
     /// No clang that knows WebAssembly.
@@ -43,15 +43,15 @@ pub enum BuildError {
          wasi-libc libclang-rt-14-dev-wasm32), or set CYCLOMETER_CLANG"
     )]
     NoClang {
-        /// The names.
+        /// Names that were tried.
         tried: String,
     },
-    /// A compiler said no.
+    /// A compiler failed.
     #[error("{command} failed:\n{message}")]
     Compiler {
-        /// The command line.
+        /// Command line of the compiler.
         command: String,
-        /// What it said.
+        /// Messages of the compiler.
         message: String,
     },
     /// The folder or its manifest is wrong.
@@ -60,37 +60,38 @@ pub enum BuildError {
     /// A file could not be read or written.
     #[error("{}: {source}", shown_path(path))]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of reading or writing it.
         source: FileProblem,
     },
-    /// No private folder can be made.
+    /// No private folder can be made for the build.
     #[error("cannot make a folder for what is built: {0}")]
     Scratch(std::io::Error),
-    /// A signal came.
+    /// The build was stopped by a signal.
     #[error("the build was stopped")]
     Cancelled,
 }
 
-/// One program that was built.
+/// Program that was built.
 #[derive(Debug, Clone)]
 pub struct Built {
-    /// The workload's name.
+    /// Name of the workload.
     pub workload: String,
-    /// The program's path.
+    /// Path of the program.
     pub path: PathBuf,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Whether it is byte for byte what was there before.
+    /// Whether it is identical, byte for byte, to the program that was there before.
     pub same: bool,
 }
 
-/// Builds every workload of `folder`. With `check`, writes nothing but says
-/// whether the programs are what their sources give. `cancel` ends the compiler.
+/// Builds every workload of `folder`. With `check`, writes nothing and only reports whether
+/// the programs match their sources. `cancel` ends the compiler.
 ///
 /// # Errors
-/// At the first that cannot be built, and when it is cancelled.
+/// Returns the error of the first workload that cannot be built, or
+/// [`BuildError::Cancelled`].
 pub fn build(folder: &Path, check: bool, cancel: &Cancel) -> Result<Vec<Built>, BuildError> {
     let clang = find_clang(cancel)?;
     let mut all = Vec::new();
@@ -111,13 +112,13 @@ pub fn build(folder: &Path, check: bool, cancel: &Cancel) -> Result<Vec<Built>, 
     Ok(all)
 }
 
-/// The source of a workload, in a private folder in which it is compiled: no
-/// compiler opens a pipe that lies under its name, or writes through a link.
+/// Copy of a workload's source in a private folder, in which it is compiled, so that no
+/// compiler opens a pipe under the source's name or writes through a link.
 struct Source<'a> {
     workload: &'a WorkloadFolder,
     scratch: PrivateFolder,
     path: PathBuf,
-    /// The folder in which headers of its own lie.
+    /// Folder of the original, in which its own headers lie.
     beside: PathBuf,
     cancel: &'a Cancel,
 }
@@ -138,13 +139,13 @@ impl<'a> Source<'a> {
         Ok(Self { workload, scratch, path, beside, cancel })
     }
 
-    /// What a compiler makes.
+    /// Returns the path of the compiler's output.
     fn made(&self) -> PathBuf {
         self.scratch.path().join("made")
     }
 
-    /// Adds the source to a command: it finds headers, and says its name, as if
-    /// it lay in its own folder.
+    /// Adds the source to a compiler command, so that it finds headers and reports its name
+    /// as if it lay in its original folder.
     fn compile(&self, command: &mut Command) {
         let mut map = OsString::from("-fmacro-prefix-map=");
         map.push(self.scratch.path());
@@ -157,7 +158,7 @@ impl<'a> Source<'a> {
         let object = self.scratch.path().join("object.o");
         let mut compile = Command::new(clang);
         compile.args(flags::WASM_COMPILE).args(flags::COMMON).args(["-Wall", "-Wextra", "-Werror"]);
-        // An end at a limit is no crash to be sent in.
+        // An end at a limit is no compiler crash to be reported.
         self.compile(compile.args(["-fno-crash-diagnostics", "-c"]));
         self.run(compile.arg("-o").arg(&object))?;
         let mut link = Command::new(clang);
@@ -181,7 +182,7 @@ impl<'a> Source<'a> {
     }
 
     fn run(&self, command: &mut Command) -> Result<(), BuildError> {
-        // What one leaves that is killed goes with the folder.
+        // Leftovers of a killed compiler are removed with the folder.
         command.env("TMPDIR", self.scratch.path());
         let message = match run_helper(command, LIMITS, self.cancel) {
             Ok(Some(ended)) if ended.status.success() => return Ok(()),
@@ -194,9 +195,9 @@ impl<'a> Source<'a> {
         Err(BuildError::Compiler { command: words.join(" "), message })
     }
 
-    /// Explains the failure of a compiler, in its own words where it has some.
+    /// Explains the failure of a compiler, with its own messages if there are any.
     fn complaint(&self, ended: &HelperEnd) -> String {
-        // Where the person who wrote it finds it.
+        // Messages name the original path, which the author knows.
         let private = format!("{}/", self.scratch.path().display());
         let said = ended.said.replace(&private, &format!("{}/", self.beside.display()));
         let mut parts = Vec::new();
@@ -218,8 +219,8 @@ impl<'a> Source<'a> {
         parts.join("\n")
     }
 
-    /// Compares what was made with what is there and, unless checking, installs
-    /// it.
+    /// Compares the built program with the existing one and, unless `check` is set,
+    /// installs it.
     fn settle(&self, name: &str, check: bool) -> Result<Built, BuildError> {
         let made = self.made();
         let new = RegularFile::find(&made).and_then(|file| file.read(PROGRAM));
@@ -233,7 +234,7 @@ impl<'a> Source<'a> {
             let written = folder.replace(Path::new(name), &new, permissions);
             written.map_err(|source| io(&path, source))?;
         }
-        // The next program is not to be taken for this one.
+        // A stale output must not be mistaken for the next program.
         std::fs::remove_file(&made).map_err(|error| io(&made, error.into()))?;
         let workload = self.workload.name.clone();
         Ok(Built { workload, path, size: new.len() as u64, same })

@@ -1,4 +1,4 @@
-//! Where workloads come from: inside the program, or a user's folder.
+//! Catalog of workloads, which are built into the program or come from a user's folder.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use cyclometer_core::suggest::suggestion;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::files::{Bound, FileProblem, Folder, Links, is_plain, shown_path};
 
-/// A built-in workload as `build.rs` embeds it.
+/// Built-in workload as `build.rs` embeds it.
 struct Embedded {
     name: &'static str,
     files: &'static [(&'static str, &'static [u8])],
@@ -23,9 +23,9 @@ struct Embedded {
 
 include!(concat!(env!("OUT_DIR"), "/workloads.rs"));
 
-/// Bound of a file that a preset names.
+/// Size limit of a file that a preset names.
 const INPUT: Bound = Bound::new("an input or output", 256 << 20);
-/// Most bytes that are kept in memory of all workloads of a folder.
+/// Most bytes that the workloads of a folder may keep in memory together.
 const MAX_TOGETHER: Bytes = Bytes(1 << 30);
 /// Most workloads in a folder.
 const MAX_WORKLOADS: usize = 1_000;
@@ -33,58 +33,58 @@ const MAX_WORKLOADS: usize = 1_000;
 const MAX_NAME: usize = 100;
 const MANIFEST: &str = "workload.toml";
 
-/// All workloads that can be named.
+/// All workloads that can be selected by name.
 #[derive(Debug, Clone)]
 pub struct Catalog {
     workloads: BTreeMap<String, Arc<Workload>>,
     notices: Vec<String>,
 }
 
-/// Why a workload could not be found or loaded.
+/// Error of finding or loading a workload.
 #[derive(Debug, Error)]
 pub enum CatalogError {
     /// No workload has that name.
     #[error("unknown workload `{name}`{hint}")]
     Unknown {
-        /// As given.
+        /// Name as given.
         name: String,
-        /// The nearest, or all.
+        /// Suggestion: the nearest name, or all names.
         hint: String,
     },
     /// The workload has no such preset.
     #[error("workload `{workload}` has no preset `{preset}`{hint}")]
     UnknownPreset {
-        /// The workload.
+        /// Name of the workload.
         workload: String,
-        /// As given.
+        /// Name as given.
         preset: String,
-        /// The nearest, or all.
+        /// Suggestion: the nearest name, or all names.
         hint: String,
     },
-    /// Its manifest is wrong.
+    /// The manifest is wrong.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A file of it cannot be read.
+    /// A file of the workload cannot be read.
     #[error("cannot read {}: {source}", shown_path(path))]
     Io {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// Error of reading it.
         source: FileProblem,
     },
-    /// Its folder's name cannot be a workload's.
+    /// The folder's name is not a valid workload name.
     #[error(
         "{}: a workload is named after its folder: 1 to {MAX_NAME} bytes of text on one line",
         shown_path(path)
     )]
     Name {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
-    /// The folder has more workloads than are read.
+    /// The folder has more workloads than are accepted.
     #[error("{} has more than {MAX_WORKLOADS} workloads: name a smaller folder", shown_path(path))]
     TooMany {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
     /// The folder has neither a manifest nor folders with one.
@@ -93,22 +93,23 @@ pub enum CatalogError {
         shown_path(path)
     )]
     Empty {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
-    /// The manifest names nothing that could run.
+    /// The manifest names no program that could run.
     #[error("{}: neither `wasm` nor `native` is given, so no lane can run it", shown_path(path))]
     NothingToRun {
-        /// The manifest.
+        /// Path of the manifest.
         path: PathBuf,
     },
 }
 
 impl Catalog {
-    /// The workloads that come with the program.
+    /// Returns the workloads that are built into the program.
     ///
     /// # Errors
-    /// Never for a released build: its manifests are tested.
+    /// Returns an error when an embedded manifest is wrong, which tests exclude for
+    /// released builds.
     pub fn builtin() -> Result<Self, CatalogError> {
         let mut workloads = BTreeMap::new();
         for embedded in EMBEDDED {
@@ -117,11 +118,11 @@ impl Catalog {
         Ok(Self { workloads, notices: Vec::new() })
     }
 
-    /// Adds those of a user's folder: itself a workload, or a folder of them.
-    /// One with a built-in's name takes its place.
+    /// Adds the workloads of a user's folder, which is itself a workload or contains
+    /// workloads. A workload with the name of a built-in one replaces it.
     ///
     /// # Errors
-    /// When it holds none, or one that cannot be loaded.
+    /// Returns an error when the folder holds no workload, or one that cannot be loaded.
     pub fn add_folder(&mut self, folder: &Path) -> Result<(), CatalogError> {
         let found = workload_folders(folder)?;
         let left = Cell::new(MAX_TOGETHER.0);
@@ -133,7 +134,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Folders that were left out, and why.
+    /// Returns notices about folders that were left out, with the reasons.
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices
@@ -150,7 +151,7 @@ impl Catalog {
         })
     }
 
-    /// All workloads by name.
+    /// Iterates over all workloads, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Workload>> {
         self.workloads.values()
     }
@@ -188,29 +189,29 @@ fn load_embedded(embedded: &'static Embedded) -> Result<Workload, CatalogError> 
     Ok(assemble(embedded.name.to_owned(), manifest, wasm, native, None))
 }
 
-/// An open folder with a manifest.
+/// Open folder of one workload, with a manifest.
 pub(super) struct WorkloadFolder {
-    /// The workload's name.
+    /// Name of the workload.
     pub name: String,
-    /// Its files.
+    /// Handle of the folder.
     pub folder: Folder,
-    /// The folder that was named, and where in it this one is.
+    /// Folder that the user named; `inside` is the path of this folder in it.
     root: Arc<Folder>,
     inside: PathBuf,
 }
 
-/// The workloads of a folder that was named.
+/// Workloads found in a folder that the user named.
 pub(super) struct Found {
     root: Arc<Folder>,
-    /// Each with its folder, relative to the root. They are not kept open: there
-    /// may be more than descriptors.
+    /// Names and folders, relative to the root. The folders are not kept open, as there may
+    /// be more of them than descriptors.
     workloads: Vec<(String, PathBuf)>,
-    /// What was left out, and why.
+    /// Notices about folders that were left out, with the reasons.
     notices: Vec<String>,
 }
 
 impl Found {
-    /// Opens one folder after the other.
+    /// Opens the folders one after the other.
     pub fn open_each(&self) -> impl Iterator<Item = Result<WorkloadFolder, CatalogError>> {
         self.workloads.iter().map(|(name, inside)| {
             let folder = self.root.open_folder(inside).map_err(|source| CatalogError::Io {
@@ -222,7 +223,7 @@ impl Found {
         })
     }
 
-    /// Adds a folder, which is to be named as a workload is.
+    /// Adds a folder, whose name must be a valid workload name.
     fn add(&mut self, name: &OsStr, inside: &Path) -> Result<(), CatalogError> {
         let fits = |name: &&str| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_plain);
         match name.to_str().filter(fits) {
@@ -238,7 +239,7 @@ impl Found {
     }
 }
 
-/// Finds the folder itself if it has a manifest, or those in it that have one.
+/// Finds the folder itself if it has a manifest, or else the folders in it that have one.
 pub(super) fn workload_folders(path: &Path) -> Result<Found, CatalogError> {
     let io = |source: FileProblem| CatalogError::Io { path: path.to_owned(), source };
     let path = path.canonicalize().map_err(|error| io(error.into()))?;
@@ -252,7 +253,8 @@ pub(super) fn workload_folders(path: &Path) -> Result<Found, CatalogError> {
     for name in folder.entries().map_err(io)? {
         let sub = match folder.open_folder(Path::new(&name)) {
             Ok(sub) => sub,
-            // Whoever put it there means a workload that may not be read.
+            // A link to a folder with a manifest is meant as a workload, which must not be read
+            // through the link.
             Err(source @ FileProblem::LeadsOut { .. }) => {
                 let path = folder.path().join(&name);
                 if path.join(MANIFEST).exists() {
@@ -276,7 +278,7 @@ pub(super) fn workload_folders(path: &Path) -> Result<Found, CatalogError> {
     if found.workloads.is_empty() { Err(CatalogError::Empty { path }) } else { Ok(found) }
 }
 
-/// Whether there is a manifest, of whatever kind that file is.
+/// Returns whether the folder has a manifest, whatever kind of file that is.
 fn has_manifest(folder: &Folder) -> Result<bool, CatalogError> {
     match folder.kind(Path::new(MANIFEST)) {
         Ok(_) => Ok(true),
@@ -286,8 +288,8 @@ fn has_manifest(folder: &Folder) -> Result<bool, CatalogError> {
 }
 
 impl WorkloadFolder {
-    /// Reads and checks the manifest, and the files that its presets name;
-    /// `left` is how many bytes may be read.
+    /// Reads and checks the manifest, and the files that its presets name; `left` is the
+    /// number of bytes that may still be read.
     pub fn manifest(&self, left: &Cell<u64>) -> Result<Manifest, CatalogError> {
         let text = self
             .folder
@@ -336,7 +338,7 @@ impl WorkloadFolder {
         Ok(content)
     }
 
-    /// The error for a file of the folder.
+    /// Returns the error for a file of the folder that cannot be read.
     pub fn unreadable(&self, name: &str, source: FileProblem) -> CatalogError {
         CatalogError::Io { path: self.folder.path().join(name), source }
     }

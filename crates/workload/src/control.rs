@@ -1,5 +1,5 @@
-//! Steering a recording while it runs: stop, finish, and spans in which nothing
-//! could be measured.
+//! Control of a running recording: stopping, finishing, and suspensions in which nothing
+//! can be measured.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::{Cancel, Outcome, Status};
 use cyclometer_core::units::Nanos;
 
-/// Suspensions that are remembered: far more than fit into one invocation.
+/// Most suspensions that are remembered, far more than fit into one invocation.
 const MOST: usize = 256;
 
-/// What is said of an invocation that ran while this process did not.
+/// Reason stored with an invocation that ran while this process was suspended.
 const SUSPENDED: &str = "cyclometer was suspended while it ran";
 
-/// Shared by who steers a recording and who makes it; clones are the same.
+/// Control handle of a recording, shared by the controlling side and the recorder; all
+/// clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Control {
     cancel: Cancel,
@@ -21,11 +22,11 @@ pub struct Control {
     suspensions: Arc<Mutex<VecDeque<Suspension>>>,
 }
 
-/// A span in which this process was stopped.
+/// Time span in which this process was stopped.
 #[derive(Debug, Clone, Copy)]
 struct Suspension {
     from: Nanos,
-    /// `None`: it has not gone on yet.
+    /// End of the suspension; `None` while it lasts.
     to: Option<Nanos>,
 }
 
@@ -36,49 +37,50 @@ impl From<Cancel> for Control {
 }
 
 impl Control {
-    /// Steered by tokens that are set elsewhere, such as by a signal handler:
-    /// `cancel` stops at once, `finish` ends well.
+    /// Creates a control from tokens that are set elsewhere, such as by a signal handler:
+    /// `cancel` stops at once, `finish` ends after the current invocation.
     #[must_use]
     pub fn new(cancel: Cancel, finish: Cancel) -> Self {
         Self { cancel, finish, suspensions: Arc::default() }
     }
 
-    /// Stops at once: what is in flight is interrupted, and so is the recording.
+    /// Stops at once: the invocation in flight and the recording are interrupted.
     pub fn stop(&self) {
         self.cancel.cancel();
     }
 
-    /// Ends well, after the invocation in flight.
+    /// Ends the recording normally, after the invocation in flight.
     pub fn finish(&self) {
         self.finish.cancel();
     }
 
-    /// What stops at once.
+    /// Returns the token that stops at once.
     #[must_use]
     pub const fn cancel(&self) -> &Cancel {
         &self.cancel
     }
 
-    /// Whether it is to stop at once.
+    /// Returns whether the recording is to stop at once.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.cancel.is_cancelled()
     }
 
-    /// Whether nothing more is to be started: it was stopped, or is to finish.
+    /// Returns whether nothing more is to be started, since the recording was stopped or is
+    /// to finish.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.is_stopped() || self.finish.is_cancelled()
     }
 
-    /// Notes, before it happens, that this process is about to be stopped. With
-    /// it no outcome slips through between the end of the stop and the call of
+    /// Notes that this process is about to be stopped, before it happens, so that no
+    /// outcome slips through between the end of the stop and the call of
     /// [`Self::suspended`], which must follow.
     pub fn suspending(&self, from: Nanos) {
         self.note(Suspension { from, to: None });
     }
 
-    /// Notes that this process was stopped in that span (SIGSTOP, Ctrl-Z): an
+    /// Notes that this process was stopped from `from` to `to` (SIGSTOP, Ctrl-Z): an
     /// invocation that ran meanwhile says nothing about the function.
     pub fn suspended(&self, from: Nanos, to: Nanos) {
         self.lock().retain(|known| known.to.is_some());
@@ -87,15 +89,15 @@ impl Control {
 
     fn note(&self, suspension: Suspension) {
         let mut all = self.lock();
-        // The oldest can go: no outcome to come began before it ended.
+        // The oldest can be dropped: no future outcome began before it ended.
         while all.len() >= MOST {
             all.pop_front();
         }
         all.push_back(suspension);
     }
 
-    /// Turns success that overlaps a suspension into an interruption. A failure
-    /// is one all the same.
+    /// Turns a success that overlaps a suspension into an interruption. Failures stay
+    /// failures.
     pub fn judge(&self, outcome: &mut Outcome) {
         if outcome.status != Status::Ok {
             return;

@@ -1,4 +1,4 @@
-//! The one stream of events that feeds the store and whoever watches.
+//! Events of a recording, and the sinks that take them: the store and live views.
 
 use std::sync::Arc;
 
@@ -8,27 +8,29 @@ use crate::{Job, Outcome, Prepared, Sample, Status};
 use cyclometer_core::units::Nanos;
 use cyclometer_core::visible_text::summarize;
 
-/// Rounds after which even wide cells end, unless more or fewer are asked for.
+/// Default limit of rounds, after which cells end even if their median is not known
+/// precisely.
 pub const MOST_RUNS: u32 = 1_000;
 
 /// Longest reason or note, in characters.
 const MAX_REASON_CHARS: usize = 4_096;
 
-/// Costs and losses of the sampler.
+/// Cost and losses of a sampler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SamplerReport {
     /// Time between two readings.
     pub interval: Nanos,
-    /// How often it read.
+    /// Number of readings.
     pub ticks: u64,
-    /// CPU time of its own thread.
+    /// CPU time of the sampler's thread.
     pub cpu: Nanos,
-    /// Values that were dropped.
+    /// Number of values that were dropped.
     pub dropped: u64,
 }
 
 impl SamplerReport {
-    /// The report of several samplers with the same interval.
+    /// Merges the reports of several samplers with the same interval; `None` if there are
+    /// none.
     #[must_use]
     pub fn sum(reports: impl IntoIterator<Item = Self>) -> Option<Self> {
         reports.into_iter().reduce(|sum, one| Self {
@@ -40,104 +42,105 @@ impl SamplerReport {
     }
 }
 
-/// How well a cell's median is known.
+/// Precision to which the median of a cell is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Width {
-    /// Runs that ended well.
+    /// Number of successful runs.
     pub runs: usize,
-    /// How far the interval reaches from the median, as a share of it.
+    /// Distance from the median to the end of its confidence interval, as a share of the
+    /// median.
     pub reach: f64,
-    /// Whether that is enough, for the second time in a row.
+    /// Whether the precision is sufficient, for the second time in a row.
     pub enough: bool,
 }
 
-/// Something that happened while recording.
+/// Event of a recording.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A lane was opened, or cannot be.
+    /// A lane was opened, or cannot be opened.
     Lane {
-        /// Its name.
+        /// Name of the lane.
         name: String,
         /// Runtime and version.
         version: String,
-        /// What else matters.
+        /// Remarks on the lane.
         note: String,
-        /// Why it cannot run.
+        /// Reason why the lane cannot run; `None` if it can.
         unavailable: Option<String>,
     },
     /// A cell of the plan; its number is [`Job::cell`].
     Cell {
-        /// The lane's name.
+        /// Name of the lane.
         lane: String,
-        /// What is to be run.
+        /// Job that is to be run.
         job: Arc<Job>,
     },
-    /// A cell is about to be prepared. Never stored.
+    /// A cell is about to be prepared. Not stored.
     Preparing {
-        /// The cell.
+        /// Number of the cell.
         cell: usize,
     },
-    /// A cell was prepared, or cannot be.
+    /// A cell was prepared, or cannot be prepared.
     Prepared {
-        /// The cell.
+        /// Number of the cell.
         cell: usize,
-        /// What came of it; the error is for people.
+        /// Result of the preparation; the error is a message for users.
         result: Result<Prepared, String>,
     },
-    /// Invocations are about to be asked for. Never stored.
+    /// Invocations are about to be requested. Not stored.
     Started {
-        /// The cell.
+        /// Number of the cell.
         cell: usize,
-        /// The sequence of the first; 0 in warm-ups.
+        /// Sequence number of the first; 0 in warm-ups.
         sequence: u32,
-        /// How many are asked for at once.
+        /// Number of invocations that are requested at once.
         count: u32,
     },
-    /// A warm-up ended. Never stored.
+    /// A warm-up ended. Not stored.
     WarmedUp {
-        /// The cell.
+        /// Number of the cell.
         cell: usize,
-        /// What came of it.
+        /// Outcome of the invocation.
         outcome: Box<Outcome>,
     },
     /// An invocation ended.
     Finished {
-        /// The cell.
+        /// Number of the cell.
         cell: usize,
-        /// From 1 within the cell.
+        /// Sequence number, from 1 within the cell.
         sequence: u32,
-        /// What came of it.
+        /// Outcome of the invocation.
         outcome: Box<Outcome>,
-        /// Its time series.
+        /// Samples taken during the invocation.
         samples: Vec<Sample>,
     },
-    /// A cell was looked at that is recorded until its median is known. Never
-    /// stored: it follows from the runs.
+    /// The precision of a cell that is recorded until its median is known was checked. Not
+    /// stored, since it follows from the runs.
     Looked {
-        /// The cell.
+        /// Number of the cell.
         cell: usize,
-        /// What was seen.
+        /// Precision that was reached.
         width: Width,
     },
     /// The recording ended.
     Ended {
         /// `Ok`, or `Interrupted`, or `Failed` when nothing could run.
         status: Status,
-        /// What sampling itself cost.
+        /// Cost of the sampling itself.
         sampler: Option<SamplerReport>,
     },
 }
 
 impl Event {
-    /// Whether it only tells what is about to happen: such events are for who
-    /// watches and are never stored.
+    /// Returns whether the event only announces what is about to happen: such events are
+    /// for live views and are not stored.
     #[must_use]
     pub const fn is_fleeting(&self) -> bool {
         matches!(self, Self::Preparing { .. } | Self::Started { .. })
     }
 
-    /// Puts every reason and note on one visible line of bounded length: they
-    /// may quote functions, runtimes and engines.
+    /// Shortens every reason and note to one visible line of bounded length, since they may
+    /// quote functions, runtimes and engines.
     #[must_use]
     pub fn with_summarized_texts(mut self) -> Self {
         let summarized = |text: &mut String| *text = summarize(text, MAX_REASON_CHARS);
@@ -157,34 +160,34 @@ impl Event {
         self
     }
 
-    /// Whether it tells what is recorded, rather than what came of it.
+    /// Returns whether the event describes what is recorded, rather than a result.
     #[must_use]
     pub const fn is_of_plan(&self) -> bool {
         matches!(self, Self::Lane { .. } | Self::Cell { .. } | Self::Prepared { .. })
     }
 }
 
-/// Why an event could not be taken.
+/// Error of a sink that cannot take an event.
 #[derive(Debug, Clone, Error)]
 #[error("{0}")]
 pub struct SinkError(pub String);
 
-/// Takes events.
+/// Receiver of events.
 pub trait Sink {
-    /// Takes one.
+    /// Takes one event.
     ///
     /// # Errors
-    /// When no more can be taken: the recording stops.
+    /// Returns an error when no more can be taken: the recording stops.
     fn send(&mut self, event: Event) -> Result<(), SinkError>;
 
-    /// Waits until all events so far are safe.
+    /// Waits until all events so far are stored safely.
     ///
     /// # Errors
-    /// As [`Self::send`].
+    /// Fails like [`Self::send`].
     fn settle(&mut self) -> Result<(), SinkError>;
 }
 
-/// Keeps events, for tests and for lanes without a store.
+/// Collects events in memory, for tests and for lanes without a store.
 impl Sink for Vec<Event> {
     fn send(&mut self, event: Event) -> Result<(), SinkError> {
         self.push(event.with_summarized_texts());

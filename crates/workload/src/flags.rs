@@ -1,16 +1,17 @@
-// How workloads are compiled. Shared by `build.rs`, which cannot see the
-// library, and `workloads build`, so that both give the same programs.
+// Compiler flags of workloads. Shared by `build.rs`, which cannot use the library, and
+// `workloads build`, so that both produce the same programs.
 
-/// Flags that both targets share. `-ffp-contract=off`: a fused multiply-add on
-/// one target only would give other digits there.
+/// Flags for both targets. `-ffp-contract=off`: a fused multiply-add on one target only
+/// would give different digits there.
 pub const COMMON: &[&str] = &["-std=c11", "-O3", "-ffp-contract=off"];
 
 /// Flags that compile a source to a Wasm object.
 pub const WASM_COMPILE: &[&str] = &["--target=wasm32-wasi", "-msimd128"];
 
-/// Flags that link it. A step of its own, without `-O`: clang would run
-/// whatever `wasm-opt` it finds, and the module would depend on that.
+/// Flags that link the Wasm object. Linking is a separate step without `-O`: otherwise
+/// clang would run any `wasm-opt` that it finds, and the module would depend on its
+/// version.
 pub const WASM_LINK: &[&str] = &["--target=wasm32-wasi", "-Wl,--strip-all"];
 
-/// Libraries, after the source.
+/// Libraries, which follow the source on the command line.
 pub const LIBRARIES: &[&str] = &["-lm"];

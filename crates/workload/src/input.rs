@@ -9,10 +9,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// Most bytes that an input may have.
+/// Largest input in bytes.
 pub const MAX_INPUT: u64 = 1 << 30;
 
-/// What a function reads from standard input. Cloning is cheap.
+/// Content that a function reads from standard input. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Input {
     recipe: Recipe,
@@ -27,25 +27,27 @@ enum Recipe {
     Counter(u64),
 }
 
-/// An input could not be handed over.
+/// Error of preparing an input.
 #[derive(Debug, Error)]
 #[error("cannot prepare the function's standard input: {0}")]
 pub struct InputError(#[from] std::io::Error);
 
 impl Input {
-    /// These very bytes.
+    /// Creates an input of exactly these bytes.
     #[must_use]
     pub fn given(content: impl Into<Arc<[u8]>>) -> Self {
         Self { recipe: Recipe::Given(content.into()), content: Arc::default() }
     }
 
-    /// Consecutive 64-bit little-endian integers from 0, cut after `bytes`.
+    /// Creates an input of consecutive 64-bit little-endian integers from 0, cut after
+    /// `bytes`.
     #[must_use]
     pub fn counter(bytes: u64) -> Self {
         Self { recipe: Recipe::Counter(bytes.min(MAX_INPUT)), content: Arc::default() }
     }
 
-    /// Identifies the content: `none`, `counter`, or the SHA-256 of given bytes.
+    /// Returns an identifier of the content: `none`, `counter`, or the SHA-256 of given
+    /// bytes.
     #[must_use]
     pub fn identity(&self) -> String {
         match &self.recipe {
@@ -56,13 +58,13 @@ impl Input {
         }
     }
 
-    /// Whether there is nothing to read.
+    /// Returns whether there is nothing to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         match &self.recipe {
@@ -72,7 +74,7 @@ impl Input {
         }
     }
 
-    /// The content, made on first use.
+    /// Returns the content, which is generated on first use.
     #[must_use]
     pub fn content(&self) -> Arc<[u8]> {
         match &self.recipe {
@@ -84,10 +86,10 @@ impl Input {
         }
     }
 
-    /// A memory file with the content, read position at its start.
+    /// Opens a memory file with the content, with the read position at its start.
     ///
     /// # Errors
-    /// When there is no memory for it.
+    /// Returns an error when the memory file cannot be made or written.
     pub fn open(&self) -> Result<File, InputError> {
         if self.is_empty() {
             return Ok(std::fs::OpenOptions::new().read(true).open("/dev/null")?);
@@ -99,10 +101,10 @@ impl Input {
     }
 }
 
-/// An empty file that lives in memory and closes on exec.
+/// Creates an empty file in memory that is closed on exec.
 ///
 /// # Errors
-/// When the system refuses one.
+/// Returns an error when the system refuses one.
 pub fn memory_file(name: &str) -> std::io::Result<File> {
     Ok(memfd_create(name, MFdFlags::MFD_CLOEXEC)?.into())
 }

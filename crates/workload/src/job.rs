@@ -8,10 +8,10 @@ use cyclometer_core::units::{Bytes, Nanos};
 
 use crate::{Limits, OutputDigest, Preset, Workload};
 
-/// One cell of a plan: what a lane is asked to run.
+/// Work for a lane: one cell of a plan.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Number of the cell in its plan: lanes key what they keep warm by it.
+    /// Number of the cell in its plan, by which lanes key their warm instances.
     pub cell: usize,
     /// The function.
     pub workload: Arc<Workload>,
@@ -28,26 +28,26 @@ pub struct Job {
 /// Outcome of one invocation.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// How it ended.
+    /// End state.
     pub status: Status,
-    /// Reason why it did not end well, or a remark.
+    /// Reason why it did not succeed, or a remark.
     pub reason: Option<String>,
     /// The function's exit code, if it exited.
     pub exit_code: Option<i32>,
-    /// When it was asked for, on the monotonic clock.
+    /// Time of the request, on the monotonic clock.
     pub requested: Nanos,
-    /// When it ended, on the monotonic clock.
+    /// Time of the end, on the monotonic clock.
     pub ended: Nanos,
-    /// All that was measured.
+    /// All measured values.
     pub usage: Usage,
-    /// Where each meter came from.
+    /// Source of each meter.
     pub provenances: Arc<Provenances>,
-    /// Standard output that it wrote.
+    /// Digest of the standard output that it wrote.
     pub output: Option<OutputDigest>,
 }
 
 impl Outcome {
-    /// An invocation that could not even start.
+    /// Returns the outcome of an invocation that could not even start.
     #[must_use]
     pub fn unstarted(job: &Job, requested: Nanos, reason: impl Into<String>) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Outcome {
         }
     }
 
-    /// Adds a remark to what is said of it.
+    /// Appends a remark to the reason.
     #[must_use]
     pub fn remark(mut self, remark: &str) -> Self {
         self.reason = Some(match self.reason {
@@ -72,7 +72,7 @@ impl Outcome {
         self
     }
 
-    /// Turns success into failure if the output is not the expected one.
+    /// Turns a success into a failure if the output is not the expected one.
     #[must_use]
     pub fn checked(mut self, preset: &Preset) -> Self {
         if let (Status::Ok, Some(expected), Some(found)) =
@@ -81,7 +81,7 @@ impl Outcome {
         {
             self.status = Status::Failed;
             let wrong = format!("wrong output: expected {expected}, but it wrote {found}");
-            // What was to be told of a success is to be told now, too.
+            // The remark on the success is kept.
             self.reason = Some(match self.reason {
                 Some(remark) => format!("{wrong}; {remark}"),
                 None => wrong,
@@ -94,33 +94,33 @@ impl Outcome {
 /// Results of preparing a cell.
 #[derive(Debug, Clone, Default)]
 pub struct Prepared {
-    /// How long it took; `None` if there was nothing to do.
+    /// Duration; `None` if there was nothing to do.
     pub took: Option<Nanos>,
-    /// Size of what must be shipped to run the function.
+    /// Size of everything that must be shipped to run the function.
     pub footprint: Option<Bytes>,
-    /// Things that `footprint` is the size of.
+    /// Description of what `footprint` is the size of.
     pub footprint_of: &'static str,
-    /// Parts that it consists of and that run it, each apart; may be empty.
+    /// Sizes of the single parts of the function and of the runtime; may be empty.
     pub parts: Vec<FootprintPart>,
     /// Operators counted in a separate run, for lanes that can count.
     pub wasm_ops: Option<u64>,
-    /// How long each compilation took that was made only to be measured.
+    /// Durations of compilations that were made only to be measured.
     pub compiles: Vec<Nanos>,
-    /// Remarks for the person who started the recording.
+    /// Remarks for the user who started the recording.
     pub notes: Vec<String>,
 }
 
-/// Whom a part of a footprint is for.
+/// Kind of a part of a footprint: shipped with each function, or shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartKind {
     /// Shipped with each function.
     Function,
-    /// There once for all.
+    /// There once for all functions.
     Runtime,
 }
 
 impl PartKind {
-    /// The word stored and shown.
+    /// Returns the word that is stored and shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -130,14 +130,14 @@ impl PartKind {
     }
 }
 
-/// A part of what must be there to run a function.
+/// Part of the footprint that is needed to run a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FootprintPart {
     /// Name, such as a layer or a program with its path.
     pub name: String,
-    /// Whether it is there once for all functions.
+    /// Kind: shipped with each function, or there once for all.
     pub kind: PartKind,
-    /// Size.
+    /// Size of the part.
     pub bytes: Bytes,
 }
 

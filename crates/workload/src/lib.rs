@@ -1,5 +1,6 @@
-//! Functions to run: manifest, inputs, expected outputs, and the catalog of
-//! those that come with the program and those that a user brings.
+//! Workloads: functions to run, with manifest, inputs, expected outputs and limits; the
+//! catalog of built-in and user-supplied workloads; and the jobs, outcomes and events of
+//! recordings.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -33,17 +34,17 @@ use sha2::{Digest, Sha256};
 
 use cyclometer_system::files::{Bound, FileProblem, Folder, Links, RegularFile};
 
-/// Bound of a module or a program of a user's.
+/// Size limit of a user's module or program.
 pub(crate) const PROGRAM: Bound = Bound::new("a program", 256 << 20);
 
-/// A function to run, with all that is needed to run and check it.
+/// Function to run, with all that is needed to run and check it.
 #[derive(Debug, Clone)]
 pub struct Workload {
-    /// The folder's name.
+    /// Name of the workload, which is that of its folder.
     pub name: String,
-    /// One line for people.
+    /// Title in one line, for users.
     pub title: String,
-    /// What it stresses.
+    /// Resources that the function stresses.
     pub stresses: String,
     /// The C source, relative to the folder.
     pub source: Option<String>,
@@ -57,18 +58,18 @@ pub struct Workload {
     pub folder: Option<PathBuf>,
 }
 
-/// A native program.
+/// Native program of a workload.
 #[derive(Debug, Clone)]
 pub enum Native {
-    /// Carried inside this program.
+    /// Embedded in this program.
     Embedded(&'static [u8]),
-    /// A file of the user's.
+    /// File of the user.
     File(NativeFile),
 }
 
-/// A native program in a folder of the user's. It is opened when it is needed,
-/// below the folder that was opened when the workload was loaded; what is then
-/// found to be a regular file is what is run.
+/// Native program in a user's folder. It is opened when it is needed, below the folder that
+/// was opened when the workload was loaded; the file that is then checked to be regular is
+/// the one that is run.
 #[derive(Debug, Clone)]
 pub struct NativeFile {
     root: Arc<Folder>,
@@ -77,16 +78,16 @@ pub struct NativeFile {
 }
 
 impl NativeFile {
-    /// Finds the program.
+    /// Finds the file of the program.
     ///
     /// # Errors
-    /// When there is none, it is no regular file, or a link leads out of the
-    /// workload's folder.
+    /// Returns an error when the program is missing or no regular file, or a link leads out
+    /// of the workload's folder.
     pub fn find(&self) -> Result<RegularFile, FileProblem> {
         self.root.open_folder(&self.inside)?.find_regular(&self.name)
     }
 
-    /// Returns its name, for messages.
+    /// Returns the path of the program, for messages.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.root.path().join(&self.inside).join(&self.name)
@@ -97,7 +98,7 @@ impl Native {
     /// Finds a user's program by its path.
     ///
     /// # Errors
-    /// When there is none, or it is no regular file.
+    /// Returns an error when there is none, or it is no regular file.
     pub fn find(path: &Path) -> Result<Self, FileProblem> {
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let root = Arc::new(Folder::open(folder.unwrap_or(Path::new(".")), Links::Anywhere)?);
@@ -107,10 +108,10 @@ impl Native {
         Ok(Self::File(file))
     }
 
-    /// The program's bytes.
+    /// Returns the bytes of the program.
     ///
     /// # Errors
-    /// When the user's file cannot be read, or is larger than 256 MiB.
+    /// Returns an error when the user's file cannot be read, or is larger than 256 MiB.
     pub fn bytes(&self) -> std::io::Result<std::borrow::Cow<'static, [u8]>> {
         match self {
             Self::Embedded(bytes) => Ok((*bytes).into()),
@@ -122,40 +123,39 @@ impl Native {
 /// Arguments, input, expected output and limits of one run.
 #[derive(Debug, Clone)]
 pub struct Preset {
-    /// The preset's name.
+    /// Name of the preset.
     pub name: String,
     /// Arguments without the program's name.
     pub args: Vec<String>,
-    /// What is given on standard input.
+    /// Content of standard input.
     pub stdin: Input,
-    /// What standard output must be; `None`: only the exit status is checked.
+    /// Digest of the expected standard output; `None` if only the exit status is checked.
     pub expected: Option<OutputDigest>,
     /// Limits of memory, time and output.
     pub limits: Limits,
 }
 
-/// Length and SHA-256 of an output, which two lanes are compared by; and how it
-/// begins, for people.
+/// Length and SHA-256 of an output, by which lanes are compared, and the first bytes of it,
+/// for display.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputDigest {
     /// Length in bytes.
     pub bytes: u64,
     /// SHA-256 of the content.
     pub sha256: [u8; 32],
-    /// The first bytes, as many as there are and fit; `None` where nobody kept
-    /// them.
+    /// First bytes, as many as there are and fit; `None` if they were not kept.
     head: Option<[u8; Self::HEAD]>,
 }
 
 impl OutputDigest {
-    /// Bytes of an output that are kept; outputs up to this length are shown
+    /// Number of bytes of an output that are kept; outputs up to this length are shown
     /// whole.
     pub const HEAD: usize = 64;
 
-    /// Bytes that are shown of an output that is longer.
+    /// Number of bytes that are shown of a longer output.
     const GLIMPSE: usize = 24;
 
-    /// A digest that was made elsewhere, of an output that nobody has.
+    /// Creates a digest that was computed elsewhere, of an output that is not available.
     #[must_use]
     pub const fn new(bytes: u64, sha256: [u8; 32]) -> Self {
         Self { bytes, sha256, head: None }
@@ -167,7 +167,7 @@ impl OutputDigest {
         Self::new(content.len() as u64, Sha256::digest(content).into()).beginning(content)
     }
 
-    /// Keeps how the output begins; `head` has all of a short one.
+    /// Adds the first bytes of the output; `head` must hold a short output completely.
     #[must_use]
     pub fn beginning(mut self, head: &[u8]) -> Self {
         let mut kept = [0; Self::HEAD];
@@ -178,7 +178,7 @@ impl OutputDigest {
         self
     }
 
-    /// Returns how the output begins, if that was kept.
+    /// Returns the first bytes of the output, if they were kept.
     #[must_use]
     pub fn head(&self) -> Option<&[u8]> {
         let length = usize::try_from(self.bytes).unwrap_or(usize::MAX).min(Self::HEAD);
@@ -187,7 +187,7 @@ impl OutputDigest {
 }
 
 impl PartialEq for OutputDigest {
-    /// Compares the contents; how much of them was kept is no part of it.
+    /// Compares the contents only, not how much of them was kept.
     fn eq(&self, other: &Self) -> bool {
         (self.bytes, self.sha256) == (other.bytes, other.sha256)
     }
@@ -196,8 +196,8 @@ impl PartialEq for OutputDigest {
 impl Eq for OutputDigest {}
 
 impl std::fmt::Display for OutputDigest {
-    /// A short output itself, in quotes and without what a terminal would obey;
-    /// of a longer one the beginning, the length and the digest.
+    /// Writes a short output itself, quoted and with control characters escaped, or the
+    /// beginning, the length and the digest of a longer one.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let digest = &hex(&self.sha256)[..12];
         match self.head() {
@@ -211,8 +211,7 @@ impl std::fmt::Display for OutputDigest {
     }
 }
 
-/// Quotes bytes as a string literal; what is neither printable nor UTF-8 is
-/// escaped.
+/// Quotes bytes as a string literal; unprintable characters and invalid UTF-8 are escaped.
 fn quoted(bytes: &[u8]) -> String {
     let mut text = String::from("\"");
     for chunk in bytes.utf8_chunks() {
@@ -223,7 +222,7 @@ fn quoted(bytes: &[u8]) -> String {
     text
 }
 
-/// Lower-case hexadecimal.
+/// Formats bytes in lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -250,7 +249,7 @@ mod tests {
         let long = OutputDigest::of(&[b'x'; 65]).to_string();
         let begins = format!("\"{}\"... (65 bytes, sha256 ", "x".repeat(24));
         assert!(long.starts_with(&begins) && long.ends_with(')'), "{long}");
-        // A digest of a manifest says what it is.
+        // A digest from a manifest shows only length and digest.
         let bare = OutputDigest::new(3, OutputDigest::of(b"42\n").sha256);
         assert!(bare.to_string().starts_with("3 bytes, sha256 "), "{bare}");
         assert_eq!(bare, OutputDigest::of(b"42\n"));

@@ -1,25 +1,25 @@
-//! Limits under which a function runs, with their lowest and highest values.
+//! Limits under which a function runs, with their valid ranges.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use cyclometer_core::units::{Bytes, Nanos, UnitError};
 
-/// Memory that a function may be given. The lowest is Docker's own minimum.
+/// Valid range of the memory limit. The lowest value is Docker's own minimum.
 pub const MEMORY: RangeInclusive<Bytes> = Bytes(6 << 20)..=Bytes(1 << 40);
 
-/// Time that an invocation may be given.
+/// Valid range of the time limit of an invocation.
 pub const TIMEOUT: RangeInclusive<Nanos> = Nanos(1_000_000)..=Nanos(7 * DAY);
 
-/// Output that a function may be allowed. It is kept in memory.
+/// Valid range of the output limit. Output is kept in memory.
 pub const OUTPUT: RangeInclusive<Bytes> = Bytes(1)..=Bytes(1 << 30);
 
 const DAY: u64 = 86_400_000_000_000;
 
-/// Limits under which a function runs.
+/// Limits of memory, time and output under which a function runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory that the function is given, and billed for.
+    /// Memory that the function is given, and is billed for.
     pub memory: Bytes,
     /// Longest time from its start to its end.
     pub timeout: Nanos,
@@ -36,7 +36,7 @@ impl Default for Limits {
 /// Parses a memory limit: 6MiB to 1TiB.
 ///
 /// # Errors
-/// When it is no size or outside of the range, in words.
+/// Returns an error when it is no size or outside of the range, with a message for users.
 pub fn parse_memory_limit(text: &str) -> Result<Bytes, String> {
     const RANGE: &str = "6MiB to 1TiB";
     if is_none(text) {
@@ -57,7 +57,7 @@ pub fn parse_memory_limit(text: &str) -> Result<Bytes, String> {
 /// Parses a time limit: 1ms to 7days, or `none` for the highest.
 ///
 /// # Errors
-/// When it is no time or outside of the range, in words.
+/// Returns an error when it is no time or outside of the range, with a message for users.
 pub fn parse_time_limit(text: &str) -> Result<Nanos, String> {
     const RANGE: &str = "1ms to 7days, or `none` for 7days";
     if is_none(text) {
@@ -70,7 +70,7 @@ pub fn parse_time_limit(text: &str) -> Result<Nanos, String> {
 /// Parses a limit of output: 1B to 1GiB.
 ///
 /// # Errors
-/// When it is no size or outside of the range, in words.
+/// Returns an error when it is no size or outside of the range, with a message for users.
 pub fn parse_output_limit(text: &str) -> Result<Bytes, String> {
     const RANGE: &str = "1B to 1GiB";
     if is_none(text) {
@@ -80,10 +80,10 @@ pub fn parse_output_limit(text: &str) -> Result<Bytes, String> {
     within(size, &OUTPUT, RANGE)
 }
 
-/// Returns `value` if it is within `range`, which `words` tell people.
+/// Returns `value` if it is within `range`, which `words` describe in the error.
 ///
 /// # Errors
-/// When it is outside of the range, in words.
+/// Returns an error when it is outside of the range, with a message for users.
 pub fn within<T: PartialOrd + std::fmt::Display>(
     value: T,
     range: &RangeInclusive<T>,
@@ -98,12 +98,13 @@ pub fn within<T: PartialOrd + std::fmt::Display>(
     Ok(value)
 }
 
-/// Parses a quantity; what is none, or does not fit 64 bits, is told the range.
+/// Parses a quantity; an error for text that is no quantity or does not fit 64 bits names
+/// the range.
 fn parse<T: FromStr<Err = UnitError>>(text: &str, words: &str) -> Result<T, String> {
     text.parse().map_err(|error| format!("{error} ({words})"))
 }
 
-/// Whether no limit is asked for, which is written as a word.
+/// Returns whether the text is `none`, which asks for no limit.
 fn is_none(text: &str) -> bool {
     text.trim() == "none"
 }

@@ -1,4 +1,4 @@
-//! `workload.toml`: parsed strictly, as it may come from anyone.
+//! Parser of `workload.toml`, which is strict since manifests may come from anyone.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -13,7 +13,7 @@ use cyclometer_core::toml_text::{printable, with_nearest};
 use cyclometer_core::units::Bytes;
 use cyclometer_system::files::{Bound, FileProblem, is_plain};
 
-/// Largest manifest.
+/// Size limit of a manifest.
 pub const MAX_MANIFEST: Bound = Bound::new("a manifest", 256 << 10);
 /// Most presets of a workload.
 const MAX_PRESETS: usize = 64;
@@ -23,11 +23,11 @@ const MAX_NAME: usize = 64;
 const MAX_TITLE: usize = 600;
 /// Most arguments of a preset.
 const MAX_ARGS: usize = 1_000;
-/// Most bytes of all arguments of a preset, each with its end: they go to the
+/// Most bytes of all arguments of a preset, each with its terminator: they go to the
 /// launcher in one message, with those of the runtime.
 const MAX_ARG_BYTES: usize = 56 << 10;
 
-/// What is wrong with a manifest.
+/// Error of a manifest.
 #[derive(Debug, Error)]
 pub enum ManifestError {
     /// Not TOML, an unknown key, or a value of the wrong type.
@@ -35,27 +35,27 @@ pub enum ManifestError {
     Syntax {
         /// File, line and column.
         place: String,
-        /// What was expected.
+        /// Problem that the parser reports.
         message: String,
     },
-    /// A value that makes no sense.
+    /// A value that is not valid.
     #[error("{file}: {key}: {message}")]
     Value {
-        /// The manifest.
+        /// Path of the manifest.
         file: String,
-        /// The key.
+        /// Key of the value.
         key: String,
-        /// What is wrong and what would be right.
+        /// Problem, and what would be accepted.
         message: String,
     },
 }
 
-/// A manifest, checked; its programs are not read.
+/// Checked manifest; its programs are not read.
 #[derive(Debug)]
 pub struct Manifest {
-    /// One line for people.
+    /// Title in one line, for users.
     pub title: String,
-    /// What the function stresses.
+    /// Resources that the function stresses.
     pub stresses: String,
     /// The C source, relative to the folder.
     pub source: Option<String>,
@@ -99,7 +99,7 @@ struct RawPreset {
     limits: RawLimits,
 }
 
-/// Input or expected output, in one of its forms.
+/// Input or expected output, in one of several forms.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawContent {
@@ -110,7 +110,7 @@ struct RawContent {
     bytes: Option<u64>,
 }
 
-/// Reads a file that a manifest names, a path that stays inside its folder.
+/// Function that reads a file named by a manifest, by a path that stays inside its folder.
 pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, FileProblem>;
 
 struct Context<'a> {
@@ -119,11 +119,11 @@ struct Context<'a> {
 }
 
 impl Manifest {
-    /// Parses and checks a manifest; `origin` is how errors name it, and `read`
-    /// gives the content of files that it names.
+    /// Parses and checks a manifest; `origin` is its name in errors, and `read` returns the
+    /// content of files that it names.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// Returns the first problem and its place.
     pub fn parse(text: &[u8], origin: &str, read: ReadFile<'_>) -> Result<Self, ManifestError> {
         let syntax = |offset: Option<usize>, message: &str| ManifestError::Syntax {
             place: place(origin, &String::from_utf8_lossy(text), offset),
@@ -182,7 +182,7 @@ impl Context<'_> {
         }
     }
 
-    /// Text that is shown stays on its line and obeys no terminal.
+    /// Checks that text for display fits on one line and has no control characters.
     fn check_line(&self, key: &str, text: &str, most: usize) -> Result<(), ManifestError> {
         if text.chars().count() > most {
             return Err(self.wrong(key, format!("it has more than {most} characters")));
@@ -209,7 +209,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Files stay inside the workload's folder.
+    /// Checks that a path stays inside the workload's folder.
     fn check_path(&self, key: &str, path: &str) -> Result<(), ManifestError> {
         let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
         if inside && !path.is_empty() {
@@ -239,7 +239,8 @@ impl Context<'_> {
         })
     }
 
-    /// Content that stands in the manifest or in a file beside it.
+    /// Reads content that is given in the manifest or in a file beside it; `None` if it has
+    /// another form.
     fn literal(&self, key: &str, raw: &RawContent) -> Result<Option<Vec<u8>>, ManifestError> {
         match raw {
             RawContent {
@@ -301,8 +302,8 @@ impl Context<'_> {
         }
     }
 
-    /// Sets the limits that a table gives, and leaves the others as they are; `key`
-    /// is the name of that table in the file.
+    /// Parses the limits of a table, with `otherwise` for those that are not given; `key`
+    /// is the name of the table in the file.
     fn limits(
         &self,
         key: &str,
@@ -324,7 +325,7 @@ impl Context<'_> {
     }
 }
 
-/// `file:line:column` of a byte offset.
+/// Formats a byte offset as `file:line:column`.
 fn place(origin: &str, text: &str, offset: Option<usize>) -> String {
     let Some(before) = offset.and_then(|offset| text.get(..offset)) else {
         return origin.to_owned();
@@ -375,7 +376,7 @@ mod tests {
             ("[limits]\nmemory = \"lots\"\n[preset.quick]\n", "limits.memory"),
             ("[limits]\ntimeout = \"0s\"\n[preset.quick]\n", "limits.timeout"),
             ("[limits]\noutput = \"1PiB\"\n[preset.quick]\n", "limits.output"),
-            // Wrong, too, where every preset has its own.
+            // Refused even if every preset overrides it.
             (
                 "[limits]\nmemory = \"lots\"\n[preset.quick]\nlimits = { memory = \"1GiB\" }\n",
                 "limits.memory",

@@ -1,27 +1,28 @@
-//! Ways to meter the same function, to find what metering itself costs.
+//! Methods of metering the same function, to measure the cost of metering itself.
 
 use cyclometer_core::units::Nanos;
 
-/// A way to meter.
+/// Method of metering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metering {
-    /// What it is compared within: the lane that people name.
+    /// Lane that users name, within which methods are compared.
     pub base: &'static str,
-    /// Its own name.
+    /// Name of the method.
     pub word: &'static str,
-    /// The lane that runs it.
+    /// Lane that runs it.
     pub lane: &'static str,
-    /// Whether perf counts.
+    /// Whether perf counters are on.
     pub counters: bool,
-    /// Time between two samples of memory, and of the counters where they are on.
+    /// Time between two samples of memory, and of the counters where they are on; `None`
+    /// without sampling.
     pub every: Option<Nanos>,
 }
 
-/// The word of what all others are compared with: no counters, no samples.
+/// Name of the baseline that all other methods are compared with: no counters, no samples.
 pub const PLAIN: &str = "plain";
 
-/// What metering there is, the plain one of each lane first. Samples are taken
-/// with the counters on, as `record` takes them.
+/// All methods of metering, the plain one of each lane first. Samples are taken with the
+/// counters on, as `record` takes them.
 pub const METERINGS: [Metering; 12] = [
     Metering::of("native", PLAIN, "native", false, 0),
     Metering::of("native", "counters", "native", true, 0),
@@ -49,13 +50,13 @@ impl Metering {
         Self { base, word, lane, counters, every }
     }
 
-    /// The name of its lane in the recording.
+    /// Returns the name of its lane in the recording.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}/{}", self.base, self.word)
     }
 
-    /// What it does, in words.
+    /// Returns a description of the method.
     #[must_use]
     pub fn note(&self) -> String {
         let counters = if self.counters { "counted by perf" } else { "no counters" };

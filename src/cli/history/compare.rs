@@ -1,5 +1,5 @@
-//! `history compare`: what differs between two recordings, or two simulations,
-//! and whether that is allowed.
+//! `history compare`: differences between two recordings or two simulations, with a gate
+//! on their size.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::stats::Confidence;
 use crate::store::{Item, Store};
 use crate::visible_text::escape_markdown;
 
-/// The status of a gate that is not met.
+/// Exit status of a gate that is not met.
 pub(in crate::cli) const NOT_MET: u8 = 4;
 
 /// Options of `history compare`.
@@ -56,7 +56,7 @@ pub(super) struct Options {
     confidence: Confidence,
 }
 
-/// What is allowed to differ, and by how much.
+/// Options of the gate: meters that may rise, and by how much.
 #[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct GateOptions {
     /// Exit with status 4 if a meter has risen by more than so much for certain
@@ -115,7 +115,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
 }
 
 impl GateOptions {
-    /// Whether there is a gate.
+    /// Returns whether there is a gate.
     pub(in crate::cli) const fn is_set(&self) -> bool {
         self.fail_above.is_some()
     }
@@ -132,8 +132,8 @@ fn status(gate: Option<&Gate>) -> ExitCode {
     }
 }
 
-/// Compares two recordings, each in its database, prints that, and rules.
-/// Without `with_table` programs get no rows, since others are before them.
+/// Compares two recordings, each in its database, prints the comparison and applies the
+/// gate. Without `with_table`, programs get no rows, since other rows stand before them.
 pub(in crate::cli) fn compare_recordings(
     common: &Common,
     first: (&Store, i64),
@@ -176,8 +176,8 @@ fn say_all(lines: &[String]) {
     }
 }
 
-/// Prints a comparison: first what was run, then the largest differences, the
-/// gate, and the whole table.
+/// Prints a comparison: first the differences in what was run, then the largest
+/// differences, the gate, and the whole table.
 fn print(common: &Common, compared: &Compared, gate: Option<&Gate>) -> Result<(), Failure> {
     let Compared { names: [one, two], subjects, warnings, largest, difference, conclusion } =
         compared;

@@ -1,4 +1,4 @@
-//! `history label` and `history delete`.
+//! `history label` and `history delete`: labels and deletes recordings and simulations.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
@@ -10,7 +10,7 @@ use crate::report::what_goes;
 use crate::store::Item;
 use crate::units::Bytes;
 
-/// Free space in the file that is worth a word.
+/// Free space in the file from which on it is reported, in bytes.
 const WORTH_A_WORD: u64 = 1 << 20;
 
 /// Options of `history label`.
@@ -45,7 +45,7 @@ pub(super) struct DeleteOptions {
     compact: bool,
 }
 
-/// Names an item.
+/// Labels an item.
 pub(super) fn label(common: &Common, options: &LabelOptions) -> Outcome {
     reference(&options.item)?;
     let store = common.existing()?;

@@ -1,4 +1,4 @@
-//! `history list`, and `history` alone.
+//! `history list`, and `history` without a subcommand: lists recordings and simulations.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::store::{Filter, RecordingInfo, SimulationInfo, Store};
 
 const STATUS: [&str; 4] = ["running", "done", "failed", "interrupted"];
 
-/// Which recordings and simulations are listed.
+/// Filters of the listed recordings and simulations.
 #[derive(Debug, Default, PartialEq, clap::Args)]
 #[command(after_help = "Examples:
   cyclometer history list --lane docker --workload nbody
@@ -76,7 +76,7 @@ fn stamp(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-/// Where what the text names begins and ends: a day is not a moment.
+/// Returns the begin and the end of the time that the text names: a day is not a moment.
 fn when(text: &str, now: SystemTime) -> Result<(SystemTime, SystemTime), String> {
     let wrong = || {
         format!(
@@ -85,7 +85,7 @@ fn when(text: &str, now: SystemTime) -> Result<(SystemTime, SystemTime), String>
     };
     if let Ok(span) = humantime::parse_duration(text) {
         let then = now.checked_sub(span).ok_or_else(wrong)?;
-        // The format of the database ends with the year 9999 and begins in 1970.
+        // The format of the database begins in 1970 and ends with the year 9999.
         return if then < SystemTime::UNIX_EPOCH { Err(wrong()) } else { Ok((then, then)) };
     }
     let parse = |text: &str| humantime::parse_rfc3339_weak(text).map_err(|_| wrong());
@@ -130,7 +130,8 @@ pub(super) fn run(common: &Common, options: &ListOptions) -> Outcome {
     let folds = kind == Kind::All && common.format == Format::Table;
     let made = store.simulations(&filter).map_err(Failure::failed)?;
     let (recordings, simulations) = if folds {
-        // Each simulation stands with its recording; what is left is of others.
+        // Each simulation stands with its recording; the others belong to other
+        // recordings.
         let (recordings, left) = folded(&store, &filter, made)?;
         (recordings, simulations(left))
     } else {
@@ -188,8 +189,8 @@ fn print(
     Ok(())
 }
 
-/// The recordings, each with its simulations in a column; and those of the
-/// simulations that are of no recording in the list, or of several.
+/// Builds the table of recordings with their simulations in a column; returns also the
+/// simulations of recordings that are not listed, or of several recordings.
 fn folded(
     store: &Store,
     filter: &Filter,
@@ -219,7 +220,7 @@ fn folded(
 }
 
 fn columns(all: &[RecordingInfo], folds: bool) -> Vec<Column> {
-    // A column of nothing tells people nothing.
+    // A column without labels tells a reader nothing.
     let labelled = all.iter().any(|info| info.label.is_some());
     let mut columns = vec![
         Column::number("recording", "recording"),
@@ -280,7 +281,7 @@ fn simulations(all: Vec<SimulationInfo>) -> Table {
     ]);
     for info in all {
         table.push(vec![
-            // As it is named on the command line.
+            // Written as on the command line.
             Cell::new(format!("s{}", info.id), info.id),
             Cell::new(info.recording, info.recording),
             Cell::text(info.recordings),

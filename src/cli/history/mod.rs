@@ -1,4 +1,4 @@
-//! `history`: what has been recorded and simulated.
+//! `history`: lists, shows, compares, labels and deletes recordings and simulations.
 
 pub(super) mod compare;
 mod edit;
@@ -73,12 +73,12 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     }
 }
 
-/// What a person named.
+/// Parses a reference to a recording or a simulation.
 fn reference(text: &str) -> Result<Reference, Failure> {
     text.parse().map_err(Failure::Usage)
 }
 
-/// Finds what was named; a word that is the label of nothing is wrong usage.
+/// Finds the item with a reference; a word that is not a label is wrong usage.
 pub(super) fn resolve(store: &Store, text: &str) -> Result<Item, Failure> {
     let commands = ["list", "show", "compare", "label", "delete"];
     let reference = reference(text)?;

@@ -1,4 +1,4 @@
-//! `history show`: one recording, or one simulation.
+//! `history show`: shows one recording or one simulation.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ pub(super) struct Options {
 
 /// Runs the command.
 pub(super) fn run(common: &Common, item: &str) -> Outcome {
-    // Before the database is touched: a wrong word is wrong usage.
+    // Parsed before the database is opened: an invalid reference is wrong usage.
     super::reference(item)?;
     let mut store = common.reading()?;
     match resolve(&store, item)? {
@@ -34,7 +34,7 @@ pub(super) fn run(common: &Common, item: &str) -> Outcome {
     }
 }
 
-/// The comparison of one recording, and the source of each meter.
+/// Shows the comparison of one recording, and the source of each meter.
 fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome {
     for (lane, reason) in store.unavailable_lanes(recording).map_err(Failure::failed)? {
         say(&format!("lane {lane} could not run: {reason}"));
@@ -65,7 +65,7 @@ fn show_recording(common: &Common, store: &mut Store, recording: i64) -> Outcome
     Ok(ExitCode::SUCCESS)
 }
 
-/// Arguments, input, digests and limits of what was run.
+/// Shows arguments, input, digests and limits of the functions that were run.
 fn show_subjects(common: &Common, store: &Store, recording: i64) -> Result<(), Failure> {
     let subjects = store.subjects(recording).map_err(Failure::failed)?;
     if subjects.is_empty() {
@@ -76,7 +76,7 @@ fn show_subjects(common: &Common, store: &Store, recording: i64) -> Result<(), F
     common.print(&subject_table(&subjects))
 }
 
-/// What the footprints consist of, and what runs them.
+/// Shows the parts of the footprints, and the workloads that they belong to.
 fn show_footprints(common: &Common, store: &Store, recording: i64) -> Result<(), Failure> {
     let parts = store.footprints(recording).map_err(Failure::failed)?;
     if parts.is_empty() {
@@ -101,7 +101,7 @@ fn show_footprints(common: &Common, store: &Store, recording: i64) -> Result<(),
     Ok(())
 }
 
-/// What a simulation was asked for, and what came out.
+/// Shows the options and the results of a simulation.
 fn show_simulation(common: &Common, store: &Store, simulation: i64) -> Outcome {
     let it = Simulated::read(store, simulation).map_err(Failure::failed)?;
     let mut out = text_output();

@@ -1,4 +1,4 @@
-//! `pricing check`: every rule of every file, and every worked example.
+//! `pricing check`: checks every rule of every file, and every worked example.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ pub(super) struct Options {
     examples: bool,
 }
 
-/// What became of an example.
+/// Result of a worked example.
 enum Verdict {
     Passes,
     Disputed(String),
@@ -76,7 +76,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Prints the tables; whether an example fails.
+/// Prints the tables; returns whether an example fails.
 fn report(common: &Common, options: &Options, models: &[PriceModel]) -> Result<bool, Failure> {
     let (mut counts, mut own_rounding) = ([0_usize; 3], 0);
     let mut by_model = Table::new(&[

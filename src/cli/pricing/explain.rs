@@ -1,4 +1,4 @@
-//! `pricing explain`: the arithmetic of a bill, step by step.
+//! `pricing explain`: prints the arithmetic of a bill, step by step.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -16,7 +16,7 @@ use crate::pricing::{
 use crate::report::explain::{Explanation, explain};
 use crate::report::{Format, markdown_code};
 
-/// Bound of a file of usage groups.
+/// Size limit of a file of usage groups.
 const USAGE: Bound = Bound::new("a file of usage groups", MAX_FILE_BYTES as u64);
 
 /// Options of `pricing explain`.
@@ -86,7 +86,7 @@ fn policies() -> clap::builder::PossibleValuesParser {
     Policy::ALL.iter().map(|(_, name)| *name).collect::<Vec<_>>().into()
 }
 
-/// What is to be billed.
+/// Usage to bill, with its terms.
 struct Bill {
     groups: Vec<UsageGroup>,
     terms: Terms,
@@ -147,7 +147,7 @@ fn of_example(example: &Example) -> Bill {
     }
 }
 
-/// By its number, from 1, or a part of its name that no other has.
+/// Finds an example by its number, from 1, or by a part of its name that no other has.
 fn example<'a>(model: &'a PriceModel, wanted: &str) -> Result<&'a Example, Failure> {
     let examples = model.examples();
     let number = wanted.parse::<usize>().ok();
@@ -173,7 +173,7 @@ fn example<'a>(model: &'a PriceModel, wanted: &str) -> Result<&'a Example, Failu
     }
 }
 
-/// What the options say.
+/// Builds the usage from the options.
 fn described(model: &PriceModel, options: &Options) -> Result<Bill, Failure> {
     let mut terms = Terms::of(model);
     if let Some(days) = &options.days {
@@ -233,7 +233,7 @@ fn one_group(all: &Given<'_>, text: &str) -> Result<(UsageGroup, Vec<String>), F
     given.finish().map_err(Failure::usage)
 }
 
-/// Groups from a file; inputs given by --set hold rather than the file's.
+/// Reads groups from a file; inputs given by --set override the file's.
 fn of_file(
     model: &PriceModel,
     options: &Options,
@@ -253,7 +253,7 @@ fn of_file(
     })?;
     let inputs = |terms: &mut Terms| {
         let mut own = Given::new(model, terms.clone());
-        // These were accepted before.
+        // These inputs were accepted before.
         let all = options.set.iter().try_for_each(|text| own.read(text));
         if all.is_ok() {
             *terms = own.terms().clone();
@@ -267,12 +267,12 @@ fn of_file(
     Ok(Bill { groups, terms, rounding: model.rounding(), notes })
 }
 
-/// That something was said which makes no difference.
+/// Returns a note on given meters that the model does not read.
 fn unread(model: &PriceModel, groups: &[UsageGroup]) -> Option<String> {
     let read = model.meters();
     let given = |meter: &&Meter| groups.iter().any(|group| group.usage.get(**meter).is_some());
     let unread = Meter::ALL.iter().filter(given).filter(|meter| !read.contains(meter));
-    // The whole is made of the phases, or they of it.
+    // The wall time is made of the phases, or they of it.
     let unread = unread.filter(|meter| **meter != Meter::Wall || model.phases().is_empty());
     let run = |group: &UsageGroup| group.usage.phases.run.is_some();
     let unread = unread.filter(|meter| **meter != Meter::Wall || !groups.iter().any(run));
@@ -280,7 +280,7 @@ fn unread(model: &PriceModel, groups: &[UsageGroup]) -> Option<String> {
     (!names.is_empty()).then(|| format!("makes no difference to this model: {}", names.join(", ")))
 }
 
-/// What there is to say of a bill.
+/// Explains that there is nothing to bill, and which usage the model reads.
 fn nothing(model: &PriceModel) -> String {
     let meters = model.meters().into_iter().map(Meter::name);
     let phases = model.phases().into_iter().map(pricing::Phase::name);
@@ -298,7 +298,7 @@ fn nothing(model: &PriceModel) -> String {
     text
 }
 
-/// All that is missing, and how to give it.
+/// Reports everything that is missing, and how to give it.
 fn refused(model: &PriceModel, refusals: &[Refusal]) -> Failure {
     let mut text = format!("cannot bill this by {}:", model.id());
     for refusal in refusals {

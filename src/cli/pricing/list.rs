@@ -1,4 +1,4 @@
-//! `pricing list` and `pricing show`.
+//! `pricing list` and `pricing show`: list price models and show one of them.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -101,7 +101,7 @@ fn row(model: &PriceModel) -> Vec<Cell> {
     ]
 }
 
-/// Phases and meters that a model reads.
+/// Returns the phases and meters that a model reads.
 fn needs(model: &PriceModel) -> String {
     let phases: Vec<&str> = model.phases().into_iter().map(Phase::name).collect();
     let meters: Vec<&str> = model.meters().into_iter().map(Meter::name).collect();
@@ -130,7 +130,8 @@ pub(super) fn show(common: &Common, options: &ShowOptions) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `30 days` or, where it is none, the time: `730 h`.
+/// Formats a period as `30 days` or, if it is not a whole number of days, as a time: `730
+/// h`.
 fn period_in_words(period: &Exact) -> String {
     let day = Exact::from(86_400_000_000_000);
     match period.over(&day).and_then(|days| days.to_u64()) {
@@ -198,7 +199,7 @@ fn charges(model: &PriceModel) -> Table {
     table
 }
 
-/// The price of a charge's own unit, at its weight in the pool.
+/// Returns the price of a charge's own unit, at its weight in the pool.
 fn price(tier: &Tier, weight: &Exact) -> String {
     let price = tier.price.as_exact() * weight;
     price.fraction().unwrap_or_else(|| price.to_plain_string())

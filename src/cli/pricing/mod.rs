@@ -1,4 +1,4 @@
-//! `pricing`: the price models, what they say, and whether it is true.
+//! `pricing`: lists, shows, checks and explains price models, and starts new ones.
 
 mod check;
 mod explain;

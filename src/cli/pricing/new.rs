@@ -1,5 +1,5 @@
-//! `pricing new` and `pricing schema`: what a price file of one's own starts
-//! from.
+//! `pricing new` and `pricing schema`: a template for a price file, and the schema of
+//! price files.
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub(super) struct SchemaOptions {
     meters: bool,
 }
 
-/// A file that passes `pricing check` as it is.
+/// Returns a price file that passes `pricing check` as it is.
 fn template(id: &str) -> Result<String, Failure> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let day = now.split('T').next().unwrap_or("2026-01-01");
@@ -49,7 +49,7 @@ fn template(id: &str) -> Result<String, Failure> {
         .replace("= DAY", &format!("= {day}"));
     match PriceModel::parse(&text, "the new file") {
         Ok(_) => Ok(text),
-        // The id is all that can be wrong with it.
+        // Only the id can be invalid.
         Err(PricingError::Invalid { message, .. }) => Err(Failure::usage(message)),
         Err(error) => Err(Failure::usage(error)),
     }
@@ -78,7 +78,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to do with the file.
+/// Explains how to use the file.
 fn hint(file: &str) {
     say(&format!("check it:  cyclometer pricing check {file}"));
     say(&format!("use it:    cyclometer --pricing {file} ..."));
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(model.id(), "my-cloud");
         assert_eq!(model.examples().len(), 1);
         model.examples()[0].check(&model).unwrap();
-        // Every charge is in it: an example of none of them would prove nothing.
+        // Every charge takes part: an example with none of them would prove nothing.
         let wrong = text.replace("\"4.65\"", "\"4.66\"");
         let model = PriceModel::parse(&wrong, "my-cloud.toml").unwrap();
         assert!(model.examples()[0].check(&model).is_err());

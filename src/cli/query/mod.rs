@@ -1,4 +1,4 @@
-//! `query`: SQL over the database, which it cannot change.
+//! `query`: runs read-only SQL over the database.
 
 mod output;
 mod saved;
@@ -19,7 +19,7 @@ use output::{Output, Told};
 use saved::Saved;
 use watchdog::Watchdog;
 
-/// Bytes of a statement, as many as `SQLite` takes.
+/// Maximum size of a statement in bytes, the limit of `SQLite`.
 const MOST_SQL: u64 = 1_000_000;
 
 /// Options of `query`.
@@ -69,7 +69,7 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     let (key, value) = text
         .split_once('=')
         .ok_or_else(|| format!("`{text}` has no `=`: write a name and a value, as recording=3"))?;
-    // As it stands in the SQL.
+    // With its prefix, as it stands in the SQL.
     let key = key.trim_start_matches([':', '@', '$']);
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -110,7 +110,7 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let watchdog = Watchdog::start(cancel.clone(), options.timeout)?;
     let reader = Reader::open(&common.db_path()?).map_err(Failure::failed)?;
     watchdog.removes(reader.copy_folder());
-    // From here on: what is asked for first may be a view of somebody else's.
+    // From here on: even the first query may run a view of somebody else's.
     reader.watch(cancel, options.timeout).map_err(Failure::failed)?;
     let result = if options.schema {
         schema::print(common, &reader)
@@ -133,11 +133,11 @@ fn ask(
     saved: Option<&Saved>,
 ) -> Outcome {
     let parameters = parameters(reader, sql, saved, &options.param)?;
-    // In large pieces: a system call a row would take most of the time.
+    // Written in large pieces: a system call a row would take most of the time.
     let out = Box::new(std::io::BufWriter::with_capacity(1 << 16, text_output()));
     let mut output = Output::new(common.format, options.limit, out);
     let result = reader.query(sql, &parameters, &mut output);
-    // What was read before it was stopped is whole rows, and is shown.
+    // The rows that were read before a stop are complete, and are shown.
     let ended = output.end(result.is_ok());
     if let Ok(told) = &ended {
         tell_what_is_left_out(told);
@@ -147,8 +147,7 @@ fn ask(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Puts a text through all that `query` does with one, as a table and as JSON:
-/// for fuzzing.
+/// Runs a text through everything that `query` does, as a table and as JSON: for fuzzing.
 pub fn query_survives(reader: &Reader, sql: &str) {
     let time = Some(Duration::from_millis(20));
     for format in [crate::report::Format::Table, crate::report::Format::Json] {
@@ -170,7 +169,7 @@ fn failure(error: QueryError) -> Failure {
     }
 }
 
-/// Bound of a query.
+/// Size limit of a query.
 const SQL: Bound = Bound::new("a query", MOST_SQL);
 
 fn standard_input() -> Result<String, Failure> {
@@ -179,8 +178,8 @@ fn standard_input() -> Result<String, Failure> {
         .map_err(|error| Failure::Failed(format!("cannot read standard input: {error}")))
 }
 
-/// A value for each parameter of the statement: given, or the saved query's
-/// own, or the newest.
+/// Returns a value for each parameter of the statement: the given one, or the saved
+/// query's default, or the newest item.
 fn parameters(
     reader: &Reader,
     sql: &str,
@@ -212,7 +211,7 @@ fn parameters(
                     ))
                 })?)
             }
-            // As `history` names it.
+            // Named as in `history`.
             ("simulation", Some(text)) => datum(text.strip_prefix('s').unwrap_or(text)),
             (_, Some(text)) => datum(text),
             (_, None) => {
@@ -234,7 +233,7 @@ fn newest(reader: &Reader, what: &str) -> Result<Datum, Failure> {
     })
 }
 
-/// A number if it reads as one, for `sequence > :n` compares by kind.
+/// Parses a number if the text is one, since `sequence > :n` compares by type.
 fn datum(text: &str) -> Datum {
     if let Ok(value) = text.parse() {
         return Datum::Integer(value);
@@ -245,7 +244,7 @@ fn datum(text: &str) -> Datum {
     }
 }
 
-/// Says what a table does not show.
+/// Reports what a table leaves out.
 fn tell_what_is_left_out(told: &Told) {
     if told.no_rows {
         say("no rows");

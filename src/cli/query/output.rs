@@ -1,5 +1,5 @@
-//! The rows of a query: as a table, which waits for its widest cell, or one by
-//! one for programs.
+//! Output of a query's rows: as a table, which waits for its widest cell, or one by one
+//! for programs.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -10,25 +10,26 @@ use serde_json::Value;
 use crate::report::{Cell, Format, RowWriter, Table, terminal_width};
 use crate::store::{RowSink, SeenDatum};
 
-/// Rows that a person reads; more would only scroll by, and fill memory.
+/// Default limit of rows for people; more would only scroll by, and fill memory.
 const MOST: u64 = 1_000;
 
-/// Cells of a table, whatever the limit: laying out more takes minutes.
+/// Maximum number of cells of a table, whatever the limit: laying out more takes minutes.
 const MOST_CELLS: u64 = 100_000;
 
-/// Cells that a table has unless more rows are asked for.
+/// Maximum number of cells of a table unless more rows are requested.
 const USUAL_CELLS: u64 = 20_000;
 
-/// Bytes of a table; a terminal shows a thousandth of it.
+/// Maximum size of a table's text in bytes; a terminal shows a thousandth of it.
 const MOST_TEXT: usize = 2 << 20;
 
-/// Characters of a cell of a table.
+/// Maximum number of characters of a cell.
 const LONGEST: usize = 1_000;
 
-/// More columns than this are split into tables rather than squeezed into one.
+/// Number of columns up to which they stay in one table rather than being split into
+/// several.
 const FEW: usize = 8;
 
-/// Takes the rows and prints them.
+/// Receives the rows and prints them.
 pub(super) struct Output<'a> {
     format: Format,
     limit: u64,
@@ -36,21 +37,21 @@ pub(super) struct Output<'a> {
     capped: bool,
     names: Vec<String>,
     kept: Vec<Vec<Shown>>,
-    /// Bytes in those.
+    /// Size of the kept cells in bytes.
     size: usize,
     told: Told,
     out: Option<Box<dyn Write + 'a>>,
     writer: Option<RowWriter<'a>>,
 }
 
-/// What a table does not show, although nobody asked to leave it out.
+/// Parts of the result that a table leaves out although nobody asked for that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Told {
-    /// It has no rows.
+    /// Whether there are no rows.
     pub no_rows: bool,
-    /// It ends after so many rows, and there are more.
+    /// Number of rows after which the table ends, if there are more.
     pub cut_after: Option<usize>,
-    /// So many cells are cut.
+    /// Number of cells that are cut.
     pub cut_cells: usize,
 }
 
@@ -77,8 +78,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Prints what is left to print, `whole` if all rows came, and says what a
-    /// table leaves out.
+    /// Prints the remaining rows, with `whole` saying whether all rows came, and returns
+    /// what a table leaves out.
     pub(super) fn end(mut self, whole: bool) -> io::Result<Told> {
         if let Some(writer) = self.writer {
             writer.end()?;
@@ -138,12 +139,12 @@ impl RowSink for Output<'_> {
             Some(writer) => writer.row(values.iter().map(|it| value(*it)))?,
             None => self.keep(values),
         }
-        // One more is asked for where it has to be known whether there is one.
+        // One more row is requested if the output has to know whether there is one.
         Ok(self.capped || self.size > MOST_TEXT || self.rows < self.limit)
     }
 }
 
-/// Two columns of one name would be one key.
+/// Makes column names unique: two columns with one name would be one key.
 fn unique(names: &[String]) -> Vec<String> {
     let mut taken: HashSet<String> = HashSet::new();
     let mut counts: HashMap<&str, usize> = HashMap::new();
@@ -183,7 +184,7 @@ fn print(
     out.flush()
 }
 
-/// As [`crate::workload::hex`], for blobs of any size.
+/// Formats a blob of any size, like [`crate::workload::hex`].
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(2 * bytes.len());
@@ -194,7 +195,7 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The text of a cell, and whether it is cut.
+/// Cuts the text of a cell; returns whether it was cut.
 fn cut(text: Cow<'_, str>) -> (Cow<'_, str>, bool) {
     // Longer than the longest cell in any characters.
     match text.char_indices().nth(LONGEST) {
@@ -203,20 +204,19 @@ fn cut(text: Cow<'_, str>) -> (Cow<'_, str>, bool) {
     }
 }
 
-/// A value as it is shown, before it is cut.
+/// Text of a value before it is cut.
 struct Seen<'a> {
     text: Cow<'a, str>,
     is_number: bool,
 }
 
-/// A value for people, or as much of it as a cell takes.
+/// Formats a value for people, or as much of it as a cell takes.
 fn shown(value: SeenDatum<'_>) -> Seen<'_> {
     let (text, is_number): (Cow<'_, str>, bool) = match value {
         SeenDatum::Null => ("-".into(), true),
         SeenDatum::Integer(value) => (value.to_string().into(), true),
         SeenDatum::Real(value) => (real(value).into(), true),
-        // A character has at most four bytes, and what follows the cut is not
-        // looked at.
+        // A character has at most four bytes, and nothing behind the cut is looked at.
         SeenDatum::Text(bytes) => {
             (String::from_utf8_lossy(&bytes[..bytes.len().min(4 * LONGEST + 4)]), false)
         }
@@ -225,20 +225,20 @@ fn shown(value: SeenDatum<'_>) -> Seen<'_> {
     Seen { text, is_number }
 }
 
-/// All digits that tell the number from its neighbours, as JSON has them.
+/// Formats all digits that distinguish a number from its neighbours, as JSON does.
 fn real(value: f64) -> String {
     serde_json::Number::from_f64(value).map_or_else(|| value.to_string(), |it| it.to_string())
 }
 
-/// A value for programs.
+/// Converts a value for programs.
 fn value(value: SeenDatum<'_>) -> Value {
     match value {
         SeenDatum::Null => Value::Null,
         SeenDatum::Integer(value) => value.into(),
-        // JSON has no infinity, and null would be "not measured".
+        // JSON has no infinity, and null would mean "not measured".
         SeenDatum::Real(value) if !value.is_finite() => value.to_string().into(),
         SeenDatum::Real(value) => value.into(),
-        // What others wrote need not be UTF-8.
+        // Text written by others need not be UTF-8.
         SeenDatum::Text(bytes) => String::from_utf8_lossy(bytes).into(),
         SeenDatum::Blob(bytes) => hex(bytes).into(),
     }

@@ -1,9 +1,9 @@
-//! Saved queries: `db/queries/NAME.sql`, carried by the program.
+//! Saved queries: `db/queries/NAME.sql`, compiled into the program.
 
 use crate::report::{Cell, Column, Table};
 use crate::suggest::suggestion;
 
-/// A saved query. Its first comment line says what it answers; lines such as
+/// A saved query. The first comment line says which question it answers; lines such as
 /// `-- :factor = 3` name its parameters, with their defaults.
 #[derive(Debug)]
 pub(super) struct Saved {
@@ -40,7 +40,7 @@ const ALL: &[Saved] = saved![
 ];
 
 impl Saved {
-    /// The query of that name.
+    /// Returns the query with the name `name`.
     pub(super) fn find(name: &str) -> Result<&'static Self, String> {
         ALL.iter().find(|saved| saved.name == name).ok_or_else(|| {
             let hint = suggestion(name, ALL.iter().map(|saved| saved.name));
@@ -48,12 +48,12 @@ impl Saved {
         })
     }
 
-    /// What it answers.
+    /// Returns the question that the query answers.
     fn purpose(&self) -> &str {
         self.text.lines().next().unwrap_or("").trim_start_matches("--").trim()
     }
 
-    /// Its parameters, with their defaults.
+    /// Returns the parameters with their defaults.
     fn parameters(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let comments = self.text.lines().filter_map(|line| line.strip_prefix("-- :"));
         comments.map(|line| match line.split_once('=') {
@@ -62,13 +62,13 @@ impl Saved {
         })
     }
 
-    /// The default of a parameter.
+    /// Returns the default of a parameter.
     pub(super) fn default(&self, name: &str) -> Option<&str> {
         self.parameters().find(|(known, _)| *known == name)?.1
     }
 }
 
-/// All saved queries.
+/// Builds the table of all saved queries.
 pub(super) fn table() -> Table {
     let mut table = Table::new(&[
         Column::text("query", "query"),

@@ -1,4 +1,4 @@
-//! The views and their columns, with what the documentation says of them.
+//! Views and their columns, with their meaning from the documentation.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -7,13 +7,13 @@ use super::super::{Common, Failure, Outcome};
 use crate::report::{Cell, Column, Table};
 use crate::store::Reader;
 
-/// The one place where columns are described.
+/// Documentation of the columns, the only place where they are described.
 const DOCUMENTATION: &str = include_str!("../../../docs/queries.md");
 
 /// Unit and meaning of a column.
 type Meaning = (&'static str, &'static str);
 
-/// Columns by view, as documented: rows of three cells under `### view`.
+/// Returns the documented columns by view: rows of three cells under `### view`.
 fn documented() -> BTreeMap<(&'static str, &'static str), Meaning> {
     let mut result = BTreeMap::new();
     let mut view = "";
@@ -33,7 +33,7 @@ fn documented() -> BTreeMap<(&'static str, &'static str), Meaning> {
     result
 }
 
-/// Prints the views that the database has.
+/// Prints the views of the database.
 pub(super) fn print(common: &Common, reader: &Reader) -> Outcome {
     let documented = documented();
     let mut table = Table::new(&[

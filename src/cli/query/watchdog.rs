@@ -1,6 +1,5 @@
-//! The time that a query has, for all of it: `SQLite` looks at the clock between
-//! two of its steps, and one step may take hours; so may a table, and an output
-//! that nobody reads.
+//! Time limit of a query as a whole: `SQLite` checks the clock only between two of its
+//! steps, and one step may take hours; so may a table, and an output that nobody reads.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -12,24 +11,25 @@ use crate::lane::Cancel;
 use crate::store::Stop;
 use crate::threads::start_thread;
 
-/// How long a query may take to end by itself once a person has stopped it.
+/// Time that a query has to end by itself after it was cancelled.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long it may take once its time is over: `SQLite` ends it within that, or
-/// is in a step that nobody can say the end of.
+/// Time that a query has to end by itself after its timeout: `SQLite` ends it within
+/// that, or is in a step of unknown length.
 const MOMENT: Duration = Duration::from_millis(100);
-/// How often the clock is looked at.
+/// Interval between two checks of the clock.
 const LOOK: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
 
-/// Ends the program if its query does not, until it is dropped.
+/// Ends the program if its query does not end in time, until it is dropped.
 pub(super) struct Watchdog {
-    /// What is removed before that.
+    /// Folder that is removed before the program ends.
     leftover: Arc<Mutex<Option<PathBuf>>>,
-    /// Goes with this: the query has ended.
+    /// Dropped with the watchdog: the query has ended.
     _ended: SyncSender<()>,
 }
 
 impl Watchdog {
-    /// Ends the program a moment after `cancel` says so or `timeout` is over.
+    /// Starts a watchdog that ends the program shortly after `cancel` is cancelled or
+    /// `timeout` has passed.
     pub(super) fn start(cancel: Cancel, timeout: Option<Duration>) -> Result<Self, Failure> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let leftover: Arc<Mutex<Option<PathBuf>>> = Arc::default();
@@ -57,20 +57,20 @@ impl Watchdog {
         Ok(Self { leftover, _ended: ended })
     }
 
-    /// Removes that folder before it ends the program.
+    /// Sets the folder that is removed before the program ends.
     pub(super) fn removes(&self, folder: Option<&Path>) {
         *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = folder.map(Path::to_owned);
     }
 }
 
-/// Returns when the program is ended, and for what, if the query does not end before.
+/// Returns when and why the program is ended, if the query does not end before.
 fn hard_end(deadline: Option<Instant>, cancelled: Option<Instant>) -> Option<(Instant, Stop)> {
     let late = deadline.and_then(|it| Some((it.checked_add(MOMENT)?, Stop::Timeout)));
     let stopped = cancelled.and_then(|it| Some((it.checked_add(GRACE)?, Stop::Cancelled)));
     [late, stopped].into_iter().flatten().min_by_key(|(time, _)| *time)
 }
 
-/// The query only reads: nothing is lost with it.
+/// Ends the program. The query only reads, so nothing is lost.
 fn end(stop: Stop, leftover: &Mutex<Option<PathBuf>>) {
     if let Some(folder) = leftover.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let _ = crate::files::remove_tree(&folder);
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(why, Stop::Timeout);
         assert!(late <= after(3250), "a quarter of a second at most");
         assert_eq!(hard_end(None, Some(after(500))), Some((after(1500), Stop::Cancelled)));
-        // What comes first counts.
+        // The earlier end counts.
         assert_eq!(hard_end(Some(after(3000)), Some(after(500))), hard_end(None, Some(after(500))));
         assert_eq!(
             hard_end(Some(after(3000)), Some(after(2900))),

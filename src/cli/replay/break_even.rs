@@ -1,4 +1,5 @@
-//! `replay --break-even`: the fine price at which revenue is the same.
+//! `replay --break-even`: finds the fine price at which revenue is the same as under a
+//! coarse model.
 
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use crate::replay::{Contract, Key};
 use crate::report::{Cell, Column, Table};
 use crate::store::{ReplayError, ReplayPlan, Store, StoreError};
 
-/// The fine prices that are looked for unless models are named.
+/// Default fine models.
 const FINE: [&str; 3] = ["per-cycle", "per-cpu-ms", "per-wasm-op"];
 
 /// Runs the command.
@@ -23,7 +24,7 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan, named: bool
     }
     let pairs: Vec<(&Contract, &Contract)> =
         all().filter(|(coarse, fine)| incomparable(coarse, fine).is_none()).collect();
-    // The time until a failure is no price of the function.
+    // The time until a failure is not the price of the function.
     let failed: Vec<Key> = store
         .simulate(plan)
         .map_err(Failure::failed)?
@@ -70,7 +71,7 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan, named: bool
     Ok(if missing { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-/// A pair of models that has no break-even price, and why.
+/// A pair of models without a break-even price, with the reason.
 struct LeftOut {
     coarse: String,
     fine: String,
@@ -84,7 +85,7 @@ impl LeftOut {
     }
 }
 
-/// Why two models can have no break-even price, whatever was recorded.
+/// Returns why two models can have no break-even price, whatever was recorded.
 fn incomparable(coarse: &Contract, fine: &Contract) -> Option<String> {
     if coarse.0.currency() != fine.0.currency() {
         return Some(format!("one is in {}, one in {}", coarse.0.currency(), fine.0.currency()));
@@ -93,7 +94,8 @@ fn incomparable(coarse: &Contract, fine: &Contract) -> Option<String> {
     (charges != 1).then(|| format!("{} has {charges} charges, not one price", fine.0.id()))
 }
 
-/// Coarse models, and fine ones: those that were named, or the usual ones.
+/// Returns the coarse models, and the fine ones: those that were named, or the default
+/// ones.
 fn pairs(
     common: &Common,
     plan: &ReplayPlan,

@@ -1,4 +1,4 @@
-//! What is replayed: which recordings, which models, under which terms.
+//! Selection of a replay: which recordings, which models, under which terms.
 
 use super::super::{Common, Failure, history};
 use crate::meter::Meter;
@@ -8,7 +8,7 @@ use crate::replay::{Contract, WhatIf};
 use crate::store::{RecordingRef, Store};
 use crate::suggest::nearest;
 
-/// Which invocations and models.
+/// Options that select invocations and models.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Choice {
     /// Price models, by id; `all`, or `current` for those that hold today
@@ -29,7 +29,7 @@ pub(in crate::cli) struct Choice {
     pub since: Option<String>,
 }
 
-/// Under which terms.
+/// Options that set the terms of the models.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct TermOptions {
     /// What if so much memory had been allocated? `sweep` finds the cheapest
@@ -47,7 +47,7 @@ pub(in crate::cli) struct TermOptions {
 }
 
 impl Choice {
-    /// Whether models were named, rather than all of some kind.
+    /// Returns whether models were named, rather than all models of some kind.
     pub(super) fn names_models(&self) -> bool {
         !self.model.iter().any(|id| matches!(id.as_str(), "all" | "current"))
     }
@@ -55,7 +55,7 @@ impl Choice {
 
 pub(in crate::cli) use crate::report::answer::{HEADLINE, headline};
 
-/// The models that were asked for, under the terms that were.
+/// Returns the selected models, under the selected terms.
 pub(super) fn contracts(
     common: &Common,
     choice: &Choice,
@@ -89,12 +89,12 @@ pub(super) fn contracts(
 }
 
 impl TermOptions {
-    /// Whether memory sizes are to be tried out.
+    /// Returns whether memory sizes are to be tried out.
     pub(super) fn sweeps(&self) -> bool {
         self.memory.as_deref() == Some("sweep")
     }
 
-    /// Name and value of each `--set`.
+    /// Returns the name and value of each `--set`.
     fn sets(&self) -> Result<Vec<(&str, &str)>, Failure> {
         let pair = |text: &'_ String| {
             let bad = || Failure::usage(format!("`--set {text}`: write NAME=VALUE"));
@@ -105,7 +105,7 @@ impl TermOptions {
         Ok(pairs.map(|(name, value)| (name.trim(), value.trim())).collect())
     }
 
-    /// Inputs, days and allowances, for all models that have them.
+    /// Applies inputs, days and allowances to all models that have them.
     fn apply(&self, contracts: &mut [Contract]) -> Result<(), Failure> {
         for (name, value) in self.sets()? {
             if Meter::from_name(name).is_some() {
@@ -133,7 +133,7 @@ impl TermOptions {
         Ok(())
     }
 
-    /// Meters that are assumed rather than read.
+    /// Returns the meters that are assumed rather than read.
     pub(super) fn what_if(&self, contracts: &[Contract]) -> Result<WhatIf, Failure> {
         let mut assumed = Vec::new();
         if let Some(size) = self.memory.as_deref().filter(|size| *size != "sweep") {
@@ -148,8 +148,8 @@ impl TermOptions {
     }
 }
 
-/// The value of a meter. MB must not mean two things: models that mean MiB by
-/// it and models that do not want it written as what it is.
+/// Parses the value of a meter. MB must not mean two things: where a model means MiB by
+/// it, the size has to be written as MiB or GiB.
 fn value(meter: Meter, text: &str, contracts: &[Contract]) -> Result<u64, Failure> {
     let dimension = Dimension::of(meter);
     let read = |gb| dimension.whole(text, gb).map_err(Failure::usage);
@@ -176,7 +176,7 @@ fn unknown(name: &str, contracts: &[Contract]) -> String {
     }
 }
 
-/// The recordings that were named, or those begun since a moment.
+/// Returns the recordings that were named, or those begun since a moment.
 pub(super) fn recordings(
     store: &Store,
     names: &[String],

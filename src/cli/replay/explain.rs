@@ -1,4 +1,4 @@
-//! `replay --explain`: the arithmetic of one invocation, or of a cell.
+//! `replay --explain`: prints the arithmetic of one invocation, or of a cell.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,8 +12,8 @@ use crate::store::{ReplayPlan, Store, StoreError};
 use crate::suggest::nearest;
 use crate::visible_text::escape_line;
 
-/// Explains an invocation by its number, or what names of a workload, lane and
-/// start, with `/` between them, select.
+/// Explains an invocation, given by its number, or the cells selected by names of a
+/// workload, lane and start, with `/` between them.
 pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan, what: &str) -> Outcome {
     if matches!(common.format, Format::Csv | Format::Jsonl) {
         return Err(Failure::usage("--explain is text or --format json"));
@@ -63,12 +63,12 @@ fn invocation(common: &Common, store: &Store, plan: &ReplayPlan, number: i64) ->
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-/// The text as it is, or as a block of code in Markdown.
+/// Formats the text as it is, or as a code block in Markdown.
 fn shown(format: Format, text: String) -> String {
     if format == Format::Markdown { markdown_code(&text) } else { text }
 }
 
-/// Whether every part of `what` names the workload, the lane or the start.
+/// Returns whether every part of `what` names the workload, the lane or the start.
 fn chosen(key: &Key, what: &str) -> bool {
     what.split('/')
         .all(|name| [&key.workload, &key.lane, &key.start].iter().any(|it| ***it == *name))

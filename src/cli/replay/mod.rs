@@ -1,4 +1,4 @@
-//! `replay`: recordings through price models.
+//! `replay`: bills recordings under price models.
 
 mod break_even;
 mod choice;
@@ -83,13 +83,13 @@ pub(super) fn run(common: &Common, options: &Options) -> Outcome {
     let recordings: Vec<String> =
         plan.selection.recordings.iter().map(ToString::to_string).collect();
     say(&format!("recording {}: {}", recordings.join(", "), describe_keeping(&simulation)));
-    // Of all there are, some will not do; of those that were named, all should.
+    // With all models requested, some will not apply; models that were named all should.
     let named = options.choice.names_models();
     let refused = named && summary.overall().models.iter().any(|total| total.refusals() > 0);
     Ok(if refused { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
-/// Under which number a simulation is kept, or why it is not.
+/// Describes under which number a simulation is stored, or why it is not.
 fn describe_keeping(simulation: &SavedSimulation) -> String {
     let Some(id) = simulation.id else {
         let reason = simulation.unkept.as_deref().unwrap_or("nobody said why");
@@ -155,7 +155,8 @@ fn print(
     common.print_lines(&lines)
 }
 
-/// What a reader must know: estimates, stand-ins, refusals, what does not fit.
+/// Reports the notes needed to read the bills: estimates, stand-ins, refusals, memory
+/// beyond the allocation.
 fn remarks(
     common: &Common,
     store: &Store,
@@ -179,7 +180,7 @@ fn remarks(
         say(&note);
     }
     if !common.format.is_for_people() {
-        // Those who read tables have them below the table.
+        // Readers of tables have them below the table.
         for note in report::refusals(summary) {
             say(&note);
         }

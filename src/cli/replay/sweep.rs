@@ -1,4 +1,4 @@
-//! `replay --memory sweep`: the cheapest memory size that the peak allows.
+//! `replay --memory sweep`: finds the cheapest memory size that the peak allows.
 //!
 //! Time is taken as it was measured. Where a provider gives CPU with memory, a
 //! smaller size would run longer: the sweep says what head-room costs, not how
@@ -17,7 +17,7 @@ use crate::units::Bytes;
 
 const MIB: u64 = 1 << 20;
 
-/// Sizes that are tried, in MiB: those that providers name.
+/// Sizes that are tried, in MiB: those that providers offer.
 const SIZES: [u64; 20] = [
     64, 128, 192, 256, 320, 384, 512, 640, 768, 1_024, 1_280, 1_536, 1_769, 2_048, 3_008, 4_096,
     5_120, 6_144, 8_192, 10_240,
@@ -65,8 +65,8 @@ pub(super) fn run(common: &Common, store: &Store, plan: &ReplayPlan) -> Outcome 
     Ok(ExitCode::SUCCESS)
 }
 
-/// A row a model and cell. Those that nothing saves are left out of what people
-/// read, and told of: which, and why.
+/// Builds one row a model and cell. Cells that no size makes cheaper are left out for
+/// people, and listed below the table with the reason.
 fn table(
     now: &Summary,
     tried: &[(u64, Summary)],
@@ -119,11 +119,11 @@ fn table(
     (table, told(now, &left_out))
 }
 
-/// Cells without a row, by why and by model.
+/// Cells without a row, by reason and by model.
 type LeftOut = BTreeMap<String, BTreeMap<usize, Vec<String>>>;
 
-/// Tells which cells have no row, and why. A model stands for its cells only if
-/// none of them has another fate.
+/// Lists the cells without a row, with the reason. A model stands for its cells only if
+/// the reason is the same for all of them.
 fn told(now: &Summary, left_out: &LeftOut) -> Vec<String> {
     let all_cells = now.groups().count();
     let name = |(index, cells): (&usize, &Vec<String>)| {
@@ -144,7 +144,7 @@ fn cell_name(key: &Key) -> String {
     format!("{} in {}, {}", key.workload, key.lane, key.start)
 }
 
-/// Why a group has no price under a model.
+/// Returns why a group has no price under a model.
 fn reason(summary: &Summary, group: &Group, index: usize, month: Option<&Exact>) -> String {
     if let Some(failures) = group.failures().filter(|_| group.only_failed()) {
         return failures;
@@ -157,7 +157,7 @@ fn reason(summary: &Summary, group: &Group, index: usize, month: Option<&Exact>)
     month.map_or_else(|| "nothing was billed".to_owned(), |why| why.to_string())
 }
 
-/// The least cost of the sizes that fit; of several, the smallest size.
+/// Returns the least cost of the sizes that fit; of several, that of the smallest size.
 fn best(
     tried: &[(u64, Summary)],
     key: &Key,

@@ -25,22 +25,22 @@ macro_rules! meters {
         impl Meter {
             /// Every meter, in the order of the enum.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-            /// How many meters there are.
+            /// Number of meters.
             pub const COUNT: usize = Self::ALL.len();
 
-            /// The name used in the schema, the CLI and price models.
+            /// Returns the name used in the schema, the CLI and price models.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// The unit of a stored value.
+            /// Returns the unit of a stored value.
             #[must_use]
             pub const fn unit(self) -> Unit {
                 match self { $(Self::$variant => Unit::$unit,)* }
             }
 
-            /// One line of explanation.
+            /// Returns an explanation in one line.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => $doc,)* }
@@ -77,7 +77,7 @@ meters! {
     IoWrite, "io_write", Byte, "Bytes written to storage.";
 }
 
-/// The unit of a [`Meter`].
+/// Unit of a [`Meter`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unit {
     /// Nanoseconds.
@@ -90,12 +90,13 @@ pub enum Unit {
     Byte,
     /// Thousandths of a CPU.
     MilliCpu,
-    /// Bytes times milliseconds; nanoseconds would leave 64 bits after a minute of 128 MiB.
+    /// Bytes times milliseconds; with nanoseconds, 128 MiB would overflow 64 bits after a
+    /// minute.
     ByteMillisecond,
 }
 
 impl Meter {
-    /// The meter of that name, if there is one.
+    /// Returns the meter called `name`, if there is one.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|meter| meter.name() == name)
@@ -122,7 +123,7 @@ impl<'de> Deserialize<'de> for Meter {
     }
 }
 
-/// Where a meter's value came from; never lost, always shown.
+/// Origin of a meter's value; it is always stored and shown with the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// A hardware counter of the CPU's performance monitoring unit.
@@ -168,7 +169,7 @@ impl Source {
         Self::Estimate,
     ];
 
-    /// The label stored and shown.
+    /// Returns the label that is stored and shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -194,12 +195,13 @@ impl fmt::Display for Source {
     }
 }
 
-/// The source of one meter in one lane, or the reason why it has none.
+/// Source of one meter in one lane, or the reason why it has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
-    /// `None`: not measured, and `note` says why.
+    /// Source of the value; `None` if the meter was not measured, in which case `note` says
+    /// why.
     pub source: Option<Source>,
-    /// What a reader must know about the value; the reason when there is none.
+    /// Remark that a reader needs to interpret the value, or the reason why there is none.
     pub note: String,
 }
 
@@ -208,19 +210,20 @@ pub struct Provenance {
 pub struct Provenances(BTreeMap<Meter, Provenance>);
 
 impl Provenances {
-    /// Says where `meter` comes from.
+    /// Sets the source of `meter`.
     pub fn set(&mut self, meter: Meter, source: Source, note: impl Into<String>) {
         let note = without_ids(&note.into());
         self.0.insert(meter, Provenance { source: Some(source), note });
     }
 
-    /// Says why `meter` is missing.
+    /// Marks `meter` as missing, with the reason.
     pub fn missing(&mut self, meter: Meter, reason: impl Into<String>) {
         let note = without_ids(&reason.into());
         self.0.insert(meter, Provenance { source: None, note });
     }
 
-    /// Says how the sampler's readings give [`Meter::MemoryTime`].
+    /// Sets the source of [`Meter::MemoryTime`], which is computed from the sampler's
+    /// readings.
     pub fn set_sampled(&mut self) {
         self.set(
             Meter::MemoryTime,
@@ -229,18 +232,18 @@ impl Provenances {
         );
     }
 
-    /// What is known of `meter`.
+    /// Returns the provenance of `meter`, if it is known.
     #[must_use]
     pub fn get(&self, meter: Meter) -> Option<&Provenance> {
         self.0.get(&meter)
     }
 
-    /// All entries, by meter.
+    /// Iterates over all entries, ordered by meter.
     pub fn iter(&self) -> impl Iterator<Item = (Meter, &Provenance)> {
         self.0.iter().map(|(meter, provenance)| (*meter, provenance))
     }
 
-    /// Takes over the entries of `other`, which win.
+    /// Merges the entries of `other`, which replace those of the same meter.
     pub fn merge(&mut self, other: &Self) {
         self.0.extend(other.0.iter().map(|(meter, provenance)| (*meter, provenance.clone())));
     }

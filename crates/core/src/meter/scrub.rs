@@ -1,11 +1,10 @@
-//! Notes about meters hold for all invocations of a lane: what names a single
-//! one, such as a control group or a container, is taken out of them.
+//! Masking of ids in notes about meters. A note holds for all invocations of a lane, so
+//! names of a single one, such as its control group or container, are masked.
 
-/// Shortest run of hexadecimal digits that is taken for an id: Docker shows
-/// twelve.
+/// Shortest run of hexadecimal digits that counts as an id: Docker shows twelve.
 const ID_LENGTH: usize = 12;
 
-/// Replaces what names a single process, control group or container by `*`.
+/// Replaces names of single processes, control groups and containers by `*`.
 #[must_use]
 pub fn without_ids(text: &str) -> String {
     if !text.bytes().any(|byte| byte.is_ascii_digit()) {
@@ -13,7 +12,7 @@ pub fn without_ids(text: &str) -> String {
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    // Where a word ends, its separator follows.
+    // Each word is followed by its separator.
     while !rest.is_empty() {
         let ends = rest.find(|c: char| !is_of_word(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(ends);
@@ -29,7 +28,7 @@ fn is_of_word(character: char) -> bool {
     character.is_ascii_alphanumeric() || "-_.".contains(character)
 }
 
-/// The word, given what comes before it.
+/// Masks `word` if it is an id, which may depend on the text before it.
 fn without_id(word: &str, before: &str) -> String {
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
     for prefix in ["cyclometer-", "cyclometer_"] {
@@ -52,7 +51,7 @@ fn without_id(word: &str, before: &str) -> String {
     if is_id(word) { "*".to_owned() } else { word.to_owned() }
 }
 
-/// Whether a word is an id: hexadecimal digits and letters, as digests are.
+/// Returns whether a word is an id: hexadecimal with digits and letters, like a digest.
 fn is_id(word: &str) -> bool {
     let word = word.strip_suffix(".scope").or(word.strip_suffix(".slice")).unwrap_or(word);
     word.len() >= ID_LENGTH

@@ -1,12 +1,12 @@
-//! The usage vector: all that pricing ever sees of an invocation.
+//! Usage vector of an invocation, the only input that pricing gets.
 
 use super::Meter;
 use crate::units::Nanos;
 
-/// The timed phases of one invocation; `None` where a lane has no such phase.
+/// Timed phases of one invocation; `None` where a lane has no such phase.
 ///
-/// `prepare` (once per lane and workload) is not here: it belongs to no
-/// single invocation.
+/// `prepare`, which runs once per lane and workload, is left out: it belongs to no single
+/// invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Phases {
     /// Making the sandbox: fork up to the call of exec, worker process, container.
@@ -26,7 +26,7 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// Time from the request to the function's first instruction.
+    /// Returns the time from the request to the function's first instruction.
     #[must_use]
     pub fn startup(&self) -> Option<Nanos> {
         match (self.create, self.start) {
@@ -39,14 +39,14 @@ impl Phases {
     }
 }
 
-/// The vector of all meters of one invocation. A meter that was not measured
-/// is `None`, never 0.
+/// Values of all meters of one invocation. A meter that was not measured is `None`, never
+/// 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
     values: [Option<u64>; Meter::COUNT],
     /// The timed phases.
     pub phases: Phases,
-    /// Whether the sandbox was made for this invocation.
+    /// Whether the sandbox was made for this invocation (a cold start).
     pub cold: bool,
     /// Hardware counters' time running over time enabled, in parts per
     /// million, when the kernel multiplexed them; the values are scaled up.
@@ -54,7 +54,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// A usage with nothing measured yet.
+    /// Creates a usage with nothing measured yet.
     #[must_use]
     pub const fn new(cold: bool) -> Self {
         Self {
@@ -73,14 +73,14 @@ impl Usage {
         }
     }
 
-    /// The value of `meter` in its unit, `None` if it was not measured.
+    /// Returns the value of `meter` in its unit; `None` if it was not measured.
     #[must_use]
     pub const fn get(&self, meter: Meter) -> Option<u64> {
         self.values[meter as usize]
     }
 
-    /// CPU time from the function's first instruction on; `None` where nobody
-    /// could tell it from that of the start-up.
+    /// Returns the CPU time from the function's first instruction on; `None` where it could
+    /// not be told apart from the CPU time of the start-up.
     #[must_use]
     pub fn cpu_of_run(&self) -> Option<Nanos> {
         let cpu = self.get(Meter::CpuTime)?;
@@ -92,7 +92,7 @@ impl Usage {
         }
     }
 
-    /// Records a value, or its absence.
+    /// Sets the value of `meter`, or its absence.
     pub fn set(&mut self, meter: Meter, value: impl Into<Option<u64>>) {
         self.values[meter as usize] = value.into();
     }

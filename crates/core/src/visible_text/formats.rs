@@ -1,13 +1,12 @@
-//! Formats that have escapes of their own.
+//! Escaping for formats with escapes of their own: JSON, CSV, Markdown and XML.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::{Breaks, Marks, escape_line, escape_lines, is_plain};
 
-/// Writes hidden characters of a JSON text as `\u202e`: the value is the same,
-/// and a terminal obeys nothing. Breaks of lines, which stand between values,
-/// stay. Returns its own result as it is.
+/// Writes hidden characters of a JSON text as `\u202e`: the value stays the same, and no
+/// terminal acts on it. Line breaks, which stand between values, are kept. Idempotent.
 #[must_use]
 pub fn escape_json(json: &str) -> Cow<'_, str> {
     let mut marks = Marks::default();
@@ -20,7 +19,7 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     for character in json.chars() {
         if marks.escapes(character, Breaks::Kept) {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                // Memory takes all.
+                // Writing to a string cannot fail.
                 let _ = write!(escaped, "\\u{unit:04x}");
             }
         } else {
@@ -30,14 +29,13 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// Returns a cell of text as a CSV file may hold it. Hidden characters but tabs
-/// and breaks of lines become escapes, as in [`escape_lines`]; and a text that a
-/// spreadsheet would take for a formula gets an apostrophe in front. So does a
-/// text that has one already: whoever reads the file takes one apostrophe from
-/// the front of a text, and has what was written. Numbers stay as they are.
+/// Escapes the text of a CSV cell. Hidden characters other than tabs and line breaks become
+/// escapes, as in [`escape_lines`]. Text that a spreadsheet would evaluate as a formula
+/// gets an apostrophe in front, as does text that already starts with one: a reader
+/// restores the original by removing one leading apostrophe. Numbers stay as they are.
 ///
-/// A formula begins, after any blanks, with `=`, `+`, `-` or `@`, wide ones
-/// included; a tab in front of a text counts as one.
+/// A formula begins, after any blanks, with `=`, `+`, `-` or `@`, full-width forms
+/// included; a leading tab is treated like a formula.
 #[must_use]
 pub fn escape_csv_cell(text: &str) -> Cow<'_, str> {
     let escaped = escape_lines(text);
@@ -53,8 +51,8 @@ pub fn escape_csv_cell(text: &str) -> Cow<'_, str> {
     escaped
 }
 
-/// Whether a text is a number, as this program writes those that are exact: a
-/// decimal, a fraction such as `-1/3`, or an infinity.
+/// Returns whether a text is a number as this program writes exact numbers: a decimal, a
+/// fraction such as `-1/3`, or an infinity.
 fn is_number(text: &str) -> bool {
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
@@ -65,8 +63,8 @@ fn is_number(text: &str) -> bool {
         || body.split_once('/').is_some_and(fraction)
 }
 
-/// Returns text that Markdown shows as it is: on one line, hidden characters as
-/// escapes, and all that means something in Markdown or HTML escaped.
+/// Escapes text so that Markdown shows it literally: on one line, with hidden characters as
+/// escapes and all Markdown and HTML markup escaped.
 #[must_use]
 pub fn escape_markdown(text: &str) -> String {
     let text = escape_line(text);
@@ -82,7 +80,7 @@ pub fn escape_markdown(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '|' | '\\' | '`' | '*' | '[' | ']' | '~' | '$' => escaped.extend(['\\', c]),
-            // Inside a name such as ref_cycles it is only a character.
+            // Inside a name such as ref_cycles it is no markup.
             '_' if !(before.is_alphanumeric() && after.is_alphanumeric()) => {
                 escaped.extend(['\\', c]);
             }
@@ -95,7 +93,8 @@ pub fn escape_markdown(text: &str) -> String {
     escaped
 }
 
-/// Where the mark is that would make a heading, a rule or a list of the text.
+/// Returns the byte offset of the character that would make the text a heading, a rule or a
+/// list.
 fn lead_of_block(text: &str) -> Option<usize> {
     let body = text.trim_start();
     let from = text.len() - body.len();
@@ -111,9 +110,8 @@ fn lead_of_block(text: &str) -> Option<usize> {
     }
 }
 
-/// Returns text as XML and HTML may hold it, between tags and in attributes: on
-/// one line, hidden characters as escapes, and `&`, `<`, `>` and quotes as
-/// entities.
+/// Escapes text for XML and HTML, between tags and in attributes: on one line, with hidden
+/// characters as escapes and `&`, `<`, `>` and quotes as entities.
 #[must_use]
 pub fn escape_xml(text: &str) -> String {
     let text = escape_line(text);

@@ -1,30 +1,29 @@
-//! Text from outside, written so that a person sees what is there and nothing
-//! obeys it.
+//! Escaping of text from outside, so that a person sees every character and no terminal
+//! acts on it.
 //!
-//! File names, labels, what functions and engines write: all of it may hold
-//! characters that move a cursor, change the direction of writing, or cannot
-//! be seen. Everything that leaves the program goes through here:
+//! File names, labels, and the output of functions and engines may hold characters that
+//! move the cursor, change the direction of writing, or are invisible. All text that leaves
+//! the program goes through this module:
 //!
-//! | way out | function | a break of lines | a hidden character |
+//! | destination | function | line break | hidden character |
 //! |---|---|---|---|
 //! | a cell, a title, a word | [`escape_line`] | `\n` | `\x1b`, `\u{202e}` |
-//! | a page, a message | [`escape_lines`] | stays | `\x1b`, `\u{202e}` |
-//! | a stream of bytes | [`VisibleWriter`] | stays | the same; bytes that are no UTF-8: `\x9b` |
-//! | a reason, a note | [`summarize`], [`summarize_end`] | one blank | the same, on a bounded length |
-//! | JSON | [`escape_json`] | stays | `\u202e`, which is the same value |
-//! | CSV | [`escape_csv_cell`] | stays | `\x1b`, `\u{202e}` |
-//! | Markdown | [`escape_markdown`] | `\n` | the same; marks that mean something: `\|` |
-//! | XML | [`escape_xml`] | `\n` | the same; `&lt;` |
+//! | a page, a message | [`escape_lines`] | kept | `\x1b`, `\u{202e}` |
+//! | a stream of bytes | [`VisibleWriter`] | kept | likewise; invalid UTF-8: `\x9b` |
+//! | a reason, a note | [`summarize`], [`summarize_end`] | one blank | likewise; shortened |
+//! | JSON | [`escape_json`] | kept | `\u202e`, so that the value is unchanged |
+//! | CSV | [`escape_csv_cell`] | kept | `\x1b`, `\u{202e}` |
+//! | Markdown | [`escape_markdown`] | `\n` | likewise; markup: `\|` |
+//! | XML | [`escape_xml`] | `\n` | likewise; markup: `&lt;` |
 //!
-//! [`is_hidden`] says which characters are meant. Marks that are drawn above or
-//! below a character stay up to [`MOST_MARKS`] on one; further ones are escaped,
-//! since a pile of them covers other lines.
+//! [`is_hidden`] defines which characters are hidden. Combining marks, which are drawn
+//! above or below a character, are kept up to [`MOST_MARKS`] per character; further ones
+//! are escaped, since a pile of them covers other lines.
 //!
-//! A backslash is no hidden character and stays as it is: what reads `\x1b` may
-//! have been an escape character, or these four. Whoever has to know asks for
-//! JSON.
+//! A backslash is not hidden and stays as it is, so `\x1b` in the result may stand for an
+//! escape character or for these four characters. JSON output is unambiguous.
 //!
-//! The module needs nothing else of this program.
+//! The module depends on no other module of this program.
 
 mod formats;
 mod writer;
@@ -36,18 +35,17 @@ use unicode_width::UnicodeWidthChar;
 pub use formats::{escape_csv_cell, escape_json, escape_markdown, escape_xml};
 pub use writer::VisibleWriter;
 
-/// Marks on one character that are shown; UTS #39 (5.4) takes more than four in
-/// a row for an attempt to deceive.
+/// Most combining marks on one character that are shown; UTS #39 (5.4) treats more than
+/// four in a row as an attempt to deceive.
 pub const MOST_MARKS: usize = 4;
 
-/// Whether a character is a control, is invisible, or has no meaning of its own:
-/// C0 and C1 controls, DEL, breaks of lines and paragraphs, all that Unicode
-/// calls ignorable by default (controls of direction, zero-width characters,
-/// variation selectors, fillers, tags), controls of notation and of annotation,
-/// private use, and code points that are no characters.
+/// Returns whether a character is a control, is invisible, or has no meaning of its own: C0
+/// and C1 controls, DEL, line and paragraph separators, everything that Unicode calls
+/// ignorable by default (direction controls, zero-width characters, variation selectors,
+/// fillers, tags), notation and annotation controls, private use, and noncharacters.
 ///
-/// Blanks of any width are none, nor are the marks that Arabic writes in front
-/// of numbers, which can be seen.
+/// Spaces of any width are not hidden, nor are the signs that Arabic writes in front of
+/// numbers, which are visible.
 #[must_use]
 pub const fn is_hidden(character: char) -> bool {
     matches!(character,
@@ -64,33 +62,32 @@ pub const fn is_hidden(character: char) -> bool {
         | '\u{fff9}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}'
         // Private use.
         | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}'
-        // No characters.
+        // Noncharacters.
         | '\u{fdd0}'..='\u{fdef}'
     ) || (character as u32) & 0xfffe == 0xfffe
 }
 
-/// Returns the text on one line, with every hidden character as an escape:
-/// `\n`, `\t` and `\r`, `\x1b` below U+0080, `\u{202e}` from there on. A text
-/// without any is returned as it is; so is what this has returned.
+/// Escapes text for one line, with every hidden character as an escape: `\n`, `\t` and
+/// `\r`, `\x1b` below U+0080, `\u{202e}` from there on. Text without hidden characters is
+/// borrowed. Idempotent.
 #[must_use]
 pub fn escape_line(text: &str) -> Cow<'_, str> {
     escape(text, Breaks::Escaped)
 }
 
-/// Like [`escape_line`], but breaks of lines and tabs stay.
+/// Like [`escape_line`], but keeps line breaks and tabs.
 #[must_use]
 pub fn escape_lines(text: &str) -> Cow<'_, str> {
     escape(text, Breaks::Kept)
 }
 
-/// Whether [`escape_line`] returns the text as it is.
+/// Returns whether [`escape_line`] returns the text unchanged.
 #[must_use]
 pub fn is_visible(text: &str) -> bool {
     matches!(escape_line(text), Cow::Borrowed(_))
 }
 
-/// Like [`escape_lines`], of bytes: those that are not part of UTF-8 become
-/// `\x9b`.
+/// Like [`escape_lines`], for bytes: those that are not valid UTF-8 become `\x9b`.
 #[must_use]
 pub fn escape_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -105,16 +102,16 @@ pub fn escape_bytes(bytes: &[u8]) -> String {
     text
 }
 
-/// Returns the text on one line of at most `most` characters: white space of
-/// any kind and length becomes one blank, hidden characters become escapes, and
-/// a text that is too long ends in `...`. Its own result is returned as it is.
+/// Shortens text to one line of at most `most` characters: runs of white space become one
+/// blank, hidden characters become escapes, and text that is too long ends in `...`.
+/// Idempotent.
 #[must_use]
 pub fn summarize(text: &str, most: usize) -> String {
     const CUT: &str = "...";
     let mut line = String::new();
     let mut marks = Marks::default();
     let mut length = 0;
-    // Where the mark would stand if the rest did not fit.
+    // Length up to which the line is kept if the rest does not fit.
     let mut cut = 0;
     let words = text.split_whitespace().enumerate();
     let characters =
@@ -139,9 +136,9 @@ pub fn summarize(text: &str, most: usize) -> String {
     line
 }
 
-/// Like [`summarize`], of bytes: those that are not part of UTF-8 become `\x9b`.
-/// `is_cut`: they are the end of a longer text, which may have been cut inside of
-/// a character; the rest of that is left out.
+/// Like [`summarize`], for bytes: those that are not valid UTF-8 become `\x9b`. With
+/// `is_cut`, the bytes are the end of a longer text that may have been cut inside a
+/// character, whose remaining bytes are left out.
 #[must_use]
 pub fn summarize_end(bytes: &[u8], is_cut: bool, most: usize) -> String {
     let rest = bytes.iter().take(3).take_while(|byte| **byte & 0xc0 == 0x80).count();
@@ -154,19 +151,19 @@ pub fn summarize_end(bytes: &[u8], is_cut: bool, most: usize) -> String {
     summarize(&text, most)
 }
 
-/// What becomes of breaks of lines and of tabs.
+/// Treatment of line breaks and tabs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Breaks {
     Kept,
     Escaped,
 }
 
-/// How many marks stand on the character that was last.
+/// Counter of the combining marks on the last character.
 #[derive(Debug, Clone, Copy, Default)]
 struct Marks(usize);
 
 impl Marks {
-    /// Whether the next character is to be escaped.
+    /// Counts the next character and returns whether it must be escaped.
     fn escapes(&mut self, character: char, breaks: Breaks) -> bool {
         let kept = breaks == Breaks::Kept && matches!(character, '\n' | '\t');
         if is_hidden(character) {
@@ -182,7 +179,7 @@ impl Marks {
     }
 }
 
-/// Whether all of it is plain, which nearly everything is.
+/// Returns whether all bytes are printable ASCII, the fast path for nearly all text.
 fn is_plain(bytes: &[u8], breaks: Breaks) -> bool {
     let kept = |byte: u8| breaks == Breaks::Kept && matches!(byte, b'\n' | b'\t');
     bytes.iter().all(|byte| matches!(byte, b' '..=b'~') || kept(*byte))
@@ -213,7 +210,7 @@ fn push_escape(out: &mut String, character: char) {
         '\n' => out.push_str("\\n"),
         '\t' => out.push_str("\\t"),
         '\r' => out.push_str("\\r"),
-        // Bytes that are no UTF-8 start at 80.
+        // Invalid UTF-8 bytes start at 0x80, so `\x` escapes stay unambiguous.
         '\0'..='\x7f' => push_byte(out, character as u8),
         _ => out.extend(character.escape_unicode()),
     }

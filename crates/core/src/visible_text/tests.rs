@@ -5,7 +5,7 @@ use regex_syntax::hir::{Class, HirKind};
 
 use super::*;
 
-/// Text with many characters that matter.
+/// Generates text with many characters that need escaping.
 fn texts() -> impl Strategy<Value = String> {
     let odd = prop_oneof![
         prop::char::range('\0', '\u{ff}'),
@@ -19,7 +19,7 @@ fn texts() -> impl Strategy<Value = String> {
     prop::collection::vec(odd, 0..40).prop_map(|it| it.into_iter().collect())
 }
 
-/// The classes of the Unicode database, as another library has them.
+/// Returns a class of the Unicode database, as another library has it.
 fn class(pattern: &str) -> Vec<std::ops::RangeInclusive<char>> {
     let parsed = regex_syntax::parse(pattern).expect("a class");
     let HirKind::Class(Class::Unicode(class)) = parsed.kind() else { panic!("no class") };
@@ -29,7 +29,7 @@ fn class(pattern: &str) -> Vec<std::ops::RangeInclusive<char>> {
 #[test]
 fn hidden_characters_are_those_of_the_unicode_database() {
     let hidden = class(r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{DI}\p{NChar}]");
-    // Signs that Arabic and Kaithi write around numbers can be seen.
+    // Signs that Arabic and Kaithi write around numbers are visible.
     let seen = class(r"[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]");
     let within = |classes: &[std::ops::RangeInclusive<char>], it: char| {
         classes.iter().any(|range| range.contains(&it))
@@ -47,7 +47,7 @@ fn escapes_say_what_is_there() {
     assert_eq!(escape_line("\u{9b}\u{202e}\u{e0041}"), "\\u{9b}\\u{202e}\\u{e0041}");
     assert_eq!(escape_lines("a\r\n\tb\u{2028}"), "a\\r\n\tb\\u{2028}");
     assert_eq!(escape_bytes(b"a\x9b2J\xc2\x9b\xffz\n"), "a\\x9b2J\\u{9b}\\xffz\n");
-    // Letters of other scripts, wide blanks and a flag are nothing hidden.
+    // Letters of other scripts, wide spaces and a flag are not hidden.
     for fine in
         ["größe 日本\u{3000}語 عربي עברית हिन्दी ไทย", "\u{1f1e9}\u{1f1ea} a\u{a0}b\u{2003}c"]
     {
@@ -70,7 +70,7 @@ fn summaries_are_one_line_of_bounded_length() {
     assert_eq!(summarize("a\x1b[2Jb", 20), "a\\x1b[2Jb");
     assert_eq!(summarize("abcdef", 6), "abcdef");
     assert_eq!(summarize("abcdefg", 6), "abc...");
-    // An escape is whole or is not there.
+    // An escape is never cut.
     assert_eq!(summarize("ab\x1bcd", 8), "ab\\x1bcd");
     assert_eq!(summarize("ab\x1bcde", 8), "ab...");
     assert_eq!(summarize("abc", 2), "..");
@@ -97,7 +97,7 @@ fn formulas_get_an_apostrophe_and_numbers_do_not() {
     for number in ["-1", "+1.5", "-0.0000012", "-1e-7", "-.5", "-5/48", "-inf", "12", "", "5-3"] {
         assert_eq!(escape_csv_cell(number), number);
     }
-    // What has one gets another, so that one can always be taken off.
+    // Text with an apostrophe gets another, so that one can always be removed.
     assert_eq!(escape_csv_cell("'=1"), "''=1");
     assert_eq!(escape_csv_cell("a\rb\nc"), "a\\rb\nc");
     assert_eq!(escape_csv_cell("\r=1"), "'\\r=1");
@@ -148,7 +148,7 @@ fn a_stream_may_come_in_any_pieces() {
     assert_eq!(out, b"a\\xe2\\x80");
 }
 
-/// Nothing that is hidden, and no pile of marks.
+/// Returns whether text has neither hidden characters nor piles of marks.
 fn is_harmless(text: &str, breaks: &[char]) -> bool {
     let mut pile = 0;
     text.chars().all(|it| {

@@ -1,27 +1,27 @@
-//! A stream that lets nothing hidden through.
+//! Writer that escapes hidden characters in a stream.
 
 use std::io::{self, Write};
 
 use super::{Breaks, Marks, is_plain, push_byte, push_escaped};
 
-/// Writes bytes on to another writer as [`escape_lines`](super::escape_lines)
-/// does, whatever pieces they come in; those that are not part of UTF-8 become
-/// `\x9b`. A character that is cut off stays back until its rest comes, or until
-/// the end.
+/// Writer that forwards bytes to another writer, escaped like
+/// [`escape_lines`](super::escape_lines), in whatever pieces they come; invalid UTF-8
+/// becomes `\x9b`. An incomplete character is held back until the rest of it arrives, or
+/// until the writer is dropped.
 pub struct VisibleWriter<W: Write> {
     out: W,
     marks: Marks,
-    /// The beginning of a character.
+    /// First bytes of an incomplete character.
     begun: Vec<u8>,
 }
 
 impl<W: Write> VisibleWriter<W> {
-    /// Lets everything through to `out` that may be seen.
+    /// Creates a writer that forwards visible text to `out`.
     pub const fn new(out: W) -> Self {
         Self { out, marks: Marks(0), begun: Vec::new() }
     }
 
-    /// Adds all but a character that is cut off, which is kept.
+    /// Appends the escaped bytes to `text`, and holds an incomplete character back.
     fn push(&mut self, mut bytes: &[u8], text: &mut String) {
         loop {
             let error = match std::str::from_utf8(bytes) {

@@ -1,4 +1,4 @@
-//! Folders that were left: in memory, for temporary files, and caches.
+//! Folders and files that were left behind: in memory, in temporary folders, and in caches.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,13 +14,13 @@ use cyclometer_system::files::remove_tree;
 use cyclometer_system::owner::Owner;
 use cyclometer_system::paths;
 
-/// Folders with the standard files of containers.
+/// Lists the folders with the standard files of containers.
 pub(super) fn in_memory() -> Vec<Leftover> {
     in_folder(Kind::Memory, Path::new("/dev/shm"), true)
 }
 
-/// Folders for temporary files of lanes, and copies of databases, which are where
-/// there was room.
+/// Lists the temporary folders of lanes, and copies of databases, which lie wherever there was
+/// room.
 pub(super) fn temporary() -> Vec<Leftover> {
     let usual = paths::temporary().ok();
     let listed = |folder: &PathBuf| in_folder(Kind::Folders, folder, true);
@@ -32,7 +32,7 @@ pub(super) fn temporary() -> Vec<Leftover> {
     found
 }
 
-/// Files that were to become entries of the cache.
+/// Lists the files that were to become entries of the cache.
 pub(super) fn unfinished() -> Vec<Leftover> {
     let Ok(root) = cache::place() else { return Vec::new() };
     let folders = cache::NAMES.iter().map(|name| root.join(name));
@@ -46,7 +46,7 @@ pub(super) fn unfinished() -> Vec<Leftover> {
     folders.flat_map(|folder| in_folder(Kind::Unfinished, &folder, false)).collect()
 }
 
-/// Folders, or files, of this user below `root` whose name holds their owner.
+/// Lists folders, or files, of this user below `root` whose names hold their owner.
 fn in_folder(kind: Kind, root: &Path, folders: bool) -> Vec<Leftover> {
     let user = nix::unistd::geteuid().as_raw();
     let entries = fs::read_dir(root).into_iter().flatten().flatten();
@@ -71,7 +71,7 @@ fn in_folder(kind: Kind, root: &Path, folders: bool) -> Vec<Leftover> {
         .collect()
 }
 
-/// The owner in the names that unfinished files had in earlier versions:
+/// Parses the owner in the names that unfinished files had in earlier versions:
 /// `partial-PID-N-NAME` and `NAME.PID.partial`.
 fn maker_of_partial(name: &str) -> Option<Owner> {
     let number = match name.strip_prefix("partial-") {
@@ -81,16 +81,16 @@ fn maker_of_partial(name: &str) -> Option<Owner> {
     number?.parse().ok().filter(|pid| *pid > 0).map(Owner::Number)
 }
 
-/// Removes a file, or a folder with all in it. What a runtime mounted inside is
-/// unmounted and never looked into: it may be anything. What somebody mounted on
-/// the folder itself is none of ours, and stays with it.
+/// Removes a file, or a folder with everything in it. Mounts that a runtime made inside are
+/// unmounted and never searched, since they may hold anything. A folder that somebody else mounted
+/// something on stays, with the mount.
 pub(crate) fn remove(path: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot remove it: {error}");
     let data = path.symlink_metadata().map_err(failed)?;
     if !data.is_dir() {
         return fs::remove_file(path).map_err(failed);
     }
-    // As the kernel tells it.
+    // The kernel lists mounts by their canonical paths.
     let path = &path.canonicalize().map_err(failed)?;
     let mounts = Process::myself().and_then(|process| process.mountinfo());
     let mut points: Vec<PathBuf> = mounts
@@ -104,7 +104,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), String> {
         points.sort_unstable_by_key(|point| std::cmp::Reverse(point.components().count()));
         points.iter().try_for_each(|point| unmount(point))?;
     }
-    // Also tells of what is mounted on it.
+    // Reports a mount on the folder itself as well.
     remove_tree(path).map_err(failed)
 }
 
@@ -114,9 +114,9 @@ fn unmount(point: &Path) -> Result<(), String> {
     })
 }
 
-/// The folders of the cache.
+/// Lists the folders of the cache.
 pub(super) fn caches(in_use: Option<&str>) -> Vec<Leftover> {
-    // In a folder of somebody else nothing is ours, whatever it seems to be.
+    // In a folder of somebody else nothing is ours, whatever it looks like.
     let Ok(root) = cache::place() else { return Vec::new() };
     let user = nix::unistd::geteuid().as_raw();
     let entries = fs::read_dir(&root).into_iter().flatten().flatten();
@@ -137,10 +137,10 @@ pub(super) fn caches(in_use: Option<&str>) -> Vec<Leftover> {
         .collect()
 }
 
-/// Bytes on the disk of a folder and all in it; links are not followed.
+/// Returns the bytes on the disk of a folder and everything in it; links are not followed.
 pub(super) fn size_of(path: &Path) -> Bytes {
     let Ok(data) = path.symlink_metadata() else { return Bytes(0) };
-    // Blocks of 512 bytes, whatever the file system's own are.
+    // Blocks of 512 bytes, whatever the block size of the file system is.
     let own = data.blocks() * 512;
     if !data.is_dir() {
         return Bytes(own);
@@ -163,7 +163,7 @@ mod tests {
             format!("cyclometer-{me}-copy0"),
             "cyclometer-1-2-nosuchboot-lane0".to_owned(),
             format!("cyclometer-lane-{pid}-0"),
-            // Process ids are at most 4194304: nobody has this one.
+            // Process ids are at most 4194304: no process has this one.
             "cyclometer-lane-4194999-1".to_owned(),
             "cyclometer-copy-1-2-nosuchboot-0".to_owned(),
             "cyclometer-lane-nobody".to_owned(),
@@ -190,7 +190,7 @@ mod tests {
             "partial-cyclometer-1-2-nosuchboot-keep3-nop.wasm",
             "0123abcd-48.0.8-plain-0.cwasm.4194999.partial",
             "partial-4194999-0-nop.wasm",
-            // Whole ones, and something of others.
+            // Complete entries, and a file of somebody else.
             "0123abcd-48.0.8-plain-0.cwasm",
             "partial-nop.wasm",
             "notes.partial",

@@ -1,8 +1,8 @@
-//! What this program has made on this machine and in container engines, and
-//! left there: found, measured and removed.
+//! Finds, measures and removes everything that this program has left behind on this machine and in
+//! container engines.
 //!
-//! Nothing that a living process uses is touched, nothing of other users or of
-//! other machines, and never a database.
+//! Nothing that a running process uses is touched, nothing of other users or other machines, and
+//! never a database.
 
 mod files;
 mod sweep;
@@ -17,7 +17,7 @@ use crate::docker::leftover as engine;
 use cyclometer_core::units::Bytes;
 use cyclometer_meter::cgroup::{GroupLeftover, Hierarchy};
 
-/// What kind of thing was left.
+/// Kind of thing that was left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Kind {
     /// Images of workloads in a container engine.
@@ -30,14 +30,14 @@ pub enum Kind {
     Memory,
     /// Folders for temporary files: OCI bundles, copies of databases.
     Folders,
-    /// Files of a cache that were never whole.
+    /// Cache files that were never completed.
     Unfinished,
     /// Compiled code.
     Caches,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds, in the order of their listing.
     pub const ALL: [Self; 7] = [
         Self::Images,
         Self::Containers,
@@ -48,7 +48,7 @@ impl Kind {
         Self::Caches,
     ];
 
-    /// The word for one of it.
+    /// Returns the word for one thing of this kind.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -69,23 +69,23 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One thing that was left.
+/// One thing that was left behind.
 #[derive(Debug, Clone)]
 pub struct Leftover {
-    /// What kind of thing.
+    /// Kind of the thing.
     pub kind: Kind,
-    /// Its name.
+    /// Name of the thing.
     pub name: String,
-    /// The engine's address, or the folder.
+    /// Address of the engine, or the folder.
     pub place: String,
-    /// What it takes; `None`: nothing that can be told.
+    /// Size on the disk; `None`: not known.
     pub size: Option<Bytes>,
-    /// Why it must stay; `None`: it can go.
+    /// Reason why it must stay; `None`: it can be removed.
     pub in_use: Option<String>,
     handle: Handle,
 }
 
-/// What is needed to remove it.
+/// Handle by which a leftover is removed.
 #[derive(Debug, Clone)]
 enum Handle {
     Engine(engine::Handle),
@@ -93,21 +93,21 @@ enum Handle {
     Path(std::path::PathBuf),
 }
 
-/// What was found.
+/// Result of a search for leftovers.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// Things, those of a kind together.
+    /// Leftovers, grouped by kind.
     pub leftovers: Vec<Leftover>,
-    /// Places that could not be looked at.
+    /// Reasons why places could not be searched.
     pub problems: Vec<String>,
 }
 
-/// Returns why images of this engine may be needed by another process, if so.
+/// Returns why another process may need images of this engine, if so.
 pub(crate) fn engine_user(endpoint: &crate::docker::Endpoint) -> Option<String> {
     users::of_engine(endpoint)
 }
 
-/// Looks for what is left of these kinds. Changes nothing.
+/// Finds leftovers of these kinds, without changing anything.
 #[must_use]
 pub fn find_leftovers(kinds: &[Kind]) -> Found {
     let mut found = Found::default();
@@ -148,7 +148,7 @@ impl Found {
             match engine::list(&endpoint, kinds.contains(&Kind::Images)) {
                 Ok(items) => {
                     let items = items.into_iter().map(|mut it| {
-                        // Between two containers nothing else tells.
+                        // Between two containers only the processes show that images are in use.
                         it.in_use = it.in_use.or(users.clone().filter(|_| it.is_image));
                         Leftover::of_engine(it)
                     });
@@ -189,10 +189,10 @@ impl Leftover {
         }
     }
 
-    /// Removes it.
+    /// Removes the leftover.
     ///
     /// # Errors
-    /// Why it could not be removed, in words.
+    /// The reason why it could not be removed, in words.
     pub fn remove(&self) -> Result<(), String> {
         match &self.handle {
             Handle::Engine(handle) => engine::remove(handle),

@@ -1,6 +1,5 @@
-//! What every command does that runs functions, before it starts: it removes
-//! what processes of this program left that were killed, in whatever lane, and
-//! says so.
+//! Clean-up that every command that runs functions performs before it starts: removes what killed
+//! processes of this program have left behind, in whatever lane, and reports it.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::sync_channel;
@@ -9,12 +8,12 @@ use std::time::Duration;
 use super::{Handle, Kind, Leftover, files, groups};
 use crate::docker::leftover as engine;
 
-/// Longest time for the engine in use to list containers. Where it does not
-/// answer, lanes without containers need not wait for it.
+/// Longest wait for the engine in use to list its containers. Where it does not answer, lanes
+/// without containers need not wait for it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Removes what is left of owners that no longer run, and tells it in a line each.
-/// Images and compiled code stay: a next recording needs them.
+/// Removes leftovers of owners that no longer run, and reports each removal in one line. Images and
+/// compiled code stay: the next recording needs them.
 pub fn sweep(tell: &mut dyn FnMut(String)) {
     let mut removed: BTreeMap<Kind, usize> = BTreeMap::new();
     // Containers first: groups cannot go before them.
@@ -44,13 +43,13 @@ fn listed(removed: &BTreeMap<Kind, usize>) -> String {
     items.collect::<Vec<_>>().join(", ")
 }
 
-/// Containers in the engine in use; none where it does not answer.
+/// Lists the containers of the engine in use; none where it does not answer.
 fn containers() -> Vec<Leftover> {
     let (answer, listed) = sync_channel(1);
     let asked = std::thread::Builder::new().name("sweep".to_owned()).spawn(move || {
         let found =
             engine::endpoint_in_use().and_then(|endpoint| engine::list(&endpoint, false).ok());
-        // Nobody may be waiting any more.
+        // The receiver may have stopped waiting.
         let _ = answer.send(found.unwrap_or_default());
     });
     if asked.is_err() {
@@ -87,10 +86,10 @@ mod tests {
             std::fs::create_dir_all(path.join("rootfs")).expect("made");
             path
         };
-        // Not of this boot.
+        // Another boot than this one.
         let dead = make(&format!("cyclometer-{}-2-nosuchboot-sweep0", std::process::id()));
         let alive = make(&cyclometer_system::owner::new_name("sweep").expect("/proc"));
-        // Another process may be faster, so what is told is looked at elsewhere.
+        // Another process may be faster, so what is reported is tested elsewhere.
         sweep(&mut |_| {});
         assert!(!dead.exists() && alive.exists());
         std::fs::remove_dir_all(alive).expect("removed");

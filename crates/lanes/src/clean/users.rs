@@ -1,5 +1,5 @@
-//! Other processes of this program that are at work: between two invocations
-//! nothing else tells that they need an image or compiled code.
+//! Other running processes of this program: between two invocations only these show that an image
+//! or compiled code is still needed.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -8,13 +8,13 @@ use procfs::process::Process;
 
 use crate::docker::{Endpoint, Origin};
 
-/// Subcommands that use neither images nor compiled code.
+/// Subcommands that need neither images nor compiled code.
 const HARMLESS: [&str; 9] =
     ["clean", "history", "query", "replay", "pricing", "doctor", "completions", "man", "--help"];
-/// Words of those that do, in spite of another word beside them.
+/// Subcommands that need them, even if a harmless word stands beside them.
 const RECORDING: [&str; 5] = ["record", "live", "tax", "paper", "check"];
 
-/// A process at work and its environment, if that may be read.
+/// A running process and its environment, if that may be read.
 struct Worker {
     pid: i32,
     environment: Option<HashMap<OsString, OsString>>,
@@ -29,12 +29,12 @@ fn at_work() -> Vec<Worker> {
 }
 
 fn is_at_work(process: &Process) -> bool {
-    // The name of its main thread, for the program of another user cannot be read.
+    // The name of the main thread, since the executable of another user's process cannot be read.
     let named = process.stat().is_ok_and(|stat| stat.comm.starts_with("cyclometer"));
     named && process.cmdline().is_ok_and(|words| records(&words))
 }
 
-/// Whether a command line is one that runs functions.
+/// Returns whether a command line is one that runs functions.
 fn records(words: &[String]) -> bool {
     let has = |known: &[&str]| words.iter().skip(1).any(|word| known.contains(&word.as_str()));
     has(&RECORDING) || !has(&HARMLESS)
@@ -44,21 +44,21 @@ fn describe(worker: &Worker) -> String {
     format!("a recording may need it (process {})", worker.pid)
 }
 
-/// Why images of this engine may be needed now, if so.
+/// Returns why images of this engine may be needed now, if so.
 pub(super) fn of_engine(endpoint: &Endpoint) -> Option<String> {
     let variable = OsString::from("DOCKER_HOST");
     let needs = |worker: &&Worker| {
         let Some(environment) = &worker.environment else { return true };
         match environment.get(&variable).filter(|host| !host.is_empty()) {
             Some(host) => host.to_string_lossy() == endpoint.host,
-            // It goes by its context, as this process does.
+            // The process chooses the engine by its Docker context, as this one does.
             None => endpoint.from != Origin::Environment,
         }
     };
     at_work().iter().find(needs).map(describe)
 }
 
-/// Why the compiled code of this user may be needed now, if so.
+/// Returns why the compiled code of this user may be needed now, if so.
 pub(super) fn of_cache() -> Option<String> {
     let own = ["XDG_CACHE_HOME", "HOME"].map(std::env::var_os);
     let needs = |worker: &&Worker| {

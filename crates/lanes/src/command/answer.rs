@@ -1,82 +1,81 @@
-//! What a warm worker says over descriptor 3, one line at a time: see
-//! `docs/runtimes.md`. A worker is not trusted: a line is read as it stands or
-//! refused with the reason.
+//! Responses of a warm worker over descriptor 3, one line each: see `docs/runtimes.md`. Workers are
+//! not trusted: a line is either parsed exactly or refused with the reason.
 
 use thiserror::Error;
 
 use crate::process::one_line;
 use cyclometer_core::units::Nanos;
 
-/// Longest line that a worker may say, in bytes.
+/// Longest line that a worker may send, in bytes.
 pub const MAX_LINE: usize = 8 << 10;
 
-/// Longest part of a line that is repeated to people, in characters.
+/// Longest part of a line that a message quotes, in characters.
 const SHOWN: usize = 200;
 
-/// A line of a worker.
+/// A line that a worker sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It has its module loaded.
+    /// The worker has loaded its module.
     Ready,
     /// An invocation has ended.
     Done(Report),
-    /// It has tidied up.
+    /// The worker has tidied up.
     Rested,
 }
 
-/// A worker's report of an invocation. Moments are of the monotonic clock.
+/// A worker's report of one invocation. Times are of the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// When it took the request.
+    /// Time at which the worker took the request.
     pub begun: Nanos,
-    /// When it had the instance.
+    /// Time at which the instance was ready.
     pub started: Nanos,
-    /// When the function had ended.
+    /// Time at which the function had ended.
     pub ended: Nanos,
-    /// The function's exit code, or why it trapped.
+    /// Exit code of the function, or the reason of its trap.
     pub end: Result<i32, String>,
 }
 
-/// Why a line is refused.
+/// Reason why a line is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AnswerError {
-    /// It does not end.
+    /// The line does not end.
     #[error("it said a line of more than {MAX_LINE} bytes")]
     TooLong,
-    /// It is none that there is.
+    /// The line is no known response.
     #[error("it said `{0}`, which is no answer")]
     Unknown(String),
-    /// It is one, and not to what was asked.
+    /// The line is a response, but not to this request.
     #[error("it said `{0}` when something else was asked")]
     Unasked(&'static str),
-    /// A moment is no number.
+    /// A time is not a number.
     #[error("it told `{0}` for a moment, which is no number of nanoseconds")]
     Moment(String),
-    /// The exit code is no number, or none of 32 bits.
+    /// The exit code is not a number, or does not fit into 32 bits.
     #[error("it told `{0}` for an exit code, which is none of 32 bits")]
     ExitCode(String),
-    /// The moments are not one after the other.
+    /// The times are not in order.
     #[error("it told moments that are not in order: {0}, {1}, {2}")]
     Disorder(u64, u64, u64),
-    /// A moment is not between request and answer.
+    /// A time is not between request and response.
     #[error(
         "it told a moment outside of its request: {moment}, and the request went from {requested} \
          to {received}"
     )]
     Outside {
-        /// What it told.
+        /// Time that the worker reported.
         moment: u64,
-        /// When it was asked.
+        /// Time of the request.
         requested: u64,
-        /// When its answer was there.
+        /// Time at which the response had arrived.
         received: u64,
     },
 }
 
-/// Reads a line, without the line break at its end.
+/// Parses a line, without the line break at its end.
 ///
 /// # Errors
-/// Why it is refused, in words that can be shown.
+/// The reason of the refusal, in words that can be shown.
 pub fn parse_answer(line: &[u8]) -> Result<Answer, AnswerError> {
     if line.len() > MAX_LINE {
         return Err(AnswerError::TooLong);
@@ -110,7 +109,7 @@ pub fn parse_answer(line: &[u8]) -> Result<Answer, AnswerError> {
 }
 
 impl Answer {
-    /// The refusal of this answer where another one was due.
+    /// Returns the error for this response where another one was due.
     #[must_use]
     pub const fn unasked(&self) -> AnswerError {
         AnswerError::Unasked(match self {
@@ -122,13 +121,12 @@ impl Answer {
 }
 
 impl Report {
-    /// Checks that all of it happened between request and answer, as seen from
-    /// the other side.
+    /// Checks that everything happened between request and response, as seen from the lane.
     ///
     /// # Errors
     /// [`AnswerError::Outside`]
     pub const fn check_within(&self, requested: Nanos, received: Nanos) -> Result<(), AnswerError> {
-        // They are in order.
+        // The times are in order, so that the first and the last decide.
         let moment = if self.begun.0 < requested.0 {
             self.begun.0
         } else if self.ended.0 > received.0 {
@@ -140,12 +138,12 @@ impl Report {
     }
 }
 
-/// Reads digits alone: no sign, no spaces.
+/// Parses digits only: no sign, no spaces.
 fn digits(word: &str) -> Option<u64> {
     word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok()).flatten()
 }
 
-/// Reads an exit code, whose 32 bits runtimes write with and without a sign.
+/// Parses an exit code, whose 32 bits some runtimes write with a sign and others without.
 fn exit_code(word: &str) -> Result<i32, AnswerError> {
     let refused = || AnswerError::ExitCode(shown(word));
     let value = match word.strip_prefix('-') {
@@ -195,7 +193,7 @@ mod tests {
             ("256", 256),
             ("-4", -4),
             ("-2147483648", i32::MIN),
-            // WASI's codes have no sign.
+            // Exit codes of WASI have no sign.
             ("4294967295", -1),
         ] {
             assert_eq!(done(&format!("done 1 2 3 exit {word}")).end, Ok(code), "{word}");

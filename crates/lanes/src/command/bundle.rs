@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::Job;
 
-/// Most processes of a function.
+/// Most processes that a function may have.
 pub(super) const PIDS: u64 = 64;
 
 /// Writes the bundle of `job` into `folder`.
@@ -17,15 +17,15 @@ pub(super) fn write(folder: &Path, job: &Job, program: &[u8]) -> io::Result<()> 
     let root = folder.join("rootfs");
     fs::create_dir_all(root.join("proc"))?;
     let path = root.join("function");
-    // A running container may still hold the one from before.
+    // A running container may still hold the previous file.
     let _ = fs::remove_file(&path);
     fs::write(&path, program)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     configure(folder, job, None)
 }
 
-/// More memory than the limit for the container's own control group: the one
-/// around it has the limit itself, and is there to tell who ran against it.
+/// Bytes by which the limit of the container's own control group is higher: the group around it has
+/// the limit itself, and shows who ran against it.
 const ABOVE: u64 = 1 << 20;
 
 /// Writes the bundle's `config.json`; `group` is the path of the container's
@@ -41,7 +41,7 @@ pub(super) fn configure(folder: &Path, job: &Job, group: Option<&str>) -> io::Re
     fs::write(folder.join("config.json"), config.to_string())
 }
 
-/// No network, no capabilities, no new privileges, a root that cannot be
+/// Builds the configuration: no network, no capabilities, no new privileges, a root that cannot be
 /// written, few processes, and the memory that is billed.
 fn config(job: &Job, user: u32, group: u32) -> Value {
     let args: Vec<&str> =
@@ -57,7 +57,7 @@ fn config(job: &Job, user: u32, group: u32) -> Value {
         },
     });
     if user != 0 {
-        // An ordinary user may make the other namespaces only in one of users.
+        // An ordinary user may create the other namespaces only inside a user namespace.
         namespaces.push(json!({ "type": "user" }));
         let map = |host: u32| json!([{ "containerID": 0, "hostID": host, "size": 1 }]);
         linux["uidMappings"] = map(user);
@@ -79,14 +79,14 @@ fn config(job: &Job, user: u32, group: u32) -> Value {
                 "bounding": none, "effective": none, "permitted": none,
                 "inheritable": none, "ambient": none,
             },
-            // The runtime's own files may be larger than the output may become.
+            // The runtime's own files may be larger than the output limit.
             "rlimits": [
                 { "type": "RLIMIT_CORE", "hard": 0, "soft": 0 },
                 { "type": "RLIMIT_FSIZE", "hard": job.limits.output.0, "soft": job.limits.output.0 },
             ],
         },
         "root": { "path": "rootfs", "readonly": true },
-        // runc looks at its own open files there before it starts the function.
+        // runc checks its own open files there before it starts the function.
         "mounts": [{
             "destination": "/proc", "type": "proc", "source": "proc",
             "options": ["nosuid", "noexec", "nodev"],

@@ -14,22 +14,22 @@ use cyclometer_core::units::{Bytes, Nanos};
 pub(super) struct Call<'a> {
     pub profile: &'a Profile,
     pub program: &'a Path,
-    /// Without argument 0.
+    /// Arguments without argument 0.
     pub args: &'a [String],
     pub files: &'a Stdio3,
-    /// Found by the program as descriptors 3 and up.
+    /// Descriptors that the program finds from 3 on.
     pub extra: &'a [BorrowedFd<'a>],
     pub timeout: Option<Nanos>,
-    /// Of all processes together, where there is a control group.
+    /// Limit of all processes together, where there is a control group.
     pub memory_limit: Option<Bytes>,
-    /// Of the private memory of each process.
+    /// Limit of the private memory of each process.
     pub data_limit: Option<Bytes>,
     pub file_limit: Option<Bytes>,
     pub cpu: Option<u16>,
 }
 
 impl<'a> Call<'a> {
-    /// A call without limits, for no invocation.
+    /// Creates a call without limits, for no invocation.
     pub fn new(
         profile: &'a Profile,
         program: &'a Path,
@@ -51,8 +51,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Bounds its memory: by the function's limit where that holds for the whole
-    /// process, else by a wall around function and runtime.
+    /// Bounds the memory of the call: by the function's limit where that holds for the whole
+    /// process, else by a limit around function and runtime.
     pub fn bounded(self, job: &Job, runner: &Runner) -> Self {
         let limit = job.limits.memory;
         let (memory_limit, data_limit) = match wall_of(self.profile, limit, runner) {
@@ -63,8 +63,7 @@ impl<'a> Call<'a> {
         Self { memory_limit, data_limit, ..self }
     }
 
-    /// Hands the call to `start`. Its environment is the profile's, and nothing
-    /// else.
+    /// Passes the call to `start`. The environment is exactly that of the profile.
     pub fn with<T>(&self, start: impl FnOnce(&Spawn<'_>) -> T) -> T {
         let name = self.program.display().to_string();
         let args: Vec<&str> =
@@ -88,22 +87,21 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What a runtime may use beside its function's memory unless its profile says
-/// otherwise: node, the largest of those shipped, needs 60 MiB for itself, and
-/// output is held in memory, too.
+/// Memory that a runtime may use beside its function's unless its profile says otherwise: node, the
+/// largest of those shipped, needs 60 MiB for itself, and output is held in memory, too.
 const ALLOWANCE: Bytes = Bytes(256 << 20);
 
-/// Without a control group what a process asks for counts, used or not: engines
-/// of JavaScript ask for some 500 MiB.
+/// Allowance without a control group, where requested memory counts, used or not: JavaScript
+/// engines request some 500 MiB.
 const ASKED_FOR: Bytes = Bytes(1 << 30);
 
-/// The wall around a runtime that limits its function's memory itself, or not at
-/// all; `None` where another limit holds for all that runs.
+/// Returns the limit around a runtime that limits its function's memory itself, or not at all;
+/// `None` where another limit holds for everything that runs.
 pub(super) fn wall_of(profile: &Profile, function: Bytes, runner: &Runner) -> Option<Wall> {
     Some(Wall { function, allowance: allowance(profile, runner)? })
 }
 
-/// What the runtime may use beside the function's limit.
+/// Returns the memory that the runtime may use beside the function's limit.
 pub(super) fn allowance(profile: &Profile, runner: &Runner) -> Option<Bytes> {
     let own = matches!(profile.memory, MemoryLimit::Option | MemoryLimit::None);
     let usual = if runner.group().is_ok() { ALLOWANCE } else { ASKED_FOR };

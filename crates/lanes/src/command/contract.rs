@@ -1,6 +1,6 @@
-//! Contract tests of a runtime: does it do what every lane must, as its
-//! profile says? A small program does one thing at a time in it, and what came
-//! is held against what must come.
+//! Contract tests of a runtime: check that it does what every lane must do, as its profile says. A
+//! small program does one thing at a time in it, and the observed result is compared with the
+//! expected one.
 
 use std::sync::Arc;
 
@@ -11,37 +11,37 @@ use crate::profile::{MemoryLimit, Profile, Takes};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_workload::{Input, Limits, Native, Preset, Workload};
 
-/// The program as a WebAssembly module and as a native one.
+/// The test program as a WebAssembly module and as a native program.
 const MODULE: &[u8] = include_bytes!("../../../../runtimes/contract/contract.wasm");
 const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/native-contract"));
 
-/// Bytes of the large output, as `contract.c` makes it.
+/// Bytes of the large output, as `contract.c` writes it.
 const BIG: usize = 12 << 20;
 
-/// Memory given to all cases, and what one of them takes of it.
+/// Memory limit of all cases, and the amount that one of them requests.
 const MEMORY: Bytes = Bytes(96 << 20);
 const TOO_MUCH_MIB: u64 = 256;
 
-/// Time given to all cases but the one that never ends.
+/// Time limit of all cases but the one that never ends.
 const TIMEOUT: Nanos = Nanos(60_000_000_000);
 const SHORT: Nanos = Nanos(1_500_000_000);
 
-/// A variable of the runtime's own environment, which functions must not see.
+/// Variable of the runtime's own environment, which functions must not see.
 const CANARY: &str = "CYCLOMETER_CANARY";
 
-/// How a check ended.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// What came is what must come.
+    /// The observed result is the expected one.
     Ok,
-    /// It is not.
+    /// The observed result differs from the expected one.
     Failed,
-    /// The profile says that it does not hold.
+    /// The profile says that the requirement does not hold.
     NotChecked,
 }
 
 impl State {
-    /// The word that is shown.
+    /// Returns the word that is shown.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -52,36 +52,36 @@ impl State {
     }
 }
 
-/// One check.
+/// Result of one check, with what was expected and observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at.
+    /// Name of the check.
     pub check: &'static str,
-    /// How it ended.
+    /// Result of the check.
     pub state: State,
-    /// What must come.
+    /// Expected result, in words.
     pub expected: String,
-    /// What came.
+    /// Observed result, in words.
     pub came: String,
 }
 
-/// What must come of a case.
+/// Expected result of a case.
 enum Expect {
-    /// That exit status, as the function's own.
+    /// This exit status, as the function's own.
     Exit(i32),
-    /// Success, and that output.
+    /// Success, and this output.
     Output(Vec<u8>),
-    /// Success, that output, and that text on standard error.
+    /// Success, this output, and this text on standard error.
     Streams(&'static [u8], &'static str),
-    /// Success, and in its output no lines but those that start so.
+    /// Success, and an output without other lines than those that start like this.
     Only(Vec<String>),
-    /// A failure that is told as such, after that output.
+    /// A failure that is reported as one, after this output.
     Crash(&'static [u8]),
-    /// Its end by the time limit.
+    /// An end by the time limit.
     Timeout,
-    /// Anything but the memory that was asked for.
+    /// Any result but a grant of the requested memory.
     Refusal,
-    /// Anything but success: an exit code that does not fit is not cut to 0.
+    /// Any result but success: an exit code that does not fit must not be truncated to 0.
     NoSuccess,
 }
 
@@ -93,14 +93,14 @@ struct Case {
     expect: Expect,
 }
 
-/// What came of a case.
+/// Everything that was observed of a case.
 pub(super) struct Observed {
     pub outcome: Outcome,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
 }
 
-/// Runs all checks of a profile, handing each finding to `tell`.
+/// Runs all checks of a profile, and passes each finding to `tell`.
 pub fn check(profile: &Profile, cancel: &Cancel, tell: &mut dyn FnMut(Finding)) {
     let mut probed = profile.clone();
     probed.environment.push((CANARY.to_owned(), "seen".to_owned()));
@@ -152,7 +152,7 @@ fn failed(check: &'static str, expected: &str, came: impl std::fmt::Display) -> 
     Finding { check, state: State::Failed, expected, came }
 }
 
-/// What the profile says not to hold.
+/// Lists the checks that the profile exempts the runtime from, with the reasons.
 fn unchecked(profile: &Profile) -> Vec<(&'static str, &'static str)> {
     let mut all = Vec::new();
     if sees_files(profile) {
@@ -229,11 +229,11 @@ fn cases(profile: &Profile, lane: &CommandLane) -> Vec<Case> {
     if !sees_files(profile) {
         let script = lane.scratch.path().join("secret");
         let secret = script.display().to_string();
-        // Without it the check finds the other files only.
+        // Without this file the check finds the other files only.
         let _ = std::fs::write(&script, "secret");
         let mut paths = vec!["files", &secret, "/etc/passwd", "/etc/machine-id", "etc/passwd"];
         if profile.takes == Takes::Module {
-            // A sandbox may have a /proc, of its own.
+            // A sandbox may have a /proc of its own.
             paths.push("/proc/version");
         }
         all.push(case("files", &paths, Expect::Only(Vec::new())));
@@ -247,7 +247,7 @@ fn cases(profile: &Profile, lane: &CommandLane) -> Vec<Case> {
     all
 }
 
-/// Arguments as `contract.c` prints them.
+/// Formats arguments as `contract.c` prints them.
 fn listed(args: &[&str]) -> Vec<u8> {
     args.iter().flat_map(|arg| format!("{}:{arg}\n", arg.len()).into_bytes()).collect()
 }
@@ -256,7 +256,8 @@ fn big() -> Vec<u8> {
     (0..=250_u8).cycle().take(BIG).collect()
 }
 
-/// What must come, and what came: an error if it is something else.
+/// Compares the observed result with the expected one: returns the expectation in words, and the
+/// observed result, as an error if it differs.
 fn judge(expect: &Expect, seen: &Observed) -> (String, Result<String, String>) {
     match expect {
         Expect::Exit(code) => {
@@ -318,8 +319,7 @@ fn output(seen: &Observed, expected: &[u8]) -> Result<String, String> {
     Err(format!("{}; the same for {same} bytes", shown(&seen.stdout)))
 }
 
-/// Lines `LENGTH:TEXT` whose text is `NAME` or `NAME=...` of no allowed name
-/// are too much.
+/// Checks that no line `LENGTH:TEXT` has a text `NAME` or `NAME=...` whose name is not allowed.
 fn only(seen: &Observed, allowed: &[String]) -> Result<String, String> {
     if seen.outcome.status != Status::Ok {
         return Err(ended(seen));
@@ -346,7 +346,7 @@ fn ended(seen: &Observed) -> String {
     }
 }
 
-/// Bytes for people: their text if they are few, else how many.
+/// Formats bytes for display: their text if they are few, else their number.
 fn shown(bytes: &[u8]) -> String {
     match bytes.len() {
         0 => "no output".to_owned(),
@@ -366,7 +366,7 @@ fn shorten(text: &str) -> String {
 }
 
 impl CommandLane {
-    /// Runs a case and keeps all that came.
+    /// Runs a case and collects everything that came of it.
     pub(super) fn observe(
         &mut self,
         job: &Job,

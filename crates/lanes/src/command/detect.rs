@@ -1,4 +1,4 @@
-//! Whether a profile's runtime is here: its program, version and needs.
+//! Detection of a profile's runtime on this machine: its program, version and needs.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,30 +11,30 @@ use crate::profile::Profile;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_workload::Input;
 
-/// Most time that telling a version may take.
+/// Longest time that reporting a version may take.
 const VERSION_TIMEOUT: Nanos = Nanos(20_000_000_000);
 
-/// Most memory that telling a version may take.
+/// Most memory that reporting a version may take.
 const VERSION_MEMORY: Bytes = Bytes(4 << 30);
 
-/// Most that a program may say when asked for its version.
+/// Most bytes that a program may write when asked for its version.
 const VERSION_OUTPUT: Bytes = Bytes(1 << 20);
 
-/// A runtime that is here.
+/// A runtime that was found.
 #[derive(Debug, Clone)]
 pub(super) struct Runtime {
     pub program: PathBuf,
     /// The compiler, where it is another program.
     pub compiler: PathBuf,
     pub version: String,
-    /// Needed files by placeholder.
+    /// Paths of needed files, with their placeholders.
     pub needs: Vec<(String, PathBuf)>,
 }
 
-/// Looks for the runtime and asks for its version.
+/// Finds the runtime and asks for its version.
 ///
 /// # Errors
-/// What is missing or wrong, and what to do.
+/// A description of what is missing or wrong, and what to do.
 pub(super) fn detect(
     profile: &Profile,
     script: Option<&Path>,
@@ -92,7 +92,7 @@ fn find_program(profile: &Profile) -> Result<PathBuf, String> {
     })
 }
 
-/// The first of `names` that is there: absolute, or in a folder of `PATH`.
+/// Returns the first of `names` that exists: an absolute path, or a program in a folder of `PATH`.
 fn on_path(names: &[String]) -> Option<PathBuf> {
     let folders: Vec<PathBuf> = std::env::var_os("PATH")
         .map(|path| std::env::split_paths(&path).filter(|it| it.is_absolute()).collect())
@@ -139,7 +139,7 @@ fn ask_version(
     }
 }
 
-/// Runs the program to its end; what it wrote, standard error after output.
+/// Runs the program to its end; returns its output, standard error after standard output.
 fn run_captured(
     profile: &Profile,
     program: &Path,
@@ -168,7 +168,7 @@ fn run_captured(
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
-/// The version behind `after`: it starts with a digit and ends at a space.
+/// Finds the version behind `after`: it starts with a digit and ends at a space.
 fn version_in(said: &str, after: &str) -> Option<String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '~');
     said.match_indices(after).find_map(|(at, _)| {
@@ -178,7 +178,7 @@ fn version_in(said: &str, after: &str) -> Option<String> {
     })
 }
 
-/// Whether `version` is before `least`, number by number.
+/// Returns whether `version` is older than `least`, compared number by number.
 fn older(version: &str, least: &str) -> bool {
     let numbers = |text: &str| -> Vec<u64> {
         text.split(|c: char| !c.is_ascii_digit())
@@ -189,7 +189,7 @@ fn older(version: &str, least: &str) -> bool {
     numbers(version) < numbers(least)
 }
 
-/// The beginning of what was said, on one line.
+/// Returns the beginning of a text, on one line.
 pub(super) fn excerpt(text: &str) -> String {
     let line = one_line(text);
     let short: String = line.chars().take(120).collect();

@@ -1,5 +1,5 @@
-//! How an invocation ended, in the words of the store, seen through what the
-//! profile says of its runtime.
+//! Verdict on an invocation's end, in the words of the store, in the light of what the profile says
+//! about its runtime.
 
 use super::super::launcher::{Ended, Why};
 use super::super::process::{Verdict, judge_end, with_output_limit, with_remarks};
@@ -7,7 +7,7 @@ use super::super::{Job, Status};
 use crate::profile::Profile;
 use cyclometer_meter::function_group::GroupUsage;
 
-/// Judges an end; `written` are the bytes of the longer of its outputs.
+/// Judges an end; `written` is the size of the longer of both outputs, in bytes.
 pub(super) fn judge(
     profile: &Profile,
     job: &Job,
@@ -20,11 +20,11 @@ pub(super) fn judge(
     if matches!(status, Status::Failed | Status::Timeout) {
         let killed = grouped.is_some_and(|group| group.killed > 0);
         if !killed && is_refused_exit(profile, ended, stderr) {
-            // Not the function's code, and no trap of its own.
+            // The code is not the function's, and there was no trap of its own.
             code = None;
             reason = Some(format!("an exit code that this runtime does not pass on: {stderr}"));
         } else if !killed && is_trap(profile, ended, stderr) {
-            // The status is the runtime's word for it, not the function's.
+            // The status is the runtime's sign of a trap, not the function's code.
             code = None;
             reason = Some(if stderr.is_empty() {
                 format!("trap: {}", how(ended))
@@ -38,7 +38,7 @@ pub(super) fn judge(
     with_remarks(verdict, ended, grouped)
 }
 
-/// Whether the profile takes this end for a trap.
+/// Returns whether this end is a trap by the profile.
 pub(super) fn is_trap(profile: &Profile, ended: &Ended, stderr: &str) -> bool {
     profile.trap.as_ref().is_some_and(|trap| {
         ended.why == Why::Itself
@@ -47,14 +47,14 @@ pub(super) fn is_trap(profile: &Profile, ended: &Ended, stderr: &str) -> bool {
     })
 }
 
-/// Whether the runtime says that it did not let the function exit with its code.
+/// Returns whether the runtime reports that it did not let the function exit with its code.
 fn is_refused_exit(profile: &Profile, ended: &Ended, stderr: &str) -> bool {
     profile.refused_exit.as_ref().is_some_and(|text| {
         ended.why == Why::Itself && observed(ended) != 0 && stderr.contains(text.as_str())
     })
 }
 
-/// Adds what the profile knows of such a failure.
+/// Adds the profile's explanation of such a failure, if there is one.
 pub(super) fn with_known(profile: &Profile, workload: &str, reason: String) -> String {
     match profile.known(workload, &reason) {
         Some(known) => format!("{} (known: {})", reason, known.reason),
@@ -62,13 +62,13 @@ pub(super) fn with_known(profile: &Profile, workload: &str, reason: String) -> S
     }
 }
 
-/// The exit status as a shell tells it: 128 and the signal, if there was one.
+/// Returns the exit status as a shell shows it: 128 plus the signal, if there was one.
 pub(super) const fn observed(ended: &Ended) -> i32 {
     let signal = ended.status & 0x7f;
     if signal == 0 { (ended.status >> 8) & 0xff } else { 128 + signal }
 }
 
-/// An end in words, for a program that is no function.
+/// Describes the end of a program that is no function.
 pub(super) fn how(ended: &Ended) -> String {
     match (ended.why, ended.status & 0x7f) {
         (Why::Timeout, _) => "no end in time".to_owned(),
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn exit_codes_from_126_on_are_no_traps() {
-        // As a shell tells signals, and as wasmtime's WASI would make traps of.
+        // 128 and the signal, as a shell shows it, and as wasmtime's WASI shows traps.
         for code in [126, 127, 134, 137, 255] {
             let (status, reason, exit_code) = judged(code << 8, "", None);
             assert_eq!((status, exit_code), (Status::Failed, Some(code)));

@@ -1,5 +1,5 @@
-//! A limit of output for runtimes that `RLIMIT_FSIZE` cannot hold to it: those
-//! that hand a sandbox's output on through pipes, and keep its memory in files.
+//! Output limit for runtimes that `RLIMIT_FSIZE` cannot hold to it: those that forward a sandbox's
+//! output through pipes, and keep its memory in files.
 
 use std::fs::File;
 use std::io;
@@ -13,10 +13,10 @@ use super::super::launcher::Stdio3;
 use super::super::process::size;
 use cyclometer_core::units::Bytes;
 
-/// Time between two looks at the size of output.
+/// Time between two checks of the output's size.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Looks at the size of an invocation's output while it runs.
+/// Watches the size of an invocation's output while it runs.
 pub(super) struct OutputWatch {
     cancel: Cancel,
     ended: Arc<AtomicBool>,
@@ -24,10 +24,10 @@ pub(super) struct OutputWatch {
 }
 
 impl OutputWatch {
-    /// Watches both streams of `files` until it is dropped.
+    /// Watches both streams of `files` until the value is dropped.
     ///
     /// # Errors
-    /// When there are too many descriptors or threads.
+    /// Fails when there are too many descriptors or threads.
     pub fn start(files: &Stdio3, limit: Bytes, outer: &Cancel) -> io::Result<Self> {
         let streams = [files.stdout.try_clone()?, files.stderr.try_clone()?];
         let (cancel, ended) = (Cancel::default(), Arc::new(AtomicBool::new(false)));
@@ -44,7 +44,8 @@ impl OutputWatch {
         Ok(Self { cancel, ended, thread: Some(thread) })
     }
 
-    /// Cancelled when there is too much output, or the recording is stopped.
+    /// Returns a token that is cancelled when there is too much output, or the recording is
+    /// stopped.
     pub const fn cancel(&self) -> &Cancel {
         &self.cancel
     }
@@ -55,7 +56,7 @@ impl Drop for OutputWatch {
         self.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // It does not panic.
+            // The thread does not panic.
             let _ = thread.join();
         }
     }

@@ -1,5 +1,5 @@
-//! What must be shipped to run a function in a runtime: its program, the
-//! shared libraries that it links, and more files that the profile names.
+//! Size of everything that must be shipped to run a function in a runtime: its program, the shared
+//! libraries that it links, and further files that the profile names.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -11,10 +11,10 @@ use crate::profile::Profile;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::files::RegularFile;
 
-/// What [`of`] counts, for people.
+/// Description of what [`of`] counts.
 pub(super) const COUNTED: &str = "runtime with the libraries it links, and what it runs";
 
-/// Folders where the loader looks, after those that a program names.
+/// Folders that the loader searches after those that a program names.
 const LIBRARY_FOLDERS: [&str; 8] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
@@ -29,14 +29,14 @@ const LIBRARY_FOLDERS: [&str; 8] = [
 /// Most libraries that are followed.
 const MAX_LIBRARIES: usize = 256;
 
-/// Size of the runtime, and what could not be counted.
+/// Size of the runtime, and remarks on files that could not be counted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Footprint {
     pub size: Bytes,
     pub remarks: Vec<String>,
 }
 
-/// The footprint of a runtime, the function itself left out.
+/// Computes the footprint of a runtime, without the function itself.
 pub(super) fn of(profile: &Profile, program: &Path, script: Option<&Path>) -> Footprint {
     let mut footprint = Footprint::default();
     let mut seen = BTreeSet::new();
@@ -47,7 +47,7 @@ pub(super) fn of(profile: &Profile, program: &Path, script: Option<&Path>) -> Fo
     footprint
 }
 
-/// Counts a file once, whatever it is called; whether it is new.
+/// Counts a file once, whatever its name; returns whether it is new.
 fn add(path: &Path, footprint: &mut Footprint, seen: &mut BTreeSet<PathBuf>) -> bool {
     let size = path.canonicalize().and_then(|path| Ok((std::fs::metadata(&path)?.len(), path)));
     match size {
@@ -94,7 +94,7 @@ fn add_program(program: &Path, footprint: &mut Footprint, seen: &mut BTreeSet<Pa
     }
 }
 
-/// What an ELF file asks the loader for.
+/// Libraries and search path that an ELF file names for the loader.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Links {
     needed: Vec<String>,
@@ -119,7 +119,7 @@ const DT_RUNPATH: u64 = 29;
 /// Longest dynamic section that is read, in bytes.
 const MAX_DYNAMIC: u64 = 64 << 10;
 
-/// A segment: where it is in memory and in the file, and its size there.
+/// A segment: its addresses in memory and in the file, and its size in the file.
 struct Segment {
     kind: u32,
     offset: u64,
@@ -127,7 +127,7 @@ struct Segment {
     size: u64,
 }
 
-/// The libraries of a 64-bit little-endian ELF file; `None`: it is none.
+/// Reads the libraries of a 64-bit little-endian ELF file; `None` for other files.
 fn links(path: &Path) -> io::Result<Option<Links>> {
     let file = RegularFile::find(path)?.open()?;
     let mut header = [0; 64];
@@ -178,7 +178,7 @@ fn segments(file: &File, header: &[u8; 64]) -> io::Result<Vec<Segment>> {
     all.collect()
 }
 
-/// Where in the file that address is.
+/// Returns the offset in the file of that address.
 fn offset_of(segments: &[Segment], address: u64) -> Option<u64> {
     segments.iter().filter(|it| it.kind == PT_LOAD).find_map(|it| {
         let inside = address.checked_sub(it.address).filter(|inside| *inside < it.size)?;
@@ -186,7 +186,7 @@ fn offset_of(segments: &[Segment], address: u64) -> Option<u64> {
     })
 }
 
-/// Folders of a search path; `$ORIGIN` is the file's own.
+/// Splits a search path into its folders; `$ORIGIN` stands for the file's own folder.
 fn search_path(text: &str, of: &Path) -> Vec<PathBuf> {
     let origin = of.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
     let origin = origin.unwrap_or_default().display().to_string();
@@ -204,7 +204,8 @@ fn text_at(file: &File, offset: u64) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&buffer[..end]).into_owned())
 }
 
-/// Both are called with offsets inside of fixed-size buffers.
+/// Reads 64 bits. Both this and the next function are called with offsets inside fixed-size
+/// buffers.
 fn word(bytes: &[u8], at: usize) -> u64 {
     bytes[at..at + 8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
@@ -219,7 +220,7 @@ mod tests {
 
     #[test]
     fn libraries_are_those_that_the_loader_loads() {
-        // `ldd` is the independent source: it asks the loader itself.
+        // `ldd` is an independent source: it asks the loader itself.
         let program = Path::new("/bin/ls");
         let Ok(output) = std::process::Command::new("ldd").arg(program).output() else {
             return cyclometer_testkit::skip("no ldd");

@@ -1,10 +1,10 @@
-//! Machines: an archive that a Linux kernel unpacks and runs, and what comes
+//! Virtual machines: an archive that a Linux kernel unpacks and runs, and the output that comes
 //! back over the serial line.
 //!
-//! The archive holds the workload's native program, its arguments and input,
-//! and `init.c`, which runs it and sends its output in frames: a marker, a
-//! kind, a length, and as many bytes. One line carries standard output,
-//! standard error and the exit status apart, whatever the bytes are.
+//! The archive holds the workload's native program, its arguments and input, and `init.c`, which
+//! runs the program and sends its output in frames: a marker, a kind, a length, and that many
+//! bytes. One line thus carries standard output, standard error and the exit status apart, whatever
+//! the bytes are.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
@@ -16,16 +16,16 @@ use super::super::process::one_line;
 use cyclometer_system::sys::name_file_size_limit;
 use cyclometer_workload::memory_file;
 
-/// The machine's first program, which `build.rs` compiled.
+/// First program of the machine, compiled by `build.rs`.
 const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
-/// Start of a frame; the kind and the length follow.
+/// Start of a frame; kind and length follow.
 const MARKER: [u8; 4] = *b"\x01cyc";
 
-/// Marker, kind, length as 32 little-endian bits.
+/// Size of a frame's header in bytes: marker, kind, and the length as 32 little-endian bits.
 const HEADER: usize = 9;
 
-/// Writes the archive of `job`, in the kernel's `newc` form of cpio.
+/// Writes the archive of `job`, in the kernel's `newc` variant of cpio.
 pub(super) fn write(path: &Path, job: &Job, program: &[u8]) -> io::Result<()> {
     let mut args = Vec::new();
     for arg in std::iter::once("/function").chain(job.preset.args.iter().map(String::as_str)) {
@@ -47,7 +47,8 @@ pub(super) fn write(path: &Path, job: &Job, program: &[u8]) -> io::Result<()> {
     archive.flush()
 }
 
-/// One file, after the kernel's `Documentation/driver-api/early-userspace/buffer-format.rst`.
+/// Writes one file, after the kernel's
+/// `Documentation/driver-api/early-userspace/buffer-format.rst`.
 fn entry(
     archive: &mut impl Write,
     number: u32,
@@ -57,7 +58,7 @@ fn entry(
 ) -> io::Result<()> {
     let size = u32::try_from(content.len()).map_err(io::Error::other)?;
     let length = u32::try_from(name.len() + 1).map_err(io::Error::other)?;
-    // Number, mode, user, group, links, time, size, four of devices, name, checksum.
+    // Number, mode, user, group, links, time, size, four device numbers, name length, checksum.
     let fields = [number, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, length, 0];
     write!(archive, "070701")?;
     for field in fields {
@@ -74,10 +75,10 @@ const fn padding(size: usize) -> usize {
     size.wrapping_neg() % 4
 }
 
-/// Takes the serial line's bytes apart, in place; the function's wait status.
+/// Splits the bytes of the serial line into streams, in place; returns the function's wait status.
 ///
 /// # Errors
-/// When the machine ended without telling it, with what it said last.
+/// Fails with the machine's last output when it ended without reporting a status.
 pub(super) fn unpack(files: &mut Stdio3) -> Result<i32, String> {
     let mut bytes = Vec::new();
     let read = files.stdout.rewind().and_then(|()| files.stdout.read_to_end(&mut bytes));
@@ -106,7 +107,7 @@ struct Parts {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     status: Option<i32>,
-    /// What was in no frame: the firmware's and the kernel's words.
+    /// Bytes outside of frames: messages of the firmware and the kernel.
     rest: Vec<u8>,
 }
 
@@ -128,7 +129,7 @@ fn take_apart(mut bytes: &[u8]) -> Parts {
     parts
 }
 
-/// The frame at the start of `bytes`, if there is a whole one.
+/// Splits the frame at the start of `bytes` off, if it is complete: kind, content, rest.
 fn frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let rest = bytes.strip_prefix(&MARKER)?;
     let (kind, rest) = rest.split_first()?;

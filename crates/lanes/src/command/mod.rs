@@ -1,10 +1,10 @@
-//! Any other runtime: what its profile (see [`crate::profile`]) says, run as
-//! the native lane runs programs.
+//! Lane for any other runtime: follows its profile (see [`crate::profile`]) and runs it as the
+//! native lane runs programs.
 //!
-//! Phases: `prepare` is the profile's compile step, `create` fork and exec of
-//! the runtime, `run` everything after. The runtime's own start, its loading of
-//! the module and its end are inside `run`: they cannot be told apart from
-//! outside. A warm invocation has the phases that its worker tells.
+//! Phases: `prepare` is the profile's compile step, `create` fork and exec of the runtime, `run`
+//! everything after. The runtime's own start, its loading of the module and its end are inside
+//! `run`: they cannot be distinguished from outside. A warm invocation has the phases that its
+//! worker reports.
 
 pub(crate) mod answer;
 mod bundle;
@@ -50,28 +50,27 @@ use cyclometer_meter::{Meter, Provenance, Provenances, Source, Usage};
 use cyclometer_system::paths::{Distrust, OwnFolder};
 use cyclometer_workload::{Input, Workload};
 
-/// Most time that cleaning up after an invocation may take.
+/// Longest time that cleaning up after an invocation may take.
 const CLEANUP_TIMEOUT: Nanos = Nanos(20_000_000_000);
 
-/// What the phases of this lane cannot tell apart.
+/// Note on the part of `run` that this lane cannot separate.
 const RUNTIME_START: &str = "the runtime's own start is in `run`, and its CPU time counts there";
 
-/// A page of a linear memory.
+/// Size of a page of linear memory, in bytes.
 const WASM_PAGE: u64 = 64 << 10;
 
 /// Runs functions in the runtime that a profile describes.
 pub struct CommandLane {
     profile: Arc<Profile>,
     runtime: Runtime,
-    /// What is kept for later lanes or, where nothing may be, a folder that goes
-    /// with this one.
+    /// Folder for later lanes or, where nothing may be kept, one that is removed with this lane.
     cache: Arc<OwnFolder>,
     kept: Cache,
     script: Option<PathBuf>,
     scratch: Scratch,
     runner: Option<Runner>,
     provenances: Arc<Provenances>,
-    /// By the number of the plan's cell.
+    /// Subjects by the number of the plan's cell.
     subjects: HashMap<usize, Subject>,
     workers: HashMap<usize, Worker>,
     footprint: Option<Footprint>,
@@ -81,7 +80,7 @@ pub struct CommandLane {
 struct Ran {
     run: Run,
     files: Stdio3,
-    /// What the kernel killed for memory in a container without an engine.
+    /// Kills for want of memory in a container without an engine.
     killed: Option<GroupUsage>,
 }
 
@@ -126,7 +125,7 @@ impl CommandLane {
         })
     }
 
-    /// A launcher: the one there is, or a new one for one that was lost.
+    /// Returns the launcher: the current one, or a new one in place of a lost one.
     fn runner(&mut self) -> Result<&Runner, LauncherError> {
         self.runner.take_if(|runner| runner.is_spent());
         if self.runner.is_none() {
@@ -174,7 +173,7 @@ impl CommandLane {
             ..Call::new(&profile, &program, &args, &files, job.limits.timeout)
         };
         if sandboxed {
-            // That of an earlier invocation, if there is one.
+            // The log of an earlier invocation, if there is one.
             let _ = std::fs::remove_file(self.crash_log());
         }
         let flood = sandboxed.then(|| OutputWatch::start(&files, job.limits.output, cancel));
@@ -194,12 +193,12 @@ impl CommandLane {
         Ok(Ran { run, files, killed })
     }
 
-    /// One invocation in the cell's worker, which is started if need be.
+    /// Runs one invocation in the cell's worker, which is started if need be.
     fn warm(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
         let requested = now();
         let mut remark = None;
         let kept = self.workers.remove(&job.cell).and_then(|mut worker| {
-            // An answer from before the request is none to it.
+            // A response from before the request is not an answer to it.
             match worker.no_surplus() {
                 Ok(()) => Some(worker),
                 Err(lost) => {
@@ -238,7 +237,7 @@ impl CommandLane {
         Worker::start(&self.profile, &self.runtime, job, &args, cancel)
     }
 
-    /// What the placeholders stand for in one invocation.
+    /// Returns the values of the placeholders in one invocation.
     fn values(&self, job: &Job, id: &str) -> Result<HashMap<String, String>, String> {
         let subject = self.subjects.get(&job.cell).ok_or("the cell was not prepared")?;
         let memory = job.limits.memory.0;
@@ -271,12 +270,12 @@ impl CommandLane {
         Ok(values)
     }
 
-    /// Where a runtime may write why its sandbox crashed.
+    /// Returns the path of the file to which a runtime may write why its sandbox crashed.
     fn crash_log(&self) -> PathBuf {
         self.scratch.path().join("crash-log")
     }
 
-    /// Removes what the runtime keeps of an invocation that was cut off.
+    /// Removes state that the runtime keeps of an invocation that was cut off.
     fn clean_up(&mut self, values: &HashMap<String, String>) {
         let Some(line) = &self.profile.cleanup else { return };
         let Ok(args) = line.expand(&|name| values.get(name).cloned(), &[]) else { return };
@@ -287,7 +286,7 @@ impl CommandLane {
             file_limit: Some(Bytes(1 << 20)),
             ..Call::new(&profile, &program, &args, &files, CLEANUP_TIMEOUT)
         };
-        // The state is in the lane's folder, which goes with the lane.
+        // The state lies in the lane's folder, which is removed with the lane.
         if let Ok(runner) = self.runner() {
             let _ = call.with(|spawn| runner.run(spawn, &mut Unwatched, &Cancel::default()));
         }
@@ -311,7 +310,7 @@ impl CommandLane {
         usage.phases.run = Some(run.ended.at.since(run.started.executed));
         usage.set(Meter::Wall, run.ended.at.since(run.started.requested).0);
         for meter in Meter::ALL {
-            // What the sources call missing stays so, whatever was read.
+            // Meters that the sources call missing stay missing, whatever was read.
             if provenances.get(*meter).is_some_and(|it| it.source.is_none()) {
                 usage.set(*meter, None);
             }
@@ -334,18 +333,18 @@ impl CommandLane {
         outcome
     }
 
-    /// Tells that the runtime ran into the wall around it, if it did.
+    /// Explains that the runtime hit the memory limit around it, if it did.
     fn explain_wall(&self, job: &Job, run: &Run, stderr: &str) -> Option<String> {
         let wall = call::wall_of(&self.profile, job.limits.memory, self.runner.as_ref()?)?;
         wall.explain(run.grouped.as_ref(), &run.ended, stderr)
     }
 
-    /// How it ended; a machine's output is taken apart for that.
+    /// Judges how the invocation ended; splits a machine's output into streams for that.
     fn verdict(&self, job: &Job, ran: &mut Ran) -> Verdict {
         let Ran { run, files, killed } = ran;
         let grouped = run.grouped.as_ref().or(killed.as_ref());
         let (written, limit) = (written(files), job.limits.output);
-        // Helpers of a sandbox may end a moment later than what started them.
+        // Helpers of a sandbox may end slightly later than the process that started them.
         let helpers = self.profile.outside.is_some();
         let outside = Ended { stray: if helpers { 0 } else { run.ended.stray }, ..run.ended };
         let failed = |reason| with_remarks((Status::Failed, Some(reason), None), &outside, grouped);
@@ -377,8 +376,8 @@ impl CommandLane {
     }
 }
 
-/// Starts a launcher. A runtime that makes control groups of its own is left
-/// where it can: on v2 a group with processes has none inside.
+/// Starts a launcher. A runtime that creates control groups of its own is left where it can do so:
+/// on v2 a group with processes can have none inside.
 fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
     let privileges = Privileges::Runtime;
     if profile.outside.is_none() {
@@ -392,7 +391,7 @@ fn start_runner(profile: &Profile) -> Result<Runner, LauncherError> {
     Runner::start(privileges, inside)
 }
 
-/// The control group around the container of an invocation, where one can be made.
+/// Creates the control group around the container of an invocation, where that is possible.
 fn sandbox(
     job: &Job,
     id: &str,
@@ -406,13 +405,13 @@ fn sandbox(
     Ok(sandbox)
 }
 
-/// A name that no two invocations share; by it a runtime's own control groups and
-/// state are found.
+/// Returns a name that no two invocations share; a runtime's own control groups and state are found
+/// by it.
 fn new_id() -> Result<String, String> {
     cyclometer_system::owner::new_name("c").map_err(|error| error.to_string())
 }
 
-/// Where the meters of cold invocations come from.
+/// Returns the sources of the meters of cold invocations.
 fn cold_sources(profile: &Profile, usual: &Provenances) -> Provenances {
     let mut all = usual.clone();
     set_startup_sources(&mut all);
@@ -422,7 +421,7 @@ fn cold_sources(profile: &Profile, usual: &Provenances) -> Provenances {
     sources(profile, &all)
 }
 
-/// Where the meters come from, by what the profile says of the runtime.
+/// Returns the sources of the meters, adjusted to what the profile says about the runtime.
 fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
     let mut all = usual.clone();
     let (ops, memory) = match profile.takes {
@@ -460,7 +459,7 @@ fn sources(profile: &Profile, usual: &Provenances) -> Provenances {
     all
 }
 
-/// An empty folder, as a cache that holds nothing yet.
+/// Opens an empty folder, as a cache that holds nothing yet.
 fn fresh_folder(scratch: &Path) -> Result<OwnFolder, Distrust> {
     let folder = scratch.join("fresh-cache");
     let _ = cyclometer_system::files::remove_tree(&folder);
@@ -579,7 +578,8 @@ impl Lane for CommandLane {
             if cancel.is_cancelled() {
                 return;
             }
-            // Where the function runs outside, the process' memory is not its own.
+            // Where the function runs outside of the process, the memory of the process is not the
+            // function's.
             let mut nobody = Unwatched;
             let watch = if self.profile.outside.is_some() { &mut nobody } else { &mut *watch };
             emit(match job.start {
@@ -609,7 +609,7 @@ mod tests {
         let startup = of(&cold_sources(&profile("wasmi"), &usual), Meter::CpuStartup);
         assert_eq!(startup.source, Some(Source::Clock));
         assert!(startup.note.ends_with(RUNTIME_START), "{}", startup.note);
-        // The functions of these are in no group that is looked at.
+        // The functions of these run in no group that is watched.
         let outside = cold_sources(&profile("runc"), &usual);
         for meter in [Meter::CpuStartup, Meter::Throttled, Meter::MemoryPeak, Meter::CpuTime] {
             let missing = of(&outside, meter);

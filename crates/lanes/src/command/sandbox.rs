@@ -1,6 +1,6 @@
-//! The control group around a container that a runtime makes without an engine:
-//! its name tells whose it is, its limit holds for all inside, and it is there
-//! still when the runtime has removed what it made itself.
+//! Control group around a container that a runtime creates without an engine: its name shows its
+//! owner, its limit holds for everything inside, and it remains when the runtime has removed its
+//! own groups.
 
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,18 +14,18 @@ use cyclometer_meter::cgroup::{Driver, Group, Hierarchy, MemoryWatch};
 use cyclometer_meter::function_group::GroupUsage;
 use cyclometer_system::procfs::ProcessIdentity;
 
-/// A group for one container, which goes with this value and all that is in it.
+/// A group for one container; dropping it removes the group with everything in it.
 #[derive(Debug)]
 pub(super) struct Sandbox {
     group: Group,
     memory: MemoryWatch,
-    /// Where the runtime is to make its own, below the mounts.
+    /// Path below the mounts at which the runtime is to create its own group.
     pub path: String,
 }
 
 impl Sandbox {
-    /// Makes one for the container of that name, which has an owner; `None` where
-    /// this user may make none: the runtime then does what it can.
+    /// Creates a group for the container of that name, which has an owner; `None` where this user
+    /// may create none: the runtime then does what it can.
     pub fn around(container: &str, limit: Bytes) -> Option<Self> {
         let owner = ProcessIdentity::current().ok()?;
         let (_, tag) = container.rsplit_once('-')?;
@@ -36,7 +36,7 @@ impl Sandbox {
         Some(Self { group, memory, path })
     }
 
-    /// Returns what is known if the kernel killed something in it.
+    /// Returns the group's usage if the kernel killed something in it.
     pub fn killed(&self) -> Option<GroupUsage> {
         self.memory.usage()
     }
@@ -48,11 +48,11 @@ impl Drop for Sandbox {
     }
 }
 
-/// Most that is read of a crash log: its first line says what happened.
+/// Most bytes that are read of a crash log: its first line says what happened.
 const MOST_OF_A_CRASH_LOG: u64 = 4_096;
 
-/// Says that the runtime's sandbox crashed, which is no exit of the function, if
-/// it left a word of that in `crash_log`.
+/// Explains that the runtime's sandbox crashed, which is no exit of the function, if it left a
+/// message of that in `crash_log`.
 pub(super) fn explain_crash(crash_log: &Path, ended: &Ended) -> Option<String> {
     if ended.why != Why::Itself || observed(ended) == 0 {
         return None;
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(explain_crash(&log, &ended(2 << 8)), None, "there is none");
         std::fs::write(&log, "").expect("written");
         assert_eq!(explain_crash(&log, &ended(2 << 8)), None, "it is empty");
-        // As Go's runtime begins when the kernel refuses it a thread.
+        // The first line of Go's runtime when the kernel refuses it a thread.
         let text = "\nruntime: failed to create new OS thread (have 26 already; errno=11)\nmore";
         std::fs::write(&log, text).expect("written");
         let why = "the sandbox crashed, not the function: runtime: failed to create new OS thread \

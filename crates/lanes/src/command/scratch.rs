@@ -1,5 +1,5 @@
-//! Private folders of lanes: gone when the lane is closed, or when a later
-//! command finds that their owner died.
+//! Private folders of lanes: removed when the lane is closed, or when a later command finds that
+//! their owner is gone.
 
 use std::fs;
 use std::io;
@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use cyclometer_system::owner;
 
-/// A folder that goes away with the value.
+/// A folder that is removed when the value is dropped.
 #[derive(Debug)]
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A new folder, readable by its owner only.
+    /// Creates a new folder, readable by its owner only.
     pub fn new() -> io::Result<Self> {
         let path = cyclometer_system::paths::temporary()?.join(owner::new_name("lane")?);
-        // One of that name was made by somebody who wants us to use theirs.
+        // An existing one of that name was made by somebody who wants us to use theirs.
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         // Whatever the umask says.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
@@ -30,7 +30,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now, the next command sweeps.
+        // A folder that cannot be removed now is removed by the clean-up of the next command.
         let _ = crate::clean::remove_path(&self.0);
     }
 }

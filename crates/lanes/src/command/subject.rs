@@ -1,5 +1,4 @@
-//! What a runtime is given to run: files made from the workload, and what the
-//! profile's compile step makes of them.
+//! Input of a runtime: files made from the workload, and the results of the profile's compile step.
 
 use std::collections::HashMap;
 use std::fs::Permissions;
@@ -23,29 +22,29 @@ use cyclometer_workload::{Input, hex};
 /// Most memory that compiling a module may take.
 const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
 
-/// Most that each file may hold that compiling a module makes.
+/// Most bytes of each file that compiling a module creates.
 const COMPILE_OUTPUT: Bytes = Bytes(1 << 30);
 
-/// Files of one cell by placeholder.
+/// Files of one cell, by placeholder.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Subject {
     pub values: HashMap<&'static str, String>,
     /// Size of what is run.
     pub size: Bytes,
-    /// How long compiling took; `None`: it was there, or there is nothing to do.
+    /// Duration of the compilation; `None`: it was cached, or there is nothing to compile.
     pub took: Option<Nanos>,
 }
 
-/// Where things are kept: what is the same for ever, and what is of this lane.
+/// Folders for files: those that never change, and those of this lane.
 pub(super) struct Places<'a> {
     pub cache: &'a OwnFolder,
     pub scratch: &'a Path,
 }
 
-/// Makes the files that `job` needs.
+/// Creates the files that `job` needs.
 ///
 /// # Errors
-/// When one cannot be written, or the compiler says no.
+/// Fails when a file cannot be written, or the compiler refuses the module.
 pub(super) fn make(
     profile: &Profile,
     runtime: &Runtime,
@@ -105,13 +104,14 @@ pub(super) fn make(
     Ok(subject)
 }
 
-/// Paths are arguments, which are text.
+/// Returns a path as text, since arguments are text.
 fn utf8(path: &Path) -> Result<String, String> {
     let text = path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
     Ok(text.to_owned())
 }
 
-/// The path of a cached file with that content, in a folder of its digest.
+/// Returns the path of a cached file with that content, in a folder named by its digest; writes it
+/// if need be.
 pub(super) fn keep(
     cache: &OwnFolder,
     name: &str,
@@ -129,7 +129,7 @@ pub(super) fn keep(
     Ok(folder.path().join(name))
 }
 
-/// A folder of the cache, in the place of whatever else has its name.
+/// Opens a subfolder of the cache and replaces anything else of its name.
 fn subfolder(cache: &OwnFolder, name: &str) -> std::io::Result<OwnFolder> {
     cache.subfolder(name).or_else(|_| {
         cache.remove(name);
@@ -137,15 +137,15 @@ fn subfolder(cache: &OwnFolder, name: &str) -> std::io::Result<OwnFolder> {
     })
 }
 
-/// The largest artifact that is read.
+/// Size of the largest artifact that is read, in bytes.
 const MOST_ARTIFACT: u64 = 1 << 30;
 
-/// The name of the file that tells what an artifact was when it was made.
+/// Returns the name of the file that holds an artifact's checksum.
 fn sum_of(name: &str) -> String {
     format!("{name}.sum")
 }
 
-/// What the file of [`sum_of`] says of an artifact.
+/// Returns the content of the file of [`sum_of`] for an artifact.
 fn sum(name: &str, content: &[u8]) -> String {
     format!("{}\n", hex(&digest(name, content)))
 }
@@ -169,7 +169,8 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// The compiled form of a module, made if need be; how long that took.
+    /// Returns the compiled form of a module, compiled if need be, with its size and the duration
+    /// of the compilation.
     fn artifact(
         &self,
         module: &Path,
@@ -202,7 +203,7 @@ impl Compiler<'_> {
         made.map(|(took, size)| (path, size, Some(took)))
     }
 
-    /// A name for what this compiler, in this version, makes of that module.
+    /// Returns a name for the output of this compiler, in this version, for that module.
     fn name(&self, content: &[u8], program: &Path, args: &[String]) -> std::io::Result<String> {
         use std::os::unix::fs::MetadataExt;
         let data = std::fs::metadata(program)?;
@@ -270,7 +271,7 @@ impl Compiler<'_> {
     }
 }
 
-/// The size of an artifact that is what it was when it was made.
+/// Returns the size of an artifact that still has the checksum of its creation.
 fn kept_artifact(cache: &OwnFolder, name: &str) -> Option<Bytes> {
     let content = cache.read(name, MOST_ARTIFACT)?;
     let expected = sum(name, &content);
@@ -283,9 +284,9 @@ fn kept_artifact(cache: &OwnFolder, name: &str) -> Option<Bytes> {
     Some(Bytes(content.len() as u64))
 }
 
-/// Gives an artifact that is whole its name, and notes what it is; its size.
+/// Renames a complete artifact to its final name, and notes its checksum; returns its size.
 fn settle(cache: &OwnFolder, partial: &str, name: &str) -> std::io::Result<Bytes> {
-    // A compiler's file has whatever mode it or the umask says.
+    // A compiler's file has whatever mode the compiler or the umask chose.
     let path = cache.path().join(partial);
     let mode = std::fs::symlink_metadata(&path)?.permissions().mode();
     std::fs::set_permissions(&path, Permissions::from_mode(0o600 | mode & 0o100))?;

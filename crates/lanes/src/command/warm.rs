@@ -1,5 +1,5 @@
-//! Warm invocations: a worker of the runtime that stays and makes a fresh
-//! instance each time. What is said over descriptor 3 is in `docs/runtimes.md`.
+//! Warm invocations: a worker of the runtime that stays and creates a fresh instance each time. The
+//! protocol over descriptor 3 is in `docs/runtimes.md`.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -25,39 +25,39 @@ use cyclometer_meter::perf::{Counters, Counts};
 use cyclometer_meter::{Meter, Provenances, Source, Usage, host};
 use cyclometer_workload::Input;
 
-/// Most time that a worker may take to load its module.
+/// Longest time that a worker may take to load its module.
 const PATIENCE: Nanos = Nanos(30_000_000_000);
 
-/// Most time that a worker may take to rest.
+/// Longest time that a worker may take to tidy up after an invocation.
 const REST: Nanos = Nanos(10_000_000_000);
 
-/// Most time that a worker may take to read a request of some bytes.
+/// Longest time that a worker may take to read a request of some bytes.
 const READING: Duration = Duration::from_secs(5);
 
-/// Time for a worker that hung up to end by itself, so that it can be told how.
+/// Time for a worker that hung up to end by itself, so that its end can be reported.
 const GRACE: Nanos = Nanos(1_000_000_000);
 
-/// A worker that has its module loaded.
+/// A worker that has loaded its module.
 pub(super) struct Worker {
     runner: Runner,
     control: UnixStream,
-    /// What was read and is no whole line yet.
+    /// Bytes that were read and are no complete line yet.
     heard: Vec<u8>,
     /// Standard streams of the worker itself.
     files: Stdio3,
-    /// Those of its function, in each invocation.
+    /// Standard streams of its function, in each invocation.
     streams: Stdio3,
     pid: u32,
     counters: Arc<Mutex<Counters>>,
     provenances: Arc<Provenances>,
     tsc_hz: Option<u64>,
-    /// Its memory limit.
+    /// Memory limit of the function.
     memory: Bytes,
-    /// What bounds the runtime besides.
+    /// Memory limit around the runtime besides.
     wall: Option<Wall>,
 }
 
-/// What an invocation used, as seen from outside.
+/// Usage of an invocation, as seen from outside.
 struct Used {
     counts: Counts,
     /// CPU time by the worker's control group.
@@ -65,16 +65,16 @@ struct Used {
     peak: Option<Bytes>,
 }
 
-/// Why a worker gave no answer.
+/// Reason why a worker gave no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Lost {
     Timeout,
     Cancelled,
     HangUp,
-    /// It does not read what it is asked.
+    /// The worker does not read its requests.
     Deaf,
     Nonsense(AnswerError),
-    /// More than it was asked for: so many bytes.
+    /// The worker sent this many bytes more than it was asked for.
     Surplus(usize),
 }
 
@@ -84,8 +84,8 @@ impl From<AnswerError> for Lost {
     }
 }
 
-/// Names under which a worker opens the streams of an invocation: descriptors that
-/// it was started with. Those of this process are nothing that it could open.
+/// Names under which a worker opens the streams of an invocation: descriptors that it was started
+/// with. It could not open those of this process.
 const STREAMS: &str = "/proc/self/fd/4 /proc/self/fd/5 /proc/self/fd/6";
 
 impl Worker {
@@ -143,7 +143,7 @@ impl Worker {
         }
     }
 
-    /// One invocation; whether the worker is of use for another.
+    /// Runs one invocation; returns its outcome, and whether the worker can be used again.
     pub fn invoke(
         &mut self,
         profile: &Profile,
@@ -211,13 +211,13 @@ impl Worker {
         }
     }
 
-    /// Refuses what was said and not asked for, as far as it is here.
+    /// Refuses output that was not asked for, as far as it has arrived.
     pub fn no_surplus(&mut self) -> Result<(), Lost> {
         let mut buffer = [0; 1024];
         let mut surplus = std::mem::take(&mut self.heard).len();
-        // Fails for a closed descriptor only, which reading tells as well.
+        // Fails only for a closed descriptor, which reading reports as well.
         let _ = self.control.set_nonblocking(true);
-        // One that never ends is heard once, and is of no more use.
+        // A worker that sends without end is read once, and is of no more use.
         if let Ok(size) = self.control.read(&mut buffer) {
             surplus += size;
         }
@@ -227,7 +227,7 @@ impl Worker {
 
     fn ask(&mut self, line: &str, timeout: Nanos, cancel: &Cancel) -> Result<Answer, Lost> {
         use std::io::{ErrorKind, Write};
-        // Fails for a timeout of 0 only.
+        // Fails only for a timeout of 0.
         let _ = self.control.set_write_timeout(Some(READING));
         self.control.write_all(line.as_bytes()).map_err(|error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => Lost::Deaf,
@@ -236,7 +236,7 @@ impl Worker {
         self.listen(timeout, cancel)
     }
 
-    /// The next line that the worker says.
+    /// Reads the next line that the worker sends.
     fn listen(&mut self, timeout: Nanos, cancel: &Cancel) -> Result<Answer, Lost> {
         let deadline = Nanos(now().0.saturating_add(timeout.0));
         let mut buffer = [0; 1024];
@@ -256,7 +256,7 @@ impl Worker {
             }
             let left =
                 deadline.since(now()).0.clamp(1_000_000, u64::from(Cancel::POLL_MS) * 1_000_000);
-            // Fails for a timeout of 0 only.
+            // Fails only for a timeout of 0.
             let _ = self.control.set_read_timeout(Some(Duration::from_nanos(left)));
             match self.control.read(&mut buffer) {
                 Ok(0) => return Err(Lost::HangUp),
@@ -316,7 +316,7 @@ impl Worker {
         .checked(&job.preset)
     }
 
-    /// The outcome of an invocation whose worker has to go, or has gone.
+    /// Returns the outcome of an invocation whose worker has ended, or has to be ended.
     fn lost(&mut self, job: &Job, requested: Nanos, lost: &Lost) -> Outcome {
         let mut outcome = Outcome::unstarted(job, requested, self.autopsy(lost));
         outcome.status = match lost {
@@ -343,10 +343,10 @@ impl Worker {
         outcome
     }
 
-    /// Ends the worker; why it was lost.
+    /// Ends the worker; returns why it was lost.
     pub fn autopsy(&mut self, lost: &Lost) -> String {
-        // One that hung up may be on its way out, and its end says why. One that
-        // stays is not waited for.
+        // A worker that hung up may be about to end, and its end says why. One that stays is not
+        // waited for.
         let went = *lost == Lost::HangUp && self.is_gone_within(GRACE);
         if !went {
             self.runner.kill();
@@ -384,7 +384,7 @@ impl Worker {
         }
     }
 
-    /// Whether its process ends in that time, or has ended.
+    /// Returns whether the worker's process ends within that time, or has ended.
     fn is_gone_within(&self, time: Nanos) -> bool {
         let deadline = Nanos(now().0.saturating_add(time.0));
         let is_gone = || {
@@ -405,13 +405,13 @@ impl Worker {
     }
 }
 
-/// Sets a process' high-water mark to what is resident now.
+/// Resets a process' high-water mark to its present resident memory.
 fn reset_peak(pid: u32) {
     // Where that is refused, the mark is not read either: see `peak`.
     let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
-/// The most memory that was resident since [`reset_peak`].
+/// Returns the peak resident memory since [`reset_peak`].
 fn peak(pid: u32) -> Option<Bytes> {
     let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
     process.status().ok()?.vmhwm.map(|kib| Bytes(kib << 10))

@@ -1,9 +1,9 @@
-//! Answers of an engine, read from their bytes: nothing here asks for anything.
+//! Parsers for the engine's responses. Nothing here sends a request.
 //!
-//! An engine may be anything that listens there. No input makes these functions
-//! panic, and none takes more memory than some times its length, which is at
-//! most [`MOST_ANSWER`]: lists and tables have a limit of entries, and fields
-//! that nobody needs are not kept.
+//! Anything may listen at the engine's address. No input makes these functions panic,
+//! and none takes more memory than a few times its length, which is at most
+//! [`MOST_ANSWER`]: lists and tables have a limit of entries, and fields that are not
+//! needed are not kept.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,16 +18,16 @@ use crate::process::one_line;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_system::procfs::ProcessIdentity;
 
-/// Longest answer that is read at all.
+/// Longest response that is parsed at all, in bytes.
 pub const MOST_ANSWER: usize = 16 << 20;
-/// Most entries of a list.
+/// Most entries of a list or a table.
 const MOST_ENTRIES: usize = 20_000;
-/// Most characters of a text of the engine that is shown.
+/// Most characters of an engine's text that are shown.
 const MOST_TEXT: usize = 500;
-/// Largest size of an image or a layer that is believed: a pebibyte.
+/// Largest size of an image or a layer that is believed, in bytes: a pebibyte.
 const LARGEST: i64 = 1 << 50;
 
-/// An answer that is not what it should be.
+/// Error: a response does not have the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("its answer is not understood: {0}")]
 pub struct Misunderstood(String);
@@ -38,11 +38,10 @@ impl Misunderstood {
     }
 }
 
-/// Returns a text of the engine on one line, without control characters and not
-/// too long.
+/// Returns an engine's text on one line, without control characters and of limited length.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    // Before the rest, which looks at each character several times.
+    // Cut first: the steps below look at each character several times.
     let cut: String = text.chars().take(MOST_TEXT + 1).collect();
     let line = one_line(&cut);
     match line.char_indices().nth(MOST_TEXT) {
@@ -52,8 +51,8 @@ pub fn shown(text: &str) -> String {
     }
 }
 
-/// Whether an engine's name for a container, an image or a command can stand in
-/// the path of a request without changing it.
+/// Returns whether an engine's identifier of a container, an image or a command can
+/// stand in the path of a request without changing it.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
@@ -67,7 +66,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Misunderstood> {
     serde_json::from_slice(bytes).map_err(Misunderstood::because)
 }
 
-/// A list or a table that ends.
+/// A list or a table with a limited number of entries; `null` is an empty one.
 #[derive(Debug, Default)]
 struct Limited<T>(T);
 
@@ -131,17 +130,17 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Limited<HashMap<String, T>> 
     }
 }
 
-/// Versions of an engine and of its interface.
+/// Version of an engine's interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// That of the interface, newest first of its two numbers.
+    /// Major and minor version of the interface.
     pub interface: (usize, usize),
 }
 
-/// Parses the answer to `GET /version`.
+/// Parses the response to `GET /version`.
 ///
 /// # Errors
-/// When it is no such answer.
+/// When the bytes are not such a response.
 pub fn parse_version(bytes: &[u8]) -> Result<Version, Misunderstood> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -157,35 +156,35 @@ pub fn parse_version(bytes: &[u8]) -> Result<Version, Misunderstood> {
     Ok(Version { interface: numbers.ok_or_else(unlike)? })
 }
 
-/// Facts that an engine tells of itself; `None` is what it did not tell.
+/// Facts that an engine states about itself; `None`: not stated.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// Its version.
+    /// Version of the engine.
     pub version: Option<String>,
-    /// The programs of its OCI runtimes, by name.
+    /// Programs of the OCI runtimes, by the runtime's name.
     pub runtimes: HashMap<String, String>,
-    /// The runtime of containers that ask for none.
+    /// Runtime of containers that request none.
     pub default_runtime: Option<String>,
-    /// Who names control groups.
+    /// Driver that names control groups.
     pub cgroup_driver: Option<String>,
-    /// `1` or `2`.
+    /// Version of control groups: `1` or `2`.
     pub cgroup_version: Option<String>,
-    /// How image layers are kept.
+    /// Driver that stores image layers.
     pub storage_driver: Option<String>,
-    /// Its data folder.
+    /// Data folder of the engine.
     pub root: Option<String>,
-    /// The host it runs on.
+    /// Name of the host that the engine runs on.
     pub host: Option<String>,
-    /// That host's kernel.
+    /// Kernel version of that host.
     pub kernel: Option<String>,
     /// Whether the kernel can limit swap.
     pub limits_swap: Option<bool>,
 }
 
-/// Parses the answer to `GET /info`.
+/// Parses the response to `GET /info`.
 ///
 /// # Errors
-/// When it is no such answer.
+/// When the bytes are not such a response.
 pub fn parse_info(bytes: &[u8]) -> Result<Facts, Misunderstood> {
     #[derive(Deserialize)]
     struct Program {
@@ -225,22 +224,22 @@ pub fn parse_info(bytes: &[u8]) -> Result<Facts, Misunderstood> {
     })
 }
 
-/// The labels of this program, as far as something has them.
+/// Labels that this program sets, as far as an object has them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct Labels {
-    /// The process that made it.
+    /// Process that made the object.
     #[serde(rename = "cyclometer.owner")]
     pub owner: Option<String>,
-    /// The machine of that process.
+    /// Machine of that process.
     #[serde(rename = "cyclometer.host")]
     pub host: Option<String>,
-    /// Of an image: the name of the base image, or nothing.
+    /// Name of an image's base image; empty for none.
     #[serde(rename = "cyclometer.base")]
     pub base: Option<String>,
 }
 
 impl Labels {
-    /// The process that made it, if it names one.
+    /// Returns the process that made the object, if a label names one.
     #[must_use]
     pub fn owner(&self) -> Option<ProcessIdentity> {
         self.owner.as_deref()?.parse().ok()
@@ -250,21 +249,21 @@ impl Labels {
 /// A container in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListedContainer {
-    /// Its id.
+    /// Identifier of the container.
     pub id: String,
-    /// Its first name.
+    /// First name of the container.
     pub name: Option<String>,
-    /// The id of its image.
+    /// Identifier of the container's image.
     pub image: Option<String>,
-    /// Those of this program.
+    /// Labels that this program has set.
     pub labels: Labels,
 }
 
-/// Parses the answer to `GET /containers/json`. What has no name that can be
-/// used in a request is left out.
+/// Parses the response to `GET /containers/json`. Containers whose identifier cannot
+/// be used in a request are left out.
 ///
 /// # Errors
-/// When it is no such answer.
+/// When the bytes are not such a response.
 pub fn parse_containers(bytes: &[u8]) -> Result<Vec<ListedContainer>, Misunderstood> {
     #[derive(Deserialize)]
     struct Entry {
@@ -292,22 +291,22 @@ pub fn parse_containers(bytes: &[u8]) -> Result<Vec<ListedContainer>, Misunderst
 /// An image in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListedImage {
-    /// Its id.
+    /// Identifier of the image.
     pub id: String,
-    /// Its repositories and tags.
+    /// Repositories and tags of the image.
     pub tags: Vec<String>,
-    /// What it takes on the engine's disk.
+    /// Size on the engine's disk.
     pub size: Option<Bytes>,
-    /// When it was made, in seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     pub created: i64,
-    /// Those of this program.
+    /// Labels that this program has set.
     pub labels: Labels,
 }
 
-/// Parses the answer to `GET /images/json`.
+/// Parses the response to `GET /images/json`.
 ///
 /// # Errors
-/// When it is no such answer.
+/// When the bytes are not such a response.
 pub fn parse_images(bytes: &[u8]) -> Result<Vec<ListedImage>, Misunderstood> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -332,21 +331,21 @@ pub fn parse_images(bytes: &[u8]) -> Result<Vec<ListedImage>, Misunderstood> {
     Ok(listed.collect())
 }
 
-/// An image that was asked for by its name.
+/// An image that was looked up by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FoundImage {
-    /// Its content's digest.
+    /// Digest of its content.
     pub id: String,
-    /// Its size; `None` if the engine does not tell.
+    /// Size of the image; `None` if the engine does not state it.
     pub size: Option<Bytes>,
-    /// Folders that the engine gives each container of it to write to.
+    /// Volumes: folders that the engine lets each container of the image write to.
     pub volumes: Vec<String>,
 }
 
-/// Parses the answer to `GET /images/NAME/json`.
+/// Parses the response to `GET /images/NAME/json`.
 ///
 /// # Errors
-/// When it is no such answer.
+/// When the bytes are not such a response.
 pub fn parse_image(bytes: &[u8]) -> Result<FoundImage, Misunderstood> {
     #[expect(clippy::zero_sized_map_values, reason = "a set is no table to serde")]
     #[derive(Deserialize, Default)]
@@ -371,11 +370,11 @@ pub fn parse_image(bytes: &[u8]) -> Result<FoundImage, Misunderstood> {
     Ok(FoundImage { id: answer.id, size: answer.size.and_then(believed), volumes })
 }
 
-/// Parses the answer to `GET /images/NAME/history`: the sizes of an image's
-/// layers that hold something, from the lowest up.
+/// Parses the response to `GET /images/NAME/history`: sizes of an image's layers that
+/// are not empty, from the lowest up.
 ///
 /// # Errors
-/// When it is no such answer.
+/// When the bytes are not such a response.
 pub fn parse_layers(bytes: &[u8]) -> Result<Vec<Bytes>, Misunderstood> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -387,28 +386,28 @@ pub fn parse_layers(bytes: &[u8]) -> Result<Vec<Bytes>, Misunderstood> {
     Ok(sizes.filter(|size| size.0 > 0).collect())
 }
 
-/// A size that can be, or nothing.
+/// Returns a size that is plausible: not negative, and at most a pebibyte.
 fn believed(size: i64) -> Option<Bytes> {
     u64::try_from(size).ok().filter(|_| size <= LARGEST).map(Bytes)
 }
 
-/// Statements of the engine about a container; `None` is what it did not tell.
+/// State of a container as the engine reports it; `None`: not reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stated {
     /// Whether it runs.
     pub running: Option<bool>,
-    /// The kernel killed something in it for memory.
+    /// Whether the kernel killed a process in it for memory.
     pub out_of_memory: Option<bool>,
-    /// When it was started, on the engine's wall clock.
+    /// Time of its start, on the engine's wall clock.
     pub started: Option<Nanos>,
-    /// When it ended, on the engine's wall clock.
+    /// Time of its end, on the engine's wall clock.
     pub finished: Option<Nanos>,
 }
 
-/// Parses the answer to `GET /containers/NAME/json`.
+/// Parses the response to `GET /containers/NAME/json`.
 ///
 /// # Errors
-/// When it is no such answer, or tells of another container.
+/// When the bytes are not such a response, or describe another container.
 pub fn parse_state(bytes: &[u8], name: &str) -> Result<Stated, Misunderstood> {
     #[derive(Deserialize)]
     struct State {
@@ -441,7 +440,7 @@ pub fn parse_state(bytes: &[u8], name: &str) -> Result<Stated, Misunderstood> {
     })
 }
 
-/// Parses a moment as the engine writes it; `None` for its zero time, too.
+/// Parses a timestamp of the engine; `None` also for its zero time.
 #[must_use]
 pub fn parse_moment(text: &str) -> Option<Nanos> {
     let time = humantime::parse_rfc3339(text).ok()?;
@@ -452,16 +451,16 @@ pub fn parse_moment(text: &str) -> Option<Nanos> {
 /// State of a command in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CommandState {
-    /// Whether it runs; `None`: not told.
+    /// Whether it runs; `None`: not reported.
     pub running: Option<bool>,
-    /// How it ended; `None`: not told.
+    /// Exit code; `None`: not reported.
     pub exit_code: Option<i64>,
 }
 
-/// Parses the answer to `GET /exec/ID/json`.
+/// Parses the response to `GET /exec/ID/json`.
 ///
 /// # Errors
-/// When it is no such answer.
+/// When the bytes are not such a response.
 pub fn parse_command(bytes: &[u8]) -> Result<CommandState, Misunderstood> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -476,16 +475,16 @@ pub fn parse_command(bytes: &[u8]) -> Result<CommandState, Misunderstood> {
 /// An event of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerEvent {
-    /// The container's name.
+    /// Name of the container.
     pub container: String,
-    /// The engine's word for it.
+    /// The engine's word for the event.
     pub action: String,
-    /// When, on the engine's wall clock.
+    /// Time of the event, on the engine's wall clock.
     pub at: Nanos,
 }
 
-/// Parses one line of the answer to `GET /events`; `None` if it tells of
-/// nothing that has a name and a time.
+/// Parses one line of the response to `GET /events`; `None` if it lacks the
+/// container's name, the action or the time.
 #[must_use]
 pub fn parse_event(line: &[u8]) -> Option<ContainerEvent> {
     #[derive(Deserialize)]
@@ -514,7 +513,7 @@ pub fn parse_event(line: &[u8]) -> Option<ContainerEvent> {
     })
 }
 
-/// Parses the body of a refusal: its message, or the whole if it has none.
+/// Parses the body of an error response: its message, or the whole body if it has none.
 #[must_use]
 pub fn parse_refusal(body: &[u8]) -> String {
     #[derive(Deserialize)]
@@ -527,24 +526,24 @@ pub fn parse_refusal(body: &[u8]) -> String {
     shown(&message.unwrap_or_else(|_| String::from_utf8_lossy(start).into_owned()))
 }
 
-/// What a starter told of a function.
+/// End of a function, as its starter reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FunctionEnd {
-    /// As of `wait(2)`.
+    /// Wait status, as in `wait(2)`.
     pub status: i32,
-    /// How long it ran.
+    /// Run time of the function.
     pub ran: Nanos,
     /// CPU time that it used.
     pub cpu: Nanos,
-    /// Processes that it left running.
+    /// Number of processes that it left running.
     pub stray: u64,
 }
 
-/// Parses what came from the stream of a container's starter, which had this
-/// token; `None` if nothing came.
+/// Parses the output of a container's starter, which was given this token; `None` if
+/// there is no output.
 ///
 /// # Errors
-/// When there is something, and not one report of that starter.
+/// When there is output, and not exactly one report of that starter in it.
 pub fn parse_report(bytes: &[u8], token: [u8; 16]) -> Result<Option<FunctionEnd>, &'static str> {
     let report = Report::parse(bytes, &Token::known(token))?;
     Ok(report.map(|report| FunctionEnd {

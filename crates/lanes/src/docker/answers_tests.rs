@@ -1,9 +1,9 @@
-//! Answers as engines give them, as they might be, and damaged ones.
+//! Tests with responses as engines give them, as they might be, and with damaged ones.
 
 use super::*;
 use proptest::prelude::*;
 
-/// As a Docker engine 20.10 answered, shortened.
+/// Responses of a Docker engine 20.10, shortened.
 const REAL: [&str; 9] = [
     r#"{"Platform":{"Name":""},"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux"}"#,
     r#"{"ID":"x","Containers":1,"Driver":"overlay2","CgroupDriver":"cgroupfs","CgroupVersion":"1","SwapLimit":true,"KernelVersion":"6.1.0","Name":"host","ServerVersion":"20.10.24","DefaultRuntime":"runc","DockerRootDir":"/var/lib/docker","Runtimes":{"runc":{"path":"runc"},"runsc":{"path":"/usr/bin/runsc","runtimeArgs":["--platform=kvm"]}}}"#,
@@ -16,7 +16,7 @@ const REAL: [&str; 9] = [
     r#"{"Type":"container","Action":"start","Actor":{"ID":"x","Attributes":{"image":"i","name":"c1"}},"time":1,"timeNano":5}"#,
 ];
 
-/// Gives bytes to every function; it must not panic.
+/// Passes the bytes to every parser, none of which may panic.
 fn parse_as_everything(bytes: &[u8]) {
     let _ = parse_version(bytes);
     let _ = parse_info(bytes);

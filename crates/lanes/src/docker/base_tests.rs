@@ -1,4 +1,4 @@
-//! Base images against a real engine, where there is one.
+//! Tests of base images against a real engine, where there is one.
 
 use bollard::body_full;
 use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveImageOptionsBuilder};
@@ -11,7 +11,7 @@ use cyclometer_workload::{Input, Native, OutputDigest};
 
 const BASE: &str = "cyclometer-test/base:1";
 
-/// An image with one file, made as a person would make one.
+/// Imports a small base image, made as a person would make one.
 fn import_base(engine: &Engine) {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, text) in [("etc/marker", "a base image\n"), ("etc/more", "x")] {

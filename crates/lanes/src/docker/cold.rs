@@ -1,4 +1,4 @@
-//! Cold invocations: a container of its own for each.
+//! Cold invocations: each runs in a container of its own.
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 use cyclometer_workload::OutputDigest;
 
-/// What is heard of an invocation after its end.
+/// Everything that is observed of an invocation after its end.
 pub(super) struct Heard {
     pub happened: Happened,
     pub stated: Stated,
-    /// `None`: the wall clock was set meanwhile.
+    /// Offset between the clocks; `None`: the wall clock was set meanwhile.
     pub offset: Option<Offset>,
-    /// What the starter wrote, if there was one.
+    /// Report of the starter, if there was one.
     pub report: Result<Option<Report>, &'static str>,
 }
 
@@ -43,8 +43,8 @@ impl Heard {
         timed(&run.asked, &said)
     }
 
-    /// What the control group had used when the function began, or why nobody
-    /// knows.
+    /// Returns what the control group had used when the function began, or why that
+    /// is not known.
     pub fn before(&self, times: &Timed) -> Result<Before, &'static str> {
         let report = match &self.report {
             Ok(Some(report)) => report,
@@ -63,14 +63,15 @@ impl Heard {
         Ok(report.before)
     }
 
-    /// Whether all of the function's output can be there.
+    /// Returns whether the captured output can be all of the function's output.
     pub fn is_whole(&self, result: &Result<i64, EngineError>, run: &Run) -> bool {
         let is_cut = matches!(&self.report, Ok(Some(report)) if report.signal() == libc::SIGXFSZ);
         result.is_ok() && run.is_whole() && self.report.is_ok() && !is_cut
     }
 
-    /// Status, reason and exit code. `peak` is the most memory that was held; then come
-    /// the end of standard error and the bytes of the longer output, where they are known.
+    /// Returns status, reason and exit code. `peak` is the most memory that was held,
+    /// in bytes; the last argument is the end of standard error and the size in bytes
+    /// of the longer output, where they are known.
     pub fn verdict(
         &self,
         job: &Job,
@@ -100,7 +101,7 @@ impl Heard {
 }
 
 impl DockerLane {
-    /// One invocation, whatever comes of it.
+    /// Runs one invocation; failures become part of the outcome.
     pub(super) fn invoke_cold(
         &mut self,
         job: &Job,
@@ -129,7 +130,7 @@ impl DockerLane {
         let metered = self.meter(&tag);
         let group = metered.as_ref().ok();
         let body = self.body(job, &image, role, group.map(|metered| metered.parent()));
-        // Made on first use, which must not be inside the time of a phase.
+        // Generated on first use, which must not fall into the time of a phase.
         drop(job.preset.stdin.content());
         self.leftovers.push(Leftover::new(name.clone(), group.cloned()));
         self.follow();
@@ -169,7 +170,8 @@ impl DockerLane {
         .checked(&job.preset)
     }
 
-    /// The files of an invocation; `None` where the function has streams.
+    /// Creates the files of an invocation; `None` where the function's streams pass
+    /// through the engine.
     pub(super) fn files(&self, job: &Job, tag: &str) -> Result<Option<Files>, String> {
         if self.files.is_err() {
             return Ok(None);
@@ -193,8 +195,8 @@ impl DockerLane {
         Spec { job, image, role, labels, runtime, runtime_name, cgroup_parent: parent }.body()
     }
 
-    /// Gathers what the engine and the starter, which has this token, say of an
-    /// invocation.
+    /// Collects what the engine, and the starter that was given this token, report
+    /// about an invocation.
     fn hear(
         &mut self,
         name: &str,
@@ -214,7 +216,7 @@ impl DockerLane {
             offset: after.agrees_with(before).then_some(after),
             report,
         };
-        // Who did not answer before hardly will now.
+        // An engine that did not answer before will hardly answer now.
         let Ok(code) = result else { return heard };
         let unclear = *code != 0 || !matches!(heard.report, Ok(Some(_)));
         let timeline = self.timeline.as_mut();
@@ -229,7 +231,7 @@ impl DockerLane {
         heard
     }
 
-    /// Removes the container of an invocation: how long that took, or why it
+    /// Removes the container of an invocation. Returns how long that took, or why it
     /// is still there.
     pub(super) fn tear_down(
         &mut self,
@@ -237,7 +239,7 @@ impl DockerLane {
         error: Option<&EngineError>,
         cancel: &Cancel,
     ) -> (Option<Nanos>, Option<String>) {
-        // An engine that did not answer before hardly will now.
+        // An engine that did not answer before will hardly answer now.
         let unanswered = error.is_some_and(EngineError::is_unanswered);
         let limit = if unanswered { BRIEF } else { REQUEST };
         let asked = now();
@@ -248,7 +250,7 @@ impl DockerLane {
                 (Some(took), None)
             }
             Ok(false) => {
-                // A request to create it may still be waiting in the engine.
+                // A request to create it may still wait in the engine.
                 self.leftovers.retain_mut(|leftover| {
                     leftover.may_appear |= leftover.name == name && unanswered;
                     leftover.name != name || unanswered
@@ -280,7 +282,7 @@ async fn execute(
     container.supervise(streams, run).await
 }
 
-/// Digest of what a function wrote, if all of it is there, or why it is not.
+/// Returns the digest of a function's output if it is complete, or why it cannot be read.
 pub(super) fn output(
     files: Option<&mut Files>,
     run: &mut Run,

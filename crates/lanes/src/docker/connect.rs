@@ -1,5 +1,5 @@
-//! Where the engine is: `DOCKER_HOST`, the current context, or the default
-//! socket, as the `docker` command finds it.
+//! Search for the engine's address: `DOCKER_HOST`, the current context, or the
+//! default socket, in the way of the `docker` command.
 
 use std::fmt;
 use std::io;
@@ -13,19 +13,19 @@ use cyclometer_system::files::{self, Bound};
 use cyclometer_workload::hex;
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
-/// The port that the `docker` command takes when none is given.
+/// Port that the `docker` command uses when none is given.
 const PLAIN_PORT: u16 = 2375;
-/// Most contexts that are looked at.
+/// Most contexts that are read.
 const MOST_CONTEXTS: usize = 1_000;
 
-/// What named the engine's address.
+/// Source of the engine's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The environment variable `DOCKER_HOST`.
     Environment,
     /// The context of that name.
     Context(String),
-    /// Nothing: the default socket.
+    /// No setting: the default socket.
     Default,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Origin {
 pub struct Endpoint {
     /// `unix:///path` or `tcp://host:port`.
     pub host: String,
-    /// What named it.
+    /// Source of the address.
     pub from: Origin,
 }
 
@@ -55,13 +55,13 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    /// The socket's path, if it is one.
+    /// Returns the socket's path, if the address is a socket.
     pub(super) fn socket(&self) -> Option<&Path> {
         self.host.strip_prefix("unix://").map(Path::new)
     }
 }
 
-/// Why the engine's address is not known, or not usable.
+/// Reason why the engine's address is unknown or unusable.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum EndpointError {
     /// A configuration file cannot be read.
@@ -69,23 +69,23 @@ pub enum EndpointError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// Error of the system.
         cause: String,
     },
-    /// A configuration file is not what it should be.
+    /// A configuration file is malformed.
     #[error("{} is not valid: {cause}; correct the file, or set DOCKER_HOST", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// Error in the file, and its position.
         cause: String,
     },
-    /// The context that is named does not exist.
+    /// The selected context does not exist.
     #[error("Docker's context `{name}` ({from}) does not exist: there is no {}; `docker context ls` lists those there are", path.display())]
     NoContext {
-        /// Its name.
+        /// Name of the context.
         name: String,
-        /// Who named it.
+        /// Setting that names it.
         from: String,
         /// The file that would describe it.
         path: PathBuf,
@@ -97,20 +97,20 @@ pub enum EndpointError {
     Unusable {
         /// The address.
         host: String,
-        /// Who named it.
+        /// Source of the address.
         from: Origin,
-        /// Why.
+        /// Reason why it cannot be used.
         cause: String,
     },
 }
 
-/// The outside world as far as the search looks at it.
+/// Environment variables and files that the search for the engine reads.
 pub(super) struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     pub read: &'a dyn Fn(&Path) -> io::Result<String>,
 }
 
-/// The address of the engine, by the environment and files of this user.
+/// Returns the address of the engine, from the environment and files of this user.
 ///
 /// # Errors
 /// When a file that names it is broken, or the address is of a kind that is
@@ -125,9 +125,10 @@ fn read_file(path: &Path) -> io::Result<String> {
     Ok(files::read_regular(path, BOUND).and_then(files::into_text)?)
 }
 
-/// Every engine that this user has: the one in use first, then those of the
-/// other contexts and of the default socket; only that of `DOCKER_HOST` where it
-/// is set. The second list is what is wrong with some of them.
+/// Returns the addresses of all engines that this user has: the one in use first,
+/// then those of the other contexts and of the default socket; only that of
+/// `DOCKER_HOST` where it is set. The second list holds the problems with some of
+/// them.
 pub(super) fn all_endpoints() -> (Vec<Endpoint>, Vec<String>) {
     let around = Surroundings { variable: &|name| std::env::var(name).ok(), read: &read_file };
     let (mut found, mut problems) = (Vec::new(), Vec::new());
@@ -178,7 +179,7 @@ struct ContextEndpoint {
 }
 
 impl Surroundings<'_> {
-    /// As [`endpoint`].
+    /// Resolves the address like [`endpoint`].
     pub fn endpoint(&self) -> Result<Endpoint, EndpointError> {
         if let Some(host) = self.set("DOCKER_HOST") {
             return self.usable(host, Origin::Environment);
@@ -189,7 +190,7 @@ impl Surroundings<'_> {
         }
     }
 
-    /// A variable that is set to something.
+    /// Returns the value of a variable that is set and not empty.
     fn set(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
@@ -200,7 +201,7 @@ impl Surroundings<'_> {
         configured.or_else(|| Some(Path::new(&home()?).join(".docker")))
     }
 
-    /// The context in use and who named it; `None` for the built-in one.
+    /// Returns the context in use and the setting that names it; `None` for the built-in one.
     fn context(&self) -> Result<Option<(String, String)>, EndpointError> {
         let named = match self.set("DOCKER_CONTEXT") {
             Some(name) => Some((name, "DOCKER_CONTEXT".to_owned())),
@@ -218,7 +219,7 @@ impl Surroundings<'_> {
         Ok(name.map(|name| (name, path.display().to_string())))
     }
 
-    /// A JSON file's content; `None` if there is no such file.
+    /// Parses a JSON file; `None` if there is no such file.
     fn json<T: for<'de> Deserialize<'de>>(&self, path: &Path) -> Result<Option<T>, EndpointError> {
         let text = match (self.read)(path) {
             Ok(text) => text,
@@ -257,7 +258,7 @@ impl Surroundings<'_> {
         self.usable(host, Origin::Context(name))
     }
 
-    /// Refuses what cannot be reached, and completes the address.
+    /// Completes an address, or refuses one that cannot be reached.
     fn usable(&self, host: String, from: Origin) -> Result<Endpoint, EndpointError> {
         let cause = match host.split_once("://") {
             Some(("unix", path)) if path.starts_with('/') => {
@@ -286,7 +287,7 @@ fn is_tcp(host: &str) -> bool {
     host.starts_with("tcp://") || host.starts_with("http://")
 }
 
-/// `tcp://host:port`, with the port of the `docker` command where none is given.
+/// Returns `tcp://host:port`, with the port of the `docker` command where none is given.
 fn with_port(address: &str) -> String {
     let address = address.trim_end_matches('/');
     let name_ends = address.rfind(']').unwrap_or(0);
@@ -302,7 +303,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    /// Resolves with these variables and files and nothing else.
+    /// Resolves the address with these variables and files and nothing else.
     fn resolve(
         variables: &[(&str, &str)],
         files: &[(&str, &str)],

@@ -24,41 +24,41 @@ use crate::{Cancel, Job, now};
 use cyclometer_core::units::Bytes;
 use cyclometer_workload::Input;
 
-/// What a starter may say; more is not its own.
+/// Longest output of a starter; more does not come from the starter.
 const MOST_REPORT: Bytes = Bytes(4 << 10);
 
-/// A container of this lane, known by a name given to it: an engine that does
-/// not answer a request may still have done what it was asked.
+/// A container of this lane, known by a name that the lane gave it: an engine that
+/// does not answer a request may still have carried it out.
 pub(super) struct Container<'a> {
     pub engine: &'a Engine,
     pub name: &'a str,
     pub job: &'a Job,
     pub cancel: &'a Cancel,
-    /// Whether the function's own streams come through the engine, and not
-    /// only its starter's report.
+    /// Whether the function's own streams pass through the engine, and not only its
+    /// starter's report.
     pub streams: bool,
 }
 
-/// What is known of a run, complete or not.
+/// Record of a run, complete or not.
 #[derive(Default)]
 pub(super) struct Run {
     pub asked: Asked,
-    /// Why it was ended, if it did not end by itself.
+    /// Reason why the lane ended it; `None`: it ended by itself.
     pub stop: Option<Stop>,
     pub output: Output,
-    /// Why the output is not all of it.
+    /// Reason why the output is incomplete.
     pub output_lost: Option<String>,
 }
 
 impl Run {
-    /// Whether it ended by itself and all of its output has come.
+    /// Returns whether it ended by itself and all of its output has arrived.
     pub const fn is_whole(&self) -> bool {
         self.stop.is_none() && self.output_lost.is_none()
     }
 }
 
 impl Container<'_> {
-    /// Makes it.
+    /// Creates the container.
     pub async fn create(
         &self,
         body: ContainerCreateBody,
@@ -76,8 +76,9 @@ impl Container<'_> {
         self.unless_cancelled()
     }
 
-    /// Connects its streams, before there is anything in them. Belongs to no
-    /// phase: what an invocation without this program would pay is not known.
+    /// Connects to its streams before there is anything in them. This belongs to no
+    /// phase: how much of it an invocation without this program would pay is not
+    /// known.
     pub async fn attach(&self) -> Result<Duplex, EngineError> {
         let stdin = self.streams && !self.job.preset.stdin.is_empty();
         let name = self.name;
@@ -89,7 +90,7 @@ impl Container<'_> {
         Ok(streams)
     }
 
-    /// Starts it.
+    /// Starts the container.
     pub async fn start(&self, run: &mut Run) -> Result<(), EngineError> {
         run.asked.start = Some(now());
         let request = self.engine.docker.start_container(self.name, None);
@@ -98,9 +99,9 @@ impl Container<'_> {
         Ok(())
     }
 
-    /// Feeds it, collects what it writes, ends it when it must be ended, and
-    /// waits for its end. The time runs from the answer to the start. Returns
-    /// its exit code.
+    /// Feeds the container its input, collects its output, kills it when it must be
+    /// ended, and waits for its end. The time limit runs from the response to the
+    /// start request. Returns its exit code.
     pub async fn supervise(&self, streams: Duplex, run: &mut Run) -> Result<i64, EngineError> {
         let mut output = Some(streams.read);
         let mut feed = std::pin::pin!(feed(streams.write, &self.job.preset.stdin));
@@ -126,8 +127,8 @@ impl Container<'_> {
             match (run.stop, stop) {
                 (None, Some(stop)) => {
                     run.stop = Some(stop);
-                    // Beside the rest: the engine answers when all output has
-                    // been taken.
+                    // Concurrently with the other futures: the engine answers only
+                    // when all output has been read.
                     is_killing = true;
                     alarm.as_mut().reset(Instant::now() + REQUEST);
                 }
@@ -139,7 +140,7 @@ impl Container<'_> {
         Ok(code)
     }
 
-    /// Takes one piece of output, or its end.
+    /// Accepts one chunk of output, or its end. Returns why the container must be ended, if so.
     pub fn take(
         &self,
         piece: Option<io::Result<Buffer>>,
@@ -170,14 +171,15 @@ impl Container<'_> {
         Some(stop)
     }
 
-    /// The exit code, once the container has ended: also if it has already.
+    /// Waits until the container has ended, which it may have already, and returns
+    /// its exit code.
     pub async fn wait(&self) -> Result<i64, EngineError> {
         const ACTION: &str = "wait for the container's end";
         let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
         let mut answers = self.engine.docker.wait_container(self.name, Some(options));
         match answers.next().await {
             Some(Ok(answer)) => Ok(answer.status_code),
-            // Any exit code but 0 is an error to the library.
+            // The library reports any exit code but 0 as an error.
             Some(Err(ApiError::DockerContainerWaitError { code, .. })) => Ok(code),
             Some(Err(error)) => Err(self.engine.explain(ACTION, &error)),
             None => Err(EngineError::Unreachable {
@@ -189,10 +191,10 @@ impl Container<'_> {
         }
     }
 
-    /// What was written before the end and has not arrived yet. A stream that
-    /// does not end must not hold up the recording.
+    /// Reads output that was written before the end and has not arrived yet. A stream
+    /// that does not end must not hold up the recording.
     async fn drain(&self, mut output: Option<Pieces>, run: &mut Run) {
-        // After a request to stop nobody waits for what was written.
+        // After a request to stop nobody waits long for output.
         let limit = if run.stop == Some(Stop::Cancelled) { BRIEF } else { REQUEST };
         let rest = async {
             while output.is_some() {
@@ -250,7 +252,7 @@ impl Container<'_> {
     }
 }
 
-/// What the engine states of a container.
+/// Returns the state that the engine reports of a container; an empty one without a response.
 pub(super) async fn state(engine: &Engine, name: &str, cancel: &Cancel) -> Stated {
     const ACTION: &str = "inspect the container";
     let path = format!("/containers/{name}/json");
@@ -258,7 +260,7 @@ pub(super) async fn state(engine: &Engine, name: &str, cancel: &Cancel) -> State
     engine.get(ACTION, REQUEST / 2, Some(cancel), &path, parse).await.unwrap_or_default()
 }
 
-/// Removes a container by name, running or not. Says whether there was one.
+/// Removes a container by name, running or not. Returns whether there was one.
 pub(super) async fn remove(
     engine: &Engine,
     name: &str,
@@ -269,14 +271,14 @@ pub(super) async fn remove(
     let request = engine.docker.remove_container(name, Some(options));
     match engine.ask("remove the container", limit, cancel, request).await {
         Ok(()) => Ok(true),
-        // Its removal is under way.
+        // The engine is already removing it.
         Err(error) if error.is_conflict() => Ok(true),
         Err(error) if error.is_missing() => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// The next piece; never, after the end.
+/// Returns the next chunk of output; after the end, waits forever.
 pub(super) async fn next(output: &mut Option<Pieces>) -> Option<io::Result<Buffer>> {
     match output {
         Some(pieces) => pieces.next().await,
@@ -284,8 +286,8 @@ pub(super) async fn next(output: &mut Option<Pieces>) -> Option<io::Result<Buffe
     }
 }
 
-/// Writes the input and closes it. A function that does not read all of it is
-/// free to do so: errors are not.
+/// Writes the input and closes the stream. A function is free not to read all of its
+/// input, so errors are ignored.
 async fn feed(mut stream: Pin<Box<dyn AsyncWrite + Send>>, input: &Input) {
     if input.is_empty() {
         return;

@@ -1,8 +1,8 @@
-//! Whether a program can run in an image that holds nothing but itself.
+//! Check whether a program can run in an image that holds nothing but itself.
 
 use thiserror::Error;
 
-/// Why a program cannot run alone.
+/// Reason why a program cannot run alone.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum NotAlone {
     #[error("it is not a 64-bit little-endian ELF program (a script?)")]
@@ -23,7 +23,7 @@ mod offset {
     pub const FILE_SIZE: usize = 32;
 }
 
-/// The smallest program header that holds what is read from it.
+/// Size of the smallest program header that holds the fields read here, in bytes.
 const SMALLEST_ENTRY: usize = 56;
 const PT_INTERP: u32 = 3;
 
@@ -49,7 +49,7 @@ pub(super) fn check_static(program: &[u8]) -> Result<(), NotAlone> {
     Ok(())
 }
 
-/// The name of the loader that a program header asks for.
+/// Returns the name of the loader that a program header requests.
 fn interpreter(program: &[u8], entry: &[u8]) -> String {
     let text = position(entry, offset::FILE_POSITION)
         .zip(position(entry, offset::FILE_SIZE))
@@ -81,7 +81,7 @@ fn short(bytes: &[u8], start: usize) -> Option<u16> {
 mod tests {
     use super::*;
 
-    /// A header with one program header of `kind`, and an interpreter's name.
+    /// Builds an ELF file with one program header of `kind`, and an interpreter's name.
     fn elf(kind: u32) -> Vec<u8> {
         let mut file = vec![0; 64 + 56];
         file[..6].copy_from_slice(b"\x7fELF\x02\x01");

@@ -1,4 +1,4 @@
-//! What to make of the way a container ended.
+//! Interpretation of the way a container ended: status, reason and exit code.
 
 use nix::sys::signal::Signal;
 
@@ -10,24 +10,24 @@ use crate::Status;
 use cyclometer_core::units::Bytes;
 use cyclometer_workload::Limits;
 
-/// Docker reports a program that signal n ended as exit code 128 + n.
+/// Base of the exit codes of signals: Docker reports a program that signal n ended as 128 + n.
 const SIGNALLED: i64 = 128;
 
-/// Why the lane ended a container itself.
+/// Reason why the lane itself ended a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// Its time was up.
+    /// The time limit was reached.
     Timeout,
     /// The recording was stopped.
     Cancelled,
-    /// It wrote more than it may.
+    /// The function exceeded the output limit.
     Output,
-    /// Somebody wrote much to the stream of its starter.
+    /// Too much was written to the stream of the starter.
     Flood,
 }
 
 impl Stop {
-    /// Status and reason for an invocation that ended so.
+    /// Returns status and reason of an invocation that was ended for this reason.
     pub fn verdict(self, limits: &Limits) -> (Status, String) {
         match self {
             Self::Timeout => (Status::Timeout, format!("no end within {}", limits.timeout)),
@@ -40,7 +40,7 @@ impl Stop {
     }
 }
 
-/// The exit code of a container that ended by itself, or status and reason of
+/// Returns the exit code of a container that ended by itself, or status and reason of
 /// the invocation.
 pub(super) fn cut_short(
     result: &Result<i64, EngineError>,
@@ -56,34 +56,34 @@ pub(super) fn cut_short(
         (Err(error), Some((Status::Interrupted, reason))) => {
             Err((Status::Interrupted, format!("{reason}; {error}")))
         }
-        // Whether it ended in time, nobody knows.
+        // Whether it ended in time is not known.
         (Err(error), Some((_, reason))) => Err((Status::Failed, format!("{reason}; {error}"))),
     }
 }
 
-/// Said of a kill where neither engine nor control group tells the cause.
+/// Remark on a kill whose cause neither engine nor control group reports.
 const UNKNOWN_CAUSE: &str = ", whether for want of memory nobody can tell here";
 
-/// What is known of a function that was not ended by the lane.
+/// Facts about the end of a function that the lane did not end.
 #[derive(Debug, Default)]
 pub(super) struct Exit {
-    /// The engine's exit code, of the starter or of the function itself.
+    /// Exit code that the engine reports, of the starter or of the function itself.
     pub code: i64,
-    /// What the starter said; `None`: there was none, or it was killed.
+    /// Report of the starter; `None`: there was no starter, or it was killed.
     pub report: Option<Report>,
-    /// The engine says that the kernel killed something in the container for
-    /// memory; `None` if it could not be asked.
+    /// Whether the engine reports that the kernel killed something in the container
+    /// for memory; `None` if it could not be asked.
     pub out_of_memory: Option<bool>,
-    /// Most memory that its control group held.
+    /// Most memory that its control group held, in bytes.
     pub peak: Option<u64>,
-    /// The end of what it wrote to standard error.
+    /// End of its standard error.
     pub stderr: Option<String>,
-    /// Bytes of the longer of its outputs, where they are files.
+    /// Size in bytes of the longer of its outputs, where they are files.
     pub written: Option<u64>,
 }
 
 impl Exit {
-    /// Status, reason and the function's exit code.
+    /// Returns status, reason and the function's exit code.
     pub fn verdict(&self, limits: &Limits) -> (Status, Option<String>, Option<i32>) {
         if let Some(failure) = self.report.as_ref().and_then(|report| report.failure) {
             return (Status::Failed, Some(failure.to_string()), None);
@@ -95,7 +95,7 @@ impl Exit {
             None => (Status::Ok, None, code),
             Some(ended) => (Status::Failed, Some(format!("{ended}{stderr}")), code),
         };
-        // Nothing is said of output that went through the engine: that was watched.
+        // Output that passed through the engine was checked there, so no remark is added.
         let (status, reason, code) = match self.written {
             Some(written) => with_output_limit(verdict, written, limits.output),
             None => verdict,
@@ -103,7 +103,7 @@ impl Exit {
         (status, joined(reason, remark), code)
     }
 
-    /// How it ended, if not well, and its exit code.
+    /// Returns how it failed, if it did, and its exit code.
     fn ended(&self, limits: &Limits) -> (Option<String>, Option<i32>) {
         let report = self.report.as_ref();
         let signal = report.map_or_else(|| self.signal_of_code(), Report::signal);
@@ -112,7 +112,7 @@ impl Exit {
             None => i32::try_from(self.code).ok(),
         };
         if signal == Signal::SIGXFSZ as i32 && self.report.is_some() {
-            // Of what file, or whether of any, the signal does not say.
+            // The signal tells neither which file it was nor whether there was one.
             let is_output = self.written.is_some_and(|written| written >= limits.output.0);
             let explain = if is_output { over_output_limit } else { grown_file };
             return (Some(explain(limits.output)), None);
@@ -136,27 +136,29 @@ impl Exit {
         (Some(format!("{reason}{unknown}")), code)
     }
 
-    /// The signal that an engine's exit code stands for, or 0.
+    /// Returns the signal that the engine's exit code stands for, or 0.
     fn signal_of_code(&self) -> i32 {
         let signal =
             self.code.checked_sub(SIGNALLED).map_or(0, |it| i32::try_from(it).unwrap_or(0));
         Signal::try_from(signal).map_or(0, |signal| signal as i32)
     }
 
-    /// Not every runtime tells the engine about it: gVisor's sandbox is killed
-    /// as a whole. A peak at the limit then tells.
+    /// Returns whether the kernel killed it for memory. Not every runtime reports
+    /// that to the engine: gVisor's sandbox is killed as a whole. Then a peak at the
+    /// limit is the evidence.
     fn ran_out_of_memory(&self, signal: i32, limit: Bytes) -> bool {
         let at_limit = self.peak.is_some_and(|peak| peak >= limit.0 - limit.0 / 64);
         self.out_of_memory == Some(true) || (signal == Signal::SIGKILL as i32 && at_limit)
     }
 
-    /// Whether nobody can tell if that was why: somebody else may have killed it.
+    /// Returns whether a lack of memory is possible but unknown: somebody else may
+    /// have killed it.
     fn may_have_run_out_of_memory(&self, signal: i32) -> bool {
         signal == Signal::SIGKILL as i32 && self.peak.is_none()
     }
 }
 
-/// What a function left, and what somebody wrote in place of its starter.
+/// Describes what a function left behind, and output that its starter did not write.
 fn remark(report: &Report) -> Option<String> {
     let stray = (report.stray > 0)
         .then(|| format!("left {} process(es) behind, which were killed", report.stray));
@@ -202,7 +204,7 @@ mod tests {
         let unknown = "exit code 137 (ended by SIGKILL), whether for want of memory nobody can \
                        tell here: bad";
         assert_eq!(end(137, None, None), (Status::Failed, unknown.to_owned(), Some(137)));
-        // gVisor does not tell the engine.
+        // gVisor does not report it to the engine.
         assert_eq!(end(137, Some(false), None).1, unknown);
         let killed = "exit code 137 (ended by SIGKILL): bad";
         assert_eq!(end(137, Some(false), Some(1 << 20)).1, killed);

@@ -1,5 +1,5 @@
-//! The connection to the engine: every request bounded in time, every failure
-//! told with what was tried, the cause and the remedy.
+//! The connection to the engine: every request has a time limit, and every failure is
+//! reported with what was tried, the cause and the remedy.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -20,96 +20,97 @@ use crate::{Cancel, LaneError};
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::cgroup::Driver;
 
-/// Longest time for the first answer of an engine.
+/// Longest wait for the first response of an engine.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Longest time for what an engine does at once, even under load.
+/// Longest wait for what an engine does at once, even under load.
 pub(super) const REQUEST: Duration = Duration::from_secs(10);
-/// Longest time for removing what is left behind where nobody should wait.
+/// Longest wait for the removal of leftovers where nobody should wait.
 pub(super) const BRIEF: Duration = Duration::from_secs(2);
-/// How often a wait looks at its cancel token.
+/// Interval at which a wait checks its cancel token.
 pub(super) const POLL: Duration = Duration::from_millis(Cancel::POLL_MS as u64);
-/// The client's own limit must never be the first to end a request: its error
-/// does not say what took so long, and waiting for a container has no limit.
+/// Time limit of the client library in seconds. It must never be the first to end a
+/// request: its error does not say what took so long, and waiting for a container has
+/// no limit.
 const CLIENT_LIMIT_SECONDS: u64 = 7 * 24 * 3600;
 
-/// What to do about an engine whose answers make no sense.
+/// Advice about an engine whose responses make no sense.
 pub(super) const NO_ENGINE: &str =
     "; is that a Docker engine, of version 1.12 or newer? Look at DOCKER_HOST and at its log";
 
-/// What went wrong between the engine and here.
+/// Failure of a request to the engine.
 #[derive(Debug, Error)]
 pub(super) enum EngineError {
-    /// No answer in time.
+    /// There was no response in time.
     #[error(
         "Docker at {host} did not answer within {limit} when asked to {action}: the engine hangs \
          or is overloaded; look at its log (`journalctl -u docker`) or restart it"
     )]
     Silent { host: String, action: &'static str, limit: Nanos },
-    /// No connection, or one that broke.
+    /// There was no connection, or it broke.
     #[error("the connection to Docker at {host} failed when it was to {action}: {cause}; {remedy}")]
     Unreachable { host: String, action: &'static str, cause: String, remedy: &'static str },
-    /// The engine's own answer is no.
+    /// The engine refused the request.
     #[error("Docker could not {action}: {message}{remedy}")]
     Refused { action: &'static str, status: Option<u16>, message: String, remedy: &'static str },
-    /// Stopped on request before there was an answer.
+    /// The wait was stopped on request before there was a response.
     #[error("stopped")]
     Cancelled,
 }
 
 impl EngineError {
-    /// Whether the engine said that what was asked for does not exist.
+    /// Returns whether the engine said that the object of the request does not exist.
     pub const fn is_missing(&self) -> bool {
         matches!(self, Self::Refused { status: Some(404), .. })
     }
 
-    /// Whether the engine did not find a file that it was to mount.
+    /// Returns whether the engine did not find a file that it was to mount.
     pub fn is_about_mounts(&self) -> bool {
         matches!(self, Self::Refused { message, .. }
             if message.contains("bind source path does not exist")
                 || message.contains("invalid mount config"))
     }
 
-    /// Whether nobody knows what the engine made of the request.
+    /// Returns whether it is unknown what the engine made of the request.
     pub const fn is_unanswered(&self) -> bool {
         matches!(self, Self::Silent { .. } | Self::Cancelled)
     }
 
-    /// Whether the engine said that what was asked for is so, or soon will be.
+    /// Returns whether the engine said that the requested state is reached, or soon will be.
     pub const fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { status: Some(409), .. })
     }
 }
 
-/// What `doctor` says of an engine; `None` is what it did not tell.
+/// Facts about an engine that `doctor` shows; `None`: the engine did not state it.
 #[derive(Debug, Clone)]
 pub struct EngineInfo {
-    /// Where it is and who said so.
+    /// Address of the engine and its source.
     pub endpoint: Endpoint,
-    /// Its version.
+    /// Version of the engine.
     pub version: Option<String>,
-    /// The newest version of its interface.
+    /// Newest version of the engine's interface.
     pub api_version: Option<String>,
-    /// The names of its OCI runtimes, sorted.
+    /// Names of the engine's OCI runtimes, sorted.
     pub runtimes: Vec<String>,
-    /// The one that runs containers that ask for none.
+    /// Runtime of containers that request none.
     pub default_runtime: Option<String>,
-    /// Who names control groups: `cgroupfs` or `systemd`.
+    /// Driver that names control groups: `cgroupfs` or `systemd`.
     pub cgroup_driver: Option<String>,
-    /// `1` or `2`.
+    /// Version of control groups: `1` or `2`.
     pub cgroup_version: Option<String>,
-    /// How image layers are kept.
+    /// Driver that stores image layers.
     pub storage_driver: Option<String>,
-    /// Its data folder.
+    /// Data folder of the engine.
     pub root: Option<String>,
-    /// The host it runs on.
+    /// Name of the host that the engine runs on.
     pub host: Option<String>,
-    /// That host's kernel.
+    /// Kernel version of that host.
     pub kernel: Option<String>,
     /// Whether the kernel can limit swap.
     pub limits_swap: Option<bool>,
-    /// The driver, where control groups can be made for it.
+    /// Driver of control groups, where they can be created for it.
     pub(super) driver: Option<Driver>,
-    /// The programs of its OCI runtimes, by name.
+    /// Programs of the engine's OCI runtimes, by the runtime's name.
     pub(super) paths: HashMap<String, String>,
 }
 
@@ -141,7 +142,7 @@ impl EngineInfo {
         }
     }
 
-    /// Why this machine's control groups cannot be the engine's, if so.
+    /// Returns why this machine's control groups cannot be the engine's, if so.
     pub(super) fn elsewhere(&self) -> Option<String> {
         let here = |name: &str| {
             let text =
@@ -167,18 +168,18 @@ pub fn inspect() -> Result<EngineInfo, LaneError> {
     Engine::connect().map(|(_, info)| info)
 }
 
-/// A connection to an engine and what runs it.
+/// A connection to an engine, and the asynchronous runtime that drives it.
 pub(super) struct Engine {
     pub docker: Docker,
     pub host: String,
     pub transport: Transport,
-    /// There until this is dropped.
+    /// Runtime, present until this is dropped.
     runtime: Option<Runtime>,
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // Not by waiting for what may never end, such as the search for a name.
+        // Without waiting for tasks that may never end, such as the lookup of a host name.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -221,7 +222,7 @@ impl Engine {
         self.runtime.as_ref().expect("it is there until this is dropped")
     }
 
-    /// Asks the engine for what is at `path`, and reads its answer.
+    /// Requests `path` from the engine and parses the response.
     pub async fn get<T>(
         &self,
         action: &'static str,
@@ -239,7 +240,7 @@ impl Engine {
         })
     }
 
-    /// Runs a future whenever this connection waits for another.
+    /// Spawns a future, which runs whenever this connection waits for another.
     pub fn spawn<F>(&self, future: F) -> tokio::task::JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -252,9 +253,9 @@ impl Engine {
         self.runtime().block_on(future)
     }
 
-    /// The answer to a request, waited for no longer than `limit`. After
-    /// `cancel` only [`BRIEF`] is left: what the engine has begun to make
-    /// should be known, so that it can be removed.
+    /// Waits for the response to a request, no longer than `limit`. After `cancel`
+    /// only [`BRIEF`] is left: what the engine has begun to create should be known,
+    /// so that it can be removed.
     pub async fn ask<T>(
         &self,
         action: &'static str,
@@ -289,7 +290,7 @@ impl Engine {
         }
     }
 
-    /// An error of the client library in the words of this program.
+    /// Converts an error of the client library to an `EngineError`.
     pub fn explain(&self, action: &'static str, error: &ApiError) -> EngineError {
         let (status, message) = match error {
             ApiError::DockerResponseServerError { status_code, message } => {
@@ -321,7 +322,7 @@ async fn cancelled(cancel: &Cancel) {
     }
 }
 
-/// Waits for `work`, or until shortly after a request to stop.
+/// Waits for `work`, but no longer than [`BRIEF`] after a request to stop.
 pub(super) async fn unless<T>(cancel: &Cancel, work: impl Future<Output = T>) -> Option<T> {
     let mut work = std::pin::pin!(work);
     let mut ticks = interval(POLL);
@@ -342,7 +343,7 @@ pub(super) async fn unless<T>(cancel: &Cancel, work: impl Future<Output = T>) ->
     }
 }
 
-/// The client library on that transport; nothing is sent yet.
+/// Builds a client of the client library on that transport; nothing is sent yet.
 fn client(transport: &Transport) -> Result<Docker, ApiError> {
     let (major_version, minor_version) = transport.version().unwrap_or_default();
     let version = ClientVersion { major_version, minor_version };
@@ -352,7 +353,7 @@ fn client(transport: &Transport) -> Result<Docker, ApiError> {
     Docker::connect_with_custom_transport(send, address, CLIENT_LIMIT_SECONDS, &version)
 }
 
-/// Asks an engine that may not be there about itself.
+/// Queries version and facts of an engine that may not be there.
 async fn introduce(transport: &Transport, endpoint: &Endpoint) -> Result<(Version, Facts), String> {
     let unlike = |error: Misunderstood| {
         format!(
@@ -365,7 +366,7 @@ async fn introduce(transport: &Transport, endpoint: &Endpoint) -> Result<(Versio
     Ok((version, parse_info(&answer).map_err(unlike)?))
 }
 
-/// An answer from an engine that may not be there.
+/// Waits for the response of an engine that may not be there.
 async fn in_time<T>(
     endpoint: &Endpoint,
     limit: Duration,
@@ -375,7 +376,7 @@ async fn in_time<T>(
     let cancel = Cancel::of_process();
     let answer = tokio::select! {
         answer = work => answer,
-        // Nothing was asked for yet that would have to be cleared away.
+        // Nothing was requested yet that would have to be removed.
         () = cancelled(&cancel) => {
             return Err(format!("stopped while the Docker engine at {endpoint} was asked"));
         }
@@ -390,7 +391,7 @@ async fn in_time<T>(
     }
 }
 
-/// Why an engine cannot be used at all, in one paragraph.
+/// Explains in one paragraph why an engine cannot be used at all.
 fn refusal(endpoint: &Endpoint, error: &ApiError) -> String {
     if let ApiError::DockerResponseServerError { status_code, message } = error {
         let message = shown(message);
@@ -403,7 +404,7 @@ fn refusal(endpoint: &Endpoint, error: &ApiError) -> String {
     format!("no Docker engine at {endpoint}: {cause}; {}", remedy(io_kind(error)))
 }
 
-/// The system's own error below the library's layers, if there is one.
+/// Returns the kind of the system's own error below the library's layers, if there is one.
 fn io_kind(error: &ApiError) -> Option<io::ErrorKind> {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = next {
@@ -419,7 +420,7 @@ fn io_kind(error: &ApiError) -> Option<io::ErrorKind> {
     None
 }
 
-/// The innermost error's text: the outer ones only repeat that it failed.
+/// Returns the innermost error's text: the outer ones only repeat that it failed.
 fn root_cause(error: &ApiError) -> String {
     let mut innermost: &dyn StdError = error;
     while let Some(source) = innermost.source() {
@@ -449,7 +450,7 @@ const fn remedy(kind: Option<io::ErrorKind>) -> &'static str {
     }
 }
 
-/// What to do about an answer, where its text tells.
+/// Returns advice about a refusal, where its text suggests any.
 fn refusal_remedy(message: &str) -> &'static str {
     if message.contains("No such image") {
         "; the image was removed after it had been prepared: start again, which imports it anew"

@@ -1,5 +1,5 @@
-//! What it takes to run a function in a container: the layers of its image,
-//! and the programs that run it.
+//! Footprint of a function in a container: the layers of its image, and the programs
+//! that run it.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,11 @@ use super::transport::encoded;
 use crate::{Cancel, FootprintPart, PartKind};
 use cyclometer_core::units::Bytes;
 
-/// Where programs are that the engine may use, beside this process' own path.
+/// Folders of programs that the engine may use, beside this process' own path.
 const FOLDERS: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// The parts, as far as they can be found.
+/// Collects the parts of the footprint, as far as they can be found.
 pub(super) fn parts(
     engine: &Engine,
     info: &EngineInfo,
@@ -50,7 +50,7 @@ pub(super) fn parts(
     parts
 }
 
-/// Sizes of an image's layers that hold something, from the lowest up.
+/// Returns the sizes of an image's layers that are not empty, from the lowest up.
 fn layers(engine: &Engine, image: &Image, cancel: &Cancel) -> Vec<Bytes> {
     const ACTION: &str = "tell an image's layers";
     let path = format!("/images/{}/history", encoded(&image.id));
@@ -58,7 +58,7 @@ fn layers(engine: &Engine, image: &Image, cancel: &Cancel) -> Vec<Bytes> {
     engine.block_on(asked).unwrap_or_default()
 }
 
-/// The programs between a request and a function.
+/// Lists the programs between a request and a function.
 fn programs(info: &EngineInfo, runtime: &str) -> Vec<(&'static str, String)> {
     let mut programs = vec![("engine", "dockerd".to_owned()), ("engine", "containerd".to_owned())];
     if let Some(shim) = shim(runtime) {
@@ -71,7 +71,8 @@ fn programs(info: &EngineInfo, runtime: &str) -> Vec<(&'static str, String)> {
     programs
 }
 
-/// The program of a runtime that is containerd's own: `io.containerd.NAME.VERSION`.
+/// Returns the shim of a runtime that containerd knows by itself, as a path or as
+/// `io.containerd.NAME.VERSION`; `None` for runc and other runtimes.
 fn shim(runtime: &str) -> Option<String> {
     if runtime.starts_with('/') {
         return Some(runtime.to_owned());
@@ -80,7 +81,7 @@ fn shim(runtime: &str) -> Option<String> {
     (name != "runc").then(|| format!("containerd-shim-{name}-{version}"))
 }
 
-/// The file of a program, by name or path.
+/// Finds the file of a program, by name or path.
 fn find(program: &str) -> Option<PathBuf> {
     if program.starts_with('/') {
         return Some(PathBuf::from(program)).filter(|path| path.is_file());

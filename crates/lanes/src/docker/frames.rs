@@ -1,10 +1,10 @@
-//! The frames around what a container writes: one byte for the stream, three of
-//! nothing, four for the length, and so many bytes.
+//! Decoder for the frames around a container's output: one byte for the stream, three
+//! unused ones, four for the length, and the content.
 
 /// Streams of a container, as frames name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
-    /// Input, which comes back from nowhere.
+    /// Standard input, which is never sent back.
     Input,
     /// Standard output.
     Output,
@@ -12,30 +12,30 @@ pub enum Stream {
     Errors,
 }
 
-/// The bytes are no frames.
+/// Error: the bytes are not frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its stream is none of a container: it has no valid frame")]
 pub struct NoFrame;
 
 const HEADER: usize = 8;
 
-/// Takes frames apart as their bytes come, in pieces of any length. It keeps no
-/// more than a header, whatever length a frame claims to have.
+/// Decodes frames as their bytes arrive, in chunks of any length. It buffers no more
+/// than a header, whatever length a frame claims to have.
 #[derive(Debug, Clone, Default)]
 pub struct FrameDecoder {
     header: [u8; HEADER],
-    /// How much of the header is there; all of it inside a frame.
+    /// Number of header bytes that have arrived; all of them inside a frame.
     have: usize,
-    /// Bytes that the frame still has.
+    /// Number of content bytes that the frame still lacks.
     left: usize,
 }
 
 impl FrameDecoder {
-    /// Hands what `bytes` hold of each frame to `take`: the stream, and where in
-    /// `bytes` it is.
+    /// Passes the content of each frame in `bytes` to `take`: its stream, and its
+    /// range in `bytes`.
     ///
     /// # Errors
-    /// When there is something else. What came before was handed over.
+    /// When the bytes are not frames. What came before was passed on.
     pub fn decode(
         &mut self,
         bytes: &[u8],
@@ -47,7 +47,7 @@ impl FrameDecoder {
                 self.header[self.have] = bytes[at];
                 self.have += 1;
                 at += 1;
-                // Before the rest of it comes, which may take for ever.
+                // Checked before the header is complete, which may take forever.
                 self.stream()?;
                 if self.have == HEADER {
                     let [.., a, b, c, d] = self.header;
@@ -80,7 +80,7 @@ impl FrameDecoder {
         }
     }
 
-    /// Whether the bytes until now end inside a frame.
+    /// Returns whether the bytes until now end inside a frame.
     #[must_use]
     pub const fn is_inside(&self) -> bool {
         self.have > 0
@@ -97,7 +97,7 @@ mod tests {
         [&[stream, 0, 0, 0][..], &length, content].concat()
     }
 
-    /// What pieces of so many bytes give.
+    /// Decodes `bytes` in chunks of `piece` bytes.
     fn decoded(bytes: &[u8], piece: usize) -> (Result<(), NoFrame>, Vec<u8>, bool) {
         let (mut decoder, mut output) = (FrameDecoder::default(), Vec::new());
         for piece in bytes.chunks(piece) {

@@ -1,5 +1,5 @@
-//! Images: the program with the starter beside it, and nothing else or on top
-//! of a base image, made without a registry.
+//! Images that hold the program with the starter beside it, alone or on top of a base
+//! image, made without a registry.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,25 +26,25 @@ use crate::{Cancel, LaneError, now};
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_workload::{Workload, hex};
 
-/// Where everything of this program is inside an image.
+/// Folder of all files of this program inside an image.
 pub(super) const FOLDER: &str = ".cyclometer";
 const MODULE_PLATFORM: &str = "wasi/wasm";
 
-/// Longest time for an import: it writes the program to the disk.
+/// Longest time for an import, which writes the program to the engine's disk.
 const IMPORT: Duration = Duration::from_mins(1);
 
-/// What an image is made to run.
+/// Program that an image is made to run.
 #[derive(Debug, Clone)]
 pub(super) enum Payload {
     /// A native program.
     Program(Buffer),
-    /// A WebAssembly module, for an OCI runtime that runs those.
+    /// A WebAssembly module, for an OCI runtime that runs modules.
     Module(Buffer),
 }
 
 impl Payload {
-    /// The native program of `workload`, if it can run alone in an image, or
-    /// in one with a base.
+    /// Reads the native program of `workload`, if it can run alone in an image, or in
+    /// one with a base.
     pub fn program(workload: &Workload, has_base: bool) -> Result<Self, LaneError> {
         let unsupported = |reason| LaneError::Unsupported { reason };
         let name = &workload.name;
@@ -69,7 +69,7 @@ impl Payload {
         Ok(Self::Program(Buffer::from_owner(bytes)))
     }
 
-    /// The module of `workload`.
+    /// Takes the WebAssembly module of `workload`.
     pub fn module(workload: &Workload) -> Result<Self, LaneError> {
         let module = workload.wasm.as_ref().ok_or_else(|| LaneError::Unsupported {
             reason: format!(
@@ -87,7 +87,7 @@ impl Payload {
         }
     }
 
-    /// Its path in the image, from the root.
+    /// Returns its path in the image, relative to the root.
     const fn name(&self) -> &'static str {
         match self {
             Self::Program(_) => ".cyclometer/function",
@@ -95,7 +95,7 @@ impl Payload {
         }
     }
 
-    /// Operating system and architecture, where they are not the engine's.
+    /// Returns operating system and architecture, where they are not the engine's.
     const fn platform(&self) -> Option<&'static str> {
         match self {
             Self::Program(_) => None,
@@ -109,31 +109,31 @@ impl Payload {
 pub(super) struct Image {
     /// Repository and tag.
     pub reference: String,
-    /// Its content's digest.
+    /// Digest of its content.
     pub id: String,
-    /// Its size; `None` if the engine does not tell.
+    /// Size of the image; `None` if the engine does not state it.
     pub size: Option<Bytes>,
-    /// Folders that the engine would give each container of it to write to.
+    /// Volumes: folders that the engine would let each container of the image write to.
     pub volumes: Vec<String>,
-    /// What to run in it.
+    /// Path of the program to run in it.
     pub program: String,
-    /// What a container of it has to ask for.
+    /// Platform that its containers have to request.
     pub platform: Option<&'static str>,
 }
 
-/// What an image is made of.
+/// Contents and names from which an image is made.
 pub(super) struct Recipe<'a> {
     pub workload: &'a str,
     pub payload: &'a Payload,
     pub base: Option<&'a Image>,
-    /// Labels of what is made only to make it.
+    /// Labels of the container that exists only to make the image.
     pub labels: HashMap<String, String>,
-    /// The name of a container that nothing else has.
+    /// Name for that container, which nothing else has.
     pub scratch: &'a str,
 }
 
 impl Recipe<'_> {
-    /// `cyclometer/<workload>` and the tag that stands for the content.
+    /// Returns the repository `cyclometer/<workload>` and the tag that identifies the content.
     fn reference(&self) -> (String, String) {
         let mut digest = Sha256::new();
         for part in [self.payload.bytes(), STARTER] {
@@ -145,7 +145,7 @@ impl Recipe<'_> {
         (repository, hex(&digest.finalize())[..12].to_owned())
     }
 
-    /// The image, and how long it took to make it if it was not there.
+    /// Returns the image, and how long it took to make it if it was not there.
     pub async fn ensure(
         &self,
         engine: &Engine,
@@ -186,17 +186,18 @@ impl Recipe<'_> {
         }))
     }
 
-    /// The image's labels, as lines of a Dockerfile.
+    /// Returns the image's labels as lines of a Dockerfile.
     fn label_lines(&self) -> Vec<String> {
         let base = self.base.map_or("", |base| &base.reference);
         let host = self.labels.get(HOST_LABEL).map_or("", String::as_str);
-        // A quoted string of JSON is one there, too.
+        // A JSON string is a quoted string there, too.
         [(BASE_LABEL, base), (HOST_LABEL, host)]
             .map(|(name, value)| format!("LABEL {name}={}", serde_json::Value::from(value)))
             .into()
     }
 
-    /// An archive with what the image needs. The same program gives the same.
+    /// Builds an archive of the files that the image needs. The same program gives
+    /// the same archive.
     fn archive(&self) -> io::Result<Vec<u8>> {
         let payload = self.payload.bytes();
         let mut builder = tar::Builder::new(Vec::with_capacity(payload.len() + (8 << 10)));
@@ -207,7 +208,7 @@ impl Recipe<'_> {
         builder.into_inner()
     }
 
-    /// Makes the image from nothing.
+    /// Makes the image from the archive alone.
     async fn import(
         &self,
         engine: &Engine,
@@ -230,8 +231,8 @@ impl Recipe<'_> {
         engine.ask("import the image", IMPORT, Some(cancel), content).await
     }
 
-    /// Makes the image from `base`, with one layer on top of it. Neither of
-    /// the requests makes an engine look for anything in a registry.
+    /// Makes the image from `base`, with one layer on top of it. Neither request
+    /// makes an engine look for anything in a registry.
     async fn extend(
         &self,
         engine: &Engine,
@@ -254,7 +255,7 @@ impl Recipe<'_> {
         result.and(removed.map(drop))
     }
 
-    /// Copies the program into the scratch container and keeps it as an image.
+    /// Copies the program into the scratch container and commits it as an image.
     async fn fill(
         &self,
         engine: &Engine,
@@ -290,8 +291,8 @@ fn append(builder: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) -> io
     builder.append_data(&mut header, name, content)
 }
 
-/// A name that Docker takes: lower-case letters and digits, single dashes
-/// between them.
+/// Returns a name that Docker accepts: lower-case letters and digits, with single
+/// dashes between them.
 fn sanitise(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for character in name.chars() {
@@ -305,7 +306,7 @@ fn sanitise(name: &str) -> String {
     if out.is_empty() { "workload".to_owned() } else { out }
 }
 
-/// Any image, if the engine has it.
+/// Finds any image, if the engine has it.
 pub(super) async fn find(
     engine: &Engine,
     reference: &str,

@@ -14,12 +14,12 @@ use super::transport::encoded;
 use cyclometer_core::units::Bytes;
 use cyclometer_system::owner::Owner;
 
-/// Longest time for the removal of an image: its layers go from the disk.
+/// Longest time for the removal of an image, whose layers are deleted from the disk.
 const REMOVAL: Duration = Duration::from_mins(1);
-/// Digits of the tag that stands for the content of an image.
+/// Number of digits in an image's tag, which identify its content.
 const TAG_DIGITS: usize = 12;
 
-/// Name of this machine, as far as labels go.
+/// Returns the name of this machine as labels hold it.
 pub(super) fn host_name() -> Option<String> {
     let name = cyclometer_system::files::read_kernel_text("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
@@ -30,17 +30,17 @@ pub(super) fn host_name() -> Option<String> {
 pub struct EngineLeftover {
     /// Whether it is an image.
     pub is_image: bool,
-    /// Its name.
+    /// Name of the image or container.
     pub name: String,
-    /// What it takes on the engine's disk.
+    /// Size on the engine's disk.
     pub size: Option<Bytes>,
-    /// Why it must stay; `None`: it can go.
+    /// Reason why it must stay; `None`: it can be removed.
     pub in_use: Option<String>,
-    /// To remove it by.
+    /// Handle to remove it by.
     pub handle: Handle,
 }
 
-/// An image or a container of an engine.
+/// Reference to an image or a container of an engine.
 #[derive(Debug, Clone)]
 pub struct Handle {
     endpoint: Endpoint,
@@ -50,15 +50,15 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// The engine's address.
+    /// Returns the engine's address.
     pub(crate) fn host(&self) -> &str {
         &self.endpoint.host
     }
 }
 
-/// The engines to look in, and what is wrong with the configuration of others.
-/// `DOCKER_HOST` names the only one; else it is that in use, those of all other
-/// contexts, and the one of the default socket.
+/// Returns the engines to search, and the problems with the configuration of others.
+/// `DOCKER_HOST` names the only one; otherwise there are the one in use, those of all
+/// other contexts, and that of the default socket.
 #[must_use]
 pub fn endpoints() -> (Vec<Endpoint>, Vec<String>) {
     let (found, problems) = connect::all_endpoints();
@@ -68,19 +68,19 @@ pub fn endpoints() -> (Vec<Endpoint>, Vec<String>) {
     (found.collect(), problems)
 }
 
-/// The engine in use, unless there is none.
+/// Returns the engine in use, unless there is none.
 #[must_use]
 pub fn endpoint_in_use() -> Option<Endpoint> {
     let endpoint = connect::endpoint().ok()?;
-    // Without a socket there is none, which needs no connection to be seen.
+    // Without a socket there is no engine, and no connection is needed to see that.
     endpoint.socket().is_none_or(Path::exists).then_some(endpoint)
 }
 
-/// Lists what an engine has of this program, with or without images. Changes
-/// nothing.
+/// Lists the containers of this program in an engine, and its images on request.
+/// Changes nothing.
 ///
 /// # Errors
-/// When the engine does not answer, in words.
+/// A text, when the engine does not answer.
 pub fn list(endpoint: &Endpoint, with_images: bool) -> Result<Vec<EngineLeftover>, String> {
     let (engine, _) = Engine::connect_to(endpoint).map_err(|error| error.to_string())?;
     let (images, containers) = engine
@@ -97,7 +97,7 @@ pub fn list(endpoint: &Endpoint, with_images: bool) -> Result<Vec<EngineLeftover
         .iter()
         .filter_map(|it| describe_container(it, endpoint, host.as_deref()))
         .collect();
-    // Containers that are about to go do not keep their image.
+    // Containers that are about to be removed do not keep their image.
     let staying: HashSet<&str> = containers
         .iter()
         .filter(|it| {
@@ -113,7 +113,7 @@ pub fn list(endpoint: &Endpoint, with_images: bool) -> Result<Vec<EngineLeftover
     Ok(found)
 }
 
-/// Lists images whose names begin as this program's do.
+/// Lists images in this program's repositories.
 pub(super) async fn images(engine: &Engine) -> Result<Vec<ListedImage>, EngineError> {
     let filter = encoded("{\"reference\":[\"cyclometer/*\"]}");
     let path = format!("/images/json?filters={filter}");
@@ -162,7 +162,7 @@ fn describe_image(
         .map(|(at, tag)| EngineLeftover {
             is_image: true,
             name: tag.clone(),
-            // A second name takes no more.
+            // A second name takes no further space.
             size: image.size.filter(|_| at == 0),
             in_use: in_use.clone(),
             handle: Handle { endpoint: endpoint.clone(), is_image: true, reference: tag.clone() },
@@ -170,8 +170,8 @@ fn describe_image(
         .collect()
 }
 
-/// Whether a repository and tag are such as this program gives: the name of the
-/// workload, and the digits that stand for the content.
+/// Returns whether a repository and tag have the form that this program gives them:
+/// the name of the workload, and the digits that identify the content.
 pub(super) fn is_ours(reference: &str) -> bool {
     let Some((repository, tag)) = reference.rsplit_once(':') else { return false };
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -184,11 +184,11 @@ pub(super) fn is_ours(reference: &str) -> bool {
 /// Removes an image or a container.
 ///
 /// # Errors
-/// Why that could not be done, in words.
+/// A text that says why it could not be removed.
 pub fn remove(handle: &Handle) -> Result<(), String> {
     let (engine, _) = Engine::connect_to(&handle.endpoint).map_err(|error| error.to_string())?;
     let removed = if handle.is_image {
-        // Not by force: what is in use since stays.
+        // Not by force: an image that is in use by now stays.
         let options = RemoveImageOptionsBuilder::new().force(false).build();
         let request = engine.docker.remove_image(&handle.reference, Some(options), None);
         engine.block_on(async {

@@ -1,14 +1,14 @@
-//! The meters of one container: counters and accounting of a control group
-//! made before it, as its parent. Of a warm container, which stays, what is
-//! metered is the difference between before and after an invocation.
+//! Meters of one container: counters and accounting of a control group that was
+//! created before it, as its parent. A warm container outlives its invocations, so
+//! the difference between before and after an invocation is metered.
 //!
-//! What to know before believing them: the group also holds what the OCI
-//! runtime does inside the container's control group before the function
-//! starts (`runc init`, gVisor's sandbox), so a container that does nothing is
-//! not free. How much of it came before the function is read inside the
-//! container by its starter, in the same group: see `starter.c`. The peak of
-//! memory includes page cache and kernel memory. What the engine and its shim
-//! spend outside, as `dockerd` and `containerd`, is not in it.
+//! Limits of these values: the group also holds what the OCI runtime does inside the
+//! container's control group before the function starts (`runc init`, gVisor's
+//! sandbox), so a container that does nothing is not free. How much of it preceded
+//! the function is read inside the container by its starter, in the same group: see
+//! `starter.c`. The peak of memory includes page cache and kernel memory. Work of the
+//! engine and its shim outside the group, in `dockerd` and `containerd`, is not
+//! included.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -57,19 +57,19 @@ const MEMORY_INSIDE: &str = "the container's control group, read inside it just 
      function's exec; page cache and kernel memory included";
 const START_UP: &str = "with the OCI runtime's start-up inside the container's control group";
 
-/// Where the group's own accounting stood before an invocation.
+/// State of the group's own accounting before an invocation.
 #[derive(Debug, Clone)]
 struct Baseline {
-    /// `None`: nobody could tell, so nobody can tell the difference either.
+    /// CPU time until then; `None`: not available, and so neither is the difference.
     cpu: Option<Nanos>,
     split: Option<(Nanos, Nanos)>,
-    /// Why the peak of memory is that of earlier invocations, too.
+    /// Reason why the peak of memory includes earlier invocations.
     stale_peak: Option<String>,
     /// Whether nothing ran in the group before.
     is_first: bool,
 }
 
-/// A group that was just made has used nothing.
+/// Baseline of a group that was just created and has used nothing.
 impl Default for Baseline {
     fn default() -> Self {
         let nothing = Nanos(0);
@@ -78,7 +78,7 @@ impl Default for Baseline {
     }
 }
 
-/// Counters on the group, and where they stood before an invocation.
+/// Counters on the group, and their values before an invocation.
 struct Counting {
     counters: Counters,
     baseline: Snapshot,
@@ -86,15 +86,15 @@ struct Counting {
     ticks_before: Option<u64>,
 }
 
-/// A control group and its counters, for one invocation.
+/// A control group and its counters, for one invocation at a time.
 pub(super) struct Metered {
     group: Group,
-    /// The reason where perf cannot watch the group.
+    /// Counters, or the reason why perf cannot watch the group.
     counting: Result<Mutex<Counting>, String>,
     baseline: Mutex<Baseline>,
-    /// Why nobody knows how long a CPU quota held the group back.
+    /// Meter of the time that a CPU quota held the group back, or why there is none.
     throttle: Result<Mutex<ThrottleMeter>, String>,
-    /// Ticks of the time-stamp counter a second, if known.
+    /// Frequency of the time-stamp counter in hertz, if known.
     tsc_hz: Option<u64>,
 }
 
@@ -114,7 +114,7 @@ impl Metered {
         Self { group, counting, baseline: Mutex::default(), throttle, tsc_hz }
     }
 
-    /// Counts from now on.
+    /// Starts to count anew, from the current values.
     pub fn begin_anew(&self) {
         *lock(&self.baseline) = Baseline {
             cpu: self.group.cpu_time(),
@@ -132,23 +132,24 @@ impl Metered {
         }
     }
 
-    /// Memory that the group holds now, in bytes.
+    /// Returns the memory that the group holds now, in bytes.
     pub fn level(&self) -> Option<u64> {
         self.group.memory_current().map(|level| level.0)
     }
 
-    /// CPU time of the group since then, by its own accounting.
+    /// Returns the CPU time of the group since the baseline in nanoseconds, by its
+    /// own accounting.
     fn accounted(&self) -> Option<u64> {
         let before = lock(&self.baseline).cpu?;
         self.group.cpu_time().map(|time| time.since(before).0)
     }
 
-    /// What the engine is told to put the container under.
+    /// Returns the name of the group, as the engine gets it for the parent of the container.
     pub fn parent(&self) -> &str {
         self.group.parent_name()
     }
 
-    /// Reads live values, as long as the invocation lasts.
+    /// Returns a probe that reads live values as long as the invocation lasts.
     pub fn probe(self: &Arc<Self>) -> Box<dyn Probe> {
         Box::new(Live(Arc::downgrade(self)))
     }
@@ -157,7 +158,7 @@ impl Metered {
         Some(lock(self.counting.as_ref().ok()?))
     }
 
-    /// Enters the time throttled since then, or why nobody knows.
+    /// Records the time throttled since the baseline, or why it is not known.
     fn enter_throttled(&self, usage: &mut Usage, sources: &mut Provenances) {
         let taken = self.throttle.as_ref().map_err(Clone::clone).and_then(|throttle| {
             let mut throttle = lock(throttle);
@@ -173,7 +174,7 @@ impl Metered {
         }
     }
 
-    /// Everything counted until now, with its sources.
+    /// Reads everything counted since the baseline, with its sources.
     fn read(&self) -> (Values, Provenances) {
         let accounted = self.accounted();
         let baseline = lock(&self.baseline).clone();
@@ -216,8 +217,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The sampler's view. Weak, so that the group goes away with its invocation
-/// and not whenever the sampler's thread drops this.
+/// Live values for the sampler. The reference is weak, so that the group goes away
+/// with its invocation and not whenever the sampler's thread drops this.
 struct Live(Weak<Metered>);
 
 impl Probe for Live {
@@ -241,7 +242,7 @@ impl Probe for Live {
     }
 }
 
-/// Whether perf missed much of what the control group accounts for. The
+/// Returns whether perf missed much of what the control group accounts for. The
 /// allowance is for the two clocks being read one after the other.
 fn is_outside(counted: Option<u64>, accounted: Option<u64>) -> bool {
     match (counted, accounted) {
@@ -252,30 +253,30 @@ fn is_outside(counted: Option<u64>, accounted: Option<u64>) -> bool {
     }
 }
 
-/// Ticks of the time-stamp counter in so much CPU time.
+/// Estimates the ticks of the time-stamp counter in CPU time given in nanoseconds.
 fn estimate(cpu_nanos: u64, tsc_hz: u64) -> Option<u64> {
     u64::try_from(u128::from(cpu_nanos) * u128::from(tsc_hz) / 1_000_000_000).ok()
 }
 
-/// What was read, before anything is made of it.
+/// Values as they were read, before they are interpreted.
 struct Values {
     counts: Option<Counts>,
-    /// CPU time by the control group's own accounting, in nanoseconds.
+    /// CPU time in nanoseconds, by the control group's own accounting.
     accounted: Option<u64>,
     split: Option<(Nanos, Nanos)>,
-    /// The reason where there is none.
+    /// Peak of memory in bytes, or the reason where there is none.
     peak: Result<u64, String>,
     has_level: bool,
-    /// What the group had used before the invocation.
+    /// CPU time that the group had used before the invocation.
     cpu_before: Option<Nanos>,
     /// Whether nothing ran in the group before the invocation.
     is_first: bool,
     tsc_hz: Option<u64>,
 }
 
-/// The usage of an invocation and where each of its values came from.
-/// `metered` is the reason where there is no control group, `before` the one
-/// why nobody read it when the function began.
+/// Assembles the usage of an invocation and the source of each of its values.
+/// `metered` is the reason where there is no control group, `before` the reason where
+/// nobody read it when the function began.
 pub(super) fn account(
     metered: Result<&Metered, &str>,
     before: Result<Before, &str>,
@@ -316,8 +317,8 @@ fn missing(reason: &str) -> Provenances {
     sources
 }
 
-/// The time of an invocation that got to its end. A start that cannot be told
-/// from the run is in the run.
+/// Returns the wall time in nanoseconds of an invocation that got to its end. A start
+/// that cannot be told from the run is part of the run.
 fn wall(phases: &Phases) -> Option<u64> {
     Some(phases.create?.0 + phases.start.map_or(0, |span| span.0) + phases.run?.0)
 }
@@ -345,7 +346,7 @@ impl Values {
         sources
     }
 
-    /// CPU time and memory until the function's first instruction.
+    /// Sets CPU time and memory until the function's first instruction.
     fn startup(&self, before: Result<Before, &str>, usage: &mut Usage, sources: &mut Provenances) {
         let counted = sources.get(Meter::CpuTime).and_then(|it| it.source);
         match before.map_err(str::to_owned).and_then(|before| self.cpu_startup(before)) {
@@ -384,8 +385,8 @@ impl Values {
         }
     }
 
-    /// CPU time that the group had used when the function began, or why nobody
-    /// knows.
+    /// Returns the CPU time in nanoseconds that the invocation had used when the
+    /// function began, or why it is not known.
     fn cpu_startup(&self, before: Before) -> Result<u64, String> {
         const OTHER: &str = "what the container read of its control group does not fit what this \
              machine accounts for";
@@ -536,7 +537,7 @@ mod tests {
         assert_eq!(source(Meter::PageFaults).source, None);
     }
 
-    /// What a container whose group had used 10 ms before makes of a reading.
+    /// Interprets a reading of `cpu` in a container whose group had used 10 ms before.
     fn startup_of(cpu: Option<u64>, is_first: bool) -> (Usage, Provenances) {
         let mut usage = Usage::new(true);
         let before = Before { cpu: cpu.map(Nanos), memory: Some(512), memory_peak: Some(4000) };

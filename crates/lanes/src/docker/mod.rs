@@ -8,10 +8,10 @@
 //!           read the group ─▶ create and start a command in it ─▶ run ─▶ read the group
 //! ```
 //!
-//! The function is run by a small program of ours, the starter, which connects
-//! it to files of this host and says when it began and ended: see `starter.c`.
-//! Where that cannot be (an engine on another machine, an OCI runtime that runs
-//! WebAssembly), its streams go through the engine instead.
+//! The function is run by a small program of ours, the starter, which connects it to
+//! files of this host and reports when it began and ended: see `starter.c`. Where
+//! that is impossible (an engine on another machine, an OCI runtime that runs
+//! WebAssembly), its streams pass through the engine instead.
 
 pub(crate) mod answers;
 #[cfg(test)]
@@ -63,42 +63,42 @@ use spec::{HOST_LABEL, OWNER_LABEL, Role};
 use timeline::Timeline;
 use warm::WarmContainer;
 
-/// Containerd's shims that run WebAssembly, as far as they are known; what has
-/// `wasm` in its name is taken for one, too.
+/// Containerd's shims that are known to run WebAssembly; a name that contains `wasm`
+/// counts as one, too.
 const WASM_SHIMS: [&str; 4] = ["spin", "slight", "wws", "lunatic"];
 
 /// Runs functions as containers of a Docker engine.
 pub struct DockerLane {
     engine: Engine,
     info: EngineInfo,
-    /// The OCI runtime asked for; `None`: the engine's default.
+    /// OCI runtime that was requested; `None`: the engine's default.
     runtime: Option<String>,
-    /// The image under the program; `None`: nothing.
+    /// Image under the program; `None`: the image holds the program alone.
     base: Option<Image>,
     owner: ProcessIdentity,
-    /// Where control groups are made, or why they cannot be.
+    /// Hierarchy and driver for control groups, or why none can be created.
     groups: Result<(Hierarchy, Driver), String>,
     tsc_hz: Option<u64>,
-    /// Whether functions get files of this host, or why not.
+    /// `Ok` if functions get files of this host, else the reason why not.
     files: Result<(), String>,
-    /// Whether the engine was seen to reach those files.
+    /// Whether the engine has been shown to reach those files.
     files_seen: bool,
     timeline: Option<Timeline>,
-    /// By the number of the plan's cell.
+    /// Images by the number of the plan's cell.
     images: HashMap<usize, Image>,
-    /// By the number of the plan's cell.
+    /// Warm containers by the number of the plan's cell.
     warm: HashMap<usize, WarmContainer>,
     leftovers: Vec<Leftover>,
-    /// Those of the latest invocation: most have the same.
+    /// Provenances of the latest invocation, which most invocations share.
     provenances: Arc<Provenances>,
 }
 
-/// A container that may exist and must not stay.
+/// A container that may exist and must be removed.
 struct Leftover {
     name: String,
-    /// Whether the engine may still make it: it was asked to and did not answer.
+    /// Whether the engine may still create it: it was asked to and did not answer.
     may_appear: bool,
-    /// Its control group, which cannot go before it does.
+    /// Control group of the container, which cannot be removed before it.
     _metered: Option<Arc<Metered>>,
 }
 
@@ -152,7 +152,7 @@ impl DockerLane {
         Ok(lane)
     }
 
-    /// Subscribes to the engine's events, again if it was restarted.
+    /// Subscribes to the engine's events (again if it was restarted) and discards earlier ones.
     fn follow(&mut self) {
         if self.timeline.as_ref().is_none_or(Timeline::is_over) {
             self.timeline = Some(Timeline::follow(&self.engine, &self.owner));
@@ -162,7 +162,7 @@ impl DockerLane {
         }
     }
 
-    /// The engine, as it was when the lane was opened.
+    /// Returns the engine's facts as they were when the lane was opened.
     #[must_use]
     pub const fn info(&self) -> &EngineInfo {
         &self.info
@@ -201,7 +201,7 @@ impl DockerLane {
         made.map_err(|error| unprepared(workload, &error))
     }
 
-    /// Whether the engine reaches files of this machine: it may run in a
+    /// Checks whether the engine reaches files of this machine: it may run in a
     /// virtual machine, or see other folders.
     fn look_for_files(
         &mut self,
@@ -244,7 +244,7 @@ impl DockerLane {
         cyclometer_system::owner::name_of(&self.owner, tag)
     }
 
-    /// A control group with its counters, or why there is none.
+    /// Creates a control group with its counters, or returns why there is none.
     fn meter(&self, tag: &str) -> Result<Arc<Metered>, String> {
         let (hierarchy, driver) = self.groups.as_ref().map_err(Clone::clone)?;
         let group = Group::create(hierarchy, &self.owner, tag, *driver);
@@ -252,8 +252,8 @@ impl DockerLane {
         Ok(Arc::new(Metered::open(group, self.tsc_hz)))
     }
 
-    /// Removes containers that could not be removed when it was their time.
-    /// Gives up at the first that cannot be removed now either.
+    /// Removes containers whose removal failed earlier. Gives up at the first that
+    /// cannot be removed now either.
     fn clear_leftovers(&mut self) {
         let mut reachable = true;
         let engine = &self.engine;
@@ -267,7 +267,7 @@ impl DockerLane {
         });
     }
 
-    /// The same allocation as last time if nothing has changed.
+    /// Returns the allocation of the previous invocation if nothing has changed.
     fn shared(&mut self, provenances: Provenances) -> Arc<Provenances> {
         if *self.provenances != provenances {
             self.provenances = Arc::new(provenances);
@@ -319,7 +319,7 @@ impl Lane for DockerLane {
     }
 
     fn starts(&self) -> &'static [StartKind] {
-        // Without the starter, nobody would say when a command began and ended.
+        // Without the starter, nothing would report when a command began and ended.
         if self.files.is_ok() { &[StartKind::Cold, StartKind::Warm] } else { &[StartKind::Cold] }
     }
 
@@ -327,7 +327,7 @@ impl Lane for DockerLane {
         self.payload(workload).map(drop)
     }
 
-    /// Images stay when the lane closes: the next recording finds them.
+    /// Prepares the image, which stays when the lane closes: the next recording finds it.
     fn prepare(&mut self, job: &Job, cancel: &Cancel) -> Result<Prepared, LaneError> {
         if cancel.is_cancelled() {
             return Err(LaneError::Cancelled);
@@ -420,7 +420,7 @@ fn check_runtime(info: &EngineInfo, name: &str) -> Result<(), LaneError> {
     })
 }
 
-/// Whether an OCI runtime of that name runs WebAssembly modules.
+/// Returns whether an OCI runtime of that name runs WebAssembly modules.
 fn runs_wasm(name: &str) -> bool {
     let is_shim = |shim: &&str| name.starts_with(&format!("io.containerd.{shim}."));
     name.contains("wasm") || WASM_SHIMS.iter().any(is_shim)
@@ -441,7 +441,7 @@ fn base_image(engine: &Engine, name: &str, is_wasm: bool) -> Result<Image, LaneE
     })
 }
 
-/// Where the control groups of this engine's containers can be made.
+/// Detects where control groups for this engine's containers can be created.
 fn place(info: &EngineInfo) -> Result<(Hierarchy, Driver), String> {
     if let Some(reason) = info.elsewhere() {
         return Err(reason);
@@ -451,7 +451,7 @@ fn place(info: &EngineInfo) -> Result<(Hierarchy, Driver), String> {
     Ok((hierarchy, driver))
 }
 
-/// A name part for one container and its control group, unique in this
+/// Returns a part of the names of one container and its control group, unique in this
 /// process; several lanes have the same owner.
 fn next_tag() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);

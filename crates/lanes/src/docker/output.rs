@@ -1,5 +1,5 @@
-//! What a container writes: standard output as a digest, the end of standard
-//! error for the reason.
+//! Captured output of a container: standard output as a digest, and the end of
+//! standard error for the reason of a failure.
 
 use bytes::Bytes as Buffer;
 use sha2::{Digest, Sha256};
@@ -9,34 +9,34 @@ use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::summarize_end;
 use cyclometer_workload::OutputDigest;
 
-/// Output up to here is hashed after the invocation, not during it, so that
-/// hashing does not take a CPU from the function or from its engine.
+/// Bytes of output up to which it is hashed after the invocation, not during it, so
+/// that hashing does not take a CPU from the function or from its engine.
 const DEFERRED: u64 = 64 << 20;
-/// Most pieces that wait to be hashed, however small they are.
+/// Most chunks that wait to be hashed, however small they are.
 const MOST_PIECES: usize = 64 << 10;
-/// How much of standard error is kept.
+/// Bytes of standard error that are kept.
 const TAIL: usize = 4 << 10;
 
-/// Collects both streams.
+/// Captures both output streams.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     written: u64,
     pending: Vec<Buffer>,
     pending_bytes: u64,
     hasher: Sha256,
-    /// How standard output begins.
+    /// First bytes of standard output.
     head: Vec<u8>,
     tail: Vec<u8>,
-    /// What was said before the tail is gone.
+    /// Whether text before the tail was dropped.
     is_cut: bool,
     frames: FrameDecoder,
 }
 
 impl Output {
-    /// Takes what came, with the frames around it.
+    /// Decodes a chunk of output, with the frames in it.
     ///
     /// # Errors
-    /// When these are no frames.
+    /// When the bytes are not frames.
     pub fn take(&mut self, bytes: &Buffer) -> Result<(), NoFrame> {
         let mut frames = std::mem::take(&mut self.frames);
         let taken = frames.decode(bytes, |stream, range| match stream {
@@ -74,34 +74,34 @@ impl Output {
         self.tail.drain(..excess);
     }
 
-    /// What was written to standard output, as long as it is short.
+    /// Returns the content of standard output, which is complete only as long as it is short.
     pub fn content(&self) -> Vec<u8> {
         self.pending.concat()
     }
 
-    /// Whether standard output is longer than allowed.
+    /// Returns whether standard output is longer than allowed.
     pub fn exceeds(&self, limit: Bytes) -> bool {
         self.written > limit.0
     }
 
-    /// Forgets the content, which nobody will compare.
+    /// Discards the content, since its digest will not be compared.
     pub fn discard(&mut self) {
         self.pending = Vec::new();
         self.pending_bytes = 0;
     }
 
-    /// Whether what came until now ends inside a frame.
+    /// Returns whether the output until now ends inside a frame.
     pub const fn is_inside_frame(&self) -> bool {
         self.frames.is_inside()
     }
 
-    /// The digest of standard output.
+    /// Returns the digest of standard output.
     pub fn digest(&mut self) -> OutputDigest {
         self.hash();
         OutputDigest::new(self.written, self.hasher.clone().finalize().into()).beginning(&self.head)
     }
 
-    /// The end of standard error on one line, `None` if nothing was written.
+    /// Returns the end of standard error on one line; `None` if nothing was written.
     pub fn tail(&self) -> Option<String> {
         let lines = self.tail.split(|byte| *byte == b'\n').enumerate();
         let lines: Vec<_> = lines

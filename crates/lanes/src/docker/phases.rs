@@ -1,4 +1,4 @@
-//! When an invocation was where: from three clocks, best first.
+//! Phases of an invocation, derived from three clocks, the best first.
 //!
 //! ```text
 //!  request ──▶ created     ask to start ──▶ first instruction ──▶ end
@@ -6,34 +6,34 @@
 //! ```
 //!
 //! - *created*: the engine's `create` event (`exec_create` for a warm one).
-//! - *first instruction* and *end*: what the starter saw, on the clock that a
-//!   container shares with its host. A sandbox with clocks of its own gives the
-//!   time between the two, and its wall clock says where it belongs; if that is
-//!   off, the engine's account of the end does.
+//! - *first instruction* and *end*: as the starter saw them, on the clock that a
+//!   container shares with its host. For a sandbox with clocks of its own, the
+//!   starter gives the time between the two, and the sandbox's wall clock gives
+//!   their place; if that is off, the engine's account of the end does.
 //! - Where there was no starter, or it was killed: the start and the end that
 //!   the engine states, or its events. The engine notes a start late: where that
-//!   is after the end, `run` holds both. Where it tells neither: when it
-//!   answered.
+//!   is after the end, `run` holds both. Where it states neither: the times of
+//!   its responses.
 
 use super::report::{Moment, Report};
 use super::timeline::{Happened, Offset, What};
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::Phases;
 
-/// Whose word `start` and `run` are.
+/// Source of the times of `start` and `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Basis {
-    /// The starter's, inside the container.
+    /// The starter, inside the container.
     Starter,
     /// The engine's events and account.
     Engine,
-    /// The moments of its answers.
+    /// The times of the engine's responses.
     #[default]
     Answers,
 }
 
 impl Basis {
-    /// For the reader of the figures.
+    /// Returns a note for the reader of the figures.
     pub const fn note(self) -> &'static str {
         match self {
             Self::Starter => {
@@ -54,41 +54,41 @@ impl Basis {
     }
 }
 
-/// When what was asked for, and answered, on the monotonic clock.
+/// Times of requests and responses, on the monotonic clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Asked {
     pub requested: Nanos,
     pub created: Option<Nanos>,
     pub start: Option<Nanos>,
     pub started: Option<Nanos>,
-    /// When the engine said that it had ended.
+    /// Time at which the engine reported the end.
     pub ended: Option<Nanos>,
-    /// Whether it is a command in a container that runs already: the engine
+    /// Whether this is a command in a container that runs already: the engine
     /// answers, and notes its start, before it starts it.
     pub command: bool,
 }
 
-/// What others say about it.
+/// Times that the engine and the starter report.
 #[derive(Default)]
 pub(super) struct Said<'a> {
     pub report: Option<&'a Report>,
-    /// On the engine's wall clock.
+    /// Times of events, on the engine's wall clock.
     pub happened: Happened,
     /// Start and end that the engine states, on its wall clock.
     pub started: Option<Nanos>,
     pub finished: Option<Nanos>,
-    /// `None`: the wall clock was set meanwhile.
+    /// Offset between the clocks; `None`: the wall clock was set meanwhile.
     pub offset: Option<Offset>,
 }
 
-/// The phases and what they rest on.
+/// Phases of an invocation, and the source of their times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Timed {
     pub phases: Phases,
     pub ended: Option<Nanos>,
     pub basis: Basis,
-    /// Whether the starter's monotonic clock is that of this machine, so that
-    /// its kernel is, too.
+    /// Whether the starter's monotonic clock is that of this machine, so that its
+    /// kernel is, too.
     pub shares_kernel: bool,
 }
 
@@ -101,8 +101,8 @@ impl Said<'_> {
         what.iter().find_map(|what| self.at(self.happened.get(what).copied()))
     }
 
-    /// First instruction and end, by the report, between these moments, and
-    /// whether its monotonic clock told them.
+    /// Returns first instruction and end by the report, if they lie between these
+    /// moments, and whether its monotonic clock gave them.
     fn reported(&self, from: Nanos, until: Nanos) -> Option<(Nanos, Nanos, bool)> {
         let report = self.report.filter(|report| report.failure.is_none())?;
         let ran = report.ran();
@@ -116,7 +116,7 @@ impl Said<'_> {
     }
 }
 
-/// The phases of an invocation.
+/// Derives the phases of an invocation.
 pub(super) fn timed(asked: &Asked, said: &Said<'_>) -> Timed {
     let within = |from: Nanos, until: Option<Nanos>| {
         move |at: &Nanos| *at >= from && until.is_none_or(|until| *at <= until)
@@ -140,7 +140,7 @@ pub(super) fn timed(asked: &Asked, said: &Said<'_>) -> Timed {
     timed
 }
 
-/// Start and run by the engine's account, or by its answers.
+/// Derives start and run from the engine's account, or from the times of its responses.
 fn by_engine(asked: &Asked, said: &Said<'_>, start: Nanos, timed: &mut Timed) {
     let within = |at: &Nanos| *at >= start && asked.ended.is_none_or(|ended| *at <= ended);
     if asked.command {
@@ -163,7 +163,7 @@ fn by_engine(asked: &Asked, said: &Said<'_>, start: Nanos, timed: &mut Timed) {
             }
             (Some(began), Some(ended))
         }
-        // One of each would be of two clocks.
+        // One of each would be from two clocks.
         _ => (asked.started, asked.ended),
     };
     timed.phases.start = began.map(|began| began.since(start));
@@ -193,13 +193,13 @@ mod tests {
         Report { began: moment(0), ended: moment(250), ..Report::test(0, 0) }
     }
 
-    /// Create, start and run in numbers.
+    /// Returns create, start and run in nanoseconds.
     fn spans(timed: &Timed) -> [u64; 3] {
         let Phases { create, start, run, .. } = timed.phases;
         [create, start, run].map(|span| span.expect("timed").0)
     }
 
-    /// The wall clock is 1000 ahead of the monotonic one.
+    /// Returns reported times with the wall clock 1000 ns ahead of the monotonic one.
     fn said(report: Option<&Report>) -> Said<'_> {
         Said {
             report,
@@ -228,7 +228,7 @@ mod tests {
         let shared = report(5, 1_385);
         let placed = timed(&asked(), &said(Some(&shared)));
         assert_eq!((spans(&placed), placed.shares_kernel), ([90, 85, 250], false));
-        // Its end is at 700, and it ran for 250.
+        // The end is at 700, after a run of 250.
         let neither = report(5, 5);
         let placed = timed(&asked(), &said(Some(&neither)));
         assert_eq!(spans(&placed), [90, 150, 250]);

@@ -1,9 +1,9 @@
-//! Images that a newer one stands in for: removed when that one is made.
+//! Removal of images that a newer one supersedes, at the time when that one is made.
 //!
-//! Only what bears this program's label and name goes, was made by this machine,
-//! and is in no container; and nothing as long as another process of this
-//! program may be at work with the engine, since between two invocations nothing
-//! else tells that it needs an image.
+//! An image is removed only if it has this program's label and name, was made by this
+//! machine, and is in no container; and nothing is removed as long as another process
+//! of this program may be using the engine, since between two invocations nothing
+//! else shows that it needs an image.
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -21,21 +21,21 @@ use super::leftover::{images, is_ours};
 use crate::Cancel;
 use crate::clean;
 
-/// Most images that are kept: those made last.
+/// Most images that are kept; these are the newest.
 pub(super) const MOST_IMAGES: usize = 64;
-/// Longest time for all of it: the recording waits.
+/// Longest time for the whole removal, for which the recording waits.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Images that this process has used: any of its lanes may again.
+/// Images that this process has used, and that any of its lanes may use again.
 static USED: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
-/// Notes that this process needs an image to its end.
+/// Marks an image as needed until this process ends.
 pub(super) fn keep(image: &Image) {
     USED.lock().unwrap_or_else(PoisonError::into_inner).insert(image.reference.clone());
 }
 
-/// Removes what `new` stands in for, and the oldest beyond [`MOST_IMAGES`]. What
-/// cannot be removed stays.
+/// Removes images that `new` supersedes, and the oldest beyond [`MOST_IMAGES`].
+/// Images that cannot be removed stay.
 pub(super) fn prune(
     engine: &Engine,
     endpoint: &Endpoint,
@@ -55,7 +55,7 @@ fn prune_unused(engine: &Engine, new: &Image, base: Option<&Image>, cancel: &Can
     let work = async {
         let Ok(listed) = images(engine).await else { return };
         for reference in superseded(&listed, &new.reference, base, host.as_deref(), &used) {
-            // Not by force: one that a container uses stays.
+            // Not by force: an image that a container uses stays.
             let options = RemoveImageOptionsBuilder::new().force(false).build();
             let request = engine.docker.remove_image(&reference, Some(options), None);
             if let Err(error) = engine.ask("remove the image", REQUEST, None, request).await
@@ -65,11 +65,11 @@ fn prune_unused(engine: &Engine, new: &Image, base: Option<&Image>, cancel: &Can
             }
         }
     };
-    // What is left when the time is up is for the next time.
+    // Images that are left when the time is up are removed next time.
     let _ = engine.block_on(async { timeout(LONGEST, unless(cancel, work)).await });
 }
 
-/// The names of images that can go when `new` is there.
+/// Returns the names of images that can be removed once `new` exists.
 fn superseded(
     listed: &[ListedImage],
     new: &str,
@@ -148,7 +148,7 @@ mod tests {
         assert!(gone(&listed, &[]).is_empty());
     }
 
-    /// Three builds of one workload, the second of which this process needs.
+    /// Checks with three builds of one workload, the second of which this process needs.
     #[test]
     fn an_engine_keeps_the_newest_build_and_what_is_in_use() {
         let Some(bench) = bench(None) else { return };

@@ -1,28 +1,28 @@
-//! What the starter says of a function that it ran: see `starter.c`.
+//! The starter's report about a function that it ran: see `starter.c`.
 
 use std::fmt::Write as _;
 use std::io;
 
 use cyclometer_core::units::Nanos;
 
-/// The static program that `build.rs` compiled.
+/// Static starter program that `build.rs` compiled.
 pub(super) const STARTER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/starter"));
 
 const MAGIC: u32 = 0x6379_6373;
 const SIZE: usize = 120;
-/// Where a report says whose it is.
+/// Offset of the token in a report.
 const TOKEN_AT: usize = 16;
 const TOKEN_SIZE: usize = 16;
-/// The variable in the starter's environment that holds its token.
+/// Variable in the starter's environment that holds its token.
 const VARIABLE: &str = "CYCLOMETER_TOKEN";
 
-/// A number that only this program and one starter know, so that nobody else
-/// can write its report, and no report is taken for that of another invocation.
+/// A number that only this program and one starter know, so that nobody else can
+/// write its report, and no report is taken for that of another invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token([u8; TOKEN_SIZE]);
 
 impl Token {
-    /// One that nobody can guess.
+    /// Creates a token that nobody can guess.
     ///
     /// # Errors
     /// When the system gives no random numbers.
@@ -38,12 +38,12 @@ impl Token {
         Ok(Self(token))
     }
 
-    /// One that is given.
+    /// Creates a token from given bytes.
     pub const fn known(token: [u8; TOKEN_SIZE]) -> Self {
         Self(token)
     }
 
-    /// As the starter's environment holds it.
+    /// Formats the token as a variable of the starter's environment.
     pub fn variable(&self) -> String {
         self.0.iter().fold(format!("{VARIABLE}="), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
@@ -57,7 +57,7 @@ impl Token {
 pub(super) struct Left(u64);
 
 impl Left {
-    /// Bit by bit, as the starter sets them.
+    /// Descriptions bit by bit, in the order of the starter.
     const WORDS: [&str; 5] = [
         "processes that could not be killed",
         "files in /dev/shm",
@@ -66,7 +66,7 @@ impl Left {
         "attributes of its output files",
     ];
 
-    /// Whether there is nothing.
+    /// Returns whether nothing was left.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -81,37 +81,37 @@ impl std::fmt::Display for Left {
     }
 }
 
-/// A moment on the two clocks of the container. A sandbox with a kernel of its
-/// own (gVisor, a virtual machine) has a monotonic clock of its own.
+/// A moment on the two clocks of the container. A sandbox with its own kernel
+/// (gVisor, a virtual machine) has its own monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
     pub monotonic: Nanos,
     pub realtime: Nanos,
 }
 
-/// What became of a function.
+/// Report about the end of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Report {
     pub failure: Option<StartFailure>,
-    /// As of `wait(2)`.
+    /// Wait status, as in `wait(2)`.
     pub status: i32,
-    /// Just before its exec.
+    /// Moment just before its exec.
     pub began: Moment,
     pub ended: Moment,
     /// CPU time of the function alone, by its kernel's account.
     pub cpu: Nanos,
-    /// Processes that it left running, killed since.
+    /// Number of processes that it left running, killed since.
     pub stray: u64,
-    /// What else it left in its container.
+    /// Other leftovers in its container.
     pub left: Left,
-    /// Bytes beside the report that its starter did not write.
+    /// Number of bytes beside the report that its starter did not write.
     pub surplus: usize,
-    /// What the container's control group had used when the function began.
+    /// Usage of the container's control group when the function began.
     pub before: Before,
 }
 
-/// What a container's control group had used by its own account, as read from
-/// inside, just before the function's exec; `None`: it cannot be read there.
+/// Usage of a container's control group by its own account, as read from inside, just
+/// before the function's exec; `None`: it cannot be read there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Before {
     pub cpu: Option<Nanos>,
@@ -119,10 +119,10 @@ pub(super) struct Before {
     pub memory_peak: Option<u64>,
 }
 
-/// A report, none, or why what came is none.
+/// A report, none, or why the output is not a report.
 pub(super) type Heard = Result<Option<Report>, &'static str>;
 
-/// Why a function did not run at all.
+/// Reason why a function did not run at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StartFailure {
     stage: u32,
@@ -161,8 +161,7 @@ impl std::fmt::Display for StartFailure {
 }
 
 impl Report {
-    /// Insists that a function which ended well has a report: an engine may say
-    /// anything.
+    /// Insists that a function which ended well has a report, since an engine may say anything.
     pub fn required(report: Heard, code: Option<i64>) -> Heard {
         match (report, code) {
             (Ok(None), Some(0)) => Err("the container's starter ended without a report"),
@@ -170,12 +169,12 @@ impl Report {
         }
     }
 
-    /// The report in what came from the starter's stream; `None` if nothing
-    /// came, since the starter was killed before. What is no report of this
-    /// invocation is discarded and counted.
+    /// Parses the report in the output of the starter's stream; `None` if there is no
+    /// output, since the starter was killed before. Bytes that are not a report of
+    /// this invocation are discarded and counted.
     ///
     /// # Errors
-    /// When there is something, and not one report of this invocation.
+    /// When there is output, and not exactly one report of this invocation in it.
     pub fn parse(bytes: &[u8], token: &Token) -> Result<Option<Self>, &'static str> {
         const TAMPERED: &str = "what the container's starter reported was tampered with";
         if bytes.is_empty() {
@@ -211,12 +210,12 @@ impl Report {
         }
     }
 
-    /// The signal that ended the function, or 0.
+    /// Returns the signal that ended the function, or 0.
     pub const fn signal(&self) -> i32 {
         self.status & 0x7f
     }
 
-    /// A report of a function that ended so.
+    /// Creates a report with this wait status and number of stray processes.
     #[cfg(test)]
     pub const fn test(status: i32, stray: u64) -> Self {
         let moment = Moment { monotonic: Nanos(1), realtime: Nanos(1) };
@@ -234,13 +233,13 @@ impl Report {
         }
     }
 
-    /// How long the function ran, on its own clock.
+    /// Returns how long the function ran, on its own clock.
     pub fn ran(&self) -> Nanos {
         self.ended.monotonic.since(self.began.monotonic)
     }
 }
 
-/// Fields by byte offset; both sides are compiled together.
+/// Fields of a report by byte offset; both sides are compiled together.
 #[derive(Clone, Copy)]
 struct Fields<'a>(&'a [u8]);
 
@@ -261,7 +260,7 @@ impl Fields<'_> {
         u64::from_ne_bytes(self.array(at))
     }
 
-    /// A value, if the starter could read it.
+    /// Returns a value, if the starter could read it.
     fn known(&self, at: usize) -> Option<u64> {
         Some(self.u64(at)).filter(|value| *value != u64::MAX)
     }
@@ -277,8 +276,7 @@ mod tests {
 
     const TOKEN: Token = Token::known([7; TOKEN_SIZE]);
 
-    /// A report with the numbers 1 to 10 in its long fields, and nothing in the
-    /// last.
+    /// Builds a report with the numbers 1 to 10 in its long fields, and no value in the last.
     fn bytes_of(token: &Token, stage: u32, errno: i32) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend(MAGIC.to_ne_bytes());

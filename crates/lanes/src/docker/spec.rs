@@ -1,4 +1,4 @@
-//! What the engine is asked to make: a container with nothing but its limits.
+//! Specification of a container for the engine: a container with nothing but its limits.
 
 use std::collections::HashMap;
 
@@ -12,56 +12,56 @@ use super::stdio::Files;
 use crate::Job;
 use cyclometer_core::units::Bytes;
 
-/// Carries the identity of the process that made a container.
+/// Label with the identity of the process that made a container.
 pub(super) const OWNER_LABEL: &str = "cyclometer.owner";
-/// Carries the name of the machine whose process that is: an engine may serve
-/// several, and only the owner's own machine can tell whether it still runs.
+/// Label with the name of the machine of that process: an engine may serve several,
+/// and only the owner's own machine can tell whether it still runs.
 pub(super) const HOST_LABEL: &str = "cyclometer.host";
 
-/// Carries the name of the image that one of this program's is based on, empty
-/// for none. What has no such label is never removed without being asked.
+/// Label with the name of the base image of one of this program's images, empty for
+/// none. An image without this label is never removed unasked.
 pub(super) const BASE_LABEL: &str = "cyclometer.base";
 
 /// A user that owns nothing, and its group of the same number.
 const NOBODY: u32 = 65534;
-/// The starter's user: it becomes the function's, which needs these rights, and
-/// kills what that user leaves running.
+/// User of the starter, which becomes the function's user, for which it needs these
+/// rights, and kills what that user leaves running.
 pub(super) const STARTER_USER: &str = "0:0";
 const STARTER_CAPABILITIES: [&str; 3] = ["SETUID", "SETGID", "KILL"];
 const MOST_PROCESSES: i64 = 64;
-/// Where a sandbox's own kernel runs in the container's control group, its
-/// threads count, too: gVisor alone has about 80.
+/// Most processes where a sandbox's own kernel runs in the container's control group,
+/// since its threads count, too: gVisor alone has about 80.
 const MOST_WITH_KERNEL: i64 = 1024;
 /// OCI runtimes whose containers share this machine's kernel.
 const SHARED_KERNEL: [&str; 4] = ["runc", "crun", "youki", "railcar"];
 
-/// What a container is for, and how its function gets its standard files.
+/// Purpose of a container, and how its function gets its standard files.
 #[derive(Clone, Copy)]
 pub(super) enum Role<'a> {
-    /// One function, by the starter, with files of this host.
+    /// Runs one function through the starter, with files of this host.
     Files(&'a Files, &'a Token),
-    /// One function by itself, with streams through the engine.
+    /// Runs one function by itself, with streams through the engine.
     Streams,
-    /// Functions that come later, with files of this host.
+    /// Waits for later functions, with files of this host.
     Wait(&'a Files),
 }
 
-/// A container to make.
+/// Specification of a container to create.
 pub(super) struct Spec<'a> {
     pub job: &'a Job,
     pub image: &'a Image,
     pub role: Role<'a>,
     pub labels: HashMap<String, String>,
-    /// The OCI runtime; `None`: the engine's default.
+    /// OCI runtime; `None`: the engine's default.
     pub runtime: Option<&'a str>,
-    /// Its name, also where it is the default.
+    /// Name of the runtime, also where it is the default.
     pub runtime_name: &'a str,
-    /// The control group to put it under.
+    /// Control group to put it under.
     pub cgroup_parent: Option<&'a str>,
 }
 
 impl Spec<'_> {
-    /// As the engine's interface wants it.
+    /// Converts to the body of the engine's create request.
     pub fn body(&self) -> ContainerCreateBody {
         let (entrypoint, command) = match self.role {
             Role::Files(files, _) => {
@@ -88,7 +88,7 @@ impl Spec<'_> {
             attach_stderr: Some(attached),
             tty: Some(false),
             labels: Some(self.labels.clone()),
-            // A base image's own would run beside the function.
+            // A base image's own check would run beside the function.
             healthcheck: Some(HealthConfig {
                 test: Some(vec!["NONE".to_owned()]),
                 ..HealthConfig::default()
@@ -130,22 +130,22 @@ impl Spec<'_> {
             pids_limit: Some(most_processes(self.runtime_name)),
             cpuset_cpus: self.job.cpu.map(|cpu| cpu.to_string()),
             network_mode: Some("none".to_owned()),
-            // Of its own: what others left there is no function's.
+            // A namespace of its own: objects that others left belong to no function.
             ipc_mode: Some("private".to_owned()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: capabilities.map(Vec::from),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             readonly_rootfs: Some(true),
-            // Writing to a log as well would be paid for by the function's time.
+            // The function's time would pay for writing to a log as well.
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
             ..HostConfig::default()
         }
     }
 }
 
-/// An empty folder that cannot be written, in place of a volume that the base
-/// image asks for: a disk to fill, and a place to leave things for the next.
-/// Engines take no volume that has no name and cannot be written.
+/// Returns an empty folder that cannot be written, in place of a volume that the base
+/// image requests, which would be a disk to fill, and a place to leave things for the
+/// next function. Engines accept no volume that has no name and cannot be written.
 fn unwritable(folder: &str) -> Mount {
     Mount {
         typ: Some(MountType::TMPFS),
@@ -164,7 +164,7 @@ fn starter() -> String {
     format!("/{FOLDER}/starter")
 }
 
-/// The command that runs a function of `image` with its files.
+/// Returns the command that runs a function of `image` with its files.
 pub(super) fn starter_command(job: &Job, image: &Image, files: &Files) -> Vec<String> {
     let (limit, user) = (files.limit.0.to_string(), NOBODY.to_string());
     let own = [starter(), "run".to_owned(), limit, user, image.program.clone()];

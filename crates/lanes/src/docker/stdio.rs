@@ -1,13 +1,13 @@
-//! The standard files of a function in a container: files of this host in
-//! memory, mounted into it one by one.
+//! Standard files of a function in a container: files of this host in memory, mounted
+//! into it one by one.
 //!
-//! Why not the engine's streams: what a function writes would go through the
-//! shim and the engine, whose work takes CPUs from it and makes it wait.
+//! The engine's streams are not used, since output would pass through the shim and
+//! the engine, whose work takes CPUs from the function and makes it wait.
 //!
-//! Who pays for the pages: the first to touch one is charged with it, so those
-//! of the output are allocated here, beforehand. Otherwise output would count
-//! as memory of the function, up to its being killed for it, which it does not
-//! in the lanes of plain processes.
+//! The kernel charges a page to whoever touches it first, so those of the output are
+//! allocated here, beforehand. Otherwise output would count as memory of the
+//! function, up to its being killed for it, which it does not in the lanes of plain
+//! processes.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -23,25 +23,25 @@ use cyclometer_core::units::Bytes;
 use cyclometer_system::procfs::ProcessIdentity;
 use cyclometer_workload::{Input, OutputDigest};
 
-/// Where files live in memory.
+/// Folder whose files live in memory.
 const MEMORY: &str = "/dev/shm";
-/// Most of the output that is allocated beforehand; what is written beyond
-/// counts as the function's memory.
+/// Most bytes of output that are allocated beforehand; output beyond them counts as
+/// the function's memory.
 pub(super) const ALLOCATED: u64 = 256 << 20;
 const ALLOCATED_ERRORS: u64 = 64 << 10;
 
-/// The three files, in a folder that goes with this value.
+/// The three files, in a folder that is removed with this value.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
     output: File,
     errors: File,
-    /// Most bytes that each may hold.
+    /// Most bytes that each file may hold.
     pub limit: Bytes,
 }
 
 impl Files {
-    /// Standard input at its start, empty outputs.
+    /// Creates the files: standard input with its content, and empty outputs.
     pub fn create(
         owner: &ProcessIdentity,
         tag: &str,
@@ -59,7 +59,7 @@ impl Files {
         limit: Bytes,
     ) -> io::Result<Self> {
         let folder = root.join(cyclometer_system::owner::name_of(owner, tag));
-        // Nobody else looks in; a container gets the files, not the folder.
+        // Nobody else may look in; a container gets the files, not the folder.
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
         let made = Self::fill(&folder, input);
         let (output, errors) = made.inspect_err(|_| remove(&folder))?;
@@ -72,7 +72,8 @@ impl Files {
         let open = |name: &str, mode: u32| {
             let path = folder.join(name);
             let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-            // Whoever the container's user is on this host; beyond the umask.
+            // The container's user may be any user of this host; set explicitly
+            // because of the umask.
             file.set_permissions(Permissions::from_mode(mode))?;
             Ok::<_, io::Error>(file)
         };
@@ -101,7 +102,7 @@ impl Files {
         Ok(())
     }
 
-    /// As the engine is to mount them.
+    /// Returns the mounts of the files, for the engine.
     pub fn mounts(&self) -> Vec<Mount> {
         let mount = |name: &str| Mount {
             typ: Some(MountType::BIND),
@@ -113,17 +114,17 @@ impl Files {
         ["in", "out", "err"].map(mount).into()
     }
 
-    /// Size of the longer of both outputs.
+    /// Returns the size in bytes of the longer of both outputs.
     pub fn written(&self) -> u64 {
         process::size(&self.output).max(process::size(&self.errors))
     }
 
-    /// Length and digest of what was written to standard output.
+    /// Returns length and digest of standard output.
     pub fn digest(&mut self) -> io::Result<OutputDigest> {
         process::digest(&mut self.output)
     }
 
-    /// The end of what was written to standard error, on one line.
+    /// Returns the end of standard error on one line; `None` if nothing was written.
     pub fn tail(&mut self) -> Option<String> {
         Some(process::tail(&mut self.errors)).filter(|text| !text.is_empty())
     }

@@ -1,4 +1,4 @@
-//! Against a real engine, where there is one.
+//! Tests of the lane against a real engine, where there is one.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -13,7 +13,7 @@ use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_meter::{Meter, Source, Usage};
 use cyclometer_workload::{Input, Limits, Native, OutputDigest, Preset};
 
-/// Does what its first argument says.
+/// Source of a program that does what its first argument says.
 const PROGRAM: &str = r#"
 #include <stdint.h>
 #include <stdio.h>
@@ -82,7 +82,7 @@ fn program() -> Option<&'static [u8]> {
         .as_deref()
 }
 
-/// A lane and what it runs. One test at a time: they count what is left.
+/// A lane and its workload. One test runs at a time, since tests count the containers left.
 pub(super) struct Bench {
     pub lane: DockerLane,
     pub workload: Arc<Workload>,
@@ -102,7 +102,7 @@ pub(super) fn workload(name: &str, native: Native) -> Workload {
     }
 }
 
-/// A bench with gVisor, or `None` after saying why there is none.
+/// Returns a bench with gVisor, or `None` after saying why there is none.
 pub(super) fn gvisor() -> Option<Bench> {
     let bench = bench(None)?;
     if !bench.lane.info().runtimes.iter().any(|name| name == "runsc") {
@@ -114,7 +114,7 @@ pub(super) fn gvisor() -> Option<Bench> {
     self::bench(Some("runsc"))
 }
 
-/// A bench, or `None` after saying why there is none.
+/// Returns a bench, or `None` after saying why there is none.
 pub(super) fn bench(runtime: Option<&str>) -> Option<Bench> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +177,7 @@ impl Bench {
         self.lane.images[&1].clone()
     }
 
-    /// Containers of this process that still exist.
+    /// Counts the containers of this process that still exist.
     pub fn left(&self) -> usize {
         let label = format!("{OWNER_LABEL}={}", self.lane.owner);
         let filters = HashMap::from([("label".to_owned(), vec![label])]);
@@ -291,7 +291,7 @@ fn input_and_output_arrive_whole() {
         assert_eq!(outcome.status, Status::Ok, "{:?}", outcome.reason);
         assert_eq!(outcome.output, Some(OutputDigest::of(&input.content())));
     }
-    // One that does not read what it is given ends all the same.
+    // A function that does not read its input ends all the same.
     let mut deaf = bench.job(&["nop"], input);
     deaf.limits.timeout = Nanos(10_000_000_000);
     assert_eq!(bench.run(&deaf).status, Status::Ok);
@@ -361,7 +361,7 @@ fn it_is_nobody_on_a_read_only_root() {
     assert_eq!(outcome.output, Some(OutputDigest::of(b"65534 65534 -1\n")), "{outcome:?}");
 }
 
-/// Takes a probe's values once, then asks to stop.
+/// Reads a probe's values once, then requests a stop.
 struct Once<'a> {
     cancel: &'a Cancel,
     values: Vec<(Meter, u64)>,

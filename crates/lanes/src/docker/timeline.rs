@@ -1,11 +1,11 @@
-//! What the engine says happened when: its own events, told as they come.
+//! Events of the engine, received as they happen: what happened to a container, and when.
 //!
-//! An event carries the engine's wall clock, so the distance to the monotonic
-//! clock is taken before and after each invocation. If it changed meanwhile
-//! (somebody set the clock), the engine's times are not used.
+//! An event carries the engine's wall clock, so the offset from the monotonic clock
+//! is measured before and after each invocation. If it changed meanwhile (the clock
+//! was set), the engine's times are not used.
 //!
-//! How late events are: the engine logs `start` after its runtime, its shim
-//! and its own bookkeeping are done with it, while the function may run for
+//! Events are late: the engine logs `start` after its runtime, its shim and its own
+//! bookkeeping are done with it, when the function may have been running for
 //! milliseconds already; and `die` after it has cleaned up.
 
 use std::collections::HashMap;
@@ -23,19 +23,19 @@ use crate::now;
 use cyclometer_core::units::Nanos;
 use cyclometer_system::procfs::ProcessIdentity;
 
-/// Longest wait for an event that belongs to what was already answered.
+/// Longest wait for an event about a request that was already answered.
 const LATE: Duration = Duration::from_secs(1);
-/// Most that the two clocks may drift apart during an invocation.
+/// Most that the two clocks may drift apart during an invocation, in nanoseconds.
 const DRIFT: u64 = 1_000_000;
-/// Most events that wait to be looked at; an invocation has about ten.
+/// Most events that are buffered; an invocation has about ten.
 const MOST_WAITING: usize = 10_000;
 
-/// The distance from the monotonic clock to the wall clock.
+/// Offset from the monotonic clock to the wall clock, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Offset(i128);
 
 impl Offset {
-    /// As it is now.
+    /// Measures the offset now.
     pub fn now() -> Self {
         let before = now();
         let wall = clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |time| {
@@ -45,24 +45,24 @@ impl Offset {
         Self(wall - i128::from(u64::midpoint(before.0, after.0)))
     }
 
-    /// So many nanoseconds.
+    /// Creates an offset of `nanos` nanoseconds.
     #[cfg(test)]
     pub const fn test(nanos: i128) -> Self {
         Self(nanos)
     }
 
-    /// A moment of the wall clock, on the monotonic clock.
+    /// Converts a moment of the wall clock to the monotonic clock.
     pub fn monotonic(self, wall: Nanos) -> Option<Nanos> {
         u64::try_from(i128::from(wall.0) - self.0).ok().map(Nanos)
     }
 
-    /// Whether the two clocks went alike in between.
+    /// Returns whether the two clocks advanced alike between the two measurements.
     pub fn agrees_with(self, other: Self) -> bool {
         (self.0 - other.0).unsigned_abs() <= u128::from(DRIFT)
     }
 }
 
-/// What happened to a container or to a command in it.
+/// Kind of an event of a container or of a command in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum What {
     Create,
@@ -74,7 +74,7 @@ pub(super) enum What {
 }
 
 impl What {
-    /// The engine's word, which for commands is followed by the command.
+    /// Parses the engine's word, which for commands is followed by the command.
     fn of(action: &str) -> Option<Self> {
         let word = action.split_once(':').map_or(action, |(word, _)| word);
         Some(match word {
@@ -89,12 +89,12 @@ impl What {
     }
 }
 
-/// One event.
+/// An event of a known kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     container: String,
     what: What,
-    /// On the engine's wall clock.
+    /// Time on the engine's wall clock.
     at: Nanos,
 }
 
@@ -105,22 +105,22 @@ impl Seen {
     }
 }
 
-/// When things happened, on the engine's wall clock.
+/// Times of events by their kind, on the engine's wall clock.
 pub(super) type Happened = HashMap<What, Nanos>;
 
-/// The engine's events about one owner's containers.
+/// Subscription to the engine's events about one owner's containers.
 pub(super) struct Timeline {
     events: Receiver<Seen>,
     task: JoinHandle<()>,
 }
 
 impl Timeline {
-    /// Subscribes. Events before now do not come.
+    /// Subscribes to the events from now on.
     pub fn follow(engine: &Engine, owner: &ProcessIdentity) -> Self {
         let filters = format!("{{\"type\":[\"container\"],\"label\":[\"{OWNER_LABEL}={owner}\"]}}");
         let wall = clock_gettime(ClockId::CLOCK_REALTIME);
         let since = wall.map_or(0, |time| time.tv_sec());
-        // What happens until the engine has got the request is told as well.
+        // Events until the engine has got the request are included.
         let path = format!("/events?since={since}&filters={}", encoded(&filters));
         let (sender, events) = channel(MOST_WAITING);
         let transport = engine.transport.clone();
@@ -128,7 +128,7 @@ impl Timeline {
             let Ok(mut lines) = transport.follow(&path).await else { return };
             let take = |line: &[u8]| {
                 if let Some(seen) = parse_event(line).and_then(Seen::new) {
-                    // One that has no room is missed, as one that is late.
+                    // An event without room in the buffer is lost, like one that is late.
                     let _ = sender.try_send(seen);
                 }
             };
@@ -137,18 +137,18 @@ impl Timeline {
         Self { events, task }
     }
 
-    /// Whether nothing will come any more: the engine was restarted.
+    /// Returns whether no more events will come: the engine was restarted.
     pub fn is_over(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// Forgets what has come until now.
+    /// Discards the events that have arrived until now.
     pub fn clear(&mut self) {
         while self.events.try_recv().is_ok() {}
     }
 
-    /// What happened to a container, up to and including `last`; less if that
-    /// does not come in time.
+    /// Collects the times of a container's events, up to and including `last`; fewer
+    /// if that does not come in time.
     pub async fn collect(&mut self, container: &str, last: What) -> Happened {
         let mut happened = Happened::new();
         let deadline = Instant::now() + LATE;

@@ -1,5 +1,5 @@
-//! Requests to an engine, each on a connection of its own. No answer is longer
-//! than it may be: whatever listens there, it cannot fill this machine's memory.
+//! Requests to an engine, each on a connection of its own. Every response has a
+//! maximal length: whatever listens there, it cannot fill this machine's memory.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,18 +20,18 @@ use tokio::net::{TcpStream, UnixStream};
 use super::answers::{MOST_ANSWER, parse_refusal};
 use super::connect::Endpoint;
 
-/// Longest answer to a request that changes something.
+/// Longest response to a request that changes something, in bytes.
 const MOST_REPLY: usize = 1 << 20;
-/// Longest line of a stream of events.
+/// Longest line of a stream of events, in bytes.
 const MOST_LINE: usize = 64 << 10;
-/// How much of a stream is read at once.
+/// Bytes of a stream that are read at once.
 const CHUNK: usize = 64 << 10;
 
-/// Where requests go, and the version of the interface that they ask for.
+/// Address that requests go to, and the version of the interface that they use.
 #[derive(Debug, Clone)]
 pub(super) struct Transport {
     target: Target,
-    /// `None`: the engine's own.
+    /// Version of the interface; `None`: the engine's own.
     version: Option<(usize, usize)>,
 }
 
@@ -41,12 +41,12 @@ enum Target {
     Port(String),
 }
 
-/// A connection to either.
+/// A connection to a socket or a port.
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-/// A connection that gives hardly more than so many bytes: what is read at once
-/// when it has given them is the last.
+/// A connection that yields hardly more than a limited number of bytes: the read that
+/// reaches the limit is the last.
 struct Bounded {
     wire: Box<dyn Wire>,
     most: usize,
@@ -89,7 +89,7 @@ impl AsyncWrite for Bounded {
 }
 
 impl Transport {
-    /// Requests to the engine there.
+    /// Creates a transport for requests to the engine there.
     pub fn to(endpoint: &Endpoint) -> Self {
         let target = match endpoint.socket() {
             Some(path) => Target::Socket(path.to_owned()),
@@ -98,12 +98,12 @@ impl Transport {
         Self { target, version: None }
     }
 
-    /// Version of the interface that requests are for, if any.
+    /// Returns the version of the interface that requests are for, if any.
     pub const fn version(&self) -> Option<(usize, usize)> {
         self.version
     }
 
-    /// The same in that version of the interface.
+    /// Returns this transport with that version of the interface.
     #[must_use]
     pub fn with_version(self, version: (usize, usize)) -> Self {
         Self { version: Some(version), ..self }
@@ -120,7 +120,7 @@ impl Transport {
         })
     }
 
-    /// Sends a request whose answer has at most so many bytes.
+    /// Sends a request whose response has at most `most` bytes.
     async fn send<B>(
         &self,
         request: Request<B>,
@@ -144,7 +144,7 @@ impl Transport {
         self.send(request, MOST_REPLY).await
     }
 
-    /// Asks for something, and insists that the engine does not refuse it.
+    /// Sends a request, and returns an error if the engine refuses it.
     async fn call(
         &self,
         request: Request<Full<Buffer>>,
@@ -169,27 +169,27 @@ impl Transport {
             self.version.map_or_else(String::new, |(major, minor)| format!("/v{major}.{minor}"));
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
-        // What is no path is asked for as the root, where there is nothing.
+        // An invalid path becomes the root, where there is nothing.
         *request.uri_mut() = format!("{version}{path}").parse().unwrap_or_default();
         request
     }
 
-    /// The whole answer to a question.
+    /// Requests `path` and returns the whole body of the response.
     pub async fn get(&self, path: &str) -> Result<Buffer, ApiError> {
         let request = self.request(Method::GET, path, Buffer::new());
         let response = self.call(request, MOST_ANSWER).await?;
         Ok(response.into_body().collect().await?.to_bytes())
     }
 
-    /// The lines of an answer that goes on.
+    /// Requests `path` and returns the lines of a response that goes on.
     pub async fn follow(&self, path: &str) -> Result<Lines, ApiError> {
         let request = self.request(Method::GET, path, Buffer::new());
-        // Its end is followed by a new one.
+        // Without a limit: a stream that ends is followed by a new one.
         let response = self.call(request, usize::MAX).await?;
         Ok(Lines { body: response.into_body(), pending: Vec::new(), skips: false })
     }
 
-    /// A connection for bytes in both directions, as the answer to a request.
+    /// Opens a connection for bytes in both directions, as the response to a request.
     pub async fn open(&self, path: &str, body: &'static str) -> Result<Duplex, ApiError> {
         let mut request = self.request(Method::POST, path, Buffer::from_static(body.as_bytes()));
         let headers = request.headers_mut();
@@ -203,7 +203,7 @@ impl Transport {
     }
 }
 
-/// A request as a server wants it: the client library's names a host, too.
+/// Rewrites a request as a server expects it: the client library's names a host, too.
 fn local<B>(mut request: Request<B>) -> Request<B> {
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map(Into::into).unwrap_or_default();
@@ -211,7 +211,7 @@ fn local<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// What a query cannot hold as it is, in percent.
+/// Percent-encodes the bytes that a query cannot hold.
 pub(super) fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte);
     text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
@@ -231,15 +231,15 @@ pub(super) struct Duplex {
     pub write: Pin<Box<dyn AsyncWrite + Send>>,
 }
 
-/// Bytes as they come, frames around them and all.
+/// Chunks of bytes as they arrive, including the frames around them.
 pub(super) struct Pieces {
     read: tokio::io::ReadHalf<TokioIo<Upgraded>>,
     buffer: Vec<u8>,
 }
 
 impl Pieces {
-    /// The next of them; `None` at the end. Nothing is lost if it is not waited
-    /// for to the end.
+    /// Returns the next chunk; `None` at the end. Nothing is lost if the future is
+    /// dropped before it completes.
     pub async fn next(&mut self) -> Option<io::Result<Buffer>> {
         match self.read.read(&mut self.buffer).await {
             Ok(0) => None,
@@ -249,7 +249,7 @@ impl Pieces {
     }
 }
 
-/// Lines as they come. One that is too long is left out.
+/// Lines as they arrive. A line that is too long is left out.
 pub(super) struct Lines {
     body: Incoming,
     pending: Vec<u8>,
@@ -257,7 +257,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Hands the next lines to `take`; `false` at the end.
+    /// Passes the next lines to `take`; returns `false` at the end.
     pub async fn next(&mut self, mut take: impl FnMut(&[u8])) -> bool {
         let Some(Ok(frame)) = self.body.frame().await else { return false };
         for part in frame.data_ref().map_or(&[][..], |data| data).split_inclusive(|b| *b == b'\n') {

@@ -1,5 +1,5 @@
-//! What the lane says, held against what the kernel and the engine say to
-//! somebody else.
+//! Comparison of the lane's values with those that the kernel and the engine report
+//! independently.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn number(path: &Path, key: &str) -> Option<u64> {
     line.trim().parse().ok()
 }
 
-/// The group that was made last, in a hierarchy of that name.
+/// Finds the group that was made last, in a hierarchy of that name.
 fn latest(hierarchy: &str) -> Option<PathBuf> {
     let prefix = format!("cyclometer-{}-d", ProcessIdentity::current().expect("/proc"));
     let root = Path::new("/sys/fs/cgroup").join(hierarchy);
@@ -69,7 +69,8 @@ fn agrees_with_the_kernel(bench: &mut Bench) {
             if args[0] == "hog" {
                 assert!((30_000_000..64 << 20).contains(&peak), "{peak}");
             }
-            // Two per cent and 5 ms: two clocks, and a sandbox that is still ending.
+            // Two per cent and 5 ms are allowed for two clocks, and for a sandbox
+            // that is still ending.
             let allowed = kernel_cpu / 50 + 5_000_000;
             let is_equal = cpu.abs_diff(kernel_cpu) <= allowed
                 && peak.abs_diff(kernel_peak) <= kernel_peak / 50;
@@ -81,8 +82,8 @@ fn agrees_with_the_kernel(bench: &mut Bench) {
     }
 }
 
-/// Checks that what is compared agrees in one of some attempts. Two readings are never
-/// of the same moment, and on a busy machine other work comes between them: that makes
+/// Checks that the values agree in one of some attempts. Two readings are never of
+/// the same moment, and on a busy machine other work comes between them: that makes
 /// single attempts differ, whereas a wrong account differs in all.
 fn holds_in_some_attempt(mut attempt: impl FnMut() -> Result<(), String>) {
     const ATTEMPTS: usize = 6;
@@ -108,8 +109,8 @@ fn cpu_time_and_memory_of_gvisor_are_the_kernels() {
     agrees_with_the_kernel(&mut bench);
 }
 
-/// CPU time of the run, and what the function itself was told by `getrusage`
-/// at its end.
+/// Returns the CPU time of the run and that of the function by its own `getrusage` at
+/// its end, both in nanoseconds.
 fn run_and_own(bench: &mut Bench, start: StartKind, amount: &str) -> (u64, u64) {
     let job = Job { start, ..bench.job(&["account", amount], Input::default()) };
     let outcome = bench.run(&job);
@@ -125,9 +126,9 @@ fn run_and_own(bench: &mut Bench, start: StartKind, amount: &str) -> (u64, u64) 
     (cpu - startup, micros * 1_000)
 }
 
-/// What the kernel tells the function itself is the independent source. Beyond
-/// it lie exec, exit and the end of the container: 0.3 to 1.6 ms here; two
-/// clocks, perf's and the group's, differ by less than two per cent.
+/// The kernel's own figure for the function is the independent source. Beyond it lie
+/// exec, exit and the end of the container: 0.3 to 1.6 ms here; two clocks, perf's
+/// and the group's, differ by less than two per cent.
 #[test]
 fn cpu_time_after_the_start_up_is_the_functions_own() {
     let Some(mut bench) = bench(None) else { return };
@@ -192,7 +193,7 @@ fn output_is_not_memory_of_the_function() {
     assert_eq!(outcome.output.map(|output| output.bytes), Some(100_007_936));
 }
 
-/// The engine's events about this process' containers since then, in order.
+/// Returns the engine's events about this process' containers since then, in order.
 fn events(bench: &Bench, since: Nanos) -> Vec<(String, Nanos)> {
     let wall = |at: Nanos| {
         let ahead = now().since(at);
@@ -225,7 +226,7 @@ fn signed(at: Nanos) -> i64 {
     i64::try_from(at.0).expect("small")
 }
 
-/// Milliseconds from `a` to `b`.
+/// Returns the milliseconds from `a` to `b`.
 fn apart(a: Nanos, b: Nanos) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
     let nanos = (signed(b) - signed(a)) as f64;

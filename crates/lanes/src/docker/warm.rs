@@ -1,12 +1,11 @@
 //! Warm invocations: functions run one after the other as commands in a
 //! container that waits for them.
 //!
-//! After a function that was ended by a signal, for its time or for its
-//! memory, the container is replaced: who knows what is left of it. So it is
-//! after a function that left something which the next would find and pay for
-//! (files in `/dev/shm`, message queues, objects of System V), and when it holds
-//! much more memory than after its first function: a sandbox (gVisor) keeps a
-//! little of each.
+//! The container is replaced after a function that was ended by a signal, for its
+//! time or for its memory, since its state is unknown then. It is also replaced after
+//! a function that left something which the next would find and pay for (files in
+//! `/dev/shm`, message queues, objects of System V), and when it holds much more
+//! memory than after its first function: a sandbox (gVisor) keeps a little of each.
 
 use std::sync::Arc;
 
@@ -32,24 +31,23 @@ use crate::{Cancel, Job, Outcome, StartKind, Status, Watch, now};
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 
-/// What the engine says of a command that did not come to its end.
+/// Exit code that the engine gives a command which did not come to its end.
 const KILLED: i64 = 137;
-/// Time after which a command is a long one.
+/// Run time after which a command counts as a long one.
 const LONG: Duration = Duration::from_secs(1);
 
 /// A container that waits for functions.
 pub(super) struct WarmContainer {
     name: String,
     files: Files,
-    /// Its control group, or why there is none.
+    /// Control group of the container, or why there is none.
     metered: Result<Arc<Metered>, String>,
-    /// Memory that it held after its first function.
+    /// Memory that it held after its first function, in bytes.
     at_first: Option<u64>,
 }
 
 impl WarmContainer {
-    /// Whether it holds an eighth of its limit more than after its first
-    /// function.
+    /// Returns whether it holds an eighth of its limit more than after its first function.
     fn has_grown(&mut self, job: &Job) -> bool {
         let Some(level) = self.metered.as_ref().ok().and_then(|metered| metered.level()) else {
             return false;
@@ -58,7 +56,7 @@ impl WarmContainer {
         level > first.saturating_add(job.limits.memory.0 / 8)
     }
 
-    /// Its name.
+    /// Returns the name of the container.
     #[cfg(test)]
     pub fn name(&self) -> &str {
         &self.name
@@ -66,7 +64,7 @@ impl WarmContainer {
 }
 
 impl DockerLane {
-    /// One invocation, whatever comes of it.
+    /// Runs one invocation; failures become part of the outcome.
     pub(super) fn invoke_warm(
         &mut self,
         job: &Job,
@@ -98,7 +96,7 @@ impl DockerLane {
         outcome
     }
 
-    /// Starts a container that waits.
+    /// Starts a container that waits for functions.
     fn start_warm(&mut self, job: &Job, cancel: &Cancel) -> Result<WarmContainer, String> {
         let image = self.images.get(&job.cell).cloned();
         let image = image.ok_or("the docker lane has not prepared this workload")?;
@@ -130,7 +128,7 @@ impl DockerLane {
         }
     }
 
-    /// Runs a function in `warm`; says whether the next one can run there, too.
+    /// Runs a function in `warm`, and returns also whether the next one can run there.
     fn run_in(
         &mut self,
         warm: &mut WarmContainer,
@@ -191,7 +189,7 @@ impl DockerLane {
         (outcome.checked(&job.preset), is_sound(&result, &run, &heard))
     }
 
-    /// Gathers what the engine and the starter say of a command.
+    /// Collects what the engine and the starter report about a command.
     fn hear_command(
         &mut self,
         name: &str,
@@ -222,18 +220,18 @@ impl DockerLane {
             };
             (happened, if unclear { state(engine, name, cancel).await } else { Stated::default() })
         });
-        // Start and end that are stated are those of the container.
+        // The start and the end that are stated are those of the container.
         (heard.stated.started, heard.stated.finished) = (None, None);
         heard
     }
 
-    /// Lets a container go.
+    /// Gives up a container, and removes it if that is possible now.
     fn retire(&mut self, warm: WarmContainer) {
         self.leftovers.push(Leftover::new(warm.name, warm.metered.ok()));
         self.clear_leftovers();
     }
 
-    /// Lets all containers go that wait.
+    /// Gives up all waiting containers, which are removed later.
     pub(super) fn retire_all(&mut self) {
         for (_, warm) in std::mem::take(&mut self.warm) {
             self.leftovers.push(Leftover::new(warm.name, warm.metered.ok()));
@@ -289,12 +287,12 @@ async fn execute(
     }
     match supervise(container, started.read, run).await? {
         End::Stream => exit_code(container, &id, run).await,
-        // Of its commands the engine says nothing more.
+        // The engine reports nothing more about its commands.
         End::Container => Ok(KILLED),
     }
 }
 
-/// How a command was seen to end.
+/// Way in which a command was seen to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// The stream ended.
@@ -303,8 +301,8 @@ enum End {
     Container,
 }
 
-/// Takes what the starter says until its stream ends with it, and ends the
-/// whole container when the function must be ended.
+/// Collects the starter's output until its stream ends, and kills the whole container
+/// when the function must be ended.
 async fn supervise(
     container: &Container<'_>,
     output: Pieces,
@@ -351,11 +349,11 @@ async fn supervise(
     Ok(End::Stream)
 }
 
-/// Waits for the end of the container itself, which a command does not always
-/// learn of: gVisor leaves the streams of commands open when its sandbox is
-/// killed. Asks only when the command takes long, so that short ones are not
-/// measured beside one more request. An end is not believed while the engine states
-/// that the container runs.
+/// Waits for the end of the container itself, which a command does not always notice:
+/// gVisor leaves the streams of commands open when its sandbox is killed. The engine
+/// is asked only when the command takes long, so that short ones are not measured
+/// beside one more request. An end is not believed while the engine states that the
+/// container runs.
 async fn wait_for_container(container: &Container<'_>) -> Result<i64, EngineError> {
     loop {
         sleep(LONG).await;
@@ -367,7 +365,7 @@ async fn wait_for_container(container: &Container<'_>) -> Result<i64, EngineErro
     }
 }
 
-/// The exit code of a command whose stream has ended.
+/// Waits for the exit code of a command whose stream has ended.
 async fn exit_code(container: &Container<'_>, id: &str, run: &Run) -> Result<i64, EngineError> {
     const ACTION: &str = "tell how a command ended";
     let deadline = Instant::now() + REQUEST;
@@ -392,7 +390,7 @@ async fn exit_code(container: &Container<'_>, id: &str, run: &Run) -> Result<i64
     }
 }
 
-/// What the engine wrote in place of the starter, when it could not run it.
+/// Returns the text that the engine wrote in place of the starter, when it could not run it.
 fn refused(run: &Run, heard: &Heard) -> Option<String> {
     let content = run.output.content();
     let text = std::str::from_utf8(&content).ok().filter(|text| !text.is_empty())?;
@@ -401,14 +399,14 @@ fn refused(run: &Run, heard: &Heard) -> Option<String> {
         .then(|| format!("Docker could not run a command in the warm container: {}", shown(text)))
 }
 
-/// From the function's end until the engine was done with its command.
+/// Returns the time from the function's end until the engine was done with its command.
 fn teardown(heard: &Heard, times: &Timed) -> Option<Nanos> {
     let died = heard.offset?.monotonic(*heard.happened.get(&What::ExecDie)?)?;
     let ended = times.ended?;
     (died >= ended).then(|| died.since(ended))
 }
 
-/// Whether a container can take another function.
+/// Returns whether a container can take another function.
 fn is_sound(result: &Result<i64, EngineError>, run: &Run, heard: &Heard) -> bool {
     let clean = matches!(&heard.report, Ok(Some(report))
         if report.signal() == 0 && report.left.is_empty() && report.surplus == 0);

@@ -1,4 +1,4 @@
-//! Warm functions against a real engine, where there is one.
+//! Tests of warm functions against a real engine, where there is one.
 
 use super::tests::{Bench, bench, gvisor};
 use super::*;
@@ -146,7 +146,7 @@ fn what_the_starter_says_cannot_be_forged() {
     }
 }
 
-/// Asks to stop as soon as it is running.
+/// Requests a stop as soon as the function runs.
 struct AtOnce<'a>(&'a Cancel);
 
 impl Watch for AtOnce<'_> {

@@ -1,15 +1,15 @@
-//! What the launcher answers, by byte offset; both sides are compiled together.
+//! Responses of the launcher, by byte offset; both sides are compiled together.
 
 use super::MAGIC;
 
-/// What a message of the launcher tells.
+/// Kind of a launcher's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It runs, behind that fence.
+    /// The launcher runs, behind this fence.
     Hello,
     /// A program was started, or could not be.
     Started,
-    /// It has ended.
+    /// The program has ended.
     Ended,
 }
 
@@ -25,7 +25,7 @@ impl Kind {
     }
 }
 
-/// A message of the right length and head.
+/// A message with a valid length and head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     kind: Kind,
@@ -33,10 +33,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Bytes of the longest.
+    /// Size of the longest message in bytes.
     pub const LONGEST: usize = 104;
 
-    /// Takes a message of exactly the length that its kind has.
+    /// Accepts a message with exactly the length of its kind.
     pub fn decode(message: &[u8]) -> Option<Self> {
         let word = |at: usize| message.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
         let kind = *Kind::ALL.get(usize::try_from(word(4)?).ok()?)?;
@@ -52,7 +52,7 @@ impl Answer {
         self.kind
     }
 
-    /// Number of the request that it answers.
+    /// Returns the number of the request that this message answers.
     pub fn number(&self) -> u64 {
         self.u64(8)
     }
@@ -88,8 +88,8 @@ mod tests {
 
     #[test]
     fn only_whole_messages_of_a_known_kind_are_answers() {
-        // The sizes of the structures in launcher.c, by hand: 4 words; 6 words
-        // and 4 double words; 6 words and 10 double words.
+        // Sizes of the structures in launcher.c, by hand: 4 words; 6 words and 4 double words; 6
+        // words and 10 double words.
         for (kind, size) in [(0, 16), (1, 6 * 4 + 4 * 8), (2, 6 * 4 + 10 * 8)] {
             assert!(Answer::decode(&message(kind, size)).is_some(), "{kind}");
             for wrong in [0, 4, 7, 8, size - 1, size + 1] {

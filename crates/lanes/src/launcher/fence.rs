@@ -1,28 +1,27 @@
-//! What keeps functions away from other processes.
+//! Fence between functions and other processes.
 
 use std::io;
 
-/// What programs of a launcher may do with the rights of root. Ordinary users
-/// have none to hand down.
+/// Rights of root that a launcher's programs keep. Ordinary users have none to hand down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Privileges {
-    /// Functions: root may read and write what files it likes, and no more.
+    /// Functions: root may read and write any files, and nothing more.
     Function,
-    /// Workers of this program, which run functions: counters, too.
+    /// Workers of this program, which run functions: counters as well.
     Worker,
-    /// Runtimes that the user chose: all, as they make namespaces and control
-    /// groups, and mount file systems.
+    /// Runtimes that the user chose: all rights, as they create namespaces and control groups, and
+    /// mount file systems.
     Runtime,
 }
 
-/// `CAP_CHOWN`, `CAP_DAC_OVERRIDE`, `CAP_DAC_READ_SEARCH`, `CAP_FOWNER` and
-/// `CAP_FSETID`: whose files they are does not matter.
+/// `CAP_CHOWN`, `CAP_DAC_OVERRIDE`, `CAP_DAC_READ_SEARCH`, `CAP_FOWNER` and `CAP_FSETID`: rights on
+/// files of any owner.
 const FILES: u64 = 0b1_1111;
 /// `CAP_PERFMON`.
 const COUNTERS: u64 = 1 << 38;
 
 impl Privileges {
-    /// Capabilities that are kept, in hexadecimal.
+    /// Returns the capabilities that are kept, in hexadecimal.
     pub(super) fn mask(self) -> String {
         let mask = match self {
             Self::Function => FILES,
@@ -39,11 +38,11 @@ const PROC: u32 = 4;
 const BOUNDED: u32 = 8;
 const BROKEN: u32 = 16;
 
-/// What there is of a launcher's fence.
+/// Parts of a launcher's fence that are in place.
 #[derive(Debug, Clone, Default)]
 pub(in super::super) struct Fence {
     flags: u32,
-    /// Why there is no namespace of processes.
+    /// Reason why there is no PID namespace.
     refusal: Option<String>,
     keeps_privileges: bool,
 }
@@ -73,32 +72,30 @@ impl Fence {
         self.has(BROKEN)
     }
 
-    /// Whether all that is started is in a namespace of processes, which ends as
-    /// a whole.
+    /// Returns whether everything that is started is in a PID namespace, which ends as a whole.
     pub fn is_namespace(&self) -> bool {
         self.has(PIDS)
     }
 
-    /// Whether that is in a namespace of users, where processes of a user are
-    /// counted apart.
+    /// Returns whether that is inside a user namespace, where a user's processes are counted apart.
     pub fn is_user_namespace(&self) -> bool {
         self.has(USER)
     }
 
-    /// Sees to it that functions do not read this process' memory or take its
-    /// descriptors. A user namespace does that, and for root that functions have
-    /// fewer capabilities; else this process must not be dumpable, so that its
-    /// own user cannot attach a debugger to it either.
+    /// Prevents functions from reading this process' memory or taking its descriptors. A user
+    /// namespace does that, and for root the smaller set of capabilities of functions; otherwise
+    /// this process must not be dumpable, so that its own user cannot attach a debugger to it
+    /// either.
     pub(super) fn protect_recorder(&self) {
         let is_root = nix::unistd::geteuid().is_root();
         let is_apart = self.has(USER) || (is_root && (self.has(BOUNDED) || self.keeps_privileges));
         if !is_apart {
-            // Fails on no Linux.
+            // Never fails on Linux.
             let _ = nix::sys::prctl::set_dumpable(false);
         }
     }
 
-    /// Tells it in one line, with how the number of processes is limited.
+    /// Describes the fence in one line, with how the number of processes is limited.
     pub fn describe(&self, limit: &str) -> String {
         let kind = match (&self.refusal, self.has(PIDS), self.has(USER)) {
             (_, true, true) => "PID namespace in a user namespace".to_owned(),
@@ -139,7 +136,7 @@ mod tests {
         assert!(none.contains("no PID namespace: not permitted"), "{none}");
     }
 
-    /// By `capability.h` of Linux, written out by hand.
+    /// After `capability.h` of Linux, written out by hand.
     #[test]
     fn functions_keep_no_capability_that_opens_the_fence() {
         const KILL: u32 = 5;

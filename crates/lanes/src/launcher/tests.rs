@@ -29,8 +29,8 @@ fn run(path: &str, args: &[&str], timeout: Nanos, cancel: &Cancel) -> (Ended, St
 
 const LONG: Nanos = Nanos(20_000_000_000);
 
-/// A launcher that is held up between vfork and its answer, as on a busy
-/// machine, does not move the moment of exec.
+/// A launcher that is delayed between vfork and its response, as on a busy machine, does not shift
+/// the time of exec.
 #[test]
 fn the_moment_of_exec_is_not_that_of_the_launchers_next_turn() {
     use nix::sys::signal::{Signal, kill};
@@ -41,8 +41,7 @@ fn the_moment_of_exec_is_not_that_of_the_launchers_next_turn() {
     let children = format!("/proc/{pid}/task/{pid}/children");
     for round in 0..5 {
         let children = children.clone();
-        // Stops the launcher as soon as there is a child; says when it
-        // lets it go on.
+        // Stops the launcher as soon as there is a child; reports when it is resumed.
         let holder = std::thread::spawn(move || {
             let wait = Instant::now() + Duration::from_secs(10);
             while std::fs::read_to_string(&children).expect("procfs").is_empty() {
@@ -80,7 +79,7 @@ fn the_moment_of_exec_is_not_that_of_the_launchers_next_turn() {
 
 #[test]
 fn a_program_runs_and_its_memory_is_its_own() {
-    // This test process is large; its children must not look so.
+    // This test process is large; its children must not appear so.
     let ballast = vec![1_u8; 64 << 20];
     let (ended, text) = run("/bin/cat", &["cat"], LONG, &Cancel::default());
     assert_eq!((ended.status, ended.why, text.as_str()), (0, Why::Itself, "hello"));
@@ -152,7 +151,7 @@ fn cpu_time_of_what_was_left_behind_is_in_the_account() {
     assert!(ended.stray >= 1);
 }
 
-/// A launcher whose place the test itself takes, with the socket for that.
+/// A launcher that the test itself replaces, with the socket for that.
 fn impersonated() -> (Launcher, OwnedFd) {
     let mut launcher = Launcher::start(Privileges::Function).expect("the launcher starts");
     let (ours, theirs) =
@@ -197,7 +196,7 @@ fn an_end_that_is_not_the_launchers_is_not_believed() {
         say(&socket, forged);
     }
     say(&socket, &right);
-    // A surplus one does not wait for the next invocation.
+    // A surplus message does not stay for the next invocation.
     say(&socket, &ended(0));
     let ended = launcher.wait(&Cancel::default()).expect("the right one");
     assert_eq!((ended.status, ended.discarded), (7 << 8, 8));
@@ -242,7 +241,7 @@ fn plain_spawn<'a>(path: &'a str, args: &'a [&'a str], files: &'a Stdio3) -> Spa
     }
 }
 
-/// Whether that process, which is a child of nobody here, ends within seconds.
+/// Returns whether that process, which is no child of this one, ends within seconds.
 fn ends_soon(pid: u32) -> bool {
     let path = format!("/proc/{pid}");
     let until = Instant::now() + Duration::from_secs(10);
@@ -272,7 +271,7 @@ fn what_a_killed_launcher_had_started_is_killed_without_a_namespace_too() {
         let launcher =
             Launcher::start_fenced(Privileges::Function, wanted).expect("the launcher starts");
         let files = Stdio3::open(&Input::default()).expect("memory files");
-        // Two of them, as one could be told by its parent's death.
+        // Two of them, as one could be noticed by its parent's death.
         let args = ["sh", "-c", "sleep 300 & sleep 301"];
         let started = launcher.spawn(&plain_spawn("/bin/sh", &args, &files)).expect("started");
         let child = || {

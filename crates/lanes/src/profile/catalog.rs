@@ -1,4 +1,4 @@
-//! Where profiles come from: inside the program, or a user's folder.
+//! Catalog of profiles: those inside the program, and those of a user's folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,9 +11,9 @@ use cyclometer_system::files::{self, Bound, FileProblem, Folder, Links, shown_pa
 // `SHIPPED_RUNTIMES`: name and content of every file in `runtimes/`.
 include!(concat!(env!("OUT_DIR"), "/runtimes.rs"));
 
-/// Bound of a profile.
+/// Size limit of a profile.
 const BOUND: Bound = Bound::new("a profile", MAX_PROFILE_BYTES);
-/// Bound of a script beside a profile.
+/// Size limit of a script beside a profile.
 const SCRIPT: Bound = Bound::new("a script", 1 << 20);
 /// Most profiles of a folder.
 const MAX_PROFILES: usize = 256;
@@ -21,28 +21,28 @@ const MAX_PROFILES: usize = 256;
 /// All profiles that can be named.
 #[derive(Debug, Clone, Default)]
 pub struct ProfileCatalog {
-    /// By lane: the runtime's name, and after a colon the variant's.
+    /// Profiles by lane: the runtime's name, and after a colon the variant's.
     profiles: BTreeMap<String, Arc<Profile>>,
     notices: Vec<String>,
 }
 
-/// Those of this process: the shipped ones, unless others were installed.
+/// Catalog of this process: the shipped profiles, unless others were installed.
 static CURRENT: LazyLock<RwLock<Arc<ProfileCatalog>>> =
     LazyLock::new(|| RwLock::new(Arc::new(ProfileCatalog::builtin())));
 
-/// The profiles that names of lanes in this process refer to.
+/// Returns the profiles that lane names in this process refer to.
 #[must_use]
 pub fn catalog() -> Arc<ProfileCatalog> {
     Arc::clone(&CURRENT.read().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Makes `catalog` the one that names of lanes refer to, from now on.
+/// Makes `catalog` the one that lane names refer to, from now on.
 pub fn install(catalog: ProfileCatalog) {
     *CURRENT.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
 }
 
 impl ProfileCatalog {
-    /// The profiles that the program carries: tests hold that all are valid.
+    /// Returns the profiles that the program carries: tests check that all are valid.
     #[must_use]
     pub fn builtin() -> Self {
         let mut catalog = Self::default();
@@ -57,17 +57,17 @@ impl ProfileCatalog {
         catalog
     }
 
-    /// Adds every `.toml` file of a folder, or one file. A runtime with the
-    /// name of another takes its place, variants included. A file that is no
-    /// profile is left out with a notice: the others go on.
+    /// Adds every `.toml` file of a folder, or one file. A runtime with the name of another
+    /// replaces it, variants included. A file that is no profile is left out with a notice: the
+    /// others are added.
     ///
     /// # Errors
-    /// When the folder or file cannot be read.
+    /// Fails when the folder or file cannot be read.
     pub fn add(&mut self, path: &Path) -> Result<(), ProfileError> {
         if path.is_dir() {
             return self.add_folder(path, Links::Beneath);
         }
-        // It was named: whether there is one is no matter of its content.
+        // The file was named explicitly: that it exists is checked apart from its content.
         let failed = |cause: std::io::Error| unreadable(path, &cause.into());
         path.metadata().map_err(failed)?;
         self.take(load(path));
@@ -78,7 +78,7 @@ impl ProfileCatalog {
     /// anywhere.
     ///
     /// # Errors
-    /// As [`ProfileCatalog::add`].
+    /// Those of [`ProfileCatalog::add`].
     pub fn add_own(&mut self, path: &Path) -> Result<(), ProfileError> {
         self.add_folder(path, Links::Anywhere)
     }
@@ -121,29 +121,29 @@ impl ProfileCatalog {
         self.profiles.extend(entries);
     }
 
-    /// The profile of a lane.
+    /// Returns the profile of a lane.
     #[must_use]
     pub fn get(&self, lane: &str) -> Option<&Arc<Profile>> {
         self.profiles.get(lane)
     }
 
-    /// All profiles, by the name of their lane.
+    /// Iterates over all profiles, by the name of their lane.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> + Clone {
         self.profiles.values()
     }
 
-    /// What was left out, and what took the place of another.
+    /// Returns notices of files that were left out, and of profiles that replaced others.
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
 }
 
-/// Reads a profile that a person named, and its variants; the file's name is the
-/// runtime's. It may be a pipe; a script lies beside it.
+/// Loads a profile that the user named, and its variants; the file's name is the runtime's. It may
+/// be a pipe; a script lies beside it.
 ///
 /// # Errors
-/// When it cannot be read, or is no profile.
+/// Fails when it cannot be read, or is no profile.
 pub fn load(path: &Path) -> Result<Vec<Profile>, ProfileError> {
     let content = files::read_given(path, BOUND).map_err(|cause| unreadable(path, &cause))?;
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -153,7 +153,7 @@ pub fn load(path: &Path) -> Result<Vec<Profile>, ProfileError> {
     })
 }
 
-/// Reads a profile of a folder.
+/// Loads a profile of a folder.
 fn load_from(folder: &Folder, name: &Path) -> Result<Vec<Profile>, ProfileError> {
     let path = folder.path().join(name);
     let content = folder.read(name, BOUND).map_err(|cause| unreadable(&path, &cause))?;
@@ -174,7 +174,7 @@ fn unreadable(path: &Path, cause: &FileProblem) -> ProfileError {
     ProfileError::Read { path: path.to_owned(), cause: cause.to_string() }
 }
 
-/// A file that comes with the shipped profiles.
+/// Returns a file that comes with the shipped profiles.
 fn shipped(name: &str) -> Result<Vec<u8>, FileProblem> {
     let found = SHIPPED_RUNTIMES.iter().find(|(file, _)| *file == name);
     let missing = || FileProblem::Io(std::io::ErrorKind::NotFound.into());

@@ -1,4 +1,4 @@
-//! What is wrong with a profile.
+//! Errors of profiles.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use thiserror::Error;
 use cyclometer_core::toml_text::{place, printable, with_nearest};
 use cyclometer_system::files::shown_path;
 
-/// Largest profile that is read, in bytes.
+/// Size of the largest profile that is read, in bytes.
 pub const MAX_PROFILE_BYTES: u64 = 64 << 10;
 
-/// Why a profile cannot be used.
+/// Reason why a profile cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProfileError {
     /// The file or folder cannot be read.
@@ -20,26 +20,26 @@ pub enum ProfileError {
         shown_path(path)
     )]
     Read {
-        /// What was to be read.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// The system's answer.
+        /// Error of the system.
         cause: String,
     },
     /// The text is not TOML, or not a profile.
     #[error("{origin}:{line}:{column}: {message}")]
     Invalid {
-        /// The file.
+        /// Name of the file.
         origin: String,
         /// Line, from 1.
         line: usize,
         /// Column in characters, from 1.
         column: usize,
-        /// What is wrong and what would be accepted.
+        /// Description of the error, and of what would be accepted.
         message: String,
     },
 }
 
-/// Something wrong at a place in the text.
+/// An error at a position in the text.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub span: Range<usize>,
@@ -51,7 +51,7 @@ impl Problem {
         Self { span, message: message.into() }
     }
 
-    /// Names the place in `text` in lines and columns.
+    /// Converts the position in `text` to line and column.
     pub fn locate(self, text: &str, origin: &str) -> ProfileError {
         let (line, column) = place(text, self.span.start);
         let message = printable(&self.message);
@@ -62,7 +62,7 @@ impl Problem {
 impl From<toml::de::Error> for Problem {
     fn from(error: toml::de::Error) -> Self {
         let message = with_nearest(error.message());
-        // Without a span the whole file is meant: a missing key, for instance.
+        // Without a span the error concerns the whole file: a missing key, for instance.
         Self::new(error.span().unwrap_or(0..0), message)
     }
 }

@@ -1,11 +1,10 @@
-//! Runtimes that are a command line each: `runtimes/*.toml`.
+//! Runtimes that are described by a command line each: `runtimes/*.toml`.
 //!
-//! A profile says how a runtime is found and asked for its version, what it
-//! takes (a WebAssembly module, a plain program, an OCI bundle, a machine's
-//! image), how it compiles ahead of time, its command lines, how it limits
-//! memory, and what is known to go wrong. It holds no code and no shell's line:
-//! programs, and lists of arguments with placeholders. [`crate::command`]
-//! runs what it says.
+//! A profile says how a runtime is found and asked for its version, what it takes (a WebAssembly
+//! module, a plain program, an OCI bundle, a machine's image), how it compiles ahead of time, its
+//! command lines, how it limits memory, and which failures are known. It holds no code and no shell
+//! command: only programs, and lists of arguments with placeholders. [`crate::command`] runs what
+//! it says.
 //!
 //! A file may hold variants: the same runtime with other settings. Each is a
 //! lane of its own, `NAME:VARIANT`, and a [`Profile`] of its own here.
@@ -30,13 +29,13 @@ use serde::Deserialize;
 use cyclometer_core::units::{Bytes, Nanos};
 use template::CommandLine;
 
-/// What a runtime is given to run.
+/// Form of a function that a runtime takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Takes {
     /// A WebAssembly module that speaks WASI preview 1.
     Module,
-    /// The native program.
+    /// The workload's native program.
     Program,
     /// A folder with `config.json` and `rootfs/`, after the OCI runtime
     /// specification.
@@ -46,7 +45,7 @@ pub enum Takes {
 }
 
 impl Takes {
-    /// The word in the file.
+    /// Returns the word in the file.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -57,8 +56,8 @@ impl Takes {
         }
     }
 
-    /// The placeholders that its command lines may use, those of files that
-    /// the profile needs left out.
+    /// Returns the placeholders that its command lines may use, without those of files that the
+    /// profile needs.
     const fn placeholders(self) -> &'static [&'static str] {
         match self {
             Self::Module => &["module", "artifact"],
@@ -69,7 +68,7 @@ impl Takes {
     }
 }
 
-/// Who holds a function to its memory limit.
+/// Mechanism that holds a function to its memory limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemoryLimit {
@@ -79,12 +78,12 @@ pub enum MemoryLimit {
     Process,
     /// The container's control group, or the machine's size.
     Sandbox,
-    /// Nobody.
+    /// No mechanism.
     None,
 }
 
 impl MemoryLimit {
-    /// For the description of the lane.
+    /// Returns a sentence for the description of the lane.
     #[must_use]
     pub const fn about(self) -> &'static str {
         match self {
@@ -99,157 +98,156 @@ impl MemoryLimit {
 /// A runtime, or a variant of one: a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// The lane's name: the file's, and after a colon the variant's.
+    /// Name of the lane: the file's, and after a colon the variant's.
     pub name: String,
-    /// The file, for messages.
+    /// Name of the file, for messages.
     pub origin: String,
-    /// The runtime's name for people.
+    /// Display name of the runtime.
     pub title: String,
-    /// Where it is at home.
+    /// Home page of the runtime.
     pub homepage: Option<String>,
-    /// What else a reader of its figures must know.
+    /// Further facts that a reader of its figures must know.
     pub note: Option<String>,
-    /// What it runs.
+    /// Form of a function that it takes.
     pub takes: Takes,
-    /// What to do where it is not installed.
+    /// Advice where it is not installed.
     pub install: String,
-    /// How its program is found.
+    /// Search for its program.
     pub program: Program,
-    /// Its environment: nothing else is in it.
+    /// Complete environment of the runtime.
     pub environment: Vec<(String, String)>,
     /// A file that comes with the profile, such as a script for an engine.
     pub script: Option<Script>,
     /// A file that is written for each cell, such as a machine's settings.
     pub config: Option<CommandLine>,
-    /// Who holds functions to their memory limit.
+    /// Mechanism that holds functions to their memory limit.
     pub memory: MemoryLimit,
-    /// What the runtime needs beside the function's memory, where it limits that
-    /// itself or not at all.
+    /// Memory that the runtime needs beside the function's, where it limits that itself or not at
+    /// all.
     pub allowance: Option<Bytes>,
-    /// What functions see of the host.
+    /// Parts of the host that functions see.
     pub sees: Sees,
-    /// Why meters of the started process miss a part: what runs outside of it.
+    /// Reason why meters of the started process miss a part: what runs outside of it.
     pub outside: Option<String>,
     /// Files whose size counts beside the program and its libraries.
     pub footprint: Vec<PathBuf>,
-    /// Files and devices that must be there.
+    /// Files and devices that must exist.
     pub needs: Vec<Need>,
-    /// Its ahead-of-time compilation, if this lane uses one.
+    /// Ahead-of-time compilation, if this lane uses one.
     pub compile: Option<Compile>,
-    /// The command line of an invocation.
+    /// Command line of an invocation.
     pub cold: CommandLine,
-    /// The command line of a worker that stays, if there is one.
+    /// Command line of a worker that stays, if there is one.
     pub warm: Option<CommandLine>,
-    /// What removes the rest of an invocation that was cut off.
+    /// Command line that removes the remains of an invocation that was cut off.
     pub cleanup: Option<CommandLine>,
-    /// How a trap shows, where it can be told from an exit status.
+    /// Signs of a trap, where it can be distinguished from an exit status.
     pub trap: Option<Trap>,
-    /// What it writes to standard error when it refuses the function's exit
-    /// code: the status is then the runtime's own.
+    /// Text on standard error by which it refuses the function's exit code: the status is then the
+    /// runtime's own.
     pub refused_exit: Option<String>,
-    /// What is known to go wrong.
+    /// Failures that are known.
     pub known_failures: Vec<KnownFailure>,
 }
 
-/// How a runtime's program is found and asked for its version.
+/// Search for a runtime's program, and the request for its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// Names looked for on `PATH`, or absolute paths; the first that is there.
+    /// Names to look for on `PATH`, or absolute paths; the first that exists is used.
     pub names: Vec<String>,
-    /// Arguments that make it tell its version.
+    /// Arguments that make it print its version.
     pub version_args: CommandLine,
-    /// The text before the version in what it then writes.
+    /// Text before the version in that output.
     pub version_after: String,
-    /// The oldest version that is known to work.
+    /// Oldest version that is known to work.
     pub least: Option<String>,
 }
 
 /// A file that comes with a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// Its name.
+    /// Name of the file.
     pub name: String,
-    /// Its content.
+    /// Content of the file.
     pub content: Arc<[u8]>,
 }
 
-/// What functions see of the host, beyond what they are given.
+/// Parts of the host that functions see, beyond what they are given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sees {
-    /// Files of the host.
+    /// Whether functions see files of the host.
     pub files: bool,
     /// Variables that the runtime itself puts in a function's environment.
     pub environment: Vec<String>,
 }
 
-/// A file or device that must be there for the lane to run.
+/// A file or device that must exist for the lane to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
-    /// Its placeholder in command lines.
+    /// Placeholder in command lines.
     pub name: String,
-    /// What it is, for people.
+    /// Description for users.
     pub what: String,
-    /// Where it is, unless the environment says otherwise; `None`: only the
-    /// environment says.
+    /// Usual path, unless the environment says otherwise; `None`: only the environment says.
     pub path: Option<PathBuf>,
-    /// What to do where it is missing.
+    /// Advice where it is missing.
     pub install: String,
 }
 
 /// An ahead-of-time compilation: a phase of its own, done once per module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compile {
-    /// The compiler's names, if it is another program.
+    /// Names of the compiler, if it is another program.
     pub names: Option<Vec<String>>,
-    /// Its command line.
+    /// Command line of the compiler.
     pub args: CommandLine,
-    /// Ending of the file it writes.
+    /// Extension of the file that it writes.
     pub extension: String,
-    /// Most time it may take.
+    /// Longest time that it may take.
     pub timeout: Nanos,
 }
 
-/// How a trap shows.
+/// Signs by which a trap is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trap {
-    /// The runtime's exit status, or 128 and its signal; `None`: any.
+    /// Exit status of the runtime, or 128 plus its signal; `None`: any.
     pub status: Option<i32>,
-    /// What it then writes to standard error, where the status alone could be
-    /// the function's own; `None`: anything.
+    /// Text that it then writes to standard error, where the status alone could be the function's
+    /// own; `None`: anything.
     pub stderr: Option<String>,
 }
 
-/// What is known to go wrong, and why.
+/// A failure that is known, and why it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownFailure {
-    /// In which workload; `None`: any.
+    /// Workload in which it occurs; `None`: any.
     pub workload: Option<String>,
-    /// What the failure's reason contains; `None`: any failure.
+    /// Text that the failure's reason contains; `None`: any failure.
     pub contains: Option<String>,
-    /// Why, for people.
+    /// Explanation for users.
     pub reason: String,
 }
 
 impl Profile {
-    /// The file's name: that of the lane without its variant.
+    /// Returns the name of the file: that of the lane without its variant.
     #[must_use]
     pub fn base(&self) -> &str {
         self.name.split_once(':').map_or(&*self.name, |(base, _)| base)
     }
 
-    /// The environment variable that names the program.
+    /// Returns the environment variable that names the program.
     #[must_use]
     pub fn variable(&self) -> String {
         variable("CYCLOMETER_RUNTIME", self.base())
     }
 
-    /// The environment variable that names a needed file.
+    /// Returns the environment variable that names a needed file.
     #[must_use]
     pub fn need_variable(&self, need: &Need) -> String {
         variable(&self.variable(), &need.name)
     }
 
-    /// What is known of a failure of `workload` with that reason.
+    /// Finds the known failure that matches a failure of `workload` with that reason.
     #[must_use]
     pub fn known(&self, workload: &str, reason: &str) -> Option<&KnownFailure> {
         self.known_failures.iter().find(|known| {

@@ -1,4 +1,4 @@
-//! From the TOML form to profiles: what the values mean together.
+//! Resolution of profiles from their TOML form: checks what the values mean together.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ const MAX_TEXT: usize = 4096;
 /// Most variants of one runtime.
 const MAX_VARIANTS: usize = 16;
 
-/// Most time that compiling may take, unless the profile says otherwise.
+/// Longest time that compiling may take, unless the profile says otherwise.
 const COMPILE_TIMEOUT: Nanos = Nanos(120_000_000_000);
 
 /// Least and most memory that a runtime may be allowed beside its function's.
 const ALLOWANCES: (Bytes, Bytes) = (Bytes(1 << 20), Bytes(64 << 30));
 
-/// Placeholders of every command line.
+/// Placeholders that every command line may use.
 const COMMON: [&str; 7] =
     ["name", "script", "config", "scratch", "memory_bytes", "memory_mib", "memory_pages"];
 
@@ -40,12 +40,11 @@ pub type ReadScript<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, FileProblem>;
 
 type Resolved<T> = Result<T, Problem>;
 
-/// Parses and checks a profile: the runtime `name`, and after it its variants.
-/// `origin` is how errors name the file, and `read` gives the content of a
-/// script beside it.
+/// Parses and checks a profile: returns the runtime `name`, and after it its variants. `origin` is
+/// how errors name the file, and `read` returns the content of a script beside it.
 ///
 /// # Errors
-/// What is wrong with it, in which line and column.
+/// Fails with a description of what is wrong, with line and column.
 pub fn parse(
     name: &str,
     text: &str,
@@ -59,7 +58,7 @@ pub fn parse(
     resolved.map_err(|problem| problem.locate(text, origin))
 }
 
-/// Names of lanes: what a command line and an environment variable can hold.
+/// Checks that a command line and an environment variable can hold the name of a lane.
 fn check_name(name: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > 32 || !name.chars().all(fits) {
@@ -165,7 +164,7 @@ impl Resolver<'_> {
         profile.known_failures.extend(known_failures(&file.known_failure)?);
         let memory = file.memory.as_ref().unwrap_or(&self.file.memory);
         profile.memory = *memory.get_ref();
-        // A command line of its own takes the place of the worker as well.
+        // A variant with its own command line replaces the worker as well.
         let warm = match (&file.warm, &file.cold) {
             (Some(warm), _) => Some(warm),
             (None, Some(_)) => None,
@@ -305,7 +304,7 @@ impl Resolver<'_> {
     }
 }
 
-/// How long compiling may take: 1ms to 1h.
+/// Parses the time limit of a compilation: 1ms to 1h.
 fn compile_timeout(text: &Text) -> Resolved<Nanos> {
     const RANGE: &str = "1ms to 1h";
     let wrong = |message: String| Problem::new(text.span(), message);
@@ -329,7 +328,7 @@ fn bounded(text: &Text) -> Resolved<()> {
     Ok(())
 }
 
-/// Text that is shown, or given to a program: without control characters.
+/// Returns a text that is shown, or given to a program, unless it has control characters.
 fn plain(text: &Text) -> Resolved<String> {
     bounded(text)?;
     if text.get_ref().chars().any(char::is_control) {
@@ -376,8 +375,8 @@ fn program(file: &ProgramFile) -> Resolved<Program> {
     })
 }
 
-/// Names for `PATH`, or absolute paths: nothing in between, which would be
-/// looked for wherever cyclometer happens to be started.
+/// Returns names for `PATH`, or absolute paths, and nothing in between: such would be looked for
+/// wherever cyclometer happens to be started.
 fn program_names(given: &Texts) -> Resolved<Vec<String>> {
     if given.get_ref().is_empty() {
         return Err(Problem::new(given.span(), "at least one program is needed"));

@@ -1,5 +1,5 @@
-//! The TOML form of a profile, as written: shapes and spans. What the values
-//! mean together is checked by [`super::resolve`].
+//! The TOML form of a profile, as written: shapes and spans. [`super::resolve`] checks what the
+//! values mean together.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use toml::Spanned;
 
 use super::{MemoryLimit, Takes};
 
-/// Text with its place.
+/// A text with its position.
 pub(super) type Text = Spanned<String>;
 
-/// A list of texts with its place and theirs.
+/// A list of texts with its position and theirs.
 pub(super) type Texts = Spanned<Vec<Text>>;
 
 /// A whole file.
@@ -49,7 +49,7 @@ pub(super) struct ProfileFile {
     pub variant: BTreeMap<Text, VariantFile>,
 }
 
-/// How the program is found, and asked for its version.
+/// Search for the program, and the request for its version.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProgramFile {
@@ -59,7 +59,7 @@ pub(super) struct ProgramFile {
     pub least: Option<Text>,
 }
 
-/// What the function sees of the host.
+/// Parts of the host that the function sees.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SeesFile {
@@ -77,7 +77,7 @@ pub(super) struct FootprintFile {
     pub files: Vec<Text>,
 }
 
-/// A file or device that must be there.
+/// A file or device that must exist.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NeedFile {
@@ -104,7 +104,7 @@ pub(super) struct CommandFile {
     pub args: Texts,
 }
 
-/// How a trap or crash shows.
+/// Signs of a trap or crash.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TrapFile {
@@ -121,7 +121,7 @@ pub(super) struct KnownFailureFile {
     pub reason: Text,
 }
 
-/// The same runtime with other settings: a lane of its own.
+/// A variant of the runtime with other settings: a lane of its own.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VariantFile {

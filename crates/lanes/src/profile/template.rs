@@ -1,16 +1,16 @@
-//! Command lines with placeholders: lists of arguments, never a shell's line.
+//! Command lines with placeholders: lists of arguments, never a shell command.
 
 use toml::Spanned;
 
 use super::error::Problem;
 
-/// The placeholder that becomes the function's arguments, each one of its own.
+/// Placeholder that becomes the function's arguments, each one of its own.
 pub const ARGS: &str = "args...";
 
 /// Most arguments of one command line.
 const MAX_ARGS: usize = 256;
 
-/// The arguments of a command, its program's name left out.
+/// Arguments of a command, without its program's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandLine(Vec<Argument>);
 
@@ -18,7 +18,7 @@ pub struct CommandLine(Vec<Argument>);
 enum Argument {
     /// All arguments of the function.
     Args,
-    /// Text and placeholders in turn.
+    /// Literals and placeholders in order.
     Text(Vec<Piece>),
 }
 
@@ -29,7 +29,7 @@ enum Piece {
 }
 
 impl CommandLine {
-    /// Reads the arguments; only the placeholders in `allowed` may be used.
+    /// Parses the arguments; only the placeholders in `allowed` may be used.
     pub(super) fn parse(
         given: &Spanned<Vec<Spanned<String>>>,
         allowed: &[&str],
@@ -45,13 +45,13 @@ impl CommandLine {
         Ok(Self(arguments.collect::<Result<_, _>>()?))
     }
 
-    /// Whether the placeholder is used.
+    /// Returns whether the placeholder is used.
     #[must_use]
     pub fn uses(&self, name: &str) -> bool {
         self.count(name) > 0
     }
 
-    /// How often the placeholder is used.
+    /// Counts how often the placeholder is used.
     pub(super) fn count(&self, name: &str) -> usize {
         let of = |argument: &Argument| match argument {
             Argument::Args => usize::from(name == ARGS),
@@ -63,8 +63,8 @@ impl CommandLine {
         self.0.iter().map(of).sum()
     }
 
-    /// The arguments, with `value` for each placeholder and `args` for
-    /// `{args...}`. A placeholder without a value is an error: its name.
+    /// Returns the arguments, with `value` for each placeholder and `args` for `{args...}`. A
+    /// placeholder without a value is an error: its name.
     ///
     /// # Errors
     /// The placeholder that has no value.

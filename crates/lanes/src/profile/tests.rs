@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// A whole profile, as short as it can be.
+/// A complete profile, as short as possible.
 const LEAST: &str = r#"
 title = "Some runtime"
 takes = "module"
@@ -248,7 +248,7 @@ fn every_example_of_the_documentation_is_a_profile() {
             panic!("{message}\n{example}");
         }
     }
-    // Every key that there is, is told of.
+    // Every key that exists is documented.
     for key in [
         "title",
         "homepage",

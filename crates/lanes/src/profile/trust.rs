@@ -1,6 +1,6 @@
-//! Whose profiles are run: a profile names programs, and a script beside it is
-//! one. So only what this user or root owns is believed, at every level from the
-//! root of the file system down, and only where nobody else can write.
+//! Trust in profiles: a profile names programs, and a script beside it is one. So only files that
+//! this user or root owns are trusted, at every level from the root of the file system down, and
+//! only where nobody else can write.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// Write permission of the group and of others.
 const OTHERS_WRITE: u32 = 0o022;
-/// In a folder with this bit, such as `/tmp`, only owners rename and remove.
+/// Bit of a folder, such as `/tmp`, in which only owners rename and remove.
 const STICKY: u32 = 0o1000;
 
-/// Checks a profile, or a folder of profiles and all that lies in it.
+/// Checks a profile, or a folder of profiles and everything in it.
 ///
 /// # Errors
-/// Whose it is or who else can write it, and what to do about it.
+/// The owner who is not trusted, or who else can write it, and what to do about it.
 pub fn check_trust(path: &Path) -> Result<(), String> {
     let user = nix::unistd::geteuid().as_raw();
     check_chain(path, user)?;
@@ -24,7 +24,7 @@ pub fn check_trust(path: &Path) -> Result<(), String> {
             check_chain(&entry.path(), user)?;
         }
     } else if data.is_file() {
-        // A script lies beside the profile; one that cannot be read is told later.
+        // A script lies beside the profile; one that cannot be read is reported later.
         let folder = path.parent().unwrap_or(Path::new(""));
         for profile in super::load(path).into_iter().flatten() {
             if let Some(script) = &profile.script {
@@ -38,7 +38,7 @@ pub fn check_trust(path: &Path) -> Result<(), String> {
 /// Checks everything on the way to `path`, and on the way to where links lead.
 fn check_chain(path: &Path, user: u32) -> Result<(), String> {
     let Ok(absolute) = std::path::absolute(path) else { return Ok(()) };
-    // What is not there is told by whoever reads it.
+    // A missing file is reported by whoever reads it.
     let Ok(resolved) = absolute.canonicalize() else { return Ok(()) };
     let mut levels: Vec<PathBuf> = absolute.ancestors().map(Path::to_owned).collect();
     levels.extend(resolved.ancestors().map(Path::to_owned));
@@ -66,7 +66,7 @@ fn check_one(path: &Path, data: &Metadata, user: u32) -> Result<(), String> {
         ));
     }
     let is_shared_safely = data.is_dir() && data.mode() & STICKY != 0;
-    // Nobody looks at the mode of a link.
+    // The mode of a link has no effect.
     if data.is_symlink() || is_shared_safely || data.mode() & OTHERS_WRITE == 0 {
         return Ok(());
     }
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// Somebody who is neither this user nor root.
+    /// A user who is neither this one nor root.
     const STRANGER: u32 = 54_321;
 
     fn mode(path: &Path, mode: u32) {

@@ -1,5 +1,5 @@
-//! Time that preparing a module may take, whatever is in it: compiling it to all
-//! forms that a lane needs, and counting its operators for all of its presets.
+//! Time budgets for preparing a module, whatever is in it: compiling it to all forms that a lane
+//! needs, and counting its operators for all of its presets.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,11 +9,11 @@ use cyclometer_core::units::Nanos;
 /// Longest time that a lane compiles a module for, all forms together.
 pub const COMPILING: Nanos = Nanos(60_000_000_000);
 
-/// Time that was spent, by workload.
+/// Time spent, by workload.
 type Spent = HashMap<String, Nanos>;
 
-/// What lanes that are open at the same time have spent on counting: they count
-/// the same operators.
+/// Time that lanes that are open at the same time have spent on counting: they count the same
+/// operators.
 static COUNTING: Mutex<Weak<Mutex<Spent>>> = Mutex::new(Weak::new());
 
 /// The budgets of one lane.
@@ -24,7 +24,7 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// Full budgets for compiling; those for counting as other open lanes left them.
+    /// Opens full budgets for compiling; those for counting are as other open lanes left them.
     pub fn open() -> Self {
         let mut shared = lock(&COUNTING);
         let counting = shared.upgrade().unwrap_or_default();
@@ -32,7 +32,7 @@ impl Budgets {
         Self { compiling: Spent::default(), counting }
     }
 
-    /// Time left for compiling `workload`; `None` if there is none.
+    /// Returns the time left for compiling `workload`; `None` if there is none.
     pub fn left_for_compiling(&self, workload: &str) -> Option<Nanos> {
         left(&self.compiling, workload, COMPILING)
     }
@@ -42,8 +42,8 @@ impl Budgets {
         spend(&mut self.compiling, workload, took);
     }
 
-    /// Time left for counting `workload` under a time limit of `limit`, which is
-    /// its budget; `None` if there is none.
+    /// Returns the time left for counting `workload` under a time limit of `limit`, which is its
+    /// budget; `None` if there is none.
     pub fn left_for_counting(&self, workload: &str, limit: Nanos) -> Option<Nanos> {
         left(&lock(&self.counting), workload, limit)
     }
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(one.left_for_counting(name, Nanos(10)), Some(Nanos(10)));
         one.spend_on_counting(name, Nanos(7));
         assert_eq!(other.left_for_counting(name, Nanos(10)), Some(Nanos(3)));
-        // A preset with a longer limit has that as its budget, less what is gone.
+        // A preset with a longer limit has that as its budget, less the time spent.
         assert_eq!(other.left_for_counting(name, Nanos(20)), Some(Nanos(13)));
         other.spend_on_counting(name, Nanos(3));
         assert_eq!(one.left_for_counting(name, Nanos(10)), None);

@@ -19,11 +19,11 @@ use cyclometer_workload::{Input, Limits};
 /// Most memory that compiling a module may take; for the time see
 /// [`super::budget`].
 const COMPILE_MEMORY: Bytes = Bytes(4 << 30);
-/// The largest compiled module.
+/// Size of the largest compiled module, in bytes.
 const COMPILED: Bytes = Bytes(1 << 30);
 
 impl WasmtimeLane {
-    /// One cold invocation, whatever comes of it.
+    /// Runs one cold invocation; a failure of the lane is an outcome, too.
     pub(super) fn cold(&mut self, job: &Job, watch: &mut dyn Watch, cancel: &Cancel) -> Outcome {
         let requested = now();
         let config = Self::worker_config(job, self.settings);
@@ -81,7 +81,7 @@ impl WasmtimeLane {
         Ok((outcome, report))
     }
 
-    /// Starts another launcher where there is none any more.
+    /// Starts a launcher where there is none any more.
     fn ensure_runner(&mut self) -> Result<(), String> {
         if self.runner.is_none() {
             let runner = Runner::start_grouped(Privileges::Worker, self.counted);
@@ -168,7 +168,7 @@ impl WasmtimeLane {
         let run = match runner.run(&spawn, &mut Unwatched, cancel) {
             Ok(run) => run,
             Err(error) => {
-                // Not the module's fault: the next attempt has another.
+                // The module is not to blame: the next attempt gets another launcher.
                 self.runner = None;
                 return Err(text(&error));
             }
@@ -185,7 +185,7 @@ impl WasmtimeLane {
     }
 }
 
-/// Why the compiler gave no module.
+/// Explains why the compiler returned no module.
 fn explain_compiler(run: &Run, stderr: &str) -> String {
     let killed = run.grouped.as_ref().is_some_and(|group| group.killed > 0);
     match (run.ended.why, run.ended.status & 0x7f) {
@@ -202,18 +202,17 @@ fn explain_compiler(run: &Run, stderr: &str) -> String {
     }
 }
 
-/// What a worker may use beside its function's memory: the engine with its pool
-/// and tables (64 MiB), and the largest piece of memory that a host call copies
-/// (wasmtime allows 128 MiB).
+/// Memory that a worker may use beside its function's: the engine with its pool and tables (64
+/// MiB), and the largest piece of memory that a host call copies (wasmtime allows 128 MiB).
 const ALLOWANCE: Bytes = Bytes(192 << 20);
 
-/// The allowance of [`wall_of`], for people.
+/// Describes the allowance of [`wall_of`].
 pub(super) fn allowance_in_words() -> String {
     format!("{ALLOWANCE}, the module's size and twice the output limit")
 }
 
-/// What bounds a worker: standard output and standard error are files in memory
-/// and its own, and so is what it decodes of the compiled module.
+/// Returns the memory limit around a worker: standard output and standard error are files in memory
+/// and the worker's own, and so is what it decodes of the compiled module.
 pub(super) fn wall_of(job: &Job, module: Bytes) -> Wall {
     let Limits { memory, output, .. } = job.limits;
     let module = module.0.next_multiple_of(1 << 20);
@@ -221,14 +220,14 @@ pub(super) fn wall_of(job: &Job, module: Bytes) -> Wall {
     Wall { function: memory, allowance: Bytes(allowance) }
 }
 
-/// Enters what the worker read of itself.
+/// Enters the worker's readings of itself.
 fn fill(usage: &mut Usage, report: &Report) {
     usage.set(Meter::LinearMemory, report.linear_memory);
     usage.set(Meter::WasmOps, counted_operators(report));
     for meter in [Meter::MemoryGrowFailed, Meter::MemoryStartup] {
         usage.set(meter, report.counts[meter as usize]);
     }
-    // Both clocks are right, but not one: no part is more than the whole.
+    // Both clocks are right, but they differ: no part may exceed the whole.
     let read = report.counts[Meter::CpuStartup as usize];
     let part = read.zip(usage.get(Meter::CpuTime)).map(|(part, whole)| part.min(whole));
     usage.set(Meter::CpuStartup, part);
@@ -238,7 +237,7 @@ pub(super) fn with_stderr(reason: String, stderr: &str) -> String {
     if stderr.is_empty() { reason } else { format!("{reason}: {stderr}") }
 }
 
-/// The report that a worker sent before it ended, if it did.
+/// Receives the report that a worker sent before it ended, if it did.
 fn receive(socket: &OwnedFd) -> Option<Report> {
     let mut buffer = [0; MAX_MESSAGE];
     let size = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).ok()?;

@@ -1,16 +1,14 @@
-//! Operators, counted in runs of their own, and what earlier ones gave.
+//! Counts of operators, made in separate runs, and kept for later ones.
 //!
-//! An operator counts one wherever it is executed, a start section included,
-//! except `block`, `loop`, `else`, `end`, `nop`, `drop`, `return` and
-//! `unreachable`, which count nothing. Entering a function counts one more.
-//! Operators on whole ranges (`memory.copy`, `memory.fill`, `memory.init`, those
-//! of tables) count one whatever their length; `memory.grow` counts one. What
-//! functions of the host do is not counted, calling them is.
+//! An operator counts one wherever it is executed, a start section included, except `block`,
+//! `loop`, `else`, `end`, `nop`, `drop`, `return` and `unreachable`, which count nothing. Entering
+//! a function counts one more. Operators on whole ranges (`memory.copy`, `memory.fill`,
+//! `memory.init`, those of tables) count one whatever their length; `memory.grow` counts one. Work
+//! inside functions of the host is not counted, calling them is.
 //!
-//! Operators are deterministic in module, arguments, input and memory limit,
-//! so one run is enough, unless the module imports what answers otherwise each
-//! time: then it is counted several times. The counts are kept beside the
-//! compiled modules; another engine version may count otherwise.
+//! Operators are deterministic in module, arguments, input and memory limit, so one run is enough,
+//! unless the module imports functions whose results vary: then it is counted several times. The
+//! counts are kept beside the compiled modules; another engine version may count differently.
 
 use sha2::{Digest, Sha256};
 use wasmtime::{OperatorCost, VariableOperatorCost};
@@ -22,16 +20,17 @@ use crate::cache::Cache;
 use cyclometer_meter::{Provenance, Source};
 use cyclometer_workload::hex;
 
-/// Changes with the meaning of a count, so that older ones are not taken up.
+/// Changes with the meaning of a count, so that older ones are not used.
 const MEANING: &str = "operators 2";
 
-/// How often a module is counted that may count otherwise each time.
+/// Number of counting runs of a module whose counts may vary.
 pub const RUNS: u32 = 3;
 
 /// Counts that differ by more than one in this many are no estimate of each other.
 const TOLERANCE: u64 = 100;
 
-/// One unit of fuel is one operator: nothing is charged by the byte or element.
+/// Returns costs by which one unit of fuel is one operator: nothing is charged by the byte or
+/// element.
 #[must_use]
 pub fn operator_cost() -> OperatorCost {
     let variable = VariableOperatorCost {
@@ -55,22 +54,22 @@ pub fn operator_cost() -> OperatorCost {
     OperatorCost { variable, ..OperatorCost::new() }
 }
 
-/// Whether the binary `module` has a start section: code that is run when it is
-/// instantiated. What is no module has none.
+/// Returns whether the binary `module` has a start section: code that is run when it is
+/// instantiated. Bytes that are no module have none.
 #[must_use]
 pub fn has_start_section(module: &[u8]) -> bool {
     const START: u8 = 8;
     find_section(module, START).is_some()
 }
 
-/// Returns how many entries the section of that number has, 0 without one: of
-/// those that hold a list, which are all but custom and start sections.
+/// Returns how many entries the section of that number has, 0 without one: for sections that hold a
+/// list, which are all but custom and start sections.
 pub(super) fn count_entries(module: &[u8], section: u8) -> usize {
     let body = find_section(module, section);
     body.and_then(split_leb128).map_or(0, |(count, _)| count)
 }
 
-/// Finds a section by its number: returns all after its size, to the end of the module.
+/// Finds a section by its number: returns everything after its size, to the end of the module.
 fn find_section(module: &[u8], wanted: u8) -> Option<&[u8]> {
     let Some((b"\0asm\x01\0\0\0", mut rest)) = module.split_first_chunk::<8>() else {
         return None;
@@ -85,7 +84,7 @@ fn find_section(module: &[u8], wanted: u8) -> Option<&[u8]> {
     None
 }
 
-/// An unsigned LEB128 number of 32 bits, and what follows it.
+/// Splits an unsigned LEB128 number of 32 bits off; returns it and the rest.
 fn split_leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0_u64;
     for (position, byte) in bytes.iter().take(5).enumerate() {
@@ -97,33 +96,33 @@ fn split_leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     None
 }
 
-/// What all counts mean, for a note.
+/// Meaning of all counts, for a note.
 pub const UNIT: &str = "block, loop, end, drop and the like count 0, entering a function 1 more, \
                         bulk operators 1 whatever their length; start section included, \
                         work of the host not";
 
-/// What counting runs of a cell gave.
+/// Result of the counting runs of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
-    /// The least of them.
+    /// Least count of all runs.
     pub least: u64,
-    /// The most.
+    /// Highest count of all runs.
     pub most: u64,
-    /// How many runs there were.
+    /// Number of runs.
     pub runs: u32,
-    /// Which of [`VARYING`] the module imports, a bit each.
+    /// Functions of [`VARYING`] that the module imports, a bit each.
     pub varying: u64,
 }
 
 impl Counted {
-    /// Operators of a run; `None` where runs differ too much to say.
+    /// Returns the operators of a run; `None` where runs differ too much to say.
     #[must_use]
     pub const fn operators(&self) -> Option<u64> {
         let middle = self.least + (self.most - self.least) / 2;
         if self.most - self.least <= middle / TOLERANCE { Some(middle) } else { None }
     }
 
-    /// Where the operators of a run come from, or why nobody can say.
+    /// Returns the source of a run's operators, or why they are not known.
     #[must_use]
     pub fn provenance(&self) -> Provenance {
         let Self { least, most, runs, .. } = self;
@@ -157,7 +156,7 @@ impl Counted {
         Provenance { source, note }
     }
 
-    /// Names of what the module imports that answers otherwise each time.
+    /// Lists the imported functions whose results vary.
     fn imports(&self) -> String {
         let named = |(position, name): (usize, &'static str)| {
             (self.varying >> position & 1 == 1).then_some(name)
@@ -166,12 +165,12 @@ impl Counted {
     }
 }
 
-/// The note of a count that was made in that way.
+/// Formats the note of a count that was made in that way.
 pub fn fuel_note(how: &str) -> String {
     format!("wasmtime {VERSION}, {how}; {UNIT}")
 }
 
-/// Identifies all that the count depends on.
+/// Returns a key for everything that the count depends on.
 pub fn key(job: &Job) -> String {
     let mut hasher = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -191,7 +190,7 @@ pub fn key(job: &Job) -> String {
     hex(&hasher.finalize())[..32].to_owned()
 }
 
-/// The count of earlier runs.
+/// Loads the count of earlier runs.
 pub fn recall(cache: &Cache, key: &str) -> Option<Counted> {
     parse(&String::from_utf8(cache.get(&format!("{key}.ops"))?).ok()?)
 }
@@ -204,7 +203,7 @@ fn parse(text: &str) -> Option<Counted> {
     (least <= most && runs > 0).then_some(Counted { least, most, runs, varying })
 }
 
-/// Keeps a count. Failing to is no loss but time.
+/// Stores a count. A failure costs nothing but time.
 pub fn remember(cache: &Cache, key: &str, counted: Counted) {
     let Counted { least, most, runs, varying } = counted;
     let text = format!("{least} {most} {runs} {varying}\n");

@@ -13,18 +13,18 @@ use cyclometer_workload::hex;
 /// Version of the engine, as locked when this program was built.
 pub const VERSION: &str = env!("WASMTIME_VERSION");
 
-/// Most memory that a 32-bit module can address. The limit that is billed is
-/// enforced by the store's limiter, so that one compiled module serves all.
+/// Most memory that a 32-bit module can address. The limit that is billed is enforced by the
+/// store's limiter, so that one compiled module serves all limits.
 const ADDRESS_SPACE: usize = 4 << 30;
 
 /// Most elements that a table may have.
 pub const MAX_TABLE: usize = 100_000;
 
-/// Memory of an instance that is zeroed rather than given back between
-/// invocations: small functions then fault no pages in.
+/// Memory of an instance that is zeroed rather than given back between invocations, so that small
+/// functions fault no pages in.
 const KEEP_RESIDENT: usize = 256 << 10;
 
-/// What an engine is for: compiled modules fit all three.
+/// Purpose of an engine: compiled modules fit all three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Compiling modules.
@@ -35,17 +35,17 @@ pub enum Purpose {
     Warm,
 }
 
-/// Most memories of one instance in a pool. Each takes its address space beforehand.
+/// Most memories of one instance in a pool. Each reserves its address space beforehand.
 const POOLED_MEMORIES: u32 = 4;
 
 /// Most tables of one instance in a pool.
 const POOLED_TABLES: u32 = 8;
 
-/// Most bytes of an instance besides memories and tables; takes nothing
-/// beforehand. A million functions, the most that a module has, take 32 MiB.
+/// Most bytes of an instance besides memories and tables; nothing is reserved beforehand. A million
+/// functions, the most that a module has, take 32 MiB.
 const INSTANCE_SIZE: usize = 64 << 20;
 
-/// Returns what a module has more of than fits into a pool.
+/// Returns which limit of a pool the module exceeds, if any.
 pub(super) fn outgrows_pool(module: &[u8]) -> Option<String> {
     const TABLES: u8 = 4;
     const MEMORIES: u8 = 5;
@@ -57,7 +57,7 @@ pub(super) fn outgrows_pool(module: &[u8]) -> Option<String> {
     })
 }
 
-/// Room for one instance of any module that does not outgrow it.
+/// Returns a pool for one instance of any module that does not outgrow it.
 pub(super) fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(1)
@@ -77,10 +77,10 @@ pub(super) fn pool() -> PoolingAllocationConfig {
     pool
 }
 
-/// Name of the compiled form of `module` in the cache.
+/// Returns the name of the compiled form of `module` in the cache.
 ///
 /// # Errors
-/// When the engine cannot be made.
+/// Fails when the engine cannot be created.
 pub fn compiled_name(module: &[u8], settings: Settings) -> wasmtime::Result<String> {
     let engine = Engine::new(&settings.config(Purpose::Compile))?;
     let mut hasher = DefaultHasher::new();
@@ -91,20 +91,20 @@ pub fn compiled_name(module: &[u8], settings: Settings) -> wasmtime::Result<Stri
     Ok(format!("{}-{VERSION}-{variant}-{:016x}.cwasm", &digest[..32], hasher.finish()))
 }
 
-/// Whether a name in the cache is of this version of the engine: see
-/// [`compiled_name`], and counts of operators, whose names tell no version.
+/// Returns whether a name in the cache is of this version of the engine: see [`compiled_name`], and
+/// counts of operators, whose names hold no version.
 pub(super) fn is_current(name: &str) -> bool {
     // Behind the digest of the module.
     let of_this_version = name.get(32..).is_some_and(|it| it.starts_with(&format!("-{VERSION}-")));
     name.strip_suffix(".cwasm").is_none() || of_this_version
 }
 
-/// The hidden `__compile` subcommand: module on standard input, its compiled form
-/// on standard output. In its own process, because a hostile module may make the
-/// compiler use up time and memory.
+/// Runs the hidden `__compile` subcommand: reads a module from standard input, and writes its
+/// compiled form to standard output. It is a process of its own because a hostile module may make
+/// the compiler exhaust time and memory.
 ///
 /// # Errors
-/// What the compiler says.
+/// The compiler's message.
 pub fn compile(settings: Settings) -> Result<(), String> {
     let mut module = Vec::new();
     std::io::stdin().lock().read_to_end(&mut module).map_err(|error| error.to_string())?;

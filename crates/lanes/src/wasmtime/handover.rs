@@ -1,6 +1,6 @@
-//! How a worker gets its compiled module: as a file in memory that was written
-//! once and sealed, over the socket between lane and worker. What is executed
-//! are the bytes that were looked at, whatever happens to a file on the disk.
+//! Handover of the compiled module to a worker: as a file in memory that was written once and
+//! sealed, over the socket between lane and worker. The bytes that are executed are those that were
+//! checked, whatever happens to a file on the disk.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -23,10 +23,10 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Takes up what a compiler gave.
+    /// Copies a compiler's output into sealed memory.
     ///
     /// # Errors
-    /// When the system gives no memory for it.
+    /// Fails when the system provides no memory for it.
     pub fn new(code: &[u8]) -> io::Result<Self> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let mut file = File::from(memfd_create("cyclometer-module", flags)?);
@@ -39,13 +39,13 @@ impl Compiled {
         Ok(Self { file, size: Bytes(code.len() as u64) })
     }
 
-    /// Its size.
+    /// Returns the size of the compiled module.
     pub const fn size(&self) -> Bytes {
         self.size
     }
 
-    /// A pair of sockets that keep messages apart, the lane's end first; the
-    /// module waits in the worker's.
+    /// Returns a pair of sockets that preserve message boundaries, the lane's end first; the module
+    /// is queued for the worker's end.
     pub fn socket(&self) -> io::Result<(OwnedFd, OwnedFd)> {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
@@ -57,10 +57,10 @@ impl Compiled {
     }
 }
 
-/// The module that waits in the worker's end of [`Compiled::socket`].
+/// Receives the module that is queued in the worker's end of [`Compiled::socket`].
 ///
 /// # Errors
-/// When there is none.
+/// Fails when there is none.
 pub fn take(socket: &OwnedFd) -> io::Result<File> {
     cyclometer_system::sys::receive_descriptor(socket).map(File::from)
 }

@@ -1,29 +1,28 @@
 //! One budget for all linear memories of an instance, and one for its tables.
 //!
-//! wasmtime asks before it grows a memory and tells only of a failure, so that
-//! growth is accounted when it is allowed and taken back when it fails after
-//! all. What a memory's own maximum forbids is refused here already: it never
-//! happens, and must not use up the budget.
+//! wasmtime asks before it grows a memory and reports only failures, so growth is accounted when it
+//! is allowed and taken back when it fails after all. Growth beyond a memory's own maximum is
+//! refused here already: it never happens, and must not use up the budget.
 
 use wasmtime::ResourceLimiter;
 
 use super::engine::MAX_TABLE;
 
-/// Accounts the growth that happened and refuses what goes over the limit.
+/// Accounts the growth that happened and refuses growth over the limit.
 #[derive(Debug, Default)]
 pub struct Limiter {
     memory: Budget,
     table: Budget,
 }
 
-/// What was taken of a limit.
+/// Used part of a limit.
 #[derive(Debug, Default)]
 struct Budget {
     limit: u64,
     used: u64,
-    /// The growth that was allowed last, in case that it fails.
+    /// Growth that was allowed last, in case that it fails.
     last: u64,
-    /// Requests that were refused, or failed.
+    /// Number of requests that were refused, or failed.
     refused: u64,
 }
 
@@ -36,13 +35,13 @@ impl Limiter {
         Self { memory: budget(bytes), table: budget(MAX_TABLE as u64) }
     }
 
-    /// Size of all linear memories, in bytes.
+    /// Returns the size of all linear memories, in bytes.
     #[must_use]
     pub const fn memory_bytes(&self) -> u64 {
         self.memory.used
     }
 
-    /// Requests for more memory that were refused or failed.
+    /// Returns the number of requests for more memory that were refused or failed.
     #[must_use]
     pub const fn refused_growth(&self) -> u64 {
         self.memory.refused
@@ -62,7 +61,7 @@ impl Budget {
         total.is_some()
     }
 
-    /// Gives back what was taken last: it did not happen.
+    /// Gives back what was taken last, since the growth did not happen.
     fn give_back(&mut self) {
         self.used = self.used.saturating_sub(std::mem::take(&mut self.last));
         self.refused = self.refused.saturating_add(1);
@@ -79,9 +78,9 @@ impl ResourceLimiter for Limiter {
         Ok(self.memory.take(current, desired, maximum))
     }
 
-    /// Comes after `memory_growing` allowed a growth. (wasmtime also calls it
-    /// without asking first, but only for memories of one-byte pages: the
-    /// engine's configuration switches that proposal off.)
+    /// Follows a growth that `memory_growing` allowed. (wasmtime also calls it without asking
+    /// first, but only for memories of one-byte pages: the engine's configuration switches that
+    /// proposal off.)
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         self.memory.give_back();
         Ok(())
@@ -96,8 +95,8 @@ impl ResourceLimiter for Limiter {
         Ok(self.table.take(current, desired, maximum))
     }
 
-    /// Comes for growth that overflows, without `table_growing` having been
-    /// asked: there is nothing to give back. What was allowed does not fail.
+    /// Follows growth that overflows, for which `table_growing` was not asked: there is nothing to
+    /// give back. Growth that was allowed does not fail.
     fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         Ok(())
     }
@@ -159,7 +158,7 @@ mod tests {
         let half = MAX_TABLE / 2;
         assert!(limiter.table_growing(0, half, None).expect("no trap"));
         assert!(!limiter.table_growing(0, half + 1, None).expect("no trap"), "another table");
-        // Growth of a 64-bit table that overflows is told without a question.
+        // Growth of a 64-bit table that overflows is reported without a question.
         limiter.table_grow_failed(failed()).expect("no trap");
         assert!(limiter.table_growing(half, MAX_TABLE, None).expect("no trap"));
         assert!(!limiter.table_growing(0, 1, None).expect("no trap"), "nothing was given back");

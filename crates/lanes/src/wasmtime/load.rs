@@ -5,21 +5,20 @@ use std::fs::File;
 
 use wasmtime::{Engine, Module};
 
-/// Maps a module that [`Engine::precompile_module`] made, out of a file in memory
-/// that nobody can change any more.
+/// Maps a module that [`Engine::precompile_module`] made, from a file in memory that nobody can
+/// change any more.
 ///
 /// # Errors
-/// When the file can still be changed, or was made by another version or setting.
+/// Fails when the file can still be changed, or was made by another version or setting.
 pub fn load_compiled(engine: &Engine, module: File) -> wasmtime::Result<Module> {
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
     let seals = fcntl(&module, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
     if !seals.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK)) {
         return Err(wasmtime::Error::msg("the compiled module is not sealed in memory"));
     }
-    // SAFETY: the lane that started this worker wrote the file, out of what its
-    // own compiler process gave, or of an entry of a folder that this user owns
-    // and nobody else can write (see `paths`), whose digest was right; it is in
-    // memory and sealed, so these are the bytes that were looked at. wasmtime
-    // checks version and settings.
+    // SAFETY: the lane that started this worker wrote the file, from the output of its own compiler
+    // process, or from an entry of a folder that this user owns and nobody else can write (see
+    // `paths`), whose digest was right; it is in memory and sealed, so these are the bytes that
+    // were checked. wasmtime checks version and settings.
     unsafe { Module::deserialize_open_file(engine, module) }
 }

@@ -1,4 +1,4 @@
-//! WebAssembly by wasmtime, in worker processes.
+//! Lane for WebAssembly in wasmtime, in worker processes.
 //!
 //! *Cold*: a new worker loads the compiled module, instantiates and runs it.
 //! `create` is fork, exec and the worker's own start; `start` is engine, load
@@ -6,12 +6,12 @@
 //! *Warm*: a worker that has the module loaded instantiates and runs it anew.
 //! `create` makes the store with its host state, `start` is the instantiation.
 //!
-//! Both have the parts of their phases apart: loading the compiled module, the
-//! instantiation itself, and dropping the instance.
+//! Both report the parts of their phases: loading the compiled module, the instantiation itself,
+//! and dropping the instance.
 //!
-//! The plain lane is timed without fuel. Operators are counted once in a
-//! separate run, since counting disturbs timing; `wasmtime:fuel` counts in
-//! every run and shows what that costs. [`settings`] has the other variants.
+//! The plain lane is timed without fuel. Operators are counted once in a separate run, since
+//! counting disturbs timing; `wasmtime:fuel` counts in every run and shows the cost of that.
+//! [`settings`] has the other variants.
 
 mod budget;
 mod cold;
@@ -57,14 +57,14 @@ pub struct WasmtimeLane {
     provenances: Arc<Provenances>,
     /// Whether cold runs are counted by perf.
     counted: bool,
-    /// Compiled modules by workload and what they depend on; `Err`: why there is
-    /// none, which is not tried again.
+    /// Compiled modules by workload and relevant settings; `Err`: why there is none, which is not
+    /// tried again.
     compiled: HashMap<(String, Settings), Result<Arc<Compiled>, String>>,
     budgets: Budgets,
     warm: HashMap<usize, WarmWorker>,
-    /// What counting runs gave, by all that they depend on.
+    /// Results of counting runs, by everything that they depend on.
     counts: HashMap<String, Result<Counted, String>>,
-    /// Where the operators of each cell come from.
+    /// Sources of each cell's operators.
     operators: HashMap<usize, Provenance>,
 }
 
@@ -72,7 +72,7 @@ impl WasmtimeLane {
     /// Opens the lane in one of its variants.
     ///
     /// # Errors
-    /// When no process can start.
+    /// Fails when no process can start.
     pub fn open(settings: Settings) -> Result<Self, LaneError> {
         let unavailable = |reason: String| LaneError::Unavailable { reason };
         let executable = executable()
@@ -94,8 +94,8 @@ impl WasmtimeLane {
         Ok(lane)
     }
 
-    /// The compiled form of the workload's module, made if need be; how long
-    /// that took, unless it was there.
+    /// Returns the compiled form of the workload's module, compiled if need be, with how long that
+    /// took, unless it was cached.
     fn compile(
         &mut self,
         workload: &Workload,
@@ -143,7 +143,7 @@ impl WasmtimeLane {
         Ok((compiled, took))
     }
 
-    /// The compiled module that a worker with that configuration runs.
+    /// Returns the compiled module that a worker with that configuration runs.
     fn compiled_for(&self, job: &Job, settings: Settings) -> Result<Arc<Compiled>, String> {
         let key = (job.workload.name.clone(), settings.compiled());
         let missing = || Err("the module was not compiled".to_owned());
@@ -165,8 +165,8 @@ impl WasmtimeLane {
         }
     }
 
-    /// What is there to run `job`: its module, in the form it was compiled to, and
-    /// this program, which is much else besides.
+    /// Lists the parts of `job`'s footprint: its module, its compiled form, and this program, most
+    /// of which is unrelated.
     fn parts(&self, job: &Job, compiled: &Compiled) -> Vec<FootprintPart> {
         let part = |name: &str, kind, bytes: Option<u64>| {
             bytes.map(|size| FootprintPart { name: name.to_owned(), kind, bytes: Bytes(size) })
@@ -184,9 +184,9 @@ impl WasmtimeLane {
         .collect()
     }
 
-    /// Operators that one run of `job` executes: from the notes of earlier
-    /// counting runs, or from some made now. What cannot be counted is not
-    /// tried again: an endless function takes its time.
+    /// Counts the operators that one run of `job` executes: from stored results of earlier counting
+    /// runs, or in new ones. A count that failed is not tried again: an endless function takes its
+    /// time.
     fn count_operators(&mut self, job: &Job, cancel: &Cancel) -> Result<Counted, String> {
         let key = counting::key(job);
         if let Some(known) = self.counts.get(&key) {
@@ -205,8 +205,7 @@ impl WasmtimeLane {
         counted
     }
 
-    /// Counts in a run of its own, or in several if the module imports what
-    /// differs from run to run.
+    /// Counts in a separate run, or in several if the module imports functions whose results vary.
     fn run_counting(&mut self, job: &Job, cancel: &Cancel) -> Result<Counted, String> {
         let counting = Settings::counting();
         self.compile(&job.workload, counting, cancel).map_err(|error| error.to_string())?;
@@ -224,8 +223,8 @@ impl WasmtimeLane {
         Ok(counted)
     }
 
-    /// Operators of one counting run, and what it imports that may vary them. All
-    /// counting runs of a module together take no longer than one of its
+    /// Counts the operators of one counting run, and returns them with the imported functions that
+    /// may vary them. All counting runs of a module together take no longer than one of its
     /// invocations may.
     fn count_once(
         &mut self,
@@ -259,7 +258,7 @@ impl WasmtimeLane {
         }
     }
 
-    /// Sources of a cell's cold runs.
+    /// Returns the sources of a cell's cold runs.
     fn cold_sources(&self, job: &Job) -> Arc<Provenances> {
         let Some(operators) = self.operators.get(&job.cell) else {
             return Arc::clone(&self.provenances);
@@ -391,8 +390,8 @@ impl Lane for WasmtimeLane {
 
 static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
 
-/// Names the program that workers execute, for tests and benchmarks, which are
-/// not cyclometer themselves. Only the first call counts.
+/// Sets the program that workers execute, for tests and benchmarks, which are not cyclometer
+/// themselves. Only the first call counts.
 pub fn set_executable(path: &Path) {
     EXECUTABLE.get_or_init(|| path.to_owned());
 }
@@ -404,13 +403,13 @@ fn outgrows_pool(job: &Job, settings: Settings) -> Option<String> {
     job.workload.wasm.as_deref().filter(|_| pools).and_then(engine::outgrows_pool)
 }
 
-/// The program that workers execute: by default this one.
+/// Opens the program that workers execute: by default this one.
 #[expect(clippy::disallowed_methods, reason = "it is this program itself")]
 fn executable() -> std::io::Result<File> {
     File::open(EXECUTABLE.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path))
 }
 
-/// Sources that cold and warm runs share.
+/// Sets the sources that cold and warm runs share.
 fn set_common(all: &mut Provenances, settings: Settings) {
     let how =
         if settings.fuel { "counted in the timed run" } else { "from one separate counting run" };
@@ -429,7 +428,7 @@ fn set_common(all: &mut Provenances, settings: Settings) {
     all.missing(Meter::VcpuAllocated, super::WHOLE_CPU);
 }
 
-/// Sources of what a cold worker reads of itself.
+/// Sets the sources of a cold worker's readings of itself.
 fn set_cold(all: &mut Provenances) {
     all.set(
         Meter::CpuStartup,
@@ -452,7 +451,7 @@ fn set_one(all: &mut Provenances, meter: Meter, provenance: &Provenance) {
     }
 }
 
-/// Meters that only the report of a worker tells, whatever perf counts.
+/// Meters that only the report of a worker provides, whatever perf counts.
 const REPORTED: [Meter; 5] = [
     Meter::WasmOps,
     Meter::LinearMemory,
@@ -461,7 +460,7 @@ const REPORTED: [Meter; 5] = [
     Meter::MemoryStartup,
 ];
 
-/// Says of meters that have no value in an outcome why not.
+/// Explains meters that have no value in an outcome.
 fn explain_missing(mut outcome: Outcome, report: Option<&Report>) -> Outcome {
     let Outcome { status, usage, provenances: usual, .. } = &outcome;
     let reason = |meter: Meter| match (report, meter) {
@@ -492,7 +491,7 @@ fn explain_missing(mut outcome: Outcome, report: Option<&Report>) -> Outcome {
     outcome
 }
 
-/// The phases that a worker tells, from `begun` on; `create` is the caller's.
+/// Sets the phases that a worker reports, from `begun` on; `create` is the caller's.
 fn set_phases(phases: &mut Phases, report: &Report, begun: Nanos, gone: Nanos) {
     phases.deserialize = report.deserialize.map(Nanos);
     phases.teardown = Some(gone.since(report.ended));
@@ -507,7 +506,7 @@ fn set_phases(phases: &mut Phases, report: &Report, begun: Nanos, gone: Nanos) {
     phases.release = Some(report.dropped.since(report.ended));
 }
 
-/// Operators that the run counted itself.
+/// Returns the operators that the run counted itself.
 const fn counted_operators(report: &Report) -> Option<u64> {
     match report.fuel {
         Fuel::Exact(operators) => Some(operators),
@@ -515,14 +514,14 @@ const fn counted_operators(report: &Report) -> Option<u64> {
     }
 }
 
-/// Why a module is not compiled that takes too long.
+/// Returns the reason why a module is not compiled that takes too long.
 fn too_long_to_compile() -> String {
     format!(
         "the compiler was stopped: all forms of a module together may take {COMPILING} to compile"
     )
 }
 
-/// How a reported call ended, in the words of the store.
+/// Judges how a reported call ended, in the words of the store.
 fn verdict(report: &Report, limits: &Limits) -> (Status, Option<String>, Option<i32>) {
     match report.end {
         End::Exit(0) => (Status::Ok, None, Some(0)),

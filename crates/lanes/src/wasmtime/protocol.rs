@@ -1,4 +1,4 @@
-//! What the lane and its workers say to each other.
+//! Protocol between the lane and its workers.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,117 +7,116 @@ use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 use cyclometer_workload::OutputDigest;
 
-/// What a worker is to run; its only argument, as JSON. The compiled module comes
-/// over the socket.
+/// Configuration of a worker: its only argument, as JSON. The compiled module comes over the
+/// socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkerConfig {
     /// Arguments of the function, argument 0 included.
     pub args: Vec<String>,
     /// Limit of all linear memories together, in bytes.
     pub memory: u64,
-    /// The variant, in words.
+    /// Variant of the lane, in words.
     pub settings: Settings,
-    /// Whether instantiating runs code of the module.
+    /// Whether instantiation runs code of the module.
     pub start_section: bool,
-    /// Whether to stay and run on request.
+    /// Whether the worker stays and runs on request.
     pub warm: bool,
 }
 
-/// How a call into the module ended.
+/// End of a call into the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It returned or exited.
+    /// The function returned or exited.
     Exit(i32),
-    /// It trapped: the text says why.
+    /// The function trapped: the text says why.
     Trap,
-    /// It never came to run: the text says why.
+    /// The function never ran: the text says why.
     Unstarted,
 }
 
-/// How far an invocation came. Moments of the report that were not reached are
-/// those of its end.
+/// Progress of an invocation. Times of the report that were not reached are those of its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Progress {
     /// The worker began.
     Begun,
-    /// The store was made; instantiation, with a start section, was under way.
+    /// The store was created; instantiation, with a start section, was under way.
     Created,
     /// The function's entry was called.
     Entered,
 }
 
-/// What wasmtime's fuel says of the operators that were executed.
+/// Count of executed operators by wasmtime's fuel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fuel {
-    /// It was not counted.
+    /// Nothing was counted.
     Off,
-    /// All of it.
+    /// Every operator was counted.
     Exact(u64),
-    /// A trap lost what was counted in registers.
+    /// A trap lost the part of the count that was in registers.
     Lost,
 }
 
-/// What a worker reports of one invocation. Moments are of the monotonic clock.
+/// A worker's report of one invocation. Times are of the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// How it ended.
+    /// End of the call.
     pub end: End,
-    /// How far it came.
+    /// Progress of the invocation.
     pub progress: Progress,
-    /// When the worker, or for a warm one the request, began.
+    /// Time at which the worker, or for a warm one the request, began.
     pub begun: Nanos,
-    /// How long loading the compiled module took, for a worker that did.
+    /// Time that loading the compiled module took in nanoseconds, for a worker that did.
     pub deserialize: Option<u64>,
-    /// When its host state, the store, was made.
+    /// Time at which the host state, the store, was created.
     pub created: Nanos,
-    /// When its instance was made.
+    /// Time at which the instance was created.
     pub instantiated: Nanos,
-    /// When the function's first instruction was due: the end of the start.
+    /// Time at which the function's first instruction was due: the end of the start.
     pub ready: Nanos,
-    /// When it was run: in between the worker reads of itself what was used so
-    /// far, which belongs to no phase and is no part of the wall time.
+    /// Time at which the function was called: in between the worker reads its own usage so far,
+    /// which belongs to no phase and is no part of the wall time.
     pub started: Nanos,
-    /// When it ended.
+    /// Time at which the call ended.
     pub ended: Nanos,
-    /// When its instance was gone.
+    /// Time at which the instance was dropped.
     pub dropped: Nanos,
-    /// Size of the linear memories at the end, in bytes; `None` if none was made.
+    /// Size of the linear memories at the end, in bytes; `None` if none was created.
     pub linear_memory: Option<u64>,
     /// Fuel used, if counted.
     pub fuel: Fuel,
-    /// Which of [`VARYING`] the module imports, a bit each.
+    /// Functions of [`VARYING`] that the module imports, a bit each.
     pub varying: u64,
     /// Peak resident memory of the worker during this invocation, in KiB.
     pub peak_kib: Option<u64>,
-    /// What was written to standard output; cold workers leave that to the lane.
+    /// Digest of standard output; cold workers leave that to the lane.
     pub output: Option<OutputDigest>,
     /// Readings of the worker: for a warm one, counts of its thread.
     pub counts: [Option<u64>; Meter::COUNT],
     /// Coverage of multiplexed counters.
     pub coverage_ppm: Option<u64>,
-    /// Why it trapped.
+    /// Reason of the trap.
     pub text: String,
 }
 
-/// Functions of WASI that answer otherwise in every run. All others depend on
-/// arguments and input only: there are no files, no environment, no sockets.
+/// Functions of WASI whose results vary from run to run. All others depend on arguments and input
+/// only: there are no files, no environment, no sockets.
 pub const VARYING: [&str; 4] = ["clock_time_get", "fd_filestat_get", "poll_oneoff", "random_get"];
 
-/// Longest text that is reported.
+/// Longest text that is reported, in bytes.
 const MAX_TEXT: usize = 2048;
 
-/// Largest message: fixed part and text.
+/// Size of the largest message, in bytes: fixed part and text.
 pub const MAX_MESSAGE: usize = 8 * (24 + 2 * Meter::COUNT + 8) + OutputDigest::HEAD + MAX_TEXT;
 
 impl Report {
-    /// Time from `requested` to the end, less what reading meters took.
+    /// Returns the time from `requested` to the end, less what reading meters took.
     #[must_use]
     pub fn wall(&self, requested: Nanos) -> Nanos {
         let whole = self.ended.since(requested).0;
         Nanos(whole.saturating_sub(self.started.since(self.ready).0))
     }
 
-    /// As bytes. An option is two words: present, value.
+    /// Encodes the report as bytes. An option is two words: present, value.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut words: Vec<u64> = Vec::with_capacity(64);
@@ -157,7 +156,7 @@ impl Report {
         bytes
     }
 
-    /// From bytes; `None` if they are too few.
+    /// Decodes a report from bytes; `None` if they are too few.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;

@@ -1,5 +1,5 @@
-//! What a worker reads of itself: clocks of CPU time, resident memory, and the
-//! kernel's account of its thread.
+//! A worker's readings of itself: clocks of CPU time, resident memory, and the kernel's account of
+//! its thread.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -14,12 +14,12 @@ use cyclometer_meter::perf::{Counters, Target};
 use cyclometer_meter::{Meter, Provenance, Provenances, Source};
 use cyclometer_workload::OutputDigest;
 
-/// CPU time of this thread in nanoseconds.
+/// Returns the CPU time of this thread in nanoseconds.
 pub fn thread_cpu() -> Option<u64> {
     cpu_clock(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// CPU time of this process in nanoseconds, from its fork on.
+/// Returns the CPU time of this process in nanoseconds, from its fork on.
 pub fn process_cpu() -> Option<u64> {
     cpu_clock(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
@@ -30,18 +30,18 @@ fn cpu_clock(clock: ClockId) -> Option<u64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(u64::try_from(time.tv_nsec()).ok()?)
 }
 
-/// Memory of this process that is resident now, in bytes.
+/// Returns the present resident memory of this process, in bytes.
 pub fn resident() -> Option<u64> {
     let statm = cyclometer_system::files::read_kernel_text("/proc/self/statm").ok()?;
     parse_statm(&statm)?.checked_mul(procfs::page_size())
 }
 
-/// Resident pages, the second figure of `/proc/PID/statm`.
+/// Parses the number of resident pages, the second figure of `/proc/PID/statm`.
 fn parse_statm(text: &str) -> Option<u64> {
     text.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Peak resident memory of this process in KiB.
+/// Returns the peak resident memory of this process in KiB.
 pub fn peak_kib() -> Option<u64> {
     let used = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     u64::try_from(used.max_rss()).ok()
@@ -55,7 +55,7 @@ pub struct Account {
     context_switches: Option<u64>,
 }
 
-/// Meters that the kernel accounts a thread for, whether perf is there or not.
+/// Meters that the kernel accounts a thread for, whether perf is available or not.
 const ACCOUNTED: [(Meter, Source, &str); 3] = [
     (Meter::CpuTime, Source::Clock, "CPU clock of the worker's thread"),
     (Meter::PageFaults, Source::Rusage, "the kernel's account of the worker's thread"),
@@ -85,27 +85,27 @@ impl Account {
     }
 }
 
-/// The counts of one invocation, a place a meter, and their coverage.
+/// Counts of one invocation, indexed by meter, and their coverage.
 pub type Counted = ([Option<u64>; Meter::COUNT], Option<u64>);
 
-/// What a warm worker reads of itself around each invocation.
+/// Meters that a warm worker reads around each invocation.
 pub struct Meters {
     counters: Counters,
-    /// Meters that no counter gives, and the kernel's account does.
+    /// Meters that no counter provides, but the kernel's account does.
     accounted: Vec<Meter>,
-    /// Writing 5 to it makes the peak of resident memory start anew.
+    /// File to which writing 5 resets the peak of resident memory.
     clear_refs: Option<File>,
-    /// The same open files as descriptors 0, 1 and 2.
+    /// Duplicates of descriptors 0, 1 and 2.
     stdin: File,
     stdout: File,
     stderr: File,
 }
 
 impl Meters {
-    /// Opens the counters of this thread and tells the lane what they are.
+    /// Opens the counters of this thread and sends their sources to the lane.
     ///
     /// # Errors
-    /// When the lane has gone, or a descriptor cannot be duplicated.
+    /// Fails when the lane has ended, or a descriptor cannot be duplicated.
     #[expect(clippy::disallowed_methods, reason = "the output of the function, not ours")]
     pub fn open(socket: &OwnedFd) -> Result<Self, String> {
         let counters = Counters::open(Target::ThisThread);
@@ -133,7 +133,7 @@ impl Meters {
         })
     }
 
-    /// Runs one invocation between two readings.
+    /// Runs one invocation between two readings; returns its result and counts.
     pub fn around<T>(&mut self, run: impl FnOnce() -> T) -> (T, Counted) {
         let account = |meters: &Self| (!meters.accounted.is_empty()).then(Account::read);
         let counted_before = self.counters.read();
@@ -154,8 +154,8 @@ impl Meters {
         (result, (values, counts.coverage_ppm.map(u64::from)))
     }
 
-    /// Peak memory, standard input and standard error start anew; the lane has
-    /// read what an earlier invocation complained of.
+    /// Resets peak memory, standard input and standard error; the lane has already read the
+    /// messages of an earlier invocation.
     pub fn start_anew(&mut self) {
         if let Some(file) = &mut self.clear_refs {
             let _ = file.write_all(b"5");
@@ -167,13 +167,13 @@ impl Meters {
         }
     }
 
-    /// Peak resident memory since [`Self::start_anew`], in KiB; `None` where the
-    /// peak could not be made to start anew.
+    /// Returns the peak resident memory since [`Self::start_anew`], in KiB; `None` where the peak
+    /// could not be reset.
     pub fn peak_kib(&self) -> Option<u64> {
         self.clear_refs.as_ref().and_then(|_| peak_kib())
     }
 
-    /// What the invocation wrote; standard output is empty again afterwards.
+    /// Returns a digest of the invocation's output; standard output is empty again afterwards.
     pub fn take_output(&mut self) -> Option<OutputDigest> {
         if self.stdout.stream_position().ok()? == 0 {
             return Some(OutputDigest::of(b""));
@@ -185,7 +185,7 @@ impl Meters {
     }
 }
 
-/// Sources of a warm worker's meters: counters, and for `accounted` the kernel's
+/// Returns the sources of a warm worker's meters: counters, and for `accounted` the kernel's
 /// account, with the reason why there is no counter.
 fn thread_sources(counters: &Provenances, accounted: &[Meter]) -> Provenances {
     let mut all = counters.clone();
@@ -199,8 +199,7 @@ fn thread_sources(counters: &Provenances, accounted: &[Meter]) -> Provenances {
     all
 }
 
-/// Sources of a warm worker's memory; `resets` if its peak can be made to start
-/// anew.
+/// Sets the sources of a warm worker's memory; `resets` is whether its peak can be reset.
 fn set_memory_sources(all: &mut Provenances, resets: bool) {
     if resets {
         all.set(
@@ -220,10 +219,10 @@ fn set_memory_sources(all: &mut Provenances, resets: bool) {
     }
 }
 
-/// Another descriptor of the same open file.
+/// Duplicates a descriptor as another one of the same open file.
 ///
 /// # Errors
-/// When there are too many.
+/// Fails when there are too many descriptors.
 pub fn duplicate(descriptor: std::os::fd::BorrowedFd<'_>) -> Result<File, String> {
     descriptor.try_clone_to_owned().map(File::from).map_err(|error| error.to_string())
 }

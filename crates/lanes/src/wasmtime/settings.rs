@@ -1,5 +1,5 @@
-//! Variants of the lane: one thing of wasmtime set otherwise, to see what it
-//! costs or saves. `wasmtime:winch+fuel` sets two.
+//! Variants of the lane: one setting of wasmtime changed, to see what it costs or saves.
+//! `wasmtime:winch+fuel` changes two.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, Strategy};
 use super::counting;
 use super::engine::{Purpose, pool};
 
-/// What turns WebAssembly into machine code.
+/// Compiler that turns WebAssembly into machine code.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Compiler {
     /// The optimising compiler.
@@ -21,31 +21,31 @@ pub enum Compiler {
     Winch,
 }
 
-/// Where instances get their memories from.
+/// Origin of instances' memories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Allocation {
-    /// Warm instances from a pool, unless the module outgrows that; a cold one,
-    /// being the only one of its process, on demand.
+    /// Warm instances come from a pool, unless the module outgrows it; a cold one, the only one of
+    /// its process, is mapped on demand.
     #[default]
     Fitting,
-    /// From a pool laid out beforehand, cold ones too.
+    /// All instances, cold ones too, come from a pool laid out beforehand.
     Pooling,
-    /// Mapped and unmapped for each instance, warm ones too.
+    /// Memories are mapped and unmapped for each instance, warm ones too.
     OnDemand,
 }
 
-/// The settings of a wasmtime lane.
+/// Settings of a wasmtime lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Settings {
-    /// What compiles.
+    /// Compiler that is used.
     pub compiler: Compiler,
-    /// Counts operators while it runs.
+    /// Whether it counts operators while it runs.
     pub fuel: bool,
-    /// Checks at every loop and call whether its time is up.
+    /// Whether it checks its deadline at every loop and call.
     pub epoch: bool,
-    /// Where memories come from.
+    /// Origin of memories.
     pub allocation: Allocation,
-    /// Maps a memory's initial contents instead of copying them.
+    /// Whether it maps a memory's initial contents instead of copying them.
     pub copy_on_write: bool,
 }
 
@@ -61,30 +61,30 @@ impl Default for Settings {
     }
 }
 
-/// The words of variants, in the order they are written in.
+/// Words of variants, in the order in which they are written.
 const WORDS: [&str; 6] = ["winch", "fuel", "epoch", "pooling", "ondemand", "nocow"];
 
 impl Settings {
-    /// The plain lane and every variant that sets one thing.
+    /// Iterates over the plain lane and every variant that changes one setting.
     pub fn all() -> impl Iterator<Item = Self> {
         std::iter::once(Self::default())
             .chain(WORDS.iter().filter_map(|word| Self::default().with(word)))
     }
 
-    /// What counting runs use, whatever the lane: operators are the module's,
-    /// not the compiler's.
+    /// Returns the settings of counting runs, whatever the lane: operators are the module's, not
+    /// the compiler's.
     #[must_use]
     pub fn counting() -> Self {
         Self { fuel: true, ..Self::default() }
     }
 
-    /// The variant of that name; the plain lane's is empty.
+    /// Parses the variant of that name; the plain lane's is empty.
     #[must_use]
     pub fn named(text: &str) -> Option<Self> {
         if text.is_empty() { Some(Self::default()) } else { text.parse().ok() }
     }
 
-    /// The words of what is not as usual.
+    /// Returns the words of the settings that are not the default.
     #[must_use]
     pub fn words(&self) -> Vec<&'static str> {
         let set = [
@@ -98,7 +98,7 @@ impl Settings {
         WORDS.into_iter().zip(set).filter_map(|(word, set)| set.then_some(word)).collect()
     }
 
-    /// With one thing more; `None` if there is no such thing, or it is set.
+    /// Changes one more setting; `None` if there is no such word, or it is set.
     fn with(mut self, word: &str) -> Option<Self> {
         let before = self;
         match word {
@@ -117,13 +117,13 @@ impl Settings {
         (self != before).then_some(self)
     }
 
-    /// Of these, what the compiled form of a module depends on.
+    /// Returns the part of these settings that the compiled form of a module depends on.
     #[must_use]
     pub fn compiled(self) -> Self {
         Self { allocation: Allocation::Fitting, ..self }
     }
 
-    /// The engine's configuration.
+    /// Returns the engine's configuration.
     #[must_use]
     pub fn config(&self, purpose: Purpose) -> Config {
         let mut config = Config::new();
@@ -161,7 +161,7 @@ impl Settings {
         config
     }
 
-    /// What a reader must know about figures of this variant.
+    /// Returns a note for readers of this variant's figures.
     #[must_use]
     pub fn note(&self) -> String {
         let mut parts = Vec::new();
@@ -190,7 +190,7 @@ impl Settings {
 }
 
 impl fmt::Display for Settings {
-    /// The words, joined by `+`; nothing for the plain lane.
+    /// Writes the words, joined by `+`; nothing for the plain lane.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.words().join("+"))
     }

@@ -1,4 +1,4 @@
-//! Warm invocations: a worker that stays and makes a fresh instance each time.
+//! Warm invocations: a worker that stays and creates a fresh instance each time.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ use cyclometer_meter::{Meter, Provenance, Provenances, Source, Usage, host};
 /// Longest time that a worker may take to load its module.
 const LOAD_TIMEOUT: Nanos = Nanos(30_000_000_000);
 
-/// A worker that has a module loaded.
+/// A worker that has loaded a module.
 pub(super) struct WarmWorker {
     runner: Runner,
     socket: OwnedFd,
@@ -41,14 +41,14 @@ pub(super) struct WarmWorker {
     wall: Wall,
 }
 
-/// What was heard of a worker.
+/// Message of a worker, or its absence.
 enum Heard {
     Report(Box<Report>),
-    /// Its time was up, or the recording was stopped.
+    /// The time limit passed, or the recording was stopped.
     Silence {
         cancelled: bool,
     },
-    /// It is gone.
+    /// The worker is gone.
     HangUp,
 }
 
@@ -95,10 +95,10 @@ impl WasmtimeLane {
     }
 }
 
-/// How a request to a worker went.
+/// Result of a request to a worker.
 struct Done {
     count: u32,
-    /// The worker is of no use any more.
+    /// Whether the worker cannot be used again.
     lost: bool,
 }
 
@@ -178,7 +178,7 @@ impl WarmWorker {
         Ok(())
     }
 
-    /// Asks for `count` invocations and hands on what comes of them.
+    /// Requests `count` invocations and passes their outcomes on.
     fn invoke(
         &mut self,
         job: &Job,
@@ -187,7 +187,7 @@ impl WarmWorker {
         cancel: &Cancel,
         emit: &mut dyn FnMut(Outcome),
     ) -> Done {
-        // A burst is too short to sample, and its members could not be told apart.
+        // A burst is too short to sample, and its members could not be distinguished.
         if count == 1 {
             watch.begin(Box::new(ProcessProbe::new(self.pid, &self.counters, None)));
         }
@@ -207,7 +207,7 @@ impl WarmWorker {
                 }
             }
             if cancel.is_cancelled() {
-                // What is still under way is not wanted: the worker goes.
+                // Invocations that are still under way are not wanted: the worker is ended.
                 return Done { count: done + 1, lost: done + 1 < count };
             }
         }
@@ -224,7 +224,7 @@ impl WarmWorker {
         report.map_or(Heard::HangUp, |report| Heard::Report(Box::new(report)))
     }
 
-    /// Waits until there is something to read, or a hang-up.
+    /// Waits until there is something to read, or a hang-up; `false`: neither came in time.
     fn readable(&self, timeout: Option<Nanos>, cancel: &Cancel) -> bool {
         let deadline = timeout.map(|timeout| Nanos(now().0.saturating_add(timeout.0)));
         loop {
@@ -275,7 +275,7 @@ impl WarmWorker {
         explain_missing(outcome.checked(&job.preset), Some(report))
     }
 
-    /// The outcome of an invocation whose worker has to go, or has gone.
+    /// Returns the outcome of an invocation whose worker has ended, or has to be ended.
     fn lost(&mut self, job: &Job, requested: Nanos, heard: &Heard) -> Outcome {
         let mut outcome = Outcome::unstarted(job, requested, "the worker is gone");
         outcome.provenances = Arc::new(unreported(&self.provenances));
@@ -298,10 +298,10 @@ impl WarmWorker {
         outcome
     }
 
-    /// Ends the worker, whatever it still does; its exit code, if that tells
-    /// anything, and why it ended.
+    /// Ends the worker, whatever it still does; returns its exit code, if that is meaningful, and
+    /// why it ended.
     fn autopsy(&mut self, job: &Job) -> (Option<i32>, String) {
-        // One that has ended by itself does not hear it.
+        // A worker that has ended by itself does not notice this.
         self.runner.kill();
         let ended = match self.runner.wait(&Cancel::default()) {
             Ok(ended) => ended,
@@ -319,7 +319,7 @@ impl WarmWorker {
     }
 }
 
-/// Sources of an invocation whose worker was gone before its report.
+/// Returns the sources of an invocation whose worker was gone before its report.
 fn unreported(usual: &Provenances) -> Provenances {
     let mut all = usual.clone();
     for (meter, provenance) in usual.iter() {

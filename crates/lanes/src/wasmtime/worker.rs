@@ -1,5 +1,5 @@
-//! The worker: `cyclometer` executing itself with a hidden subcommand, so that
-//! a module's memory, counters and crashes are its own.
+//! The worker process: `cyclometer` executes itself with a hidden subcommand, so that a module's
+//! memory, counters and crashes are its own.
 //!
 //! Descriptors: 0, 1 and 2 are the function's own, 3 the socket to the lane.
 
@@ -21,19 +21,19 @@ use crate::process::one_line;
 use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 
-/// What a store carries.
+/// Host state of a store.
 struct State {
     wasi: WasiP1Ctx,
     limiter: Limiter,
 }
 
-/// Time between two epochs, as embedders choose it.
+/// Time between two epochs, as embedders usually choose it.
 const EPOCH: Duration = Duration::from_millis(10);
 
-/// An epoch that does not come: the lane has its own time limit.
+/// Epoch that never comes: the lane has its own time limit.
 const NEVER: u64 = u64::MAX / 2;
 
-/// Advances the engine's epoch until the process ends.
+/// Starts a thread that advances the engine's epoch until the process ends.
 fn tick(engine: &Engine) -> std::io::Result<()> {
     let engine = engine.clone();
     std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
@@ -48,23 +48,23 @@ fn tick(engine: &Engine) -> std::io::Result<()> {
 /// A module ready to be instantiated.
 struct Function {
     config: WorkerConfig,
-    /// How long loading its compiled form took.
+    /// Time that loading its compiled form took.
     deserialize: Nanos,
     engine: Engine,
     ready: InstancePre<State>,
-    /// Where the module exports `_start`.
+    /// Export `_start` of the module, if there is one.
     entry: Option<ModuleExport>,
-    /// Which of [`VARYING`] it imports, a bit each.
+    /// Functions of [`VARYING`] that it imports, a bit each.
     varying: u64,
     stdin: InputFile,
     stdout: OutputFile,
     stderr: OutputFile,
 }
 
-/// Runs the hidden `__worker` subcommand; `begun` is when the process did.
+/// Runs the hidden `__worker` subcommand; `begun` is the start time of the process.
 ///
 /// # Errors
-/// When the lane is not there to be told, or its words are not understood.
+/// Fails when the lane cannot be reached, or its messages are not understood.
 pub fn run(begun: Nanos, config: &str) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let socket = cyclometer_system::sys::inherited(3).ok_or("no control socket")?;
@@ -81,7 +81,7 @@ pub fn run(begun: Nanos, config: &str) -> Result<(), String> {
         Ok(function) => {
             let mut report = function.call(begun, None);
             report.deserialize = Some(function.deserialize.0);
-            // The process ends: unmapping what it has is the kernel's work.
+            // The process ends: unmapping its memory is the kernel's work.
             std::mem::forget(function);
             answer(&report)
         }
@@ -89,7 +89,7 @@ pub fn run(begun: Nanos, config: &str) -> Result<(), String> {
     }
 }
 
-/// Answers requests, each a count of invocations, until the lane hangs up.
+/// Serves requests, each a count of invocations, until the lane hangs up.
 fn serve(
     socket: &OwnedFd,
     function: &Function,
@@ -147,7 +147,7 @@ impl Function {
         })
     }
 
-    /// No files, no network, no environment: standard streams and arguments.
+    /// Creates a store without files, network or environment: standard streams and arguments only.
     fn store(&self) -> wasmtime::Result<Store<State>> {
         let wasi = WasiCtxBuilder::new()
             .args(&self.config.args)
@@ -169,8 +169,8 @@ impl Function {
         Ok(store)
     }
 
-    /// One invocation in a fresh instance; `cpu` is the thread's CPU time when a
-    /// warm one was begun.
+    /// Runs one invocation in a fresh instance; `cpu` is the thread's CPU time when a warm one was
+    /// begun.
     fn call(&self, begun: Nanos, cpu: Option<u64>) -> Report {
         match self.store() {
             Ok(store) => Report { varying: self.varying, ..self.run(begun, cpu, store) },
@@ -213,7 +213,7 @@ impl Function {
         report
     }
 
-    /// Makes the instance, which runs its start section, and finds the entry.
+    /// Creates the instance, which runs its start section, and finds the entry.
     fn instantiate(
         &self,
         store: &mut Store<State>,
@@ -228,19 +228,18 @@ impl Function {
         Ok((instantiated, entry.typed::<(), ()>(&*store)?))
     }
 
-    /// Fuel that instantiating took for no operator of a function: wasmtime makes
-    /// a function of its own that initialises globals, tables and memories. With
-    /// a start section the two cannot be told apart: constant expressions that
-    /// wasmtime evaluates there then count as operators.
+    /// Returns the fuel that instantiation took for no operator of a function: wasmtime creates a
+    /// function of its own that initialises globals, tables and memories. With a start section the
+    /// two cannot be distinguished: constant expressions that wasmtime evaluates there then count
+    /// as operators.
     fn startup_fuel(&self, store: &Store<State>) -> Option<u64> {
         let used = fuel_used(store)?;
         Some(if self.config.start_section { used.min(START_FUEL) } else { used })
     }
 
-    /// CPU time and resident memory up to now, right before the function's
-    /// first instruction; `cpu` is the thread's CPU time when a warm invocation
-    /// was begun. In a warm worker, where reading must be cheap, the peak since
-    /// then stands for what is resident now.
+    /// Reads CPU time and resident memory up to now, right before the function's first instruction;
+    /// `cpu` is the thread's CPU time when a warm invocation was begun. In a warm worker, where
+    /// reading must be cheap, the peak since then stands for the present resident memory.
     fn read_startup(&self, cpu: Option<u64>) -> [Option<u64>; 2] {
         if self.config.warm {
             let used = reading::thread_cpu().zip(cpu);
@@ -252,17 +251,17 @@ impl Function {
     }
 }
 
-/// Fuel that wasmtime takes for running a start section: entering the function
-/// that it makes to initialise an instance, and calling from there.
+/// Fuel that wasmtime takes for running a start section: entering the function that it creates to
+/// initialise an instance, and calling from there.
 const START_FUEL: u64 = 2;
 
-/// Fuel that was used so far; `None` if it is not counted.
+/// Returns the fuel that was used so far; `None` if it is not counted.
 fn fuel_used(store: &Store<State>) -> Option<u64> {
     store.get_fuel().ok().map(|left| u64::MAX - left)
 }
 
-/// Takes the place of `proc_exit` of the library, which ends a function with a
-/// trap, and loses its exit code, from 126 on.
+/// Replaces `proc_exit` of the library, which ends a function with a trap, and loses its exit code,
+/// from 126 on.
 fn define_exit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let exit = |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) };
@@ -271,7 +270,7 @@ fn define_exit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Which of [`VARYING`] the module imports.
+/// Returns which functions of [`VARYING`] the module imports, a bit each.
 fn varying(module: &Module) -> u64 {
     let imports = |name: &str| module.imports().any(|import| import.name() == name);
     VARYING
@@ -280,12 +279,12 @@ fn varying(module: &Module) -> u64 {
         .fold(0, |bits, (position, name)| bits | (u64::from(imports(name)) << position))
 }
 
-/// Why a module without `_start` does not run.
+/// Reason why a module without `_start` does not run.
 const NO_ENTRY: &str = "it exports no function `_start`: only commands are run, \
                         no reactors and no libraries";
 
 impl Report {
-    /// A report of an invocation that ended at `ended`.
+    /// Creates the report of an invocation that ended at `ended`.
     fn ended(begun: Nanos, ended: Nanos, progress: Progress, result: wasmtime::Result<()>) -> Self {
         let (end, fuel, text) = match result {
             Ok(()) => (End::Exit(0), Fuel::Exact(0), String::new()),
@@ -294,7 +293,7 @@ impl Report {
                 match (error.downcast_ref::<I32Exit>(), error.downcast_ref::<Trap>()) {
                     (Some(I32Exit(code)), _) => (End::Exit(*code), Fuel::Exact(0), String::new()),
                     (None, Some(trap)) => (End::Trap, fuel_after(*trap), text),
-                    // A function of the host refused: fuel was stored for the call.
+                    // A function of the host failed: fuel was stored before the call.
                     (None, None) if progress == Progress::Entered => {
                         (End::Trap, Fuel::Exact(0), text)
                     }
@@ -329,7 +328,7 @@ impl Report {
         Self::ended(begun, now(), progress, Err(error))
     }
 
-    /// Whether it was not started for want of memory that it declares to need.
+    /// Returns whether it was not started for want of memory that it declares to need.
     pub(super) fn wanted_memory(&self) -> bool {
         self.counts[Meter::MemoryGrowFailed as usize].is_some_and(|refused| refused > 0)
     }
@@ -340,7 +339,7 @@ impl Report {
         self
     }
 
-    /// Adds what was counted around the invocation.
+    /// Adds the counts around the invocation.
     fn take_counts(&mut self, counts: &[Option<u64>; Meter::COUNT], coverage: Option<u64>) {
         for (mine, counted) in self.counts.iter_mut().zip(counts) {
             *mine = mine.or(*counted);
@@ -349,9 +348,9 @@ impl Report {
     }
 }
 
-/// What fuel says after a trap. Compiled code keeps it in a register and stores
-/// it before calls and before `unreachable`; any other trap loses what was
-/// counted since, which may be all of it.
+/// Returns what fuel says after a trap. Compiled code keeps it in a register and stores it before
+/// calls and before `unreachable`; any other trap loses what was counted since, which may be all of
+/// it.
 fn fuel_after(trap: Trap) -> Fuel {
     match trap {
         Trap::UnreachableCodeReached

@@ -1,4 +1,4 @@
-//! Control groups that were left, wherever below the mounts they lie.
+//! Leftover control groups of this program, anywhere below the mounts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,26 +8,26 @@ use std::path::{Path, PathBuf};
 use super::{Hierarchy, remove_tree};
 use cyclometer_system::owner::Owner;
 
-/// Levels of groups that are looked into.
+/// Number of levels of groups that are searched.
 const DEPTH: usize = 12;
 
-/// A control group that this program made, in all hierarchies that have it.
+/// Control group that this program made, in all hierarchies that have it.
 #[derive(Debug, Clone)]
 pub struct GroupLeftover {
     relative: PathBuf,
     owner: Owner,
-    /// Its folders, one a hierarchy.
+    /// Folders of the group, one per hierarchy.
     folders: Vec<PathBuf>,
 }
 
 impl GroupLeftover {
-    /// Its path below the mounts.
+    /// Returns the path of the group below the mounts.
     #[must_use]
     pub fn name(&self) -> String {
         self.relative.display().to_string()
     }
 
-    /// The mounts that have it.
+    /// Returns the mounts that have the group, separated by blanks.
     #[must_use]
     pub fn places(&self) -> String {
         let depth = self.relative.components().count();
@@ -35,13 +35,13 @@ impl GroupLeftover {
         mounts.map(|mount| mount.display().to_string()).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether any of it is there still.
+    /// Returns whether any part of it still exists.
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.folders.iter().any(|folder| folder.exists())
     }
 
-    /// Why it must stay, if so.
+    /// Returns the reason why the group must stay, if it is in use.
     #[must_use]
     pub fn in_use(&self) -> Option<String> {
         let user = nix::unistd::geteuid().as_raw();
@@ -53,12 +53,13 @@ impl GroupLeftover {
         owner.or_else(|| foreign.then(|| "it belongs to another user".to_owned()))
     }
 
-    /// Removes it everywhere; what is left in it is killed.
+    /// Removes the group from all hierarchies; processes in it are killed.
     ///
     /// # Errors
-    /// Why that could not be done, in words.
+    /// Returns the reason why it could not be removed, as a message for users.
     pub fn remove(&self) -> Result<(), String> {
-        // It may have got an owner since: process ids come again, identities do not.
+        // Checked again, as it may be in use since it was listed. Process ids are reused,
+        // identities are not.
         if let Some(reason) = self.in_use() {
             return Err(reason);
         }
@@ -75,8 +76,7 @@ impl GroupLeftover {
 }
 
 impl Hierarchy {
-    /// All control groups that this program made, with and without an owner
-    /// that runs.
+    /// Finds all control groups that this program made, whether or not their owners run.
     #[must_use]
     pub fn leftovers(&self) -> Vec<GroupLeftover> {
         let mut found = BTreeMap::new();
@@ -102,7 +102,7 @@ fn search(root: &Path, folder: &Path, depth: usize, found: &mut BTreeMap<PathBuf
                     owner,
                     folders: Vec::new(),
                 });
-                // Two controllers of one mount are one folder.
+                // Two controllers of one mount share one folder.
                 if !group.folders.contains(&path) {
                     group.folders.push(path);
                 }

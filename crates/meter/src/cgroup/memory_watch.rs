@@ -1,6 +1,6 @@
-//! A memory limit around everything in a group, and whether the kernel killed for
-//! it: also what a runtime put into groups of its own inside, which are gone
-//! before anybody can look at them.
+//! Memory limit around everything in a group, and detection of kills by the kernel. That
+//! includes nested groups that a runtime makes, which are gone before anybody can look at
+//! them.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,18 +14,17 @@ use crate::function_group::GroupUsage;
 use crate::own_groups::kills_in;
 use cyclometer_core::units::Bytes;
 
-/// Slack between a limit and a peak that ran against it: memory is charged in
-/// batches of pages.
+/// Slack between a limit and a peak that hit it: memory is charged in batches of pages.
 const BATCHES: u64 = 1 << 20;
 
 /// Watches the memory limit of a group for one invocation.
 #[derive(Debug)]
 pub struct MemoryWatch {
     limit: Bytes,
-    /// The folder that has the memory controller.
+    /// Folder of the group that has the memory controller.
     folder: PathBuf,
-    /// In v1 the kernel counts kills in the group of who was killed, which is gone
-    /// when the runtime ends. Of the group whose limit it was it tells by an event.
+    /// In v1 the kernel counts a kill in the group of the killed process, which is gone
+    /// when the runtime ends. The group whose limit was hit is notified by an event.
     event: Option<EventFd>,
 }
 
@@ -33,7 +32,7 @@ impl Group {
     /// Sets the limit of all memory inside, swap included, and watches it.
     ///
     /// # Errors
-    /// When the kernel takes no limit, or tells nobody.
+    /// Returns an error when the kernel accepts no limit, or no request for events.
     pub fn watch_memory(&self, limit: Bytes) -> Result<MemoryWatch, CgroupError> {
         let failed = |action, path: &Path| {
             let path = path.to_owned();
@@ -58,17 +57,18 @@ impl Group {
         Ok(MemoryWatch { limit, folder, event: None })
     }
 
-    /// Kills everything inside and removes what is below the group, so that it can
-    /// go itself.
+    /// Kills everything inside and removes the groups below this one, so that it can be
+    /// removed itself.
     pub fn kill(&self) {
         for root in &self.hierarchy.all {
-            // What cannot be removed now is swept by the next command.
+            // A leftover is removed by the next command.
             let _ = super::remove_tree(&root.join(&self.relative), true);
         }
     }
 }
 
-/// Asks a v1 kernel to count, in a descriptor, how often the group ran out.
+/// Registers a descriptor in which a v1 kernel counts how often the group ran out of
+/// memory.
 fn await_event(folder: &Path) -> io::Result<EventFd> {
     let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
     let control = File::open(folder.join("memory.oom_control"))?;
@@ -78,14 +78,14 @@ fn await_event(folder: &Path) -> io::Result<EventFd> {
 }
 
 impl MemoryWatch {
-    /// Returns what is known if the kernel killed for want of memory. To be asked
-    /// once, before the group goes.
+    /// Returns the usage if the kernel killed a process for lack of memory. Call it once,
+    /// before the group is removed.
     #[must_use]
     pub fn usage(&self) -> Option<GroupUsage> {
         let killed = match &self.event {
-            // The descriptor has as many as there were; none is an error.
+            // The descriptor holds the number of events; reading fails if there were none.
             Some(event) => u64::from(event.read().is_ok_and(|count| count > 0)),
-            // Of the group and all that were in it.
+            // Counts the group and all groups inside of it.
             None => fs::read_to_string(self.folder.join("memory.events"))
                 .ok()
                 .and_then(|text| kills_in(&text))
@@ -97,7 +97,7 @@ impl MemoryWatch {
         (killed > 0).then(|| GroupUsage {
             cpu: None,
             split: None,
-            // Before Linux 5.19 there is none in v2: the limit is what is known of.
+            // Before Linux 5.19 there is no peak in v2: then the limit is assumed to be hit.
             at_limit: peak.is_none_or(|peak| peak.0.saturating_add(BATCHES) >= self.limit.0),
             peak: peak.ok_or_else(|| "this kernel keeps no peak for a group".to_owned()),
             files: Bytes(0),
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(watch.usage(), None, "nothing has run yet");
         let inside = watch.folder.join("container");
         fs::create_dir(&inside).expect("made");
-        // A shell that enters the group and then wants 200 MB.
+        // A shell that enters the group and then allocates 200 MB.
         let script = format!(
             "echo $$ > {}/cgroup.procs && exec head -c 200000000 /dev/zero | tail",
             inside.display()

@@ -1,4 +1,4 @@
-//! The events that are counted, and what each of them is good for.
+//! Perf events that are counted, and the meters that they provide.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use perf_event::events::{self, x86::Msr};
 
 use crate::{Meter, Source};
 
-/// The events, in the order in which they are opened and reported.
+/// Perf event; [`Self::ALL`] has the order in which events are opened and reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     TaskClock,
@@ -24,8 +24,8 @@ pub(super) enum Event {
 
 impl Event {
     pub const ALL: [Self; 10] = [
-        // Time and ticks are read side by side: what lies between two readings
-        // is missing in one of them, which shows in microseconds.
+        // Time and ticks are read next to each other: anything between the two readings is
+        // missing in one of them, which shows in microseconds.
         Self::TaskClock,
         Self::RefCycles,
         Self::MsrTsc,
@@ -38,8 +38,8 @@ impl Event {
         Self::Migrations,
     ];
 
-    /// Events that may share a group: all of a group count, or none does, and
-    /// the counters of a CPU are few.
+    /// Returns the group that the event may share, if any: all events of a group count at
+    /// once or none does, and a CPU has few counters.
     pub const fn bundle(self) -> Option<Bundle> {
         match self {
             Self::Cycles | Self::Instructions | Self::RefCycles => Some(Bundle::Core),
@@ -74,14 +74,13 @@ impl Event {
         }
     }
 
-    /// Whether the event means anything with kernel mode left out. A context
-    /// switch or migration happens in the kernel: such a counter opens, and
-    /// reads 0 for ever.
+    /// Returns whether the event is meaningful without kernel mode. Context switches and
+    /// migrations happen in the kernel: such a counter opens, and reads 0 for ever.
     pub const fn counts_in_user_mode(self) -> bool {
         !matches!(self, Self::ContextSwitches | Self::Migrations | Self::MsrTsc)
     }
 
-    /// Whether any code at all makes the event count: a 0 is no count then.
+    /// Returns whether any code makes the event count, so that 0 is not a valid count.
     pub const fn always_counts(self) -> bool {
         matches!(self, Self::Cycles | Self::Instructions | Self::RefCycles)
     }
@@ -102,11 +101,11 @@ impl Event {
     }
 }
 
-/// Events that are read together on the calling thread.
+/// Group of events that are read together on the calling thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bundle {
     /// The kernel's own events, which never wait for a counter.
     Kernel,
-    /// What most CPUs count in fixed counters.
+    /// Events that most CPUs count in fixed counters.
     Core,
 }

@@ -1,5 +1,5 @@
-//! Kernels of other machines: a hybrid CPU, one without a PMU, a filter, a level
-//! of `perf_event_paranoid`; for tests of what becomes of their answers.
+//! Fake kernel for tests, which behaves like other machines: a hybrid CPU, one without a
+//! PMU, a seccomp filter, or a level of `perf_event_paranoid`.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use super::refusal::Standing;
 use super::{Counters, Perf, USER_ONLY};
 use crate::{Meter, Source};
 
-/// One opened counter as the fake kernel sees it.
+/// Request for a counter as the fake kernel sees it.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     event: Event,
@@ -19,10 +19,10 @@ struct Asked {
     kernel_mode: bool,
 }
 
-/// Answers a request: an error, or what the counter reads at each read.
+/// Rule that answers a request: an error, or the step of the counter at each read.
 type Rule = dyn Fn(Asked) -> Result<Raw, i32> + Send + Sync;
 
-/// A kernel whose counters grow by a fixed step at each read.
+/// Kernel whose counters grow by a fixed step at each read.
 struct FakeKernel {
     rule: Arc<Rule>,
     pmus: Vec<CorePmu>,
@@ -64,7 +64,7 @@ impl FakeKernel {
         }
     }
 
-    /// A CPU with two kinds of cores, two CPUs of each.
+    /// Adds a CPU with two kinds of cores, two CPUs of each.
     fn hybrid(mut self) -> Self {
         let pmu = |name: &str, number, cpus: &[usize]| CorePmu {
             name: name.to_owned(),
@@ -124,7 +124,7 @@ impl Kernel for FakeKernel {
     }
 }
 
-/// Counts `count` a read, without multiplexing.
+/// Returns a step of `count` per read, without multiplexing.
 fn whole(count: u64) -> Raw {
     Raw { count, enabled: 100, running: 100 }
 }
@@ -133,7 +133,7 @@ fn has_no_msr(asked: Asked) -> bool {
     asked.event == Event::MsrTsc
 }
 
-/// What one read after another makes of a meter.
+/// Returns the count and the coverage of a meter between two reads.
 fn count_once(counters: &mut Counters, meter: Meter) -> (Option<u64>, Option<u32>) {
     let before = counters.read();
     let after = counters.read();
@@ -221,7 +221,7 @@ fn a_hybrid_cpu_on_a_kernel_that_cannot_tell_the_cores_apart_has_no_cycles() {
 #[test]
 fn a_control_group_asks_each_cpu_for_its_own_kind_of_core() {
     let kernel = FakeKernel::new(|asked| match (asked.event.source(), asked.core_pmu, asked.cpu) {
-        // As the kernel answers for a CPU that the PMU does not have.
+        // The kernel answers this for a CPU that the PMU does not cover.
         (Source::PerfHardware, Some(4), Some(2 | 3))
         | (Source::PerfHardware, Some(8), Some(0 | 1)) => Err(libc::EINVAL),
         _ => Ok(whole(10)),

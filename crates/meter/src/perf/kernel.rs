@@ -1,5 +1,4 @@
-//! The seam under the counters: the kernel's perf subsystem, which tests can
-//! replace by one of another machine.
+//! Interface to the kernel's perf subsystem, which tests can replace by a fake one.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +11,7 @@ use super::event::Event;
 use super::refusal::Standing;
 use cyclometer_core::units::Nanos;
 
-/// What a set of counters watches.
+/// Target that a set of counters watches.
 #[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {
     /// The next program that the process with this id starts: counting is
@@ -26,12 +25,12 @@ pub enum Target<'a> {
     Cgroup(&'a File),
 }
 
-/// A request for one counter.
+/// Request for one counter.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
     pub event: Event,
-    /// Type number of the core PMU that counts a hardware event; `None` leaves
-    /// it to the kernel, which on a CPU with several takes one of them.
+    /// Type number of the core PMU that counts a hardware event; `None` leaves the choice
+    /// to the kernel, which takes one of them on a CPU with several.
     pub core_pmu: Option<u32>,
     pub target: Target<'a>,
     /// The only CPU on which it counts, as control groups need it.
@@ -40,40 +39,39 @@ pub(super) struct Request<'a> {
     pub kernel_mode: bool,
 }
 
-/// A count with the times that tell whether it was complete.
+/// Count, with the times that show whether it is complete.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Raw {
     pub count: u64,
     /// Nanoseconds in which it should have counted.
     pub enabled: u64,
-    /// Nanoseconds in which it did.
+    /// Nanoseconds in which it did count.
     pub running: u64,
 }
 
-/// A PMU that counts what cores do: one on most machines, one a kind of core on
-/// hybrid CPUs.
+/// PMU of CPU cores: one on most machines, one per kind of core on hybrid CPUs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CorePmu {
     /// Name in sysfs, such as `cpu_atom`.
     pub name: String,
     /// Type number for `perf_event_open`.
     pub number: u32,
-    /// CPUs that have it; empty: all.
+    /// CPUs that have it; empty for all.
     pub cpus: Vec<usize>,
 }
 
-/// An open counter.
+/// Open counter.
 pub(super) trait Handle: Send {
     fn read(&mut self) -> io::Result<Raw>;
 }
 
-/// Open counters that are read by one call.
+/// Group of open counters that are read by one call.
 pub(super) trait GroupHandle: Send {
-    /// Returns the counts in the order in which they were asked for.
+    /// Reads the counts, in the order in which they were requested.
     fn read(&mut self) -> io::Result<Vec<Raw>>;
 }
 
-/// The perf subsystem of a kernel.
+/// Perf subsystem of a kernel.
 pub(super) trait Kernel: Send + Sync {
     fn open(&self, request: &Request<'_>) -> io::Result<Box<dyn Handle>>;
 
@@ -85,11 +83,11 @@ pub(super) trait Kernel: Send + Sync {
 
     fn online_cpus(&self) -> io::Result<Vec<usize>>;
 
-    /// Returns what this process may do, to explain a refusal.
+    /// Returns the privileges of this process, to explain a refusal.
     fn standing(&self) -> Standing;
 }
 
-/// The kernel that this process runs on.
+/// Kernel that this process runs on.
 pub(super) struct SystemKernel;
 
 impl Kernel for SystemKernel {
@@ -188,9 +186,8 @@ impl GroupHandle for SystemGroup {
     }
 }
 
-/// Returns the PMUs of cores that a sysfs folder lists: the one called `cpu`,
-/// and those that name the CPUs they belong to. PMUs outside of cores have a
-/// `cpumask` instead.
+/// Reads the PMUs of cores from a sysfs folder: the one called `cpu`, and those that name
+/// the CPUs they belong to. PMUs outside of cores have a `cpumask` instead.
 pub(super) fn read_core_pmus(folder: &Path) -> Vec<CorePmu> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let read = |entry: io::Result<std::fs::DirEntry>| {

@@ -1,11 +1,11 @@
 //! Counters of the kernel's perf subsystem, opened before the function's
 //! first instruction.
 //!
-//! What to know before believing a counter:
+//! Limits of these counters:
 //!
-//! - `cycles`, `instructions` and the misses need a hardware PMU, which most
-//!   virtual machines hide. `ENOENT`, `EOPNOTSUPP` and a counter that never
-//!   runs all mean "not available", and are reported so.
+//! - `cycles`, `instructions` and the misses need a hardware PMU, which most virtual
+//!   machines hide. `ENOENT`, `EOPNOTSUPP` and a counter that never runs all mean "not
+//!   available", and are reported as such.
 //! - `msr/tsc` ticks with the time-stamp counter while the task is on a CPU.
 //!   It works without a PMU, and measures time in cycles of a constant clock,
 //!   not work: it does not slow down when the core does.
@@ -14,8 +14,8 @@
 //! - A hybrid CPU has a PMU for each kind of core, and a generic hardware event
 //!   counts on one of them only, silently. It is opened on each and added, or
 //!   reported missing.
-//! - A counter that opens and never runs, or runs and reads 0 while there was
-//!   something to count, is missing too: it is tried out once a process.
+//! - A counter that opens and never runs, or runs and reads 0 while there was something to
+//!   count, is missing too: each is tried out once per process.
 //! - Counters that share a PMU may be multiplexed. Values are then scaled by
 //!   time enabled over time running, and the ratio is kept with the invocation.
 //! - A group is read by one call, which is what short functions need. But only
@@ -45,10 +45,10 @@ use self::refusal::Refusal;
 use self::trial::Trials;
 use super::{Meter, Provenances, Source};
 
-/// A kernel's perf subsystem, and what was found out about its counters.
+/// Perf subsystem of a kernel, with the results of trying its counters.
 pub(super) struct Perf {
     kernel: Box<dyn Kernel>,
-    /// The PMUs of a hybrid CPU, once they were looked for; empty on others.
+    /// PMUs of a hybrid CPU, once they were searched for; empty on other CPUs.
     hybrid_pmus: OnceLock<Vec<CorePmu>>,
     trials: Trials,
 }
@@ -69,19 +69,18 @@ impl Perf {
     }
 }
 
-/// The perf subsystem of the kernel that this process runs on.
+/// Perf subsystem of the kernel that this process runs on.
 static SYSTEM: LazyLock<Perf> = LazyLock::new(|| Perf::new(SystemKernel));
 
-/// Where the value of one event comes from.
+/// Source of the value of one event.
 enum Reader {
-    /// Handles of its own: one, or one a CPU for a control group, or one a core
-    /// PMU.
+    /// Separate handles: one, or one per CPU for a control group, or one per core PMU.
     Own(Vec<Box<dyn Handle>>),
-    /// A place in one of the groups of the set.
+    /// Place in one of the groups of the set.
     Member { group: usize, place: usize },
 }
 
-/// One event of a set.
+/// Opened event of a set.
 struct Opened {
     event: Event,
     /// Whether kernel mode is counted.
@@ -89,8 +88,8 @@ struct Opened {
     reader: Reader,
     /// Names of the core PMUs whose counts are added; empty on most machines.
     core_pmus: Vec<String>,
-    /// Whether each handle was enabled for the whole of the time, as those of
-    /// several core PMUs are, rather than for a part of it.
+    /// Whether each handle was enabled for the whole time, as those of several core PMUs
+    /// are, rather than for a part of it.
     side_by_side: bool,
 }
 
@@ -107,7 +106,7 @@ pub struct Counters {
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot(Vec<Option<Raw>>);
 
-/// What the counters counted between two snapshots.
+/// Counts between two snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     values: [Option<u64>; Meter::COUNT],
@@ -117,7 +116,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts of one meter alone, for tests.
+    /// Creates counts of a single meter, for tests.
     #[doc(hidden)]
     #[must_use]
     pub fn of(meter: Meter, count: u64) -> Self {
@@ -126,7 +125,7 @@ impl Counts {
         Self { values, coverage_ppm: None }
     }
 
-    /// The count of `meter`, if a counter for it ran.
+    /// Returns the count of `meter`, if a counter for it ran.
     #[must_use]
     pub const fn get(&self, meter: Meter) -> Option<u64> {
         self.values[meter as usize]
@@ -134,7 +133,7 @@ impl Counts {
 }
 
 impl Counters {
-    /// How many descriptors this set holds.
+    /// Returns the number of descriptors that this set holds.
     #[must_use]
     pub fn descriptors(&self) -> u64 {
         let of = |it: &Opened| match &it.reader {
@@ -145,8 +144,8 @@ impl Counters {
         u64::try_from(all).unwrap_or(u64::MAX)
     }
 
-    /// Opens every event that this machine and user allow. What cannot be
-    /// opened is missing in [`Self::provenances`], with the reason.
+    /// Opens every event that this machine and user allow. Events that cannot be opened are
+    /// marked as missing in [`Self::provenances`], with the reason.
     #[must_use]
     pub fn open(target: Target<'_>) -> Self {
         Self::open_with(&SYSTEM, target)
@@ -177,7 +176,7 @@ impl Counters {
         }
         if matches!(target, Target::ThisThread) {
             for bundle in [Bundle::Kernel, Bundle::Core] {
-                // Those that the kernel will not bundle are read one by one.
+                // Events that the kernel refuses to group are read one by one.
                 let _ = set.bundle(bundle);
             }
         }
@@ -207,7 +206,7 @@ impl Counters {
         self.refusals.push((meter, refusal));
     }
 
-    /// No counters at all, for that reason.
+    /// Creates a set without counters, all of them missing for `reason`.
     #[must_use]
     pub fn none(reason: &str) -> Self {
         let mut set = Self::empty(&SYSTEM);
@@ -217,8 +216,8 @@ impl Counters {
         set
     }
 
-    /// Opens the events of a bundle again as one group, read by one call: the
-    /// cost of reading falls into what short functions are charged with.
+    /// Reopens the events of a bundle as one group that is read by one call, since the cost
+    /// of reading is charged to short functions.
     fn bundle(&mut self, bundle: Bundle) -> io::Result<()> {
         // A group belongs to one PMU.
         let members: Vec<usize> = (0..self.opened.len())
@@ -247,8 +246,8 @@ impl Counters {
         Ok(())
     }
 
-    /// Opens the same events on another target, without asking again for those
-    /// that were refused. What cannot be opened there is missing.
+    /// Opens the same events on another target, without trying refused ones again. Events
+    /// that cannot be opened there are missing.
     #[must_use]
     pub fn reopen(&self, target: Target<'_>) -> Self {
         let mut set = Self::empty(self.perf);
@@ -266,13 +265,13 @@ impl Counters {
         set
     }
 
-    /// Where each meter comes from, or why it is missing.
+    /// Returns the source of each meter, or the reason why it is missing.
     #[must_use]
     pub const fn provenances(&self) -> &Provenances {
         &self.provenances
     }
 
-    /// Returns what to do to have `meter`; empty where it is there, or where
+    /// Returns the steps to make `meter` available; empty where it is available, or where
     /// nothing helps.
     #[must_use]
     pub fn remedy(&self, meter: Meter) -> String {
@@ -280,7 +279,7 @@ impl Counters {
         refusal.map_or_else(String::new, |(_, refusal)| refusal.remedy())
     }
 
-    /// Whether `meter` has a counter.
+    /// Returns whether `meter` has a counter.
     #[must_use]
     pub fn has(&self, meter: Meter) -> bool {
         self.opened.iter().any(|opened| opened.event.meter() == meter)
@@ -309,7 +308,7 @@ impl Counters {
         Some(raw.count)
     }
 
-    /// What was counted from `before` to `after`.
+    /// Returns the counts from `before` to `after`.
     #[must_use]
     pub fn between(&self, before: &Snapshot, after: &Snapshot) -> Counts {
         let mut counts = Counts { values: [None; Meter::COUNT], coverage_ppm: None };
@@ -339,9 +338,9 @@ fn read_handles(handles: &mut [Box<dyn Handle>], side_by_side: bool) -> Option<R
     Some(sum)
 }
 
-/// The counted value, scaled up if the counter was multiplexed, with the
-/// coverage; `None` if it was enabled and never ran, or if it ran and reads 0
-/// although whatever runs makes it count.
+/// Returns the counted value, scaled up if the counter was multiplexed, with the coverage
+/// in parts per million. The value is `None` if the counter was enabled and never ran, or
+/// if it ran and reads 0 although any code makes it count.
 fn difference(event: Event, before: Raw, after: Raw) -> (Option<u64>, Option<u32>) {
     let count = after.count.saturating_sub(before.count);
     let enabled = after.enabled.saturating_sub(before.enabled);
@@ -362,11 +361,11 @@ fn difference(event: Event, before: Raw, after: Raw) -> (Option<u64>, Option<u32
     (value, u32::try_from(ppm).ok())
 }
 
-/// An error of opening one event, before its cause is looked for.
+/// Error of opening one event, before its cause is determined.
 enum Failure {
-    /// The only counter, or all alike.
+    /// Error of the only counter, or of all alike.
     Plain(io::Error),
-    /// One of several core PMUs.
+    /// Error of one of several core PMUs.
     Part { pmu: String, error: io::Error },
 }
 
@@ -399,8 +398,8 @@ impl Failure {
 fn open_event(perf: &Perf, event: Event, target: Target<'_>) -> Result<Opened, Refusal> {
     let opened = match open_mode(perf, event, target, true) {
         Err(failure) if failure.is_denied() && event.counts_in_user_mode() => {
-            // Denied again, the first error tells what is denied. Any other error
-            // is the one to tell: with kernel mode or without, there is no PMU.
+            // If it is denied again, the first error explains what is denied. Any other second
+            // error is the real cause: with kernel mode or without, there is no PMU.
             let open = open_mode(perf, event, target, false);
             open.map_err(|second| if second.is_denied() { failure } else { second })
         }
@@ -473,16 +472,16 @@ fn note(opened: &Opened, target: Target<'_>) -> String {
     notes.join("; ")
 }
 
-/// The note of a counter that leaves out kernel mode.
+/// Note of a counter that leaves out kernel mode.
 pub const USER_ONLY: &str = "user mode only: perf_event_paranoid forbids kernel mode";
 
-/// The value of `/proc/sys/kernel/perf_event_paranoid`; `None` if unreadable.
+/// Reads `/proc/sys/kernel/perf_event_paranoid`; `None` if unreadable.
 #[must_use]
 pub fn paranoid() -> Option<i32> {
     std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?.trim().parse().ok()
 }
 
-/// Whether a seccomp filter is in force in this process.
+/// Returns whether a seccomp filter is in force in this process.
 #[must_use]
 pub fn has_seccomp_filter() -> bool {
     SYSTEM.kernel.standing().seccomp

@@ -1,5 +1,4 @@
-//! Why a counter is missing, and what would help: the real cause, not the most
-//! common one.
+//! Causes and remedies of missing counters: the real cause, not the most common one.
 
 use std::fmt;
 use std::io;
@@ -10,7 +9,7 @@ use super::event::Event;
 use super::kernel::Target;
 use crate::Source;
 
-/// What a process may do, as far as perf asks for it.
+/// Privileges of a process, as far as they matter for perf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Standing {
     /// `/proc/sys/kernel/perf_event_paranoid`; `None` if unreadable.
@@ -19,8 +18,8 @@ pub(super) struct Standing {
     pub seccomp: bool,
     /// Whether it has `CAP_PERFMON` or `CAP_SYS_ADMIN`.
     pub capable: bool,
-    /// Whether its user namespace is not the machine's: its capabilities do not
-    /// count with perf then.
+    /// Whether its user namespace is not that of the machine, in which case perf ignores
+    /// its capabilities.
     pub user_namespace: bool,
 }
 
@@ -40,25 +39,26 @@ impl Standing {
         }
     }
 
-    /// Whether the rules of perf itself allow what needs at most `level`.
+    /// Returns whether perf's own rules allow an action that needs `perf_event_paranoid` to
+    /// be at most `level`.
     fn allows(&self, level: i32) -> bool {
         (self.capable && !self.user_namespace) || self.paranoid.is_some_and(|it| it <= level)
     }
 }
 
-/// Whether a `uid_map` is that of the machine's own user namespace.
+/// Returns whether a `uid_map` is that of the machine's own user namespace.
 fn maps_everyone(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// The cause why an event is not counted.
+/// Cause why an event is not counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The machine shows no PMU.
     NoPmu,
-    /// It opens and never runs.
+    /// The counter opens and never runs.
     NeverRuns,
-    /// It runs and reads 0 where there was something to count.
+    /// The counter runs and reads 0 where there was something to count.
     ReadsZero,
     /// A seccomp filter forbids the system call.
     Seccomp,
@@ -66,7 +66,7 @@ pub(super) enum Refusal {
     Paranoid { level: Option<i32>, needed: i32 },
     /// Like `Paranoid`, for the root of a user namespace.
     UserNamespace { level: Option<i32>, needed: i32 },
-    /// The kernel's rules allow it, and something else does not.
+    /// Perf's rules allow it, but something else, such as a security module, does not.
     SecurityModule,
     /// Another process may not be watched.
     OtherProcess,
@@ -76,7 +76,7 @@ pub(super) enum Refusal {
     NoMsr,
     /// Too many open files.
     Files,
-    /// Somebody else has the counters for themselves.
+    /// Another program holds the counters exclusively.
     Busy,
     /// One of several kinds of cores cannot count it.
     HybridPart { pmu: String, error: String },
@@ -84,7 +84,7 @@ pub(super) enum Refusal {
     Other(String),
 }
 
-/// The level of `perf_event_paranoid` up to which an ordinary user may count.
+/// Returns the level of `perf_event_paranoid` up to which an ordinary user may count.
 fn needed_level(target: Target<'_>, user_mode_will_do: bool) -> i32 {
     match target {
         // Counted on whole CPUs.
@@ -95,7 +95,7 @@ fn needed_level(target: Target<'_>, user_mode_will_do: bool) -> i32 {
 }
 
 impl Refusal {
-    /// Finds the cause of an error of `perf_event_open`.
+    /// Determines the cause of an error of `perf_event_open`.
     pub fn explain(
         event: Event,
         target: Target<'_>,
@@ -111,7 +111,7 @@ impl Refusal {
             Some(libc::EMFILE | libc::ENFILE) => Self::Files,
             Some(libc::EBUSY) => Self::Busy,
             _ if event == Event::MsrTsc && error.kind() == io::ErrorKind::NotFound => Self::NoMsr,
-            // A filter may answer with any number; the kernel's own are above.
+            // A filter may return any error number; those of the kernel are handled above.
             Some(_) if standing.seccomp && !hardware => Self::Seccomp,
             _ => Self::Other(error.to_string()),
         }
@@ -120,7 +120,7 @@ impl Refusal {
     fn denied(event: Event, target: Target<'_>, error: &io::Error, standing: Standing) -> Self {
         let needed = needed_level(target, event.counts_in_user_mode());
         let level = standing.paranoid;
-        // perf's own rules answer EACCES, filters EPERM unless told otherwise.
+        // Perf's own rules return EACCES, filters EPERM by default.
         if standing.seccomp
             && (error.raw_os_error() == Some(libc::EPERM) || standing.allows(needed))
         {
@@ -138,7 +138,7 @@ impl Refusal {
         Self::Paranoid { level, needed }
     }
 
-    /// Returns what to do about it; empty: nothing helps.
+    /// Returns the remedy; empty if nothing helps.
     pub fn remedy(&self) -> String {
         match self {
             Self::NoPmu | Self::NeverRuns | Self::ReadsZero => {
@@ -171,7 +171,7 @@ impl Refusal {
     }
 }
 
-/// Prints the reason.
+/// Formats the reason for users.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = |level: &Option<i32>| level.map_or("?".to_owned(), |level| level.to_string());

@@ -1,5 +1,5 @@
-//! Trying a hardware counter out before it is believed: some hypervisors let it
-//! be opened and never run it, or run it and never count.
+//! Trial runs of hardware counters: some hypervisors let a counter be opened and never run
+//! it, or run it and never count.
 
 use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
@@ -14,12 +14,12 @@ use crate::Source;
 /// Longest time to wait until a counter counts.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// What was found out about the events of a kernel; each is tried once.
+/// Results of trying the events of a kernel; each is tried once.
 #[derive(Default)]
 pub(super) struct Trials(Mutex<Vec<(Event, Result<(), Refusal>)>>);
 
 impl Trials {
-    /// Says whether a hardware event that can be opened counts at all.
+    /// Checks that a hardware event that can be opened counts at all.
     ///
     /// # Errors
     /// [`Refusal::NeverRuns`] or [`Refusal::ReadsZero`].
@@ -37,12 +37,12 @@ impl Trials {
     }
 }
 
-/// Counts on this thread until there is something, for [`PATIENCE`] at most.
+/// Counts on this thread until the count is above 0, for [`PATIENCE`] at most.
 fn try_out(perf: &Perf, event: Event) -> Result<(), Refusal> {
     let opened = open_mode(perf, event, Target::ThisThread, true)
         .or_else(|_| open_mode(perf, event, Target::ThisThread, false));
-    // Where this thread may not be watched, there is no telling: the count of a
-    // run is looked at again when it is taken.
+    // Where this thread may not be watched, nothing is known: the count of a run is checked
+    // again when it is read.
     let Ok(mut opened) = opened else { return Ok(()) };
     let Reader::Own(handles) = &mut opened.reader else { return Ok(()) };
     let until = Instant::now() + PATIENCE;
@@ -58,21 +58,21 @@ fn try_out(perf: &Perf, event: Event) -> Result<(), Refusal> {
     Err(if last.running == 0 { Refusal::NeverRuns } else { Refusal::ReadsZero })
 }
 
-/// Work that makes any of the events happen.
+/// Busy work that makes all of the events happen.
 struct Work {
     state: u64,
     memory: Vec<u8>,
 }
 
 impl Work {
-    /// Larger than the caches of most cores, and touched for the first time.
+    /// Size of the memory, larger than the caches of most cores.
     const BYTES: usize = 16 << 20;
 
     fn new() -> Self {
         Self { state: 0x9e37_79b9_7f4a_7c15, memory: Vec::new() }
     }
 
-    /// Branches that nobody can predict, and memory in a random order.
+    /// Runs unpredictable branches, and accesses memory in a random order.
     fn go_on(&mut self, event: Event) {
         if event == Event::CacheMisses && self.memory.is_empty() {
             self.memory = vec![0; Self::BYTES];

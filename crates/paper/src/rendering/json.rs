@@ -1,4 +1,4 @@
-//! For programs: times in nanoseconds, sizes in bytes, money as text.
+//! JSON for programs: times in nanoseconds, sizes in bytes, money as text.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::{BILLED, Claim, Report, Row};
 use cyclometer_pricing::Exact;
 use cyclometer_stats::{Change, Refusal, Summary};
 
-/// The report.
+/// Returns the report as JSON.
 #[must_use]
 pub fn json(report: &Report) -> Value {
     let tables: serde_json::Map<String, Value> = report

@@ -1,4 +1,4 @@
-//! For a page that people read and keep.
+//! Markdown for a page that people read and keep.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::{ABOUT, dollars, machine, multiple, published, reach, reasons, smalle
 use crate::{Part, Published, Report, Row, times};
 use cyclometer_core::visible_text::escape_markdown;
 
-/// The report as Markdown; the charts are files beside it.
+/// Returns the report as Markdown; the charts are files beside it.
 #[must_use]
 pub fn markdown(report: &Report) -> String {
     let mut out = String::from(
@@ -82,7 +82,7 @@ fn claims(out: &mut String, report: &Report) {
     }
 }
 
-/// Lanes by workloads, as in the paper, with what was published under each.
+/// Writes lanes by workloads, as in the paper, with the published figures below.
 fn matrix(out: &mut String, rows: &[Row]) {
     let workloads = Part::Benchmarks.workloads();
     let titles: Vec<&str> =

@@ -15,7 +15,7 @@ use cyclometer_core::units::Nanos;
 use cyclometer_pricing::Exact;
 use cyclometer_stats::Change;
 
-/// A time in nanoseconds, for people.
+/// Formats a time in nanoseconds for people.
 fn span(nanos: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,
@@ -26,24 +26,25 @@ fn span(nanos: f64) -> String {
     nanos.to_string()
 }
 
-/// How far the interval reaches: `±1.2 %`.
+/// Formats the relative reach of the interval: `±1.2 %`.
 fn reach(row: &Row) -> Option<String> {
     let reach = row.time.as_ref()?.reach()?;
     Some(format!("±{:.1} %", reach * 100.0))
 }
 
-/// A ratio, or a dash.
+/// Formats a ratio, or a dash.
 fn multiple(ratio: Option<&Change>) -> String {
     ratio.map_or_else(|| "-".to_owned(), |change| crate::times(change.ratio))
 }
 
-/// Money of a million invocations; what is less than can be shown is not nothing.
+/// Formats the cost of a million invocations; an amount too small for its digits does not
+/// become zero.
 fn dollars(usd: &Exact) -> String {
     let text = usd.rounded(4);
     if usd > &Exact::default() && text == "0.0000" { "<0.0001".to_owned() } else { text }
 }
 
-/// Why rows have no time, or some invocations failed: once for a lane, where it
+/// Lists why rows have no time, or some invocations failed: once for a lane if the reason
 /// is the same for all functions.
 fn reasons(rows: &[Row]) -> Vec<String> {
     let mut said: Vec<(&str, &str, Vec<String>)> = Vec::new();
@@ -58,7 +59,7 @@ fn reasons(rows: &[Row]) -> Vec<String> {
     said.into_iter().map(|(lane, why, of)| format!("{lane} ({}): {why}", of.join(", "))).collect()
 }
 
-/// What was published on one host: `0.881 s`, `16.9 s ±0.9`, `failed`.
+/// Formats the figure published for one host: `0.881 s`, `16.9 s ±0.9`, `failed`.
 fn published(values: &[PublishedValue], host: &str) -> Option<String> {
     let value = values.iter().find(|value| value.host == host)?;
     Some(match (value.seconds, value.sd) {
@@ -68,13 +69,13 @@ fn published(values: &[PublishedValue], host: &str) -> Option<String> {
     })
 }
 
-/// Why times of a table cannot be held against those of the paper.
+/// Returns why the times of a table cannot be compared with those of the paper.
 fn smaller(report: &Report, part: Part) -> Option<&'static str> {
     (report.preset == Preset::Quick && part == Part::Benchmarks)
         .then_some("the arguments are smaller than the paper's: compare ratios, not times")
 }
 
-/// One line on the machine.
+/// Describes the host in one line.
 fn machine(report: &Report) -> String {
     let text = |key: &str| report.host.get(key).and_then(serde_json::Value::as_str).unwrap_or("?");
     let cpus = report.host.get("cpus").and_then(serde_json::Value::as_u64);
@@ -88,7 +89,7 @@ fn machine(report: &Report) -> String {
     )
 }
 
-/// What holds for all tables.
+/// Explanation of the columns of all tables.
 const ABOUT: &str = "Times are medians; ± is how far the farther end of the interval is from it. \
 Cold: a new process, worker or container; warm: a fresh instance, or a new process, in one that \
 runs. / native: a multiple of the native lane's time; Docker /: Docker's time as a multiple of \

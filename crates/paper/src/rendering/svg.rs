@@ -1,5 +1,5 @@
-//! Bars on a logarithmic axis, as in the paper's figures, with what was
-//! published as marks beside them.
+//! Bar charts on a logarithmic axis, as in the paper's figures, with the published
+//! figures as marks beside the bars.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::{smaller, span};
 use crate::{Part, Report, Row, Table};
 use cyclometer_core::visible_text::escape_xml;
 
-/// Size of the parts of a chart, in pixels.
+/// Sizes of the parts of a chart, in pixels.
 const LABELS: f64 = 230.0;
 const PLOT: f64 = 560.0;
 const FIGURES: f64 = 110.0;
@@ -15,7 +15,7 @@ const LINE: f64 = 24.0;
 const TOP: f64 = 56.0;
 const BOTTOM: f64 = 86.0;
 
-/// What a bar is of.
+/// Kind of lane, which determines the colour of a bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Native,
@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// A bar: times in seconds.
+/// A bar; times are in seconds.
 struct Bar {
     label: String,
     kind: Kind,
@@ -45,7 +45,7 @@ struct Bar {
     published: Vec<(String, f64)>,
 }
 
-/// The charts of a report: the name of each file and what is in it.
+/// Draws the charts of a report: file names and contents.
 #[must_use]
 pub fn charts(report: &Report) -> Vec<(String, String)> {
     let drawn = report
@@ -55,7 +55,7 @@ pub fn charts(report: &Report) -> Vec<(String, String)> {
     drawn.collect()
 }
 
-/// One table as a chart; `None` if nothing of it was measured.
+/// Draws one table as a chart; `None` if nothing in it was measured.
 #[must_use]
 pub fn figure(report: &Report, table: &Table) -> Option<String> {
     let mut groups: Vec<(&str, Vec<Bar>)> = Vec::new();
@@ -158,7 +158,7 @@ fn draw(part: Part, groups: &[(&str, Vec<Bar>)], axis: &Axis, note: &str) -> Str
     svg
 }
 
-/// Lines at the decades, with their times.
+/// Draws lines at the decades, labelled with their times.
 fn grid(svg: &mut String, axis: &Axis, bottom: f64) {
     for decade in axis.first..=axis.last {
         let x = axis.at(10f64.powi(decade));

@@ -1,4 +1,4 @@
-//! For a terminal.
+//! Text for a terminal.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use cyclometer_core::units::Bytes;
 use cyclometer_core::visible_text::{escape_line, escape_lines};
 use cyclometer_report::{Cell, Column, Table};
 
-/// The report, at most `width` columns wide.
+/// Renders the report, at most `width` columns wide.
 #[must_use]
 pub fn text(report: &Report, width: usize) -> String {
     let mut out = String::new();
@@ -59,7 +59,7 @@ fn heading(part: Part) -> String {
     }
 }
 
-/// The rows of a table or figure.
+/// Builds the rows of a table or figure.
 fn rows(table: &crate::Table) -> Table {
     let workload = Column::text("workload", "workload");
     let of_many = table.part == Part::Benchmarks;
@@ -119,14 +119,14 @@ fn cells(row: &Row) -> Vec<Cell> {
     ]
 }
 
-/// Why rows have no time, or some invocations failed.
+/// Writes why rows have no time, or some invocations failed.
 fn reasons(out: &mut String, rows: &[Row], width: usize) {
     for line in super::reasons(rows) {
         let _ = writeln!(out, "{}", folded(&line, width, 2));
     }
 }
 
-/// Text in lines of at most `width`, each after so many blanks.
+/// Wraps text into lines of at most `width` columns, each indented by `indent` spaces.
 fn folded(text: &str, width: usize, indent: usize) -> String {
     let blanks = " ".repeat(indent);
     let (mut out, mut used) = (blanks.clone(), indent);
@@ -186,7 +186,7 @@ fn footprint(report: &Report) -> Table {
     table
 }
 
-/// A claim with what it follows from.
+/// Renders a claim with its findings.
 fn said(claim: &Claim, width: usize) -> String {
     let note = format!("{} ({})", claim.holds.label(), claim.note);
     let claimed = format!("{}. {}", claim.number, claim.claim);

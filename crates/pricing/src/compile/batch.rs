@@ -1,4 +1,4 @@
-//! Rows in columns: what the compiled form of a model reads.
+//! Column batches of usage: the input of a model's compiled form.
 
 use crate::unit::Phase;
 use cyclometer_core::meter::{Meter, Phases, Usage};
@@ -16,16 +16,16 @@ pub enum Signal {
 const PHASES: [Phase; 4] = [Phase::Create, Phase::Start, Phase::Run, Phase::Teardown];
 
 impl Signal {
-    /// How many there are.
+    /// Number of signals.
     pub const COUNT: usize = Meter::COUNT + PHASES.len();
 
-    /// Every signal.
+    /// Iterates over every signal.
     pub fn all() -> impl Iterator<Item = Self> {
         let phases = PHASES.into_iter().map(Self::Phase);
         Meter::ALL.iter().map(|meter| Self::Meter(*meter)).chain(phases)
     }
 
-    /// Its position among all.
+    /// Returns the index of the signal among all signals.
     #[must_use]
     pub const fn index(self) -> usize {
         match self {
@@ -34,7 +34,7 @@ impl Signal {
         }
     }
 
-    /// Its value in a usage.
+    /// Returns the value of the signal in a usage.
     #[must_use]
     pub fn of(self, usage: &Usage) -> Option<u64> {
         match self {
@@ -44,23 +44,23 @@ impl Signal {
     }
 }
 
-/// A set of signals.
+/// Set of signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Signals(u64);
 
 impl Signals {
-    /// Adds one.
+    /// Adds a signal.
     pub fn insert(&mut self, signal: Signal) {
         self.0 |= 1 << signal.index();
     }
 
-    /// Whether it is in the set.
+    /// Returns whether the set contains the signal.
     #[must_use]
     pub const fn has(self, signal: Signal) -> bool {
         self.0 >> signal.index() & 1 == 1
     }
 
-    /// Those of `self` that a usage has.
+    /// Returns the signals of `self` that a usage has.
     #[must_use]
     pub fn of(self, usage: &Usage) -> Self {
         let mut there = Self::default();
@@ -72,13 +72,13 @@ impl Signals {
         there
     }
 
-    /// Those in both sets.
+    /// Returns the signals in both sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Those in either set.
+    /// Returns the signals in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -93,11 +93,11 @@ impl FromIterator<Signal> for Signals {
     }
 }
 
-/// Rows that have the same signals measured, a column each.
+/// Rows that have the same signals measured, with one column per signal.
 #[derive(Debug, Clone)]
 pub struct Batch {
     present: Signals,
-    /// The same in order.
+    /// Signals of `present`, in column order.
     signals: Vec<Signal>,
     len: usize,
     columns: Vec<Vec<u64>>,
@@ -106,7 +106,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// No rows yet, with these columns.
+    /// Creates a batch with these columns and no rows.
     #[must_use]
     pub fn new(present: Signals) -> Self {
         Self {
@@ -118,8 +118,8 @@ impl Batch {
         }
     }
 
-    /// A batch made of whole columns; those that are not of the length of the
-    /// first are left out.
+    /// Creates a batch from whole columns; columns that differ in length from the first are left
+    /// out.
     #[must_use]
     pub fn from_columns(columns: impl IntoIterator<Item = (Signal, Vec<u64>)>) -> Self {
         let mut batch = Self::new(Signals::default());
@@ -139,7 +139,7 @@ impl Batch {
         batch
     }
 
-    /// Adds a row: `value` is asked for every column.
+    /// Adds a row: `value` is called for every column.
     pub fn push(&mut self, mut value: impl FnMut(Signal) -> u64) {
         for signal in &self.signals {
             let value = value(*signal);
@@ -150,33 +150,33 @@ impl Batch {
         self.len += 1;
     }
 
-    /// Adds a usage that has all columns; others are missing 0s, which is why
-    /// the set of [`Signals::of`] must be the batch's.
+    /// Adds a usage as a row. Signals that the usage lacks would be stored as 0, so the set
+    /// returned by [`Signals::of`] must be the batch's.
     pub fn push_usage(&mut self, usage: &Usage) {
         debug_assert_eq!(self.present.of(usage), self.present, "every column has a value");
         self.push(|signal| signal.of(usage).unwrap_or(0));
     }
 
-    /// Forgets its rows and keeps its memory.
+    /// Removes all rows and keeps the allocated memory.
     pub fn clear(&mut self) {
         self.len = 0;
         self.columns.iter_mut().for_each(Vec::clear);
         self.bits.fill(0);
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no rows.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The columns it has.
+    /// Returns the signals that have a column.
     #[must_use]
     pub const fn present(&self) -> Signals {
         self.present
@@ -190,7 +190,7 @@ impl Batch {
         self.bits[signal.index()].into()
     }
 
-    /// One row again as a usage, as far as the batch has it.
+    /// Converts a row back to a usage, as far as the batch has its signals.
     pub(super) fn usage(&self, row: usize) -> Usage {
         let mut usage = Usage::new(false);
         let value = |signal| {

@@ -3,10 +3,10 @@
 /// Largest value that a column may hold.
 pub(super) const MOST: u128 = (1 << 63) - 1;
 
-/// How many steps a value takes, for values up to [`MOST`].
+/// Divider that returns the number of steps a value takes, for values up to [`MOST`].
 ///
-/// After Granlund and Montgomery, "Division by Invariant Integers using
-/// Multiplication" (1994): a multiplication by a reciprocal and a shift.
+/// Implements Granlund and Montgomery, "Division by Invariant Integers using Multiplication"
+/// (1994): a multiplication by a reciprocal and a shift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Grid {
     step: u64,
@@ -16,19 +16,19 @@ pub(super) struct Grid {
     narrow: Narrow,
 }
 
-/// The same in 32 bits, which every processor divides several of at once: the
-/// step without its factors of 2, and a reciprocal of 32 bits.
+/// Reciprocal for division in 32 bits, which every processor can do for several values at once:
+/// the step without its factors of 2, and a reciprocal of 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Narrow {
     zeros: u32,
     /// 2^shift / odd step, rounded up.
     reciprocal: u64,
     shift: u32,
-    /// Up to here, in odd steps' units, it is exact.
+    /// Largest value, in units of the odd step, for which the division is exact.
     most: u64,
 }
 
-/// Which of the ways is open, and quickest.
+/// Fastest method of division that is exact for the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     Shift,
@@ -36,13 +36,13 @@ pub(super) enum Way {
     Wide,
 }
 
-/// 2^(bits - 1) < step <= 2^bits
+/// Returns `bits` such that 2^(bits - 1) < step <= 2^bits.
 const fn bits_of(step: u64) -> u32 {
     if step <= 1 { 0 } else { 64 - (step - 1).leading_zeros() }
 }
 
 impl Grid {
-    /// `None` for 0 and for what is not below 2^62.
+    /// Creates the divider; `None` for a step of 0, and for one that is not below 2^62.
     pub(super) fn new(step: u64) -> Option<Self> {
         if step == 0 || step >= 1 << 62 {
             return None;
@@ -62,7 +62,7 @@ impl Grid {
         self.step
     }
 
-    /// How values up to `bound`, and that up to [`MOST`], are divided.
+    /// Returns the method for values up to `bound`, which is at most [`MOST`].
     pub(super) fn way(self, bound: u128) -> Way {
         let last = (bound + u128::from(self.step - 1)) >> self.narrow.zeros;
         if self.step.is_power_of_two() {
@@ -83,13 +83,14 @@ impl Grid {
     pub(super) const fn by_narrow(self, value: u64) -> u64 {
         let Narrow { zeros, reciprocal, shift, .. } = self.narrow;
         let odd = (value + (self.step - 1)) >> zeros;
-        // Both masks change nothing; they tell that 32 bits are multiplied.
+        // Both masks change nothing; they tell the compiler that 32 bits are multiplied.
         ((odd & 0xffff_ffff) * (reciprocal & 0xffff_ffff)) >> shift
     }
 
     #[inline]
     pub(super) fn by_wide(self, value: u64) -> u64 {
-        // One below a multiple and one above it differ by a step; 0 has none.
+        // Rounds up: `value - 1` is divided and one step is added, so that a multiple and the
+        // value above it differ by a step; 0 takes no step.
         let some = u64::from(value != 0);
         let product = u128::from(value - some) * u128::from(self.reciprocal);
         ((product >> 64) as u64 >> self.shift) + some
@@ -103,8 +104,8 @@ impl Narrow {
         let shift = 31 + bits_of(odd);
         let whole = 1_u128 << shift;
         let reciprocal = whole.div_ceil(odd.into());
-        // The product is too large by value x excess, and the quotient right
-        // as long as that stays below 2^shift.
+        // The product is too large by value x excess, and the quotient is right as long as that
+        // stays below 2^shift.
         let excess = reciprocal * u128::from(odd) - whole;
         let most = (whole - 1).checked_div(excess).unwrap_or(0).min(u32::MAX.into());
         match (u32::try_from(reciprocal), u64::try_from(most)) {
@@ -124,7 +125,7 @@ mod tests {
 
     const LAST: u64 = (1 << 63) - 1;
 
-    /// All ways that are open for a value, against the processor's division.
+    /// Checks all methods that are valid for a value against the processor's division.
     fn check(grid: Grid, value: u64) {
         let expected = value.div_ceil(grid.step());
         let way = grid.way(value.into());
@@ -155,7 +156,7 @@ mod tests {
                         check(grid, value.min(LAST));
                     }
                 }
-                // The largest that 32 bits divide, and the next.
+                // The largest value that is divided in 32 bits, and the next.
                 let narrow = grid.narrow.most << grid.narrow.zeros;
                 for value in [narrow, narrow + 1, narrow.saturating_sub(step - 1)] {
                     check(grid, value.min(LAST));

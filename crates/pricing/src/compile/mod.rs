@@ -1,11 +1,10 @@
-//! The compiled form of price models: for rows in [`Batch`]es, each model's
-//! quantities and their decomposition as sums of products of columns, without
-//! looking at a row for what is the same in all of them.
+//! Compiled form of price models: for rows in [`Batch`]es, it computes each model's quantities
+//! and their decomposition as sums of products of columns, without inspecting single rows for
+//! what is the same in all of them.
 //!
-//! `evaluate` and `waste` are the definition; here is the
-//! same in integers of 64 bits, a stretch of rows at a time, exact: every
-//! column has a bound, and where a bound or a constant does not fit, the rows
-//! go through the definition one by one.
+//! `evaluate` and `waste` are the definition; this module does the same in integers of 64 bits, a
+//! block of rows at a time, and exactly: every column has a bound, and where a bound or a
+//! constant does not fit, the rows are evaluated by the definition one by one.
 
 mod batch;
 mod grid;
@@ -32,7 +31,7 @@ use super::terms::Terms;
 use super::unit::Phase;
 use cyclometer_core::meter::Meter;
 
-/// Price models under terms, compiled.
+/// Compiled price models, each under its terms.
 #[derive(Debug)]
 pub struct Program {
     models: Vec<(PriceModel, Terms)>,
@@ -42,19 +41,19 @@ pub struct Program {
     plans: HashMap<Signals, Arc<Plan>>,
 }
 
-/// A program for rows that have the same signals measured.
+/// Plan for rows that have the same signals measured.
 #[derive(Debug)]
 struct Plan {
     ops: Vec<Op>,
-    /// Columns that are multiplied and summed.
+    /// Columns that are multiplied and summed, one list per sum.
     sums: Vec<Vec<usize>>,
     models: Vec<ModelPlan>,
 }
 
 impl Program {
-    /// Compiles `models`; with `with_split`, bills are decomposed too. Rows are
-    /// what charges of `basis` are counted by, or all charges if it is `None`:
-    /// the quantities of others are 0.
+    /// Compiles `models`; with `with_split`, bills are decomposed too. Rows are the units that
+    /// charges of `basis` are counted by, or those of all charges if it is `None`: the quantities
+    /// of other charges are 0.
     #[must_use]
     pub fn new(models: Vec<(PriceModel, Terms)>, with_split: bool, basis: Option<Basis>) -> Self {
         let mut signals = Signals::default();
@@ -64,13 +63,13 @@ impl Program {
         Self { models, with_split, basis, signals, plans: HashMap::new() }
     }
 
-    /// The columns that it reads where they are measured.
+    /// Returns the columns that the program reads where they are measured.
     #[must_use]
     pub const fn signals(&self) -> Signals {
         self.signals
     }
 
-    /// Its models, in order.
+    /// Returns the models, in order.
     #[must_use]
     pub fn models(&self) -> &[(PriceModel, Terms)] {
         &self.models
@@ -95,7 +94,7 @@ impl Program {
     }
 }
 
-/// All that a model may read of a usage.
+/// Returns all signals of a usage that a model may read.
 fn read_by(model: &PriceModel, terms: &Terms, with_split: bool) -> Signals {
     let mut signals = Signals::default();
     for charge in model.counted(terms) {
@@ -110,8 +109,8 @@ fn read_by(model: &PriceModel, terms: &Terms, with_split: bool) -> Signals {
         }
     }
     if with_split {
-        // Whether the CPU time is that of the run alone depends on the phases
-        // before it, billed or not.
+        // Whether the CPU time is that of the run alone depends on the phases before it, billed
+        // or not.
         for meter in [Meter::CpuTime, Meter::CpuStartup, Meter::MemoryPeak] {
             signals.insert(Signal::Meter(meter));
         }

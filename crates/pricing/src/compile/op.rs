@@ -1,8 +1,8 @@
-//! The instructions of a compiled model: whole columns in, a column out.
+//! Instructions of a compiled model: each computes a column from whole columns.
 //!
-//! They are loops over integers that use the plainest instructions there are,
-//! since those take several values at once on every processor: comparisons are
-//! signs of differences, which is right for values up to [`MOST`].
+//! They are loops over integers that use only the simplest instructions, since those process
+//! several values at once on every processor: comparisons are signs of differences, which is
+//! right for values up to [`MOST`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,27 +11,27 @@ use super::batch::{Batch, Signal};
 pub(super) use super::grid::MOST;
 use super::grid::{Grid, Way};
 
-/// A column that is computed from others; operands are earlier ones.
+/// Instruction that computes a column; its operands are earlier columns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Op {
     Read(Signal),
     Const(u64),
     Add(usize, usize),
-    /// The difference, or 0.
+    /// The difference, or 0 if it is negative.
     Sub(usize, usize),
     Min(usize, usize),
     Max(usize, usize),
     Product(usize, usize),
     Times(usize, u64),
-    /// What is above the constant.
+    /// The amount above the constant, or 0.
     Above(usize, u64),
     AtMost(usize, u64),
     AtLeast(usize, u64),
-    /// How many steps of a grid, rounded up.
+    /// The number of steps of a grid, rounded up.
     Steps(usize, Grid),
-    /// How many of these are below.
+    /// The number of these ends that are below the value.
     Rank(usize, Arc<[u64]>),
-    /// The value at that position; 0 if there is none.
+    /// The element at that index; 0 if there is none.
     Pick(usize, Arc<[u64]>),
 }
 
@@ -58,7 +58,7 @@ impl Columns {
 }
 
 impl Op {
-    /// A bound of its values from those of its operands.
+    /// Returns an upper bound of the values, from the bounds of the operands.
     pub(super) fn bound(&self, batch: &Batch, bounds: &[u128]) -> u128 {
         match self {
             Self::Read(signal) => batch.bound(*signal),
@@ -77,9 +77,9 @@ impl Op {
         }
     }
 
-    /// Computes a stretch of the column; every bound is at most [`MOST`].
+    /// Computes a block of rows of the column; every bound is at most [`MOST`].
     pub(super) fn run(&self, out: &mut [u64], operand: &dyn Operands, bounds: &[u128]) {
-        // A constant beyond every value might as well be the largest.
+        // A constant beyond every value acts like the largest value.
         let within = |constant: u64| constant.min(LAST);
         match self {
             Self::Read(_) => {}
@@ -117,18 +117,18 @@ impl Op {
 
 const LAST: u64 = (1 << 63) - 1;
 
-/// `a - b`, or 0, for values up to [`MOST`].
+/// Returns `a - b`, or 0 if it is negative, for values up to [`MOST`].
 ///
-/// The highest bit is lent to `a` and comes back unless `b` is larger: a
-/// comparison of 64 bits would cost processors that have none twice as much.
+/// The highest bit is set in `a` and remains in the difference unless `b` is larger: a comparison
+/// of 64 bits would cost twice as much on processors without such an instruction.
 const fn above(a: u64, b: u64) -> u64 {
     let difference = (a | !LAST) - b;
     let back = difference & !LAST;
     difference & (back - (back >> 63))
 }
 
-/// Counting all that are below is quicker than searching the few there are:
-/// so many at a time, which fit the registers.
+/// Counts the ends below each value: this is faster than a search, since there are few ends. Ends
+/// are processed in groups that fit the registers.
 fn rank(out: &mut [u64], values: &[u64], ends: &[u64]) {
     out.fill(0);
     for some in ends.chunks(8) {
@@ -143,7 +143,7 @@ fn rank(out: &mut [u64], values: &[u64], ends: &[u64]) {
     }
 }
 
-/// Where the stretch of another column is found.
+/// Access to the current block of rows of other columns.
 pub(super) trait Operands {
     fn get(&self, column: usize) -> &[u64];
 }

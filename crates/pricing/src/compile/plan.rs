@@ -1,5 +1,5 @@
-//! From charges to columns: what one model needs of rows that have the same
-//! signals measured.
+//! Planning of charges as columns: what one model needs of rows that have the same signals
+//! measured.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::schema::Basis;
 use crate::terms::Terms;
 use cyclometer_core::meter::Usage;
 
-/// Why a model has no columns for these rows.
+/// Reason why a model cannot be computed in columns for these rows.
 pub(super) enum Stop {
-    /// It cannot bill them.
+    /// The model cannot bill the rows.
     Refused(Missing),
-    /// Its numbers are no integers of 64 bits: row by row, then.
+    /// The numbers do not fit integers of 64 bits, so the rows are evaluated one by one.
     Slow,
 }
 
@@ -33,14 +33,14 @@ impl From<Missing> for Stop {
 
 pub(super) type Planned<T> = Result<T, Stop>;
 
-/// A sum over rows of a product of columns, and what one of it is worth.
+/// Sum over rows of a product of columns, and the value of one unit of it.
 #[derive(Debug, Clone)]
 pub(super) struct Term {
     pub sum: usize,
     pub scale: Exact,
 }
 
-/// A charge in columns.
+/// Plan of a charge in columns.
 #[derive(Debug, Clone)]
 pub(super) struct ChargePlan {
     pub billed: Term,
@@ -49,7 +49,7 @@ pub(super) struct ChargePlan {
 }
 
 impl ChargePlan {
-    /// The sums that it reads.
+    /// Returns the indices of the sums that the plan reads.
     pub(super) fn sums(&self) -> Vec<usize> {
         let mut sums = vec![self.billed.sum];
         sums.extend(self.split.iter().flat_map(split::SplitPlan::sums));
@@ -57,13 +57,13 @@ impl ChargePlan {
     }
 }
 
-/// A model for rows that have the same signals.
+/// Plan of a model for rows that have the same signals.
 #[derive(Debug, Clone)]
 pub(super) enum ModelPlan {
-    /// Not expressible in integers of 64 bits.
+    /// The model is not expressible in integers of 64 bits.
     Slow,
-    /// Columns that must not exceed these, or rows are looked at one by one;
-    /// and what becomes of the others.
+    /// Columns with their limits, beyond which rows are evaluated one by one; and the outcome of
+    /// all other rows.
     Columns { limits: Vec<(usize, u64)>, outcome: Result<Vec<ChargePlan>, Refusal> },
 }
 
@@ -74,14 +74,14 @@ pub(super) enum Value {
     Constant(Exact),
 }
 
-/// A factor in columns: value = column x scale.
+/// Plan of a factor in columns: value = column x scale.
 pub(super) struct FactorPlan {
     pub billed: (Option<usize>, Exact),
     pub raw: Value,
     pub note: Option<Arc<str>>,
 }
 
-/// What plans of several models have in common.
+/// Columns and sums that the plans of several models share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub columns: Columns,
@@ -99,12 +99,12 @@ impl Shared {
     }
 }
 
-/// Plans one model.
+/// Planner of one model.
 pub(super) struct Planner<'a> {
     pub model: &'a PriceModel,
     pub terms: &'a Terms,
     pub present: Signals,
-    /// What the rows are; charges that count something else are 0.
+    /// Basis of the rows; charges counted by another basis are 0.
     pub basis: Option<Basis>,
     pub shared: &'a mut Shared,
     pub limits: Vec<(usize, u64)>,
@@ -116,7 +116,7 @@ impl Planner<'_> {
         let mut charges = Vec::new();
         for charge in model.counted(terms) {
             match self.charge(charge, with_split) {
-                // Planned all the same, to know whom it refuses.
+                // Planned nevertheless, to find out which rows it refuses.
                 Ok(plan) if self.basis.is_some_and(|basis| basis != charge.basis) => {
                     let billed = Term { sum: self.shared.sum(Vec::new()), scale: Exact::default() };
                     let split = with_split.then_some(split::SplitPlan::Fee);
@@ -163,7 +163,7 @@ impl Planner<'_> {
             Err(stop) => return Err(self.named(stop, factor)),
         };
         let Value::Column { at, per } = self.times(measured, &factor.times)? else {
-            // The same for every row: let the definition say what it is.
+            // The value is the same for every row, so the definition computes it.
             let usage = Usage::new(false);
             let scene = Scene { model: self.model, usage: &usage, terms: self.terms };
             let reading = scene.factor(factor, None)?;
@@ -179,8 +179,8 @@ impl Planner<'_> {
         Ok(FactorPlan { billed, raw: Value::Column { at, per }, note })
     }
 
-    /// Plans the largest of alternatives that have grids of their own: billed with
-    /// those, raw without.
+    /// Plans the largest of alternatives that have their own grids: billed with them, raw
+    /// without.
     fn largest(&mut self, factor: &Factor) -> Planned<FactorPlan> {
         let Measure::MaxOf(several) = &factor.measure else { return Err(Stop::Slow) };
         let mut plans = Vec::new();
@@ -199,7 +199,7 @@ impl Planner<'_> {
         })
     }
 
-    /// A refusal with the stand-ins that were not measured either.
+    /// Adds the stand-ins that were not measured either to a refusal.
     fn named(&self, stop: Stop, factor: &Factor) -> Stop {
         match stop {
             Stop::Refused(Missing::Meter { .. }) if !factor.fallbacks.is_empty() => {
@@ -263,7 +263,7 @@ impl Planner<'_> {
         Err(missing.into())
     }
 
-    /// A meter that stands in, through the table if there is one.
+    /// Plans a meter that stands in for another, through the lookup table if there is one.
     fn meter(&mut self, measure: &Measure, signal: Signal) -> Planned<Value> {
         let at = self.shared.columns.add(Op::Read(signal));
         match measure {
@@ -309,7 +309,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Plans the largest of alternatives, each on its own of `grids`, if any.
+    /// Plans the largest of alternatives, each rounded up to its own grid of `grids`, if any.
     fn max_of(&mut self, several: &[(Measure, Times)], grids: &[Exact]) -> Planned<Value> {
         let mut values = Vec::new();
         let mut common = 1_u64;
@@ -336,7 +336,7 @@ impl Planner<'_> {
         largest.map(|at| Value::Column { at, per: common }).ok_or(Stop::Slow)
     }
 
-    /// The column of `value` x `per`.
+    /// Returns the column of `value` x `per`.
     pub(super) fn over(&mut self, value: &Value, per: u64) -> Planned<usize> {
         match value {
             Value::Column { at, per: own } => Ok(self.by(*at, per / own)),
@@ -363,7 +363,7 @@ impl Planner<'_> {
         if let Some(end) = ends.last() {
             self.limits.push((key, *end));
         }
-        // Tables of different values with the same ends share the search.
+        // Tables with the same ends but different values share the search.
         let rank = self.shared.columns.add(Op::Rank(key, ends.into()));
         let at = self.shared.columns.add(Op::Pick(rank, values.into()));
         Ok(Value::Column { at, per })
@@ -386,7 +386,7 @@ impl Planner<'_> {
         }
     }
 
-    /// `above`, `at_most` and the limit, on a column with a denominator.
+    /// Plans `above`, `at_most` and the limit, on a column with a denominator.
     fn shape(&mut self, factor: &Factor, mut at: usize, per: u64) -> Planned<usize> {
         if let Some(limit) = &factor.limit {
             self.limits.push((at, constant(limit, per)?));
@@ -400,7 +400,7 @@ impl Planner<'_> {
         Ok(at)
     }
 
-    /// Plans the next multiple of a grid, in metered units.
+    /// Plans rounding up to the next multiple of a grid, in metered units.
     fn stepped(&mut self, at: usize, grid: &Exact) -> Planned<Value> {
         let step = constant(grid, 1)?;
         let steps = Grid::new(step).ok_or(Stop::Slow)?;
@@ -408,7 +408,8 @@ impl Planner<'_> {
         Ok(Value::Column { at: self.by(at, step), per: 1 })
     }
 
-    /// The column of whole steps, and what one of them is in metered units.
+    /// Plans minimum and grid; returns the column of whole steps and the size of one step in
+    /// metered units.
     fn on_grid(
         &mut self,
         factor: &Factor,
@@ -427,7 +428,7 @@ impl Planner<'_> {
     }
 }
 
-/// A constant of a factor, in units of a column with that denominator.
+/// Converts a constant of a factor to units of a column with that denominator.
 fn constant(value: &Exact, per: u64) -> Planned<u64> {
     (value * &Exact::from(per)).to_u64().ok_or(Stop::Slow)
 }
@@ -439,7 +440,7 @@ fn denominator(value: &Value) -> Planned<u64> {
     }
 }
 
-/// Numerator and denominator, if they are integers of 64 bits.
+/// Returns numerator and denominator, if they fit integers of 64 bits.
 pub(super) fn parts(value: &Exact) -> Planned<(u64, u64)> {
     let (numerator, denominator) = value.parts();
     match (u64::try_from(numerator), u64::try_from(denominator)) {

@@ -1,4 +1,4 @@
-//! Running a compiled model over batches, and what it adds up to.
+//! Execution of a compiled model over batches, and the sums that result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,29 +15,29 @@ use crate::number::Exact;
 use crate::terms::Terms;
 use crate::waste::{self, Waste};
 
-/// Rows of a stretch: its columns stay in the nearer caches.
+/// Number of rows in a block: small enough for its columns to stay in the nearer caches.
 pub(super) const STRETCH: usize = 512;
 
-/// What the rows of a group add up to, model by model.
+/// Sums over the rows of a group, by model.
 #[derive(Debug, Clone, Default)]
 pub struct Sums {
     rows: u64,
     by_signals: BTreeMap<Signals, Integers>,
-    /// Of rows that went through the definition, by model.
+    /// Sums of the rows that were evaluated by the definition, by model.
     exact: Vec<ModelSums>,
 }
 
 /// Sums of products over rows that have the same signals.
 #[derive(Debug, Clone, Default)]
 struct Integers {
-    /// Rows that each model billed in columns.
+    /// Number of rows that each model billed in columns.
     rows: Vec<u64>,
-    /// One list a model: models may leave out batches that others take.
+    /// Sums, one list per model: models may leave out batches that others take.
     sums: Vec<Vec<Total>>,
     plan: Option<Arc<Plan>>,
 }
 
-/// A sum that moves to more digits before it overflows.
+/// A sum that is extended to more digits before it overflows.
 #[derive(Debug, Clone, Default)]
 struct Total {
     low: u128,
@@ -64,25 +64,25 @@ impl Total {
     }
 }
 
-/// What one model makes of the rows.
+/// Result of one model over the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModelSums {
-    /// How many rows it billed.
+    /// Number of rows that the model billed.
     pub billed: u64,
-    /// By charge, in the order of the model's counted charges.
+    /// Sums by charge, in the order of the model's counted charges.
     pub charges: Vec<ChargeSum>,
-    /// How many rows it refused, by reason.
+    /// Number of refused rows, by reason.
     pub refused: BTreeMap<Refusal, u64>,
-    /// How many rows carry a note, by note.
+    /// Number of rows with a note, by note.
     pub notes: BTreeMap<Arc<str>, u64>,
 }
 
-/// What one charge adds up to, in its unit.
+/// Sum of one charge, in its unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChargeSum {
-    /// After grids and minimums.
+    /// Quantity after grids and minimums.
     pub quantity: Exact,
-    /// Its parts; nothing where bills are not decomposed.
+    /// Parts of the quantity; all 0 where bills are not decomposed.
     pub waste: Waste<Exact>,
 }
 
@@ -105,8 +105,8 @@ impl ModelSums {
 }
 
 impl ModelSums {
-    /// Adds what charges by instance come to. Their rows are stretches: who is
-    /// refused was told for each request already.
+    /// Adds the sums of charges by instance. Their rows are spans of instances, whose refusals
+    /// were already counted for each request.
     pub fn add_stretches(&mut self, of: &Self) {
         for (mine, ChargeSum { quantity, waste }) in self.charges.iter_mut().zip(&of.charges) {
             mine.quantity += quantity;
@@ -116,7 +116,7 @@ impl ModelSums {
 }
 
 impl Sums {
-    /// How many rows there were.
+    /// Returns the number of rows.
     #[must_use]
     pub const fn rows(&self) -> u64 {
         self.rows
@@ -127,7 +127,7 @@ impl Sums {
         self.exact.is_empty()
     }
 
-    /// Adds the sums of other rows through the same program.
+    /// Adds the sums of other rows of the same program.
     pub fn merge(&mut self, other: &Self) {
         let Self { rows, by_signals, exact } = other;
         self.rows += rows;
@@ -149,7 +149,7 @@ impl Sums {
         }
     }
 
-    /// The sums of each model, in the order of the program.
+    /// Returns the sums of each model, in the order of the program.
     #[must_use]
     pub fn models(&self, program: &Program) -> Vec<ModelSums> {
         let mut models: Vec<ModelSums> = vec![ModelSums::default(); program.models().len()];
@@ -173,7 +173,7 @@ impl Sums {
     }
 }
 
-/// The sums of one plan as quantities.
+/// Converts the sums of one plan to quantities.
 fn read(model: &ModelPlan, rows: u64, sums: &[Total]) -> ModelSums {
     let mut read = ModelSums::default();
     match model {
@@ -202,7 +202,7 @@ fn read(model: &ModelPlan, rows: u64, sums: &[Total]) -> ModelSums {
     read
 }
 
-/// Columns of one stretch.
+/// Columns of one block of rows.
 struct Stretch<'a> {
     batch: &'a Batch,
     ops: &'a [Op],
@@ -238,8 +238,8 @@ impl Program {
             group.sums = vec![vec![Total::default(); plan.sums.len()]; plan.models.len()];
             group.plan = Some(Arc::clone(&plan));
         }
-        // In columns if every bound holds; models that cannot are looked at
-        // row by row, and the others need not know.
+        // Columns are used if every bound holds; models that cannot use them are evaluated row by
+        // row, without affecting the others.
         let fits = bounds.iter().all(|bound| *bound <= MOST)
             && plan.sums.iter().all(|columns| product_bound(columns, &bounds).is_some());
         let mut in_columns = vec![false; plan.models.len()];
@@ -287,19 +287,19 @@ fn add_used(model: &ModelPlan, totals: Option<&[Total]>, sums: &mut [Total]) {
     }
 }
 
-/// A bound of a product of columns, if a sum of [`STRETCH`] of them fits.
+/// Returns a bound of a product of columns, if a sum of [`STRETCH`] of them fits.
 fn product_bound(columns: &[usize], bounds: &[u128]) -> Option<u128> {
     let product =
         columns.iter().try_fold(1_u128, |product, at| product.checked_mul(bounds[*at]))?;
     (product <= u128::MAX / STRETCH as u128).then_some(product)
 }
 
-/// How large the products of a sum are.
+/// Width of the products of a sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Width {
-    /// Of numbers of 32 bits, and a stretch of them fits 64.
+    /// Factors fit 32 bits, and the sum of a block of products fits 64 bits.
     Narrow,
-    /// A stretch of them fits 64 bits.
+    /// The sum of a block of products fits 64 bits.
     Small,
     Wide,
 }
@@ -319,8 +319,7 @@ impl Width {
 
 type Largest = BTreeMap<usize, u64>;
 
-/// The sums over a batch, and the largest values of the columns that have
-/// limits.
+/// Computes the sums over a batch, and the largest values of the columns that have limits.
 fn sum_up(plan: &Plan, batch: &Batch, bounds: &[u128]) -> (Vec<Total>, Largest) {
     let mut totals = vec![Total::default(); plan.sums.len()];
     let widths: Vec<Width> = plan.sums.iter().map(|sum| Width::of(sum, bounds)).collect();
@@ -348,7 +347,7 @@ fn sum_up(plan: &Plan, batch: &Batch, bounds: &[u128]) -> (Vec<Total>, Largest) 
     (totals, largest)
 }
 
-/// Columns whose bound is beyond a limit: their largest value must be known.
+/// Returns the columns whose bound exceeds a limit: their largest value must be determined.
 fn watched(plan: &Plan, bounds: &[u128]) -> Largest {
     let mut watched = Largest::new();
     for model in &plan.models {
@@ -360,7 +359,7 @@ fn watched(plan: &Plan, bounds: &[u128]) -> Largest {
     watched
 }
 
-/// The sum of products of columns.
+/// Returns the sum of products of columns over a block of rows.
 fn products(columns: &[usize], stretch: &Stretch<'_>, width: Width) -> u128 {
     let column = |index: usize| columns.get(index).map(|at| stretch.get(*at));
     match (column(0), column(1), column(2)) {
@@ -372,8 +371,8 @@ fn products(columns: &[usize], stretch: &Stretch<'_>, width: Width) -> u128 {
             match width {
                 Width::Wide => pairs.map(|(a, b)| u128::from(*a) * u128::from(*b)).sum(),
                 Width::Small => pairs.map(|(a, b)| a * b).sum::<u64>().into(),
-                // The masks change nothing; they tell that 32 bits are
-                // multiplied, which processors do several of at once.
+                // The masks change nothing; they tell the compiler that 32 bits are multiplied,
+                // which processors do for several values at once.
                 Width::Narrow => {
                     let narrow = |value: &u64| value & 0xffff_ffff;
                     pairs.map(|(a, b)| narrow(a) * narrow(b)).sum::<u64>().into()
@@ -390,7 +389,7 @@ fn products(columns: &[usize], stretch: &Stretch<'_>, width: Width) -> u128 {
 }
 
 impl Program {
-    /// Rows through the definition.
+    /// Evaluates rows by the definition.
     fn one_by_one(&self, model: &PriceModel, terms: &Terms, batch: &Batch, sums: &mut ModelSums) {
         let charges: Vec<_> = model.counted(terms).collect();
         sums.charges.resize_with(charges.len(), ChargeSum::default);

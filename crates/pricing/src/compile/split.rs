@@ -1,5 +1,5 @@
-//! The [decomposition](super::super::waste) in columns: the same definition,
-//! as sums of products.
+//! Plan of the [decomposition](super::super::waste) in columns: the same definition, as sums of
+//! products.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use crate::unit::Phase;
 use crate::waste::{self, Role, Waste};
 use cyclometer_core::meter::Meter;
 
-/// How the quantity of a charge is split.
+/// Plan for splitting the quantity of a charge.
 #[derive(Debug, Clone)]
 pub(super) enum SplitPlan {
-    /// A fee, whatever happens.
+    /// The whole quantity is a fee.
     Fee,
-    /// On what was used: before its grid.
+    /// The charge is on what was used; `raw` is the sum before its grid.
     Used { raw: Term },
-    /// On time.
+    /// The charge is on time.
     Time(Box<TimeSplit>),
 }
 
-/// Sums of a charge on time: before grids, until the first instruction, of runs
-/// whose CPU time is not known, while a CPU worked, and of memory that was
-/// touched meanwhile.
+/// Sums of a charge on time: before grids (`raw`), until the first instruction (`startup`), of
+/// runs whose CPU time is not known (`unknown`), while a CPU worked (`busy`), and of memory that
+/// was touched meanwhile (`touched`).
 #[derive(Debug, Clone)]
 pub(super) struct TimeSplit {
     raw: Term,
@@ -36,7 +36,7 @@ pub(super) struct TimeSplit {
 }
 
 impl SplitPlan {
-    /// The sums that it reads.
+    /// Returns the indices of the sums that the plan reads.
     pub(super) fn sums(&self) -> Vec<usize> {
         match self {
             Self::Fee => Vec::new(),
@@ -50,7 +50,7 @@ impl SplitPlan {
         }
     }
 
-    /// The parts from the sums over all rows.
+    /// Computes the parts from the sums over all rows.
     pub(super) fn read(&self, billed: &Exact, sum: impl Fn(&Term) -> Exact) -> Waste<Exact> {
         let mut waste = Waste::default();
         match self {
@@ -85,7 +85,7 @@ impl SplitPlan {
     }
 }
 
-/// A product that is being put together.
+/// A product of columns under construction.
 #[derive(Clone)]
 struct Product {
     columns: Vec<usize>,
@@ -104,7 +104,7 @@ impl Product {
         product
     }
 
-    /// Times a factor's value, in its unit.
+    /// Multiplies by a factor's value, in the factor's unit.
     fn times(&mut self, value: &Value, size: &Exact) {
         let scale = match value {
             Value::Column { at, per } => {
@@ -174,7 +174,7 @@ impl Planner<'_> {
         Term { sum: self.shared.sum(product.columns), scale: product.scale }
     }
 
-    /// The product with memory as far as it was touched; `None`: not measured.
+    /// Plans the product with memory as far as it was touched; `None`: not measured.
     fn touched(
         &mut self,
         others: &Product,
@@ -197,7 +197,7 @@ impl Planner<'_> {
         Ok(Some(others.with(least, &whole.reciprocal().unwrap_or_default())))
     }
 
-    /// A share of CPUs x the time it was given for, as far as it was worked in.
+    /// Plans a share of CPUs x the time for which it was allocated, as far as CPUs worked in it.
     fn worked_share(
         &mut self,
         factor: &Factor,
@@ -223,7 +223,7 @@ impl Planner<'_> {
         Ok((self.over(value, per)?, per))
     }
 
-    /// Time, start-up and work as columns over one denominator.
+    /// Plans time, start-up and work as columns over one denominator.
     fn clock(&mut self, factor: &Factor, value: &Value) -> Planned<ClockPlan> {
         let (time, per) = self.column(value)?;
         let by = self.multiplier(&factor.times)?;
@@ -254,7 +254,7 @@ impl Planner<'_> {
         };
         clock.time = self.shared.columns.add(Op::Add(clock.time, of_run));
         clock.cpu = self.shared.columns.add(Op::Add(clock.cpu, of_run));
-        // The rest is that of the start-up, where that is known.
+        // The rest belongs to the start-up, where that is known.
         let added = self.known(added, cpu);
         let beyond = self.shared.columns.add(Op::Sub(added, of_run));
         let startup = self.shared.columns.add(Op::Add(startup, beyond));
@@ -262,7 +262,8 @@ impl Planner<'_> {
         Ok(ClockPlan { time, startup, worked: Some(clock), scale })
     }
 
-    /// CPU time of the run; 0 in rows where it is not known. `None`: in all.
+    /// Plans the CPU time of the run; 0 in rows where it is not known. `None`: not known in any
+    /// row.
     fn cpu_of_run(&mut self) -> Option<Cpu> {
         let [cpu, before] = [Meter::CpuTime, Meter::CpuStartup].map(Signal::Meter);
         if !self.present.has(cpu) {
@@ -283,7 +284,7 @@ impl Planner<'_> {
         Some(Cpu { known, is_known: Some([some, none]) })
     }
 
-    /// A column where the CPU time of the run is known, and 0 elsewhere.
+    /// Returns the column where the CPU time of the run is known, and 0 elsewhere.
     fn known(&mut self, at: usize, cpu: Cpu) -> usize {
         match cpu.is_known {
             Some([_, known]) => self.shared.columns.add(Op::Product(known, at)),
@@ -298,7 +299,7 @@ impl Planner<'_> {
         WorkedPlan { time, cpu, unknown: None }
     }
 
-    /// The rest of the time where the CPU time of the run is not known.
+    /// Plans the rest of the time where the CPU time of the run is not known.
     fn unknown(&mut self, worked: &mut WorkedPlan, cpu: Cpu, time: usize, startup: usize) {
         worked.unknown = cpu.is_known.map(|[unknown, _]| {
             let running = self.shared.columns.add(Op::Sub(time, startup));
@@ -306,7 +307,7 @@ impl Planner<'_> {
         });
     }
 
-    /// The sum of those phases that were measured; `None`: none was.
+    /// Plans the sum of those phases that were measured; `None`: none was.
     fn spans(&mut self, phases: &[Phase]) -> Option<usize> {
         let mut sum = None;
         for phase in phases {
@@ -321,7 +322,7 @@ impl Planner<'_> {
         sum
     }
 
-    /// The part of a measure that is before the first instruction.
+    /// Plans the part of a measure that is before the first instruction.
     fn before(&mut self, measure: &Measure, whole: u64) -> usize {
         match self.spans(&waste::startup_phases(measure)) {
             Some(at) => self.by(at, whole),
@@ -329,8 +330,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The time that passed, without what an alternative such as 8 x CPU time
-    /// adds, and its part before the first instruction.
+    /// Plans the elapsed time, without the amount that an alternative such as 8 x CPU time adds,
+    /// and its part before the first instruction; returns the latter first.
     fn passed(
         &mut self,
         factor: &Factor,
@@ -388,31 +389,31 @@ impl Planner<'_> {
     }
 }
 
-/// Columns of a time factor; value = column x scale, in its unit.
+/// Columns of a time factor; value = column x scale, in the factor's unit.
 struct ClockPlan {
     time: usize,
     startup: usize,
-    /// `None`: not measured in any row.
+    /// Work of CPUs; `None`: not measured in any row.
     worked: Option<WorkedPlan>,
     scale: Exact,
 }
 
-/// What CPUs did after the first instruction.
+/// Work of CPUs after the first instruction.
 struct WorkedPlan {
-    /// Time in which one worked.
+    /// Time in which a CPU worked.
     time: usize,
-    /// Time on all of them.
+    /// CPU time on all CPUs.
     cpu: usize,
-    /// Time of rows where that is not known; `None`: known in all.
+    /// Time of rows where the CPU time is not known; `None`: known in all rows.
     unknown: Option<usize>,
 }
 
-/// CPU time of the run.
+/// Columns of the CPU time of the run.
 #[derive(Clone, Copy)]
 struct Cpu {
-    /// The column; 0 in rows where it is not known.
+    /// CPU time; 0 in rows where it is not known.
     known: usize,
-    /// Columns that are 1 where it is not known, and where it is; `None`: it is
-    /// known in all rows.
+    /// Columns that are 1 where it is not known, and where it is known; `None`: it is known in
+    /// all rows.
     is_known: Option<[usize; 2]>,
 }

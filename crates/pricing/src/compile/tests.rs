@@ -1,4 +1,4 @@
-//! The compiled form against the definition.
+//! Comparison of the compiled form with the definition.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn program(with_split: bool) -> Program {
     Program::new(models.collect(), with_split, None)
 }
 
-/// The definition, row by row.
+/// Evaluates the definition row by row.
 fn reference(program: &Program, rows: &[Usage]) -> Vec<ModelSums> {
     let model_sums = |(model, terms): &(PriceModel, Terms)| {
         let charges: Vec<_> = model.counted(terms).collect();
@@ -46,7 +46,7 @@ fn reference(program: &Program, rows: &[Usage]) -> Vec<ModelSums> {
     program.models().iter().map(model_sums).collect()
 }
 
-/// Rows in batches, as a replay makes them.
+/// Runs the rows in batches, as a replay does.
 fn compiled(program: &mut Program, rows: &[Usage]) -> Vec<ModelSums> {
     let mut batches: HashMap<Signals, Batch> = HashMap::new();
     for usage in rows {
@@ -64,8 +64,8 @@ fn compiled(program: &mut Program, rows: &[Usage]) -> Vec<ModelSums> {
     sums.models(program)
 }
 
-/// Values as they are measured, many of them where a step of a grid, a minimum
-/// or a row of a table ends.
+/// Strategy for values as they are measured, many of them where a step of a grid, a minimum or a
+/// row of a table ends.
 fn measured() -> impl Strategy<Value = u64> {
     let step = prop_oneof![
         Just(1_000_000_u64),
@@ -86,7 +86,7 @@ fn measured() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// Any value, many of them where 32, 62, 63 and 64 bits end.
+/// Strategy for any value, many of them where 32, 62, 63 and 64 bits end.
 fn value() -> impl Strategy<Value = Option<u64>> {
     let end = prop_oneof![Just(1_u64 << 32), Just(1 << 62), Just(1 << 63), Just(u64::MAX)];
     let edge = (end, 0_u64..3).prop_map(|(end, off)| end.saturating_add(1).saturating_sub(off));
@@ -137,7 +137,7 @@ proptest! {
         check(&rows);
     }
 
-    /// All in columns: nothing is missing, and nothing beyond 64 bits.
+    /// Rows are computed in columns: nothing is missing, and nothing exceeds 64 bits.
     #[test]
     fn it_does_so_for_ordinary_rows(
         rows in proptest::collection::vec(usage_of(measured().prop_map(Some).boxed()), 1..40),
@@ -145,7 +145,7 @@ proptest! {
         check(&rows);
     }
 
-    /// CPU time is not known by phase, and some have no start-up.
+    /// CPU time is not known by phase, and some rows have no start-up.
     #[test]
     fn it_does_so_where_cpu_time_is_not_known_by_phase(
         rows in proptest::collection::vec(usage_of(measured().prop_map(Some).boxed()), 1..20),
@@ -193,8 +193,7 @@ fn ordinary() -> Usage {
     usage
 }
 
-/// Most rows of a recording must not need the definition: it is a thousand
-/// times slower.
+/// Most rows of a recording must not need the definition, which is a thousand times slower.
 #[test]
 fn ordinary_rows_run_in_columns() {
     let mut program = program(true);
@@ -203,7 +202,7 @@ fn ordinary_rows_run_in_columns() {
     for (plan, (model, _)) in plan.models.iter().zip(&program.models) {
         assert!(!matches!(plan, ModelPlan::Slow), "{}", model.id());
     }
-    // Nor must rows of old recordings, whose CPU time is not known by phase.
+    // Rows of old recordings must not need it either: their CPU time is not known by phase.
     let mut old = usage;
     old.set(Meter::CpuStartup, None);
     let mut sums = Sums::default();
@@ -211,7 +210,7 @@ fn ordinary_rows_run_in_columns() {
     assert!(sums.all_in_columns());
 }
 
-/// Batches of more than a stretch, with all ends of their last one.
+/// Tests batches of more than one block of rows, with all lengths of the last block.
 #[test]
 fn long_batches_are_summed_to_their_end() {
     let mut usages: Vec<Usage> = Vec::new();
@@ -232,7 +231,7 @@ fn long_batches_are_summed_to_their_end() {
         program.run(&one_batch(&program, &rows), &mut sums);
         let found = sums.models(&program);
         assert!(sums.all_in_columns(), "or this shows nothing");
-        // Rows repeat: their sums are so many times those of the seven.
+        // Rows repeat, so their sums are multiples of those of the seven rows.
         let whole = reference(&program, &usages);
         let rest = reference(&program, &rows[len - len % usages.len()..]);
         for (index, found) in found.iter().enumerate() {
@@ -264,8 +263,7 @@ fn a_batch_without_rows_adds_nothing() {
     }
 }
 
-/// Columns of the largest values that are still columns, and of the smallest
-/// that are not.
+/// Tests the largest values that still are computed in columns, and the smallest that are not.
 #[test]
 fn values_at_the_end_of_64_bits() {
     let values = [(1 << 62) - 1, 1 << 62, (1 << 63) - 1, 1 << 63, u64::MAX];

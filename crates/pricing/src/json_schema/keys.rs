@@ -1,8 +1,8 @@
-//! What every key of a price file is for, and what its value looks like.
+//! Description of every key of a price file: its purpose and the form of its value.
 
 use super::super::resolve::limits;
 
-/// A key of a table.
+/// Key of a table.
 pub(super) struct Key {
     pub name: &'static str,
     pub required: bool,
@@ -10,20 +10,20 @@ pub(super) struct Key {
     pub about: &'static str,
 }
 
-/// What a value is.
+/// Form of a value.
 #[derive(Clone, Copy)]
 pub(super) enum Is {
-    /// What `$defs` has under that name.
+    /// The definition of that name in `$defs`.
     A(&'static str),
-    /// A list of them, of so many.
+    /// A list of values with that definition, with minimum and maximum length.
     List(&'static str, usize, usize),
-    /// A table of them by names of the file.
+    /// A table of values with that definition, keyed by names in the file.
     Map(&'static str),
     /// `true` or `false`.
     Bool,
-    /// `true`, and never `false`.
+    /// `true` only, never `false`.
     True,
-    /// A whole number.
+    /// A whole number with minimum and maximum.
     Whole(u64, u64),
 }
 
@@ -35,7 +35,7 @@ const fn may(name: &'static str, value: Is, about: &'static str) -> Key {
     Key { name, required: false, value, about }
 }
 
-/// No limit but the size of the file.
+/// No limit other than the size of the file.
 const MANY: usize = usize::MAX;
 
 const NAME: &str = "for people";

@@ -1,6 +1,6 @@
-//! The JSON Schema of price files, for editors and other programs. Keys and
-//! choices are asked of serde, units of [`Dimension`], limits of `resolve`;
-//! what a key means is in `keys`, and tests hold the two together.
+//! JSON Schema of price files, for editors and other programs. Keys and choices come from serde,
+//! units from [`Dimension`], limits from `resolve`; the meaning of each key is in `keys`, and
+//! tests keep the two consistent.
 
 mod keys;
 mod probe;
@@ -15,8 +15,8 @@ use super::unit::{Dimension, Gigabyte, Phase};
 use cyclometer_core::meter::Meter;
 use cyclometer_core::quantity::MAX_CHARS;
 
-/// Characters of the first plane that cannot be seen, or that terminals obey, as
-/// `visible_text` has them: JSON Schema has no classes.
+/// Characters of the first plane that are invisible or that terminals interpret, as listed in
+/// `visible_text`: JSON Schema has no character classes.
 const HIDDEN: &str = concat!(
     r"\u0000-\u001F\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F",
     r"\u2028-\u202E\u2060-\u206F\u3164\uE000-\uF8FF\uFDD0-\uFDEF\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB\uFFFE\uFFFF"
@@ -26,7 +26,7 @@ const DECIMAL: &str = concat!(
     r"([0-9]+(_[0-9]+)*|[1-9][0-9]{0,2}(,[0-9]{3}){2,}|[1-9][0-9]{0,2},[0-9]{3}(?=\.))",
     r"(\.[0-9]+(_[0-9]+)*)?([eE][+-]?0*([0-2]?[0-9]|30))?"
 );
-/// One decimal over another that is not 0.
+/// Returns the pattern of a fraction: one decimal over another that is not 0.
 fn fraction() -> String {
     format!(r"{DECIMAL}/(?![0._]*([eE].*)?$){DECIMAL}")
 }
@@ -44,8 +44,8 @@ const MEASURED: &[Dimension] = &[
     Dimension::Requests,
 ];
 
-/// Tables: their name in `$defs`, what serde reads of them, what is known of
-/// each key, and what must hold between keys.
+/// Table: its name in `$defs`, the keys that serde reads, the descriptions of the keys, and the
+/// rules between keys.
 type Table = (&'static str, &'static [&'static str], &'static [Key], fn() -> Value);
 
 fn tables() -> [Table; 13] {
@@ -90,8 +90,8 @@ fn tables() -> [Table; 13] {
     ]
 }
 
-/// The JSON Schema (draft 2020-12) of a price file. Days are strings in it,
-/// since JSON has no days; TOML has, and wants them without quotes.
+/// Returns the JSON Schema (draft 2020-12) of a price file. Days are strings in it, since JSON
+/// has no days; TOML has them, and requires them without quotes.
 #[must_use]
 pub fn json_schema() -> Value {
     let mut defs = values();
@@ -119,7 +119,8 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// One table: a key that nobody described has no type, which a test refuses.
+/// Builds the schema of one table. A key without a description gets no type, which a test
+/// refuses.
 fn table(keys: &[&str], known: &[Key], between: Value) -> Value {
     let property = |name: &&str| {
         let key = known.iter().find(|key| key.name == *name);
@@ -156,7 +157,7 @@ fn value(key: &Key) -> Value {
     value
 }
 
-/// Each of them by itself, for `oneOf` and `anyOf`.
+/// Returns one `required` rule per key, for `oneOf` and `anyOf`.
 fn required(keys: &[&str]) -> Vec<Value> {
     keys.iter().map(|key| json!({ "required": [key] })).collect()
 }
@@ -191,7 +192,7 @@ fn charge() -> Value {
     charge
 }
 
-/// What is measured decides on the units.
+/// Builds the rules of factors: the measure determines the units.
 fn factor() -> Value {
     let mut rules: Vec<Value> = Vec::new();
     for dimension in MEASURED {
@@ -202,7 +203,7 @@ fn factor() -> Value {
     let phases = json!({ "required": ["phases"] });
     rules.push(json!({ "if": phases, "then": in_units(Dimension::Time) }));
     for rule in &mut rules {
-        // What `as` names is a plain number, and limits and grids are written in it.
+        // The unit named by `as` is a plain number, and limits and grids are written in it.
         merge(&mut rule["if"], json!({ "not": { "required": ["as"] } }));
     }
     let each = json!({ "required": ["each"], "properties": { "each": { "const": true } } });
@@ -235,7 +236,7 @@ fn in_units(dimension: Dimension) -> Value {
     json!({ "properties": properties })
 }
 
-/// Values that are not tables.
+/// Builds the definitions of values that are not tables.
 fn values() -> Map<String, Value> {
     let text = |pattern: &str, about: &str| json!({ "type": "string", "pattern": format!("^({pattern})$"), "description": about });
     let choice = |names: &[&str]| json!({ "enum": names });
@@ -295,10 +296,10 @@ fn values() -> Map<String, Value> {
     for dimension in MEASURED {
         let mut units = dimension.unit_names().join("|");
         if *dimension == Dimension::Size {
-            // Where the provider's are binary.
+            // KB is accepted where the provider's units are binary.
             units.push_str("|KB");
         }
-        // A bare number says all of a count, but not of a time.
+        // A bare number is complete for a count, but not for a time.
         let pattern = if dimension.bare() {
             format!(r"{DECIMAL}\s*([kKMGBT]\s*|([kKMGBT]\s+)?({units})\s*)?")
         } else {
@@ -310,7 +311,7 @@ fn values() -> Map<String, Value> {
     defs
 }
 
-/// Values of meters, each in units of its dimension.
+/// Builds the schema of meter values, each in units of its dimension.
 fn meters() -> Value {
     let property = |meter: &Meter| {
         let dimension = Dimension::of(*meter).name();

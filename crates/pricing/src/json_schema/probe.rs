@@ -1,5 +1,5 @@
-//! What serde accepts, asked of serde: the keys of a table and the names of a
-//! choice, so that the schema cannot know others than the reader.
+//! Field names of tables and names of choices that serde accepts, obtained from serde itself, so
+//! that the schema cannot list others than the reader.
 
 use serde::Deserialize;
 use serde::de::value::Error;
@@ -8,24 +8,24 @@ use serde::forward_to_deserialize_any;
 
 type Names = &'static [&'static str];
 
-/// The keys of a table.
+/// Returns the keys of a table.
 pub(super) fn keys<T: Deserialize<'static>>() -> Names {
     names::<T>()
 }
 
-/// The names of a choice.
+/// Returns the names of a choice.
 pub(super) fn choices<T: Deserialize<'static>>() -> Names {
     names::<T>()
 }
 
 fn names<T: Deserialize<'static>>() -> Names {
     let mut found: Names = &[];
-    // It always fails: there is nothing to read.
+    // Deserialization always fails: there is nothing to read.
     let _ = T::deserialize(Probe(&mut found));
     found
 }
 
-/// Notes what is asked for, and gives nothing.
+/// Deserializer that records the requested field or variant names and provides no value.
 struct Probe<'a>(&'a mut Names);
 
 impl<'de> Deserializer<'de> for Probe<'_> {

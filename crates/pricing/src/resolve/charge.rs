@@ -1,4 +1,4 @@
-//! Charges, pools, tiers and allowances.
+//! Resolution of charges, pools, tiers and allowances.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::schema::{Basis, ChargeFile, Kind, PoolFile, TierFile};
 use crate::text::{Per, Price};
 use cyclometer_core::quantity::{Decimal, QuantityError};
 
-/// Pools in the order of the charges that feed them, and the charges.
+/// Resolves the charges and their pools, in the order of the charges that feed them.
 pub(super) fn charges(
     list: Spanned<Vec<Spanned<ChargeFile>>>,
     pools: Vec<Spanned<PoolFile>>,
@@ -33,7 +33,7 @@ pub(super) fn charges(
     Ok((pools.finish()?, charges))
 }
 
-/// Pools that were declared, and those that are in use.
+/// Declared pools, and those that are in use.
 struct Pools {
     declared: Vec<(Range<usize>, Pool)>,
     used: Vec<Pool>,
@@ -64,7 +64,7 @@ impl Pools {
         Ok(Self { declared, used: Vec::new() })
     }
 
-    /// The position of the pool of that name among those in use.
+    /// Returns the index of the declared pool with that name among those in use.
     fn shared(&mut self, name: &Spanned<String>) -> Resolved<usize> {
         let at = self.used.iter().position(|pool| pool.shared && &*pool.name == name.get_ref());
         if let Some(at) = at {
@@ -127,7 +127,8 @@ fn charge(file: Spanned<ChargeFile>, pools: &mut Pools, inputs: &[Input]) -> Res
     Ok(Charge { name, unit, basis, pool, weight, rate, condition, factors })
 }
 
-/// What is the same for all invocations may be paid by the month, and only that.
+/// Checks that a charge by period measures only what is the same for all invocations, and that
+/// other charges do not use the period.
 fn fits(measure: &Measure, basis: Basis, span: Range<usize>) -> Resolved<()> {
     let by_period = matches!(measure, Measure::Period | Measure::Month);
     let text = match basis {
@@ -159,7 +160,7 @@ fn condition(file: &ChargeFile, inputs: &[Input]) -> Resolved<Option<(usize, boo
     Ok(Some((position, on)))
 }
 
-/// The pool that the charge feeds, and with what weight.
+/// Resolves the pool that the charge feeds, and its weight.
 fn pool(
     file: ChargeFile,
     unit: &Arc<str>,
@@ -190,7 +191,7 @@ fn pool(
     Ok((pools.shared(&name)?, weight))
 }
 
-/// The keys that charges and pools have in common.
+/// Price keys that charges and pools have in common.
 struct Prices {
     price: Option<Price>,
     per: Option<Spanned<Per>>,

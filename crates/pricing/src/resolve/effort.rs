@@ -1,6 +1,6 @@
-//! What one bill costs to make. Numbers of 40 digits that have no factor in
-//! common grow with each multiplication and each sum, and a file of a few
-//! kilobytes could keep a processor for a tenth of a second a row.
+//! Limit on the arithmetic of one bill. Numbers of 40 digits without a common factor grow with
+//! each multiplication and each sum, and a file of a few kilobytes could keep a processor busy
+//! for a tenth of a second per row.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use super::super::error::Problem;
 use super::super::number::Exact;
 use super::Resolved;
 
-/// Steps of arithmetic that a bill may take, each on a word of 64 bits: a few
-/// milliseconds. The models that the program carries take a small part of it.
+/// Maximum number of arithmetic steps per bill, each on a word of 64 bits: a few milliseconds.
+/// The built-in models take a small part of it.
 const MOST: u64 = 2_000_000;
 
-/// Bits of what is measured, and of a number that a person may give.
+/// Bits of a measured value, and of a number that a user may write.
 const MEASURED: u64 = 64;
 const GIVEN: u64 = 136;
 
-/// Refuses charges whose bill takes too long.
+/// Refuses charges whose bill takes too many steps.
 pub(super) fn bounded(charges: &[Arc<Charge>], span: Range<usize>) -> Resolved<()> {
     let steps = steps(charges);
     if steps <= MOST {
@@ -37,10 +37,10 @@ pub(super) fn bounded(charges: &[Arc<Charge>], span: Range<usize>) -> Resolved<(
     ))
 }
 
-/// The steps of a bill, or the first number beyond [`MOST`].
+/// Counts the steps of a bill, and stops at the first count beyond [`MOST`].
 fn steps(charges: &[Arc<Charge>]) -> u64 {
     let mut steps = 0_u64;
-    // What the sum of the amounts so far is counted in.
+    // Common denominator of the amounts so far.
     let mut common = BigInt::one();
     let mut largest = 0;
     for charge in charges {
@@ -64,9 +64,9 @@ fn steps(charges: &[Arc<Charge>]) -> u64 {
     steps
 }
 
-/// How large the parts of a fraction can be.
+/// Upper bound of the size of a fraction.
 struct Size {
-    /// Bits of the numerator.
+    /// Number of bits of the numerator.
     numerator: u64,
     denominator: BigInt,
 }
@@ -82,13 +82,13 @@ impl Size {
         self.denominator = &self.denominator * &other.denominator;
     }
 
-    /// Takes the place of a value where the other is larger.
+    /// Enlarges the size to hold the other value as well.
     fn or(&mut self, other: &Self) {
         self.numerator = self.numerator.max(other.numerator);
         self.denominator = self.denominator.lcm(&other.denominator);
     }
 
-    /// Steps to bring it into lowest terms: a bit each, over all words.
+    /// Returns the steps to reduce the fraction to lowest terms: one per bit, over all words.
     fn work(&self) -> u64 {
         let bits = self.numerator + self.denominator.bits();
         bits.saturating_mul(bits) / 64
@@ -112,7 +112,7 @@ fn factor_size(factor: &Factor) -> Size {
     size
 }
 
-/// Alternatives and rows that are looked through.
+/// Counts the alternatives and the table rows that are searched.
 fn alternatives(measure: &Measure) -> u64 {
     match measure {
         Measure::MaxOf(several) => several.iter().map(|(it, _)| 1 + alternatives(it)).sum(),
@@ -153,7 +153,7 @@ fn times_size(times: &Times) -> Size {
     }
 }
 
-/// The longest decimal that a person can write.
+/// Returns the size of the longest decimal that a user can write.
 fn given() -> Size {
     Size { numerator: GIVEN, denominator: BigInt::from(10).pow(40) }
 }

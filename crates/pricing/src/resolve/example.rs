@@ -1,4 +1,4 @@
-//! Worked examples, and files of usage groups, which have the same form.
+//! Resolution of worked examples, and of files of usage groups, which have the same form.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use cyclometer_core::units::Nanos;
 type Sets = BTreeMap<Spanned<String>, Spanned<InputValue>>;
 type Figures = BTreeMap<Spanned<String>, Price>;
 
-/// Reads an example and hands it to the model it is of.
+/// Resolves an example and adds it to the model that it belongs to.
 pub(super) fn attach(file: Spanned<ExampleFile>, models: &mut [PriceModel]) -> Resolved<()> {
     let span = file.span();
     let file = file.into_inner();
@@ -48,8 +48,8 @@ pub(super) fn attach(file: Spanned<ExampleFile>, models: &mut [PriceModel]) -> R
 
 fn example(file: ExampleFile, model: &PriceModel) -> Resolved<Example> {
     let mut terms = Terms::of(model);
-    // What is billed is in the provider's words, as on a command line and in a
-    // file of usage: one text is one value in all three.
+    // Usage is written with the provider's units, as on a command line and in a usage file: the
+    // same text is the same value in all three.
     set(&mut terms, model, &file.set, model.gb())?;
     if let Some(days) = &file.days {
         terms.set_period(days.get_ref().0.clone());
@@ -82,7 +82,7 @@ fn printed(price: Price) -> Printed {
     Printed { value: price.value, decimals: price.decimals }
 }
 
-/// Figures by the name of a charge or position, which must be there.
+/// Resolves figures by the name of a charge or position, which must exist.
 fn figures<'a>(
     written: Figures,
     known: impl Iterator<Item = &'a Arc<str>> + Clone,
@@ -114,8 +114,8 @@ pub(crate) fn set(
     Ok(())
 }
 
-/// Groups of invocations that are alike; `terms` hold for all of them, and
-/// `gb` is what the writer means by MB and GB.
+/// Resolves groups of identical invocations; `terms` apply to all of them, and `gb` is what the
+/// writer means by MB and GB.
 pub(crate) fn usage_groups(
     files: Vec<Spanned<UsageFile>>,
     model: &PriceModel,

@@ -1,4 +1,4 @@
-//! Factors: what is measured, in what unit, and how it is shaped.
+//! Resolution of factors: what is measured, in what unit, and with what bounds and grid.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::schema::{FactorFile, FallbackFile, Kind, MeasureFile, RowFile};
 use crate::unit::{Dimension, Gigabyte, Phase};
 use cyclometer_core::meter::Meter;
 
-/// The measure that is not a meter: one an invocation.
+/// Name of the measure that is not a meter: one per invocation.
 pub(super) const REQUESTS: &str = "requests";
 
-/// The unit of the whole billing period.
+/// Unit of the whole billing period.
 const MONTH: &str = "month";
 
 type Measured = (Measure, Dimension);
@@ -35,7 +35,7 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
     let each = each(&file, &measure)?;
     let product_unit = product_unit(&file)?;
     let label = product_unit.as_deref().unwrap_or(file.unit.get_ref()).to_owned();
-    // What `as` names is a plain number; so many metered units are one of it.
+    // The unit named by `as` is a plain number; `size` metered units make one of it.
     let scale = Exact::from(if product_unit.is_some() { size } else { 1 });
     let counted = if product_unit.is_some() { Dimension::Number } else { dimension };
     let quantity = |text: &Option<Spanned<String>>| {
@@ -66,19 +66,19 @@ pub(super) fn factor(file: Spanned<FactorFile>, inputs: &[Input]) -> Resolved<Fa
     })
 }
 
-/// The unit of the product with `times`, of limits, minimum and grid too.
+/// Resolves the unit of the product with `times`, which is also that of limits, minimum and grid.
 fn product_unit(file: &FactorFile) -> Resolved<Option<Arc<str>>> {
     let Some(unit) = &file.product_unit else { return Ok(None) };
     if file.times.is_none() {
         let text = "`as` names what `times` makes of the unit: it needs `times`";
         return Err(Problem::new(unit.span(), text));
     }
-    // Any word, as for a plain number.
+    // Any word is accepted, as for a plain number.
     Dimension::Number.unit(unit.get_ref()).map_err(|text| Problem::new(unit.span(), text))?;
     Ok(Some(unit.get_ref().as_str().into()))
 }
 
-/// The grid of each alternative of `max_of`; none if no alternative has one.
+/// Resolves the grid of each alternative of `max_of`; empty if no alternative has one.
 fn inner_grids(
     several: Option<&Spanned<Vec<Spanned<MeasureFile>>>>,
     inputs: &[Input],
@@ -118,7 +118,7 @@ fn each(file: &FactorFile, measure: &Measure) -> Resolved<bool> {
     Ok(true)
 }
 
-/// A quantity of a factor; one that is a plain number may name the factor's unit.
+/// Parses a bound or grid of a factor; a plain number may name the factor's unit.
 fn shaped(dimension: Dimension, label: &str, text: &Spanned<String>) -> Resolved<Exact> {
     let written = text.get_ref();
     let bare = [label, label.strip_suffix('s').unwrap_or(label), &format!("{label}s")]
@@ -131,7 +131,7 @@ fn shaped(dimension: Dimension, label: &str, text: &Spanned<String>) -> Resolved
     }
 }
 
-/// A quantity in a file means what it says: GB is 10^9 bytes.
+/// Parses a quantity, in which GB always is 10^9 bytes: units in a file are literal.
 fn quantity(dimension: Dimension, text: &Spanned<String>) -> Resolved<Exact> {
     let read = dimension.quantity(text.get_ref(), Gigabyte::Decimal);
     read.map_err(|error| Problem::new(text.span(), error.to_string()))
@@ -171,7 +171,7 @@ fn measure(file: &mut FactorFile, inputs: &[Input], span: &Range<usize>) -> Reso
     one(file.meter.as_ref(), file.phases.take(), file.input.as_ref(), inputs, span)
 }
 
-/// A meter, phases or an input.
+/// Resolves a single measure: a meter, phases or an input.
 fn one(
     meter: Option<&Spanned<String>>,
     phases: Option<Spanned<Vec<Phase>>>,
@@ -226,7 +226,7 @@ fn input_of(name: &Spanned<String>, inputs: &[Input]) -> Resolved<Measured> {
     Ok((Measure::Input(position), input.dimension()))
 }
 
-/// A meter or an input that a table is looked up by.
+/// Resolves a lookup: a table with a meter or an input as its key.
 fn lookup(
     name: &Spanned<String>,
     table: Vec<Spanned<RowFile>>,
@@ -271,7 +271,7 @@ fn max_of(several: Spanned<Vec<Spanned<MeasureFile>>>, inputs: &[Input]) -> Reso
     Ok((Measure::MaxOf(measures), common.unwrap_or(Dimension::Number)))
 }
 
-/// A decimal, a fraction, or the name of an input that is a number.
+/// Resolves a multiplier: a decimal, a fraction, or the name of an input that is a number.
 fn times(text: Option<&Spanned<String>>, inputs: &[Input]) -> Resolved<Times> {
     let Some(text) = text else { return Ok(Times::Once) };
     if text.get_ref().starts_with(|c: char| c.is_ascii_digit()) {

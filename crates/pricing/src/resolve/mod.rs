@@ -1,5 +1,5 @@
-//! From the written form to price models: every rule that concerns more than
-//! one value, each complaint with its place in the file.
+//! Resolution of the written form into price models: every rule that concerns more than one
+//! value, with the place in the file of each problem.
 
 mod charge;
 mod effort;
@@ -24,7 +24,7 @@ use super::terms;
 use super::unit::Gigabyte;
 use cyclometer_core::suggest::nearest;
 
-/// How many of each a file may have.
+/// Maximum numbers of elements in a file.
 pub(super) mod limits {
     pub(crate) const CHARGES: usize = 64;
     pub(crate) const FACTORS: usize = 6;
@@ -34,13 +34,13 @@ pub(super) mod limits {
     pub(crate) const ROWS: usize = 256;
     /// Measures in `max_of`.
     pub(crate) const ALTERNATIVES: usize = 4;
-    /// Decimals that are rounded to.
+    /// Decimals that amounts are rounded to.
     pub(crate) const DIGITS: u32 = 18;
 }
 
 type Resolved<T> = Result<T, Problem>;
 
-/// All models of a file: the first, then its variants.
+/// Resolves all models of a file: the first, then its variants.
 pub(super) fn models(mut file: ModelFile, text: &str, origin: &str) -> Resolved<Vec<PriceModel>> {
     let examples = std::mem::take(&mut file.example);
     let variants = std::mem::take(&mut file.variant);
@@ -66,7 +66,7 @@ pub(super) fn models(mut file: ModelFile, text: &str, origin: &str) -> Resolved<
     Ok(models)
 }
 
-/// Ids are unique, and versions of one tariff hold at different times.
+/// Checks that ids are unique, and that versions of one tariff are in effect at different times.
 fn distinct(models: &[PriceModel], spans: &[(Range<usize>, Range<usize>)]) -> Resolved<()> {
     for (index, (model, (id, from))) in models.iter().zip(spans).enumerate() {
         for other in &models[..index] {
@@ -82,7 +82,7 @@ fn distinct(models: &[PriceModel], spans: &[(Range<usize>, Range<usize>)]) -> Re
     Ok(())
 }
 
-/// What is wrong if two versions of one tariff hold on the same day.
+/// Returns a message if two versions of one tariff are in effect on the same day.
 pub(super) fn overlap(one: &PriceModel, other: &PriceModel) -> Option<String> {
     let ends_before = |first: &PriceModel, second: &PriceModel| {
         first.effective_until().is_some_and(|end| end <= second.effective_from())
@@ -161,7 +161,7 @@ fn digits(written: Option<&Spanned<u32>>) -> Resolved<Option<u32>> {
     }
 }
 
-/// The file's inputs.
+/// Resolves the inputs of the file.
 fn inputs(list: Vec<Spanned<InputFile>>, gb: Gigabyte, month: &Exact) -> Resolved<Vec<Input>> {
     let mut inputs: Vec<Input> = Vec::with_capacity(list.len());
     for file in list {
@@ -197,8 +197,8 @@ fn inputs(list: Vec<Spanned<InputFile>>, gb: Gigabyte, month: &Exact) -> Resolve
     Ok(inputs)
 }
 
-/// Sets the default of an input. Where the provider's MB is MiB, an example and
-/// `--set` mean that by it, so a default must say which it means.
+/// Sets the default of an input. Where the provider's MB is MiB, an example and `--set` use that
+/// meaning, so a default must state which one it means.
 fn default(
     input: &mut Input,
     text: &Spanned<InputValue>,
@@ -240,7 +240,7 @@ fn bounded(
     Err(Problem::new(span, format!("there are {count} {what} here: {least} to {most} are allowed")))
 }
 
-/// That there is no such name, with the nearest one there is.
+/// Creates the problem that a name is unknown, with the nearest known name.
 fn unknown<'a>(
     what: &str,
     name: &Spanned<String>,
@@ -257,7 +257,7 @@ fn unknown<'a>(
     Problem::new(name.span(), text)
 }
 
-/// The position of the input of that name.
+/// Returns the index of the input with that name.
 fn input_position(inputs: &[Input], name: &Spanned<String>) -> Resolved<usize> {
     let found = inputs.iter().position(|input| &*input.name == name.get_ref());
     found.ok_or_else(|| unknown("input", name, inputs.iter().map(Input::name)))

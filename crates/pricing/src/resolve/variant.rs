@@ -1,4 +1,4 @@
-//! Variants: the file with some of its keys replaced.
+//! Resolution of variants: the file with some of its keys replaced.
 
 use toml::Spanned;
 
@@ -7,7 +7,7 @@ use crate::error::Problem;
 use crate::schema::{ChargeFile, InputFile, ModelFile, PoolFile, VariantFile};
 use crate::text::Price;
 
-/// What charges, pools and inputs are found by.
+/// Entry of a file that is found by its name: a charge, pool or input.
 trait Named {
     fn name(&self) -> &str;
 }
@@ -30,7 +30,7 @@ impl Named for InputFile {
     }
 }
 
-/// The whole file that a variant stands for.
+/// Applies a variant to its base file and returns the resulting whole file.
 pub(super) fn apply(base: &ModelFile, variant: Spanned<VariantFile>) -> Resolved<ModelFile> {
     let variant = variant.into_inner();
     let mut file = base.clone();
@@ -104,7 +104,7 @@ fn reprice(
 ) -> Resolved<()> {
     let charge = charges.iter_mut().map(Spanned::get_mut).find(|it| it.name() == name.get_ref());
     let pool = pools.iter_mut().map(Spanned::get_mut).find(|it| it.name() == name.get_ref());
-    // A charge may feed a pool of its own name: the price is the pool's.
+    // A charge may feed a pool of its own name: the price is then the pool's.
     let slot = match (charge, pool) {
         (_, Some(pool)) => &mut pool.price,
         (Some(charge), None) => &mut charge.price,

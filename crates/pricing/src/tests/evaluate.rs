@@ -1,5 +1,5 @@
-//! One usage through one charge: every way to measure and to shape. All
-//! figures are worked out by hand.
+//! Evaluation of one usage under one charge: every way to measure and to bound. All figures are
+//! worked out by hand.
 
 use super::{HEAD, parse, with};
 use crate::{Gigabyte, Refusal, Terms};
@@ -21,7 +21,7 @@ fn phases(start: Option<u64>, run: Option<u64>) -> Usage {
     usage
 }
 
-/// The billed quantity of the first charge.
+/// Returns the billed quantity of the first charge.
 fn try_quantity(text: &str, usage: &Usage) -> Result<String, Refusal> {
     Ok(parse(text).bill(usage)?.lines[0].quantity.to_plain_string())
 }
@@ -67,7 +67,7 @@ fn shaping_has_an_order() {
     let all = "grid = \"0.3 s\"\nminimum = \"0.1 s\"\nat_most = \"2.5 s\"\nabove = \"1 s\"\n\
                times = \"2\"\nlimit = \"3 s\"";
     assert_eq!(quantity(&with("", all), &cpu(1_500)), "2.1");
-    // The limit is held against what was multiplied, before anything is taken off.
+    // The limit is compared with the product, before anything is subtracted.
     let tighter = all.replace("\"3 s\"", "\"2.9 s\"");
     assert!(refusal(&with("", &tighter), &cpu(1_500)).contains("above 2.9 s"));
     // The minimum comes before the grid: 1 s is four steps of 0.3 s.
@@ -127,7 +127,7 @@ fn a_stand_in_is_labelled_and_used_only_when_it_must() {
     assert_eq!(line(&usage), ("3".to_owned(), Some("assumed".to_owned())));
     usage.set(Meter::Wall, 2_000 * MS);
     assert_eq!(line(&usage), ("2".to_owned(), Some("wall instead".to_owned())));
-    // Nothing was used, and that was measured: no reason for a stand-in.
+    // Nothing was used, and this was measured: no reason for a stand-in.
     usage.set(Meter::CpuTime, 0);
     assert_eq!(line(&usage), ("0".to_owned(), None));
     let meters = with("", "fallback = [{ meter = \"wall\", note = \"x\" }]");
@@ -205,7 +205,7 @@ fn inputs_are_given_have_a_default_or_are_missed() {
         model.bill_under(&usage, terms).unwrap().lines[0].quantity.to_plain_string()
     };
     let mut terms = Terms::of(&model);
-    // The provider's GB are GiB where people speak its language.
+    // The provider's GB are GiB where users write in its terms.
     terms.set(&model, "disk", "8 GB", model.gb()).unwrap();
     assert_eq!(billed(&terms), "3");
     terms.set(&model, "disk", "8 GB", Gigabyte::Decimal).unwrap();

@@ -1,4 +1,4 @@
-//! Every rule of factors, broken: the complaint, and where it points.
+//! Violations of every rule of factors: the message, and the place that it points to.
 
 use super::refusals::refused;
 use super::{CHARGE, HEAD, parse, with};

@@ -1,4 +1,4 @@
-//! Files that are made to take long, or much memory, or all of the stack.
+//! Files that are designed to take long, much memory, or all of the stack.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use crate::MAX_FILE_BYTES;
 use crate::survival::price_model_survives;
 use cyclometer_testkit::cpu_time;
 
-/// Some of these took minutes before there were limits; none takes a second.
+/// Time limit: some of these files took minutes before there were limits; now none takes a
+/// second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn survives_quickly(what: &str, text: &str) {
@@ -20,7 +21,7 @@ fn survives_quickly(what: &str, text: &str) {
     assert!(took < PATIENCE, "{what}: {took:?}");
 }
 
-/// The same of what is accepted: a refusal takes no time anyhow.
+/// Like `survives_quickly`, for files that are accepted: a refusal takes no time in any case.
 fn model_survives_quickly(what: &str, text: &str) {
     parse(text);
     survives_quickly(what, text);
@@ -47,7 +48,7 @@ fn deep_nesting_is_refused_before_the_stack_ends() {
     survives_quickly("many dotted tables", &format!("{HEAD}{tables}"));
 }
 
-/// Ending at the last whole piece that fits.
+/// Joins the pieces up to the last one that fits the size limit as a whole.
 fn as_many_as_fit(head: &str, pieces: impl Iterator<Item = String>, tail: &str) -> String {
     let mut text = head.to_owned();
     for piece in pieces {
@@ -75,7 +76,7 @@ fn many_pools_and_variants_that_remove_them_take_no_time() {
     model_survives_quickly("variants without", &text);
 }
 
-/// 64 charges with as many digits as can be written.
+/// Returns 64 charges with as many digits as can be written.
 fn charges() -> String {
     repeated(64, |index| {
         format!(
@@ -146,7 +147,7 @@ fn long_names_are_cut_in_messages() {
     survives_quickly("control unit", &with("", "").replace("\"s\"", &format!("\"{escaped}\"")));
 }
 
-/// Charges whose prices are for numbers of units without a common factor.
+/// Returns charges whose prices are for numbers of units without a common factor.
 fn prices_without_a_common_factor(charges: usize) -> String {
     let charges = repeated(charges, |index| {
         let per = format!("{}{:03}", "9".repeat(37), 2 * index + 1);

@@ -1,5 +1,5 @@
-//! The rules of the format, what models come to, and properties that must hold
-//! for every usage and every text.
+//! Tests of the rules of the format, of the bills of models, and of properties that must hold for
+//! every usage and every text.
 
 mod evaluate;
 mod factors;
@@ -26,11 +26,11 @@ source = "by hand"
 rounding = "none"
 "#;
 
-/// A charge that is in order, for files about something else.
+/// A valid charge, for files that test something else.
 const CHARGE: &str = "[[charge]]\nname = \"cpu\"\nprice = \"0.02\"\n[[charge.factor]]\n\
                       meter = \"cpu_time\"\nunit = \"s\"\n";
 
-/// The same charge, with more lines for the charge and its factor.
+/// Returns a file with that charge, and more lines for the charge and its factor.
 fn with(charge: &str, factor: &str) -> String {
     format!(
         "{HEAD}[[charge]]\nname = \"cpu\"\nprice = \"0.02\"\n{charge}\n\

@@ -1,5 +1,5 @@
-//! Shipped files with something broken in them: whatever is broken, the result
-//! is a model or a complaint with a place, and never a panic or a long wait.
+//! Shipped files with a mutation: whatever is broken, the result is a model or a problem with its
+//! place, and never a panic or a long wait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -8,13 +8,13 @@ use super::shipped;
 use crate::survival::price_model_survives;
 use cyclometer_testkit::cpu_time;
 
-/// Mutants of each file.
+/// Number of mutants of each file.
 const MUTANTS: usize = 220;
-/// One is parsed, billed and printed in milliseconds; this leaves room for a
-/// machine that is busy with something else.
+/// Time limit: a mutant is parsed, billed and printed in milliseconds; this leaves room for a
+/// machine that is busy otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Numbers that are the same in every run (splitmix64).
+/// Random number generator with the same numbers in every run (splitmix64).
 struct Dice(u64);
 
 impl Dice {
@@ -22,7 +22,7 @@ impl Dice {
         Self(seed.bytes().fold(7, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0193)))
     }
 
-    /// A number below `end`; 0 if there is none.
+    /// Returns a number below `end`; 0 if there is none.
     fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -52,7 +52,7 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("a name is another one of the file", other_name),
 ];
 
-/// Where a character starts, at random.
+/// Returns the start of a random character.
 fn place(text: &str, dice: &mut Dice) -> usize {
     let mut at = dice.below(text.len() + 1);
     while !text.is_char_boundary(at) {
@@ -92,7 +92,8 @@ fn swap_lines(text: &str, dice: &mut Dice) -> String {
     lines.concat()
 }
 
-/// Every run of digits, with the part of the file before and after it.
+/// Replaces one run of digits, chosen from all in the file, and keeps the text before and after
+/// it.
 fn other_number(text: &str, dice: &mut Dice) -> String {
     let digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
     let starts: Vec<usize> =
@@ -195,7 +196,7 @@ fn repeat_table(text: &str, dice: &mut Dice) -> String {
     tables.concat()
 }
 
-/// Everything in quotes.
+/// Replaces one text in quotes, chosen from all in the file.
 fn other_name(text: &str, dice: &mut Dice) -> String {
     let mut parts: Vec<&str> = text.split('"').collect();
     let names = parts.len() / 2;
@@ -204,7 +205,8 @@ fn other_name(text: &str, dice: &mut Dice) -> String {
     parts.join("\"")
 }
 
-/// Mutants of a file without end, the same in every run, and what was done.
+/// Returns an endless sequence of mutants of a file, the same in every run, with a description of
+/// each.
 pub(super) fn mutants<'a>(
     origin: &'a str,
     text: &'a str,
@@ -212,7 +214,7 @@ pub(super) fn mutants<'a>(
     let mut dice = Dice::of(origin);
     MUTATIONS.iter().cycle().map(move |(what, mutation)| {
         let mut mutant = mutation(text, &mut dice);
-        // What is left of a truncated file may have nothing more to break.
+        // The rest of a truncated file may have nothing left to break.
         let more = mutant.contains(" = \"") && mutant.contains('1');
         if more && dice.below(4) == 0 {
             let (_, second) = MUTATIONS[dice.below(MUTATIONS.len())];
@@ -245,7 +247,7 @@ fn shipped_files_survive_unbroken_and_mutants_differ() {
         price_model_survives(text);
         let mut dice = Dice::of(origin);
         let same = MUTATIONS.iter().filter(|(_, mutation)| mutation(text, &mut dice) == **text);
-        // A line may be swapped with itself, but not all mutations may be empty.
+        // A line may be swapped with itself, but not all mutations may be without effect.
         assert!(same.count() <= 3, "{origin}");
     }
 }

@@ -1,4 +1,4 @@
-//! What must hold for every usage and every model.
+//! Properties that must hold for every usage and every model.
 
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn usages() -> impl Strategy<Value = Usage> {
     )
 }
 
-/// Groups of invocations by seconds of CPU time.
+/// Strategy for groups of invocations, as numbers and seconds of CPU time.
 fn loads() -> impl Strategy<Value = Vec<(u64, u64)>> {
     proptest::collection::vec((0_u64..10_000, 0_u64..5_000_000_000), 0..6)
 }
@@ -47,12 +47,12 @@ fn settle(model: &PriceModel, loads: &[(u64, u64)], free: bool) -> Settlement {
     model.settle(&subtotals, &terms, model.rounding())
 }
 
-/// A charge per CPU-second on that grid and minimum, in nanoseconds.
+/// Returns a model with a charge per CPU-second on that grid and minimum, in nanoseconds.
 fn gridded(grid: u64, minimum: u64) -> PriceModel {
     parse(&with("", &format!("grid = \"{grid} ns\"\nminimum = \"{minimum} ns\"")))
 }
 
-/// Falling prices, an allowance and packages of so many seconds.
+/// Returns a model with falling prices, and an allowance and packages of that many seconds.
 fn full(free: u64, package: u64, credit: bool) -> PriceModel {
     let credit = if credit { "credit_price = \"0.75\"\n" } else { "" };
     let tiers = "[[charge.tier]]\nup_to = \"100 s\"\nprice = \"1\"\n[[charge.tier]]\n\

@@ -1,12 +1,11 @@
-//! Every rule of the format, broken: the complaint, and where it points.
+//! Violations of every rule of the format: the message, and the place that it points to.
 
 use super::{CHARGE, HEAD, complaint, parse, with};
 
-/// Where the complaint must point: before this sign, which is no part of the
-/// text.
+/// Sign that marks where the message must point: before this sign, which is not part of the text.
 const HERE: char = '▸';
 
-/// Holds that the text is refused at the sign, with a message that starts so.
+/// Asserts that the text is refused at the sign, with a message that starts with the given text.
 pub(super) fn refused(marked: &str, message: &str) {
     let (before, after) = marked.split_once(HERE).expect("a sign");
     let line = before.matches('\n').count() + 1;
@@ -16,7 +15,7 @@ pub(super) fn refused(marked: &str, message: &str) {
     assert!(found.starts_with(&expected), "expected {expected}\n     got {found}\n{marked}");
 }
 
-/// Cases about the head of a file: a line instead of another, and the message.
+/// Cases about the head of a file: a line that replaces another, and the message.
 #[test]
 fn heads() {
     parse(&format!("{HEAD}{CHARGE}"));
@@ -252,7 +251,7 @@ fn variants() {
         ("▸price = \"1\"", "unknown field `price`: did you mean `prices`?"),
     ] {
         let text = variant(lines);
-        // Of overlapping dates, the id is where there is no date.
+        // For overlapping dates, the message points to the id where there is no date.
         let text = if text.contains(HERE) { text } else { text.replace("\"v\"", "▸\"v\"") };
         refused(&text, message);
     }

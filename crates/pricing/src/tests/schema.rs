@@ -1,5 +1,5 @@
-//! The JSON Schema against the reader of price files: what the reader accepts
-//! is valid, and what is valid has the shape that the reader wants.
+//! Comparison of the JSON Schema with the reader of price files: what the reader accepts is
+//! valid, and what is valid has the shape that the reader requires.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ fn the_committed_schema_is_the_generated_one() {
     );
 }
 
-/// What Python says of each text; `None` without Python and its jsonschema.
+/// Validates each text with Python; returns `None` without Python and its jsonschema.
 fn verdicts(texts: &[String]) -> Option<Vec<Option<bool>>> {
     let python = |arguments: &[&str]| {
         let mut command = Command::new("python3");
@@ -80,10 +80,10 @@ fn what_is_accepted_is_valid_and_what_is_valid_has_the_shape() {
     assert!(both.iter().all(|count| *count > 100), "one-sided: {both:?}");
 }
 
-/// A file with every key there is, in several charges and factors.
+/// A file with every existing key, in several charges and factors.
 const EVERYTHING: &str = include_str!("everything.toml");
 
-/// The file with each of its keys gone, or with another kind of value.
+/// Returns the file with each of its keys removed, or with another kind of value.
 fn every_key_another_value() -> Vec<String> {
     let lines: Vec<&str> = EVERYTHING.lines().collect();
     let mut texts = Vec::new();
@@ -114,7 +114,7 @@ fn the_file_with_everything_has_every_key() {
     let mut tables = vec![&schema];
     tables.extend(schema["$defs"].as_object().unwrap().values());
     for key in tables.iter().filter_map(|table| table["properties"].as_object()).flatten() {
-        // Meters are listed one by one, and need not all be there.
+        // Meters are listed one by one, and need not all be present.
         let there = EVERYTHING.contains(&format!("{} = ", key.0))
             || EVERYTHING.contains(&format!(".{}]]", key.0))
             || EVERYTHING.contains(&format!("[[{}]]", key.0));

@@ -1,5 +1,5 @@
-//! The bill of a month: allowances, tiers, packages, pools and fees. All
-//! figures are worked out by hand.
+//! Settlement of a month: allowances, tiers, packages, pools and fees. All figures are worked out
+//! by hand.
 
 use super::{HEAD, parse, with};
 use crate::{Charge, Exact, Gigabyte, PriceModel, Settlement, Terms, UsageGroup};
@@ -8,7 +8,7 @@ use cyclometer_core::units::Nanos;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// That many invocations of so many seconds of CPU time, with 1 GiB.
+/// Returns a group of invocations with that many seconds of CPU time each, and 1 GiB.
 fn group(model: &PriceModel, requests: u64, seconds: u64) -> UsageGroup {
     let mut usage = Usage::new(false);
     usage.set(Meter::CpuTime, seconds * SECOND);
@@ -22,7 +22,7 @@ fn settle(model: &PriceModel, groups: &[UsageGroup], terms: &Terms) -> Settlemen
     model.settle(&subtotals, terms, model.rounding())
 }
 
-/// Total and billable quantity of the first position, for that many seconds.
+/// Returns total and billable quantity of the first position, for that many seconds.
 fn seconds(text: &str, seconds: u64) -> (String, String) {
     let model = parse(text);
     let bill = settle(&model, &[group(&model, seconds, 1)], &Terms::of(&model));
@@ -48,7 +48,7 @@ fn an_allowance_comes_off_the_quantity() {
     let bill = settle(&model, &groups, &terms);
     assert_eq!(bill.total.to_plain_string(), "5");
     assert!(bill.positions[0].free.is_zero());
-    // The bill of one invocation knows of no month.
+    // The bill of one invocation is independent of the month.
     assert_eq!(model.bill(&groups[0].usage).unwrap().total.to_plain_string(), "0.02");
 }
 
@@ -69,7 +69,7 @@ fn a_credit_comes_off_the_amount_and_never_below_nothing() {
     assert_eq!(bill.total.to_plain_string(), "3.36");
 }
 
-/// 1 each up to 10 s, 0.5 up to 20 s, then 0.1.
+/// Returns a model with a price of 1 up to 10 s, 0.5 up to 20 s, then 0.1.
 fn tiered(more: &str) -> String {
     let tiers = "[[charge.tier]]\nup_to = \"10 s\"\nprice = \"1\"\n[[charge.tier]]\nup_to = \"20 s\"\n\
                  price = \"0.5\"\n[[charge.tier]]\nprice = \"0.1\"\n";
@@ -83,7 +83,7 @@ fn tiers_are_prices_of_parts() {
     {
         assert_eq!(seconds(&tiered(""), quantity).0, total, "{quantity} s");
     }
-    // Tiers are of what the allowance leaves.
+    // Tiers apply to what is left after the allowance.
     assert_eq!(seconds(&tiered("free = \"5 s\""), 26), pair("15.1", "21"));
     assert_eq!(seconds(&tiered("per = 10"), 21).0, "1.51");
     let model = parse(&tiered(""));
@@ -188,7 +188,7 @@ fn an_instance_is_paid_for_once_however_much_it_serves() {
         .replace("meter = \"cpu_time\"", "phases = [\"start\", \"run\"]");
     let model = parse(&text);
     let mut one = group(&model, 1_000, 1);
-    // Without stretches each request is one of its own: 1000 x 60 s x 0.02.
+    // Without instance spans each request is a span of its own: 1000 x 60 s x 0.02.
     assert_eq!(settle(&model, &[one.clone()], &Terms::of(&model)).total.to_plain_string(), "1200");
     one.stretches = Some((Exact::from(2), Nanos(100 * SECOND)));
     assert_eq!(settle(&model, &[one.clone()], &Terms::of(&model)).total.to_plain_string(), "4");

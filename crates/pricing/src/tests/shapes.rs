@@ -1,6 +1,6 @@
-//! The billing shapes of "Demystifying Serverless Costs on Public Platforms"
-//! against rows that were computed from the paper's formulas elsewhere:
-//! `tests/data/README.md` has how.
+//! Comparison of the billing shapes of "Demystifying Serverless Costs on Public Platforms" with
+//! rows that were computed from the paper's formulas elsewhere: `tests/data/README.md` describes
+//! how.
 
 use crate::{Exact, Terms, find};
 use cyclometer_core::meter::{Meter, Usage};
@@ -13,7 +13,7 @@ fn exact(text: &str) -> Exact {
     text.parse().unwrap()
 }
 
-/// A decimal times a unit, to the nearest whole.
+/// Returns a decimal times a unit, rounded to the nearest whole number.
 fn whole(text: &str, unit: u64) -> u64 {
     let value = &exact(text) * &Exact::from(unit);
     value.round(0, crate::Direction::HalfUp).to_u64().unwrap()

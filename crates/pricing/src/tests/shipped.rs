@@ -1,5 +1,4 @@
-//! The models that the program carries, how models are found, and the files
-//! of the documentation.
+//! Tests of the built-in models, of finding models, and of the files of the documentation.
 
 use super::{CHARGE, HEAD, parse, shipped};
 use crate::{PriceCatalog, PriceModel, builtin, find};
@@ -106,13 +105,13 @@ fn a_folder_takes_the_place_of_what_is_there_and_says_so() {
 
 const PAGE: &str = include_str!("../../../../docs/price-models.md");
 
-/// The TOML of the page, in its order.
+/// Returns the TOML blocks of the page, in order.
 fn blocks() -> Vec<&'static str> {
     let blocks = PAGE.split("```toml\n").skip(1);
     blocks.map(|rest| rest.split("```").next().unwrap_or_default()).collect()
 }
 
-/// The block that holds that text.
+/// Returns the block that contains that text.
 fn block(with: &str) -> &'static str {
     let found: Vec<&str> = blocks().into_iter().filter(|block| block.contains(with)).collect();
     let [block] = found[..] else { panic!("{} blocks have {with}", found.len()) };

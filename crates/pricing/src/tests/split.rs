@@ -1,4 +1,4 @@
-//! What a bill is for, by hand: milliseconds of charges that cost 1 a second.
+//! Splits of bills, worked out by hand: milliseconds of charges that cost 1 per second.
 
 use super::{HEAD, parse};
 use crate::{Exact, Terms};
@@ -15,8 +15,7 @@ fn charge(factors: &str) -> String {
     format!("{HEAD}[[charge]]\nname = \"time\"\nprice = \"1\"\n{factors}")
 }
 
-/// An invocation in milliseconds; `before` is the CPU time until its first
-/// instruction.
+/// Returns an invocation in milliseconds; `before` is the CPU time until its first instruction.
 fn usage(start: u64, run: u64, cpu: u64, before: Option<u64>) -> Usage {
     let mut usage = Usage::new(true);
     usage.phases.start = (start > 0).then_some(Nanos(start * MS));
@@ -26,7 +25,7 @@ fn usage(start: u64, run: u64, cpu: u64, before: Option<u64>) -> Usage {
     usage
 }
 
-/// Parts that are not 0, in milliseconds.
+/// Returns the parts that are not 0, in milliseconds.
 fn parts(model: &str, usage: &Usage) -> Vec<(&'static str, String)> {
     let model = parse(model);
     let waste = model.waste(usage, &Terms::of(&model)).unwrap();
@@ -43,15 +42,15 @@ fn same(model: &str, usage: &Usage, expected: &[(&str, &str)]) {
     assert_eq!(parts(model, usage), expected);
 }
 
-/// A container: 300 ms of start-up with 20 ms of CPU time in its control group,
-/// since the engine works outside of it, and a run of 200 ms that worked for
-/// 160 of them. Start-up in wall time taken off the CPU time left nothing used.
+/// Tests a container: 300 ms of start-up with 20 ms of CPU time in its control group, since the
+/// engine works outside of it, and a run of 200 ms that worked for 160 of them. Subtracting the
+/// wall time of the start-up from the CPU time left nothing used.
 #[test]
 fn cpu_time_of_the_run_is_told_by_cpu_time_of_the_start_up() {
     let cold = usage(300, 200, 180, Some(20));
     let model = wall("[\"start\", \"run\"]");
     same(&model, &cold, &[("used", "160"), ("idle", "40"), ("startup", "300")]);
-    // Start-up that is not billed is no work of the run either.
+    // Start-up that is not billed does not count as work of the run either.
     same(&wall("[\"run\"]"), &cold, &[("used", "160"), ("idle", "40")]);
     // Several CPUs at once work no longer than it runs.
     let many = usage(300, 200, 780, Some(20));
@@ -67,17 +66,16 @@ fn a_run_is_unmeasured_where_cpu_time_is_not_known_by_phase() {
     let mut created = usage(0, 200, 180, None);
     created.phases.create = Some(Nanos(1));
     same(&model, &created, &[("unmeasured", "200")]);
-    // Nothing came before: all of it is the run's.
+    // Nothing came before: all CPU time belongs to the run.
     let warm = usage(0, 200, 180, None);
     same(&model, &warm, &[("used", "180"), ("idle", "20")]);
-    // As in a usage that was written by hand: 0 is measured.
+    // In a usage that was written by hand, 0 counts as measured.
     let mut zero = warm;
     (zero.phases.create, zero.phases.start) = (Some(Nanos(0)), Some(Nanos(0)));
     same(&model, &zero, &[("used", "180"), ("idle", "20")]);
 }
 
-/// Two CPUs for 100 ms, 200 ms of them, of which 150 worked: not 100, as if
-/// only one could.
+/// Tests two CPUs for 100 ms: 200 ms, of which 150 worked, not 100 as if only one could.
 #[test]
 fn several_cpus_that_were_given_can_all_work() {
     let model = charge(
@@ -89,15 +87,14 @@ fn several_cpus_that_were_given_can_all_work() {
     same(&model, &two, &[("used", "150"), ("idle", "50")]);
     two.set(Meter::CpuStartup, None);
     same(&model, &two, &[("unmeasured", "200")]);
-    // A quarter of a CPU, in which a whole one worked.
+    // A quarter of a CPU was allocated, and a whole one worked.
     let mut quarter = usage(30, 100, 160, Some(10));
     quarter.set(Meter::VcpuAllocated, 250);
     same(&model, &quarter, &[("used", "25")]);
 }
 
-/// 8 x 30 ms of CPU time are 240 ms, 230 more than passed. Those of the run, 2
-/// ms, explain 16 of them; the rest is that of the start-up. In the 10 ms that
-/// passed, a CPU worked for 2.
+/// Tests 8 x 30 ms of CPU time: 240 ms, 230 more than elapsed. The 2 ms of the run explain 16 of
+/// them; the rest belongs to the start-up. In the 10 ms that elapsed, a CPU worked for 2.
 #[test]
 fn what_cpu_time_adds_to_the_time_that_passed_is_split_too() {
     let model = charge(
@@ -107,12 +104,12 @@ fn what_cpu_time_adds_to_the_time_that_passed_is_split_too() {
     let cold = usage(70, 10, 30, Some(28));
     same(&model, &cold, &[("used", "18"), ("idle", "8"), ("startup", "214")]);
     same(&model, &usage(70, 10, 30, None), &[("unmeasured", "240")]);
-    // All of it is the run's: 10 + 16 - 10 = 16 more, by 2 ms that worked.
+    // All CPU time belongs to the run: 10 + 16 - 10 = 16 more, by 2 ms that worked.
     same(&model, &usage(0, 10, 2, None), &[("used", "8"), ("idle", "8")]);
 }
 
-/// A quarter of a CPU for 200 + 600 ms, or the CPU time if that is more: of the
-/// 200 ms, a quarter of the start is start-up, and 60 of 150 ms were worked in.
+/// Tests a quarter of a CPU for 200 + 600 ms, or the CPU time if that is more: of the 200 ms, a
+/// quarter of the start is start-up, and CPUs worked in 60 of 150 ms.
 #[test]
 fn a_start_up_is_scaled_as_the_alternative_that_it_is_part_of() {
     let model = charge(

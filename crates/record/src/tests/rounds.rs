@@ -1,8 +1,8 @@
-//! In which order cells are run, and how often.
+//! Tests of the order and number of runs of cells.
 
 use super::*;
 
-/// The cells in the order in which they were started, with that seed.
+/// Returns the cells in the order in which they were started, with that seed.
 fn order(seed: u64, lanes: u32, runs: u32) -> Vec<String> {
     let request = PlanRequest { seed, ..request(&["nop"], runs) };
     let (_, told) = record(&mut lanes_that(lanes, |_| {}), &request, &Control::default());
@@ -48,7 +48,7 @@ fn cells_are_run_until_their_medians_are_known() {
     let runs =
         |cell: &str| told.iter().filter(|it| it.starts_with(&format!("finished {cell} "))).count();
     assert_eq!((runs("0"), runs("1")), (12, 60));
-    // What only fails is given up, and rests before.
+    // A cell that only fails is given up, and skips rounds before.
     assert!((5..=10).contains(&runs("2")), "{}", runs("2"));
     assert_eq!((tally.ok, tally.wide), (72, 2));
 }

@@ -1,5 +1,5 @@
-//! What a million costs, coarse beside fine, and how the two stand to each
-//! other in words.
+//! Sentences on the cost of a million invocations, coarse beside fine, and on the ratio
+//! of the two.
 
 use super::super::prices::thousands;
 use super::{BARE, USUAL};
@@ -7,11 +7,11 @@ use cyclometer_pricing::{Exact, Money, Waste};
 use cyclometer_replay::{Group, Key, Summary};
 use cyclometer_store::RunsOfCell;
 
-/// A ratio up to this is "about as much".
+/// Largest ratio that is called about the same.
 const NEARLY: &str = "1.05";
 
-/// Says what a million invocations cost: in one sandbox, with what that is for,
-/// and in `docker` where that is another lane.
+/// Describes the cost of a million invocations in one sandbox, with the share that pays
+/// for no work, and in `docker` where that is another lane.
 pub(super) fn cost(summary: &Summary, start: &str, cells: &[&RunsOfCell]) -> Vec<String> {
     let Some((coarse, fine)) = summary.pairs().next() else { return Vec::new() };
     let groups: Vec<(&str, &Group)> =
@@ -59,7 +59,7 @@ fn group<'a>(summary: &'a Summary, cell: &RunsOfCell) -> Option<&'a Group> {
     summary.groups().find(|(key, _)| is_it(key)).map(|(_, group)| group)
 }
 
-/// A tariff as a sentence names it: `on AWS Lambda x86`, `per cycle`.
+/// Returns a tariff as a phrase: `on AWS Lambda x86`, `per cycle`.
 fn tariff(summary: &Summary, model: usize) -> String {
     let info = &summary.models()[model];
     if info.id == "per-cycle" {
@@ -69,7 +69,7 @@ fn tariff(summary: &Summary, model: usize) -> String {
     format!("on {}", name.split(',').next().unwrap_or(name))
 }
 
-/// The mean bill of a million with its currency.
+/// Returns the mean bill of a million with its currency.
 fn amount(summary: &Summary, group: &Group, model: usize) -> Option<String> {
     let mean = group.models.get(model)?.mean_per_million()?;
     let text = digits(&mean);
@@ -79,7 +79,7 @@ fn amount(summary: &Summary, group: &Group, model: usize) -> Option<String> {
     })
 }
 
-/// To the cent, or two digits of what is less than ten cents.
+/// Formats an amount to the cent, or to two significant digits below ten cents.
 fn digits(amount: &Exact) -> String {
     const TWO: std::num::NonZeroU64 = std::num::NonZeroU64::MIN.saturating_add(1);
     let dime = Exact::from(1).over(&Exact::from(10)).unwrap_or_default();
@@ -101,7 +101,8 @@ fn percent(share: &Exact) -> String {
     }
 }
 
-/// How much of a bill is for no work; where a part was not measured, that.
+/// Describes the share of a bill that paid for no work, and the share that was not
+/// measured.
 fn no_work(waste: &Waste<Money>) -> String {
     let part = |part: &Money| part.as_exact().over(waste.total().as_exact());
     match (waste.share(), part(&waste.unmeasured)) {
@@ -120,7 +121,7 @@ fn no_work(waste: &Waste<Money>) -> String {
     }
 }
 
-/// How the finer price stands to the coarse one, the larger as a multiple of
+/// Describes the ratio of the finer price to the coarse one, the larger as a multiple of
 /// the smaller, with the reason where it is known.
 fn relation(group: &Group, (coarse, fine): (usize, usize), on_coarse: &str) -> String {
     let [above, below] = [coarse, fine].map(|model| &group.models[model].total);
@@ -142,7 +143,7 @@ fn relation(group: &Group, (coarse, fine): (usize, usize), on_coarse: &str) -> S
     format!("; {on_coarse} it is {times} times as much{why}")
 }
 
-/// What most of a coarse bill is for, where that is not work.
+/// Returns what most of a coarse bill pays for, if that is not work.
 fn why_coarse(waste: &Waste<Money>) -> Option<String> {
     let total = waste.total();
     let (name, part) = waste

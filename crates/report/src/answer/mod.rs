@@ -1,17 +1,16 @@
-//! The answer at the end of a recording: what its figures come to, in sentences
-//! that a person can repeat, one paragraph a workload.
+//! The answer at the end of a recording: its results in sentences that a person can
+//! repeat, one paragraph a workload.
 //!
-//! Only like is set beside like: cold starts beside cold starts, the runs of one
-//! kind of start beside each other. A lane is called faster or slower only where
-//! the 99 % interval of the ratio of the medians leaves out 1, and "as fast"
-//! only where the whole interval lies within [`BAND`]. Where it does neither,
-//! the sentence says that nothing is shown, and the interval.
+//! Only like is compared with like: cold starts with cold starts, the runs of one kind of
+//! start with each other. A lane is called faster or slower only where the 99 % interval
+//! of the ratio of the medians leaves out 1, and "as fast" only where the whole interval
+//! lies within [`BAND`]. Where it does neither, the sentence says that nothing is shown,
+//! and the interval.
 //!
-//! - *Starts* are those of sandboxes, set beside `docker` where it was recorded,
-//!   else beside the slowest. The `native` lane has no sandbox: starts are set
-//!   beside it only where there is a single other lane.
-//! - *Runs* are set beside `native`, else beside `docker`, else beside the
-//!   slowest lane.
+//! - *Starts* are those of sandboxes, compared with `docker` where it was recorded,
+//!   else with the slowest. The `native` lane has no sandbox: starts are compared with
+//!   it only where there is a single other lane.
+//! - *Runs* are compared with `native`, else with `docker`, else with the slowest lane.
 //! - Of three lanes all are named; of more, the fastest and the slowest.
 
 mod cost;
@@ -29,27 +28,27 @@ use cyclometer_store::{ComparedMeter, ReplayError, ReplayPlan, RunsOfCell, Store
 
 use speed::Reading;
 
-/// How far from each other two medians may be and still be called equal: the
-/// whole interval of their ratio lies between 1 / 1.05 and 1.05.
+/// Largest ratio of two medians that still counts as equal: the whole interval of the
+/// ratio lies between 1 / 1.05 and 1.05.
 pub const BAND: f64 = 1.05;
 
 /// The lane without a sandbox.
 const BARE: &str = "native";
 
-/// The lane that others are set beside, where it was recorded.
+/// The lane that others are compared with, where it was recorded.
 const USUAL: &str = "docker";
 
-/// What was found of one workload.
+/// Findings on one workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The workload.
     pub workload: String,
-    /// What is to be said of it, each with its full stop.
+    /// Sentences on the workload, each with its full stop.
     pub sentences: Vec<String>,
 }
 
 impl fmt::Display for Answer {
-    /// `nbody: wasmtime starts cold 78x [55, 88] faster than docker.`
+    /// Writes `nbody: wasmtime starts cold 78x [55, 88] faster than docker.`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.workload, self.sentences.join(" "))
     }
@@ -84,11 +83,11 @@ pub fn answers(cells: &[RunsOfCell], summary: Option<&Summary>) -> Vec<Answer> {
         .collect()
 }
 
-/// Returns the answers of a stored recording, with what it costs under
-/// [`HEADLINE`] where it can be billed.
+/// Returns the answers of a stored recording, with its cost under [`HEADLINE`] where it
+/// can be billed.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns an error if the database cannot be read.
 pub fn of_recording(
     store: &Store,
     prices: &PriceCatalog,
@@ -104,13 +103,13 @@ pub fn of_recording(
     Ok(answers(&cells, summary.as_ref()))
 }
 
-/// The models of the comparison that ends a recording: coarse beside fine.
+/// Models of the comparison at the end of a recording: coarse beside fine.
 pub const HEADLINE: [&str; 2] = ["aws-lambda-x86", "per-cycle"];
 
-/// Finds the models of [`HEADLINE`] in a catalog, on their own terms.
+/// Finds the models of [`HEADLINE`] in a catalog, each on its own terms.
 ///
 /// # Errors
-/// When the catalog lacks one of them.
+/// Returns an error if the catalog lacks one of them.
 pub fn headline(catalog: &PriceCatalog) -> Result<Vec<Contract>, UnknownModel> {
     HEADLINE
         .iter()
@@ -151,10 +150,10 @@ fn sentences(cells: &[&RunsOfCell], summary: Option<&Summary>) -> Vec<String> {
     all
 }
 
-/// Says that there are too few runs for intervals, and how many there must be.
+/// Reports that there are too few runs for intervals, and how many are needed.
 fn few_runs(cells: &[&RunsOfCell]) -> Option<String> {
     let need = cyclometer_stats::LEAST_RUNS as u64;
-    // Where runs failed, more of them are no cure.
+    // Where runs failed, more runs are no cure.
     let few = cells.iter().filter(|cell| cell.ok > 0 && cell.bad == 0 && cell.ok < need);
     let runs = few.map(|cell| cell.ok).min()?;
     let (noun, verb) = if runs == 1 { ("run", "is") } else { ("runs", "are") };
@@ -164,7 +163,7 @@ fn few_runs(cells: &[&RunsOfCell]) -> Option<String> {
     ))
 }
 
-/// Says how much memory was touched at most.
+/// Reports the peak memory of each lane.
 fn memory(cells: &[&RunsOfCell]) -> Option<String> {
     let most = |cell: &RunsOfCell| {
         let values = values(cell, "memory_peak_bytes");
@@ -207,7 +206,7 @@ fn memory(cells: &[&RunsOfCell]) -> Option<String> {
     Some(format!("Peak memory: {told}{missing}."))
 }
 
-/// Names the cells that are left out since nothing ended well in them.
+/// Names the cells that are left out since no run ended well in them.
 fn failures(cells: &[&RunsOfCell]) -> Option<String> {
     let failed: Vec<String> = cells
         .iter()
@@ -226,7 +225,7 @@ fn failures(cells: &[&RunsOfCell]) -> Option<String> {
         .then(|| format!("Left out, and without a price: {}.", words::list(&names, "and")))
 }
 
-/// Returns what was read of a meter in a cell.
+/// Returns the values of a meter in a cell.
 fn values<'a>(cell: &'a RunsOfCell, key: &str) -> &'a [f64] {
     reading(cell, key).values
 }

@@ -1,14 +1,14 @@
-//! Who starts and who runs faster, as far as the runs show it.
+//! Sentences on which lane starts and which runs faster, as far as the runs show it.
 
 use super::words::{list, range, span, times};
 use super::{BAND, BARE, USUAL, reading};
 use cyclometer_stats::{Change, Confidence, Quantum, Refusal, Verdict, compare_times, median};
 use cyclometer_store::RunsOfCell;
 
-/// Lanes that are all named; of more, the fastest and the slowest are.
+/// Number of lanes that are all named; of more, only the fastest and the slowest are.
 pub(super) const NAMED: usize = 3;
 
-/// What was read of a time in one lane.
+/// Measured times of one lane.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading<'a> {
     pub lane: &'a str,
@@ -18,8 +18,7 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// The values of `lane`, in any order, and the least that means anything of
-    /// them.
+    /// Takes the values of `lane`, in any order, and the quantum of their clock.
     pub fn new(lane: &'a str, values: &'a [f64], quantum: Option<Quantum>) -> Self {
         let mut ascending = values.to_vec();
         ascending.sort_unstable_by(f64::total_cmp);
@@ -27,26 +26,26 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// How one median stands to another.
+/// Relation of one median to another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Relation {
-    /// Less, by so many times; the interval leaves out 1.
+    /// Shorter, by this ratio; the interval leaves out 1.
     Faster(Change),
-    /// More, by so many times; the interval leaves out 1.
+    /// Longer, by this ratio; the interval leaves out 1.
     Slower(Change),
     /// The interval lies within [`BAND`].
     Alike,
     /// The interval contains 1 and leaves the band.
     Undecided(Change),
-    /// Both sides have one value in all their runs; the second as a multiple of
-    /// the first.
+    /// Both sides have a single value in all their runs; the second as a multiple of the
+    /// first.
     Apart(f64),
     /// There is no ratio.
     Refused(Refusal),
 }
 
-/// Sets a time beside another. The shorter one is the divisor, so that the ratio
-/// is above 1.
+/// Compares one time with another. The shorter one is the divisor, so that the ratio is
+/// above 1.
 pub(super) fn relate(one: &Reading<'_>, other: &Reading<'_>) -> Relation {
     let faster = one.median <= other.median;
     let (short, long) = if faster { (one, other) } else { (other, one) };
@@ -63,8 +62,8 @@ pub(super) fn relate(one: &Reading<'_>, other: &Reading<'_>) -> Relation {
         {
             Relation::Alike
         }
-        // The median of the longer side is not below the shorter one's, so that
-        // `lower` cannot come of an interval that contains the ratio.
+        // The median of the longer side is not below the shorter one's, so `lower` cannot
+        // come from an interval that contains the ratio.
         Verdict::NoDifferenceShown(change) | Verdict::Lower(change) => {
             Relation::Undecided(if faster { change } else { inverse(change) })
         }
@@ -73,12 +72,12 @@ pub(super) fn relate(one: &Reading<'_>, other: &Reading<'_>) -> Relation {
     }
 }
 
-/// The ratio the other way round.
+/// Inverts a ratio and its interval.
 fn inverse(change: Change) -> Change {
     Change { ratio: 1.0 / change.ratio, low: 1.0 / change.high, high: 1.0 / change.low, ..change }
 }
 
-/// Says how `one` stands to `other`, after a verb: `78x [55, 88] faster than docker`.
+/// Describes `one` relative to `other`, after a verb: `78x [55, 88] faster than docker`.
 fn relation(one: &Reading<'_>, other: &Reading<'_>) -> String {
     let name = other.lane;
     match relate(one, other) {
@@ -106,17 +105,17 @@ fn relation(one: &Reading<'_>, other: &Reading<'_>) -> String {
     }
 }
 
-/// What is said of a lane: its name, and what it does.
+/// Name of a lane, and the clause about it.
 type Clause<'a> = (&'a str, String);
 
-/// Returns what is to be said of the starts and the runs of one kind of start.
+/// Returns the sentences on start-up and run times for one kind of start.
 pub(super) fn compare(start: &str, cells: &[&RunsOfCell]) -> Vec<String> {
     let readings = |key: &str| -> Vec<Reading<'_>> {
         let all = cells.iter().map(|cell| reading(cell, key));
         all.filter(|reading| !reading.values.is_empty()).collect()
     };
     let (mut starts, runs) = (readings("startup_ns"), readings("run_ns"));
-    // What has no sandbox is no rival of two that do.
+    // A lane without a sandbox does not compete with two that have one.
     if starts.len() > 2 {
         starts.retain(|it| it.lane != BARE);
     }
@@ -138,21 +137,21 @@ pub(super) fn compare(start: &str, cells: &[&RunsOfCell]) -> Vec<String> {
         sentences.extend(joined(starts, runs));
         return sentences;
     }
-    // Both sentences name their kind of start, which the first of two merged
-    // ones does for both.
+    // Both sentences name their kind of start; the first of two merged ones does so for
+    // both.
     let runs_of_kind = format!("runs, when started {start},");
     sentences.extend(of_starts.and_then(|base| ends(&starts, &base, &begins)));
     sentences.extend(of_runs.and_then(|base| ends(&runs, &base, &runs_of_kind)));
     sentences
 }
 
-/// Whether any difference is open that more runs might show.
+/// Returns whether a difference is undecided that more runs might show.
 pub(super) fn any_open(sentences: &[String]) -> bool {
     sentences.iter().any(|sentence| sentence.contains("with no difference from "))
 }
 
-/// One sentence of all clauses; what a lane does in its run follows how it
-/// starts.
+/// Joins all clauses into one sentence; the clause on a lane's run follows the one on its
+/// start.
 fn joined(starts: Vec<Clause<'_>>, runs: Vec<Clause<'_>>) -> Option<String> {
     let mut parts: Vec<(&str, Vec<String>)> = Vec::new();
     for (lane, text) in starts.into_iter().chain(runs) {
@@ -170,17 +169,17 @@ fn unmeasured(what: &str, start: &str, cells: &[&RunsOfCell]) -> Option<String> 
     (!cells.is_empty()).then(|| format!("How long a {start} {what} takes was not measured."))
 }
 
-/// What lanes are set beside.
+/// Reference that lanes are compared with.
 #[derive(Debug, Clone, Copy)]
 enum Base<'a> {
     /// Another lane.
     Lane(Reading<'a>),
-    /// Nothing: it is the only one.
+    /// None: it is the only lane.
     Alone(Reading<'a>),
 }
 
 impl<'a> Base<'a> {
-    /// The lanes that are set beside it, the fastest first.
+    /// Returns the lanes that are compared with the reference, the fastest first.
     fn others(&self, lanes: &[Reading<'a>]) -> Vec<Reading<'a>> {
         let Self::Lane(base) = self else { return Vec::new() };
         let mut others: Vec<Reading<'a>> =
@@ -190,8 +189,8 @@ impl<'a> Base<'a> {
     }
 }
 
-/// What lanes are set beside. Of starts, the lane without a sandbox is there
-/// only beside a single other one.
+/// Chooses the reference for `lanes`. For starts, the lane without a sandbox is among
+/// them only beside a single other one.
 fn base<'a>(lanes: &[Reading<'a>]) -> Option<Base<'a>> {
     match lanes {
         [] => None,
@@ -211,7 +210,7 @@ fn slowest<'a>(lanes: &[Reading<'a>]) -> Option<Reading<'a>> {
     lanes.iter().copied().max_by(|one, two| one.median.total_cmp(&two.median))
 }
 
-/// Says how each lane stands to `base`.
+/// Describes each lane relative to `base`.
 fn all<'a>(lanes: &[Reading<'a>], base: &Base<'a>, verb: &str) -> Vec<Clause<'a>> {
     match base {
         Base::Alone(only) => {
@@ -229,8 +228,8 @@ fn all<'a>(lanes: &[Reading<'a>], base: &Base<'a>, verb: &str) -> Vec<Clause<'a>
     }
 }
 
-/// Explains a run that is short beside that of a lane which starts a process: its
-/// run begins at exec, so that loading the program is part of it.
+/// Explains a run that is short beside that of a lane which starts a process: the run of
+/// a process begins at exec, so that loading the program is part of it.
 fn includes_loading(one: &Reading<'_>, beside: &Reading<'_>) -> &'static str {
     let process = |lane: &str| lane == BARE || lane.starts_with(USUAL);
     let much = matches!(relate(one, beside), Relation::Faster(change) if change.ratio >= 2.0);
@@ -240,7 +239,7 @@ fn includes_loading(one: &Reading<'_>, beside: &Reading<'_>) -> &'static str {
     ""
 }
 
-/// Says how the fastest and the slowest of many lanes stand to `base`.
+/// Describes the fastest and the slowest of many lanes relative to `base`.
 fn ends<'a>(lanes: &[Reading<'a>], base: &Base<'a>, verb: &str) -> Option<String> {
     let others = base.others(lanes);
     let clauses = all(lanes, base, verb);
@@ -257,7 +256,7 @@ fn ends<'a>(lanes: &[Reading<'a>], base: &Base<'a>, verb: &str) -> Option<String
     Some(format!("Of {count} lanes, {first} {fastest}{near}; {last} {slowest}."))
 }
 
-/// The lanes of which no difference from `first` is shown.
+/// Returns the lanes that show no difference from `first`.
 fn not_apart<'a>(first: &Reading<'_>, others: &[Reading<'a>]) -> Vec<&'a str> {
     let apart =
         |it: &&Reading<'_>| !matches!(relate(first, it), Relation::Faster(_) | Relation::Apart(_));

@@ -1,4 +1,4 @@
-//! Sentences that are true: of cells whose ratios are known.
+//! Sentences about cells whose ratios are known in advance.
 
 use std::convert::Infallible;
 
@@ -14,12 +14,12 @@ use cyclometer_stats::Quantum;
 /// Ten container starts and ten of a sandbox in process, in milliseconds.
 const CONTAINER: [f64; 10] = [181.2, 176.9, 215.4, 180.3, 178.8, 190.1, 183.7, 179.5, 204.2, 182.6];
 const SANDBOX: [f64; 10] = [2.31, 2.25, 2.62, 2.29, 2.41, 2.27, 2.35, 2.88, 2.26, 2.33];
-/// Runs: steady ones, the same a third slower, and scattered ones.
+/// Runs: steady ones, steady ones that take a third longer, and scattered ones.
 const STEADY: [f64; 10] = [100.1, 99.2, 101.0, 100.4, 99.7, 100.9, 100.2, 99.9, 100.6, 99.5];
 const SLOWER: [f64; 10] = [131.0, 128.2, 129.9, 133.4, 130.2, 127.6, 131.8, 130.7, 129.1, 132.3];
 const SCATTERED: [f64; 10] = [80.0, 95.0, 102.0, 131.0, 99.0, 118.0, 91.0, 107.0, 125.0, 88.0];
 
-/// A cell of `nbody` whose times are in milliseconds.
+/// Returns a cell of `nbody` whose times are in milliseconds.
 fn cell(lane: &str, start: &str, startup: &[f64], run: &[f64]) -> RunsOfCell {
     let nanos = |values: &[f64]| values.iter().map(|value| value * 1e6).collect::<Vec<f64>>();
     let values = ComparedMeter::ALL
@@ -101,8 +101,8 @@ fn as_fast_is_said_only_of_what_lies_within_the_band() {
     assert_eq!(words::times(&change), "1.0700x [1.0004, 1.2000]");
 }
 
-// A run of a process begins at exec: beside one in a worker, a short run is
-// mostly the program being loaded, and no faster execution.
+// A run of a process begins at exec: compared with it, a short run in a worker mostly
+// shows the loading of the program, not faster execution.
 #[test]
 fn a_much_shorter_run_beside_a_process_is_said_to_leave_out_loading() {
     let scaled = |by: f64| STEADY.map(|value| value * by);
@@ -119,7 +119,7 @@ fn a_much_shorter_run_beside_a_process_is_said_to_leave_out_loading() {
 
 #[test]
 fn only_like_is_set_beside_like() {
-    // Cold containers beside warm sandboxes would be 78 times slower.
+    // Cold containers compared with warm sandboxes would be 78 times slower.
     let text = told(&[
         cell("docker", "cold", &CONTAINER, &STEADY),
         cell("wasmtime", "warm", &SANDBOX, &STEADY),
@@ -127,7 +127,8 @@ fn only_like_is_set_beside_like() {
     assert!(!text.contains("faster") && !text.contains("as fast"), "{text}");
     assert!(text.contains("docker starts cold in 182 ms and runs for 100 ms."), "{text}");
     assert!(text.contains("wasmtime starts warm in 2.32 ms and runs for 100 ms."), "{text}");
-    // A plain process has no sandbox to start: two others are set beside each other.
+    // A plain process has no sandbox to start: the two others are compared with each
+    // other.
     let text = told(&[
         cell("native", "cold", &[0.07; 10], &STEADY),
         cell("wasmtime", "cold", &SANDBOX, &STEADY),
@@ -149,7 +150,7 @@ fn too_few_runs_name_no_winner_and_say_how_many_there_must_be() {
     let advice =
         "3 runs are too few for an interval, and so for a comparison: use --runs 6 or more.";
     assert!(text.contains(advice), "{text}");
-    // Where runs failed, more of them are no cure.
+    // Where runs failed, more runs are no cure.
     let mut failing = cell("docker", "cold", &CONTAINER[..3], &STEADY[..3]);
     failing.bad = 7;
     let text = told(&[failing, cell("wasmtime", "cold", &SANDBOX, &STEADY)]);
@@ -243,7 +244,7 @@ fn workloads_have_a_paragraph_each() {
     assert_eq!(wrapped.replace("\n  ", " "), text(&answers_of_two, 10_000));
 }
 
-/// Bills of one warm invocation of 10 ms at 1 GiB.
+/// Returns the bills of one warm invocation of 10 ms at 1 GiB.
 fn bills(lane: &str, cpu_ms: Option<u64>, cycles: Option<u64>) -> Summary {
     let mut usage = Usage::new(false);
     usage.phases.run = Some(Nanos(10_000_000));
@@ -318,13 +319,13 @@ fn what_never_ended_well_has_no_price() {
     assert!(!text.contains('$'), "{text}");
 }
 
-/// Times around a middle.
+/// Generates times around a middle value.
 fn times() -> impl Strategy<Value = Vec<f64>> {
     (6_usize..20, 0.001_f64..0.5)
         .prop_flat_map(|(count, spread)| prop::collection::vec(1.0 - spread..1.0 + spread, count))
 }
 
-/// The winner that a text names, or what it says in the place of one.
+/// Returns the winner that a text names, or its statement in the place of one.
 fn verdict(first: &[f64], second: &[f64]) -> &'static str {
     let (first, second) = (Reading::new("a", first, None), Reading::new("b", second, None));
     match speed::relate(&first, &second) {
@@ -338,8 +339,7 @@ fn verdict(first: &[f64], second: &[f64]) -> &'static str {
 }
 
 proptest! {
-    // What is one and the same in another order has no winner, however it is
-    // spread.
+    // Equal values in another order have no winner, however they are spread.
     #[test]
     fn nothing_is_faster_than_itself(values in times()) {
         let mut other = values.clone();
@@ -348,8 +348,8 @@ proptest! {
         prop_assert!(matches!(verdict, "alike" | "undecided"), "{}", verdict);
     }
 
-    // Where every value of one side is below every value of the other, and by
-    // more than the band, no resample says otherwise.
+    // Where every value of one side is below every value of the other, and by more than
+    // the band, no resample contradicts that.
     #[test]
     fn what_is_always_faster_is_faster_and_the_other_way_round(values in times(), by in 3.2_f64..50.0) {
         let slow: Vec<f64> = values.iter().map(|value| value * by).collect();
@@ -363,7 +363,7 @@ proptest! {
         let back = verdict(&two, &one);
         prop_assert!(!(there == "faster" && back == "faster"));
         prop_assert!(!(there == "slower" && back == "slower"));
-        // A unit is no result.
+        // The unit does not change the result.
         let scaled = |values: &[f64]| values.iter().map(|it| it * 1e6).collect::<Vec<f64>>();
         prop_assert_eq!(verdict(&scaled(&one), &scaled(&two)), there);
     }

@@ -1,4 +1,4 @@
-//! Numbers and lists as sentences have them.
+//! Numbers and lists as phrases of a sentence.
 
 use cyclometer_core::units::Nanos;
 use cyclometer_stats::Change;

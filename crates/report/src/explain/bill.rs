@@ -1,4 +1,5 @@
-//! What one invocation costs at the list price, and what for.
+//! Explanation of the bill of one invocation at the list price: every step, and what each
+//! part pays for.
 
 use super::figures::{Currency, TIED, amount, factor, metered};
 use super::page::Page;
@@ -11,7 +12,7 @@ use cyclometer_pricing::{
 
 const INDENT: usize = 4;
 
-/// The bill of one invocation with all that it is made of.
+/// The bill of one invocation with all its parts.
 #[derive(Debug, Clone)]
 pub struct BillExplanation<'a> {
     pub(super) model: &'a PriceModel,
@@ -29,12 +30,12 @@ pub(super) struct BillLine {
     pub waste: Waste<Money>,
 }
 
-/// Bills one invocation at list prices, keeps every step, and says what each
-/// part of it is for.
+/// Bills one invocation at list prices, keeps every step, and splits each line by what it
+/// pays for.
 ///
 /// # Errors
 ///
-/// Names what the model needs and nobody measured.
+/// Returns a refusal that names what the model needs and nobody measured.
 pub fn explain_bill<'a>(
     model: &'a PriceModel,
     usage: &Usage,
@@ -60,19 +61,19 @@ pub fn explain_bill<'a>(
 }
 
 impl BillExplanation<'_> {
-    /// The exact total.
+    /// Returns the exact total.
     #[must_use]
     pub const fn total(&self) -> &Money {
         &self.total
     }
 
-    /// What it is for.
+    /// Returns the split of the total into used and wasted parts.
     #[must_use]
     pub const fn waste(&self) -> &Waste<Money> {
         &self.waste
     }
 
-    /// The whole calculation, no line longer than 80 characters.
+    /// Renders the whole calculation; no line is longer than 80 characters.
     #[must_use]
     pub fn text(&self) -> String {
         let mut page = Page::default();
@@ -149,7 +150,7 @@ impl BillExplanation<'_> {
         }
     }
 
-    /// One line on why there is such a part.
+    /// Explains in one line why a part exists.
     pub(super) fn reason(&self, part: &str) -> String {
         match part {
             "used" => self.used(),
@@ -199,7 +200,7 @@ impl BillExplanation<'_> {
         }
     }
 
-    /// CPU time of the run, in words.
+    /// Describes the CPU time of the run.
     fn cpu_of_run(&self) -> String {
         let usage = &self.group.usage;
         match usage.cpu_of_run() {
@@ -229,7 +230,7 @@ impl BillExplanation<'_> {
         format!("{cpu}, {} of memory touched", self.metered(Meter::MemoryPeak))
     }
 
-    /// The first step onto a grid or a minimum that adds something.
+    /// Describes the first step onto a grid or a minimum that adds something.
     fn rounding(&self) -> String {
         let lines = self.lines.iter().filter(|line| !line.waste.rounding.is_zero());
         let mut said: Vec<String> = Vec::new();
@@ -251,7 +252,7 @@ impl BillExplanation<'_> {
         if said.is_empty() { "steps of a table".to_owned() } else { said.join(", ") }
     }
 
-    /// The billed time of the first charge that has such a part.
+    /// Returns the billed time of the first charge with a non-zero `part`.
     fn time_of(&self, part: impl Fn(&Waste<Money>) -> &Money) -> Option<String> {
         let line = self.lines.iter().find(|line| !part(&line.waste).is_zero())?;
         let factors = line.trace.parts.iter().flat_map(|part| &part.factors);

@@ -1,5 +1,5 @@
-//! What the invocations of a group cost together, at list prices: every
-//! quantity that was billed, how often, and their sum.
+//! Explanation of the bills of a group of invocations at list prices: every billed
+//! quantity, how often it occurs, and their sum.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use cyclometer_pricing::{Charge, Exact, FactorTrace, Money, PriceModel, Refusal,
 
 const INDENT: usize = 4;
 
-/// Different quantities of a charge that are listed; beyond, they are summed.
+/// Number of different quantities of a charge that are listed; more of them are only
+/// summed.
 const MOST_LISTED: usize = 40;
 
-/// The bills of a group of invocations, gathered charge by charge.
+/// The bills of a group of invocations, collected charge by charge.
 #[derive(Debug)]
 pub struct CellExplanation<'a> {
     model: &'a PriceModel,
@@ -24,17 +25,17 @@ pub struct CellExplanation<'a> {
     refused: BTreeMap<Refusal, u64>,
 }
 
-/// What was billed of a charge, how often.
+/// Billed quantities of a charge, with how often they occur.
 #[derive(Debug)]
 struct ChargeLines {
     charge: Arc<Charge>,
-    /// By quantity: how it came about, and how often.
+    /// Derivation and number of occurrences, by quantity.
     quantities: BTreeMap<Exact, (String, u64)>,
     sum: Exact,
 }
 
 impl<'a> CellExplanation<'a> {
-    /// No invocations yet.
+    /// Starts an explanation without invocations.
     #[must_use]
     pub fn new(model: &'a PriceModel, terms: &'a Terms) -> Self {
         let lines = |charge: &Arc<Charge>| ChargeLines {
@@ -64,21 +65,21 @@ impl<'a> CellExplanation<'a> {
         }
     }
 
-    /// How many invocations were billed.
+    /// Returns the number of billed invocations.
     #[must_use]
     pub fn billed(&self) -> u64 {
         self.invocations - self.refused.values().sum::<u64>()
     }
 
-    /// The exact total.
+    /// Returns the exact total.
     #[must_use]
     pub fn total(&self) -> Money {
         let amounts = self.charges.iter().map(|it| Money::from(&it.sum * it.charge.rate()));
         amounts.sum()
     }
 
-    /// The whole calculation, no line longer than 80 characters; `of` says
-    /// what the invocations are of.
+    /// Renders the whole calculation; no line is longer than 80 characters. `of` names
+    /// the group of the invocations.
     #[must_use]
     pub fn text(&self, of: &str) -> String {
         let mut page = Page::default();

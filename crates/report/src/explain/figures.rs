@@ -1,17 +1,17 @@
-//! Numbers as a person types them into a calculator: all digits or a `~`.
+//! Formats numbers for a person with a calculator: all digits, or a `~`.
 
 use std::num::NonZeroU64;
 
 use super::super::prices::thousands;
 use cyclometer_pricing::{Dimension, Exact, Money};
 
-/// Most significant digits that are shown.
+/// Maximum number of significant digits in text.
 const DIGITS: NonZeroU64 = NonZeroU64::new(15).expect("15 is not 0");
 
 /// A space at which no line is broken.
 pub(super) const TIED: char = '\u{a0}';
 
-/// All digits with thousands separated; a number that has no finite decimal, or
+/// Formats all digits with thousands separators; a number that has no finite decimal, or
 /// too many digits, is cut and marked with `~`.
 pub(super) fn number(value: &Exact) -> String {
     let plain = value.to_plain_string();
@@ -21,7 +21,7 @@ pub(super) fn number(value: &Exact) -> String {
     format!("~{}", thousands(&value.significant(DIGITS)))
 }
 
-/// The same, but a fraction as the fraction it is.
+/// Like [`number`], but keeps a fraction as a fraction.
 pub(super) fn factor(value: &Exact) -> String {
     value.fraction().unwrap_or_else(|| number(value))
 }
@@ -32,13 +32,13 @@ fn significant(plain: &str) -> usize {
     if plain.contains('.') { digits.len() } else { digits.trim_end_matches('0').len() }
 }
 
-/// A number and its unit, which stay on one line.
+/// Formats a number and its unit, which stay on one line.
 pub(super) fn amount(value: &Exact, unit: &str) -> String {
     let unit = unit.replace(' ', &TIED.to_string());
     format!("{}{TIED}{}", number(value), plural(&unit, value))
 }
 
-/// Words have a plural, abbreviations have none.
+/// Returns the plural of a unit: words have one, abbreviations have none.
 fn plural(unit: &str, value: &Exact) -> String {
     let one = *value == Exact::from(1);
     let word = unit.len() >= 4 && unit.chars().all(|c| c.is_ascii_lowercase() || c == TIED);
@@ -49,12 +49,12 @@ fn plural(unit: &str, value: &Exact) -> String {
     }
 }
 
-/// A metered value in the largest unit that leaves few decimals.
+/// Formats a metered value in the largest unit that leaves few decimals.
 pub(super) fn metered(value: &Exact, dimension: Dimension) -> String {
     if value.is_zero() {
         return amount(value, unit_of_zero(dimension));
     }
-    // Few digits before the point if that takes few behind it, then few behind.
+    // Few digits before the point if few decimals suffice for that, else few decimals.
     for (decimals, most) in [(2, 100_000), (6, u64::MAX), (9, u64::MAX)] {
         let most = Exact::from(most);
         let fitting = dimension.units().iter().filter_map(|(unit, size)| {
@@ -85,22 +85,22 @@ fn decimals_of(value: &Exact) -> usize {
     value.to_plain_string().split_once('.').map_or(0, |(_, fraction)| fraction.len())
 }
 
-/// Amounts of one currency.
+/// Formatter of amounts in one currency, given by its code.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Currency<'a>(pub &'a str);
 
 impl Currency<'_> {
-    /// An exact amount, with two decimals at least.
+    /// Formats an exact amount, with at least two decimals.
     pub(super) fn exact(self, money: &Exact) -> String {
         self.signed(&padded(number(money)))
     }
 
-    /// An amount that is printed with so many decimals.
+    /// Formats an amount with the given number of decimals.
     pub(super) fn printed(self, money: &Money, digits: u32) -> String {
         self.signed(&thousands(&money.rounded(digits)))
     }
 
-    /// `x $0.20 / 1,000,000`.
+    /// Formats a price: `x $0.20 / 1,000,000`.
     pub(super) fn times(self, price: &Exact, per: &Exact) -> String {
         let price = format!("x{TIED}{}", self.exact(price));
         if *per == Exact::from(1) {

@@ -1,4 +1,4 @@
-//! An explanation for programs: every number exact, as a string.
+//! Explanations as JSON: every number exact, as a string.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use cyclometer_pricing::{
 };
 
 impl Explanation<'_> {
-    /// The whole calculation.
+    /// Returns the whole calculation as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         let mut object = Object::default();
@@ -80,7 +80,7 @@ impl Explanation<'_> {
 }
 
 impl BillExplanation<'_> {
-    /// The whole calculation.
+    /// Returns the whole calculation as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         let mut object = Object::default();
@@ -117,7 +117,7 @@ impl Object {
         self.0.insert(key.to_owned(), value.into());
     }
 
-    /// A decimal, and beside it the fraction where no finite decimal says it.
+    /// Sets a decimal, and beside it the fraction where no finite decimal is exact.
     fn exact(&mut self, key: &str, value: &Exact) {
         self.set(key, value.to_plain_string());
         if let Some(fraction) = value.fraction() {

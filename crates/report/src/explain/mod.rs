@@ -1,5 +1,5 @@
-//! The arithmetic of a bill, step by step, so that a person can follow it with
-//! a pocket calculator.
+//! The arithmetic of a bill, step by step, so that a person can follow it with a pocket
+//! calculator.
 
 mod bill;
 mod cell;
@@ -21,7 +21,7 @@ use cyclometer_pricing::{
     ChargeTrace, PriceModel, Refusal, Rounding, Settlement, Subtotal, Terms, UsageGroup,
 };
 
-/// The bill of a period with all that it is made of.
+/// The bill of a period with all its parts.
 #[derive(Debug, Clone)]
 pub struct Explanation<'a> {
     model: &'a PriceModel,
@@ -36,7 +36,7 @@ pub struct Explanation<'a> {
 ///
 /// # Errors
 ///
-/// All that the model needs and nobody gave.
+/// Returns a refusal for each input that the model needs and nobody gave.
 pub fn explain<'a>(
     model: &'a PriceModel,
     groups: &'a [UsageGroup],
@@ -50,26 +50,26 @@ pub fn explain<'a>(
 }
 
 impl Explanation<'_> {
-    /// Adds what a reader must know of where the usage is from.
+    /// Adds notes on where the usage comes from.
     #[must_use]
     pub fn with_notes(mut self, notes: impl IntoIterator<Item = String>) -> Self {
         self.notes.extend(notes);
         self
     }
 
-    /// The bill itself.
+    /// Returns the bill itself.
     #[must_use]
     pub const fn settlement(&self) -> &Settlement {
         &self.settlement
     }
 
-    /// What a reader must know of how it was understood.
+    /// Returns the notes on where the usage comes from.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// A row a position, without the steps.
+    /// Builds one row a position, without the steps.
     #[must_use]
     pub fn positions(&self) -> Table {
         let mut table = Table::new(&[

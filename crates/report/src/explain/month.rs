@@ -1,4 +1,4 @@
-//! The bill of a month of invocations like those that were recorded.
+//! Explanation of the bill of a month of invocations like the recorded ones.
 
 use super::Explanation;
 use super::figures::{TIED, amount, factor, number};
@@ -8,9 +8,9 @@ use cyclometer_pricing::{Basis, Exact, Position, PriceModel, Settlement, Subtota
 
 const INDENT: usize = 4;
 
-/// How a month of `requests` comes about from what `billed` invocations used
-/// together: quantities, allowances, tiers and rounding, position by position.
-/// No line is longer than 80 characters.
+/// Explains how the bill of a month of `requests` follows from the summed usage of
+/// `billed` invocations: quantities, allowances, tiers and rounding, position by
+/// position. No line is longer than 80 characters.
 #[must_use]
 pub fn month_text(
     (model, terms): (&PriceModel, &Terms),
@@ -50,7 +50,7 @@ pub fn month_text(
     page.finish()
 }
 
-/// From the invocations there are to those of a month.
+/// Scales the recorded invocations to those of a month.
 struct Scale<'a> {
     requests: &'a Exact,
     billed: Exact,

@@ -1,15 +1,14 @@
-//! A page of 80 columns on which a calculation is written: what it is on the
-//! left, what it comes to on the right.
+//! A page of 80 columns for a calculation: terms on the left, results on the right.
 
 use super::figures::TIED;
 
-/// Columns of a page.
+/// Number of columns of a page.
 const WIDTH: usize = 80;
 
-/// Where results stand.
+/// Column of the results.
 const RESULT: usize = 36;
 
-/// Where what is printed of a result stands.
+/// Column of the printed form of a result.
 const ARROW: usize = 56;
 
 /// Lines of at most 80 characters.
@@ -19,14 +18,14 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// An empty line, but never two.
+    /// Adds an empty line, but never two in a row.
     pub(super) fn gap(&mut self) {
         if self.lines.last().is_some_and(|line| !line.is_empty()) {
             self.lines.push(String::new());
         }
     }
 
-    /// Running text; where it is broken it goes on further in.
+    /// Adds running text; continuation lines are indented further.
     pub(super) fn text(&mut self, indent: usize, text: &str) {
         let first = " ".repeat(indent);
         let next = " ".repeat(indent + 2);
@@ -35,7 +34,7 @@ impl Page {
         }
     }
 
-    /// `left` and, further right, a result after its sign (`=`, `-`, `+`).
+    /// Adds `left` and, further right, a result after its sign (`=`, `-`, `+`).
     pub(super) fn row(&mut self, indent: usize, left: &str, sign: &str, result: &str) {
         let mut before = wrapped(left, WIDTH - indent - 2);
         let fits_all = before.len() == 1 && {
@@ -67,12 +66,12 @@ impl Page {
         }
     }
 
-    /// A result and what is printed of it.
+    /// Adds a row with a result and its printed form.
     pub(super) fn row_to(&mut self, indent: usize, left: &str, result: &str, printed: &str) {
         let column = ARROW - RESULT - 2;
         let arrow = format!("->{TIED}{printed}");
         if chars(result) < column && column + chars(&arrow) + RESULT + 2 <= WIDTH {
-            // Tied, so that the padding is no place to break the line.
+            // Tied spaces, so that no line is broken in the padding.
             let pad = TIED.to_string().repeat(column - chars(result));
             self.row(indent, left, "=", &format!("{result}{pad}{arrow}"));
         } else {
@@ -80,7 +79,7 @@ impl Page {
         }
     }
 
-    /// The page.
+    /// Returns the text of the page.
     pub(super) fn finish(mut self) -> String {
         while self.lines.last().is_some_and(String::is_empty) {
             self.lines.pop();
@@ -89,7 +88,7 @@ impl Page {
         lines.map(|line| line.trim_end().to_owned() + "\n").collect()
     }
 
-    /// Whether a number was cut.
+    /// Returns whether a number was cut.
     pub(super) fn has_cut(&self) -> bool {
         self.lines.iter().any(|line| line.contains('~'))
     }
@@ -99,7 +98,7 @@ fn chars(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Lines of at most `width` characters, broken at spaces where there are any.
+/// Breaks text into lines of at most `width` characters, at spaces where there are any.
 pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ').filter(|word| !word.is_empty()) {

@@ -1,11 +1,11 @@
-//! Factors and their products, line by line.
+//! Renders factors and their products, line by line.
 
 use super::figures::{TIED, amount, metered};
 use super::page::Page;
 use cyclometer_pricing::{Dimension, Exact, FactorTrace, PriceModel, Step, UsageGroup};
 
-/// The steps of every factor that is more than the 1 of a request, then their
-/// product in `unit`; `each` says of what.
+/// Writes the steps of every factor other than the 1 of a request, then their product in
+/// `unit`, with `each` appended.
 pub(super) fn factors(
     page: &mut Page,
     indent: usize,
@@ -24,14 +24,14 @@ pub(super) fn factors(
     }
 }
 
-/// Whether it is the 1 that a request counts for.
+/// Returns whether a factor is the 1 that a request counts for.
 pub(super) fn is_one(factor: &FactorTrace) -> bool {
     matches!(&*factor.steps, [step] if step.dimension == Dimension::Requests)
         && factor.billed == Exact::from(1)
 }
 
 fn steps(page: &mut Page, indent: usize, factor: &FactorTrace) {
-    // What was read, and what changed it.
+    // The values that were read, and the steps that changed them.
     let mut lines: Vec<(&Step, String)> = Vec::new();
     for step in &factor.steps {
         let result = shown(step, &factor.unit);
@@ -57,7 +57,8 @@ fn steps(page: &mut Page, indent: usize, factor: &FactorTrace) {
     }
 }
 
-/// A step's value; plain numbers are in their own unit or that of the factor.
+/// Formats the value of a step; plain numbers are in their own unit or in that of the
+/// factor.
 fn shown(step: &Step, unit: &str) -> String {
     if step.dimension == Dimension::Number {
         amount(&step.value, step.unit.as_deref().unwrap_or(unit))
@@ -66,7 +67,7 @@ fn shown(step: &Step, unit: &str) -> String {
     }
 }
 
-/// What each invocation of a group used, as far as the model reads it.
+/// Lists the usage of each invocation of a group, as far as the model reads it.
 pub(super) fn usage(model: &PriceModel, group: &UsageGroup) -> Vec<String> {
     let mut parts = Vec::new();
     let tied = |name: &str, value: String| format!("{name}{TIED}{value}");

@@ -11,7 +11,7 @@ fn exact(text: &str) -> Exact {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// The page for one group of requests.
+/// Returns the page for one group of requests.
 fn page(model: &str, said: &[&str]) -> String {
     let model = find(model).unwrap();
     let mut given = Given::new(model, Terms::of(model));
@@ -23,7 +23,7 @@ fn page(model: &str, said: &[&str]) -> String {
     explain(model, &groups, given.terms(), model.rounding()).unwrap().with_notes(notes).text()
 }
 
-/// That each of these lines is there, in this order, however far apart its words.
+/// Asserts that all these lines occur, in this order, however far apart their words are.
 fn holds(text: &str, lines: &[&str]) {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut rest = text.lines();
@@ -134,7 +134,7 @@ fn an_allowance_that_is_money() {
 
 #[test]
 fn each_tier_at_its_own_price() {
-    // Of 18,250,000,000 x 2.048 s x 2 GiB = 74,752,000,000 GB-s.
+    // 18,250,000,000 x 2.048 s x 2 GiB = 74,752,000,000 GB-s.
     let text =
         page("aws-lambda-arm", &["requests=18.25G", "run=2048ms", "memory_allocated=2048MB"]);
     holds(
@@ -237,7 +237,7 @@ fn the_bill_of_one_invocation_and_what_it_is_for() {
     assert_eq!(bill.json()["total"], "0.000000729167725");
     let idle = "254 ms billed, 4 ms of CPU after the start-up";
     assert_eq!(bill.json()["reasons"]["idle"], idle);
-    // The same CPU time, and nobody knows whose: 203.4 ms of run.
+    // With the same CPU time, but without its split by phase: 203.4 ms of run.
     usage.set(Meter::CpuStartup, None);
     let bill = explain_bill(model, &usage, &Terms::of(model)).unwrap();
     assert_eq!(*bill.waste().unmeasured.as_exact(), of("203.4"));
@@ -249,7 +249,7 @@ fn the_bill_of_one_invocation_and_what_it_is_for() {
     assert_eq!(bill.json()["reasons"]["unmeasured"], "used or not? not measured: cpu_startup");
 }
 
-/// Every example there is, explained.
+/// Calls `each` with the explanation of every example.
 fn every_example(mut each: impl FnMut(&PriceModel, &str, &super::Explanation<'_>)) {
     for model in builtin() {
         for example in model.examples() {
@@ -280,7 +280,7 @@ fn nothing_is_wider_than_80_columns() {
     assert!(pages > 400, "{pages}");
 }
 
-/// The number under a key: its fraction, if it has one.
+/// Returns the number under a key: its fraction, if it has one.
 fn number(object: &Value, key: &str) -> Exact {
     let fraction = object.get(format!("{key}_fraction"));
     exact(fraction.unwrap_or(&object[key]).as_str().unwrap_or_else(|| panic!("{key}: {object}")))
@@ -343,7 +343,7 @@ fn every_product_and_sum_of_the_json_comes_out() {
     assert!(products > 2000, "{products}");
 }
 
-/// A number of a page, in the base unit of what it is of: `120 ms`, `$0.20`.
+/// Parses a number of a page, in the base unit of its dimension: `120 ms`, `$0.20`.
 fn shown(text: &str) -> Option<(Exact, Exact)> {
     let text = text.trim();
     let start = text.find(|c: char| c.is_ascii_digit())?;
@@ -367,8 +367,7 @@ fn shown(text: &str) -> Option<(Exact, Exact)> {
     Some((value.clone(), &value * &size))
 }
 
-/// Checks the products and differences of a page as a reader would; how many
-/// there were.
+/// Checks the products and differences of a page as a reader would; returns their number.
 fn follow(text: &str) -> usize {
     let mut before: Option<(Exact, Exact)> = None;
     let mut due: Option<Exact> = None;
@@ -416,7 +415,7 @@ fn follow(text: &str) -> usize {
     checked
 }
 
-/// Weights such as 5/48 are shown as they are.
+/// Returns whether a weight such as 5/48 is shown as a fraction.
 fn by_is_fraction(text: &str) -> bool {
     text.split(' ').next().is_some_and(|word| word.contains('/'))
 }
@@ -426,7 +425,7 @@ fn a_reader_with_a_calculator_gets_the_same() {
     let mut checked = 0;
     every_example(|_, _, explanation| checked += follow(&explanation.text()));
     assert!(checked > 800, "{checked}");
-    // And the check itself can fail.
+    // The check itself can fail.
     let wrong = "    run                               2 s\n    \
                  x 3 requests                    = 7 s\n";
     assert!(std::panic::catch_unwind(|| follow(wrong)).is_err());

@@ -1,4 +1,4 @@
-//! An explanation on a page of 80 columns.
+//! Explanations as text on a page of 80 columns.
 
 use super::Explanation;
 use super::figures::{Currency, TIED, amount, factor, metered, number};
@@ -8,13 +8,13 @@ use cyclometer_pricing::{
     Basis, ChargeTrace, Dimension, Exact, Input, Money, PartTrace, Policy, Pool, Position, Terms,
 };
 
-/// Where the lines of a position begin.
+/// Indentation of the lines of a position.
 const INDENT: usize = 4;
 
 const STRETCHES: &str = "instance stretches";
 
 impl Explanation<'_> {
-    /// The whole calculation, no line longer than 80 characters.
+    /// Renders the whole calculation; no line is longer than 80 characters.
     #[must_use]
     pub fn text(&self) -> String {
         let mut page = Page::default();
@@ -78,7 +78,7 @@ impl Explanation<'_> {
         }
     }
 
-    /// How many there are, and what each of them used.
+    /// Describes a group: its number of requests, and the usage of each of them.
     fn group(&self, index: usize) -> String {
         let Some(group) = self.groups.get(index) else { return String::new() };
         let mut parts = steps::usage(self.model, group);
@@ -98,7 +98,7 @@ impl Explanation<'_> {
         if parts.is_empty() { text } else { format!("{text}{of} {}", parts.join(", ")) }
     }
 
-    /// Terms that are not the model's own.
+    /// Lists the terms that differ from the model's own.
     fn given(&self) -> Vec<String> {
         let mut given: Vec<String> = self
             .terms
@@ -142,7 +142,7 @@ impl Explanation<'_> {
         self.price(page, position, pool);
     }
 
-    /// A charge of a pool, which counts it in a unit of its own.
+    /// Writes a charge of a pool, which counts it in a unit of its own.
     fn feeding(&self, page: &mut Page, trace: &ChargeTrace, pool: &Pool) {
         let charge = &trace.charge;
         page.text(INDENT, &titled(charge.name(), charge.unit(), pool.unit()));
@@ -215,7 +215,7 @@ impl Explanation<'_> {
         }
     }
 
-    /// Free quantities and packages.
+    /// Writes free quantities and packages.
     pub(super) fn allowance(page: &mut Page, position: &Position, pool: &Pool) {
         let unit = pool.unit();
         if !position.free.is_zero() {
@@ -273,7 +273,7 @@ impl Explanation<'_> {
         }
     }
 
-    /// The allowance that is money.
+    /// Writes the allowance that is credited as money.
     fn credit(&self, page: &mut Page, position: &Position, pool: &Pool) {
         let Some(free) = pool.free() else { return };
         let Some(price) = &free.credit_price else { return };
@@ -294,7 +294,7 @@ impl Explanation<'_> {
         }
     }
 
-    /// A position as it is printed, where the policy rounds positions.
+    /// Returns a position's amount as it is printed, where the policy rounds positions.
     fn printed(&self, position: &Position) -> Option<String> {
         let rounding = self.settlement.rounding;
         rounds_lines(rounding.policy)
@@ -340,7 +340,7 @@ impl Explanation<'_> {
         }
     }
 
-    /// Charges of which there is nothing: by name, so that none is forgotten.
+    /// Lists the charges without a quantity by name, so that none is forgotten.
     fn left_out(&self, page: &mut Page) {
         let mut nothing = Vec::new();
         let mut off: Vec<String> = Vec::new();
@@ -362,7 +362,8 @@ impl Explanation<'_> {
         }
     }
 
-    /// That requests could have shared instances, where that would be cheaper.
+    /// Returns a note that requests could have shared instances, where that would be
+    /// cheaper.
     fn own_instances(&self) -> Option<&'static str> {
         let by_instance = |trace: &ChargeTrace| {
             trace.charge.basis() == Basis::Instance && !trace.quantity.is_zero()
@@ -376,7 +377,7 @@ impl Explanation<'_> {
     }
 }
 
-/// A name with its unit, unless that is understood.
+/// Returns a name with its unit, unless the unit is understood.
 pub(super) fn titled(name: &str, unit: &str, understood: &str) -> String {
     if alike(unit, understood) || alike(unit, name) {
         return name.to_owned();
@@ -384,12 +385,12 @@ pub(super) fn titled(name: &str, unit: &str, understood: &str) -> String {
     format!("{name}, {unit}")
 }
 
-/// Whether two units are one, but for a plural.
+/// Returns whether two units are equal apart from a plural.
 pub(super) fn alike(one: &str, other: &str) -> bool {
     one.trim_end_matches('s') == other.trim_end_matches('s')
 }
 
-/// So many requests, or stretches of instances.
+/// Formats a number of requests, or of stretches of instances.
 fn counted(count: &Exact, what: &str) -> String {
     let one = *count == Exact::from(1);
     amount(count, if one { what.trim_end_matches("es") } else { what })
@@ -406,7 +407,7 @@ const fn rounds_lines(policy: Policy) -> bool {
     )
 }
 
-/// Nothing of what has no other value unless given is not worth a word.
+/// Returns whether a term is worth printing: zero is not, for an input without a default.
 fn says_something((input, value): &(&Input, &Exact)) -> bool {
     !value.is_zero() || input.default().is_some()
 }

@@ -13,7 +13,7 @@ use super::{FileKind, FileProblem};
 /// Most links on the way to one file, as many as the kernel follows.
 const MAX_LINKS: usize = 40;
 
-/// A step on the way.
+/// One component of a path that is being opened.
 enum Step {
     Into(OsString),
     Up,
@@ -21,10 +21,10 @@ enum Step {
 
 /// Opens `path` below `root` as a handle (`O_PATH`).
 ///
-/// Every component is opened by itself, relative to the one before, and never
-/// through a link: links are read and followed here, as long as they stay below
-/// `root`. That holds whatever others rename meanwhile, on every kernel, and a
-/// link that leads out can be named. `folder` is the root's name for messages.
+/// Every component is opened by itself, relative to the one before, and never through a
+/// link: links are read and followed here, as long as they stay below `root`. The path
+/// stays below `root` whatever others rename meanwhile, on every kernel, and an error can
+/// name the link that leads out. `folder` is the root's name for messages.
 pub(super) fn open_beneath(
     root: BorrowedFd<'_>,
     path: &Path,
@@ -34,11 +34,11 @@ pub(super) fn open_beneath(
         Some((link, target)) => FileProblem::LeadsOut { link, target, folder: folder.to_owned() },
         None => FileProblem::Outside(folder.to_owned()),
     };
-    // Each step with the number of the link that asks for it.
+    // Each step with the index of the link that it comes from.
     let first = steps(path).ok_or_else(|| leads_out(None))?;
     let mut steps: VecDeque<(Step, Option<usize>)> =
         first.into_iter().map(|step| (step, None)).collect();
-    // Handles of the folders between the root and where we are, with names.
+    // Handles and names of the folders from the root to the current one.
     let mut way: Vec<(OwnedFd, OsString)> = Vec::new();
     let mut links: Vec<(PathBuf, PathBuf)> = Vec::new();
     while let Some((step, by)) = steps.pop_front() {
@@ -72,7 +72,7 @@ pub(super) fn open_beneath(
     }
 }
 
-/// The steps of a relative path; `None` for an absolute one.
+/// Splits a relative path into steps; returns `None` for an absolute one.
 fn steps(path: &Path) -> Option<Vec<Step>> {
     let step = |part| match part {
         Component::Normal(name) => Some(Some(Step::Into(name.to_owned()))),

@@ -1,4 +1,4 @@
-//! A folder of somebody's.
+//! Folders that are opened once, and regular files in them.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,21 +11,21 @@ use nix::sys::stat::{Mode, fstat};
 use super::beneath::open_beneath;
 use super::{Bound, FileKind, FileProblem, handle_path, read_handle, reopen};
 
-/// Most entries of a folder that are looked at.
+/// Most entries that are read from a folder.
 const MAX_ENTRIES: usize = 10_000;
 
-/// Which symbolic links among a folder's entries are followed.
+/// Policy that decides which symbolic links among a folder's entries are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Links {
-    /// Those that stay below the folder: it may come from anyone.
+    /// Only links that stay below the folder, which may come from anyone.
     Beneath,
-    /// All: the folder is the user's own, as the configuration is, and links
-    /// keep such files elsewhere.
+    /// All links: the folder is the user's own, such as the configuration folder, whose
+    /// files may be links to other places.
     Anywhere,
 }
 
-/// A folder that was opened once. Whatever becomes of its name, its entries are
-/// those of the folder that was opened.
+/// Folder that was opened once. Even if it is renamed or replaced, its entries are those of
+/// the folder that was opened.
 #[derive(Debug)]
 pub struct Folder {
     handle: OwnedFd,
@@ -37,7 +37,7 @@ impl Folder {
     /// Opens a folder by its name, which may be a link.
     ///
     /// # Errors
-    /// When there is none, or it is no folder.
+    /// Returns an error when there is none, or it is no folder.
     pub fn open(path: &Path, links: Links) -> Result<Self, FileProblem> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let handle = open(path, flags, Mode::empty())?;
@@ -47,7 +47,7 @@ impl Folder {
     /// Opens a folder below this one.
     ///
     /// # Errors
-    /// When there is none, it is no folder, or a link leads out.
+    /// Returns an error when there is none, it is no folder, or a link leads out.
     pub fn open_folder(&self, name: &Path) -> Result<Self, FileProblem> {
         let handle = self.handle(name)?;
         match kind(&handle)? {
@@ -56,17 +56,16 @@ impl Folder {
         }
     }
 
-    /// The name by which it was opened.
+    /// Returns the path by which the folder was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the kind of an entry; that of what it leads to, if it is a link
-    /// that is followed.
+    /// Returns the kind of an entry; for a link that is followed, the kind of its target.
     ///
     /// # Errors
-    /// When there is none, or a link leads out.
+    /// Returns an error when there is none, or a link leads out.
     pub fn kind(&self, name: &Path) -> Result<FileKind, FileProblem> {
         kind(&self.handle(name)?)
     }
@@ -74,25 +73,25 @@ impl Folder {
     /// Reads a regular file.
     ///
     /// # Errors
-    /// When it cannot be read, is none, leads out of the folder, or is larger
-    /// than `bound`.
+    /// Returns an error when the file cannot be read, is not regular, leads out of the
+    /// folder, or is larger than `bound`.
     pub fn read(&self, name: &Path, bound: Bound) -> Result<Vec<u8>, FileProblem> {
         read_handle(self.handle(name)?.as_fd(), bound)
     }
 
-    /// Reads a regular file that is text.
+    /// Reads a regular file as UTF-8 text.
     ///
     /// # Errors
-    /// As [`Folder::read`], and when it is not UTF-8.
+    /// Fails like [`Folder::read`], and when the file is not UTF-8.
     pub fn read_text(&self, name: &Path, bound: Bound) -> Result<String, FileProblem> {
         super::into_text(self.read(name, bound)?)
     }
 
-    /// Finds a regular file that is to be executed or read later: its handle
-    /// (`O_PATH`) stays with the file, whatever becomes of the name.
+    /// Finds a regular file that is to be executed or read later: its handle (`O_PATH`)
+    /// refers to the same file even if the name is reused.
     ///
     /// # Errors
-    /// When there is none, or a link leads out.
+    /// Returns an error when there is none, or a link leads out.
     pub fn find_regular(&self, name: &Path) -> Result<RegularFile, FileProblem> {
         RegularFile::from_handle(self.handle(name)?, self.path.join(name))
     }
@@ -100,7 +99,7 @@ impl Folder {
     /// Lists the names of all entries, sorted.
     ///
     /// # Errors
-    /// When the folder cannot be read, or has more than 10,000.
+    /// Returns an error when the folder cannot be read, or has more than 10,000 entries.
     pub fn entries(&self) -> Result<Vec<OsString>, FileProblem> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(handle_path(self.handle.as_fd()))? {
@@ -116,7 +115,7 @@ impl Folder {
     /// Lists the names of the entries that end in `.toml`, sorted.
     ///
     /// # Errors
-    /// As [`Folder::entries`].
+    /// Fails like [`Folder::entries`].
     pub fn toml_files(&self) -> Result<Vec<PathBuf>, FileProblem> {
         let names = self.entries()?.into_iter().map(PathBuf::from);
         Ok(names.filter(|name| name.extension().is_some_and(|kind| kind == "toml")).collect())
@@ -142,7 +141,7 @@ fn kind(handle: &OwnedFd) -> Result<FileKind, FileProblem> {
     Ok(FileKind::from_mode(fstat(handle)?.st_mode))
 }
 
-/// A regular file by its handle.
+/// Regular file, held by its handle (`O_PATH`).
 #[derive(Debug)]
 pub struct RegularFile {
     handle: OwnedFd,
@@ -153,7 +152,7 @@ impl RegularFile {
     /// Finds a file by its path, which may be a link.
     ///
     /// # Errors
-    /// When there is none, or it is no regular file.
+    /// Returns an error when there is none, or it is no regular file.
     pub fn find(path: &Path) -> Result<Self, FileProblem> {
         let handle = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
         Self::from_handle(handle, path.to_owned())
@@ -166,32 +165,32 @@ impl RegularFile {
         }
     }
 
-    /// The name by which it was found.
+    /// Returns the path by which the file was found.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens it to read it.
+    /// Opens the file for reading.
     ///
     /// # Errors
-    /// When that is not permitted.
+    /// Returns an error when that is not permitted.
     pub fn open(&self) -> std::io::Result<File> {
         reopen(self.handle.as_fd())
     }
 
-    /// Returns its size in bytes.
+    /// Returns the size of the file in bytes.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// Returns an error when the system cannot tell.
     pub fn size(&self) -> std::io::Result<u64> {
         Ok(u64::try_from(fstat(&self.handle)?.st_size).unwrap_or(0))
     }
 
-    /// Reads it.
+    /// Reads the content of the file.
     ///
     /// # Errors
-    /// When it cannot be read, or is larger than `bound`.
+    /// Returns an error when it cannot be read, or is larger than `bound`.
     pub fn read(&self, bound: Bound) -> Result<Vec<u8>, FileProblem> {
         read_handle(self.handle.as_fd(), bound)
     }

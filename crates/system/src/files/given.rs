@@ -1,5 +1,5 @@
-//! Files by name: what a person names, what lies at a usual place, and what the
-//! kernel tells.
+//! Reading files by name: files that a user names, files at well-known places, and files of
+//! the kernel.
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,12 +8,12 @@ use std::path::Path;
 use super::folder::RegularFile;
 use super::{Bound, FileKind, FileProblem, read_bounded};
 
-/// Reads a file that a person named: links are followed, and a pipe or `-`
-/// (standard input) is read as well, since that was asked for. It is to be read
-/// before signals have handlers, so that Ctrl-C ends the wait for a pipe.
+/// Reads a file that the user named: links are followed, and a pipe or `-` (standard input)
+/// is read as well, since the user asked for it. Call this before signal handlers are
+/// installed, so that Ctrl-C ends the wait for a pipe.
 ///
 /// # Errors
-/// When it cannot be read, or has more than `bound`.
+/// Returns an error when it cannot be read, or is larger than `bound`.
 pub fn read_given(path: &Path, bound: Bound) -> Result<Vec<u8>, FileProblem> {
     if path == Path::new("-") {
         return read_standard_input(bound);
@@ -29,34 +29,33 @@ pub fn read_given(path: &Path, bound: Bound) -> Result<Vec<u8>, FileProblem> {
 /// Reads standard input to its end.
 ///
 /// # Errors
-/// When it cannot be read, or has more than `bound`.
+/// Returns an error when it cannot be read, or is larger than `bound`.
 pub fn read_standard_input(bound: Bound) -> Result<Vec<u8>, FileProblem> {
     read_bounded(std::io::stdin().lock(), bound)
 }
 
-/// Reads a regular file at a usual place, such as a configuration file or one of
-/// a cache: links are followed, but a pipe or a device there was put by nobody
-/// who means well.
+/// Reads a regular file at a well-known place, such as a configuration or cache file: links
+/// are followed, but a pipe or a device is refused as hostile.
 ///
 /// # Errors
-/// When it cannot be read, is no regular file, or has more than `bound`.
+/// Returns an error when it cannot be read, is no regular file, or is larger than `bound`.
 pub fn read_regular(path: &Path, bound: Bound) -> Result<Vec<u8>, FileProblem> {
     super::read_handle(RegularFile::find(path)?.as_fd(), bound)
 }
 
-/// Reads a file of procfs or sysfs, which is as long as the kernel makes it.
+/// Reads a file of procfs or sysfs, without a bound: only the kernel writes these.
 ///
 /// # Errors
-/// The system's answer.
+/// Returns the error of the system call.
 #[expect(clippy::disallowed_methods, reason = "nobody but the kernel writes these")]
 pub fn read_kernel_text(path: impl AsRef<Path>) -> std::io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-/// Takes bytes for text.
+/// Converts bytes to text.
 ///
 /// # Errors
-/// When they are not UTF-8, with the place.
+/// Returns an error when the bytes are not UTF-8, with the offset of the first invalid one.
 pub fn into_text(content: Vec<u8>) -> Result<String, FileProblem> {
     String::from_utf8(content)
         .map_err(|error| FileProblem::NotText(error.utf8_error().valid_up_to()))

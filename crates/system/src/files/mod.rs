@@ -1,17 +1,16 @@
-//! Files of others: read within bounds, written through no link.
+//! Safe access to files of unknown origin: reads are bounded, and writes follow no links.
 //!
-//! Folders of workloads, profiles and prices may come from anyone: they may hold
-//! links that lead elsewhere, pipes that never end, devices and files of any
-//! size. Whatever this program reads from outside goes through here, so that
-//! each read has an end and each refusal says what the file is:
+//! Folders of workloads, profiles and prices may come from anyone: they may hold links that
+//! lead elsewhere, pipes that never end, devices and files of any size. All files from
+//! outside are read through this module, so that each read is bounded and each error says
+//! what the file is:
 //!
-//! - [`Folder`]: a folder that is opened once; its entries are opened relative
-//!   to it, and nothing but regular files below it is read;
-//! - [`read_regular`]: a file at a usual place, such as a configuration;
-//! - [`read_given`]: a file that a person named on the command line, which may
-//!   be a pipe;
+//! - [`Folder`]: a folder that is opened once; its entries are opened relative to it, and
+//!   only regular files below it are read;
+//! - [`read_regular`]: a file at a well-known place, such as a configuration;
+//! - [`read_given`]: a file that the user named on the command line, which may be a pipe;
 //! - [`Folder::replace`], [`create_new`] and [`PrivateFolder`]: writing;
-//! - [`remove_tree`]: removing, and nothing that is mounted there.
+//! - [`remove_tree`]: removing, which leaves mounted file systems alone.
 //!
 //! Clippy forbids the standard library's ways to read a file elsewhere
 //! (`clippy.toml`).
@@ -37,24 +36,24 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use cyclometer_core::units::Bytes;
 
-/// Most bytes that are read of one kind of file.
+/// Size limit for one kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
-    /// The kind, with its article: `a manifest`.
+    /// Kind of file, with its article: `a manifest`.
     pub what: &'static str,
-    /// The bound itself.
+    /// Largest size that is read.
     pub most: Bytes,
 }
 
 impl Bound {
-    /// A kind of file, and its bound.
+    /// Creates a bound of `most` bytes for a kind of file.
     #[must_use]
     pub const fn new(what: &'static str, most: u64) -> Self {
         Self { what, most: Bytes(most) }
     }
 }
 
-/// Reads `source` to its end, unless that lies beyond `bound`.
+/// Reads `source` to its end, or fails if it is larger than `bound`.
 fn read_bounded(mut source: impl Read, bound: Bound) -> Result<Vec<u8>, FileProblem> {
     let mut content = Vec::new();
     source.by_ref().take(bound.most.0.saturating_add(1)).read_to_end(&mut content)?;
@@ -66,22 +65,22 @@ fn read_bounded(mut source: impl Read, bound: Bound) -> Result<Vec<u8>, FileProb
 
 /// Reads a regular file that `handle` (opened with `O_PATH`) stands for.
 ///
-/// The file is looked at before it is opened for reading, which for a device
-/// could already have an effect; and what was looked at is what is read.
+/// The kind of file is checked before it is opened for reading, since opening a device can
+/// already have an effect; the file that was checked is the one that is read.
 fn read_handle(handle: BorrowedFd<'_>, bound: Bound) -> Result<Vec<u8>, FileProblem> {
     let status = nix::sys::stat::fstat(handle)?;
     match FileKind::from_mode(status.st_mode) {
         FileKind::Regular => {}
         other => return Err(FileProblem::Kind(other)),
     }
-    // Files that change while they are read are caught by the reading itself.
+    // Files that grow while they are read are caught by `read_bounded`.
     if u64::try_from(status.st_size).unwrap_or(u64::MAX) > bound.most.0 {
         return Err(FileProblem::TooLarge(bound));
     }
     read_bounded(reopen(handle)?, bound)
 }
 
-/// Opens what `handle` stands for again, to read it.
+/// Reopens the file behind `handle` for reading.
 fn reopen(handle: BorrowedFd<'_>) -> std::io::Result<File> {
     std::fs::OpenOptions::new()
         .read(true)
@@ -89,7 +88,7 @@ fn reopen(handle: BorrowedFd<'_>) -> std::io::Result<File> {
         .open(handle_path(handle.as_fd()))
 }
 
-/// A path that leads to what `handle` stands for, whatever its name became.
+/// Returns a path to the file behind `handle`, independent of its name.
 fn handle_path(handle: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", handle.as_raw_fd())
 }

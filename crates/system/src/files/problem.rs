@@ -1,4 +1,4 @@
-//! Why a file is not read.
+//! Errors of file access, and kinds of files.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// The kind that `st_mode` tells.
+    /// Converts from `st_mode`.
     #[must_use]
     pub(super) const fn from_mode(mode: libc::mode_t) -> Self {
         match mode & libc::S_IFMT {
@@ -45,7 +45,7 @@ impl FileKind {
         }
     }
 
-    /// The kind in words, with its article.
+    /// Returns the kind in words, with its article.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -61,16 +61,16 @@ impl FileKind {
     }
 }
 
-/// Why a file is not read, without its name: messages put that first.
+/// Error of file access. Its text leaves out the path, which callers put first.
 #[derive(Debug, Error)]
 pub enum FileProblem {
-    /// The system's answer.
+    /// Error of the system call.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// Not a regular file.
     #[error("it is {}, and only regular files are read: put a file in its place", .0.label())]
     Kind(FileKind),
-    /// A link that leads to somewhere else.
+    /// A link that leads out of its folder.
     #[error(
         "{} is a symbolic link to {}, which leads out of the folder {}: put a copy in its place",
         shown_path(link),
@@ -78,29 +78,29 @@ pub enum FileProblem {
         shown_path(folder)
     )]
     LeadsOut {
-        /// The link, relative to the folder.
+        /// Path of the link, relative to the folder.
         link: PathBuf,
-        /// What it names.
+        /// Target of the link.
         target: PathBuf,
         /// The folder.
         folder: PathBuf,
     },
-    /// A path that leaves its folder by itself.
+    /// A path that leads out of its folder without a link.
     #[error("the path leads out of the folder {}", shown_path(.0))]
     Outside(PathBuf),
     /// Links that lead to each other.
     #[error("its symbolic links lead in a circle")]
     Circle,
-    /// Larger than what is read of its kind.
+    /// Larger than the bound for its kind.
     #[error("it is larger than {}, the most that {} may have", .0.most, .0.what)]
     TooLarge(Bound),
-    /// All files of a folder together are larger than what is read.
+    /// All files of a folder together are larger than the limit.
     #[error("the files of the folder are larger than {0} together: name a smaller folder")]
     TooLargeTogether(Bytes),
     /// A folder with too many entries.
     #[error("it has more than {0} entries: name a smaller folder")]
     TooMany(usize),
-    /// Bytes that are no text.
+    /// Content that is not UTF-8; with the offset of the first invalid byte.
     #[error("it is no text: byte {} is not UTF-8", .0 + 1)]
     NotText(usize),
 }
@@ -130,15 +130,14 @@ impl From<FileProblem> for std::io::Error {
 }
 
 impl FileProblem {
-    /// Whether there is no such file.
+    /// Returns whether the error means that there is no such file.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == std::io::ErrorKind::NotFound)
     }
 }
 
-/// Renders a path on one line: what a terminal would obey, or what is no text,
-/// is escaped.
+/// Renders a path on one line: control characters and invalid UTF-8 are escaped.
 #[must_use]
 pub fn shown_path(path: &Path) -> String {
     let mut text = String::new();
@@ -157,7 +156,7 @@ pub fn shown_path(path: &Path) -> String {
     text
 }
 
-/// Whether a character is only shown: neither a control character nor a mark
+/// Returns whether a character is safe to display: neither a control character nor a mark
 /// that hides or reorders others.
 #[must_use]
 pub fn is_plain(c: char) -> bool {

@@ -1,4 +1,4 @@
-//! Removing folders with all in them, and nothing that is mounted there.
+//! Recursive removal that leaves mounted file systems alone.
 
 use std::ffi::OsStr;
 use std::io;
@@ -12,13 +12,13 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::shown_path;
 
-/// Removes a file, or a folder with all in it. Links are removed, not followed.
-/// What is mounted on the folder, or below it, is not looked into: it may be
-/// anything of anyone.
+/// Removes a file, or a folder with its content. Links are removed, not followed. File
+/// systems that are mounted on the folder or below it are not entered, since they may hold
+/// anybody's data.
 ///
 /// # Errors
-/// The system's answer, with the path that it is about; what was removed until
-/// then is gone.
+/// Returns the error of the system call, with the path that it is about; what was removed
+/// before stays removed.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -27,7 +27,7 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     remove_entry(folder.as_fd(), name, path)
 }
 
-/// Removes what is called `name` in a folder; `path` is that for messages.
+/// Removes the entry called `name` from a folder; `path` is its path for messages.
 fn remove_entry(folder: BorrowedFd<'_>, name: &OsStr, path: &Path) -> io::Result<()> {
     let failed = |error: Errno| named(path, error);
     match unlinkat(folder, name, UnlinkatFlags::NoRemoveDir) {
@@ -56,8 +56,7 @@ fn named(path: &Path, error: Errno) -> io::Error {
     io::Error::new(kind, format!("{}: {}", shown_path(path), error.desc()))
 }
 
-/// Opens a folder that lies in the same mount as the one it is in, or fails with
-/// `EXDEV`.
+/// Opens a folder if it lies in the same mount as its parent, or fails with `EXDEV`.
 fn open_same_mount(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let how = OpenHow::new()
@@ -69,13 +68,13 @@ fn open_same_mount(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errn
         other => return other,
     }
     let inside = openat(folder, name, flags, Mode::empty())?;
-    // The number of a mount tells a bind mount of the same file system, too.
+    // The mount number also reveals a bind mount of the same file system.
     let is_same = fstat(folder)?.st_dev == fstat(&inside)?.st_dev
         && mount_number(folder)? == mount_number(inside.as_fd())?;
     if is_same { Ok(inside) } else { Err(Errno::EXDEV) }
 }
 
-/// The number of the mount in which an open file lies.
+/// Returns the number of the mount in which an open file lies.
 fn mount_number(file: BorrowedFd<'_>) -> Result<String, Errno> {
     let text = super::read_kernel_text(format!("/proc/self/fdinfo/{}", file.as_raw_fd()));
     let text = text.map_err(|_| Errno::ENOSYS)?;

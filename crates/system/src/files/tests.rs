@@ -6,7 +6,7 @@ use super::*;
 
 const SMALL: Bound = Bound::new("a small file", 10);
 
-/// A folder `f` in a folder of the test's own.
+/// Creates a folder `f` in a temporary folder.
 fn folder() -> (tempfile::TempDir, Folder) {
     let place = tempfile::tempdir().expect("a folder");
     std::fs::create_dir_all(place.path().join("f/sub")).expect("made");
@@ -35,7 +35,7 @@ fn links_are_followed_as_long_as_they_stay_below() {
         ("self/self/self/a", "often"),
     ] {
         link(target, name);
-        // That one is a folder.
+        // `self` is a folder.
         if name != "self" {
             assert_eq!(read(&folder, name), Ok("inside".to_owned()), "{name}");
         }
@@ -72,7 +72,7 @@ fn an_open_folder_stays_the_one_that_was_opened() {
     assert_eq!(read(&folder, "a"), Ok("inside".to_owned()));
     folder.replace(Path::new("new"), b"x", 0o600).expect("written");
     assert!(at("g/new").exists() && !at("f/new").exists());
-    // And so does a file.
+    // A file keeps its identity, too.
     let file = folder.find_regular(Path::new("a")).expect("found");
     std::fs::remove_file(at("g/a")).expect("removed");
     symlink("/dev/zero", at("g/a")).expect("linked");
@@ -111,7 +111,7 @@ fn a_folder_that_is_swapped_for_a_link_all_the_time_is_never_left() {
 
 #[test]
 fn no_more_is_read_than_the_bound_and_one_byte() {
-    // Whatever the file said of its size.
+    // The bound holds whatever size the file reports.
     let mut taken = std::io::repeat(b'x').take(1 << 30);
     assert!(matches!(read_bounded(&mut taken, SMALL), Err(FileProblem::TooLarge(_))));
     assert_eq!((1 << 30) - taken.limit(), 11);
@@ -146,7 +146,7 @@ fn what_is_written_is_whole_and_new() {
 #[test]
 fn private_folders_are_new_and_go_with_their_process() {
     let base = std::env::temp_dir().canonicalize().expect("there");
-    // Of another boot: this process' number says nothing.
+    // The name is from another boot, so the process id means nothing.
     let dead = base.join(format!("cyclometer-{}-2-nosuchboot-unit0-aaaaaa", std::process::id()));
     std::fs::create_dir_all(dead.join("x")).expect("made");
     let scratch = PrivateFolder::new("unit").expect("made");
@@ -163,11 +163,11 @@ fn private_folders_are_new_and_go_with_their_process() {
     assert!(!path.exists());
 }
 
-/// A bind mount, gone with the value.
+/// Bind mount that is removed when the value is dropped.
 struct Mounted<'a>(&'a Path);
 
 impl<'a> Mounted<'a> {
-    /// `None`, said aloud, where this user can mount nothing.
+    /// Mounts `what` on `at`; `None`, and a skipped test, where this user cannot mount.
     fn new(what: &Path, at: &'a Path) -> Option<Self> {
         use nix::mount::{MsFlags, mount};
         let mounted = mount(Some(what), at, None::<&str>, MsFlags::MS_BIND, None::<&str>);
@@ -207,7 +207,7 @@ fn a_tree_is_removed_and_what_links_lead_to_stays() {
 #[test]
 fn what_is_mounted_on_a_folder_or_in_it_is_not_removed() {
     for at in ["tree", "tree/a/b"] {
-        // Of the same file system: its device number is that of the tree.
+        // A mount of the same file system has the device number of the tree.
         let place = tempfile::tempdir().expect("a folder");
         let (kept, tree) = (place.path().join("kept"), place.path().join("tree"));
         std::fs::create_dir_all(tree.join("a/b")).expect("made");

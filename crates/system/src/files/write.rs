@@ -1,4 +1,4 @@
-//! Writing: whole files or none, and through no link.
+//! Atomic writing of files, which follows no links.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,13 +16,12 @@ use super::{FileProblem, Folder, remove_tree};
 use crate::owner::{self, Owner};
 
 impl Folder {
-    /// Writes a file, in the place of one of that name: first under another
-    /// name, then renamed, so that nobody ever finds a part of it. A link of
-    /// that name is itself replaced, not what it leads to. `mode` is that of a
-    /// new file before the umask.
+    /// Writes a file and replaces one of that name: it is written under another name and
+    /// then renamed, so that a partial file is never visible. A link of that name is itself
+    /// replaced, not its target. `mode` is the mode of a new file before the umask.
     ///
     /// # Errors
-    /// The system's answer; nothing is left behind then.
+    /// Returns the error of the system call; no partial file is left behind.
     pub fn replace(&self, name: &Path, content: &[u8], mode: u32) -> Result<(), FileProblem> {
         let inside = name.parent().filter(|parent| !parent.as_os_str().is_empty());
         let sub = inside.map(|parent| self.open_folder(parent)).transpose()?;
@@ -41,7 +40,7 @@ impl Folder {
         written
     }
 
-    /// Makes a file under a name that nobody has.
+    /// Creates a file under an unused name.
     fn new_partial(&self, mode: u32) -> Result<(String, File), FileProblem> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
@@ -58,12 +57,13 @@ impl Folder {
     }
 }
 
-/// Writes a new file of that mode, less the umask; one that is there, or a link,
-/// is left alone. It gets its name when it has its content, where the file system
-/// can do that; elsewhere, what could not be written whole is removed.
+/// Writes a new file with `mode`, less the umask; an existing file or link is left alone.
+/// Where the file system supports it, the file gets its name only once its content is
+/// written; elsewhere, a partial file is removed.
 ///
 /// # Errors
-/// `AlreadyExists` where there is something of that name; the system's answer.
+/// Returns `AlreadyExists` where there is something of that name, or the error of the
+/// system call.
 pub fn create_new(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let nameless = std::fs::OpenOptions::new()
@@ -89,17 +89,17 @@ pub fn create_new(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()>
     written
 }
 
-/// A new folder for this process alone (mode 0700), gone with the value.
+/// Temporary folder for this process alone (mode 0700), removed when the value is dropped.
 #[derive(Debug)]
 pub struct PrivateFolder(PathBuf);
 
 impl PrivateFolder {
-    /// Makes one among temporary files, whose name says who made it ([`owner`])
-    /// and has `purpose` in it, a word. Those of that purpose whose process is
-    /// gone are removed.
+    /// Creates a folder among the temporary files. Its name carries its owner ([`owner`])
+    /// and `purpose`, a single word. Folders of that purpose whose process is gone are
+    /// removed.
     ///
     /// # Errors
-    /// When none can be made, or others could put theirs in its place.
+    /// Returns an error when no folder can be created, or others could replace it.
     pub fn new(purpose: &str) -> std::io::Result<Self> {
         let base = std::env::temp_dir().canonicalize()?;
         check_shared(&base)?;
@@ -108,7 +108,7 @@ impl PrivateFolder {
         Ok(Self(mkdtemp(&template)?))
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
@@ -117,18 +117,18 @@ impl PrivateFolder {
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by a later process.
+        // A later process removes what cannot be removed now.
         let _ = remove_tree(&self.0);
     }
 }
 
-/// Refuses a folder whose entries others may rename: one that they can write
-/// and that has no sticky bit.
+/// Checks that others cannot rename entries of a folder: either they cannot write it, or it
+/// has the sticky bit.
 fn check_shared(base: &Path) -> std::io::Result<()> {
     let data = base.metadata()?;
     let (mode, me) = (data.mode(), nix::unistd::geteuid().as_raw());
     let foreign = data.uid() != me && data.uid() != 0;
-    // A group of one's own is the rule where the umask lets it write.
+    // Where the umask lets the group write, each user usually has a private group.
     let group = mode & 0o020 != 0 && data.gid() != nix::unistd::getegid().as_raw();
     let shared = mode & 0o002 != 0 || group;
     if foreign || (shared && mode & libc::S_ISVTX == 0) {
@@ -140,7 +140,7 @@ fn check_shared(base: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Removes our folders of that purpose whose process is gone.
+/// Removes this user's folders for `purpose` whose process is gone.
 fn remove_abandoned(base: &Path, purpose: &str) {
     let me = nix::unistd::geteuid().as_raw();
     let tag = format!("-{purpose}");
@@ -150,7 +150,7 @@ fn remove_abandoned(base: &Path, purpose: &str) {
         let Ok(data) = entry.metadata() else { continue };
         let ours = data.is_dir() && data.uid() == me;
         if ours && owner.in_use(data.modified().ok()).is_none() {
-            // What cannot be removed is nobody's way; `clean` says why.
+            // A leftover does no harm here; `clean` reports why it stays.
             let _ = remove_tree(&entry.path());
         }
     }

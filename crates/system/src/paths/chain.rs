@@ -1,13 +1,12 @@
-//! Walks to a folder, part by part, and asks of each whose it is and who can
-//! write it. What may be relied on belongs to this user or to root all the way,
-//! so that nobody else can put another folder in its place, now or later.
+//! Trust in folders: walks to a folder part by part, and checks the owner and the writers
+//! of each part. In a trusted path every part belongs to this user or to root, so that
+//! nobody else can replace the folder, now or later.
 //!
-//! Each part is opened without following links; a link of this user or of root
-//! is followed by walking to where it leads in the same way. A folder that all
-//! can write and in which only owners remove things (mode 1777, as `/tmp`) may
-//! lie on the way: what is below it is asked for its owner as well. Access
-//! control lists of POSIX show in the mode of the group; those of `NFSv4` do not,
-//! and are not looked at.
+//! Each part is opened without following links; a link of this user or of root is followed
+//! by walking to where it leads in the same way. A world-writable folder with the sticky
+//! bit (mode 1777, as `/tmp`) may lie on the way: the owner of what is below it is checked
+//! as well. POSIX access control lists show in the mode of the group; those of `NFSv4` do
+//! not, and are not checked.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -22,17 +21,17 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmodat, fstat, mkdirat};
 
 use super::{is_in_user_namespace, name_of_user};
 
-/// The number that stands for all that a user namespace does not know, unless
-/// `/proc/sys/kernel/overflowuid` says another.
+/// User id that stands for all users that a user namespace does not know, unless
+/// `/proc/sys/kernel/overflowuid` sets another.
 const UNKNOWN: u32 = 65_534;
 
-/// As many links as the kernel follows in one path.
+/// Most links in one path, as many as the kernel follows.
 const MOST_LINKS: u32 = 40;
 
-/// Why a folder is not relied on.
+/// Reason why a folder or file is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distrust {
-    /// What is wrong, with the path of the part.
+    /// Problem, with the path of the part that has it.
     pub cause: String,
 }
 
@@ -48,34 +47,32 @@ impl Distrust {
     }
 }
 
-/// What a folder is for.
+/// Intended use of a folder, which decides how strictly it is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To write into it: it is this user's own, and nobody else can write it.
+    /// Writing into it: it must be this user's own, and nobody else can write it.
     Keep,
-    /// To read from it: it is this user's own or root's, and nobody else can
-    /// write it.
+    /// Reading from it: it must belong to this user or root, and nobody else can write it.
     Read,
-    /// To make a folder in it: also one that all can write, if only owners
-    /// remove what is theirs.
+    /// Making a folder in it: it may be world-writable if it has the sticky bit.
     Parent,
 }
 
-/// Looks at a folder without changing anything; `false`: it is not there yet,
-/// and what is there of the way to it may be relied on.
+/// Checks a folder without changing anything. Returns `false` if it does not exist yet and
+/// the existing part of its path is trusted.
 ///
 /// # Errors
-/// Why it may not be relied on.
+/// Returns the reason why it is not trusted.
 pub fn examine(path: &Path, purpose: Purpose) -> Result<bool, Distrust> {
     walk(path, purpose, false).map(|found| found.is_some())
 }
 
-/// Looks at a file, or at where a link of that name leads: nobody but this user
-/// and root may be able to put another there and, unless the folder is looked at
-/// as a [`Purpose::Parent`], anything beside it. One that is not there is fine.
+/// Checks a file, or the target of a link of that name: nobody but this user and root may
+/// be able to replace it or, unless the folder is checked as a [`Purpose::Parent`], put
+/// anything beside it. A missing file passes.
 ///
 /// # Errors
-/// Why it may not be relied on.
+/// Returns the reason why it is not trusted.
 pub fn examine_file(path: &Path, folder_purpose: Purpose) -> Result<(), Distrust> {
     let mut path = std::path::absolute(path).map_err(|error| Distrust::of(path, error))?;
     for _ in 0..MOST_LINKS {
@@ -92,15 +89,15 @@ pub fn examine_file(path: &Path, folder_purpose: Purpose) -> Result<(), Distrust
     Err(Distrust::of(&path, Errno::ELOOP.desc()))
 }
 
-/// A part of the way that was walked.
+/// Folder on the path that was entered and checked.
 struct Part {
     folder: OwnedFd,
     path: PathBuf,
     state: FileStat,
 }
 
-/// Walks to a folder; with `create`, makes what is missing, for this user alone.
-/// `None`: it is not there. The descriptor is good for looking up names only.
+/// Walks to a folder; with `create`, makes missing folders for this user alone. Returns
+/// `None` if it does not exist. The descriptor can only be used to look up names.
 pub(super) fn walk(
     path: &Path,
     purpose: Purpose,
@@ -130,8 +127,8 @@ struct Walk {
 }
 
 impl Walk {
-    /// Puts the parts of a path before what is still ahead; an absolute one
-    /// begins at the root again.
+    /// Queues the parts of a path before those still ahead; an absolute path restarts at
+    /// the root.
     fn push_ahead(&mut self, path: &Path) {
         let mut names = Vec::new();
         for part in path.components() {
@@ -147,8 +144,8 @@ impl Walk {
         }
     }
 
-    /// Enters the folder of that name, or puts ahead where a link leads;
-    /// `false`: it is not there.
+    /// Enters the folder called `name`, or queues the target of a link; returns `false` if
+    /// there is no such entry.
     fn enter(&mut self, name: &OsStr, create: bool) -> Result<bool, Distrust> {
         let Some(parent) = self.parts.last() else { return Ok(false) };
         let path = parent.path.join(name);
@@ -196,16 +193,16 @@ impl Part {
         Ok(root)
     }
 
-    /// Opens what has that name, be it a link.
+    /// Opens the entry called `name`, without following a link.
     fn open(&self, name: &OsStr) -> nix::Result<OwnedFd> {
         openat(&self.folder, name, flags(), Mode::empty())
     }
 
-    /// Makes a folder for this user alone, whatever the umask says.
+    /// Makes a folder for this user alone, independent of the umask.
     fn make(&self, name: &OsStr) -> nix::Result<()> {
         match mkdirat(&self.folder, name, Mode::S_IRWXU) {
             Ok(()) => fchmodat(&self.folder, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink),
-            // Somebody was faster, and is asked who that is.
+            // Somebody else made it first; the caller checks the owner.
             Err(Errno::EEXIST) => Ok(()),
             Err(error) => Err(error),
         }
@@ -215,7 +212,7 @@ impl Part {
         self.state.st_mode & bits != 0
     }
 
-    /// Nobody else may write it, unless owners alone remove what is in it.
+    /// Checks that nobody else can write the folder, unless it has the sticky bit.
     fn check_writers(&self) -> Result<(), Distrust> {
         if self.has(0o022) && !self.has(libc::S_ISVTX) { Err(self.written_by()) } else { Ok(()) }
     }
@@ -242,8 +239,7 @@ impl Part {
     }
 }
 
-/// For looking up names, without following a link and without needing the right
-/// to read.
+/// Returns flags for looking up names, without following links or needing read permission.
 fn flags() -> OFlag {
     OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
 }
@@ -252,7 +248,7 @@ fn check_owner(path: &Path, state: &FileStat) -> Result<(), Distrust> {
     check_owned_by(path, state.st_uid, state.st_mode & libc::S_IFMT == libc::S_IFLNK)
 }
 
-/// Root can do everything anyway.
+/// Checks that the owner is this user or root, who can do everything anyway.
 fn check_owned_by(path: &Path, owner: u32, is_link: bool) -> Result<(), Distrust> {
     if owner == 0 || owner == nix::unistd::geteuid().as_raw() {
         return Ok(());
@@ -303,7 +299,7 @@ mod tests {
                 );
             }
         }
-        // In a sticky one nobody else can touch what is ours; it is no place to keep.
+        // In a sticky folder nobody else can touch our entries, but it is no folder to keep.
         let sticky = place.path().join("sticky");
         folder(&sticky.join("mine"), 0o700);
         folder(&sticky, 0o1777);

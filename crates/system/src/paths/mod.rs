@@ -1,11 +1,12 @@
-//! The folders of a user, and whether they may be relied on.
+//! Folders of the user (home, cache, data, configuration, temporary), and checks whether
+//! they can be trusted.
 //!
-//! `XDG_CACHE_HOME` and its like count if they are absolute, as their
-//! specification says; else folders below the home do. The home is `HOME` if
-//! that is absolute, else what the user database says. There is no other place:
-//! a name in `/tmp` that everybody can guess, somebody else may have taken.
+//! `XDG_CACHE_HOME` and its like are used if they are absolute, as their specification
+//! says; else folders below the home. The home is `HOME` if that is absolute, else the one
+//! in the user database. There is no fallback in `/tmp`: somebody else may already have
+//! taken a name that everybody can guess.
 //!
-//! [`OwnFolder`] opens one of which every part belongs to this user or to root.
+//! [`OwnFolder`] opens a folder if every part of its path belongs to this user or to root.
 
 mod chain;
 mod own_folder;
@@ -30,20 +31,20 @@ pub fn home() -> Option<PathBuf> {
     absolute("HOME").or_else(|| Some(of_user()?.dir).filter(|home| home.is_absolute()))
 }
 
-/// Returns the folder of this program for what can be made again, which may not
-/// be there.
+/// Returns the cache folder of this program, for files that can be recreated. It may not
+/// exist.
 #[must_use]
 pub fn cache() -> Option<PathBuf> {
     of_kind("XDG_CACHE_HOME", ".cache")
 }
 
-/// Returns the folder of this program for what is to stay.
+/// Returns the data folder of this program, for files that are to stay. It may not exist.
 #[must_use]
 pub fn data() -> Option<PathBuf> {
     of_kind("XDG_DATA_HOME", ".local/share")
 }
 
-/// Returns the folder of this program for what its user sets.
+/// Returns the configuration folder of this program. It may not exist.
 #[must_use]
 pub fn config() -> Option<PathBuf> {
     of_kind("XDG_CONFIG_HOME", ".config")
@@ -54,35 +55,35 @@ fn of_kind(variable: &str, usual: &str) -> Option<PathBuf> {
     Some(base.join(OURS))
 }
 
-/// Returns a variable's value if it is an absolute path.
+/// Returns the value of an environment variable if it is an absolute path.
 fn absolute(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Why there is no folder of a kind, for people.
+/// Message for users where no folder of the user can be found.
 pub const NO_HOME: &str =
     "HOME is not set to an absolute path, and the user database knows no home";
 
-/// Returns a folder for temporary files in which nobody else can take away or
-/// put in the place what is ours: that of `TMPDIR`, `/tmp`, `/var/tmp`, or the
-/// user's own until log-out.
+/// Returns the first trusted folder for temporary files, in which nobody else can remove or
+/// replace our files: `TMPDIR`, `/tmp`, `/var/tmp`, or `XDG_RUNTIME_DIR`, which lasts until
+/// log-out.
 ///
 /// # Errors
-/// What is wrong with the first of them.
+/// Returns the problem of the first candidate.
 pub fn temporary() -> io::Result<PathBuf> {
     temporary_that(|_| true)
 }
 
-/// Returns the first such folder with so many bytes of room, or the first of all
-/// where none has.
+/// Returns the first trusted temporary folder with `bytes` of free space, or the first of
+/// all where none has.
 ///
 /// # Errors
-/// As [`temporary`].
+/// Fails like [`temporary`].
 pub fn temporary_with_room(bytes: u64) -> io::Result<PathBuf> {
     temporary_that(|path| has_room(path, bytes)).or_else(|_| temporary())
 }
 
-/// Whether so many bytes can be written in a folder; `true` where nobody can tell.
+/// Returns whether a folder has `bytes` of free space; `true` where that is unknown.
 #[must_use]
 pub fn has_room(folder: &Path, bytes: u64) -> bool {
     let Ok(disk) = nix::sys::statvfs::statvfs(folder) else { return true };
@@ -92,7 +93,7 @@ pub fn has_room(folder: &Path, bytes: u64) -> bool {
     disk.blocks() == 0 || free.saturating_mul(disk.fragment_size()) >= bytes
 }
 
-/// Returns all such folders.
+/// Returns all trusted folders for temporary files.
 #[must_use]
 pub fn all_temporary() -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = Vec::new();
@@ -132,8 +133,8 @@ fn temporary_that(is_wanted: impl Fn(&Path) -> bool) -> io::Result<PathBuf> {
     Err(first.unwrap_or_else(none))
 }
 
-/// Whether a folder is the system's own for temporary files, in a user namespace
-/// that does not know whose it is: mostly root's outside.
+/// Returns whether a folder is a temporary folder of the system, in a user namespace that
+/// does not know its owner: mostly root outside.
 fn is_of_the_system(path: &Path) -> bool {
     let known = [Path::new("/tmp"), Path::new("/var/tmp")].contains(&path);
     let data = path.symlink_metadata().ok().filter(|data| known && data.is_dir());
@@ -141,12 +142,12 @@ fn is_of_the_system(path: &Path) -> bool {
     is_sticky && is_in_user_namespace()
 }
 
-/// Looks at a file or a folder with the files in it: all of it belongs to this
-/// user or to root, and nobody else can write it or put anything in its place.
-/// Links in the folder are looked at where they lead.
+/// Checks a file, or a folder with the files in it: all of them must belong to this user or
+/// to root, and nobody else may be able to write or replace them. Links in the folder are
+/// checked at their targets.
 ///
 /// # Errors
-/// Why it may not be relied on.
+/// Returns the reason why it may not be relied on.
 pub fn examine_content(path: &Path) -> Result<(), Distrust> {
     if !path.is_dir() {
         return examine_readable(path);
@@ -163,7 +164,7 @@ pub fn examine_content(path: &Path) -> Result<(), Distrust> {
     })
 }
 
-/// As [`examine_file`], and nobody else can write into it.
+/// Checks like [`examine_file`], and also that nobody else can write the file.
 fn examine_readable(path: &Path) -> Result<(), Distrust> {
     examine_file(path, Purpose::Parent)?;
     let mode = fs::metadata(path).map_or(0, |data| data.permissions().mode() & 0o7777);
@@ -174,11 +175,11 @@ fn examine_readable(path: &Path) -> Result<(), Distrust> {
     Err(Distrust::of(path, format!("others can write it (mode {mode:04o}): `chmod go-w {shown}`")))
 }
 
-/// Makes a folder and those above it that are missing, for this user alone,
-/// whatever the umask says. Those that are there stay as they are.
+/// Makes a folder and its missing parents for this user alone, independent of the umask.
+/// Existing folders stay as they are.
 ///
 /// # Errors
-/// What the file system says.
+/// Returns the error of the file system.
 pub fn make_private_folder(folder: &Path) -> io::Result<()> {
     let mut missing = Vec::new();
     let mut at = Some(folder);
@@ -196,7 +197,7 @@ pub fn make_private_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this user may write what is there, or make it where it is missing.
+/// Returns whether this user may write the path, or create it where it is missing.
 #[must_use]
 pub fn may_write_or_make(path: &Path) -> bool {
     use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -208,13 +209,13 @@ pub fn may_write_or_make(path: &Path) -> bool {
     })
 }
 
-/// Makes an empty file for this user alone, whatever the umask says, where there
-/// is none yet. Where a link of this name leads nowhere, the file is made there.
+/// Creates an empty file for this user alone, independent of the umask, where there is none
+/// yet. Where a link of this name has no target, the target is created.
 ///
 /// # Errors
-/// What the file system says; none if there is such a file.
+/// Returns the error of the file system; an existing file is no error.
 pub fn make_private_file(path: &Path) -> io::Result<()> {
-    /// As many as the kernel follows.
+    /// Most links that are followed, as many as the kernel follows.
     const LINKS: usize = 40;
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -229,17 +230,18 @@ pub fn make_private_file(path: &Path) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
-/// Creates a file for this user alone, whatever the umask says.
+/// Creates a file for this user alone, independent of the umask.
 ///
 /// # Errors
-/// What the file system says; also when there is something of that name.
+/// Returns the error of the file system, also when there is something of that name.
 pub fn create_private(path: &Path) -> io::Result<fs::File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
     Ok(file)
 }
 
-/// Whether users have other numbers outside, so that some are not known here.
+/// Returns whether this process is in a user namespace that maps user ids, so that some
+/// users are unknown here.
 #[must_use]
 pub fn is_in_user_namespace() -> bool {
     let map = crate::files::read_kernel_text("/proc/self/uid_map").unwrap_or_default();
@@ -247,7 +249,7 @@ pub fn is_in_user_namespace() -> bool {
     !words.is_empty() && words != ["0", "0", "4294967295"]
 }
 
-/// Returns who a user is, for people.
+/// Returns the name and the number of a user, for messages.
 #[must_use]
 pub fn name_of_user(uid: u32) -> String {
     let known = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();

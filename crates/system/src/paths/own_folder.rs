@@ -1,5 +1,5 @@
-//! A folder of this user, opened once: whatever happens to its path later, what
-//! is read and written is in the folder that was looked at.
+//! Folder of this user that is opened once: whatever happens to its path later, reads and
+//! writes go to the folder that was checked.
 
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Read, Write};
@@ -17,32 +17,32 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::chain::{Distrust, Purpose, walk};
 use crate::procfs::ProcessIdentity;
 
-/// First word of the names of files that are being written.
+/// Prefix of the names of files that are being written.
 const PARTIAL: &str = "partial-cyclometer-";
 
-/// A folder that belongs to this user and that nobody else can write.
+/// Open folder that belongs to this user and that nobody else can write.
 #[derive(Debug)]
 pub struct OwnFolder {
     folder: File,
     path: PathBuf,
 }
 
-/// Something in a folder.
+/// Entry of an [`OwnFolder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// Name of the entry.
     pub name: String,
-    /// What it takes on the disk, with all that is in it.
+    /// Size on the disk in bytes, with its content.
     pub bytes: u64,
-    /// When it was last used or written.
+    /// Time when it was last used or written.
     pub used: SystemTime,
 }
 
 impl OwnFolder {
-    /// Opens a folder, made for this user alone where it is missing.
+    /// Opens a folder; a missing one is made for this user alone.
     ///
     /// # Errors
-    /// Why it is not to be relied on, or cannot be made.
+    /// Returns the reason why the folder is not trusted or cannot be made.
     pub fn open(path: &Path) -> Result<Self, Distrust> {
         let path = std::path::absolute(path).map_err(|error| Distrust::of(path, error))?;
         let looked_up = walk(&path, Purpose::Keep, true)?;
@@ -51,22 +51,22 @@ impl OwnFolder {
         Ok(Self { folder: folder.into(), path })
     }
 
-    /// Its path. Nobody but this user and root can put another folder there.
+    /// Returns the path of the folder. Nobody but this user and root can replace it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The folder itself, to be locked.
+    /// Returns the folder as a file, to be locked.
     #[must_use]
     pub const fn file(&self) -> &File {
         &self.folder
     }
 
-    /// Opens a folder in it, made where it is missing.
+    /// Opens a folder in this one; a missing one is made.
     ///
     /// # Errors
-    /// When something else has its name, or the file system says no.
+    /// Returns an error when something else has its name, or the file system refuses.
     pub fn subfolder(&self, name: &str) -> io::Result<Self> {
         match mkdirat(&self.folder, name, Mode::S_IRWXU) {
             Ok(()) => fchmodat(&self.folder, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?,
@@ -81,8 +81,8 @@ impl OwnFolder {
         Ok(Self { folder, path: self.path.join(name) })
     }
 
-    /// Reads a file of at most `most` bytes; `None`: there is none that this
-    /// user alone can write and that has no other name.
+    /// Reads a file of at most `most` bytes. Returns `None` unless there is a file that
+    /// only this user can write and that has no other hard link.
     #[must_use]
     pub fn read(&self, name: &str, most: u64) -> Option<Vec<u8>> {
         let file = self.open_file(name)?;
@@ -95,7 +95,7 @@ impl OwnFolder {
         (content.len() as u64 <= most).then_some(content)
     }
 
-    /// Opens a regular file that is ours alone.
+    /// Opens a regular file that only this user can write and that has one hard link.
     fn open_file(&self, name: &str) -> Option<File> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = File::from(openat(&self.folder, name, flags, Mode::empty()).ok()?);
@@ -103,27 +103,27 @@ impl OwnFolder {
         (data.is_file() && data.nlink() == 1 && is_ours(&data)).then_some(file)
     }
 
-    /// Notes that a file was used now, for [`Entry::used`].
+    /// Sets the time of last use to now, for [`Entry::used`].
     pub fn mark_used(&self, name: &str) {
-        // Failing to makes it look older than it is, which costs time at most.
+        // On failure the file looks older than it is, which costs only time.
         if let Some(file) = self.open_file(name) {
             let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
         }
     }
 
-    /// Whether a file has that mode.
+    /// Returns whether a file has the mode `mode`.
     #[must_use]
     pub fn has_mode(&self, name: &str, mode: u32) -> bool {
         let data = self.open_file(name).and_then(|file| file.metadata().ok());
         data.is_some_and(|data| data.permissions().mode() & 0o7777 == mode)
     }
 
-    /// Writes a file at once or not at all, in the place of whatever has its
-    /// name. It is not forced to the disk: after a crash of the machine the
-    /// content may be missing, which whoever reads it has to notice.
+    /// Writes a file atomically, replacing whatever has its name. The file is not synced to
+    /// the disk: after a crash of the machine its content may be missing, which readers
+    /// must detect.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Returns the error of the file system.
     pub fn write(&self, name: &str, content: &[u8], mode: u32) -> io::Result<()> {
         let partial = partial_name(name)?;
         let flags =
@@ -141,13 +141,13 @@ impl OwnFolder {
         placed
     }
 
-    /// Gives a file another name, in the place of whatever has that.
+    /// Renames a file, replacing whatever has the new name.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Returns the error of the file system.
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         match renameat(&self.folder, from, &self.folder, to) {
-            // A folder is in the way, which nobody but this user put there.
+            // A folder has the name; only this user can have made it.
             Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
                 self.remove(to);
                 Ok(renameat(&self.folder, from, &self.folder, to)?)
@@ -156,24 +156,24 @@ impl OwnFolder {
         }
     }
 
-    /// Sets the mode of a file of ours.
+    /// Sets the mode of a file in the folder.
     ///
     /// # Errors
-    /// When there is none, or the file system says no.
+    /// Returns an error when there is no such file, or the file system refuses.
     pub fn set_mode(&self, name: &str, mode: u32) -> io::Result<()> {
         let file = self.open_file(name).ok_or(io::ErrorKind::NotFound)?;
         file.set_permissions(fs::Permissions::from_mode(mode))
     }
 
-    /// Removes what has that name, be it a folder with all in it.
+    /// Removes the entry called `name`, also a folder with its content.
     pub fn remove(&self, name: &str) {
-        // What cannot be removed is in nobody's way, and tried again later.
+        // A leftover does no harm, and its removal is tried again later.
         if unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir) == Err(Errno::EISDIR) {
             let _ = crate::files::remove_tree(&self.by_descriptor().join(name));
         }
     }
 
-    /// All that is in it.
+    /// Returns all entries of the folder.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let all = fs::read_dir(self.by_descriptor()).into_iter().flatten().flatten();
@@ -185,7 +185,7 @@ impl OwnFolder {
         .collect()
     }
 
-    /// Removes files that were being written by processes that are gone.
+    /// Removes partial files whose writers are gone.
     pub fn sweep(&self) {
         for entry in self.entries() {
             if is_abandoned(&entry.name) {
@@ -199,11 +199,11 @@ impl OwnFolder {
     }
 }
 
-/// A name for a file that is to get another one when it is whole. It ends like
-/// that one, and tells who writes it.
+/// Returns a temporary name for a file that is renamed to `name` when it is complete. It
+/// ends in `name`, and identifies the writer.
 ///
 /// # Errors
-/// When `/proc` cannot be read.
+/// Returns an error when `/proc` cannot be read.
 pub fn partial_name(name: &str) -> io::Result<String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let owner = ProcessIdentity::current().map_err(io::Error::other)?;
@@ -211,10 +211,10 @@ pub fn partial_name(name: &str) -> io::Result<String> {
     Ok(format!("{PARTIAL}{owner}-keep{number}-{name}"))
 }
 
-/// Whether a name is that of a file whose writer is gone.
+/// Returns whether a name is that of a partial file whose writer is gone.
 fn is_abandoned(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(PARTIAL) else {
-        // As earlier versions named them; whatever they compiled is long done.
+        // Names of earlier versions, whose writers ended long ago.
         return name.ends_with(".partial") || name.starts_with("partial-");
     };
     let owner: Vec<&str> = rest.splitn(4, '-').take(3).collect();
@@ -229,11 +229,11 @@ fn reopen(folder: &OwnedFd) -> nix::Result<OwnedFd> {
     openat(folder, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// What a file or folder takes on the disk, and when anything of it was last
-/// written; links are not followed.
+/// Returns the size on the disk of a file or folder, and the time of the last write to any
+/// part of it; links are not followed.
 fn measure(path: &Path) -> Option<(u64, SystemTime)> {
     let data = path.symlink_metadata().ok()?;
-    // Blocks of 512 bytes, whatever the file system's own are.
+    // `blocks` counts units of 512 bytes, independent of the block size of the file system.
     let (mut bytes, mut used) = (data.blocks() * 512, data.modified().ok()?);
     if data.is_dir() {
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use cyclometer_core::units::Nanos;
 
-/// Time that one point stands for, from the finest.
+/// Time spans of one point, from the finest resolution to the coarsest.
 pub const SPANS: [Nanos; 6] = [
     Nanos(100_000_000),
     Nanos(500_000_000),
@@ -14,10 +14,11 @@ pub const SPANS: [Nanos; 6] = [
     Nanos(300_000_000_000),
 ];
 
-/// Points that are kept of each resolution; of the coarsest: a day and a half.
+/// Number of points that are kept of each resolution; of the coarsest: a day
+/// and a half.
 pub const KEPT: usize = 432;
 
-/// What was used in a span of time; `None`: not all of it was measured.
+/// Usage in a span of time; `None`: not all of it was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
     /// CPU time, in nanoseconds.
@@ -30,31 +31,31 @@ impl Point {
     /// Nothing ran.
     const SILENCE: Self = Self { cpu: Some(0), cycles: Some(0) };
 
-    /// Adds what was used in another point of the same time.
+    /// Adds the usage of another point of the same time.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self { cpu: plus(self.cpu, other.cpu), cycles: plus(self.cycles, other.cycles) }
     }
 }
 
-/// Up to when a chart holds what the running invocation used.
+/// Moments up to which a chart holds the usage of the running invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
-    /// Its CPU time.
+    /// Moment for CPU time.
     pub cpu: Nanos,
-    /// Its cycles.
+    /// Moment for cycles.
     pub cycles: Nanos,
 }
 
-/// One resolution.
+/// Points of one resolution.
 #[derive(Debug, Clone, Default)]
 struct Series {
     points: VecDeque<Point>,
-    /// The number of the newest point, counted from the start of the chart.
+    /// Number of the newest point, counted from the start of the chart.
     newest: u64,
 }
 
-/// A lane's use of the machine over time.
+/// Chart of a cell's use of the machine over time.
 #[derive(Debug, Clone)]
 pub struct Chart {
     began: Nanos,
@@ -68,7 +69,7 @@ impl Series {
             self.newest = number;
         }
         while self.newest < number {
-            // After a long silence all that is kept is silence.
+            // After a long silence every point that is kept is silent.
             if number - self.newest > KEPT as u64 {
                 self.points.clear();
                 self.points.resize(KEPT, Point::SILENCE);
@@ -88,13 +89,13 @@ impl Series {
 }
 
 impl Chart {
-    /// Nothing used since `began`.
+    /// Creates a chart without usage since `began`.
     #[must_use]
     pub fn new(began: Nanos) -> Self {
         Self { began, series: std::array::from_fn(|_| Series::default()) }
     }
 
-    /// Spreads what was used between two moments evenly over that time. What
+    /// Distributes usage evenly over the time between two moments. Usage that
     /// was not measured (`None`) makes a gap.
     pub fn spread(&mut self, from: Nanos, to: Nanos, cpu: Option<u64>, cycles: Option<u64>) {
         let (from, to) = (from.since(self.began).0, to.since(self.began).0);
@@ -103,9 +104,9 @@ impl Chart {
         }
     }
 
-    /// Returns the newest `count` points of `times` as many points of a
-    /// resolution each, the newest not full yet. `None` before the chart
-    /// began; a point of which a part is not known is not known.
+    /// Returns the newest `count` columns, each the sum of `times` points of a
+    /// resolution; the newest column may not be full yet. A column before the
+    /// chart began is `None`; the sum is unknown where a part of it is unknown.
     #[must_use]
     pub fn columns(
         &self,
@@ -124,9 +125,9 @@ impl Chart {
         full.chunks(wide).chain([growing]).map(sum).collect()
     }
 
-    /// The newest `count` points of a resolution up to now, oldest first;
-    /// `None` before the chart began. While something runs, points of which
-    /// less than half is `known` are not known.
+    /// Returns the newest `count` points of a resolution up to now, oldest
+    /// first; `None` before the chart began. While something runs, points of
+    /// which less than half is `known` are unknown.
     #[must_use]
     pub fn last(
         &self,
@@ -146,7 +147,7 @@ impl Chart {
                     let at = series.points.len().checked_sub(usize::try_from(behind).ok()? + 1)?;
                     series.points.get(at).copied()
                 });
-                // Between the last event and now nothing was used.
+                // Nothing was used between the last event and now.
                 let mut point = point.unwrap_or(Point::SILENCE);
                 if let Some(known) = known {
                     let middle = number * span.0 + span.0 / 2;
@@ -160,13 +161,13 @@ impl Chart {
     }
 }
 
-/// The sum of those points that there are.
+/// Sums the points that exist.
 fn sum(points: &[Option<Point>]) -> Option<Point> {
     points.iter().flatten().copied().reduce(Point::plus)
 }
 
-/// Even parts of a sum over the points between two moments; what rounding
-/// leaves goes to the last.
+/// Distributes a sum evenly over the points between two moments; the last point
+/// gets what rounding leaves.
 fn spread(
     series: &mut Series,
     span: u64,
@@ -175,7 +176,7 @@ fn spread(
     cycles: Option<u64>,
 ) {
     let (first, last) = (from / span, to / span);
-    // Longer than all that is kept: the end is what can be seen.
+    // Longer than all that is kept: only the end can be seen.
     let first = first.max(last.saturating_sub(KEPT as u64));
     let length = (to - from).max(1);
     let (mut cpu_left, mut cycles_left) = (cpu, cycles);
@@ -198,7 +199,7 @@ fn spread(
     }
 }
 
-/// A sum with a part that is not known is not known.
+/// Adds two values; the sum is unknown if either part is.
 fn plus(sum: Option<u64>, part: Option<u64>) -> Option<u64> {
     Some(sum?.saturating_add(part?))
 }
@@ -221,7 +222,8 @@ mod tests {
         chart.spread(Nanos(50 * MS), Nanos(350 * MS), Some(150 * MS), Some(100));
         assert_eq!(cpu(&chart, 0, 350, 4), [Some(25), Some(50), Some(50), Some(25)]);
         assert_eq!(cpu(&chart, 1, 350, 1), [Some(150)]);
-        // A sixth, two thirds and a sixth of 100; the last has what rounding left.
+        // A sixth, two thirds and a sixth of 100; the last point gets what
+        // rounding leaves.
         let cycles = cycles(&chart, 350, 4, None);
         assert_eq!(cycles, [Some(16), Some(33), Some(33), Some(18)], "nothing is lost");
     }
@@ -236,7 +238,7 @@ mod tests {
         let mut chart = Chart::new(Nanos(0));
         chart.spread(Nanos(0), Nanos(90 * MS), Some(10 * MS), Some(7));
         chart.spread(Nanos(110 * MS), Nanos(290 * MS), None, Some(8));
-        // Part of a point that is not known for the other half.
+        // The other half of this point is unknown.
         chart.spread(Nanos(210 * MS), Nanos(220 * MS), Some(5 * MS), None);
         assert_eq!(cpu(&chart, 0, 399, 4), [Some(10), None, None, Some(0)]);
         assert_eq!(cycles(&chart, 399, 4, None), [Some(7), Some(4), None, Some(0)]);
@@ -263,7 +265,7 @@ mod tests {
     #[test]
     fn columns_add_up_points_and_begin_at_multiples() {
         let mut chart = Chart::new(Nanos(0));
-        // 10 ms of CPU in each of the points 0 to 6; point 7 is not known.
+        // 10 ms of CPU in each of the points 0 to 6; point 7 is unknown.
         for point in 0..7 {
             chart.spread(
                 Nanos(point * 100 * MS),

@@ -1,5 +1,5 @@
-//! From the threads that record to the one that gathers, without ever holding
-//! up the former.
+//! Feed from the recording threads to the aggregator, which never delays the
+//! former.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,74 +14,74 @@ use cyclometer_record::Event;
 use cyclometer_replay::Contract;
 use cyclometer_system::threads::start_thread;
 
-/// Events that may wait to be gathered; beyond, they are counted and left out.
+/// Events that may wait in the queue; any beyond that are counted and left out.
 const QUEUE: usize = 16_384;
 /// Time between two snapshots.
 const PACE: Duration = Duration::from_millis(50);
 
-/// What is gathered.
+/// Input of the aggregator.
 pub enum Item {
-    /// A session begins: all that was shown goes.
+    /// A session begins: everything shown before is cleared.
     Begin(PlanView),
-    /// What will be recorded, now that lanes are open.
+    /// Plan of the recording, now that lanes are open.
     Plan(PlanView),
-    /// The recording has a number.
+    /// Number of the recording in the database.
     Recording(i64),
-    /// Something happened.
+    /// Event of the recording.
     Event(Box<Event>),
-    /// A value of the invocation that a lane runs now.
+    /// Sample of the invocation that a lane runs now.
     Sample {
-        /// The lane's name; `None`: the one that runs.
+        /// Name of the lane; `None`: the one that runs.
         lane: Option<Arc<str>>,
-        /// The value.
+        /// Value of the sample.
         sample: Sample,
     },
     /// Whether finished invocations reach the database.
     Storage(StorageState),
-    /// It was asked to end.
+    /// The recording was asked to stop.
     Finishing,
-    /// It could not begin, or not go on.
+    /// The recording could not begin, or not continue.
     Failed(String),
-    /// A remark.
+    /// Remark for the messages.
     Note(String),
-    /// The models whose bills are shown.
+    /// Price models whose bills are shown.
     Models(Arc<Vec<Contract>>),
 }
 
-/// The way in.
+/// Sending side of the aggregator's queue.
 #[derive(Clone)]
 pub struct Feed {
     queue: Sender<Item>,
     lost: Arc<Lost>,
 }
 
-/// What found the queue full.
+/// Counts of what found the queue full.
 #[derive(Debug, Default)]
 pub struct Lost {
-    /// Events.
+    /// Events left out.
     pub events: AtomicU64,
-    /// Samples of running invocations.
+    /// Samples left out, of running invocations.
     pub samples: AtomicU64,
 }
 
-/// The sampler's way in, for one lane.
+/// Callback for the samples of one lane.
 pub type Tap = Box<dyn FnMut(Sample) + Send>;
 
-/// The way out: the newest snapshot.
+/// Reading side of the aggregator: the newest snapshot.
 #[derive(Clone)]
 pub struct LiveHandle {
     newest: Arc<Mutex<Arc<Snapshot>>>,
 }
 
 impl Feed {
-    /// Passes on what must not be missed: it waits if it has to.
+    /// Sends an item that must not be lost; blocks while the queue is full.
     pub fn tell(&self, item: Item) {
-        // Nobody gathers any more: the program ends.
+        // A closed queue means that the program is ending.
         let _ = self.queue.send(item);
     }
 
-    /// Passes on an event. Those of single invocations are left out and counted
-    /// when the queue is full: recording goes first.
+    /// Sends an event. Events of single invocations are left out and counted
+    /// when the queue is full, since recording has priority.
     pub fn event(&self, event: Box<Event>) {
         match *event {
             Event::Finished { .. } | Event::Started { .. } | Event::WarmedUp { .. } => {
@@ -98,7 +98,7 @@ impl Feed {
         }
     }
 
-    /// What the sampler of a lane calls, or the one of all lanes.
+    /// Returns the callback for the sampler of a lane, or for the one of all lanes.
     #[must_use]
     pub fn tap(&self, lane: Option<&str>) -> Tap {
         let (feed, lane): (Self, Option<Arc<str>>) = (self.clone(), lane.map(Into::into));
@@ -110,7 +110,7 @@ impl Feed {
         })
     }
 
-    /// Events that were left out so far.
+    /// Returns the number of events left out so far.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.events.load(Ordering::Relaxed)
@@ -118,19 +118,19 @@ impl Feed {
 }
 
 impl LiveHandle {
-    /// The newest snapshot. The lock is held for no longer than it takes to
-    /// count one more user of it.
+    /// Returns the newest snapshot. The lock is held only while its reference
+    /// count is raised.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.newest.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Starts the thread that gathers. `changed` is called when there is a new
+/// Starts the aggregator thread. `changed` is called when there is a new
 /// snapshot; it returns whether anyone still looks.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// Fails when the system provides no thread.
 pub fn start(changed: impl Fn() -> bool + Send + 'static) -> std::io::Result<(Feed, LiveHandle)> {
     let (queue, incoming) = bounded(QUEUE);
     let lost = Arc::new(Lost::default());
@@ -146,7 +146,7 @@ pub fn start(changed: impl Fn() -> bool + Send + 'static) -> std::io::Result<(Fe
     Ok((feed, handle))
 }
 
-/// Gathers until there is nobody left to tell, or to be told by.
+/// Aggregates until all senders are gone, or until nobody reads the snapshots.
 fn gather(incoming: &Receiver<Item>, lost: &Lost, mut publish: impl FnMut(Snapshot) -> bool) {
     let mut view = View::default();
     let mut changed = false;

@@ -1,9 +1,10 @@
-//! The recording as it runs: events in, an immutable snapshot a frame out.
+//! Live aggregation of the running recording: events in, an immutable snapshot
+//! a frame out.
 //!
 //! A thread of its own takes the events; the screen takes the newest snapshot
-//! when it draws. What is kept does not grow with the recording: the newest
+//! when it draws. Memory does not grow with the recording: it holds the newest
 //! values of each cell, sums of bills, and charts of fixed length. An event
-//! that finds the queue full is counted, and told.
+//! that finds the queue full is counted, and the count is shown.
 
 mod chart;
 mod feed;

@@ -1,4 +1,4 @@
-//! What is known of the recording at one moment: never changed once made.
+//! Snapshot of the recording at one moment: never changed once built.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,7 +12,7 @@ use cyclometer_meter::{Meter, Provenances, Usage};
 use cyclometer_record::SamplerReport;
 use cyclometer_replay::{Group, Summary};
 
-/// How far the session is.
+/// Progress of the session.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Phase {
     /// Nothing runs.
@@ -22,85 +22,85 @@ pub enum Phase {
     Opening,
     /// Invocations run.
     Running,
-    /// It ends after the invocation in flight.
+    /// The recording ends after the invocation in flight.
     Finishing,
-    /// It is over.
+    /// The recording is over.
     Ended {
-        /// How.
+        /// Status that it ended with.
         status: Status,
     },
-    /// It could not begin, or could not go on.
+    /// The recording could not begin, or could not continue.
     Failed {
-        /// Why, and what to do.
+        /// Reason, and what to do about it.
         reason: String,
     },
 }
 
 impl Phase {
-    /// Whether something is under way.
+    /// Returns whether a recording is under way.
     #[must_use]
     pub const fn is_active(&self) -> bool {
         matches!(self, Self::Opening | Self::Running | Self::Finishing)
     }
 }
 
-/// What is recorded.
+/// Plan of the recording, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PlanView {
     /// Names of the workloads.
     pub workloads: Vec<String>,
-    /// Runs of each cell; `None`: until stopped.
+    /// Number of runs of each cell; `None`: until stopped.
     pub runs: Option<u32>,
     /// Whether lanes run at the same time.
     pub race: bool,
-    /// What was left out, and other remarks.
+    /// Remarks on the plan, such as what was left out.
     pub remarks: Vec<String>,
 }
 
 /// Whether finished invocations reach the database.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum StorageState {
-    /// Yes.
+    /// They do.
     #[default]
     Fine,
-    /// They wait for it, and are tried again.
+    /// They wait for the database, and are tried again.
     Waiting {
-        /// Why, and what to do.
+        /// Reason, and what to do about it.
         reason: String,
-        /// Since when.
+        /// Time since when they wait.
         since: Nanos,
     },
 }
 
-/// A lane.
+/// Lane, as shown.
 #[derive(Debug, Clone)]
 pub struct LaneView {
-    /// Its name.
+    /// Name of the lane.
     pub name: Arc<str>,
     /// Runtime and version.
     pub version: Arc<str>,
-    /// What else matters.
+    /// Further remark on the lane.
     pub note: Arc<str>,
-    /// Why it cannot run.
+    /// Reason why the lane cannot run.
     pub unavailable: Option<Arc<str>>,
-    /// What it does now.
+    /// Invocation that the lane runs now.
     pub running: Option<Running>,
-    /// The reason of the newest failure in a row of them.
+    /// Reason of the newest failure, until an invocation ends well.
     pub failing: Option<Arc<str>>,
-    /// The CPU it is bound to.
+    /// CPU that the lane is bound to.
     pub cpu: Option<u16>,
-    /// The cell that runs, or ran last, by its place in [`Snapshot::cells`].
+    /// Cell that runs, or ran last, by its position in [`Snapshot::cells`].
     pub current: Option<usize>,
 }
 
-/// A line of the messages.
+/// Line of the messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// Text, of a failure also where it happened first.
+    /// Text; for a failure, also where it happened first.
     pub text: Arc<str>,
-    /// How many times it was said.
+    /// Number of times that it was reported.
     pub count: u64,
-    /// Further cells that it holds for.
+    /// Number of further cells that it applies to.
     pub others: u32,
 }
 
@@ -115,64 +115,64 @@ impl fmt::Display for Remark {
     }
 }
 
-/// What a lane does now.
+/// Invocation that a lane runs now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Running {
-    /// The cell, by its place in [`Snapshot::cells`].
+    /// Cell, by its position in [`Snapshot::cells`].
     pub cell: usize,
-    /// Which invocation; 0: a warm-up; `None`: it is being prepared.
+    /// Number of the invocation; 0: a warm-up; `None`: the cell is being prepared.
     pub sequence: Option<u32>,
-    /// Since when.
+    /// Time at which it started.
     pub since: Nanos,
     /// The newest sample of resident memory.
     pub memory: Option<u64>,
     /// The newest sample of CPU time.
     pub cpu: Option<u64>,
-    /// Up to when the cell's chart holds what it used.
+    /// Moment up to which the cell's chart holds what it used.
     pub known: Known,
 }
 
-/// How far a cell is.
+/// Progress of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CellState {
-    /// Its turn has not come.
+    /// The cell has not been prepared yet.
     Waiting,
-    /// It can run.
+    /// The cell can run.
     Ready {
-        /// How long preparing took, if there was anything to do.
+        /// Time that preparing took, if there was anything to do.
         took: Option<Nanos>,
         /// Size of what is shipped.
         footprint: Option<Bytes>,
     },
-    /// It cannot.
+    /// The cell cannot run, for this reason.
     Failed(Arc<str>),
 }
 
-/// The newest invocation of a cell.
+/// Newest invocation of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Last {
-    /// Its number in the cell.
+    /// Number in the cell.
     pub sequence: u32,
-    /// How it ended.
+    /// Status that it ended with.
     pub status: Status,
-    /// All that was measured.
+    /// Everything that was measured.
     pub usage: Usage,
 }
 
-/// A workload in a lane, cold or warm.
+/// Cell: a workload in a lane, cold or warm.
 #[derive(Debug, Clone)]
 pub struct CellView {
-    /// The lane, by its place in [`Snapshot::lanes`].
+    /// Lane, by its position in [`Snapshot::lanes`].
     pub lane: usize,
     /// The workload.
     pub workload: Arc<str>,
-    /// Its preset.
+    /// Preset of the workload.
     pub preset: Arc<str>,
     /// Cold or warm.
     pub start: StartKind,
-    /// Memory it is given.
+    /// Memory given to the function.
     pub allocated: Bytes,
-    /// How far it is.
+    /// Progress of the cell.
     pub state: CellState,
     /// Invocations that ended well.
     pub ok: u64,
@@ -182,29 +182,30 @@ pub struct CellView {
     pub cut: u64,
     /// The newest warm-up: shown until something is recorded.
     pub warmup: Option<Usage>,
-    /// The newest.
+    /// Newest recorded invocation.
     pub last: Option<Last>,
-    /// Why the newest that did not end well did not.
+    /// Reason of the newest invocation that did not end well.
     pub reason: Option<Arc<str>>,
-    /// Create and start together, in nanoseconds, of those that ended well.
+    /// Quantiles of create and start together, in nanoseconds, of invocations
+    /// that ended well.
     pub startup: Option<Quantiles>,
-    /// Run, the same.
+    /// Quantiles of the run, in nanoseconds, of invocations that ended well.
     pub run: Option<Quantiles>,
     /// The largest peak of memory.
     pub peak: Option<u64>,
     /// Use of the machine over time, warm-ups included.
     pub chart: Arc<Chart>,
-    /// Where its meters come from.
+    /// Sources of the meters.
     pub sources: Arc<Provenances>,
-    /// Remarks of preparing.
+    /// Remarks made while preparing.
     pub notes: Arc<[String]>,
 }
 
 impl CellView {
-    /// A meter of the newest invocation, or the reason why it is missing.
+    /// Returns a meter of the newest invocation.
     ///
     /// # Errors
-    /// The reason.
+    /// Returns the reason why the value is missing.
     pub fn meter(&self, meter: Meter) -> Result<u64, String> {
         let Some(last) = &self.last else {
             return Err("no invocation has ended yet".to_owned());
@@ -223,51 +224,51 @@ impl CellView {
     }
 }
 
-/// The recording at one moment.
+/// Snapshot of the recording at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// Events that were taken.
+    /// Number of events taken.
     pub events: u64,
-    /// Events that found the queue full: they are in the database, not here.
+    /// Events that found the queue full: they are in the database, but not here.
     pub dropped: u64,
-    /// Samples of running invocations that found it full.
+    /// Samples of running invocations that found the queue full.
     pub samples_dropped: u64,
-    /// How far it is.
+    /// Progress of the session.
     pub phase: Phase,
-    /// Its number in the database.
+    /// Number of the recording in the database.
     pub recording: Option<i64>,
-    /// When the first lane was opened.
+    /// Moment at which the first lane was opened.
     pub began: Option<Nanos>,
-    /// When it ended.
+    /// Moment at which the recording ended.
     pub ended: Option<Nanos>,
-    /// What is recorded.
+    /// Plan of the recording.
     pub plan: PlanView,
-    /// Invocations that ended.
+    /// Number of invocations that ended.
     pub done: u64,
     /// The lanes.
     pub lanes: Vec<LaneView>,
     /// The cells, in the order of the plan.
     pub cells: Vec<CellView>,
-    /// Bills so far, by cell, of the models that were chosen.
+    /// Bills so far, by cell, of the chosen price models.
     pub bills: Option<Arc<Summary>>,
-    /// Why bills are not of all invocations.
+    /// Reason why the bills do not cover all invocations.
     pub bills_note: Option<String>,
-    /// Whether it reaches the database.
+    /// Whether finished invocations reach the database.
     pub storage: StorageState,
-    /// What the sampler cost, once that is known.
+    /// Cost of the sampler, once it is known.
     pub sampler: Option<SamplerReport>,
     /// Remarks and failures, the newest last.
     pub log: VecDeque<Remark>,
 }
 
 impl Snapshot {
-    /// Invocations that are planned; `None`: until stopped.
+    /// Returns the number of planned invocations; `None`: until stopped.
     #[must_use]
     pub fn planned(&self) -> Option<u64> {
         self.plan.runs.map(|runs| u64::from(runs) * self.cells.len() as u64)
     }
 
-    /// The sums of a cell; `None`: nothing of it was billed.
+    /// Returns the sums of a cell; `None` if nothing of it was billed.
     #[must_use]
     pub fn bill(&self, cell: &CellView) -> Option<&Group> {
         let lane = &self.lanes.get(cell.lane)?.name;
@@ -280,7 +281,7 @@ impl Snapshot {
         found.map(|(_, group)| group)
     }
 
-    /// The cell of a lane, workload and start.
+    /// Returns the cell of a lane, workload and start.
     #[must_use]
     pub fn cell(&self, lane: usize, workload: &str, start: StartKind) -> Option<&CellView> {
         self.cells

@@ -1,4 +1,4 @@
-//! Gathers events into what can be shown.
+//! Aggregator that builds snapshots from events.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,39 +13,39 @@ use cyclometer_meter::Meter;
 use cyclometer_record::Event;
 use cyclometer_replay::{Contract, Key, Replayer, Row, WhatIf};
 
-/// Remarks and failures that are kept.
+/// Number of remarks and failures that are kept.
 const LOG: usize = 200;
-/// Invocations that are kept to be billed by other models.
+/// Number of invocations that are kept to be billed by other models.
 const ROWS: usize = 4_096;
 
-/// What has been gathered.
+/// State gathered from the events so far.
 #[derive(Default)]
 pub struct View {
     shown: Snapshot,
-    /// By lane: what of its running invocation is in its chart already.
+    /// By lane: how much of the running invocation is in its chart already.
     charted: Vec<Charted>,
-    /// By cell: what its quantiles are of.
+    /// By cell: the values that its quantiles are computed from.
     windows: Vec<Windows>,
-    /// Places of cells by their number in the plan.
+    /// Positions of cells by their number in the plan.
     places: HashMap<usize, usize>,
     lanes: HashMap<Arc<str>, usize>,
-    /// By line of the log: what failed, if it tells a failure.
+    /// By line of the log: the failure that it reports, if it reports one.
     failures: VecDeque<Option<Failure>>,
     contracts: Arc<Vec<Contract>>,
     bills: Option<Replayer>,
     /// Whether there is something new to bill.
     billed: bool,
-    /// Invocations that are billed, and the newest of them: for other models.
+    /// Number of invocations that are billed, and the newest of them, kept for
+    /// other models.
     billable: u64,
     rows: VecDeque<Row>,
     keys: Vec<Key>,
-    /// Events and samples that were left out: up to now, and before this
-    /// recording.
+    /// Events and samples that were left out: up to now, and before this recording.
     lost: [u64; 2],
     lost_before: [u64; 2],
 }
 
-/// What a chart has of the running invocation.
+/// Usage of the running invocation that is already in a chart.
 #[derive(Debug, Clone, Copy, Default)]
 struct Charted {
     since: Nanos,
@@ -53,7 +53,7 @@ struct Charted {
     count: u32,
 }
 
-/// A reason for which invocations of a lane fail.
+/// Failures of a lane for one reason.
 #[derive(Debug)]
 struct Failure {
     lane: usize,
@@ -69,7 +69,7 @@ struct Windows {
 }
 
 impl View {
-    /// Takes one item.
+    /// Applies one item.
     pub fn take(&mut self, item: Item) {
         match item {
             Item::Begin(plan) => {
@@ -110,19 +110,19 @@ impl View {
         self.shown.events += 1;
     }
 
-    /// Takes a moment for the start of the recording, whatever the clock says.
+    /// Sets the start of the recording to a fixed moment, for tests.
     pub fn began_at(&mut self, at: Nanos) {
         self.shown.began = Some(at);
     }
 
-    /// Notes what was left out since the program began.
+    /// Sets how many events and samples were left out since the program began.
     pub fn lost(&mut self, events: u64, samples: u64) {
         self.lost = [events, samples];
         self.shown.dropped = events - self.lost_before[0];
         self.shown.samples_dropped = samples - self.lost_before[1];
     }
 
-    /// All of it as it is now.
+    /// Builds a snapshot of the current state.
     pub fn snapshot(&mut self) -> Snapshot {
         for (cell, windows) in self.shown.cells.iter_mut().zip(&mut self.windows) {
             if std::mem::take(&mut windows.changed) {
@@ -162,7 +162,7 @@ impl View {
         }
     }
 
-    /// Says once what fails in a lane for one reason, with the number of times.
+    /// Logs once what fails in a lane for one reason, with the number of times.
     fn log_failure(&mut self, place: usize, reason: &Arc<str>) {
         let cell = &self.shown.cells[place];
         let lane = cell.lane;
@@ -205,7 +205,8 @@ impl View {
             Event::Finished { cell, sequence, outcome, .. } => {
                 self.finished(cell, sequence, &outcome);
             }
-            // Recordings from here go on for so many runs, or until stopped.
+            // Recordings made here end after a number of runs or when stopped,
+            // so nothing is looked at.
             Event::Looked { .. } => {}
             Event::Ended { status, sampler } => {
                 self.shown.phase = Phase::Ended { status };
@@ -286,7 +287,7 @@ impl View {
         let view = &mut self.shown.cells[place];
         let lane = &mut self.shown.lanes[view.lane];
         if let Some(running) = lane.running.take() {
-            // Nobody measures what preparing uses.
+            // Nothing is measured while a cell is being prepared.
             Arc::make_mut(&mut view.chart).spread(running.since, now(), None, None);
         }
         match result {
@@ -316,7 +317,8 @@ impl View {
             Meter::CpuTime => {
                 running.cpu = Some(sample.value);
                 let charted = &mut self.charted[place];
-                // Of several invocations at once nobody knows which it is.
+                // Among several invocations at once it is unknown which one the
+                // sample belongs to.
                 if charted.count == 1 && sample.value >= charted.cpu {
                     let cpu = sample.value - charted.cpu;
                     let chart = &mut self.shown.cells[running.cell].chart;
@@ -377,14 +379,14 @@ impl View {
                 lane.failing = Some(Arc::clone(&reason));
             }
             view.reason = Some(Arc::clone(&reason));
-            // What cannot be prepared was told then.
+            // A cell that cannot be prepared was logged then.
             if !matches!(view.state, CellState::Failed(_)) {
                 self.log_failure(place, &reason);
             }
         }
     }
 
-    /// What the samples did not put into the chart yet.
+    /// Adds usage to the chart that the samples have not put there yet.
     fn chart(&mut self, place: usize, outcome: &Outcome) {
         let lane_place = self.shown.cells[place].lane;
         let lane = &mut self.shown.lanes[lane_place];
@@ -397,7 +399,7 @@ impl View {
         };
         let usage = &outcome.usage;
         if let Some(running) = &mut lane.running {
-            // The others of those that run one after the other begin here.
+            // The next of the invocations that run one after the other begins here.
             running.known = Known { cpu: outcome.ended, cycles: outcome.ended };
         }
         let cpu = usage.get(Meter::CpuTime).map(|cpu| cpu.saturating_sub(charted.cpu));
@@ -408,7 +410,8 @@ impl View {
         chart.spread(outcome.requested, outcome.ended, Some(0), cycles);
     }
 
-    /// As providers bill, and as a replay of the stored rows does.
+    /// Bills an invocation as providers do, and as a replay of the stored rows
+    /// does.
     fn bill(&mut self, place: usize, outcome: &Outcome) {
         let billable =
             outcome.status != Status::Interrupted && outcome.usage.get(Meter::Wall).is_some();

@@ -1,20 +1,20 @@
-//! The newest values of something, and their quantiles.
+//! Window over the newest values of a series, and their quantiles.
 
 use std::collections::VecDeque;
 
 use cyclometer_stats::quantile;
 
-/// Values that are kept: all of a recording of some thousand runs.
+/// Number of values that are kept: all of a recording of some thousand runs.
 pub const KEPT: usize = 4_096;
 
-/// The newest values.
+/// Window of the newest values.
 #[derive(Debug, Clone, Default)]
 pub struct Window {
     values: VecDeque<u64>,
     seen: u64,
 }
 
-/// Median and 95th percentile of the newest values.
+/// Last value, median and 95th percentile of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quantiles {
     /// The newest value.
@@ -23,9 +23,10 @@ pub struct Quantiles {
     pub p50: u64,
     /// The 95th percentile.
     pub p95: u64,
-    /// Of how many values: the newest [`KEPT`] if there were more.
+    /// Number of values they are computed from: the newest [`KEPT`] if there
+    /// were more.
     pub of: usize,
-    /// How many there were.
+    /// Number of values there ever were.
     pub seen: u64,
 }
 
@@ -39,7 +40,7 @@ impl Window {
         self.seen += 1;
     }
 
-    /// The quantiles; `None` without values.
+    /// Returns the quantiles; `None` without values.
     #[must_use]
     pub fn quantiles(&self) -> Option<Quantiles> {
         let last = *self.values.back()?;
@@ -66,7 +67,7 @@ mod tests {
         for value in (1..=100).rev() {
             window.push(value);
         }
-        // As `record`'s table has them: the same function on the same values.
+        // Equal to those in `record`'s table: the same function on the same values.
         let found = window.quantiles().expect("values");
         assert_eq!((found.last, found.of, found.seen), (1, 100, 100));
         assert_eq!((found.p50, found.p95), (50, 95));

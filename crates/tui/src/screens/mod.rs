@@ -1,5 +1,5 @@
-//! The screens. Each has its state, what actions do to it, how it is drawn,
-//! and the table that an export writes.
+//! Screens of the observatory. Each has a state, a reaction to actions, a
+//! drawing, and a table for exports.
 
 pub mod bills;
 pub mod history;
@@ -14,26 +14,26 @@ use super::action::{Action, Effect};
 use super::model::Model;
 use cyclometer_report::Table;
 
-/// Which screen.
+/// Screen of the observatory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Screen {
-    /// What runs now.
+    /// Recording that runs now.
     Live,
-    /// Models beside lanes.
+    /// Bills of price models beside lanes.
     Bills,
-    /// A recording played back.
+    /// Timeline of a recording that is played back.
     Timeline,
-    /// Recordings and simulations.
+    /// History of recordings and simulations.
     History,
-    /// The machine.
+    /// Host machine.
     Host,
 }
 
 impl Screen {
-    /// All of them, in the order of their digits.
+    /// All screens, in the order of their digits.
     pub const ALL: [Self; 5] = [Self::Live, Self::Bills, Self::Timeline, Self::History, Self::Host];
 
-    /// Its name.
+    /// Returns the name of the screen.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl Screen {
     }
 }
 
-/// The screen comes into sight.
+/// Handles that the screen comes into sight.
 pub fn entered(model: &mut Model) -> Vec<Effect> {
     match model.screen {
         Screen::Live => Vec::new(),
@@ -57,7 +57,7 @@ pub fn entered(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// What an action does on the screen in sight.
+/// Applies an action to the screen in sight.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     match model.screen {
         Screen::Live => live::act(model, action),
@@ -68,7 +68,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     }
 }
 
-/// What a click does there.
+/// Handles a click on the screen in sight.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     match model.screen {
         Screen::Live => live::click(model, area, at),
@@ -79,7 +79,7 @@ pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     }
 }
 
-/// Some time went by: what moves by itself, moves; called for every frame.
+/// Advances whatever moves by itself; called for every frame.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
     match model.screen {
         Screen::Bills => bills::tick(model),
@@ -90,7 +90,7 @@ pub fn tick(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// Draws the screen.
+/// Draws the screen in sight.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     match model.screen {
         Screen::Live => live::draw(frame, area, model),
@@ -101,7 +101,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     }
 }
 
-/// The figures of the screen, for an export as CSV or JSON.
+/// Returns the figures of the screen in sight, for an export as CSV or JSON.
 pub fn table(model: &Model) -> Table {
     match model.screen {
         Screen::Live => live::table(model),

@@ -1,4 +1,4 @@
-//! A bar of parts that add up to it.
+//! Bar whose parts add up to a whole: the waste of a bill.
 
 use ratatui::text::{Line, Span};
 
@@ -6,11 +6,11 @@ use crate::theme::{Role, Theme};
 use crate::widgets::text::width;
 use cyclometer_pricing::{Exact, Money, Waste};
 
-/// Names of the parts, as short as the legend needs them.
+/// Names of the parts, short enough for the legend.
 pub const NAMES: [&str; 7] =
     ["used", "idle", "head-room", "rounding", "start-up", "fees", "unmeasured"];
 
-/// The parts in a few words.
+/// Short descriptions of the parts.
 pub const ABOUT: [&str; 7] = [
     "work that was done",
     "time in which the function waited",
@@ -21,7 +21,8 @@ pub const ABOUT: [&str; 7] = [
     "no meter says what it was for",
 ];
 
-/// Shares of the whole in parts per million; `None` where there is no whole.
+/// Returns the share of each part in parts per million; `None` where the whole
+/// is zero.
 #[must_use]
 pub fn shares(waste: &Waste<Money>) -> Option<[u64; 7]> {
     let total = waste.total();
@@ -35,9 +36,9 @@ pub fn shares(waste: &Waste<Money>) -> Option<[u64; 7]> {
     Some(shares)
 }
 
-/// Cells of a bar of `width`, part by part: as near to the shares as cells
-/// allow, and together exactly `width`. The largest remainders get what
-/// rounding down leaves.
+/// Returns the number of cells of each part in a bar of `width`: as near to the
+/// shares as cells allow, and together exactly `width`. The largest remainders
+/// get what rounding down leaves.
 #[must_use]
 pub fn cells(shares: &[u64; 7], width: usize) -> [usize; 7] {
     let sum: u128 = shares.iter().map(|share| u128::from(*share)).sum();
@@ -60,7 +61,7 @@ pub fn cells(shares: &[u64; 7], width: usize) -> [usize; 7] {
     cells
 }
 
-/// The bar.
+/// Returns the bar as spans.
 #[must_use]
 pub fn spans(theme: &Theme, shares: &[u64; 7], width: usize) -> Vec<Span<'static>> {
     let cells = cells(shares, width);
@@ -73,8 +74,8 @@ pub fn spans(theme: &Theme, shares: &[u64; 7], width: usize) -> Vec<Span<'static
         .collect()
 }
 
-/// Sign and name of every part in lines of `room` columns, with its share where
-/// it has one.
+/// Returns sign and name of every part in lines of `room` columns, with its
+/// share where there is one.
 #[must_use]
 pub fn legend(theme: &Theme, shares: Option<&[u64; 7]>, room: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
@@ -100,7 +101,7 @@ pub fn legend(theme: &Theme, shares: Option<&[u64; 7]>, room: usize) -> Vec<Line
     lines
 }
 
-/// Parts per million as per cent: `12%`, `0.3%`, `<0.1%`.
+/// Formats parts per million as per cent: `12%`, `0.3%`, `<0.1%`.
 #[must_use]
 pub fn percent(ppm: u64) -> String {
     match ppm {

@@ -1,4 +1,4 @@
-//! Values over time as columns of blocks.
+//! Chart of values over time, as columns of blocks.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use crate::theme::{Role, Theme};
 
 /// Draws `values`, the newest at the right edge, as columns as high as the
-/// area; `None` leaves a gap. `top` is what fills the area.
+/// area; `None` leaves a gap. `top` is the value that fills the area.
 pub fn columns(
     buffer: &mut Buffer,
     area: Rect,
@@ -36,7 +36,7 @@ pub fn columns(
 }
 
 /// Marks those of the newest columns that are `unknown`, at the bottom of the
-/// area: a gap would read as nothing used.
+/// area: a gap would look as if nothing had been used.
 pub fn mark_unknown(buffer: &mut Buffer, area: Rect, theme: &Theme, unknown: &[bool]) {
     let area = area.intersection(buffer.area);
     if area.height == 0 {
@@ -51,7 +51,7 @@ pub fn mark_unknown(buffer: &mut Buffer, area: Rect, theme: &Theme, unknown: &[b
     }
 }
 
-/// Eighths of a line that a value fills: at least one if it is not 0.
+/// Returns the eighths of a line that a value fills: at least one unless it is 0.
 fn eighths(value: u64, top: u64, height: u16) -> usize {
     if value == 0 || top == 0 {
         return 0;
@@ -61,7 +61,7 @@ fn eighths(value: u64, top: u64, height: u16) -> usize {
     usize::try_from(part).unwrap_or(0).max(1)
 }
 
-/// A horizontal gauge of `width` cells: how much of `whole` is `part`.
+/// Returns a horizontal gauge of `width` cells that shows `part` of `whole`.
 #[must_use]
 pub fn gauge(theme: &Theme, part: u64, whole: u64, width: usize) -> String {
     let filled = if whole == 0 {

@@ -1,4 +1,4 @@
-//! A table with a selected row, scrolled so that the selection is in sight.
+//! Table with a selected row, scrolled so that the selection is in view.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -8,59 +8,59 @@ use ratatui::text::{Line, Span};
 use super::text::{pad, width};
 use crate::theme::{Role, Theme};
 
-/// A column.
+/// Column of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// Its heading.
+    /// Heading of the column.
     pub title: String,
-    /// Whether it is aligned as a number.
+    /// Whether the column is aligned as a number.
     pub number: bool,
-    /// Narrowest useful width; columns that do not fit with it are left out
-    /// from the right.
+    /// Least useful width; columns that do not fit with it are left out from
+    /// the right.
     pub least: usize,
-    /// Whether it takes what is left.
+    /// Whether the column takes the remaining width.
     pub grows: bool,
 }
 
-/// Text with a meaning.
+/// Cell: text with a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// What it says.
+    /// Text of the cell.
     pub text: String,
-    /// What it means.
+    /// Meaning of the text, which determines its style.
     pub role: Role,
 }
 
-/// A table to be drawn.
+/// Table to be drawn.
 #[derive(Debug, Clone, Default)]
 pub struct Grid {
-    /// Its columns.
+    /// Columns of the table.
     pub columns: Vec<Column>,
-    /// Its rows: a cell for each column.
+    /// Rows, with a cell for each column.
     pub rows: Vec<Vec<Cell>>,
-    /// The selected row.
+    /// Selected row.
     pub selected: Option<usize>,
-    /// The selected column, where cells are selected.
+    /// Selected column, if cells are selected.
     pub column: Option<usize>,
-    /// The first column after the first that is drawn: columns before it are
+    /// First column after the fixed one that is drawn: columns before it are
     /// scrolled away.
     pub skip: usize,
 }
 
 impl Column {
-    /// A column of text.
+    /// Creates a column of text.
     #[must_use]
     pub fn text(title: impl Into<String>, least: usize) -> Self {
         Self { title: title.into(), number: false, least, grows: false }
     }
 
-    /// A column of numbers.
+    /// Creates a column of numbers.
     #[must_use]
     pub fn number(title: impl Into<String>, least: usize) -> Self {
         Self { title: title.into(), number: true, least, grows: false }
     }
 
-    /// The same, taking what is left.
+    /// Lets the column take the remaining width.
     #[must_use]
     pub fn growing(self) -> Self {
         Self { grows: true, ..self }
@@ -68,21 +68,21 @@ impl Column {
 }
 
 impl Cell {
-    /// Plain text.
+    /// Creates a cell of plain text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), role: Role::Text }
     }
 
-    /// Text with a meaning.
+    /// Creates a cell of text with a role.
     #[must_use]
     pub fn of(text: impl Into<String>, role: Role) -> Self {
         Self { text: text.into(), role }
     }
 }
 
-/// The first row in sight when `selected` of `count` rows is, in `height`
-/// lines.
+/// Returns the first row in view when row `selected` of `count` has to be, in
+/// `height` lines.
 #[must_use]
 pub const fn offset(selected: usize, count: usize, height: usize) -> usize {
     if count <= height || height == 0 {
@@ -92,7 +92,7 @@ pub const fn offset(selected: usize, count: usize, height: usize) -> usize {
     if middle > count - height { count - height } else { middle }
 }
 
-/// The row at line `y` of `area` (whose first line is the heading).
+/// Returns the row at line `y` of `area`, whose first line is the heading.
 #[must_use]
 pub fn row_at(area: Rect, y: u16, selected: usize, count: usize) -> Option<usize> {
     let height = usize::from(area.height.saturating_sub(1));
@@ -102,13 +102,13 @@ pub fn row_at(area: Rect, y: u16, selected: usize, count: usize) -> Option<usize
 }
 
 impl Grid {
-    /// Columns that are drawn in `width`, with the width of each.
+    /// Returns the columns that fit into `room`, with the width of each.
     fn layout(&self, room: usize) -> Vec<(usize, usize)> {
         let natural = |at: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(at));
             let widest = cells.map(|cell| width(&cell.text)).max().unwrap_or(0);
             let column = &self.columns[at];
-            // Grown columns take what they need from what is left.
+            // Growing columns take what they need from the remaining width.
             let wish = if column.grows { column.least } else { widest.max(column.least) };
             wish.max(width(&column.title).min(column.least.max(1)))
         };
@@ -131,7 +131,7 @@ impl Grid {
         shown
     }
 
-    /// Draws the table.
+    /// Draws the table in an area.
     pub fn draw(&self, frame: &mut Frame<'_>, area: Rect, theme: &Theme) {
         let room = usize::from(area.width);
         if room == 0 || area.height == 0 {
@@ -169,7 +169,8 @@ impl Grid {
             if chosen {
                 style = style.patch(theme.style(Role::Selected));
             }
-            // Without colours and without reversed text the pointer is left.
+            // Without colours and without reversed text the pointer still marks
+            // the row.
             let points =
                 selected && (self.column == Some(*at) || (self.column.is_none() && place == 0));
             let lead = if points { theme.pointer() } else { " " };

@@ -1,4 +1,4 @@
-//! What several panels are made of.
+//! Widgets that several panels are built from.
 
 pub mod bar;
 pub mod chart;

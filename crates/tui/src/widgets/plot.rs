@@ -1,38 +1,38 @@
-//! Lines of signs over columns, several in one picture, and bands behind them.
+//! Plot of lines made of signs, several in one picture, with bands behind them.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::theme::{Role, Theme};
 
-/// A line: a value for each column, `None` leaves a gap.
+/// Line of a plot: a value for each column; `None` leaves a gap.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
-    /// Its values.
+    /// Value of each column.
     pub values: &'a [Option<u64>],
-    /// What it is made of.
+    /// Sign that the line is drawn with.
     pub sign: char,
-    /// Its colour.
+    /// Role that determines the colour.
     pub role: Role,
 }
 
-/// What lies between two values of each column.
+/// Band of a plot between two values of each column.
 #[derive(Debug, Clone, Copy)]
 pub struct Band<'a> {
-    /// The lower values.
+    /// Lower value of each column.
     pub low: &'a [Option<u64>],
-    /// The upper values.
+    /// Upper value of each column.
     pub high: &'a [Option<u64>],
-    /// What it is made of.
+    /// Sign that the band is drawn with.
     pub sign: char,
-    /// Its colour.
+    /// Role that determines the colour.
     pub role: Role,
 }
 
-/// What stands where lines meet.
+/// Sign where lines cross.
 pub const BOTH: char = '*';
 
-/// The line from the top in which a value lies, of `height`.
+/// Returns the line, counted from the top of `height`, in which a value lies.
 fn line_of(value: u64, top: u64, height: u16) -> u16 {
     let rows = u128::from(height.saturating_sub(1));
     let top = u128::from(top.max(1));
@@ -77,7 +77,7 @@ pub fn draw(
         for (x, value) in line.values.iter().enumerate() {
             let here = value.map(|value| line_of(value, top, area.height));
             if let Some(here) = here {
-                // A steep line has no gaps.
+                // A steep line is drawn without gaps.
                 let from = match before {
                     Some(before) if before > here + 1 => before - 1,
                     Some(before) if before + 1 < here => before + 1,

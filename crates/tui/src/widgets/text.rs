@@ -1,11 +1,11 @@
-//! Text that fits.
+//! Text fitted to a width in columns.
 
 use ratatui::buffer::Buffer;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use cyclometer_core::visible_text::{escape_line, is_visible};
 
-/// The text in at most `width` columns; what is cut is marked by `~`. Hidden
+/// Returns the text in at most `width` columns; a cut is marked by `~`. Hidden
 /// characters, which a workload's output may hold, become escapes.
 #[must_use]
 pub fn fit(text: &str, width: usize) -> String {
@@ -29,8 +29,8 @@ pub fn fit(text: &str, width: usize) -> String {
     result
 }
 
-/// Returns the text in at most `width` columns, cut in the middle: what names
-/// that begin alike differ in is kept.
+/// Returns the text in at most `width` columns, cut in the middle: names that
+/// begin alike keep the ends in which they differ.
 #[must_use]
 pub fn fit_middle(text: &str, room: usize) -> String {
     if width(text) <= room || room < 3 {
@@ -50,7 +50,7 @@ pub fn fit_middle(text: &str, room: usize) -> String {
     head + &tail.into_iter().rev().collect::<String>()
 }
 
-/// The text in exactly `width` columns, to the right if it is a number.
+/// Returns the text in exactly `width` columns, aligned to the right if `right`.
 #[must_use]
 pub fn pad(text: &str, width: usize, right: bool) -> String {
     let text = fit(text, width);
@@ -58,8 +58,8 @@ pub fn pad(text: &str, width: usize, right: bool) -> String {
     if right { blank + &text } else { text + &blank }
 }
 
-/// Lines of at most `width` columns, broken between words where that is
-/// possible. Spaces at the start of a line stay.
+/// Returns lines of at most `width` columns, broken between words where that is
+/// possible. Spaces at the start of a line are kept.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
@@ -91,7 +91,7 @@ fn wrap_line(line: &str, width: usize, lines: &mut Vec<String>) {
             }
             used += wide;
         }
-        // A break after nothing but the indentation would never end.
+        // Breaking after nothing but the indentation would never end.
         let indent = rest.len() - rest.trim_start().len();
         let at = space.filter(|at| *at > indent && !rest[cut..].starts_with(' ')).unwrap_or(cut);
         let at = if at == 0 { rest.chars().next().map_or(1, char::len_utf8) } else { at };
@@ -104,14 +104,14 @@ fn wrap_line(line: &str, width: usize, lines: &mut Vec<String>) {
     }
 }
 
-/// Columns that the text takes, as [`fit`] shows it.
+/// Returns the number of columns that the text takes, as [`fit`] shows it.
 #[must_use]
 pub fn width(text: &str) -> usize {
     escape_line(text).width()
 }
 
-/// Replaces what is hidden in the cells of a screen by `?`: the last gate, for
-/// text that came there without [`fit`], [`wrap`] or a table.
+/// Replaces hidden characters in the cells of a screen by `?`: a last safeguard
+/// against text that came there without [`fit`], [`wrap`] or a table.
 pub fn clear_hidden(buffer: &mut Buffer) {
     for cell in &mut buffer.content {
         if !is_visible(cell.symbol()) {

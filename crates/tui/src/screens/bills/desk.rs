@@ -1,5 +1,6 @@
-//! What the desk of bills does: it replays, sums, and explains. Nothing is
-//! stored, and nothing is kept but what the screen holds.
+//! Queries of the bills screen, answered on the query worker: replays a recording, sums
+//! its bills and explains single cells. Nothing is stored or cached beyond what the
+//! screen itself holds.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,78 +15,80 @@ use cyclometer_replay::{Contract, Group, ModelTotal, Row, Summary, WhatIf};
 use cyclometer_report::explain::{CellExplanation, month_text};
 use cyclometer_store::{RecordedCell, ReplayError, ReplayPlan, Selection, StoreError};
 
-/// Invocations that are explained one by one; the sums of more are.
+/// Most invocations that are explained one by one; above that only their sums are
+/// shown.
 const MOST_EXPLAINED: u64 = 200_000;
 
-/// What its desk is asked.
+/// Request of the bills screen to the query worker.
 #[derive(Debug, Clone)]
 pub enum Ask {
-    /// The figures of a view.
+    /// Amounts of a view.
     Figures {
-        /// What is wanted.
+        /// Requested source and view.
         request: Box<Request>,
-        /// What was billed last: enough if only the view changed.
+        /// Result of the previous replay; reused if only the view changed.
         known: Option<Arc<Known>>,
     },
-    /// The arithmetic of a cell.
+    /// Arithmetic of a cell.
     Explain(Box<Cell>),
 }
 
 impl Question for Ask {}
 
-/// What its desk answers.
+/// Response of the query worker to the bills screen.
 #[derive(Debug)]
 pub enum Answer {
-    /// The figures of a view.
+    /// Amounts of a view.
     Figures {
-        /// What was wanted.
+        /// Request that this responds to.
         request: Box<Request>,
-        /// What came of it.
+        /// Replayed bills and the table made of them, or the reason why there are none.
         result: Result<(Arc<Known>, Figures), Trouble>,
     },
-    /// The arithmetic of a cell.
+    /// Arithmetic of a cell.
     Explained {
-        /// The cell.
+        /// Explained cell.
         cell: Box<Cell>,
-        /// The text, or why there is none.
+        /// Explanation, or the reason why there is none.
         text: Result<String, String>,
     },
 }
 
-/// What was billed.
+/// Result of replaying a source: kept while only the view changes.
 #[derive(Debug)]
 pub struct Known {
-    /// Of what.
+    /// Source that was replayed.
     pub source: Source,
-    /// The sums.
+    /// Sums of the replay.
     pub summary: Summary,
-    /// What was to be recorded.
+    /// Cells that the recording planned, with or without invocations.
     pub cells: Vec<RecordedCell>,
 }
 
-/// A model in a lane, as the table shows it.
+/// Cell of the table to be explained: a model in a lane.
 #[derive(Debug, Clone)]
 pub struct Cell {
-    /// What the table is of.
+    /// Request that the table was made for.
     pub request: Request,
-    /// Its sums.
+    /// Sums that the table was made of.
     pub known: Arc<Known>,
-    /// The model, as a position in the sums.
+    /// Index of the model in the sums.
     pub model: usize,
-    /// The lane.
+    /// Name of the lane.
     pub lane: String,
 }
 
-/// Why there are no figures.
+/// Reason why there are no amounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// The reason in a sentence.
+    /// Reason as a sentence.
     pub text: String,
-    /// Whether it may pass by itself.
+    /// Whether it may go away without a change of the request, so that a retry makes
+    /// sense.
     pub passes: bool,
 }
 
-/// Works an answer out, on the desk's thread.
+/// Answers a request on the query worker's thread.
 pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
     match ask {
         Ask::Figures { request, known } => {
@@ -104,7 +107,7 @@ pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
     }
 }
 
-/// The models of a source, on their own terms.
+/// Returns the models of a source under their default terms.
 fn contracts(settings: &Settings, source: &Source) -> Vec<Contract> {
     let models = settings.prices.models().iter().filter(|model| {
         let current = source.all && model.effective_until().is_none();
@@ -146,7 +149,8 @@ fn read(desk: &mut Desk, source: &Source) -> Result<Known, Trouble> {
     }
 }
 
-/// The arithmetic of a cell, as `replay --explain` has it, and of its month.
+/// Explains the arithmetic of a cell in the form of `replay --explain`, and that of its
+/// month.
 fn explain(desk: &mut Desk, cell: &Cell) -> Result<String, String> {
     let summary = &cell.known.summary;
     let view = &cell.request.view;
@@ -186,7 +190,8 @@ fn explain(desk: &mut Desk, cell: &Cell) -> Result<String, String> {
     Ok(text)
 }
 
-/// Why the table has another sum than the invocations one by one.
+/// Explains a difference between the total in the table and the sum of the invocations
+/// billed one by one; empty if there is none.
 fn apart(total: &ModelTotal, explanation: &CellExplanation<'_>) -> String {
     if total.billed != explanation.billed() {
         return format!("\n  The recording went on: the table is of {} of these.\n", total.billed);
@@ -201,7 +206,8 @@ fn apart(total: &ModelTotal, explanation: &CellExplanation<'_>) -> String {
     )
 }
 
-/// Hands the invocations of a cell over; returns what they are of.
+/// Adds every invocation of a cell to `explanation`; returns the workloads, lanes and
+/// starts that they belong to.
 fn gather(
     desk: &mut Desk,
     cell: &Cell,
@@ -238,7 +244,7 @@ fn gather(
     Ok(names.join("; "))
 }
 
-/// The sums of a cell that has too many invocations to show each.
+/// Formats the sums of a cell that has too many invocations to show each.
 pub(super) fn sums_text(cell: &Cell, group: &Group) -> String {
     let summary = &cell.known.summary;
     let (Some(info), Some(total)) =

@@ -1,5 +1,5 @@
-//! What is told of the selected cell: made when the selection changes, so that
-//! drawing only puts text in its place.
+//! Texts of the detail panel for the selected cell. They are made when the selection
+//! changes, so that drawing only places them.
 
 use super::Held;
 use super::figures::{Cell, NOBODY, Row, aligned, counted, shown};
@@ -10,54 +10,56 @@ use cyclometer_pricing::{Direction, Exact, Money};
 use cyclometer_replay::{Group, ModelTotal, Summary};
 use cyclometer_report::grouped;
 
-/// How many of the cheapest are listed.
+/// Number of cheapest models that are listed.
 const CHEAPEST: usize = 5;
 
-/// What is told of a cell.
+/// Texts about the selected cell.
 #[derive(Debug, Default)]
 pub struct Detail {
     /// Model and lane.
     pub title: String,
-    /// Name, provider, days.
+    /// Name, provider and validity of the model.
     pub about: Vec<String>,
-    /// The amount and what it is of, or why there is none.
+    /// Amount and the number of invocations it is for, or the reason why there is none.
     pub price: String,
-    /// Whether that is a reason.
+    /// Whether `price` is such a reason.
     pub missing: bool,
-    /// What it is of: invocations and memory.
+    /// Invocations and memory that the amount covers.
     pub of: String,
-    /// What of those is remarkable.
+    /// Warning about those invocations: memory beyond what is billed.
     pub beyond: Option<String>,
-    /// How it compares, the most important first.
+    /// Comparisons with other models, the most important first.
     pub compared: Vec<String>,
-    /// What the parts are amounts of.
+    /// Heading of the parts: the invocations that their amounts are for.
     pub parts_of: String,
-    /// Parts of the bill, in parts per million.
+    /// Shares of the parts in the bill, in parts per million.
     pub shares: Option<[u64; 7]>,
     /// Amount of each part.
     pub parts: Vec<String>,
-    /// What the charges are of.
+    /// Heading of the charges: the invocations that they are for.
     pub charged_of: String,
     /// Charges: name, quantity with unit, amount, share.
     pub charges: Vec<[String; 4]>,
-    /// Positions of the month: name, quantity with unit, free, billable, amount.
+    /// Line items of the month: name, quantity with unit, free, billable, amount.
     pub positions: Vec<[String; 5]>,
-    /// The model in each lane: lane, amount, what it is for.
+    /// Bills of the model in each lane: lane, amount, shares of the parts in parts per
+    /// million.
     pub lanes: Vec<(String, String, Option<[u64; 7]>)>,
-    /// The model by requests a month: requests, bill, of a million of them.
+    /// Bills of the model by requests a month: requests, bill, bill for a million of
+    /// them.
     pub volumes: Vec<[String; 3]>,
-    /// The cheapest in this lane: id, amount, how many times that is.
+    /// Cheapest models in this lane: id, amount, ratio to the cheapest.
     pub cheapest: Vec<[String; 3]>,
-    /// The currency of all that.
+    /// Currency of all amounts.
     pub currency: String,
-    /// Stand-ins and assumptions.
+    /// Stand-ins for meters that were not measured, and assumptions.
     pub notes: Vec<String>,
-    /// What of the tariff is not certain.
+    /// Part of the tariff that is not certain.
     pub uncertain: Option<String>,
 }
 
-/// Tells of the cell of the model at `row` and of a lane; `live` are the models
-/// of the live view.
+/// Describes the cell of the model at `row` in `lane`; `live` holds the ids of the
+/// models of the live view.
 pub fn of(held: &Held, row: usize, lane: usize, live: &[String]) -> Detail {
     let figures = &held.figures;
     let (Some(model), Some(column)) = (figures.rows.get(row), figures.lanes.get(lane)) else {
@@ -85,12 +87,12 @@ pub fn of(held: &Held, row: usize, lane: usize, live: &[String]) -> Detail {
     detail
 }
 
-/// What an amount is of, in a word or two.
+/// Returns the unit of an amount in a word or two.
 const fn what(held: &Held) -> &'static str {
     if held.request.view.month.is_some() { "a month" } else { "a million" }
 }
 
-/// So many invocations.
+/// Names the invocations that an amount is for.
 fn unit(held: &Held) -> String {
     held.request.view.month.map_or_else(
         || "a million invocations".to_owned(),
@@ -110,7 +112,7 @@ fn about(model: &Row) -> Vec<String> {
 }
 
 impl Detail {
-    /// What follows from the sums.
+    /// Adds all texts that follow from the sums of the lane.
     fn group(&mut self, held: &Held, row: usize, group: &Group) {
         let view = &held.request.view;
         let peak = group.peak.map(|peak| format!(", largest peak {peak}")).unwrap_or_default();
@@ -147,7 +149,7 @@ impl Detail {
     }
 }
 
-/// So much of `billed` invocations for `unit` of them.
+/// Scales an amount for `billed` invocations to `unit` of them.
 fn scaled(amount: &Money, unit: u64, billed: u64) -> Money {
     let all = amount.times(unit);
     Money::from(all.as_exact().over(&Exact::from(billed)).unwrap_or_default())
@@ -178,7 +180,7 @@ fn charges(summary: &Summary, row: usize, total: &ModelTotal, unit: u64) -> Vec<
     lines
 }
 
-/// A quantity to four digits, its thousands apart.
+/// Formats a quantity to four significant digits with separated thousands.
 fn number(value: &Exact) -> String {
     let text = value.significant(super::figures::DIGITS);
     text.parse().map_or(text, |rounded: Exact| grouped(&rounded))
@@ -223,7 +225,7 @@ fn volumes(summary: &Summary, group: &Group, row: usize) -> Vec<[String; 3]> {
     bills
 }
 
-/// Puts the decimal points of a column below each other.
+/// Aligns the decimal points of a column.
 fn align<const N: usize>(rows: &mut [[String; N]], column: usize) {
     let texts: Vec<String> = rows.iter().map(|row| row[column].clone()).collect();
     for (row, text) in rows.iter_mut().zip(aligned(&texts)) {
@@ -231,8 +233,8 @@ fn align<const N: usize>(rows: &mut [[String; N]], column: usize) {
     }
 }
 
-/// Models with an amount in the same currency, cheapest first; those whose
-/// amount is not all there is to pay, and those that nobody sells, are left out.
+/// Ranks the models with an amount in the same currency, cheapest first. Models with
+/// further charges beyond their amount and models that nobody sells are left out.
 fn priced<'a>(held: &'a Held, model: &Row, lane: usize) -> Vec<(&'a Row, &'a Money)> {
     let figures = &held.figures;
     order(figures, "", (Sort::Price, false), lane)
@@ -258,7 +260,8 @@ fn cheapest(held: &Held, model: &Row, lane: usize) -> Vec<[String; 3]> {
     lines
 }
 
-/// The selected amount beside the cheapest, and the pair of the live view.
+/// Compares the selected amount with the cheapest one, and the two models of the live
+/// view's pair.
 fn compared(held: &Held, model: &Row, cell: &Cell, lane: usize, live: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
     if model.more {
@@ -285,7 +288,8 @@ fn beside(model: &Row, amount: &Money, row: &Row, least: &Money, what: &str) -> 
     }
 }
 
-/// Coarse over fine, of the first pair of the live view.
+/// Formats the ratio of the coarse to the fine model of the first pair of the live
+/// view.
 fn pair(held: &Held, lane: usize, live: &[String]) -> Option<String> {
     let summary = &held.known.summary;
     let group = held.figures.lanes.get(lane)?.group.as_ref().ok()?;

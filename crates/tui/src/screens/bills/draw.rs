@@ -1,4 +1,4 @@
-//! Where the parts of the screen lie, and the table.
+//! Layout and table of the bills screen.
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -19,22 +19,22 @@ use cyclometer_core::units::Nanos;
 use cyclometer_pricing::{Exact, Granularity};
 use cyclometer_report::grouped;
 
-/// Least width of a detail that stands beside the table.
+/// Smallest width of a detail panel beside the table.
 const DETAIL: u16 = 56;
 
-/// Width of granularity and currency with what is between them.
+/// Width of granularity and currency, including their separators.
 const KIND: usize = 12;
 
-/// Where the parts lie.
+/// Areas of the parts of the screen.
 #[derive(Debug)]
 struct Layout {
-    /// What is shown, and the keys that change it.
+    /// Status lines: what is shown, and the keys that change it.
     state: Rect,
     table: Rect,
     detail: Rect,
 }
 
-/// A part of the line above the table.
+/// Segment of the status lines above the table.
 struct Segment {
     keys: String,
     text: String,
@@ -43,7 +43,7 @@ struct Segment {
 
 fn layout(model: &Model, area: Rect) -> Layout {
     let lines = flow(&segments(model), usize::from(area.width));
-    // Where there is no table there is room to say it all.
+    // Without a table there is room for the whole error message.
     let figures = model.bills.held.is_some();
     let trouble = usize::from(figures && model.bills.trouble.is_some());
     let high = u16::try_from(lines.len() + trouble).unwrap_or(1).min(area.height / 4);
@@ -52,7 +52,7 @@ fn layout(model: &Model, area: Rect) -> Layout {
     if !figures {
         return Layout { state, table: rest, detail: Rect { height: 0, ..rest } };
     }
-    // Beside the table only if all lanes stay in sight.
+    // The detail panel stands beside the table only if all lanes stay visible.
     let natural = model.bills.held.as_ref().map_or(0, |held| natural_width(&held.figures));
     let natural = u16::try_from(natural).unwrap_or(u16::MAX);
     if rest.width >= natural.saturating_add(DETAIL) {
@@ -71,26 +71,26 @@ fn layout(model: &Model, area: Rect) -> Layout {
     Layout { state, table, detail: Rect { y: table.bottom(), height: detail, ..rest } }
 }
 
-/// The longest id with its marks.
+/// Returns the width of the longest id with its marks.
 fn longest_id(figures: &Figures) -> usize {
     let name = |row: &Row| width(&row.id) + width(&row.marks);
     figures.rows.iter().map(name).max().unwrap_or(0).max(5)
 }
 
-/// Width of a table with all ids and lanes, its frame included.
+/// Returns the width of a table with all ids and lanes, including its frame.
 fn natural_width(figures: &Figures) -> usize {
     let lanes = figures.lanes.len().max(1);
     4 + longest_id(figures) + KIND + lanes * (lane_width(figures) + 1)
 }
 
-/// Widths of the columns, and which lanes there is room for.
+/// Column widths of the table, and the lanes that fit.
 struct Columns {
-    /// Id and marks; granularity and currency follow in the same column.
+    /// Width of id and marks; granularity and currency follow in the same column.
     id: usize,
     lane: usize,
     first: usize,
     count: usize,
-    /// The bars; 0: there is no room.
+    /// Width of the bars; 0 if there is no room.
     bar: usize,
 }
 
@@ -100,7 +100,7 @@ impl Columns {
         let all = figures.lanes.len().max(1);
         let lane = lane_width(figures);
         let taken = |id: usize, lanes: usize| 2 + id + KIND + lanes * (lane + 1);
-        // Lanes are scrolled before ids are cut.
+        // Lanes scroll before ids are truncated.
         let id = longest.min(room.saturating_sub(taken(0, 1))).max(1);
         let count = (room.saturating_sub(taken(id, 0)) / (lane + 1)).clamp(1, all);
         let left = room.saturating_sub(taken(id, count) + 1);
@@ -108,12 +108,12 @@ impl Columns {
         Self { id, lane, first: (state.lane + 1).saturating_sub(count), count, bar }
     }
 
-    /// Width of the first column.
+    /// Returns the width of the first column.
     const fn model(&self) -> usize {
         self.id + KIND
     }
 
-    /// The lane whose column is `x` columns from the left.
+    /// Returns the lane whose column is `x` columns from the left.
     fn lane_at(&self, x: usize) -> Option<usize> {
         let from = x.checked_sub(1 + self.model())?;
         let at = from / (self.lane + 1);
@@ -129,7 +129,7 @@ fn lane_width(figures: &Figures) -> usize {
     amounts.chain(names).max().unwrap_or(0).clamp(6, 14)
 }
 
-/// Rows that fit the table.
+/// Returns the number of rows that fit the table.
 pub fn page(model: &Model) -> usize {
     let body = frame::parts(Rect::new(0, 0, model.size.0, model.size.1)).body;
     usize::from(layout(model, body).table.height.saturating_sub(3)).max(1)
@@ -144,7 +144,7 @@ fn inner(area: Rect) -> Rect {
     }
 }
 
-/// Row and lane at a place of the table.
+/// Returns row and lane at a position in the table, for mouse clicks.
 pub fn hit(model: &Model, area: Rect, at: Position) -> Option<(Option<usize>, Option<usize>)> {
     let held = model.bills.held.as_ref()?;
     let inside = inner(layout(model, area).table);
@@ -167,7 +167,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     panel::draw(frame, layout.detail, model);
 }
 
-/// Lines of segments, as many to a line as fit.
+/// Wraps segments into lines, as many per line as fit; returns their indices.
 fn flow(segments: &[Segment], room: usize) -> Vec<Vec<usize>> {
     let mut lines: Vec<Vec<usize>> = vec![Vec::new()];
     let mut used = 0;
@@ -210,7 +210,7 @@ fn state(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// All that decides what is shown.
+/// Builds the status segments: every setting that decides what is shown.
 fn segments(model: &Model) -> Vec<Segment> {
     let state = &model.bills;
     let key = |action: Action| model.keymap.key_of(action, model.screen).unwrap_or_default();
@@ -252,7 +252,8 @@ fn recording(model: &Model) -> String {
     }
 }
 
-/// Sizes below the largest peak are marked: the function would not have run.
+/// Builds the segment of the assumed memory. Sizes below the largest peak are marked,
+/// since the function would not have run with them.
 fn memory(model: &Model, keys: String) -> Segment {
     let state = &model.bills;
     let Some(size) = SIZES.get(state.memory).copied().flatten() else {
@@ -270,7 +271,7 @@ fn memory(model: &Model, keys: String) -> Segment {
     }
 }
 
-/// Providers write 1769 MB and 10 GB.
+/// Formats memory in the form that providers write: 1769 MiB, but 10 GiB.
 fn mib(bytes: u64) -> String {
     let mib = bytes >> 20;
     if mib >= 1_024 && mib.is_multiple_of(1_024) {
@@ -280,8 +281,8 @@ fn mib(bytes: u64) -> String {
     }
 }
 
-/// Says what the figures are, in the most words that fit; which lanes are shown,
-/// and how to see the others, stays longest.
+/// Formats the heading: what the amounts are, in the longest wording that fits. The
+/// visible lanes, and the keys to reach the others, are dropped last.
 fn heading(model: &Model, held: &Held, columns: &Columns, room: usize) -> String {
     let [long, short, brief] = held.request.view.month.map_or_else(
         || {
@@ -318,7 +319,7 @@ fn heading(model: &Model, held: &Held, columns: &Columns, room: usize) -> String
     fitting.find(|text| text.chars().count() <= room).unwrap_or(full)
 }
 
-/// Whether an answer takes noticeably long.
+/// Whether a response takes noticeably long.
 fn is_slow(model: &Model, since: Option<Nanos>) -> bool {
     since.is_some_and(|since| model.now.since(since) > NOTICEABLE)
 }
@@ -359,7 +360,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     }
 }
 
-/// Why there is no table.
+/// Explains why there is no table.
 fn nothing(model: &Model) -> String {
     let key = |action: Action| model.keymap.key_of(action, model.screen).unwrap_or_default();
     let Some(recording) = model.recording() else {
@@ -378,7 +379,7 @@ fn nothing(model: &Model) -> String {
     String::new()
 }
 
-/// What the signs mean that the rows have.
+/// Explains the marks that occur in the visible rows.
 fn marks(held: &Held, state: &State) -> String {
     const ABOUT: [(char, &str); 4] =
         [('*', "ended"), ('+', "monthly charges on top"), ('!', "stand-in"), ('?', "uncertain")];
@@ -394,7 +395,8 @@ fn marks(held: &Held, state: &State) -> String {
     texts.join("  ")
 }
 
-/// Lines of the table: its rows, and a heading above what nobody sells.
+/// Line numbering of the table: its rows, and a heading above the models that nobody
+/// sells.
 #[derive(Debug, Clone, Copy)]
 struct Lines {
     sold: usize,
@@ -420,7 +422,7 @@ impl Lines {
         if row >= self.sold && self.has_heading() { row + 1 } else { row }
     }
 
-    /// The row on a line; `None`: the heading.
+    /// Returns the row on a line; `None` on the heading.
     const fn row_at(self, line: usize) -> Option<usize> {
         match line {
             line if line < self.sold => Some(line),
@@ -430,7 +432,7 @@ impl Lines {
     }
 }
 
-/// The lines in sight.
+/// Visible part of the table.
 struct Seen<'a> {
     held: &'a Held,
     columns: Columns,
@@ -440,7 +442,8 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// A row a line; `None`: the heading of what nobody sells.
+    /// Returns the row on each visible line; `None` for the heading of models that
+    /// nobody sells.
     fn rows(&self, state: &State) -> Vec<Option<&Row>> {
         let last = (self.first + self.height).min(self.lines.count());
         let row = |line| {
@@ -495,7 +498,7 @@ impl Seen<'_> {
         }
     }
 
-    /// The bar of every row, for the selected lane.
+    /// Draws the bar of every row for the selected lane.
     fn bars(&self, frame: &mut Frame<'_>, area: Rect, model: &Model) {
         let Columns { lane, count, bar, .. } = self.columns;
         let skip = 2 + self.columns.model() + count * (lane + 1);

@@ -1,4 +1,4 @@
-//! What is drawn, in all sizes and states.
+//! Snapshot tests of the screen in all sizes and states.
 
 use super::fixture::{Script, Used, desk_of, full, go, keys, opened, script, select};
 use super::*;
@@ -76,7 +76,7 @@ fn no_size_is_too_small_and_nothing_is_drawn_over_the_frame() {
     }
 }
 
-/// Snapshots of a state in all sizes.
+/// Takes snapshots of a state in all sizes.
 pub(super) fn draw_in_all_sizes(name: &str, model: &mut Model) {
     for size in testing::SIZES {
         model.size = size;
@@ -95,7 +95,7 @@ fn states_in_which_there_are_no_figures() {
     assert!(!testing::text(&model).contains("computing"), "it may take no time at all");
     model.now = Nanos(testing::NOW.0 + 301_000_000);
     draw_in_all_sizes("loading", &mut model);
-    // Lanes are there, and nothing has run to its end.
+    // There are lanes, but no invocation ran to its end.
     let folder = tempfile::tempdir().expect("a folder");
     let mut script = script();
     script.events.retain(|event| !matches!(event, Event::Finished { .. }));
@@ -112,7 +112,7 @@ fn figures_in_all_sizes() {
     draw_in_all_sizes("full", &mut model);
     model.size = (60, 16);
     insta::assert_snapshot!("full_60x16", testing::text(&model));
-    // The month of two sizes: peaks of 201 MiB do not fit 128.
+    // The month with 128 MiB assumed, which peaks of 201 MiB do not fit.
     keys(&mut model, &mut desk, &["]", "}", "}", "}", "}", "}", "right", "w"]);
     draw_in_all_sizes("month", &mut model);
     keys(&mut model, &mut desk, &["enter"]);

@@ -1,4 +1,4 @@
-//! The figures of the table, as text, made when bills were computed.
+//! Cells of the bills table as text, made when the bills are computed.
 
 use std::num::NonZeroU64;
 
@@ -9,91 +9,92 @@ use cyclometer_pricing::{Basis, Exact, Granularity, Money};
 use cyclometer_replay::{Group, ModelTotal, Summary};
 use cyclometer_store::RecordedCell;
 
-/// Significant digits that people see.
+/// Significant digits of displayed amounts.
 pub const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
 
-/// All that the table shows.
+/// Content of the bills table.
 #[derive(Debug)]
 pub struct Figures {
-    /// A row a model, in the order of the catalogue.
+    /// Rows, one per model, in the order of the catalogue.
     pub rows: Vec<Row>,
-    /// The lanes, in the order of the recording.
+    /// Lanes in the order of the recording.
     pub lanes: Vec<Lane>,
-    /// The workloads, in the same order.
+    /// Workloads in the order of the recording.
     pub workloads: Vec<String>,
-    /// The largest peak of memory of what is shown.
+    /// Largest memory peak of the invocations shown.
     pub peak: Option<Bytes>,
-    /// How many invocations are shown, over all lanes.
+    /// Number of invocations shown, over all lanes.
     pub invocations: u64,
 }
 
-/// A column.
+/// Column of the table: a lane.
 #[derive(Debug)]
 pub struct Lane {
-    /// Its name.
+    /// Name of the lane.
     pub name: String,
-    /// Its sums, or why it has none.
+    /// Sums of the lane, or the reason why it has none.
     pub group: Result<Group, String>,
 }
 
-/// A price model.
+/// Row of the table: a price model.
 #[derive(Debug)]
 pub struct Row {
-    /// Its id.
+    /// Id of the model.
     pub id: String,
-    /// Its name for people.
+    /// Display name.
     pub name: String,
-    /// Whose tariff it is.
+    /// Provider of the tariff; `None` if nobody sells it.
     pub provider: Option<String>,
-    /// The first day it holds.
+    /// First day on which the tariff is valid.
     pub from: String,
-    /// The first day it no longer holds.
+    /// First day on which the tariff is no longer valid.
     pub until: Option<String>,
-    /// What of it is not certain.
+    /// Part of the tariff that is not certain.
     pub uncertain: Option<String>,
-    /// The currency of its amounts.
+    /// Currency of the amounts.
     pub currency: String,
-    /// Coarse, fine or in between.
+    /// Granularity: coarse, hybrid or fine.
     pub granularity: Granularity,
-    /// Whether there are monthly charges that its amounts are without.
+    /// Whether there are monthly charges that the amounts do not include.
     pub more: bool,
-    /// What must be known of it, a sign each: `*+!?`.
+    /// Marks, one character each of `*+!?`: ended, monthly charges on top, stand-in for
+    /// a meter, uncertain.
     pub marks: String,
-    /// All that is seen of it but amounts, in lower case, to be searched.
+    /// Text of the line except its amounts, in lower case, for the filter.
     pub words: String,
-    /// A cell a lane.
+    /// Cells, one per lane.
     pub cells: Vec<Cell>,
 }
 
-/// A model in a lane.
+/// Cell of the table: a model in a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
-    /// The amount, or why there is none.
+    /// Amount, or the reason why there is none.
     pub price: Result<Price, String>,
-    /// What the bill is for, in parts per million.
+    /// Shares of the parts of the bill, in parts per million.
     pub shares: Option<[u64; 7]>,
 }
 
-/// An amount.
+/// Amount with its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Price {
-    /// Exactly.
+    /// Exact amount.
     pub amount: Money,
-    /// As it is shown, decimal points below each other.
+    /// Displayed text, padded so that decimal points align.
     pub shown: String,
 }
 
-/// In the place of the provider of a model that nobody sells.
+/// Text in place of the provider of a model that nobody sells.
 pub const NOBODY: &str = "nobody sells it";
 
 impl Row {
-    /// Whether its tariff can be bought.
+    /// Whether the tariff can be bought.
     #[must_use]
     pub const fn is_sold(&self) -> bool {
         self.provider.is_some()
     }
 
-    /// Whether all of the words are seen in its line.
+    /// Whether every word of the filter occurs in the line.
     #[must_use]
     pub fn has(&self, words: &str) -> bool {
         let amounts = || self.cells.iter().filter_map(|cell| cell.price.as_ref().ok());
@@ -103,7 +104,7 @@ impl Row {
         words.split_whitespace().all(seen)
     }
 
-    /// The amount in a lane.
+    /// Returns the amount in a lane.
     #[must_use]
     pub fn amount(&self, lane: usize) -> Option<&Money> {
         self.cells.get(lane)?.price.as_ref().ok().map(|price| &price.amount)
@@ -111,7 +112,7 @@ impl Row {
 }
 
 impl Figures {
-    /// The figures of a view.
+    /// Builds the table of a view.
     #[must_use]
     pub fn of(summary: &Summary, cells: &[RecordedCell], view: &View) -> Self {
         let lanes = lanes(summary, cells, view);
@@ -151,7 +152,7 @@ fn lanes(summary: &Summary, cells: &[RecordedCell], view: &View) -> Vec<Lane> {
         .collect()
 }
 
-/// Why a lane has nothing of a view.
+/// Explains why a lane has nothing to show in a view.
 fn missing(cells: &[RecordedCell], view: &View, lane: &str) -> String {
     let mut of_lane = cells.iter().filter(|cell| cell.lane == lane);
     if let Some(reason) = of_lane.clone().find_map(|cell| cell.unavailable.as_ref()) {
@@ -229,7 +230,8 @@ fn cell(summary: &Summary, lane: &Lane, at: usize, view: &View) -> Cell {
     Cell { price, shares }
 }
 
-/// The bill of a month, or the mean of a million; or why there is none.
+/// Returns the bill of a month or the mean of a million invocations, or the reason why
+/// there is none.
 fn price(summary: &Summary, group: &Group, at: usize, view: &View) -> Result<Money, String> {
     let total = group.models.get(at).ok_or("there is no such model in this replay")?;
     if let Some(failures) = group.failures().filter(|_| group.only_failed()) {
@@ -248,19 +250,21 @@ fn price(summary: &Summary, group: &Group, at: usize, view: &View) -> Result<Mon
     mean(total, view.unit()).ok_or_else(|| "no invocation was billed".to_owned())
 }
 
-/// What `count` invocations cost at list prices, if they are like these.
+/// Returns the cost of `count` invocations like these at list prices; `None` if none
+/// was billed.
 #[must_use]
 pub fn mean(total: &ModelTotal, count: u64) -> Option<Money> {
     total.total.times(count).as_exact().over(&Exact::from(total.billed)).map(Money::from)
 }
 
-/// So many invocations, in words.
+/// Formats a number of invocations with its noun.
 #[must_use]
 pub fn counted(invocations: u64) -> String {
     if invocations == 1 { "1 invocation".to_owned() } else { format!("{invocations} invocations") }
 }
 
-/// A month's bill as an invoice has it, anything else to four digits.
+/// Formats a month's bill with two decimals like an invoice, and any other amount to
+/// four significant digits.
 #[must_use]
 pub fn shown(amount: &Money, month: bool) -> String {
     let cent = Exact::from(1).over(&Exact::from(100)).unwrap_or_default();
@@ -271,7 +275,7 @@ pub fn shown(amount: &Money, month: bool) -> String {
     }
 }
 
-/// Amounts with their points below each other.
+/// Pads amounts so that their decimal points align.
 #[must_use]
 pub fn aligned(amounts: &[String]) -> Vec<String> {
     let split = |text: &str| {
@@ -289,7 +293,7 @@ pub fn aligned(amounts: &[String]) -> Vec<String> {
     amounts.iter().map(line).collect()
 }
 
-/// Puts the decimal points of a column below each other, currency by currency.
+/// Aligns the decimal points of a lane's column, separately for each currency.
 fn align(rows: &mut [Row], lane: usize) {
     let mut currencies: Vec<String> = rows.iter().map(|row| row.currency.clone()).collect();
     currencies.sort_unstable();

@@ -1,4 +1,4 @@
-//! A recording whose figures can be computed by hand, and a desk for it.
+//! A recording whose amounts can be computed by hand, and a query worker for it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use cyclometer_workload::Catalog;
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const MIB: u64 = 1 << 20;
 
-/// What an invocation used.
+/// Resources that an invocation used.
 #[derive(Clone, Copy)]
 pub(super) struct Used {
     pub(super) start_ms: u64,
@@ -28,7 +28,7 @@ pub(super) struct Used {
     pub(super) ops: Option<u64>,
 }
 
-/// A recording that is being written, event by event.
+/// Script of a recording that is written event by event.
 pub(super) struct Script {
     pub(super) events: Vec<Event>,
     jobs: Vec<Arc<Job>>,
@@ -97,7 +97,7 @@ impl Script {
         self.events.push(Event::Finished { cell, sequence, outcome, samples: Vec::new() });
     }
 
-    /// Writes it all; the recording's number.
+    /// Writes all events to a database; returns the number of the recording.
     pub(super) fn write(self, database: &Path) -> i64 {
         let store = Store::open(database).expect("a database");
         let header = RecordingHeader {
@@ -117,9 +117,9 @@ impl Script {
     }
 }
 
-/// Three lanes, one of which cannot run. In `native` four cold runs of nbody:
-/// 120 ms, 60 ms of CPU, 64 MiB of 1 GiB touched. In `wasmtime` two cold runs
-/// of nbody and two warm ones of nop, of other lengths.
+/// Returns a script of three lanes, one of which cannot run. `native` has four cold
+/// runs of nbody: 120 ms, 60 ms of CPU, 64 MiB of 1 GiB touched. `wasmtime` has two
+/// cold runs of nbody and two warm ones of nop, of other lengths.
 pub(super) fn script() -> Script {
     let mut script = Script::new();
     script.lane("native", None);
@@ -159,14 +159,14 @@ pub(super) fn desk_of(folder: &Path) -> Desk {
     Desk::new(Arc::new(settings), Cancel::default())
 }
 
-/// The screen before anything was asked, of the recording that was opened.
+/// Returns the model with an open recording, before anything was requested.
 pub(super) fn opened(size: (u16, u16), recording: i64) -> Model {
     let mut model = testing::model(size);
     model.opened = Some(recording);
     model
 }
 
-/// Does what the effects ask the desk for, until nothing more is asked.
+/// Answers the requests among the effects until no new one follows.
 pub(super) fn serve(model: &mut Model, desk: &mut Desk, effects: Vec<Effect>) {
     let mut waiting = effects;
     while let Some(effect) = waiting.pop() {
@@ -188,7 +188,7 @@ pub(super) fn keys(model: &mut Model, desk: &mut Desk, keys: &[&str]) {
     }
 }
 
-/// The full screen.
+/// Returns the screen with all bills loaded.
 pub(super) fn full(size: (u16, u16)) -> (tempfile::TempDir, Desk, Model) {
     let folder = tempfile::tempdir().expect("a folder");
     let recording = script().write(&folder.path().join("c.db"));

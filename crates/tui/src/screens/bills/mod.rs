@@ -1,5 +1,5 @@
-//! The bills screen: every price model in every lane of a recording, what the
-//! bills are for, and what they would be with other memory or of a month.
+//! The bills screen: every price model in every lane of a recording, the parts of each
+//! bill, and what the bills would be with other memory or for a whole month.
 //!
 //! ```text
 //! recording 7  w all workloads  t cold and warm  [ ] memory as measured  ...
@@ -44,7 +44,7 @@ pub use desk::{Answer, Ask, answer};
 pub use draw::draw;
 pub use table::table;
 
-/// What help says of the figures.
+/// Explanation of the amounts, shown in the help.
 pub const LEGEND: &str = "A row a price model, a column a lane. Lanes may have different numbers of \
     invocations, so the figure is the mean of those selected, times a million, at list prices: no \
     allowances, tiers or monthly charges. With a number of requests a month it is the bill of a \
@@ -59,61 +59,61 @@ pub const LEGEND: &str = "A row a price model, a column a lane. Lanes may have d
     fees, and what is unmeasured, since CPU time by phase or memory is not known; enter shows the \
     arithmetic.";
 
-/// A computation that takes longer is worth a word.
+/// Duration from which on a running computation is indicated on the screen.
 const NOTICEABLE: Nanos = Nanos(300_000_000);
 
-/// Least time between two computations because a recording grew.
+/// Shortest time between two computations that are due to a growing recording.
 const PACE: Nanos = Nanos(1_000_000_000);
 
-/// A computation may take this part of the time, since it disturbs what is
-/// measured.
+/// Factor between the duration of a computation and the pause that follows it:
+/// recomputing takes up to a fifth of the time, since it disturbs what is measured.
 const SHARE: u64 = 5;
 
-/// Time until something that failed is tried again.
+/// Time until a failed computation is tried again.
 const RETRY: Nanos = Nanos(5_000_000_000);
 
-/// What the screen remembers.
+/// State of the bills screen.
 #[derive(Debug, Default)]
 pub struct State {
-    /// The workload shown; `None`: all.
+    /// Workload shown; `None`: all.
     workload: Option<String>,
-    /// The start shown; `None`: both.
+    /// Start kind shown; `None`: both.
     start: Option<StartKind>,
-    /// What if memory, as a position in [`SIZES`].
+    /// Assumed memory, as an index into [`SIZES`].
     memory: usize,
-    /// Requests of a month, as a position in [`VOLUMES`].
+    /// Requests a month, as an index into [`VOLUMES`].
     volume: usize,
-    /// Only the models of the live view.
+    /// Whether only the models of the live view are shown.
     live_only: bool,
-    /// Words that a model must have, in lower case.
+    /// Filter: words that a row must contain, in lower case.
     words: String,
     sort: Sort,
     reverse: bool,
-    /// The selected model, which keeps the selection when rows move.
+    /// Id of the selected model, which keeps the selection when rows move.
     chosen: Option<String>,
-    /// Its row.
+    /// Position of the selected row among the visible ones.
     row: usize,
-    /// The selected lane.
+    /// Index of the selected lane.
     lane: usize,
-    /// What was asked and not answered yet, and when.
+    /// Request that has no response yet, and when it was made.
     asked: Option<(Request, Nanos)>,
-    /// The cell whose explanation was asked for, and when.
+    /// Cell whose explanation was requested, and when.
     explaining: Option<(Box<Cell>, Nanos)>,
-    /// What was answered last, whatever the answer.
+    /// Request that was answered last, successfully or not.
     last: Option<Request>,
-    /// Before that time a recording that grew is no reason to ask again.
+    /// Time before which a growing recording does not cause a new request.
     rest_until: Nanos,
-    /// What is shown.
+    /// Bills that are shown.
     held: Option<Held>,
-    /// Why nothing newer is.
+    /// Error of the latest computation: the reason why nothing newer is shown.
     trouble: Option<Trouble>,
-    /// Rows in sight, as positions in [`Figures::rows`].
+    /// Visible rows, as indices into [`Figures::rows`].
     order: Vec<usize>,
-    /// What is told of the selected cell.
+    /// Texts about the selected cell.
     detail: Option<Detail>,
 }
 
-/// Figures, and what they are of.
+/// Loaded bills with the request that they answer.
 #[derive(Debug)]
 struct Held {
     request: Request,
@@ -121,21 +121,21 @@ struct Held {
     figures: Figures,
 }
 
-/// The screen comes into sight.
+/// Handles that the screen comes into view.
 pub fn entered(model: &mut Model) -> Vec<Effect> {
     if model.bills.trouble.is_some() {
-        // Coming back is a way to ask again.
+        // Returning to the screen retries after an error.
         model.bills.last = None;
     }
     follow(model)
 }
 
-/// Some time went by.
+/// Handles the passage of time.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
     follow(model)
 }
 
-/// Asks for what is to be shown, unless it is there, or on its way.
+/// Requests the bills to be shown, unless they are loaded or already requested.
 fn follow(model: &mut Model) -> Vec<Effect> {
     let Some(mut wish) = wanted(model) else {
         let State { asked, held, trouble, last, detail, order, .. } = &mut model.bills;
@@ -154,7 +154,7 @@ fn follow(model: &mut Model) -> Vec<Effect> {
         && held.request.source.is_like(&wish.source)
         && held.request.view != wish.view
     {
-        // Another view needs no other sums; what is new comes with the next.
+        // Another view needs no other sums; new invocations come with the next replay.
         wish.source.done = held.request.source.done;
     }
     if let Some((asked, _)) = &state.asked {
@@ -172,7 +172,7 @@ fn follow(model: &mut Model) -> Vec<Effect> {
     vec![Effect::Bills(Ask::Figures { request: Box::new(wish), known })]
 }
 
-/// The desk answered.
+/// Handles a response of the query worker.
 pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
     match answer {
         Answer::Figures { request, result } => {
@@ -205,7 +205,7 @@ pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
     }
 }
 
-/// A workload of another recording is none of this one.
+/// Resets a workload filter that names no workload of this recording.
 fn leave_unknown_workload(model: &mut Model) -> Vec<Effect> {
     let state = &mut model.bills;
     let Some(held) = &state.held else { return Vec::new() };
@@ -240,8 +240,8 @@ fn explained(model: &mut Model, cell: &Cell, text: Result<String, String>) {
     }
 }
 
-/// Rows and detail after something changed. The selected model stays selected
-/// where it is still in sight.
+/// Recomputes the visible rows and the detail after a change. The selected model stays
+/// selected while it is visible.
 fn arrange(model: &mut Model) {
     let state = &mut model.bills;
     let Some(held) = &state.held else { return };
@@ -255,7 +255,7 @@ fn arrange(model: &mut Model) {
     state.detail = row.map(|row| detail::of(held, row, state.lane, &model.live.models));
 }
 
-/// What an action does.
+/// Handles an action.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     let page = isize::try_from(draw::page(model)).unwrap_or(1);
     let state = &mut model.bills;
@@ -268,7 +268,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
         Action::First => move_row(state, isize::MIN),
         Action::Last => move_row(state, isize::MAX),
         Action::Left | Action::PreviousPanel => state.lane = state.lane.saturating_sub(1),
-        // Too far is put right below.
+        // An index past the last lane is clamped below.
         Action::Right | Action::NextPanel => state.lane += 1,
         Action::Sort => state.sort = state.sort.next(),
         Action::Reverse => state.reverse = !state.reverse,
@@ -298,7 +298,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     follow(model)
 }
 
-/// The filter goes first, then what differs from how it was recorded.
+/// Clears the filter first, then every setting that differs from the recording.
 fn back(state: &mut State) {
     if !state.words.is_empty() {
         state.words.clear();
@@ -316,7 +316,7 @@ fn move_row(state: &mut State, by: isize) {
     state.chosen = row.map(|row| row.id.clone());
 }
 
-/// The workload after the one shown; none after the last.
+/// Returns the workload after the one shown; `None` (all) after the last.
 fn next_workload(state: &State) -> Option<String> {
     let names = &state.held.as_ref()?.figures.workloads;
     match &state.workload {
@@ -328,7 +328,7 @@ fn next_workload(state: &State) -> Option<String> {
     }
 }
 
-/// Asks for the arithmetic of the selected cell.
+/// Requests the arithmetic of the selected cell.
 fn explain(model: &mut Model) -> Vec<Effect> {
     let (now, state) = (model.now, &mut model.bills);
     let Some(held) = &state.held else { return Vec::new() };
@@ -355,7 +355,7 @@ fn explain(model: &mut Model) -> Vec<Effect> {
     vec![Effect::Bills(Ask::Explain(cell))]
 }
 
-/// What a click does: it selects a cell.
+/// Handles a click: selects a cell.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     let Some((row, lane)) = draw::hit(model, area, at) else { return Vec::new() };
     let state = &mut model.bills;
@@ -370,7 +370,7 @@ pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     Vec::new()
 }
 
-/// Only lines with these words, in lower case.
+/// Shows only rows that contain these words, given in lower case.
 pub fn filter(model: &mut Model, words: String) {
     model.bills.words = words;
     arrange(model);

@@ -1,24 +1,24 @@
-//! In which order models stand, and which of them.
+//! Sorting and filtering of the rows of the bills table.
 
 use std::cmp::Ordering;
 
 use super::figures::{Figures, Row};
 use cyclometer_pricing::Granularity;
 
-/// What rows are sorted by.
+/// Sort key of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sort {
-    /// The amount in the selected lane.
+    /// Amount in the selected lane.
     #[default]
     Price,
-    /// The id.
+    /// Id of the model.
     Id,
-    /// Coarse, in between, fine; then the amount.
+    /// Granularity from coarse to fine, then the amount.
     Granularity,
 }
 
 impl Sort {
-    /// The next one.
+    /// Returns the next sort key in turn.
     #[must_use]
     pub const fn next(self) -> Self {
         match self {
@@ -28,7 +28,7 @@ impl Sort {
         }
     }
 
-    /// The order in words.
+    /// Describes the order in words.
     #[must_use]
     pub fn words(self, reverse: bool, lane: &str) -> String {
         match (self, reverse) {
@@ -42,8 +42,8 @@ impl Sort {
     }
 }
 
-/// The rows that have all `words`, in order, as positions. What nobody sells
-/// stands behind what is sold, whatever the order.
+/// Returns the sorted indices of the rows that contain all `words`. Models that nobody
+/// sells come last in every order.
 #[must_use]
 pub fn order(
     figures: &Figures,
@@ -76,7 +76,8 @@ const fn rank(row: &Row) -> u8 {
     }
 }
 
-/// What has no amount is last; amounts of different money are not compared.
+/// Compares amounts: missing ones come last, and those of different currencies are
+/// ordered by currency.
 fn price(one: &Row, other: &Row, lane: usize, reverse: bool) -> Ordering {
     let (first, second) = (one.amount(lane), other.amount(lane));
     let missing = first.is_none().cmp(&second.is_none());
@@ -89,7 +90,7 @@ fn price(one: &Row, other: &Row, lane: usize, reverse: bool) -> Ordering {
     missing.then(currency).then(amounts)
 }
 
-/// Dollars first: most are in them.
+/// Returns the sort key of the currency: US dollars first, since most models use them.
 fn currency(row: &Row) -> (bool, &str) {
     (row.currency != "USD", &row.currency)
 }

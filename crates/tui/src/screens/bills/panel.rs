@@ -1,4 +1,4 @@
-//! The selected cell: what it costs, what for, and how that compares.
+//! Detail panel: the selected cell with its amount, its parts, and comparisons.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -12,7 +12,7 @@ use crate::theme::{Role, Theme};
 use crate::widgets::bar;
 use crate::widgets::text::{fit, pad, width, wrap};
 
-/// Lines from which on everything has its own.
+/// Height in lines from which on everything is shown.
 const FULL: u16 = 15;
 
 /// Draws the panel.
@@ -21,7 +21,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         return;
     }
     let theme = &model.theme;
-    // A filter may leave nothing that could be selected.
+    // The filter may leave no row to select.
     let Some(detail) = &model.bills.detail else {
         return frame.render_widget(theme.panel("", false), area);
     };
@@ -69,7 +69,7 @@ impl Page<'_> {
         self.say(&detail.price, role);
     }
 
-    /// As much as a few lines hold.
+    /// Appends a short form for panels of a few lines.
     fn compact(&mut self, detail: &Detail) {
         match detail.compared.first().filter(|_| !detail.missing) {
             Some(first) => self.cut(&format!("{}; {first}", detail.price), Role::Title),
@@ -94,7 +94,8 @@ impl Page<'_> {
         self.charged(detail);
     }
 
-    /// Positions of the month or charges, where a line is left for them.
+    /// Appends line items of the month or charges; those beyond the panel's height are
+    /// cut off.
     fn charged(&mut self, detail: &Detail) {
         let currency = &detail.currency;
         for [name, quantity, _, billable, amount] in &detail.positions {
@@ -110,7 +111,7 @@ impl Page<'_> {
         }
     }
 
-    /// Sign, name, amount and share of each part there is, side by side.
+    /// Appends sign, name, amount and share of each part, side by side.
     fn legend(&mut self, detail: &Detail, shares: &[u64; 7]) {
         let mut spans: Vec<Span<'static>> = Vec::new();
         let mut used = 0;
@@ -134,7 +135,7 @@ impl Page<'_> {
         self.lines.push(Line::from(spans));
     }
 
-    /// Everything.
+    /// Appends everything.
     fn full(&mut self, detail: &Detail) {
         for line in &detail.about {
             self.cut(line, Role::Dim);
@@ -203,7 +204,8 @@ impl Page<'_> {
         }
     }
 
-    /// The first column to the left, the others to the right.
+    /// Appends a table whose first column is left-aligned and whose others are
+    /// right-aligned.
     fn rows<const N: usize>(&mut self, heads: [&str; N], rows: &[[String; N]]) {
         let mut wide = heads.map(width);
         for row in rows {

@@ -1,4 +1,5 @@
-//! What the bills are of: recording, models, memory, and which invocations.
+//! Query of the bills screen: recording, models, assumed memory, and which invocations
+//! are summed.
 
 use crate::model::Model;
 use cyclometer_core::units::Bytes;
@@ -7,8 +8,8 @@ use cyclometer_replay::Key;
 
 const MIB: u64 = 1 << 20;
 
-/// Memory that functions are given instead of what they had; those sizes that
-/// providers name.
+/// Choices of memory assumed instead of the allocated memory: sizes that providers
+/// offer. `None`: as measured.
 pub const SIZES: [Option<Bytes>; 11] = [
     None,
     Some(Bytes(128 * MIB)),
@@ -23,7 +24,7 @@ pub const SIZES: [Option<Bytes>; 11] = [
     Some(Bytes(10_240 * MIB)),
 ];
 
-/// Requests of a month.
+/// Choices of requests a month. `None`: the mean of a million invocations.
 pub const VOLUMES: [Option<u64>; 9] = [
     None,
     Some(1_000),
@@ -36,43 +37,44 @@ pub const VOLUMES: [Option<u64>; 9] = [
     Some(1_000_000_000),
 ];
 
-/// What must be read and billed anew when it changes.
+/// Part of the query that requires a new replay when it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The recording.
+    /// Number of the recording.
     pub recording: i64,
-    /// Invocations that it had then, if it is the one that runs.
+    /// Invocations that had finished at the time of the query, if the recording is
+    /// still running; otherwise 0.
     pub done: u64,
-    /// All current models; otherwise only those chosen.
+    /// Whether all current models are billed, besides those of the live view.
     pub all: bool,
     /// Ids of the models of the live view.
     pub chosen: Vec<String>,
-    /// Memory that functions are given instead of what they had.
+    /// Memory assumed instead of the allocated memory.
     pub memory: Option<Bytes>,
 }
 
-/// What the sums are of.
+/// Part of the query that selects which sums are shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
-    /// The workload; `None`: all.
+    /// Workload; `None`: all.
     pub workload: Option<String>,
-    /// The start; `None`: both.
+    /// Start kind; `None`: both.
     pub start: Option<StartKind>,
-    /// Requests of a month; `None`: the mean of a million.
+    /// Requests a month; `None`: the mean of a million.
     pub month: Option<u64>,
 }
 
-/// What is asked for.
+/// Query of the bills screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// What is billed.
+    /// Source to be billed.
     pub source: Source,
-    /// What is summed.
+    /// View to be summed.
     pub view: View,
 }
 
 impl Source {
-    /// Whether only the number of invocations differs.
+    /// Whether the two differ at most in the number of invocations.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         self.recording == other.recording
@@ -83,32 +85,32 @@ impl Source {
 }
 
 impl View {
-    /// Whether a cell of these names is in it.
+    /// Whether the view includes a cell with this workload and start.
     #[must_use]
     pub fn has(&self, workload: &str, start: &str) -> bool {
         self.workload.as_deref().is_none_or(|it| it == workload)
             && self.start.is_none_or(|it| it.label() == start)
     }
 
-    /// Whether a group is in it.
+    /// Whether the view includes a group.
     #[must_use]
     pub fn has_key(&self, key: &Key) -> bool {
         self.has(&key.workload, &key.start)
     }
 
-    /// Invocations that amounts are for.
+    /// Returns the number of invocations that amounts are for.
     #[must_use]
     pub fn unit(&self) -> u64 {
         self.month.unwrap_or(1_000_000)
     }
 
-    /// The workloads in words.
+    /// Names the workloads of the view.
     #[must_use]
     pub fn workload_name(&self) -> &str {
         self.workload.as_deref().unwrap_or("all workloads")
     }
 
-    /// The starts in words.
+    /// Names the start kinds of the view.
     #[must_use]
     pub fn start_name(&self) -> &'static str {
         self.start.map_or("cold and warm", StartKind::label)
@@ -116,14 +118,14 @@ impl View {
 }
 
 impl Request {
-    /// Whether only the number of invocations differs.
+    /// Whether the two differ at most in the number of invocations.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
         self.view == other.view && self.source.is_like(&other.source)
     }
 }
 
-/// What is to be shown now; `None`: there is no recording.
+/// Returns the query for the current state; `None` without a recording.
 #[must_use]
 pub fn wanted(model: &Model) -> Option<Request> {
     let recording = model.recording()?;

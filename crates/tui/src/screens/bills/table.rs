@@ -1,4 +1,4 @@
-//! The figures of the screen, for programs: all digits.
+//! Export of the bills screen with all digits.
 
 use super::Held;
 use super::figures::{Lane, Row, mean};
@@ -6,7 +6,7 @@ use crate::model::Model;
 use cyclometer_pricing::{Exact, Money};
 use cyclometer_report::{Cell, Column, Table};
 
-/// A row a model and lane, in the order of the screen.
+/// Builds the export: a row per model and lane, in the order of the screen.
 pub fn table(model: &Model) -> Table {
     let mut table = Table::new(&[
         Column::number("recording", "recording"),
@@ -81,7 +81,7 @@ fn line(held: &Held, row: &Row, at: usize, lane: &Lane, place: usize) -> Vec<Cel
     cells
 }
 
-/// Why an amount is missing, and what stands in for something.
+/// Explains why an amount is missing, and lists what stands in for meters.
 fn note(
     row: &Row,
     notes: Option<&std::collections::BTreeMap<std::sync::Arc<str>, u64>>,

@@ -1,4 +1,4 @@
-//! What keys, answers and time do; figures that were computed by hand.
+//! Tests of keys, responses and the passage of time, with amounts computed by hand.
 
 use super::fixture::{MIB, MS, Script, Used, desk_of, full, go, keys, opened, select, serve};
 use super::*;
@@ -6,7 +6,7 @@ use crate::desk::Question;
 use crate::testing::{self, press};
 use crate::update::{Message, tick, update};
 
-/// The row of a model.
+/// Returns the row of a model.
 fn row<'a>(model: &'a Model, id: &str) -> &'a figures::Row {
     let held = model.bills.held.as_ref().expect("figures");
     held.figures.rows.iter().find(|row| row.id == id).expect("a row")
@@ -35,7 +35,7 @@ fn the_figures_are_those_of_the_hand() {
     assert_eq!(exact(&model, "aws-lambda-x86", 1), "1.72500305");
     select(&mut model, "aws-lambda-x86");
     let told = detail(&model);
-    // Half of 2.000004 is waiting; of the other half a sixteenth is touched.
+    // Half of 2.000004 is idle; of the other half a sixteenth is touched.
     let parts: Vec<&str> = told.parts.iter().map(|part| part.trim()).collect();
     assert_eq!(parts, ["0.0625", "1", "0.9375", "0", "0", "0.2", "0"]);
     assert!(told.compared.iter().any(|it| it.ends_with("per-cycle (fine): coarse 1.59x")));
@@ -67,7 +67,7 @@ fn what_is_missing_says_why() {
     assert!(reason(&model, "aws-fargate-arm", 0).starts_with("there are monthly charges only"));
     keys(&mut model, &mut desk, &["t", "t"]);
     assert_eq!(reason(&model, "aws-lambda-x86", 0), "no warm start was recorded in native");
-    // In the order of the screen these are last, whichever way it is turned.
+    // They come last in either direction of the order.
     for key in ["S", "S"] {
         keys(&mut model, &mut desk, &[key]);
         let held = model.bills.held.as_ref().expect("figures");
@@ -75,7 +75,7 @@ fn what_is_missing_says_why() {
         let there: Vec<bool> = there.collect();
         assert!(there.is_sorted_by(|one, other| one >= other), "{there:?}");
     }
-    // enter on it says it in full.
+    // Enter shows the full reason.
     keys(&mut model, &mut desk, &["enter"]);
     let text = "no warm start was recorded in native";
     assert!(matches!(&model.overlay, Some(Overlay::Text { text: shown, .. }) if shown == text));
@@ -120,7 +120,7 @@ fn the_selection_stays_on_its_model() {
     assert_eq!(model.bills.lane, 1);
     keys(&mut model, &mut desk, &["right", "right", "right"]);
     assert_eq!(model.bills.lane, 2, "there is no further lane");
-    // A filter hides it, and gives it back.
+    // A filter hides it, and clearing the filter shows it again.
     keys(&mut model, &mut desk, &["/", "n", "e", "a", "r", "enter"]);
     assert_eq!((chosen(&model), model.bills.order.len()), ("near".to_owned(), 1));
     keys(&mut model, &mut desk, &["esc"]);
@@ -170,7 +170,7 @@ fn a_filter_matches_what_is_seen_in_a_line() {
     );
     let euros = found(&mut model, "eur");
     assert!(!euros.is_empty() && euros.iter().all(|row| row.2 == "EUR"), "{euros:?}");
-    // As the line has it, with its mark.
+    // The filter matches the id together with its mark.
     assert_eq!(found(&mut model, "aws-lambda-arm?").len(), 1);
     let amount = {
         filter(&mut model, String::new());
@@ -228,7 +228,7 @@ fn only_the_models_of_the_live_view() {
     model.live.models.push("aws-lambda-x86-2014".to_owned());
     let effects = tick(&mut model, testing::NOW);
     serve(&mut model, &mut desk, effects);
-    // It no longer holds, and is there because it was chosen.
+    // The model is no longer valid, and is shown because it was chosen.
     assert!(row(&model, "aws-lambda-x86-2014").marks.starts_with('*'));
     keys(&mut model, &mut desk, &["p"]);
     let held = model.bills.held.as_ref().expect("figures");
@@ -269,7 +269,7 @@ fn an_answer_that_is_out_of_date_is_ignored() {
     let newest = answer(&mut desk, second);
     update(&mut model, Message::Bills(Box::new(newest)));
     assert_eq!(memory(&model).map(|it| it.0), Some(256 * MIB));
-    // So is the arithmetic of a cell that was left.
+    // The arithmetic of a cell that is no longer selected is ignored too.
     let effects = press(&mut model, "enter");
     press(&mut model, "down");
     serve(&mut model, &mut desk, effects);
@@ -286,7 +286,7 @@ fn a_recording_that_grows_is_asked_for_at_most_once_a_second() {
     };
     let at = |ms: u64| Nanos(testing::NOW.0 + ms * MS);
     grow(&mut model, 1);
-    // What was answered at once leaves a second of rest.
+    // An immediate response is followed by a pause of one second.
     assert_eq!(asks(&tick(&mut model, at(999))), 0);
     let effects = tick(&mut model, at(1_000));
     assert_eq!(asks(&effects), 1);
@@ -297,7 +297,7 @@ fn a_recording_that_grows_is_asked_for_at_most_once_a_second() {
     model.now = at(1_500);
     serve(&mut model, &mut desk, effects);
     assert!(!testing::text(&model).contains("recomputing: "));
-    // It took half a second: five times that is left for other work.
+    // The computation took half a second: five times that is left for other work.
     assert_eq!(asks(&tick(&mut model, at(3_999))), 0);
     let effects = tick(&mut model, at(4_000));
     assert_eq!(asks(&effects), 1);
@@ -352,7 +352,7 @@ fn the_arithmetic_can_be_followed() {
         assert!(text.lines().any(|it| it.starts_with(line)), "{line} in\n{text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    // What stands in for a meter is said.
+    // A stand-in for a meter is mentioned.
     press(&mut model, "esc");
     select(&mut model, "per-cycle");
     keys(&mut model, &mut desk, &["enter"]);
@@ -395,7 +395,7 @@ fn programs_get_all_digits() {
 #[test]
 fn without_a_database_it_says_so_and_tries_again() {
     let folder = tempfile::tempdir().expect("a folder");
-    // A folder is no database.
+    // A folder is not a database.
     std::fs::create_dir(folder.path().join("c.db")).expect("a folder");
     let mut desk = desk_of(folder.path());
     let mut model = opened((80, 24), 1);
@@ -407,7 +407,7 @@ fn without_a_database_it_says_so_and_tries_again() {
     assert_eq!(asks(&tick(&mut model, at(5_000))), 1);
 }
 
-/// The text that enter shows.
+/// Returns the text that Enter shows.
 fn explained_text(model: &mut Model, desk: &mut crate::desk::Desk) -> String {
     keys(model, desk, &["enter"]);
     match model.overlay.take() {
@@ -425,7 +425,7 @@ fn requests_that_share_an_instance_are_told_apart() {
     let used =
         Used { start_ms: 0, run_ms: 150, cpu_ms: 10, peak_mib: 1, allocated_mib: 128, ops: None };
     for sequence in 1..=2 {
-        // At nearly the same time, long after the beginning.
+        // At nearly equal times, long after the beginning.
         script.at = 60_000 * MS;
         script.ran(cell, sequence, used);
     }
@@ -435,7 +435,8 @@ fn requests_that_share_an_instance_are_told_apart() {
     go(&mut model, &mut desk);
     select(&mut model, "google-cloud-run-instance");
     let text = explained_text(&mut model, &mut desk);
-    // One of 200 ms, or two: 0.2 vCPU-s x 0.000018 + 0.025 GiB-s x 0.000002.
+    // Shared, they are one span of 200 ms, else two: each 0.2 vCPU-s x 0.000018 + 0.025
+    // GiB-s x 0.000002.
     assert!(text.contains("$0.0000073"), "{text}");
     assert!(
         text.contains("The table has 0.00000365 in all: there, requests that overlap"),

@@ -1,5 +1,5 @@
-//! What can be done with recordings and simulations: open, close, mark,
-//! compare, name, delete.
+//! Actions on recordings and simulations: open, close, mark, compare, label,
+//! delete.
 
 use super::list::Row;
 use super::{Ask, filter};
@@ -11,7 +11,8 @@ use crate::update::go;
 use cyclometer_report::what_goes;
 use cyclometer_store::{Extent, Item};
 
-/// What Enter does: bills of a recording, amounts of a simulation.
+/// Opens the selected item: the bills of a recording, or the amounts of a
+/// simulation.
 pub(super) fn open(model: &mut Model) -> Vec<Effect> {
     let Some(item) = model.history.selected().map(|row| row.item) else { return Vec::new() };
     match item {
@@ -35,12 +36,13 @@ pub(super) fn open(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// Columns of a text above the screen.
+/// Returns the number of columns of a text in an overlay.
 fn text_width(model: &Model) -> usize {
     usize::from(model.size.0.saturating_sub(4))
 }
 
-/// A text above the screen, if nothing else is there and the person is still here.
+/// Shows a text above the screen, if no overlay is open and the user is still
+/// on this screen; returns whether it was shown.
 pub(super) fn text_above(model: &mut Model, title: String, text: String) -> bool {
     let free = model.overlay.is_none() && model.screen == Screen::History;
     if free {
@@ -50,7 +52,8 @@ pub(super) fn text_above(model: &mut Model, title: String, text: String) -> bool
 }
 
 pub(super) fn back(model: &mut Model) -> Vec<Effect> {
-    // What hides rows goes first: the list says that this key shows all again.
+    // A filter, which hides rows, is cleared first: the list says that this key
+    // shows all again.
     if !model.history.words.is_empty() {
         filter(model, String::new());
     } else if let Some(id) = model.opened.take() {
@@ -116,7 +119,7 @@ pub(super) fn label(model: &mut Model) -> Vec<Effect> {
     Vec::new()
 }
 
-/// A label was written.
+/// Submits a label that the user wrote.
 pub fn labelled(_model: &mut Model, item: Item, label: &str) -> Vec<Effect> {
     vec![Effect::History(Ask::Label { item, label: label.to_owned() })]
 }
@@ -135,7 +138,7 @@ pub(super) fn prepare_deletion(model: &mut Model) -> Vec<Effect> {
     vec![Effect::History(Ask::Extent { item })]
 }
 
-/// Deleting was agreed to twice.
+/// Deletes items, which the user confirmed twice.
 pub fn delete(_model: &mut Model, items: Vec<Item>) -> Vec<Effect> {
     vec![Effect::History(Ask::Delete { items })]
 }
@@ -193,8 +196,8 @@ pub(super) fn compared(
     }
 }
 
-/// Says that something failed: in the footer if it fits there, so that it can
-/// be read in full otherwise.
+/// Reports a failure: in the footer if it fits there, otherwise as a text that
+/// can be read in full.
 pub(super) fn fail(model: &mut Model, what: &str, reason: &str) {
     let text = format!("{what}: {reason}");
     let fits = text.chars().count() < usize::from(model.size.0);

@@ -1,4 +1,4 @@
-//! What is told of one recording or simulation, in lines of some width.
+//! Details of one recording or simulation, in lines of a given width.
 
 use serde_json::Value;
 
@@ -15,16 +15,16 @@ use cyclometer_report::simulated::Simulated;
 use cyclometer_report::{Cell, Column, Table, counted, moment};
 use cyclometer_store::{Item, MeterSource, RecordingAbout, Size, Store, StoreError};
 
-/// A line of the panel.
+/// Line of the details panel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
-    /// What it means.
+    /// Meaning of the line.
     pub role: Role,
-    /// What it says.
+    /// Text of the line.
     pub text: String,
 }
 
-/// What was read of one item.
+/// Details of one item, as they were read.
 #[derive(Debug)]
 pub enum Shown {
     /// A recording.
@@ -33,7 +33,8 @@ pub enum Shown {
     Simulation(Box<Simulated>),
 }
 
-/// A recording; of its runs only what they come to, since there may be millions.
+/// Details of a recording; of its runs only aggregates, since there may be
+/// millions.
 #[derive(Debug)]
 pub struct Recording {
     about: RecordingAbout,
@@ -47,10 +48,10 @@ pub struct Recording {
 }
 
 impl Shown {
-    /// Reads an item.
+    /// Reads the details of an item.
     ///
     /// # Errors
-    /// When it is not there, or the database cannot be read.
+    /// Fails when the item does not exist, or the database cannot be read.
     pub fn read(store: &Store, settings: &Settings, item: Item) -> Result<Self, StoreError> {
         Ok(match item {
             Item::Recording(id) => {
@@ -70,7 +71,7 @@ impl Shown {
         })
     }
 
-    /// All of it, in lines of at most `width`.
+    /// Formats all details in lines of at most `width` columns.
     #[must_use]
     pub fn lines(&self, width: usize) -> Vec<Told> {
         let mut page = Page { width, lines: Vec::new() };
@@ -82,7 +83,7 @@ impl Shown {
     }
 }
 
-/// Lines as they come.
+/// Builder of the lines of the details.
 struct Page {
     width: usize,
     lines: Vec<Told>,
@@ -102,7 +103,7 @@ impl Page {
         self.say(Role::Title, text);
     }
 
-    /// A label, and what it says beside it.
+    /// Appends a label with its text beside it.
     fn pair(&mut self, label: &str, text: &str) {
         const LABEL: usize = 10;
         let room = self.width.saturating_sub(LABEL).max(1);
@@ -113,7 +114,7 @@ impl Page {
     }
 
     fn table(&mut self, table: &Table, shared: usize) {
-        // Not wrapped again: what a table cannot fit is cut when it is drawn.
+        // Not wrapped again: a table that does not fit is cut when it is drawn.
         let text = table.render_within(self.width, shared);
         self.lines.extend(text.lines().enumerate().map(|(at, line)| Told {
             role: if at == 0 { Role::Dim } else { Role::Text },
@@ -173,14 +174,14 @@ fn holds(it: &Recording) -> String {
     )
 }
 
-/// How long a recording took, by the clock on the wall.
+/// Returns how long a recording took, by wall-clock time.
 pub fn lasted(about: &RecordingAbout) -> Option<Nanos> {
     let begun = humantime::parse_rfc3339(&about.started_at).ok()?;
     let ended = humantime::parse_rfc3339(about.ended_at.as_deref()?).ok()?;
     ended.duration_since(begun).ok().map(Nanos::from)
 }
 
-/// What the sampler cost and lost.
+/// Describes the cost of the sampler and the samples it dropped.
 pub fn sampler(about: &RecordingAbout) -> String {
     let Some(interval) = about.sample_interval_ns else {
         return "off".to_owned();
@@ -201,13 +202,13 @@ pub fn sampler(about: &RecordingAbout) -> String {
     text
 }
 
-/// A part of a span in per cent.
+/// Formats a part of a time span as per cent.
 pub fn share(part: Nanos, whole: Nanos) -> Option<String> {
     let ppm = (u128::from(part.0) * 1_000_000).checked_div(u128::from(whole.0))?;
     u64::try_from(ppm).ok().map(percent)
 }
 
-/// The plan in words; what an older version did not keep is left out.
+/// Describes the plan; fields that an older version did not store are left out.
 fn plan(plan: &Value) -> String {
     let number = |key: &str| plan.get(key).and_then(Value::as_u64);
     let text = |key: &str| plan.get(key).and_then(Value::as_str);
@@ -240,7 +241,7 @@ fn plan(plan: &Value) -> String {
     joined(parts)
 }
 
-/// The machine in words.
+/// Describes the host.
 fn host(host: &Value) -> String {
     let text = |key: &str| host.get(key).and_then(Value::as_str).map(str::to_owned);
     let number = |key: &str| host.get(key).and_then(Value::as_u64);
@@ -301,7 +302,7 @@ fn simulation(page: &mut Page, it: &Simulated) {
     for (at, (title, _, table)) in it.tables.iter().enumerate() {
         if !table.is_empty() {
             page.title(title);
-            // With the charge, position or part, where there is one.
+            // Keeps the charge, position or part on each line, where there is one.
             page.table(table, if at == 0 { 2 } else { 3 });
         }
     }
@@ -321,7 +322,7 @@ fn simulation(page: &mut Page, it: &Simulated) {
     }
 }
 
-/// What a simulation was asked for, other than all of it at list prices.
+/// Describes the options of a simulation, other than all of it at list prices.
 fn asked(options: &Value) -> String {
     let names = |key: &str| {
         let names: Vec<&str> =
@@ -346,10 +347,10 @@ fn asked(options: &Value) -> String {
     if parts.is_empty() { "all of it, at list prices".to_owned() } else { parts.join(", ") }
 }
 
-/// An item as a text of that width.
+/// Formats an item as text of that width.
 ///
 /// # Errors
-/// As [`Shown::read`].
+/// Fails like [`Shown::read`].
 pub fn text(
     store: &Store,
     settings: &Settings,
@@ -360,7 +361,7 @@ pub fn text(
     Ok(lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n"))
 }
 
-/// A comparison as a text of that width.
+/// Formats a comparison as text of that width.
 #[must_use]
 pub fn comparison(it: &Compared, width: usize) -> String {
     let mut lines = it.names.to_vec();

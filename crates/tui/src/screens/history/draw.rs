@@ -1,4 +1,4 @@
-//! Drawing the history.
+//! Drawing of the history screen.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -17,21 +17,21 @@ use crate::widgets::text::{fit, wrap};
 use cyclometer_report::{counted, moment};
 use cyclometer_store::Item;
 
-/// Terminals so wide have the details beside the list.
+/// Width of a terminal from which on the details stand beside the list.
 const WIDE: u16 = 140;
 
-/// Where the panels lie.
+/// Areas of the panels.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
-    /// The list.
+    /// List of recordings and simulations.
     pub list: Rect,
-    /// What is told of the selected item.
+    /// Details of the selected item.
     pub details: Rect,
-    /// The database; without height where there is no room.
+    /// Database panel; without height where there is no room.
     pub database: Rect,
 }
 
-/// Where the panels lie in an area.
+/// Splits an area into panels.
 #[must_use]
 pub fn layout(model: &Model, area: Rect) -> Layout {
     let focus = model.history.focus;
@@ -44,7 +44,7 @@ pub fn layout(model: &Model, area: Rect) -> Layout {
             database: Rect { y: area.bottom() - below, width: left, height: below, ..area },
         };
     }
-    // What has the keys has most of the room.
+    // The focused panel gets most of the room.
     let list = if focus { (area.height / 3).max(6) } else { area.height * 11 / 20 };
     let list = list.min(area.height);
     Layout {
@@ -54,7 +54,7 @@ pub fn layout(model: &Model, area: Rect) -> Layout {
     }
 }
 
-/// A panel without its frame.
+/// Returns the inside of a panel's frame.
 #[must_use]
 pub const fn inside(area: Rect) -> Rect {
     Rect {
@@ -69,13 +69,13 @@ fn here(model: &Model) -> Layout {
     layout(model, parts(Rect::new(0, 0, model.size.0, model.size.1)).body)
 }
 
-/// Columns of the details' text.
+/// Returns the number of columns of the details' text.
 #[must_use]
 pub fn detail_width(model: &Model) -> usize {
     usize::from(here(model).details.width.saturating_sub(4))
 }
 
-/// Rows of the list and lines of the details in sight.
+/// Returns the number of rows of the list and of lines of the details in view.
 #[must_use]
 pub fn heights(model: &Model) -> (usize, usize) {
     let layout = here(model);
@@ -112,7 +112,8 @@ fn list(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     grid(model, lists, inner).draw(frame, inner, &model.theme);
 }
 
-/// How many there are, and which of them are shown in which order.
+/// Returns the title of the list: how many items there are, and which of them
+/// are shown in which order.
 fn title(model: &Model) -> String {
     let state = &model.history;
     let Some(lists) = &state.lists else { return "recordings and simulations".to_owned() };
@@ -131,7 +132,7 @@ fn title(model: &Model) -> String {
     parts.join(model.theme.sign(" · ", ", "))
 }
 
-/// What stands where no rows do.
+/// Returns the text shown in place of rows.
 fn empty(model: &Model) -> (String, Role) {
     let state = &model.history;
     match (&state.lists, &state.problem) {
@@ -148,11 +149,12 @@ fn empty(model: &Model) -> (String, Role) {
     }
 }
 
-/// Narrowest column of names.
+/// Least width of a column of names.
 const NAMES: usize = 5;
 
-/// Widths of the columns that share what the others leave: label, lanes, and
-/// workloads or models. Where not all fits, the widest give way.
+/// Returns the widths of the columns that share the remaining room: label,
+/// lanes, and workloads or models. Where not everything fits, the widest give
+/// way.
 fn shares(widths: &Widths, used: usize, room: usize) -> [usize; 3] {
     let room = room.saturating_sub(used);
     let mut shares = [widths.label, widths.lanes.max(NAMES), widths.of.max(NAMES)];
@@ -180,7 +182,7 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
     let widths = &lists.widths;
     let (number, status, runs) =
         ((widths.number + 1).max(3), widths.status.max(6), widths.runs.max(4));
-    // Signs, the moment, `failed`, and the gaps between all nine.
+    // Signs, the moment, `failed`, and the gaps between all nine columns.
     let used = 3 + number + 16 + status + runs + 6 + 10;
     let [label, lanes, of] = shares(widths, used, usize::from(area.width));
     let long = "workloads / models";
@@ -197,7 +199,7 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
     ];
     let mut rows: Vec<Vec<Cell>> =
         rows.iter().map(|row| cells(model, row, [label, lanes, of])).collect();
-    // A column of nothing tells nothing.
+    // A column without any content is left out.
     if widths.label == 0 {
         columns.remove(LABEL);
         for row in &mut rows {
@@ -207,7 +209,7 @@ fn grid(model: &Model, lists: &Lists, area: Rect) -> Grid {
     Grid { columns, rows, selected: Some(state.cursor - first), ..Grid::default() }
 }
 
-/// The place of the label among the columns.
+/// Position of the label among the columns.
 const LABEL: usize = 6;
 
 fn cells(model: &Model, row: &Row, [label, lanes, of]: [usize; 3]) -> Vec<Cell> {
@@ -226,14 +228,14 @@ fn cells(model: &Model, row: &Row, [label, lanes, of]: [usize; 3]) -> Vec<Cell> 
     ]
 }
 
-/// The number of a row, set under that of its recording.
+/// Returns the number of a row, indented under that of its recording.
 fn number(model: &Model, row: &Row) -> String {
     let branch = if row.under.is_some() { model.theme.sign("└", "-") } else { "" };
     format!("{branch}{}", row.number)
 }
 
-/// Whether it is open, whether it is marked, and whether simulations are under
-/// it.
+/// Returns the signs of an item: whether it is open, whether it is marked, and
+/// whether simulations are under it.
 fn signs(model: &Model, item: Item) -> String {
     let open = model.opened.map(Item::Recording) == Some(item);
     let open = if open { model.theme.sign("■", "#") } else { " " };
@@ -297,7 +299,8 @@ fn details(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// What can be done with the item, and which of its lines are in sight.
+/// Returns the title of the details with the keys that apply, and which of the
+/// lines are in view.
 fn placed(model: &Model, title: &str, first: usize, height: usize, all: usize) -> String {
     let key = |action| model.keymap.key_of(action, model.screen).unwrap_or_default();
     let title = format!("{title}, {} opens it", key(Action::Enter));
@@ -312,7 +315,7 @@ fn styled(theme: Theme, role: Role, text: &str) -> Line<'static> {
     Line::from(vec![Span::raw(" "), Span::styled(text.to_owned(), theme.style(role))])
 }
 
-/// Where all of this is kept.
+/// Draws the panel of the database.
 fn database(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let block = model.theme.panel("database", false);
     let inner = block.inner(area);

@@ -1,4 +1,4 @@
-//! The answer at the end: what a recording shows, in sentences, once it is over.
+//! Conclusion of a recording: what it shows, in sentences, once it is over.
 
 use super::work::Ask;
 use crate::action::Effect;
@@ -9,8 +9,8 @@ use crate::screens::Screen;
 use cyclometer_report::answer;
 use cyclometer_store::{Store, StoreError};
 
-/// Asks for the answer of the recording that has just ended, once, as soon as
-/// nothing is in its way.
+/// Requests the conclusion of the recording that has just ended, once, as soon
+/// as nothing prevents it from being shown.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
     let over = matches!(model.snapshot.phase, Phase::Ended { .. });
     match model.snapshot.recording.filter(|_| over && is_free(model)) {
@@ -22,13 +22,13 @@ pub fn tick(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// Whether the live screen is shown and nothing above it.
+/// Returns whether the live screen is shown without an overlay.
 fn is_free(model: &Model) -> bool {
     model.overlay.is_none() && model.screen == Screen::Live
 }
 
-/// Shows the answer above the live screen; where something has come between, it
-/// is asked for again later.
+/// Shows the conclusion above the live screen; if something else is open by
+/// then, it is requested again later.
 pub fn conclude(model: &mut Model, recording: i64, result: Result<String, String>) {
     if model.snapshot.recording != Some(recording) {
         return;
@@ -42,10 +42,10 @@ pub fn conclude(model: &mut Model, recording: i64, result: Result<String, String
     model.overlay = Some(Overlay::Answer { title, text, scroll: 0 });
 }
 
-/// Returns what a recording shows, a paragraph a workload.
+/// Returns what a recording shows, one paragraph for each workload.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Fails when the database cannot be read.
 pub fn sentences(
     store: &Store,
     settings: &Settings,

@@ -1,5 +1,5 @@
-//! A small database whose figures are easy to check by hand, and a model that
-//! shows it.
+//! Fixture: a small database whose figures are easy to check by hand, and a
+//! model that shows it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use cyclometer_system::procfs::ProcessIdentity;
 
 const MS: i64 = 1_000_000;
 
-/// A recording of that number, begun on that day of the month.
+/// Adds a recording of that number, begun on that day of the month.
 pub fn recording(to: &Connection, id: i64, status: &str, label: Option<&str>) {
     let owner = ProcessIdentity::current().expect("/proc").to_string();
     let plan = r#"{"workloads":["nop"],"lanes":["native","wasmtime","docker"],"preset":"quick",
@@ -50,7 +50,7 @@ pub fn recording(to: &Connection, id: i64, status: &str, label: Option<&str>) {
     .expect("a source");
 }
 
-/// Six runs of 1 to 6 times `run` milliseconds, then one that failed.
+/// Adds six runs of 1 to 6 times `run` milliseconds, then one that failed.
 pub fn runs(to: &Connection, id: i64, run: i64) {
     to.execute(
         "INSERT INTO cell (id, recording_id, lane_id, workload, preset, start)
@@ -85,7 +85,8 @@ pub fn runs(to: &Connection, id: i64, run: i64) {
     }
 }
 
-/// Two recordings that are over, and a simulation of the first.
+/// Fills a database with two recordings that are over, and a simulation of the
+/// first.
 pub fn fill(path: &Path) {
     drop(Store::open(path).expect("made"));
     let to = Connection::open(path).expect("opened");
@@ -109,7 +110,7 @@ pub fn fill(path: &Path) {
     .expect("a simulation");
 }
 
-/// A model whose database is that file, and its desk.
+/// Returns a model whose database is that file, and the context of its worker.
 pub fn model(path: &Path, size: (u16, u16)) -> (Model, Desk) {
     let mut model = testing::model(size);
     let Settings { prices, workloads, folder, .. } =
@@ -120,7 +121,7 @@ pub fn model(path: &Path, size: (u16, u16)) -> (Model, Desk) {
     (model, desk)
 }
 
-/// Settings of a database that is not there.
+/// Returns the settings of a database that does not exist.
 pub fn empty_settings() -> Arc<Settings> {
     Arc::new(Settings {
         database: "/nonexistent/c.db".into(),
@@ -130,8 +131,8 @@ pub fn empty_settings() -> Arc<Settings> {
     })
 }
 
-/// Lets the desk answer until nothing is asked any more; gives back what was
-/// asked of others.
+/// Lets the worker respond until there are no more requests; returns the
+/// effects for others.
 pub fn settle(model: &mut Model, desk: &mut Desk, effects: Vec<Effect>) -> Vec<Effect> {
     let mut others = Vec::new();
     let mut open = effects;
@@ -147,13 +148,13 @@ pub fn settle(model: &mut Model, desk: &mut Desk, effects: Vec<Effect>) -> Vec<E
     others
 }
 
-/// Presses a key, and lets the desk answer.
+/// Presses a key, and lets the worker respond.
 pub fn key(model: &mut Model, desk: &mut Desk, key: &str) -> Vec<Effect> {
     let effects = press(model, key);
     settle(model, desk, effects)
 }
 
-/// The filled database, read, with the simulation in sight.
+/// Returns the filled database, read, with the simulation in view.
 pub fn full(size: (u16, u16)) -> (tempfile::TempDir, Model, Desk) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("c.db");
@@ -166,7 +167,7 @@ pub fn full(size: (u16, u16)) -> (tempfile::TempDir, Model, Desk) {
     (folder, model, desk)
 }
 
-/// What is drawn, without what differs from run to run.
+/// Returns the drawn screen, without what differs from run to run.
 pub fn picture(model: &mut Model) -> String {
     model.settings = empty_settings();
     if let Some(lists) = &mut model.history.lists {
@@ -176,12 +177,12 @@ pub fn picture(model: &mut Model) -> String {
     testing::text(model)
 }
 
-/// What was said last.
+/// Returns the newest notice.
 pub fn notice(model: &Model) -> String {
     model.notice().map(|notice| notice.text.clone()).unwrap_or_default()
 }
 
-/// The numbers in the list, from the top.
+/// Returns the numbers in the list, from the top.
 pub fn numbers(model: &Model) -> Vec<String> {
     let lists = model.history.lists.as_ref().expect("read");
     model.history.visible.iter().map(|at| lists.rows[*at].number.clone()).collect()

@@ -1,4 +1,4 @@
-//! Recordings and simulations in one list: reading, order, filter.
+//! List of recordings and simulations: reading, sorting, filtering.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,86 +8,86 @@ use cyclometer_core::units::Bytes;
 use cyclometer_report::{Cell, Column, Table, few, moment};
 use cyclometer_store::{Filter, Item, RecordingHead, SimulationInfo, Store, StoreError, Tally};
 
-/// Most items that are listed.
+/// Highest number of items listed.
 pub const LIMIT: u32 = 1_000;
 
-/// What a simulation has in the place of a status.
+/// Word that a simulation shows in place of a status.
 const SIMULATED: &str = "simulated";
 
-/// A recording or a simulation.
+/// Row of a recording or a simulation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Which.
+    /// Item of the row.
     pub item: Item,
-    /// `12` or `s12`.
+    /// Number as shown: `12` or `s12`.
     pub number: String,
-    /// UTC, RFC 3339.
+    /// Moment of the start, in UTC, RFC 3339.
     pub begun: String,
-    /// The person's own words.
+    /// Label that the user gave.
     pub label: String,
-    /// How it ended.
+    /// Status that it ended with.
     pub status: String,
-    /// Its invocations.
+    /// Number of invocations.
     pub invocations: i64,
-    /// Those that failed; a simulation has none of its own.
+    /// Number of those that failed; a simulation has none of its own.
     pub bad: Option<i64>,
-    /// Lanes, or of which recordings it is.
+    /// Lanes, or the recordings that were simulated.
     pub lanes: String,
     /// Workloads, or price models.
     pub of: String,
-    /// The recording that it stands under.
+    /// Recording that the row stands under.
     pub under: Option<Item>,
-    /// All that is seen of it, in lower case.
+    /// Everything that is visible of the row, in lower case, for the filter.
     words: String,
 }
 
-/// The widest texts of the columns.
+/// Widest texts of the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Widths {
-    /// Of numbers.
+    /// Width of numbers.
     pub number: usize,
-    /// Of states.
+    /// Width of states.
     pub status: usize,
-    /// Of counts of invocations.
+    /// Width of counts of invocations.
     pub runs: usize,
-    /// Of labels.
+    /// Width of labels.
     pub label: usize,
-    /// Of lanes.
+    /// Width of lanes.
     pub lanes: usize,
-    /// Of workloads and models.
+    /// Width of workloads and models.
     pub of: usize,
 }
 
-/// What was read.
+/// List as it was read.
 #[derive(Debug, Clone, Default)]
 pub struct Lists {
-    /// Newest first.
+    /// Rows, newest first.
     pub rows: Vec<Row>,
-    /// How wide they are.
+    /// Widths of the columns.
     pub widths: Widths,
-    /// All recordings there are.
+    /// Number of all recordings in the database.
     pub recordings: i64,
-    /// All simulations there are.
+    /// Number of all simulations in the database.
     pub simulations: i64,
-    /// Size of the database's file.
+    /// Size of the database file.
     pub size: Option<Bytes>,
-    /// Bytes in it that hold nothing.
+    /// Unused bytes in that file.
     pub free: Option<Bytes>,
 }
 
-/// What the list is sorted by.
+/// Sort key of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sort {
-    /// When it began.
+    /// Moment of the start.
     #[default]
     Begun,
-    /// The label.
+    /// Label.
     Label,
-    /// The status.
+    /// Status.
     Status,
-    /// The number of invocations.
+    /// Number of invocations.
     Invocations,
-    /// The number of those that failed.
+    /// Number of failed invocations.
     Failed,
     /// Lanes.
     Lanes,
@@ -96,7 +96,7 @@ pub enum Sort {
 }
 
 impl Sort {
-    /// The next column.
+    /// Returns the key of the next column.
     #[must_use]
     pub const fn next(self) -> Self {
         match self {
@@ -110,7 +110,7 @@ impl Sort {
         }
     }
 
-    /// Its name.
+    /// Returns the name of the key.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -124,8 +124,8 @@ impl Sort {
         }
     }
 
-    /// Numbers and times begin with the largest, words with A; what has no
-    /// label stands last.
+    /// Compares two rows: numbers and times begin with the largest, words with
+    /// A; rows without a label come last.
     fn compare(self, one: &Row, two: &Row) -> Ordering {
         let words = |one: &str, two: &str| one.to_lowercase().cmp(&two.to_lowercase());
         match self {
@@ -163,7 +163,7 @@ impl Row {
     }
 
     fn simulation(info: SimulationInfo) -> Self {
-        // Of several recordings it stands under the first.
+        // A simulation of several recordings stands under the first.
         let first =
             info.recordings.split(|it: char| !it.is_ascii_digit()).find(|it| !it.is_empty());
         let under = first.and_then(|id| id.parse().ok()).map(Item::Recording);
@@ -193,13 +193,13 @@ impl Row {
         self
     }
 
-    /// Whether it is still being made.
+    /// Returns whether the recording is still running.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.status == "running"
     }
 
-    /// What it is called in a sentence.
+    /// Returns the name of the item in a sentence.
     #[must_use]
     pub fn title(&self) -> String {
         if self.label.is_empty() {
@@ -209,7 +209,7 @@ impl Row {
         }
     }
 
-    /// Workloads or models as they fit a line.
+    /// Returns workloads or models, shortened to fit a line.
     #[must_use]
     pub fn short(&self) -> String {
         few(&self.of)
@@ -231,10 +231,11 @@ impl Widths {
 }
 
 impl Lists {
-    /// Reads the newest of both. Counts of what is over are taken from `known`.
+    /// Reads the newest recordings and simulations. Counts of what is over are
+    /// taken from `known`.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails when the database cannot be read.
     pub fn read(store: &Store, known: Option<&Self>) -> Result<Self, StoreError> {
         let (recordings, simulations) = store.totals()?;
         let mut rows = Vec::new();
@@ -245,7 +246,7 @@ impl Lists {
         }
         let newest = Filter { limit: Some(LIMIT), ..Filter::default() };
         rows.extend(store.simulations(&newest)?.into_iter().map(Row::simulation));
-        // Stable: of one moment, recordings come before what was made of them.
+        // Stable: at the same moment, recordings come before simulations of them.
         rows.sort_by(|one, two| two.begun.cmp(&one.begun));
         rows.truncate(LIMIT as usize);
         let size = std::fs::metadata(store.path()).ok().map(|file| Bytes(file.len()));
@@ -254,7 +255,7 @@ impl Lists {
         Ok(Self { rows, widths, recordings, simulations, size, free })
     }
 
-    /// What was counted of a recording that had ended by then.
+    /// Returns the counts of a recording that had ended when they were read.
     fn counted(&self, head: &RecordingHead) -> Option<Tally> {
         let before = self.rows.iter().find(|row| row.item == Item::Recording(head.id))?;
         let same = before.begun == head.started_at && before.status == head.status;
@@ -262,22 +263,22 @@ impl Lists {
             .then(|| Tally { invocations: before.invocations, bad: before.bad.unwrap_or(0) })
     }
 
-    /// How many there are that the list does not have.
+    /// Returns the number of items that the list leaves out.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         let all = (self.recordings + self.simulations).unsigned_abs();
         all.saturating_sub(self.rows.len() as u64)
     }
 
-    /// Whether simulations of a recording are in the list.
+    /// Returns whether the list has simulations of a recording.
     #[must_use]
     pub fn has_simulations(&self, item: Item) -> bool {
         self.rows.iter().any(|row| row.under == Some(item))
     }
 
-    /// Places of the rows that are shown, in order: recordings, and under those
-    /// that are `unfolded` their simulations. With words, those rows that have
-    /// them all, and the recordings of such simulations.
+    /// Returns the positions of the rows that are shown, in order: recordings,
+    /// and simulations under those that are `unfolded`. With words, only rows
+    /// that contain them all, and the recordings of such simulations.
     #[must_use]
     pub fn visible(
         &self,
@@ -308,7 +309,7 @@ impl Lists {
             let row = &self.rows[at];
             let mut children = below.remove(&row.item).unwrap_or_default();
             let own = fits(row);
-            // A filter shows what it finds, folded or not.
+            // A filter shows its matches, folded or not.
             let is_open = unfolded.contains(&row.item) || !wanted.is_empty();
             children.retain(|child| is_open && fits(&self.rows[*child]));
             in_order(&mut children);
@@ -320,7 +321,7 @@ impl Lists {
         places
     }
 
-    /// The rows at these places, for an export.
+    /// Returns the rows at these positions as a table, for an export.
     #[must_use]
     pub fn table(&self, places: &[usize]) -> Table {
         let mut table = Table::new(&[

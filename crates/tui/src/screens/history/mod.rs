@@ -1,5 +1,5 @@
-//! The history: recordings and simulations, what is told of each, and what can
-//! be done with them.
+//! History screen: recordings and simulations, the details of each, and the
+//! actions on them.
 //!
 //! ```text
 //! ┌ recordings and simulations ───────┐┌ recording 12 ──────┐
@@ -37,7 +37,7 @@ use cyclometer_store::Item;
 use detail::Told;
 use list::{Lists, Row, Sort};
 
-/// What help says of the figures.
+/// Legend of the figures for the help.
 pub const LEGEND: &str = "A line a recording (12), times in UTC; + has simulations \
     (s12), which stand under it once they are unfolded. runs: \
     invocations that are stored; failed: those among them that failed or ran out of time. A \
@@ -49,71 +49,71 @@ pub const LEGEND: &str = "A line a recording (12), times in UTC; + has simulatio
     simulations. Counts and sizes below are read while you look, at most every 2 seconds while \
     something is recorded.";
 
-/// Least time between two readings of the list.
+/// Least time between two reads of the list.
 const PACE: Nanos = Nanos(2_000_000_000);
 
-/// How many times as long as a reading took it is not read again: it must not
-/// disturb what is measured.
+/// Number of times that a read's duration has to pass before the next read, so
+/// that reading does not disturb what is measured.
 const REST: u64 = 20;
 
-/// What the screen remembers.
+/// State of the history screen.
 #[derive(Debug, Default)]
 pub struct State {
-    /// The recording whose answer was asked for when it ended.
+    /// Recording whose conclusion was requested when it ended.
     concluded: Option<i64>,
-    /// What was read; `None`: not yet.
+    /// List as it was read; `None`: not yet.
     lists: Option<Arc<Lists>>,
-    /// Why the newest reading failed.
+    /// Reason why the newest read failed.
     problem: Option<String>,
-    /// Places of the rows that are shown, in order.
+    /// Positions of the rows that are shown, in order.
     visible: Vec<usize>,
-    /// Which row is selected, by its place among those.
+    /// Selected row, by its position among those.
     cursor: usize,
     /// Recordings whose simulations are shown.
     unfolded: BTreeSet<Item>,
-    /// Words that rows must have.
+    /// Words of the filter, which rows must contain.
     words: String,
     sort: Sort,
     reverse: bool,
-    /// The first of a comparison.
+    /// First item of a comparison.
     marked: Option<Item>,
     /// Whether keys scroll the details.
     focus: bool,
     reading: Reading,
     detail: Option<Detail>,
-    /// The item whose details are being read.
+    /// Item whose details are being read.
     looking: Option<Item>,
-    /// First line of the details in sight.
+    /// First line of the details in view.
     scroll: usize,
-    /// The simulation to be read above the screen.
+    /// Simulation that is being read for an overlay.
     opening: Option<Item>,
-    /// What is being compared.
+    /// Pair of items being compared.
     comparing: Option<(Item, Item)>,
-    /// The item whose deletion is being prepared.
+    /// Item whose deletion is being prepared.
     deleting: Option<Item>,
 }
 
-/// How the list is kept up to date.
+/// Bookkeeping that keeps the list up to date.
 #[derive(Debug, Default)]
 struct Reading {
     pending: bool,
-    /// It has changed since it was asked for.
+    /// Whether the list has changed since it was requested.
     stale: bool,
-    /// When the newest answer came.
+    /// Moment at which the newest response came.
     at: Option<Nanos>,
-    /// How long that took.
+    /// Time that the read took.
     took: Nanos,
-    /// Whether something was recorded when it was asked for.
+    /// Whether something was recorded when the list was requested.
     active: bool,
 }
 
-/// What is known of one item.
+/// Details of one item, as they were read.
 #[derive(Debug)]
 struct Detail {
-    /// What its row said when it was asked for.
+    /// Row of the item at the time of the request.
     row: Row,
     result: Result<Vec<Told>, String>,
-    /// The width that the lines are made for.
+    /// Width that the lines are made for.
     width: usize,
     at: Nanos,
     took: Nanos,
@@ -144,12 +144,12 @@ impl State {
     }
 }
 
-/// The screen comes into sight.
+/// Handles that the screen comes into sight.
 pub fn entered(model: &mut Model) -> Vec<Effect> {
     read(model)
 }
 
-/// Asks for the list.
+/// Requests the list.
 fn read(model: &mut Model) -> Vec<Effect> {
     let active = model.snapshot.phase.is_active();
     let state = &mut model.history;
@@ -163,7 +163,7 @@ fn read(model: &mut Model) -> Vec<Effect> {
     vec![Effect::History(Ask::List { known: state.lists.clone() })]
 }
 
-/// Some time went by.
+/// Refreshes the list and the details when that is due; called for every frame.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
     let mut effects = if list_is_due(model) { read(model) } else { Vec::new() };
     effects.extend(look(model));
@@ -182,12 +182,12 @@ fn list_is_due(model: &Model) -> bool {
     (active || running) && rested(model.now, at, reading.took)
 }
 
-/// Whether long enough has passed since something that took so long.
+/// Returns whether enough time has passed since a read that took `took`.
 fn rested(now: Nanos, at: Nanos, took: Nanos) -> bool {
     now.since(at).0 >= PACE.0.max(took.0.saturating_mul(REST))
 }
 
-/// Asks for what is told of the selected item, if that is not known.
+/// Requests the details of the selected item, unless they are known.
 fn look(model: &mut Model) -> Vec<Effect> {
     let (now, width) = (model.now, draw::detail_width(model));
     let state = &mut model.history;
@@ -203,7 +203,7 @@ fn look(model: &mut Model) -> Vec<Effect> {
     vec![Effect::History(Ask::Show { row: Box::new(row), width })]
 }
 
-/// What an action does.
+/// Applies an action.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     match action {
         Action::NextPanel | Action::PreviousPanel => {
@@ -298,14 +298,14 @@ fn moved(model: &mut Model, action: Action) -> Vec<Effect> {
     look(model)
 }
 
-/// Only lines with these words, in lower case.
+/// Filters the list to rows that contain these words, given in lower case.
 pub fn filter(model: &mut Model, words: String) {
     model.history.words = words;
     model.history.arrange();
     model.history.scroll = 0;
 }
 
-/// What a click does: it selects a row, or gives the keys to the details.
+/// Handles a click: it selects a row, or focuses the details.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     let layout = draw::layout(model, area);
     let state = &mut model.history;
@@ -326,7 +326,7 @@ pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     look(model)
 }
 
-/// The desk answered.
+/// Handles a response of the worker.
 pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
     match answer {
         Answer::List { result, took } => return listed(model, result, took),
@@ -386,11 +386,11 @@ fn shown(model: &mut Model, detail: Detail) -> Vec<Effect> {
     if state.selected().map(|row| row.item) == Some(detail.row.item) {
         state.detail = Some(detail);
     }
-    // The person went on meanwhile, or the terminal has another size.
+    // The user may have moved on meanwhile, or the terminal may have another size.
     look(model)
 }
 
-/// The figures of the screen.
+/// Returns the figures of the screen.
 pub fn table(model: &Model) -> Table {
     let state = &model.history;
     match &state.lists {

@@ -1,4 +1,5 @@
-//! The history on a small database whose figures are easy to check by hand.
+//! Tests of the history screen on a small database whose figures are easy to
+//! check by hand.
 
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ fn simulations_fold_under_their_recording() {
     assert!(testing::text(&model).contains("└s1"));
     key(&mut model, &mut desk, "left");
     assert_eq!(numbers(&model), ["2", "1"]);
-    // A filter finds what is folded, and shows of which recording it is.
+    // A filter finds folded rows, and shows the recording above them.
     key(&mut model, &mut desk, "/");
     for letter in "per-cycle".chars() {
         key(&mut model, &mut desk, &letter.to_string());
@@ -71,7 +72,7 @@ fn a_filter_matches_what_the_list_shows() {
         numbers(&model)
     };
     assert_eq!(found("2026-11-12 10:00"), ["2"]);
-    // Begun at 10:00:00, of which the list has no seconds.
+    // Begun at 10:00:00; the list does not show the seconds.
     assert_eq!(found("10:00:00"), [""; 0]);
     assert_eq!(found("interrupted"), ["2"]);
 }
@@ -109,7 +110,7 @@ fn a_recording_that_ends_says_once_what_it_shows() {
     assert!(text.starts_with("nop: native starts cold in 2.00 ms and runs for 35.0 ms."), "{text}");
     assert!(testing::text(&model).contains("native starts cold in 2.00 ms"));
     assert!(ending::tick(&mut model).is_empty(), "once");
-    // A key that means something else closes it and is not lost.
+    // A key with another meaning closes the overlay and still takes effect.
     press(&mut model, "4");
     assert_eq!((model.overlay.is_none(), model.screen), (true, Screen::History));
 }
@@ -239,13 +240,13 @@ fn what_is_being_made_is_not_deleted() {
     key(&mut model, &mut desk, "r");
     key(&mut model, &mut desk, "g");
     assert_eq!(model.history.selected().map(|row| &*row.number), Some("3"));
-    // Made by this program, says the database.
+    // The database says that this program is making it.
     key(&mut model, &mut desk, "d");
     let Some(Overlay::Text { title, text, .. }) = &model.overlay else { panic!("not said") };
     assert_eq!(title, "recording 3 stays");
     assert_eq!(text, "recording 3 is still being made: stop it first, or wait for its end");
     key(&mut model, &mut desk, "esc");
-    // And so does the recording in sight, without asking it.
+    // The recording in view is refused too, without a look at the database.
     let mut snapshot = (*testing::full()).clone();
     snapshot.recording = Some(3);
     model.snapshot = Arc::new(snapshot);
@@ -322,7 +323,7 @@ fn counts_of_what_is_over_are_kept_and_those_of_what_runs_are_not() {
     recording(&to, 3, "running", None);
     key(&mut model, &mut desk, "r");
     runs(&to, 3, 1);
-    // As if counted wrongly: what is kept is not counted again.
+    // Simulates a wrong count: what is kept is not counted again.
     to.execute("DELETE FROM invocation WHERE cell_id = 1 AND sequence = 1", []).expect("gone");
     key(&mut model, &mut desk, "r");
     let lists = model.history.lists.as_ref().expect("read");

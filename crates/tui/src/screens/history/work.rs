@@ -1,4 +1,4 @@
-//! What the desk of the history is asked, and what it answers.
+//! Requests to the worker of the history screen, and their responses.
 
 use std::mem::discriminant;
 use std::sync::Arc;
@@ -13,57 +13,57 @@ use cyclometer_report::compared::compare;
 use cyclometer_stats::Confidence;
 use cyclometer_store::{Extent, Item, StoreError};
 
-/// What its desk is asked.
+/// Request to the worker of the history screen.
 #[derive(Debug, Clone)]
 pub enum Ask {
-    /// The newest recordings and simulations.
+    /// Reads the newest recordings and simulations.
     List {
-        /// What was read before: counts of what is over do not change.
+        /// List as it was read before: counts of what is over do not change.
         known: Option<Arc<Lists>>,
     },
-    /// Everything about one of them.
+    /// Reads everything about an item.
     Show {
-        /// Its row.
+        /// Row of the item.
         row: Box<Row>,
-        /// In lines of that width.
+        /// Width of the lines.
         width: usize,
     },
-    /// The same, to be read above the screen.
+    /// Reads everything about an item for an overlay.
     Text {
-        /// Which.
+        /// Item to read.
         item: Item,
-        /// In lines of that width.
+        /// Width of the lines.
         width: usize,
     },
-    /// What a recording shows, in sentences.
+    /// Reads the conclusion of a recording, in sentences.
     Conclude {
-        /// Which.
+        /// Number of the recording.
         recording: i64,
     },
-    /// What would go with it.
+    /// Measures what deleting an item would remove.
     Extent {
-        /// Which.
+        /// Item to delete.
         item: Item,
     },
-    /// Whether two of them differ.
+    /// Compares two items.
     Compare {
-        /// The one.
+        /// First item.
         first: Item,
-        /// The other.
+        /// Second item.
         second: Item,
-        /// In lines of that width.
+        /// Width of the lines.
         width: usize,
     },
-    /// Name it.
+    /// Labels an item.
     Label {
-        /// Which.
+        /// Item to label.
         item: Item,
-        /// The name; empty: none.
+        /// New label; empty: none.
         label: String,
     },
-    /// Delete them.
+    /// Deletes items.
     Delete {
-        /// Which.
+        /// Items to delete.
         items: Vec<Item>,
     },
 }
@@ -75,77 +75,77 @@ impl Question for Ask {
     }
 }
 
-/// What its desk answers: to each question what was asked, and a reason where
-/// it could not be done.
+/// Response of the worker of the history screen: the subject of the request,
+/// and the result, or a reason where it failed.
 #[derive(Debug)]
 pub enum Answer {
-    /// The list.
+    /// List of items.
     List {
-        /// The newest of both.
+        /// Newest recordings and simulations.
         result: Result<Arc<Lists>, String>,
-        /// How long reading took.
+        /// Time that reading took.
         took: Nanos,
     },
-    /// One item.
+    /// Details of an item.
     Show {
-        /// Its row as it was then.
+        /// Row of the item as it was then.
         row: Box<Row>,
-        /// The width that was asked for.
+        /// Width that was requested.
         width: usize,
-        /// Everything about it.
+        /// Everything about the item.
         result: Result<Vec<Told>, String>,
-        /// How long reading took.
+        /// Time that reading took.
         took: Nanos,
     },
-    /// One item, to be read above the screen.
+    /// Text of an item, for an overlay.
     Text {
-        /// Which.
+        /// Item that was read.
         item: Item,
-        /// Everything about it.
+        /// Everything about the item.
         result: Result<String, String>,
     },
-    /// What a recording shows.
+    /// Conclusion of a recording.
     Conclude {
-        /// Which.
+        /// Number of the recording.
         recording: i64,
-        /// A paragraph a workload.
+        /// One paragraph for each workload.
         result: Result<String, String>,
     },
-    /// What would go.
+    /// Extent of a deletion.
     Extent {
-        /// With which.
+        /// Item to delete.
         item: Item,
-        /// How much.
+        /// Extent of what would be removed.
         result: Result<Extent, String>,
     },
-    /// A comparison.
+    /// Comparison of two items.
     Compare {
-        /// Of which.
+        /// First item.
         first: Item,
-        /// With which.
+        /// Second item.
         second: Item,
-        /// What differs, and how sure that is.
+        /// Differences, and how certain they are.
         result: Result<String, String>,
     },
-    /// It was named.
+    /// Result of labelling an item.
     Label {
-        /// Which.
+        /// Item that was labelled.
         item: Item,
-        /// How.
+        /// New label.
         label: String,
-        /// Whether it was.
+        /// Whether it succeeded.
         result: Result<(), String>,
     },
-    /// They were deleted.
+    /// Result of deleting items.
     Delete {
-        /// Which.
+        /// Items that were deleted.
         items: Vec<Item>,
-        /// What went.
+        /// Extent of what was removed.
         result: Result<Extent, String>,
     },
 }
 
-/// Works an answer out, on the desk's thread.
+/// Computes a response, on the worker's thread.
 pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
     let begun = now();
     match ask {
@@ -198,23 +198,24 @@ pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
 }
 
 fn list(desk: &mut Desk, known: Option<&Lists>) -> Result<Lists, StoreError> {
-    // Before the first recording there is no file, which is no error here.
+    // There is no file before the first recording, which is no error here.
     if !desk.settings.database.exists() {
         return Ok(Lists::default());
     }
     Lists::read(desk.store()?, known)
 }
 
-/// What would go. Written to, so that a database that is locked or read-only
-/// shows before anybody is asked twice, and recordings of programs that are
-/// gone do not count as running.
+/// Measures what deleting an item would remove. The database is opened for
+/// writing, so that one that is locked or read-only is noticed before the user
+/// confirms twice, and recordings of programs that are gone do not count as
+/// running.
 fn extent(desk: &Desk, item: Item) -> Result<Extent, StoreError> {
     let store = desk.writable()?;
     store.recover()?;
     store.extent(&[item])
 }
 
-/// An error in words; the database is opened again for the next question.
+/// Turns an error into text; the database is opened again for the next request.
 fn told<T>(desk: &mut Desk, result: Result<T, StoreError>) -> Result<T, String> {
     result.map_err(|error| {
         desk.reopen();

@@ -1,4 +1,4 @@
-//! Drawing the machine: lines under headings, and the selected one in full.
+//! Drawing of the host screen: rows under headings, and the selected one in full.
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -15,14 +15,14 @@ use crate::widgets::text::{fit, pad, width, wrap};
 use cyclometer_doctor::State;
 use cyclometer_report::counted;
 
-/// Terminals so wide show what to do beside what was found.
+/// Width of a terminal from which on remedies stand beside the findings.
 const WIDE: usize = 140;
-/// Width of sign and word of a state.
+/// Width of the sign and word of a state.
 const STATE: usize = 10;
 
-/// The list, and the selected line in full.
+/// Splits an area into the list, and the selected row in full.
 fn layout(area: Rect) -> (Rect, Rect) {
-    // A wide line holds more of a text.
+    // A wide terminal needs fewer lines for a text.
     let most = if usize::from(area.width) >= WIDE { 6 } else { 9 };
     let below = (area.height / 3).min(most);
     let list = area.height - below;
@@ -38,13 +38,13 @@ const fn inside(area: Rect) -> Rect {
     }
 }
 
-/// Lines of a page.
+/// Returns the number of rows of a page.
 pub fn page(model: &Model) -> usize {
     let body = parts(Rect::new(0, 0, model.size.0, model.size.1)).body;
     usize::from(layout(body).0.height.saturating_sub(4)).max(1)
 }
 
-/// A heading, or a line by its place.
+/// Heading, or a row by its position.
 #[derive(Clone, Copy)]
 enum Entry {
     Heading(Section),
@@ -64,13 +64,13 @@ fn entries(rows: &[Row]) -> Vec<Entry> {
     entries
 }
 
-/// The first entry in sight.
+/// Returns the first entry in view.
 fn first(entries: &[Entry], cursor: usize, height: usize) -> usize {
     let place = entries.iter().position(|entry| matches!(entry, Entry::Row(at) if *at == cursor));
     offset(place.unwrap_or(0), entries.len(), height)
 }
 
-/// The line that is drawn at a place.
+/// Returns the row that is drawn at a position.
 pub fn row_at(model: &Model, area: Rect, at: Position) -> Option<usize> {
     let inner = inside(layout(area).0);
     if !inner.contains(at) {
@@ -122,7 +122,8 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, model: &Model, rows: &[Row], cur
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// How many lines there are, and how many are not as they could be.
+/// Returns the title of the list: how many rows there are, and how many report
+/// a problem.
 fn title(model: &Model, rows: &[Row]) -> String {
     let count = |wanted: fn(State) -> bool| {
         let known = |row: &&Row| matches!(row.mark, Mark::Known(state) if wanted(state));
@@ -182,7 +183,7 @@ impl Columns {
     }
 }
 
-/// The sign of a state, and what it means.
+/// Returns the sign of a state and the role of its style.
 const fn sign(theme: Theme, mark: Mark) -> (&'static str, Role) {
     match mark {
         Mark::Known(State::Ok) => (theme.sign("✓", "+"), Role::Good),

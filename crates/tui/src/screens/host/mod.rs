@@ -1,5 +1,5 @@
-//! The machine: what can be measured here and how, which lanes run, and what
-//! measuring costs.
+//! Host screen: what can be measured on this machine and how, which lanes run,
+//! and what measuring costs.
 
 mod draw;
 mod rows;
@@ -21,7 +21,7 @@ use cyclometer_lanes::LaneSpec;
 use cyclometer_report::{Cell, Column, Table};
 use work::Part;
 
-/// What help says of the figures.
+/// Legend of the figures for the help.
 pub const LEGEND: &str = "What `cyclometer doctor` and `cyclometer lanes` find, part by part. ok: \
     it is there; warning: it is there, but less than it could be; missing: it is not, and the \
     text below says why and what to do; none: it is not, and nothing is lost by that. Meters name \
@@ -31,31 +31,31 @@ pub const LEGEND: &str = "What `cyclometer doctor` and `cyclometer lanes` find, 
     Events not shown are those that the live view was too slow for. Enter shows a line in full, r \
     looks again.";
 
-/// What the screen remembers.
+/// State of the host screen.
 #[derive(Debug, Default)]
 pub struct State {
-    /// What was found, by part.
+    /// Findings, by group.
     found: BTreeMap<Part, Vec<Finding>>,
-    /// Lanes that were opened, and when.
+    /// Lanes that were opened, and the moment of each.
     lanes: Vec<(Nanos, LaneFinding)>,
     /// Lanes of the engine's OCI runtimes.
     runtimes: Vec<LaneSpec>,
-    /// What is still to be asked; one question at a time.
+    /// Requests that still have to be sent, one at a time.
     queue: VecDeque<Ask>,
-    /// What the desk works on.
+    /// Request that the worker handles now.
     pending: Option<Ask>,
-    /// Whether anything has been asked.
+    /// Whether anything has been requested.
     begun: bool,
-    /// Whether a recording was under way at the last tick.
+    /// Whether a recording was under way at the last frame.
     active: bool,
-    /// The selected line.
+    /// Selected row.
     cursor: usize,
-    /// Words that lines must have.
+    /// Words of the filter, which rows must contain.
     words: String,
 }
 
 impl State {
-    /// Lanes of the engine's runtimes, as far as they are known.
+    /// Returns the lanes of the engine's runtimes, as far as they are known.
     pub fn runtimes(&self) -> Vec<LaneSpec> {
         self.runtimes.clone()
     }
@@ -67,7 +67,7 @@ impl State {
     }
 }
 
-/// The screen comes into sight.
+/// Handles that the screen comes into sight.
 pub fn entered(model: &mut Model) -> Vec<Effect> {
     model.host.active = model.snapshot.phase.is_active();
     if model.host.begun {
@@ -77,8 +77,8 @@ pub fn entered(model: &mut Model) -> Vec<Effect> {
     look(model, false)
 }
 
-/// What changes by itself and is read in no time, and lanes that only an older
-/// recording knew.
+/// Enqueues checks whose results change by themselves and are read quickly, and
+/// lanes that only an older recording knew.
 fn want_changed(model: &mut Model) {
     model.host.want(Ask::Look(Part::Storage));
     model.host.want(Ask::Look(Part::Sampler));
@@ -91,14 +91,15 @@ fn want_changed(model: &mut Model) {
     want_lanes(model, specs, false);
 }
 
-/// Looks at everything; `again`: also at lanes that the recording opened.
+/// Requests all checks; `again`: also those of lanes that the recording opened.
 fn look(model: &mut Model, again: bool) -> Vec<Effect> {
     model.host.begun = true;
     let parts = [Part::Machine, Part::Storage, Part::Meters, Part::Sampler, Part::Cost];
     for part in parts {
         model.host.want(Ask::Look(part));
     }
-    // Those that need no engine first: one that hangs holds up only its own.
+    // Lanes that need no engine come first: an engine that hangs delays only
+    // its own.
     let (docker, own): (Vec<LaneSpec>, Vec<LaneSpec>) =
         LaneSpec::all().into_iter().partition(|spec| matches!(spec, LaneSpec::Docker { .. }));
     want_lanes(model, own, again);
@@ -117,8 +118,8 @@ fn want_lanes(model: &mut Model, specs: Vec<LaneSpec>, again: bool) {
     }
 }
 
-/// Asks the next question, if none is pending. What could disturb a recording
-/// waits for its end.
+/// Sends the next request, if none is pending. Requests that could disturb a
+/// recording wait for its end.
 fn next(model: &mut Model) -> Vec<Effect> {
     let active = model.snapshot.phase.is_active();
     let disturbs = |ask: &Ask| matches!(ask, Ask::Lane(_) | Ask::Look(Part::Cost));
@@ -132,7 +133,7 @@ fn next(model: &mut Model) -> Vec<Effect> {
     vec![Effect::Host(ask)]
 }
 
-/// Some time went by.
+/// Sends requests that have become possible; called for every frame.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
     let active = model.snapshot.phase.is_active();
     if std::mem::replace(&mut model.host.active, active) && !active {
@@ -142,7 +143,7 @@ pub fn tick(model: &mut Model) -> Vec<Effect> {
     next(model)
 }
 
-/// The desk answered.
+/// Handles a response of the worker.
 pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
     let now = model.now;
     let (lanes, ask) = match answer {
@@ -174,7 +175,7 @@ fn keep(lanes: &mut Vec<(Nanos, LaneFinding)>, now: Nanos, finding: LaneFinding)
     lanes.push((now, finding));
 }
 
-/// Without an engine its lane is not waited for once more.
+/// Skips the waiting requests for lanes of an engine that is not available.
 fn no_engine(model: &mut Model, findings: &[Finding]) {
     let reason = findings.first().filter(|it| it.state != Found::Ok);
     let Some(reason) = reason.map(|it| it.found.clone()) else { return };
@@ -190,7 +191,7 @@ fn no_engine(model: &mut Model, findings: &[Finding]) {
     state.queue.retain(|ask| !of_engine(ask));
 }
 
-/// What an action does.
+/// Applies an action.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     let last = rows::rows(model).len().saturating_sub(1);
     let page = draw::page(model);
@@ -222,7 +223,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     Vec::new()
 }
 
-/// The selected line in full.
+/// Shows the selected row in full.
 fn show(model: &mut Model) {
     let rows = rows::rows(model);
     let Some(row) = rows.get(model.host.cursor) else { return };
@@ -233,13 +234,13 @@ fn show(model: &mut Model) {
     model.overlay = Some(Overlay::Text { title: row.check.clone(), text, scroll: 0 });
 }
 
-/// Only lines with these words, in lower case.
+/// Filters the rows to those that contain these words, given in lower case.
 pub fn filter(model: &mut Model, words: String) {
     model.host.words = words;
     model.host.cursor = 0;
 }
 
-/// What a click does: it selects a line.
+/// Handles a click: it selects a row.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     if let Some(row) = draw::row_at(model, area, at) {
         model.host.cursor = row;
@@ -247,7 +248,7 @@ pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     Vec::new()
 }
 
-/// The figures of the screen.
+/// Returns the figures of the screen.
 pub fn table(model: &Model) -> Table {
     let mut table = Table::new(&[
         Column::text("section", "section"),

@@ -1,5 +1,5 @@
-//! The lines of the screen: what was found, and what the live view knows by
-//! itself.
+//! Rows of the host screen: findings of the checks, and what the live view
+//! knows by itself.
 
 use std::sync::Arc;
 
@@ -10,29 +10,29 @@ use crate::screens::history::share;
 use cyclometer_doctor::{Finding, LaneAbout, State};
 use cyclometer_lanes::{LaneSpec, StartKind};
 
-/// A heading, under which lines stand.
+/// Heading, with rows below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Section {
-    /// The machine.
+    /// Host machine.
     Machine,
     /// Meters and their sources.
     Meters,
     /// Lanes.
     Lanes,
-    /// What measuring costs, and what is lost on the way.
+    /// Cost of measuring, and losses on the way.
     Sampler,
-    /// What is kept.
+    /// Database and files.
     Storage,
-    /// Lanes of runtimes that have a profile.
+    /// Lanes of other runtimes, which have a profile.
     Runtimes,
 }
 
 impl Section {
-    /// All of them, in order.
+    /// All sections, in order.
     pub const ALL: [Self; 6] =
         [Self::Machine, Self::Meters, Self::Lanes, Self::Sampler, Self::Storage, Self::Runtimes];
 
-    /// Its heading.
+    /// Returns the heading.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -46,19 +46,19 @@ impl Section {
     }
 }
 
-/// How far a line is.
+/// Progress of the check behind a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// It was looked at.
+    /// The check was made.
     Known(State),
-    /// It will be soon.
+    /// The check will be made soon.
     Looking,
-    /// It will be after the recording.
+    /// The check will be made after the recording.
     Later,
 }
 
 impl Mark {
-    /// The word that is shown.
+    /// Returns the word that is shown.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -69,18 +69,18 @@ impl Mark {
     }
 }
 
-/// A line.
+/// Row of the host screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Under which heading.
+    /// Section of the row.
     pub section: Section,
-    /// What was looked at.
+    /// Name of the check.
     pub check: String,
-    /// How far it is.
+    /// Progress of the check.
     pub mark: Mark,
-    /// What there is.
+    /// Finding of the check.
     pub found: String,
-    /// What to do.
+    /// Remedy for a problem.
     pub fix: String,
 }
 
@@ -111,7 +111,7 @@ impl Row {
     }
 }
 
-/// All lines that have the words of the filter.
+/// Returns all rows that contain the words of the filter.
 pub fn rows(model: &Model) -> Vec<Row> {
     let mut rows = Vec::new();
     part(model, Part::Machine, Section::Machine, &mut rows);
@@ -130,11 +130,11 @@ pub fn rows(model: &Model) -> Vec<Row> {
     rows
 }
 
-/// What was found of a part, or that it will be.
+/// Appends the findings of a group, or a row that says that they are pending.
 fn part(model: &Model, part: Part, section: Section, rows: &mut Vec<Row>) {
     if let Some(findings) = model.host.found.get(&part) {
         rows.extend(findings.iter().map(|finding| Row::of(section, finding)));
-        // The lane has that name too.
+        // The lane is called `docker` too.
         if part == Part::Containers {
             let engine = rows.iter_mut().filter(|row| row.section == section);
             engine.for_each(|row| row.check = row.check.replace("docker", "engine"));
@@ -152,7 +152,7 @@ fn part(model: &Model, part: Part, section: Section, rows: &mut Vec<Row>) {
     rows.push(waiting(model, section, name, part == Part::Cost));
 }
 
-/// A line for what is not known yet; `idle`: it can only be looked at while
+/// Returns a row for a check that is pending; `idle`: it can only be made while
 /// nothing is recorded.
 fn waiting(model: &Model, section: Section, check: &str, idle: bool) -> Row {
     if idle && model.snapshot.phase.is_active() {
@@ -162,8 +162,8 @@ fn waiting(model: &Model, section: Section, check: &str, idle: bool) -> Row {
     Row::new(section, check, Mark::Looking, "")
 }
 
-/// Every lane that there is a name for. What a recording knows of a lane is
-/// newer than what was looked at before it.
+/// Returns a row for every known lane. What a recording knows of a lane is
+/// newer than checks made before it.
 fn lanes(model: &Model) -> Vec<Row> {
     let mut names: Vec<String> = LaneSpec::all().iter().map(ToString::to_string).collect();
     let more = model.host.runtimes.iter().map(ToString::to_string);
@@ -195,7 +195,7 @@ fn lane(model: &Model, name: &str) -> Row {
             let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
             Row::new(section, name, Mark::Known(State::Ok), parts.join("; "))
         }
-        // The reason ends with what to do.
+        // The reason ends with the remedy.
         Err(reason) => {
             let state = if other { State::Absent } else { State::Missing };
             Row::new(section, name, Mark::Known(state), reason)
@@ -203,7 +203,7 @@ fn lane(model: &Model, name: &str) -> Row {
     }
 }
 
-/// What the live view knows of a lane that was opened for its recording.
+/// Returns what the live view knows of a lane that was opened for its recording.
 fn recorded_lane(snapshot: &Snapshot, name: &str) -> Option<Result<LaneAbout, String>> {
     let at = snapshot.lanes.iter().position(|lane| &*lane.name == name)?;
     let LaneView { version, note, unavailable, .. } = &snapshot.lanes[at];
@@ -217,7 +217,8 @@ fn recorded_lane(snapshot: &Snapshot, name: &str) -> Option<Result<LaneAbout, St
     Some(Ok(LaneAbout { version: version.to_string(), starts, note: note.to_string() }))
 }
 
-/// What the sampler cost: of the recording in sight, or of the newest stored.
+/// Returns the cost of the sampler: of the recording shown, or of the newest
+/// one stored.
 fn sampler(model: &Model) -> Row {
     let (section, check) = (Section::Sampler, "sampler");
     let snapshot = &model.snapshot;
@@ -246,7 +247,7 @@ fn sampler(model: &Model) -> Row {
     Row::new(section, check, mark, text)
 }
 
-/// What came too fast to be shown.
+/// Returns the counts of events and samples that came too fast to be shown.
 fn dropped(snapshot: &Arc<Snapshot>) -> [Row; 2] {
     let row = |check, count: u64, what: &str, lost: &str| {
         let (state, text) = if count == 0 {

@@ -1,4 +1,4 @@
-//! The machine, with findings made by hand.
+//! Tests of the host screen, with findings made by hand.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn finding(check: &str, state: Found, found: &str, fix: &str) -> Finding {
 const NO_ENGINE: &str = "no Docker engine answers at unix:///var/run/docker.sock (the default): \
     connection refused; start it with `systemctl start docker`, or name another with DOCKER_HOST";
 
-/// What a machine without counters says of a part.
+/// Returns the findings of a group on a machine without counters.
 fn found(part: Part) -> Vec<Finding> {
     let ok = |check, found| finding(check, Found::Ok, found, "");
     match part {
@@ -62,7 +62,7 @@ fn found(part: Part) -> Vec<Finding> {
     }
 }
 
-/// Answers what is asked, as that machine does, until nothing is asked.
+/// Responds to requests as that machine does, until there are none.
 fn settle(model: &mut Model, effects: Vec<Effect>) -> Vec<Ask> {
     let mut asked = Vec::new();
     let mut open = effects;
@@ -141,7 +141,7 @@ fn nothing_is_opened_or_timed_while_something_is_recorded() {
     let effects = entered(&mut model);
     let asked = settle(&mut model, effects);
     assert!(!asked.iter().any(|ask| matches!(ask, Ask::Lane(_) | Ask::Look(Part::Cost))));
-    // What the recording knows of its lanes, and the rest later.
+    // Lanes that the recording knows come first, the others later.
     assert_eq!(row(&model, "wasmtime").found, "wasmtime 48.0.2; cold, warm");
     assert!(row(&model, "docker").found.contains("docker.sock"));
     assert_eq!(row(&model, "wasmtime:fuel").mark, Mark::Later);
@@ -163,7 +163,7 @@ fn the_sampler_is_told_as_a_share_of_the_recording() {
     let mut story = testing::Story::new();
     story.ended(Status::Ok);
     let mut snapshot = (*story.snapshot()).clone();
-    // It took 60 s: 150 ms are 0.25 %.
+    // The recording took 60 s: 150 ms are 0.25 %.
     snapshot.sampler = Some(SamplerReport {
         interval: Nanos(10_000_000),
         ticks: 5_900,
@@ -232,7 +232,7 @@ fn long_reasons_can_be_read_in_full() {
     settle(&mut model, effects);
     model.host.cursor = rows(&model).iter().position(|row| row.check == "docker").expect("a line");
     let text = testing::text(&model);
-    // The list cuts it; the panel below has its end.
+    // The list cuts the text; the panel below shows its end.
     let words: Vec<&str> = text.split(|it: char| it.is_whitespace() || it == '│').collect();
     assert!(words.contains(&"DOCKER_HOST"), "{text}");
 }

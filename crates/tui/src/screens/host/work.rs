@@ -1,4 +1,4 @@
-//! What the desk of the machine is asked, and what it answers.
+//! Requests to the worker of the host screen, and their responses.
 
 use crate::desk::{Desk, Question};
 use crate::screens::history::sampler;
@@ -10,29 +10,29 @@ use cyclometer_meter::perf::paranoid;
 use cyclometer_store::{RecordingRef, StoreError};
 use cyclometer_system::procfs::ProcessIdentity;
 
-/// What is looked at together, the quick parts first.
+/// Checks that are made together, the quick ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
     /// CPU, memory, kernel, clocks, rights.
     Machine,
-    /// The database and what else is kept.
+    /// Database and other stored files.
     Storage,
-    /// The counters of perf.
+    /// Counters of perf.
     Meters,
-    /// The sampler of the newest recording.
+    /// Sampler of the newest recording.
     Sampler,
-    /// The time of a counter read.
+    /// Time of a counter read.
     Cost,
-    /// The Docker engine.
+    /// Docker engine.
     Containers,
 }
 
-/// What its desk is asked.
+/// Request to the worker of the host screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
-    /// Look at a part.
+    /// Makes the checks of a group.
     Look(Part),
-    /// Open a lane and close it again.
+    /// Opens a lane and closes it again.
     Lane(LaneSpec),
 }
 
@@ -42,28 +42,28 @@ impl Question for Ask {
     }
 }
 
-/// What its desk answers.
+/// Response of the worker of the host screen.
 #[derive(Debug)]
 pub enum Answer {
-    /// What was found.
+    /// Findings of a group.
     Found {
-        /// Where.
+        /// Group that was checked.
         part: Part,
-        /// What.
+        /// Findings in it.
         findings: Vec<Finding>,
-        /// Lanes of OCI runtimes, where it was the engine that was looked at.
+        /// Lanes of OCI runtimes, if the engine was checked.
         runtimes: Vec<LaneSpec>,
     },
-    /// What a lane is.
+    /// Finding on a lane.
     Lane {
-        /// Which.
+        /// Lane that was opened.
         spec: LaneSpec,
-        /// What it is, or why it cannot run.
+        /// Description of the lane, or the reason why it cannot run.
         finding: LaneFinding,
     },
 }
 
-/// Works an answer out, on the desk's thread.
+/// Computes a response, on the worker's thread.
 pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
     let part = match ask {
         Ask::Look(part) => part,
@@ -104,7 +104,7 @@ fn finding(check: &str, state: State, found: String) -> Finding {
 fn storage(desk: &mut Desk) -> Vec<Finding> {
     let path = desk.settings.database.clone();
     let mut findings = cyclometer_doctor::storage(Ok(&path));
-    // What is wrong with the file is said above already.
+    // A problem with the file has been reported above already.
     if findings[0].state == State::Ok && path.exists() {
         let free = match desk.store().and_then(|store| Ok((store.free_bytes()?, store.totals()?))) {
             Ok((free, (recordings, simulations))) => finding(
@@ -125,7 +125,7 @@ fn storage(desk: &mut Desk) -> Vec<Finding> {
     findings
 }
 
-/// What sampling cost in the newest recording of the database.
+/// Describes the cost of sampling in the newest recording of the database.
 fn newest_sampler(desk: &mut Desk) -> Finding {
     let check = "sampler";
     if !desk.settings.database.exists() {

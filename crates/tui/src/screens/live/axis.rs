@@ -1,16 +1,16 @@
-//! The axes of the charts: one range of values and of time for all lanes.
+//! Axes of the charts: one range of values and of time for all lanes.
 
 use crate::live::{KEPT, SPANS};
 use crate::widgets::text::{pad, width};
 use cyclometer_core::units::Nanos;
 
-/// Columns left of a chart: the ends of its range, and the line.
+/// Columns left of a chart: the ends of its range, and the vertical line.
 pub const LABELS: u16 = 7;
-/// Longest time that the charts show of a recording by themselves.
+/// Longest time of a recording that the charts show without zooming.
 const LONGEST: Nanos = Nanos(120_000_000_000);
-/// Least columns between two marks of time.
+/// Least number of columns between two time marks.
 const APART: u64 = 9;
-/// Distances of marks.
+/// Distances between time marks, in nanoseconds.
 const STEPS: [u64; 16] = [
     500_000_000,
     1_000_000_000,
@@ -30,19 +30,20 @@ const STEPS: [u64; 16] = [
     43_200_000_000_000,
 ];
 
-/// Time of a chart: `times` points of a resolution are a column.
+/// Time axis of a chart: a column has `times` points of a resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeAxis {
-    /// The resolution, as a position in [`SPANS`].
+    /// Resolution, as a position in [`SPANS`].
     pub resolution: usize,
-    /// Points in a column.
+    /// Number of points in a column.
     pub times: u64,
-    /// Columns.
+    /// Number of columns.
     pub count: usize,
 }
 
 impl TimeAxis {
-    /// Shows all of a recording, or the newest two minutes of a long one.
+    /// Creates an axis for all of a recording, or for the newest two minutes of
+    /// a long one.
     #[must_use]
     pub fn whole(elapsed: Nanos, count: usize) -> Self {
         let count = count.max(1);
@@ -53,31 +54,31 @@ impl TimeAxis {
         Self { resolution, times, count }
     }
 
-    /// Shows columns of one resolution.
+    /// Creates an axis whose columns are points of one resolution.
     #[must_use]
     pub fn of_resolution(resolution: usize, count: usize) -> Self {
         Self { resolution: resolution.min(SPANS.len() - 1), times: 1, count }
     }
 
-    /// Time that a column stands for.
+    /// Returns the time that a column stands for.
     #[must_use]
     pub fn column(&self) -> Nanos {
         Nanos(SPANS[self.resolution].0 * self.times)
     }
 
-    /// Returns the line of time marks below a chart: how long ago, up to `end`.
+    /// Returns the line of time marks below a chart: the time before `end`.
     #[must_use]
     pub fn marks(&self, end: &str) -> String {
         let column = self.column().0.max(1);
         let far = |step: &&u64| **step / column >= APART;
         let step = STEPS.iter().find(far).copied().unwrap_or(column * APART);
-        // From the right, since that is where time is known.
+        // Built from the right, where the time is known.
         let mut line = pad(end, width(end).min(self.count), true);
         for ago in (1..).map(|times| step * times) {
             let at = usize::try_from(ago / column).unwrap_or(usize::MAX);
             let label = format!("-{}", short(ago, step));
             let taken = width(&line);
-            // The mark stands above the first letter of its label.
+            // The mark is at the column of the first letter of its label.
             let blank = (at + 1).checked_sub(taken + width(&label));
             let Some(blank) = blank.filter(|_| at < self.count) else { break };
             line = format!("{label}{}{line}", " ".repeat(blank));
@@ -86,7 +87,8 @@ impl TimeAxis {
     }
 }
 
-/// `0.5s`, `20s`, `5min`, `3h`: in the unit in which steps are whole.
+/// Formats a time span as `0.5s`, `20s`, `5min` or `3h`: in the unit in which
+/// steps are whole.
 fn short(span: u64, step: u64) -> String {
     const SECOND: u64 = 1_000_000_000;
     let units = [(3_600 * SECOND, "h"), (60 * SECOND, "min"), (SECOND, "s")];
@@ -97,18 +99,18 @@ fn short(span: u64, step: u64) -> String {
     )
 }
 
-/// A range of values from 0.
+/// Range of values from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// Its end, in units a second.
+    /// End of the range, in units a second.
     rate: u64,
-    /// Its end, in units a column.
+    /// End of the range, in units a column.
     pub top: u64,
 }
 
 impl Range {
-    /// Returns the least range that holds all values, ends in 1, 2 or 5, and is
-    /// at least so many units a second.
+    /// Returns the smallest range that holds all values, ends in 1, 2 or 5, and
+    /// covers at least `least` units a second.
     #[must_use]
     pub fn of(largest: u64, column: Nanos, least: u64) -> Self {
         let column = u128::from(column.0.max(1));
@@ -122,7 +124,7 @@ impl Range {
         Self { rate: least(rate), top: least(top).max(1) }
     }
 
-    /// The end of the range as a number of CPUs: nanoseconds a second.
+    /// Formats the end of the range as a number of CPUs, from nanoseconds a second.
     #[must_use]
     pub fn cpus(&self) -> String {
         match self.rate / 1_000_000_000 {
@@ -134,7 +136,7 @@ impl Range {
         }
     }
 
-    /// The end of the range with the letter of its power: `500M`.
+    /// Formats the end of the range with a unit prefix: `500M`.
     #[must_use]
     pub fn count(&self) -> String {
         let letters =

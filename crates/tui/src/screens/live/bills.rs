@@ -1,5 +1,5 @@
-//! What the chosen workload costs in each lane: coarse beside fine, their
-//! ratio, and what the coarse bill is for.
+//! Bill panel of the live screen: the cost of the chosen workload in each lane,
+//! coarse beside fine, their ratio, and the parts of the coarse bill.
 
 use std::num::NonZeroU64;
 
@@ -19,20 +19,21 @@ use cyclometer_pricing::{Exact, Granularity, Money};
 use cyclometer_replay::{Group, ModelInfo, ModelTotal, Summary};
 
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(3);
-/// Height of the screen from which on parts have a line each.
+/// Height of the screen from which on each part has its own line.
 const TALL: u16 = 44;
-/// Models that are shown at most, beside a line that says how many more.
+/// Highest number of price models shown, beside a line with the number of
+/// further ones.
 const MODELS: u16 = 6;
 
-/// Lines that the panel is to have, of `rest`.
+/// Returns the number of lines that the panel should have, of `rest`.
 pub fn height(model: &Model, snapshot: &Snapshot, wide: u16, rest: u16) -> u16 {
     let count = snapshot.bills.as_ref().map_or(model.live.models.len(), |it| it.models().len());
     let models = u16::try_from(count).unwrap_or(u16::MAX).clamp(1, MODELS);
-    // Shares of three digits would need two lines where it is narrow.
+    // Shares of three digits would need two lines in a narrow terminal.
     let legend = if wide >= 100 { 1 } else { 2 };
     let parts = if rest >= TALL { 7 } else { legend };
     let warm = if rest >= TALL && has_warm(model, snapshot) { models + 1 } else { 0 };
-    // Frame, lanes, ratio, bar.
+    // Frame, lanes, ratio and bar take five lines.
     5 + models + parts + warm
 }
 
@@ -63,14 +64,14 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapsho
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// A lane's cell and its sums.
+/// Cell of a lane, and its sums.
 type Billed<'a> = Option<(&'a CellView, &'a Group)>;
 
 struct Panel<'a> {
     model: &'a Model,
     snapshot: &'a Snapshot,
     summary: &'a Summary,
-    /// Lanes in sight.
+    /// Lanes in view.
     lanes: std::ops::Range<usize>,
     label: usize,
     lane: usize,
@@ -89,8 +90,8 @@ impl<'a> Panel<'a> {
         Self { model, snapshot, summary, lanes, label, lane, room }
     }
 
-    /// The sums of each lane in sight for a start. What never ended well has no
-    /// price.
+    /// Returns the sums of each lane in view for a kind of start. A cell that
+    /// never ended well has no price.
     fn billed(&self, start: StartKind) -> Vec<Billed<'a>> {
         let of = |lane| {
             let cell = chosen::cell(self.model, self.snapshot, lane, start)?;
@@ -126,7 +127,7 @@ impl<'a> Panel<'a> {
         // Heading, ratio, bar and legend matter more than the last of many models.
         let ratio = self.ratio(&billed);
         let left = high.saturating_sub(1 + parts.len() + usize::from(ratio.is_some()));
-        // The first two matter more than what is said of them.
+        // The first two models matter more than what is shown about them.
         let least = self.summary.models().len().clamp(1, 2);
         self.models(&billed, left.clamp(least, usize::from(MODELS)), &mut lines);
         lines.extend(ratio);
@@ -139,7 +140,7 @@ impl<'a> Panel<'a> {
         }
         if let Some(note) = &self.snapshot.bills_note {
             let text = format!(" {note}");
-            // Better than the last line of the legend.
+            // The note is more useful than the last line of the legend.
             lines.truncate(high.saturating_sub(1));
             lines.push(Line::from(Span::styled(text, self.model.theme.style(Role::Warn))));
         }
@@ -186,8 +187,8 @@ impl<'a> Panel<'a> {
         Some(self.row(("dearer", Role::Dim), cells))
     }
 
-    /// What the bill of the first coarse model is for: a bar a lane, and all
-    /// parts, a line each where there is room.
+    /// Returns the parts of the bill of the first coarse model: a bar for each
+    /// lane, and all parts, each on its own line where there is room.
     fn parts(&self, billed: &[Billed<'_>], tall: bool) -> Vec<Line<'static>> {
         let models = self.summary.models();
         let coarse = models.iter().position(|info| info.granularity == Granularity::Coarse);
@@ -219,7 +220,7 @@ impl<'a> Panel<'a> {
         lines
     }
 
-    /// A part in every lane.
+    /// Returns the line of a part, with its share in every lane.
     fn part(&self, part: usize, shares: &[Option<[u64; 7]>]) -> Line<'static> {
         let theme = &self.model.theme;
         let name = pad(bar::NAMES[part], self.label.saturating_sub(4), false);
@@ -246,7 +247,7 @@ fn role(info: &ModelInfo) -> Role {
     }
 }
 
-/// The amount so far, or of a million; `None` where it was refused.
+/// Formats the amount so far, or that of a million; `None` where it was refused.
 pub fn amount(total: Option<&ModelTotal>, per_million: bool) -> Option<String> {
     let total = total.filter(|total| total.billed > 0 && total.refusals() == 0)?;
     let shown = if per_million {

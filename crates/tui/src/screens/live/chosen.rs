@@ -1,10 +1,12 @@
-//! The workload and the starts that are shown, the same in all lanes.
+//! Selection of the workload and the kinds of start that are shown, common to
+//! all lanes.
 
 use crate::live::{CellState, CellView, Snapshot};
 use crate::model::Model;
 use cyclometer_lanes::StartKind;
 
-/// Returns the workloads to choose from: those recorded, or to be recorded.
+/// Returns the workloads to choose from: those that are recorded, or those of
+/// the next recording.
 pub fn workloads<'a>(model: &'a Model, snapshot: &'a Snapshot) -> &'a [String] {
     match &snapshot.plan.workloads[..] {
         [] => &model.live.wanted.workloads,
@@ -13,7 +15,7 @@ pub fn workloads<'a>(model: &'a Model, snapshot: &'a Snapshot) -> &'a [String] {
 }
 
 /// Returns the workload that is shown: the one that was chosen, or the first of
-/// the plan that can run somewhere. It does not change with what runs.
+/// the plan that can run in some lane. It does not depend on what runs now.
 pub fn workload<'a>(model: &'a Model, snapshot: &'a Snapshot) -> Option<&'a str> {
     let names = workloads(model, snapshot);
     let is_there = |name: &&String| model.live.workload.as_ref() == Some(*name);
@@ -25,7 +27,7 @@ pub fn workload<'a>(model: &'a Model, snapshot: &'a Snapshot) -> Option<&'a str>
     found.or(names.first()).map(String::as_str)
 }
 
-/// Returns the starts of the workload that are shown, cold first.
+/// Returns the kinds of start of the workload that are shown, cold first.
 pub fn starts(model: &Model, snapshot: &Snapshot) -> Vec<StartKind> {
     let workload = workload(model, snapshot).unwrap_or_default();
     let wanted = |start: &StartKind| model.live.start.is_none_or(|it| it == *start);
@@ -40,13 +42,13 @@ pub fn starts(model: &Model, snapshot: &Snapshot) -> Vec<StartKind> {
         .collect()
 }
 
-/// Returns the start that bills are of: the one that was chosen, or the first
-/// there is.
+/// Returns the kind of start that is billed: the one that was chosen, or the
+/// first available one.
 pub fn start(model: &Model, snapshot: &Snapshot) -> StartKind {
     starts(model, snapshot).first().copied().unwrap_or(StartKind::Cold)
 }
 
-/// Returns the cell of a lane that is shown for a start.
+/// Returns the cell of a lane that is shown for a kind of start.
 pub fn cell<'a>(
     model: &Model,
     snapshot: &'a Snapshot,
@@ -56,7 +58,7 @@ pub fn cell<'a>(
     snapshot.cell(lane, workload(model, snapshot)?, start)
 }
 
-/// Says why a lane has no such cell.
+/// Returns the reason why a lane has no such cell.
 pub fn missing(model: &Model, snapshot: &Snapshot, lane: &str, start: StartKind) -> String {
     let workload = workload(model, snapshot).unwrap_or_default();
     if snapshot.cells.is_empty() {

@@ -1,5 +1,5 @@
-//! Everything that is known of the selected lane: all meters with unit and
-//! source, and for what is missing the reason.
+//! Details of the selected lane: all meters with unit and source, and the
+//! reason for each that is missing.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::overlay::Overlay;
 use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_meter::{Meter, Unit};
 
-/// The text of the selected lane.
+/// Returns an overlay with the details of the selected lane.
 pub fn of(model: &Model) -> Option<Overlay> {
     let snapshot = super::shown(model);
     let lane = snapshot.lanes.get(model.live.lane)?;
@@ -89,14 +89,14 @@ fn about(cell: &CellView) -> String {
     text
 }
 
-/// A value with its unit.
+/// Formats a value with its unit.
 pub fn shown(meter: Meter, value: u64) -> String {
     match meter.unit() {
         Unit::Nanosecond => Nanos(value).to_string(),
         Unit::Byte => Bytes(value).to_string(),
         Unit::Cycle | Unit::Event => Count(value).to_string(),
         Unit::MilliCpu => format!("{}.{:03} CPU", value / 1_000, value % 1_000),
-        // A byte-millisecond is too small to be read.
+        // A byte-millisecond is too small a unit to read.
         Unit::ByteMillisecond => format!("{} s", Bytes(value / 1_000)),
     }
 }

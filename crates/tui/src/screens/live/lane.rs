@@ -1,5 +1,5 @@
-//! The lanes side by side: what each does, the times of the chosen workload, and
-//! its use of the machine. Rows and axes are those of all lanes.
+//! Lanes side by side: the activity of each, the times of the chosen workload,
+//! and its use of the machine. Rows and axes are shared by all lanes.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -19,7 +19,7 @@ use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_lanes::StartKind;
 use cyclometer_meter::{Meter, Source};
 
-/// Names of the lanes: those that were opened, or those that will be.
+/// Returns the names of the lanes: those that were opened, or those that will be.
 pub fn names(model: &Model) -> Vec<String> {
     let snapshot = super::shown(model);
     let mut names: Vec<String> = snapshot.lanes.iter().map(|lane| lane.name.to_string()).collect();
@@ -34,7 +34,7 @@ pub fn names(model: &Model) -> Vec<String> {
     names
 }
 
-/// Draws the lanes at their places; `hidden` of them are out of sight.
+/// Draws the lanes in their areas; `hidden` of them are out of view.
 pub fn draw(
     frame: &mut Frame<'_>,
     places: &[(usize, Rect)],
@@ -83,7 +83,7 @@ fn one(
     use_of_machine(&mut column, frame, drawing, at);
 }
 
-/// The name of the lane and the workload that is shown.
+/// Returns the title of a lane: its name and the workload that is shown.
 fn title(drawing: &Drawing<'_>, (at, name, hidden): (usize, &str, usize), width: usize) -> String {
     let Drawing { model, snapshot, .. } = *drawing;
     let selected = at == model.live.lane;
@@ -95,18 +95,18 @@ fn title(drawing: &Drawing<'_>, (at, name, hidden): (usize, &str, usize), width:
     let room = width.saturating_sub(if selected { 6 } else { 4 });
     let full = format!("{name}{dot}{workload}{cpu}{more}");
     let short = format!("{name}{cpu}{more}");
-    // The workload is in the headings below as well.
+    // The workload is in the headings below as well, so it may be left out here.
     fit(if full.chars().count() <= room { &full } else { &short }, room)
 }
 
-/// A heading and a reason, wrapped.
+/// Draws a heading and a reason, wrapped.
 fn told(frame: &mut Frame<'_>, area: Rect, theme: &Theme, what: &str, why: &str, role: Role) {
     let mut lines = vec![Line::from(Span::styled(what.to_owned(), theme.style(role)))];
     lines.extend(wrap(why, usize::from(area.width)).into_iter().map(Line::from));
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// Lines from the top of a column down.
+/// Cursor that fills a column line by line from the top.
 struct Column<'a> {
     theme: &'a Theme,
     room: Rect,
@@ -122,7 +122,7 @@ impl Column<'_> {
         usize::from(self.room.width)
     }
 
-    /// The next `height` lines, if they are there.
+    /// Takes the next `height` lines, if there are as many.
     fn take(&mut self, height: u16) -> Option<Rect> {
         let rest = self.rest();
         if rest.height < height || height == 0 {
@@ -143,7 +143,7 @@ impl Column<'_> {
         self.line(frame, vec![Span::styled(text, self.theme.style(Role::Dim))]);
     }
 
-    /// A label and a value.
+    /// Appends a label and a value.
     fn pair(&mut self, frame: &mut Frame<'_>, label: &str, value: &str, role: Role) {
         let room = self.width().saturating_sub(label.len() + 1);
         let spans = vec![
@@ -153,7 +153,7 @@ impl Column<'_> {
         self.line(frame, spans);
     }
 
-    /// The longest label that there is room for, and a value to the right.
+    /// Appends the longest label that fits, and a value aligned to the right.
     fn ends(&mut self, frame: &mut Frame<'_>, labels: [&str; 2], value: &str) {
         let room = self.width();
         let fits = |label: &&str| width(label) < room.saturating_sub(width(value));
@@ -167,13 +167,13 @@ impl Column<'_> {
     }
 }
 
-/// What the lane does now, whatever is shown.
+/// Describes what the lane does now, whichever workload is shown.
 fn state(drawing: &Drawing<'_>, lane: &LaneView) -> Vec<Span<'static>> {
     let Drawing { model, snapshot, .. } = *drawing;
     let theme = &model.theme;
     let (sign, text, role) = match (&lane.running, lane.failing.as_ref()) {
         (Some(running), _) => {
-            // A clock that always says 0:00 would only flicker.
+            // A clock that is always at 0:00 would only flicker.
             let since = model.now.since(running.since);
             let since =
                 if since.0 > 1_000_000_000 { format!(" {}", clock(since)) } else { String::new() };
@@ -194,8 +194,8 @@ fn state(drawing: &Drawing<'_>, lane: &LaneView) -> Vec<Span<'static>> {
     vec![Span::styled(format!("{sign}{text}"), theme.style(role))]
 }
 
-/// Heading and times of a start, or why there are none. Takes as many lines
-/// either way.
+/// Draws heading and times of a kind of start, or the reason why there are
+/// none. It takes the same number of lines either way.
 fn section(
     column: &mut Column<'_>,
     frame: &mut Frame<'_>,
@@ -232,7 +232,7 @@ fn reason(part: &mut Column<'_>, frame: &mut Frame<'_>, text: &str, role: Role) 
     frame.render_widget(Paragraph::new(lines), part.rest());
 }
 
-/// Last, median and 95th percentile of start and run. Before anything was
+/// Draws last, median and 95th percentile of start and run. Before anything was
 /// recorded, those of the newest warm-up, dimmed.
 fn times(
     column: &mut Column<'_>,
@@ -289,7 +289,7 @@ fn figures(cell: &CellView, warms_up: bool) -> [(&'static str, String, String); 
     ]
 }
 
-/// Charts, memory, operators and sources.
+/// Draws charts, memory, operators and sources.
 fn use_of_machine(
     column: &mut Column<'_>,
     frame: &mut Frame<'_>,
@@ -332,7 +332,7 @@ fn use_of_machine(
     }
 }
 
-/// Says what the chart of cycles counts.
+/// Returns the labels of the chart of cycles, which say what it counts.
 fn counted(cell: &CellView) -> [&'static str; 2] {
     match mark(cell) {
         " r" => ["r: ticks of the time-stamp counter a second", "ticks/s"],
@@ -342,7 +342,7 @@ fn counted(cell: &CellView) -> [&'static str; 2] {
     }
 }
 
-/// CPU time or cycles of the newest invocation.
+/// Formats CPU time or cycles of the newest invocation.
 fn of_newest(cell: &CellView, meter: Meter) -> String {
     let usage = cell.last.as_ref().map(|last| last.usage).or(cell.warmup);
     let value = |meter| usage.and_then(|usage| usage.get(meter));
@@ -355,14 +355,14 @@ fn of_newest(cell: &CellView, meter: Meter) -> String {
     format!("last {} {}", cell.start, text.unwrap_or_else(|| "-".to_owned()))
 }
 
-/// What a chart is of.
+/// Quantity that a chart shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Cpu,
     Cycles,
 }
 
-/// A chart with the ends of its range to the left.
+/// Draws a chart with the ends of its range to the left.
 fn graph(
     column: &mut Column<'_>,
     frame: &mut Frame<'_>,
@@ -402,7 +402,7 @@ fn graph(
     chart::mark_unknown(frame.buffer_mut(), place, theme, &unknown);
 }
 
-/// Marks ticks and estimates, as `record` does.
+/// Returns the mark of ticks and estimates, as `record` prints it.
 pub fn mark(cell: &CellView) -> &'static str {
     let source = |meter| cell.sources.get(meter).and_then(|it| it.source);
     let usage = cell.last.as_ref().map(|last| last.usage).or(cell.warmup);
@@ -418,7 +418,7 @@ pub fn mark(cell: &CellView) -> &'static str {
     }
 }
 
-/// Memory that runs now, or the largest peak of what is shown.
+/// Returns the memory that is in use now, or the largest peak of the cell shown.
 fn used_memory(drawing: &Drawing<'_>, lane: usize, cell: &CellView) -> Option<u64> {
     let Drawing { model, snapshot, .. } = *drawing;
     let running = snapshot.lanes.get(lane).and_then(|lane| lane.running);
@@ -453,13 +453,13 @@ fn gauge(
 ) {
     let shown = used_memory(drawing, lane, cell);
     let bar = |bytes| chart::gauge(column.theme, bytes, cell.allocated.0, column.width());
-    // An empty line keeps what is below in its place.
+    // An empty line keeps the lines below in place.
     let spans = shown.map(|bytes| Span::raw(bar(bytes))).into_iter().collect();
     column.line(frame, spans);
 }
 
-/// Where the figures come from, each source once; perf's by their short names
-/// where there is little room.
+/// Lists the sources of the figures, each once; those of perf by their short
+/// names where there is little room.
 fn sources(cell: &CellView, room: usize) -> String {
     let wanted =
         [Meter::Cycles, Meter::RefCycles, Meter::CpuTime, Meter::MemoryPeak, Meter::WasmOps];

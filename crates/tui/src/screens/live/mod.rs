@@ -1,5 +1,5 @@
-//! The live screen: one workload in all lanes side by side while they are
-//! recorded, and what a million invocations of it cost.
+//! Live screen: one workload in all lanes side by side while they are recorded,
+//! and the cost of a million invocations of it.
 //!
 //! ```text
 //! [nbody] nop  wait           10 runs, one lane at a time
@@ -43,7 +43,7 @@ use cyclometer_lanes::{LaneSpec, StartKind, Status};
 
 pub use table::table;
 
-/// What help says of the figures.
+/// Legend of the figures for the help.
 pub const LEGEND: &str = "A column a lane; all show the workload that is marked in the first line, \
     whatever runs. start: from the request to the function's first instruction; run: from there to \
     the end; last, median and 95th percentile of the newest 4096 that ended well. Dimmed: of the \
@@ -54,38 +54,38 @@ pub const LEGEND: &str = "A column a lane; all show the workload that is marked 
     invocations like these, at list prices; the bar is what the bill of the named model is for. - is \
     missing: enter on the lane says why, and where every figure comes from.";
 
-/// The resolution from which looking closer begins.
+/// Resolution from which zooming in begins.
 const ZOOM: usize = 1;
-/// Narrowest useful column.
+/// Least useful width of a lane's column.
 const LANE_WIDTH: u16 = 26;
 
-/// What the screen remembers.
+/// State of the live screen.
 #[derive(Debug)]
 pub struct State {
-    /// What is recorded next.
+    /// Options of the next recording.
     pub wanted: Wanted,
-    /// Ids of the models whose bills are shown.
+    /// Ids of the price models whose bills are shown.
     pub models: Vec<String>,
-    /// What is shown while frozen.
+    /// Snapshot that is shown while the view is frozen.
     pub frozen: Option<Arc<Snapshot>>,
-    /// Since when.
+    /// Moment at which the view was frozen.
     pub frozen_at: Nanos,
-    /// The workload that was chosen; `None`: the first that can run.
+    /// Workload that was chosen; `None`: the first that can run.
     pub workload: Option<String>,
-    /// The start that was chosen; `None`: both, where there is room.
+    /// Kind of start that was chosen; `None`: both, where there is room.
     pub start: Option<StartKind>,
-    /// The selected lane.
+    /// Selected lane.
     pub lane: usize,
-    /// Bills of a million invocations, rather than of those so far.
+    /// Whether bills are of a million invocations, rather than of those so far.
     pub per_million: bool,
     /// Resolution of the charts; `None`: one that shows the whole recording.
     pub zoom: Option<usize>,
-    /// Whether there was no recording before.
+    /// Whether there was no recording before this program.
     pub first: bool,
 }
 
 impl State {
-    /// Before the first recording.
+    /// Creates the state before the first recording.
     #[must_use]
     pub const fn new(wanted: Wanted, models: Vec<String>, first: bool) -> Self {
         Self {
@@ -103,12 +103,12 @@ impl State {
     }
 }
 
-/// What is shown: the newest, or what was frozen.
+/// Returns the snapshot that is shown: the newest, or the frozen one.
 fn shown(model: &Model) -> &Snapshot {
     model.live.frozen.as_deref().unwrap_or(&model.snapshot)
 }
 
-/// What an action does.
+/// Applies an action.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     let lanes = shown(model).lanes.len().max(1);
     match action {
@@ -240,7 +240,7 @@ fn choose_lanes(model: &mut Model) -> Vec<Effect> {
         items.push(Item { name, note: note.unwrap_or_default(), on });
     }
     model.overlay = Some(choice("lanes of the next recording", items, Purpose::Lanes));
-    // The engine's runtimes are known the next time, if they are not yet.
+    // The engine's runtimes are available the next time, if they are not known yet.
     crate::screens::host::entered(model)
 }
 
@@ -254,7 +254,7 @@ fn choose_models(model: &mut Model) {
     model.overlay = Some(choice("models whose bills are shown", items, Purpose::Models));
 }
 
-/// Workloads were chosen.
+/// Sets the workloads of the next recording.
 pub fn chose_workloads(model: &mut Model, names: &[String]) -> Vec<Effect> {
     if names.is_empty() {
         model.complain("at least one workload is needed; as before");
@@ -265,7 +265,7 @@ pub fn chose_workloads(model: &mut Model, names: &[String]) -> Vec<Effect> {
     Vec::new()
 }
 
-/// Lanes were chosen.
+/// Sets the lanes of the next recording.
 pub fn chose_lanes(model: &mut Model, names: &[String]) -> Vec<Effect> {
     let lanes: Vec<LaneSpec> = names.iter().filter_map(|name| name.parse().ok()).collect();
     if lanes.is_empty() {
@@ -277,7 +277,7 @@ pub fn chose_lanes(model: &mut Model, names: &[String]) -> Vec<Effect> {
     Vec::new()
 }
 
-/// Models were chosen.
+/// Sets the price models whose bills are shown.
 pub fn chose_models(model: &mut Model, ids: &[String]) -> Vec<Effect> {
     if ids.is_empty() {
         model.complain("at least one model is needed; as before");
@@ -287,7 +287,7 @@ pub fn chose_models(model: &mut Model, ids: &[String]) -> Vec<Effect> {
     vec![Effect::Session(Wish::Models(ids.to_vec()))]
 }
 
-/// Where the parts of the screen lie.
+/// Areas of the parts of the screen.
 #[derive(Debug, Clone, Copy)]
 struct Layout {
     tabs: Rect,
@@ -297,8 +297,8 @@ struct Layout {
     messages: Rect,
 }
 
-/// Height from which on a line is kept for what matters most, even if nothing
-/// does.
+/// Height of the screen from which on a line is reserved for the most important
+/// message, even if there is none.
 const ROOMY: u16 = 28;
 
 fn layout(area: Rect, model: &Model) -> Layout {
@@ -308,7 +308,7 @@ fn layout(area: Rect, model: &Model) -> Layout {
     let matters = notable(model, snapshot).is_some();
     let summary = u16::from(area.height >= ROOMY || matters).min(area.height - tabs);
     let rest = area.height.saturating_sub(tabs + summary);
-    // A short terminal has no room for messages: the newest stands above.
+    // A short terminal has no room for messages: the newest is shown above.
     let said = u16::try_from(snapshot.log.len()).unwrap_or(u16::MAX).min(4);
     let messages = if rest >= 40 && said > 0 { said + 2 } else { 0 };
     let wish = bills::height(model, snapshot, area.width, rest);
@@ -324,7 +324,7 @@ fn layout(area: Rect, model: &Model) -> Layout {
     }
 }
 
-/// The tab of each workload: name, text and place.
+/// Returns the tab of each workload: name, text and position.
 fn tabs(model: &Model) -> Vec<(String, String, u16)> {
     let snapshot = shown(model);
     let here = chosen::workload(model, snapshot);
@@ -332,7 +332,7 @@ fn tabs(model: &Model) -> Vec<(String, String, u16)> {
     chosen::workloads(model, snapshot)
         .iter()
         .map(|name| {
-            // The brackets are for terminals that show no reversed text.
+            // The brackets mark the tab on terminals that show no reversed text.
             let is_here = here == Some(name.as_str());
             let text = if is_here { format!("[{name}]") } else { format!(" {name} ") };
             let at = x;
@@ -342,7 +342,7 @@ fn tabs(model: &Model) -> Vec<(String, String, u16)> {
         .collect()
 }
 
-/// The lanes in sight, with the place of each.
+/// Returns the lanes in view, with the area of each.
 fn columns(model: &Model, area: Rect) -> Vec<(usize, Rect)> {
     let count = lane::names(model).len().max(1);
     let fit = usize::from(area.width / LANE_WIDTH).clamp(1, count);
@@ -351,14 +351,14 @@ fn columns(model: &Model, area: Rect) -> Vec<(usize, Rect)> {
     (0..fit)
         .map(|at| {
             let x = area.x + share * u16::try_from(at).unwrap_or(0);
-            // The last takes what division leaves.
+            // The last lane gets the width that division leaves.
             let width = if at + 1 == fit { area.right().saturating_sub(x) } else { share };
             (first + at, Rect { x, width, ..area })
         })
         .collect()
 }
 
-/// What a click does: it selects a workload or a lane.
+/// Handles a click: it selects a workload or a lane.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     let layout = layout(area, model);
     if layout.tabs.contains(at) {
@@ -397,7 +397,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     }
 }
 
-/// The workloads, the one that is shown marked, and what is recorded.
+/// Draws the workloads, with the one that is shown marked, and the plan.
 fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapshot) {
     let theme = &model.theme;
     let here = chosen::workload(model, snapshot);
@@ -419,7 +419,7 @@ fn draw_tabs(frame: &mut Frame<'_>, area: Rect, model: &Model, snapshot: &Snapsh
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
 
-/// What matters so much that it has a line in the lowest terminal.
+/// Returns a message so important that it has a line even in the smallest terminal.
 fn notable(model: &Model, snapshot: &Snapshot) -> Option<(String, Role)> {
     if let Some(frozen) = &model.live.frozen {
         let behind = model.snapshot.events.saturating_sub(frozen.events);
@@ -457,7 +457,7 @@ fn notable(model: &Model, snapshot: &Snapshot) -> Option<(String, Role)> {
     })
 }
 
-/// Says what runs now, and in which order lanes run.
+/// Describes what runs now, and in which order lanes run.
 fn now_line(model: &Model, snapshot: &Snapshot) -> String {
     let mut parts = Vec::new();
     let running: Vec<String> = snapshot
@@ -490,7 +490,7 @@ fn now_line(model: &Model, snapshot: &Snapshot) -> String {
     parts.join(model.theme.sign(" · ", ", "))
 }
 
-/// Names what a lane runs: `nbody cold #4`.
+/// Describes what a lane runs: `nbody cold #4`.
 fn running(snapshot: &Snapshot, running: &Running) -> String {
     let cell = snapshot.cells.get(running.cell);
     let name = cell.map_or("", |cell| &*cell.workload);
@@ -502,7 +502,8 @@ fn running(snapshot: &Snapshot, running: &Running) -> String {
     }
 }
 
-/// The cells whose newest invocation failed, and why the first of them did.
+/// Describes the cells whose newest invocation failed, with the reason of the
+/// first of them.
 fn failing(snapshot: &Snapshot) -> Option<String> {
     let failed = |cell: &&CellView| {
         let newest = cell.last.as_ref().map(|last| last.status);
@@ -524,7 +525,8 @@ fn failing(snapshot: &Snapshot) -> Option<String> {
     Some(format!("{} in {lane}, {} fails{others}: {reason}", first.workload, first.start))
 }
 
-/// How many runs, in which order; what is left out where there is no room.
+/// Describes the plan: the number of runs and the order of lanes. It is left
+/// out where there is no room.
 fn plan_text(model: &Model, snapshot: &Snapshot) -> String {
     let plan = &snapshot.plan;
     let dot = model.theme.sign(" · ", ", ");

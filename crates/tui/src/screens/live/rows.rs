@@ -1,5 +1,5 @@
-//! Rows and axes of the lanes: worked out once for all, so that what can be
-//! compared stands side by side.
+//! Layout of the lanes: rows and axes, computed once for all of them so that
+//! comparable figures stand side by side.
 
 use ratatui::layout::Rect;
 
@@ -10,35 +10,35 @@ use crate::model::Model;
 use cyclometer_core::units::Nanos;
 use cyclometer_lanes::StartKind;
 
-/// Narrowest column of times.
+/// Least width of a column of times.
 const VALUE: usize = 9;
-/// Least range of the chart of CPU time, in nanoseconds a second: a hundredth of
-/// a CPU.
+/// Least range of the chart of CPU time, in nanoseconds a second: a hundredth
+/// of a CPU.
 const LEAST_CPU: u64 = 10_000_000;
-/// Lowest chart that is worth a second beside it.
+/// Least height of a chart for which a second chart is worth its room.
 const HIGH: u16 = 4;
 
-/// The rows that every lane has.
+/// Rows that every lane has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each says whether a row is there")]
 pub struct Rows {
-    /// The starts with times.
+    /// Kinds of start whose times are shown.
     pub starts: Vec<StartKind>,
-    /// Width of the names of rows.
+    /// Width of the row labels.
     pub label: usize,
     /// Width of a time.
     pub value: usize,
-    /// Whether the heads of columns stand beside the heading.
+    /// Whether the heads of the columns are on the line of the heading.
     pub one_line: bool,
-    /// Lines of the chart of CPU time; 0: none.
+    /// Height of the chart of CPU time in lines; 0: none.
     pub cpu: u16,
-    /// Lines of the chart of cycles; 0: none.
+    /// Height of the chart of cycles in lines; 0: none.
     pub cycles: u16,
     /// Whether there is a line of memory.
     pub memory: bool,
     /// Whether there is a gauge of memory.
     pub gauge: bool,
-    /// Whether there are operators and sources.
+    /// Whether there are lines for operators and sources.
     pub sources: bool,
 }
 
@@ -60,17 +60,17 @@ impl Rows {
             sources: false,
         };
         let mut left = high.saturating_sub(2);
-        // One start in a low terminal, the first: cold beside cold.
+        // A low terminal shows one kind of start, the first: cold beside cold.
         let all = rows.starts.len();
         let fit = if high >= 19 { all } else { all.min(1) };
         rows.starts.truncate(fit);
         left = left.saturating_sub(rows.section() * u16::try_from(fit).unwrap_or(2));
-        // Name and axis of the charts, and a line at least.
+        // The charts need their label, their axis, and at least one line.
         rows.share(left);
         rows
     }
 
-    /// Shares what is left between charts, a gauge and sources.
+    /// Distributes the remaining lines among charts, a gauge and sources.
     fn share(&mut self, mut left: u16) {
         if left < 3 {
             return;
@@ -90,35 +90,35 @@ impl Rows {
         }
     }
 
-    /// Lines of a start: heading and three rows.
+    /// Returns the number of lines for a kind of start: heading and three rows.
     pub const fn section(&self) -> u16 {
         if self.one_line { 4 } else { 5 }
     }
 }
 
-/// All that the lanes share in a frame.
+/// Inputs of drawing that all lanes share in a frame.
 #[derive(Debug)]
 pub struct Drawing<'a> {
     /// The model.
     pub model: &'a Model,
-    /// What is shown.
+    /// Snapshot that is shown.
     pub snapshot: &'a Snapshot,
     /// The rows.
     pub rows: Rows,
-    /// The axis of time.
+    /// Time axis of the charts.
     pub axis: TimeAxis,
     /// Range of CPU time.
     pub cpu: Range,
     /// Range of cycles.
     pub cycles: Range,
-    /// Lanes in sight, each with the points of the chosen workload.
+    /// Lanes in view, each with the points of the chosen workload.
     pub points: Vec<(usize, Vec<Option<Point>>)>,
-    /// Whether time has stopped.
+    /// Whether time has stopped: the recording is over, or the view is frozen.
     pub is_over: bool,
 }
 
 impl<'a> Drawing<'a> {
-    /// Works out rows, ranges and points for the lanes at their places.
+    /// Computes rows, ranges and points for the lanes in their areas.
     pub fn new(model: &'a Model, snapshot: &'a Snapshot, places: &[(usize, Rect)]) -> Self {
         let wide = places.iter().map(|(_, area)| area.width).min().unwrap_or(0).saturating_sub(2);
         let high = places.first().map_or(0, |(_, area)| area.height).saturating_sub(2);
@@ -148,21 +148,21 @@ impl<'a> Drawing<'a> {
         Self { model, snapshot, rows, axis, cpu, cycles, points, is_over }
     }
 
-    /// Names what the times below are of.
+    /// Returns the heading of the times of a kind of start.
     pub fn heading(&self, start: StartKind) -> String {
         let workload = chosen::workload(self.model, self.snapshot).unwrap_or_default();
         format!("{workload} {start}")
     }
 }
 
-/// The moment whose figures are shown.
+/// Returns the moment whose figures are shown.
 fn moment(model: &Model, snapshot: &Snapshot) -> Nanos {
     let frozen = model.live.frozen.is_some();
     snapshot.ended.unwrap_or(if frozen { model.live.frozen_at } else { model.now })
 }
 
-/// What the chosen workload used in a lane, column by column. The newest column
-/// is still growing and left out while something runs.
+/// Returns what the chosen workload used in a lane, column by column. The
+/// newest column is still growing and is left out while something runs.
 fn points(
     model: &Model,
     snapshot: &Snapshot,

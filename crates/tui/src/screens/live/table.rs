@@ -1,4 +1,4 @@
-//! The figures of the live screen, for programs.
+//! Figures of the live screen as a table for exports.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 use cyclometer_report::{Cell, Column, Table};
 
-/// A row a cell.
+/// Returns a table with a row for each cell and price model.
 pub fn table(model: &Model) -> Table {
     let snapshot = super::shown(model);
     let mut columns: Vec<Column> = vec![
@@ -28,7 +28,8 @@ pub fn table(model: &Model) -> Table {
         Column::number("allocated", "memory_allocated_bytes"),
         Column::number("peak", "memory_peak_max_bytes"),
     ];
-    // Of the newest invocation; those that say the same are above.
+    // Meters of the newest invocation; those that repeat a column above are
+    // left out.
     let meters: Vec<Meter> = Meter::ALL
         .iter()
         .copied()
@@ -80,14 +81,15 @@ fn measured(snapshot: &Snapshot, cell: &CellView, meters: &[Meter]) -> Vec<Cell>
     row
 }
 
-/// Model and exact total of a cell; one line without either if nothing is billed.
+/// Returns the models and exact totals of a cell; one line with neither if
+/// nothing is billed.
 fn totals(
     _model: &Model,
     snapshot: &Snapshot,
     cell: &CellView,
 ) -> Vec<(Option<String>, Option<String>)> {
     let Some(all) = &snapshot.bills else { return vec![(None, None)] };
-    // What never ended well has no price.
+    // A cell that never ended well has no price.
     let group = snapshot.bill(cell).filter(|_| cell.ok > 0);
     let models = all.models().iter().enumerate();
     models

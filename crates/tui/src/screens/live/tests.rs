@@ -1,4 +1,4 @@
-//! The live screen as it is drawn, and what keys do to it.
+//! Tests of the live screen: how it is drawn, and what keys do in it.
 
 use insta::assert_snapshot;
 use ratatui::style::Color;
@@ -12,7 +12,7 @@ use cyclometer_lanes::{Sample, Status};
 use cyclometer_meter::Meter;
 use cyclometer_record::Event;
 
-/// The screen at every size, named after its state.
+/// Compares the screen at every size with its snapshot, named after the state.
 fn drawn(name: &str, change: impl Fn(&mut Model)) {
     for (columns, lines) in SIZES {
         let mut model = testing::model((columns, lines));
@@ -98,7 +98,7 @@ fn the_detail_of_a_lane_says_why_meters_are_missing() {
     assert_snapshot!("detail_80x24", text(&model));
 }
 
-/// The sums of all that a lane ran.
+/// Returns the sums of everything that a lane ran.
 fn of_lane(snapshot: &Snapshot, lane: &str) -> cyclometer_replay::Group {
     let bills = snapshot.bills.as_ref().expect("billed");
     bills.by(|key| key.lane.to_string()).remove(lane).expect("the lane")
@@ -211,7 +211,7 @@ fn a_meter_nobody_read_is_a_dash_and_never_0() {
     }
 }
 
-/// The lines of every lane, side by side.
+/// Returns the lines of every lane, side by side.
 fn lanes(model: &Model) -> Vec<Vec<String>> {
     let shown = text(model);
     let mut lanes: Vec<Vec<String>> = Vec::new();
@@ -453,7 +453,7 @@ fn keys_choose_what_is_shown_and_recorded() {
     press(&mut model, "c");
     assert!(model.live.wanted.until_stopped && model.live.wanted.race);
     assert!(text(&model).contains("next recording: until stopped, race"));
-    // A recording is under way.
+    // A recording is under way now.
     assert!(press(&mut model, "r").is_empty());
     assert!(text(&model).contains("stop it first"));
     assert!(matches!(press(&mut model, "x")[..], [Effect::Session(Wish::Stop)]));

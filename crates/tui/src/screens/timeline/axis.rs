@@ -1,26 +1,27 @@
-//! Moments on an axis of some columns, and where its ticks are.
+//! Time axis: maps moments to columns, and chooses ticks.
 
-/// The unit of an axis: nanoseconds and name.
+/// Units of an axis: length in nanoseconds and name.
 const UNITS: [(u64, &str); 4] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
 
-/// Ticks of minutes and hours, above the decimal ones.
+/// Tick steps of minutes and hours in seconds, above the decimal ones.
 const LONG: [u64; 9] = [30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600];
 
 const S: u64 = 1_000_000_000;
 
-/// A stretch of time in columns.
+/// Span of time that is divided into columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Axis {
-    /// Where it begins, in nanoseconds.
+    /// Beginning in nanoseconds.
     pub left: u64,
-    /// How long it is.
+    /// Length in nanoseconds.
     pub span: u64,
-    /// Its columns.
+    /// Number of columns.
     pub width: u16,
 }
 
 impl Axis {
-    /// The column of a moment; the end belongs to the last. `None` outside.
+    /// Returns the column of a moment; the end belongs to the last column. `None`
+    /// outside the axis.
     pub fn column(&self, at: u64) -> Option<u16> {
         let after = at.checked_sub(self.left)?;
         if after > self.span || self.width == 0 {
@@ -31,19 +32,20 @@ impl Axis {
         u16::try_from(column.min(wide - 1)).ok()
     }
 
-    /// Where a column begins.
+    /// Returns the beginning of a column in nanoseconds.
     pub fn at(&self, column: u16) -> u64 {
         let after = u128::from(self.span) * u128::from(column) / u128::from(self.width.max(1));
         self.left.saturating_add(u64::try_from(after).unwrap_or(u64::MAX))
     }
 
-    /// The middle of a column.
+    /// Returns the middle of a column in nanoseconds.
     pub fn middle(&self, column: u16) -> u64 {
         let from = self.at(column);
         from + (self.at(column.saturating_add(1)) - from) / 2
     }
 
-    /// Ticks with what they say, as close as their texts allow.
+    /// Returns the columns of the ticks with their labels, as dense as the labels
+    /// allow.
     pub fn ticks(&self) -> Vec<(u16, String)> {
         for step in steps() {
             let texts = self.every(step);
@@ -54,7 +56,7 @@ impl Axis {
         Vec::new()
     }
 
-    /// Ticks of a step, if their texts are apart from each other.
+    /// Returns the ticks of a step, or `None` if their labels would be too close.
     fn every(&self, step: u64) -> Option<Vec<(u16, String)>> {
         let most = u64::from(self.width / 3);
         if self.span / step > most {
@@ -68,7 +70,7 @@ impl Axis {
             let column = self.column(at)?;
             let text = label(at, step, right);
             let long = u16::try_from(text.len()).unwrap_or(u16::MAX);
-            // The last has no room for its text sometimes: then it is not there.
+            // The last tick is left out if there is no room for its label.
             if column.saturating_add(long) < self.width {
                 if !ticks.is_empty() && column < free {
                     return None;
@@ -82,7 +84,8 @@ impl Axis {
     }
 }
 
-/// 1, 2, 5, 10, ... up to 20 s, then parts of minutes and hours, then days.
+/// Tick steps in nanoseconds: 1, 2, 5, 10, ... up to 20 s, then minutes and hours, then
+/// days.
 fn steps() -> impl Iterator<Item = u64> {
     let decimal = (0..=10).flat_map(|power| {
         let ten = 10_u64.pow(power);
@@ -93,7 +96,7 @@ fn steps() -> impl Iterator<Item = u64> {
     decimal.filter(|step| *step <= 20 * S).chain(long).chain(days)
 }
 
-/// What a tick says: `12.5 s`, `3 ms`, `1:30`.
+/// Formats the label of a tick: `12.5 s`, `3 ms`, `1:30`.
 fn label(at: u64, step: u64, right: u64) -> String {
     if right >= 120 * S && step >= S {
         return clock(at);
@@ -102,12 +105,12 @@ fn label(at: u64, step: u64, right: u64) -> String {
     decimal(at, *unit, step)
 }
 
-/// A clock for whole seconds.
+/// Formats a moment as a clock in whole seconds.
 fn clock(at: u64) -> String {
     crate::frame::clock(cyclometer_core::units::Nanos(at))
 }
 
-/// A value in a unit, with as many decimals as the step has.
+/// Formats a value in a unit, with as many decimals as the step needs.
 fn decimal(value: u64, (size, name): (u64, &str), step: u64) -> String {
     let mut digits = 0;
     let mut scale = size;
@@ -123,7 +126,7 @@ fn decimal(value: u64, (size, name): (u64, &str), step: u64) -> String {
     format!("{whole}.{part:0digits$} {name}")
 }
 
-/// A moment, to the thousandth of its unit: `12.345 s`.
+/// Formats a moment to the thousandth of its unit: `12.345 s`.
 pub fn moment(at: u64) -> String {
     if at >= 120 * S {
         return format!("{}.{:03}", clock(at), at % S / 1_000_000);
@@ -162,7 +165,7 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_apart() {
-        // A column is 1 s; texts of 4 and 5 columns: every 10 s.
+        // A column is 1 s, labels take 4 and 5 columns: a tick every 10 s.
         let ten = ["0 s", "10 s", "20 s", "30 s", "40 s", "50 s"];
         assert_eq!(texts(0, 60 * S, 60), ten.join(" | "));
         let columns: Vec<u16> = ticks(0, 60 * S, 60).into_iter().map(|it| it.0).collect();

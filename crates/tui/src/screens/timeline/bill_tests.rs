@@ -1,4 +1,4 @@
-//! Bills of any moment, held against replays.
+//! Tests that compare the bills of arbitrary moments with full replays.
 
 use std::sync::Arc;
 
@@ -37,14 +37,14 @@ fn bills_of_a_moment_are_of_those_that_had_ended() {
     let place = story(Some(10));
     let mut model = open(&place, (80, 24));
     key(&mut model, "g");
-    // Five runs of 8 ms end by 50 ms; at 35 ms three have.
+    // Five runs of 8 ms end by 50 ms; three of them have ended at 35 ms.
     model.timeline.player.seek(Nanos(35 * MS));
     let effects = next(&mut model);
     settle(&mut model, effects);
     let bills = model.timeline.bills.clone().expect("known");
     assert_eq!((bills.ended, bills.at), (3, Nanos(35 * MS)));
     let native = bills.lanes[0].as_ref().expect("billed");
-    // 9 ms from the start on x 0.125 GiB x 0.0000166667 + 0.0000002 is
+    // 9 ms since the start x 0.125 GiB x 0.0000166667 + 0.0000002 is
     // 0.0000002187500375: three times that, to five digits.
     assert_eq!(native.totals[0].as_deref(), Ok("0.00000065625"));
     assert_eq!(bills.lanes[1], None, "wasmtime had nothing to bill");
@@ -89,7 +89,7 @@ fn parts_carry_bills_on_exactly() {
     }
 }
 
-/// The shipped models that bill by instance.
+/// Returns the ids of the built-in models that bill by instance.
 fn by_instance() -> Vec<&'static str> {
     let all = cyclometer_pricing::builtin().iter();
     all.filter(|model| model.by_instance()).map(cyclometer_pricing::PriceModel::id).collect()
@@ -100,8 +100,8 @@ fn overlapping_requests_on_one_instance_are_billed_together_at_any_moment() {
     let mut place = Place::new(None);
     place.lane("wasmtime", None);
     let cell = place.cell("wasmtime", "nop", StartKind::Warm);
-    // 0-102 holds two short ones; 40-62 overlaps the second of them; 200 is
-    // apart. Ends: 12, 52, 62, 102, 212.
+    // 0-102 contains two short ones; 40-62 overlaps the second of them; 200 is
+    // separate. Ends: 12, 52, 62, 102, 212.
     for (sequence, (at, run)) in
         [(0, 100), (2, 8), (32, 18), (40, 20), (200, 10)].iter().enumerate()
     {
@@ -133,7 +133,7 @@ fn overlapping_requests_on_one_instance_are_billed_together_at_any_moment() {
     }
 }
 
-/// What had ended by a moment, replayed in the order of requests.
+/// Replays the invocations that had ended by a moment, in the order of their requests.
 fn replayed(place: &Place, models: &[&str], at: Nanos) -> cyclometer_replay::Summary {
     use cyclometer_replay::{Replayer, WhatIf};
     let store = Store::open(&place.path()).expect("opened");

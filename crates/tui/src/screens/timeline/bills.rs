@@ -1,4 +1,4 @@
-//! What the invocations that had ended at a moment cost, lane by lane.
+//! Bills panel: the cost of the invocations that had ended at a moment, lane by lane.
 
 use std::num::NonZeroU64;
 
@@ -20,45 +20,45 @@ use cyclometer_store::RecordingPart;
 
 const DIGITS: NonZeroU64 = NonZeroU64::MIN.saturating_add(4);
 
-/// A figure, or why there is none.
+/// Text of an amount, or the reason why there is none.
 type Figure = Result<String, String>;
 
-/// The bills of a moment, ready to be drawn.
+/// Bills at a moment, ready to be drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BillsAt {
-    /// The part.
+    /// Part of the recording that they belong to.
     pub key: RecordingPart,
-    /// How many invocations of the part had ended.
+    /// Number of invocations of the part that had ended.
     pub ended: usize,
-    /// The moment that was asked for.
+    /// Moment of the request.
     pub at: Nanos,
-    /// Models with what they are.
+    /// Models: id with currency, and the role that colours their granularity.
     pub models: Vec<(String, Role)>,
-    /// By lane; `None`: nothing was billed.
+    /// Bills by lane; `None` if nothing was billed.
     pub lanes: Vec<Option<LaneBill>>,
-    /// The model whose bar is drawn.
+    /// Model whose bar is drawn.
     pub bar: Option<String>,
-    /// Which models the ratio is of.
+    /// Ids of the two models of the ratio.
     pub pair: Option<String>,
 }
 
-/// The bills of a lane.
+/// Bills of a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneBill {
-    /// Invocations that were billed or refused.
+    /// Number of invocations that were billed or refused.
     pub invocations: u64,
-    /// Others, of cells in which nothing ended well: they have no price.
+    /// Number of other invocations, in cells where none succeeded: they have no price.
     pub unpriced: u64,
-    /// By model.
+    /// Totals by model.
     pub totals: Vec<Figure>,
-    /// Coarse over fine.
+    /// Ratio of the coarse bill to the fine one.
     pub ratio: Figure,
-    /// What the bar shows.
+    /// Shares of the bar's parts, in parts per million.
     pub shares: Option<[u64; 7]>,
 }
 
 impl BillsAt {
-    /// Makes texts of a summary.
+    /// Formats a summary.
     pub fn of(summary: &Summary, played: &Played, ended: usize, at: Nanos) -> Self {
         let infos = summary.models();
         let coarse = infos.iter().position(|info| info.granularity == Granularity::Coarse);
@@ -94,7 +94,7 @@ impl BillsAt {
 }
 
 impl BillsAt {
-    /// Whether they are those of a moment.
+    /// Whether these are the bills of a moment.
     pub fn is_of(&self, played: &Played, at: Nanos) -> bool {
         self.key == played.key && self.ended == played.ended(at)
     }
@@ -212,7 +212,7 @@ fn lines(model: &Model, played: &Played, bills: &BillsAt, area: Rect) -> Vec<Lin
         played.about.lanes.iter().zip(&bills.lanes).enumerate().map(|(at, (lane, bill))| {
             let pointer = if at == selected { model.theme.pointer() } else { "" };
             let count = bill.as_ref().map_or(0, |bill| bill.invocations);
-            // A name is cut before its count is.
+            // The name of a lane is truncated before its count is.
             let end = format!(" {count}");
             let room = columns.wide.saturating_sub(1 + pointer.chars().count() + end.len());
             (format!("{pointer}{}{end}", fit(&lane.name, room)), Role::Title)
@@ -242,7 +242,7 @@ fn lines(model: &Model, played: &Played, bills: &BillsAt, area: Rect) -> Vec<Lin
         let text = fit(&text, usize::from(area.width));
         lines.push(Line::from(Span::styled(text, model.theme.style(Role::Warn))));
     }
-    // Why something is missing in the selected lane, where there is room.
+    // Missing amounts of the selected lane are explained where there is room.
     for (name, reason) in missing(bills, selected) {
         let text = fit(&format!(" - {name}: {reason}"), usize::from(area.width));
         lines.push(Line::from(Span::styled(text, model.theme.style(Role::Warn))));
@@ -250,7 +250,7 @@ fn lines(model: &Model, played: &Played, bills: &BillsAt, area: Rect) -> Vec<Lin
     lines
 }
 
-/// What a lane has no bills of, and why.
+/// Returns the models and ratios that a lane has no amount for, with the reasons.
 pub fn missing(bills: &BillsAt, lane: usize) -> Vec<(String, String)> {
     let Some(bill) = bills.lanes.get(lane).and_then(Option::as_ref) else { return Vec::new() };
     let totals = bills.models.iter().zip(&bill.totals);

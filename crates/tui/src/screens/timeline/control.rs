@@ -1,4 +1,4 @@
-//! What keys and clicks do.
+//! Actions and clicks of the timeline screen.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::action::{Action, Effect};
 use crate::model::Model;
 use cyclometer_core::units::Nanos;
 
-/// What an action does.
+/// Handles an action.
 pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     if model.timeline.over.is_some()
         && let Some(effects) = act_over(model, action)
@@ -65,7 +65,7 @@ pub fn act(model: &mut Model, action: Action) -> Vec<Effect> {
     next(model)
 }
 
-/// Reads anew, whatever failed before.
+/// Reads everything again after an error.
 fn retry(model: &mut Model) -> Vec<Effect> {
     let state = &mut model.timeline;
     state.bills_error = None;
@@ -79,7 +79,7 @@ fn retry(model: &mut Model) -> Vec<Effect> {
     open(model, wanted)
 }
 
-/// Goes to another part, or says that there is none.
+/// Loads the adjacent part, or notifies the user that there is none.
 fn turned(model: &mut Model, forward: bool) -> Vec<Effect> {
     let effects = turn(model, forward);
     if effects.is_empty() && model.timeline.loading.is_none() {
@@ -88,7 +88,7 @@ fn turned(model: &mut Model, forward: bool) -> Vec<Effect> {
     effects
 }
 
-/// To the end of the next invocation of the lane, or of the one before.
+/// Seeks to the end of the next or previous invocation of the selected lane.
 fn neighbour(model: &mut Model, played: &Played, forward: bool) -> Vec<Effect> {
     let state = &mut model.timeline;
     let at = state.player.position();
@@ -143,7 +143,8 @@ fn compare(model: &mut Model, played: &Played) -> Vec<Effect> {
     vec![Effect::Timeline(Ask::Pair { of, played: model.timeline.played.clone() })]
 }
 
-/// The selected lane and the next that ran the same as is under the cursor.
+/// Overlays the selected lane with the next one that ran the same workload as the
+/// invocation under the cursor.
 fn overlay(model: &mut Model, played: &Arc<Played>) -> Vec<Effect> {
     let state = &mut model.timeline;
     let Some(row) = played.under(state.lane, state.player.position()) else {
@@ -163,7 +164,8 @@ fn overlay(model: &mut Model, played: &Arc<Played>) -> Vec<Effect> {
     vec![Effect::Timeline(Ask::Lanes { what, played: Arc::clone(played) })]
 }
 
-/// What an action does to what lies over the picture; `None`: as always.
+/// Handles an action while an overlay is open; `None` if the action has its usual
+/// meaning.
 fn act_over(model: &mut Model, action: Action) -> Option<Vec<Effect>> {
     let page = usize::from(model.size.1 / 2).max(1);
     let step = |selected: usize, last: usize| match action {
@@ -189,7 +191,7 @@ fn act_over(model: &mut Model, action: Action) -> Option<Vec<Effect>> {
     Some(Vec::new())
 }
 
-/// What a click does: in the picture it goes to that moment, and selects the
+/// Handles a click: one on the tracks or the axis seeks to its moment and selects the
 /// lane.
 pub fn click(model: &mut Model, area: Rect, at: Position) -> Vec<Effect> {
     let state = &model.timeline;

@@ -1,4 +1,4 @@
-//! What the desk is asked, and how it finds answers.
+//! Queries of the timeline screen, answered on the query worker.
 
 use std::sync::Arc;
 
@@ -11,115 +11,116 @@ use crate::desk::{Desk, Question};
 use cyclometer_core::units::Nanos;
 use cyclometer_store::{PlayedInvocation, RecordingPart, StoreError};
 
-/// What the desk is asked.
+/// Request of the timeline screen to the query worker.
 #[derive(Debug, Clone)]
 pub enum Ask {
-    /// A part of a recording.
+    /// Reads a part of a recording.
     Load {
-        /// The recording.
+        /// Number of the recording.
         recording: i64,
-        /// Which part, from 0.
+        /// Index of the part, from 0.
         part: usize,
-        /// End and number of the invocation before it.
+        /// End and id of the invocation before the part.
         after: (i64, i64),
         /// Most invocations of a part.
         limit: usize,
-        /// How many there were before it.
+        /// Number of invocations before the part.
         before: usize,
     },
-    /// What a part costs.
+    /// Computes the bills of a part at its checkpoints.
     Ledger {
-        /// The part.
+        /// Part to bill.
         played: Arc<Played>,
         /// Ids of the models.
         models: Vec<String>,
-        /// Where this and the parts before begin.
+        /// Beginnings of this part and of those before it.
         afters: Vec<(i64, i64)>,
-        /// What is known of the parts before.
+        /// Bills known from earlier parts.
         carries: Vec<Arc<Carry>>,
     },
-    /// Bills of a moment.
+    /// Computes the bills of a moment.
     Bills {
-        /// What they are made of.
+        /// Checkpoints to start from.
         ledger: Arc<Ledger>,
-        /// The part.
+        /// Part of the recording.
         played: Arc<Played>,
-        /// How many invocations of the part had ended.
+        /// Number of invocations of the part that had ended.
         ended: usize,
-        /// The moment.
+        /// Moment of the bills.
         at: Nanos,
     },
-    /// One invocation with its samples.
+    /// Reads one invocation with its samples.
     Detail {
-        /// Its number.
+        /// Id of the invocation.
         id: i64,
     },
-    /// Two of them.
+    /// Compares two invocations.
     Pair {
-        /// Their numbers.
+        /// Ids of the invocations.
         of: (i64, i64),
-        /// The recording they are of.
+        /// Part of the recording that is open.
         played: Option<Arc<Played>>,
     },
-    /// Two lanes.
+    /// Compares two lanes.
     Lanes {
-        /// Which.
+        /// Lanes and workload to compare.
         what: What,
-        /// The part.
+        /// Part of the recording.
         played: Arc<Played>,
     },
 }
 
 impl Question for Ask {}
 
-/// What the desk answers.
+/// Response of the query worker to the timeline screen.
 #[derive(Debug)]
 pub enum Answer {
-    /// A part.
+    /// Part of a recording.
     Loaded {
-        /// The recording.
+        /// Number of the recording.
         recording: i64,
-        /// Which part was asked for.
+        /// Index of the requested part.
         part: usize,
-        /// The part, or why it cannot be read.
+        /// Part, or the reason why it cannot be read.
         result: Result<Arc<Played>, String>,
     },
-    /// Its bills, and what this and the parts before came to.
+    /// Bills of a part.
     Ledger {
-        /// Or why there are none.
+        /// Checkpoints of the part, with the bills of all parts up to it; or the reason
+        /// why there are none.
         result: Result<(Arc<Ledger>, Vec<Arc<Carry>>), String>,
     },
     /// Bills of a moment, which they name.
     Bills {
-        /// The part.
+        /// Part that they belong to.
         key: RecordingPart,
-        /// The bills.
+        /// Bills at that moment.
         bills: Arc<BillsAt>,
     },
-    /// One invocation.
+    /// One invocation with its samples.
     Detail {
-        /// Its number.
+        /// Id of the invocation.
         id: i64,
-        /// What is known of it.
+        /// Invocation, or the reason why it cannot be read.
         result: Result<Arc<PlayedInvocation>, String>,
     },
-    /// Two of them.
+    /// Comparison of two invocations.
     Pair {
-        /// Their numbers.
+        /// Ids of the invocations.
         of: (i64, i64),
-        /// What is known of them.
+        /// Comparison, or the reason why there is none.
         result: Result<Arc<Pair>, String>,
     },
-    /// Two lanes.
+    /// Comparison of two lanes.
     Lanes {
-        /// Which.
+        /// Lanes and workload that were compared.
         what: What,
-        /// What is known of them.
+        /// Comparison, or the reason why there is none.
         result: Result<Arc<Spread>, String>,
     },
 }
 
-/// Works an answer out, on the desk's thread.
+/// Answers a request on the query worker's thread.
 pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
     match ask {
         Ask::Load { recording, part, after, limit, before } => {
@@ -150,7 +151,7 @@ pub fn answer(desk: &mut Desk, ask: Ask) -> Answer {
     }
 }
 
-/// Errors as sentences; the next question opens the database anew.
+/// Formats an error; the next request opens the database again.
 fn told<T>(desk: &mut Desk, result: Result<T, StoreError>) -> Result<T, String> {
     result.map_err(|error| {
         desk.reopen();
@@ -168,8 +169,8 @@ fn load(
 ) -> Result<Played, StoreError> {
     let store = desk.store()?;
     let played = Played::read(store, recording, part, after, limit)?;
-    // Lanes that race hand in their invocations nearly in the order of their
-    // ends: one that came late may belong before a part that is known.
+    // Lanes that race write their invocations nearly, but not exactly, in the order of
+    // their ends: a late one may belong to an earlier part, which is then read again.
     if part > 0 && store.played_before(&played.key)? != before as u64 {
         return Played::read(store, recording, 0, (-1, 0), limit);
     }
@@ -186,7 +187,7 @@ fn ledger(
     let contracts = contracts(&desk.settings.prices, models);
     let cancel = desk.cancel.clone();
     let store = desk.store()?;
-    // A carry for the beginning of each part.
+    // Each part starts from the bills carried over from the one before.
     carries.truncate(played.part + 1);
     if carries.is_empty() {
         carries.push(Arc::default());

@@ -1,4 +1,4 @@
-//! One invocation: what is known of it, and its samples.
+//! Invocation panel: the measurements of one invocation and its samples.
 
 use std::fmt::Write as _;
 
@@ -19,10 +19,10 @@ use cyclometer_lanes::{Sample, Status};
 use cyclometer_meter::{Meter, Unit};
 use cyclometer_store::PlayedInvocation;
 
-/// Narrowest panel with charts beside the text.
+/// Smallest width of a panel with charts beside the text.
 const WITH_CHARTS: u16 = 70;
 
-/// A value with its unit.
+/// Formats a meter's value with its unit.
 pub fn shown(meter: Meter, value: u64) -> String {
     match meter.unit() {
         Unit::Nanosecond => Nanos(value).to_string(),
@@ -33,14 +33,15 @@ pub fn shown(meter: Meter, value: u64) -> String {
     }
 }
 
-/// A span, or that it is missing.
+/// Formats a duration in nanoseconds; `-` if it is missing.
 fn span(value: Option<u64>) -> String {
     value.map_or_else(|| "-".to_owned(), |it| Nanos(it).to_string())
 }
 
-/// A meter over the time since the request: a value for each column of so much
-/// time. What is between two samples of CPU time is a straight line; memory
-/// stays as it was. `None` where nothing is known.
+/// Resamples a meter's samples onto the columns of an axis that begins at the request.
+/// CPU time is interpolated linearly between samples, memory keeps its last value.
+/// `whole` is the end of the invocation and the final value. Columns without a known
+/// value are `None`.
 pub fn series(
     samples: &[Sample],
     meter: Meter,
@@ -53,7 +54,7 @@ pub fn series(
     if points.len() == usize::from(!level) {
         return Vec::new();
     }
-    // The end is known too, and may come before the last sample did.
+    // The end is known as well, and may precede the last sample.
     if let Some((end, value)) = whole {
         points.retain(|(at, _)| *at < end);
         let last = points.last().map_or(value, |(_, known)| *known);
@@ -73,7 +74,7 @@ pub fn series(
         }
     };
     let last = points.last().map_or(0, |(at, _)| *at);
-    // The last column that something is known of shows the last of it.
+    // The last column with a known value shows the newest one.
     let end = axis.column(last);
     let in_column = |column: u16| {
         if end == Some(column) { value(last) } else { value(axis.middle(column)) }
@@ -111,7 +112,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played) {
     }
 }
 
-/// What an invocation is called.
+/// Names an invocation by lane, workload, start and sequence number.
 pub fn title(played: &Played, row: &Invocation) -> String {
     let lane = played.lane_name(played.lane_of(row));
     let Some(cell) = played.about.cells.get(row.cell()) else { return lane.to_string() };
@@ -197,7 +198,8 @@ fn lines(
     lines
 }
 
-/// What else was measured, two a line, where there is room for it.
+/// Returns the remaining measured meters, two per line, to be shown where there is
+/// room.
 fn more(detail: &PlayedInvocation) -> Vec<(&'static str, String)> {
     let known = [
         Meter::Wall,
@@ -221,7 +223,7 @@ fn more(detail: &PlayedInvocation) -> Vec<(&'static str, String)> {
     values.chunks(2).map(pair).collect()
 }
 
-/// The samples of the invocation, as far as they are before the moment.
+/// Draws the samples of the invocation up to the current moment.
 fn charts(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -273,7 +275,7 @@ fn label(frame: &mut Frame<'_>, model: &Model, area: Rect, text: &str) {
     frame.render_widget(Paragraph::new(Span::styled(text, model.theme.style(Role::Dim))), line);
 }
 
-/// Why there are none.
+/// Explains why an invocation of this length in nanoseconds has no samples.
 pub fn no_samples(played: &Played, length: u64) -> String {
     match played.about.sample_interval {
         None => "no samples: sampling was off in this recording".to_owned(),
@@ -283,7 +285,8 @@ pub fn no_samples(played: &Played, length: u64) -> String {
     }
 }
 
-/// All that is known of the invocation under the cursor, to be read.
+/// Builds a text overlay of everything that is known of the invocation under the
+/// cursor; `None` until it is loaded.
 pub fn text(model: &Model, played: &Played) -> Option<Overlay> {
     let row = played.under(model.timeline.lane, model.timeline.player.position())?;
     let detail = model.timeline.detail.as_deref().filter(|it| it.row.invocation == row.id)?;
@@ -304,7 +307,7 @@ pub fn text(model: &Model, played: &Played) -> Option<Overlay> {
         ("teardown", phases.teardown),
         ("  release", phases.release),
     ];
-    // Few lanes tell parts apart: those that do not have no line for them.
+    // Few lanes measure sub-phases; the others get no lines for them.
     let told = |(name, value): &(&str, Option<Nanos>)| value.is_some() || !name.starts_with(' ');
     for (name, value) in phases.into_iter().filter(told) {
         let why = if value.is_none() { "  there is no such phase here" } else { "" };
@@ -344,7 +347,8 @@ mod tests {
         let axis = Axis { left: 0, span: 80, width: 8 };
         let cpu = [sample(20, Meter::CpuTime, 10), sample(40, Meter::CpuTime, 50)];
         let found = series(&cpu, Meter::CpuTime, Some((60, 50)), axis);
-        // Middles are 5, 15, ...: half of it, then 2 a nanosecond, then none.
+        // Column middles are 5, 15, ...: half of the time up to 20, then 2 per
+        // nanosecond, then nothing.
         let rising = [2, 7, 20, 40, 50, 50, 50].map(Some);
         assert_eq!(found[..7], rising);
         assert_eq!(found[7], None, "it had ended at 60");

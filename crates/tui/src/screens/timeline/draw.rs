@@ -1,4 +1,4 @@
-//! The picture: what ran when, the use of the machine, and the moment.
+//! Drawing of the tracks: swimlanes, CPU and memory charts, and the cursor.
 
 use std::fmt::Write as _;
 
@@ -95,7 +95,7 @@ fn nothing_ran(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played
     sentence(frame, area, model, &format!("recording {}", played.about.id), &text, Role::Text);
 }
 
-/// What stands above the picture.
+/// Formats the title of the timeline panel.
 fn title(model: &Model, played: &Played, hidden: usize) -> String {
     let at = &model.timeline.player;
     let theme = &model.theme;
@@ -165,7 +165,7 @@ fn timeline(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Play
     }
 }
 
-/// What a track is drawn with.
+/// Everything that a track is drawn with.
 struct View<'a> {
     model: &'a Model,
     played: &'a Played,
@@ -176,8 +176,8 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// The columns of the track: from what is kept, or worked out now; that of
-    /// the cursor as far as it has come.
+    /// Returns the columns of the track, cached or computed now; that of the cursor
+    /// only up to the current moment.
     fn columns(&self, whose: Whose) -> Vec<Column> {
         let state = &self.model.timeline;
         let known = state.strips.columns(self.played, whose, self.axis);
@@ -199,7 +199,7 @@ impl View<'_> {
         columns
     }
 
-    /// Columns up to the cursor.
+    /// Returns the number of columns up to and including the cursor.
     fn shown(&self) -> usize {
         let before = self.axis.left > self.model.timeline.player.position().0;
         match self.cursor {
@@ -216,7 +216,8 @@ impl View<'_> {
     }
 }
 
-/// What a column of a lane looks like.
+/// Returns the character of a column in a swimlane, and whether it marks a failure;
+/// `None` if the column is idle.
 fn sign(theme: Theme, sign: Sign, most: u32) -> Option<(char, bool)> {
     let pick = |sign: char, ascii: char| if theme.ascii() { ascii } else { sign };
     Some(match sign {
@@ -258,7 +259,7 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
         let Some((mut character, bad)) = sign(*theme, column.sign(), most) else { continue };
         let mut role = if bad { Role::Bad } else { Role::Lane(whose.lane) };
         if at >= shown {
-            // What is still to come is only hinted at.
+            // Columns after the cursor are only dotted.
             character = if theme.ascii() { ',' } else { '·' };
             role = Role::Dim;
         }
@@ -276,7 +277,8 @@ fn swim(frame: &mut Frame<'_>, view: &View<'_>, whose: Whose) {
     }
 }
 
-/// A label, the value at the cursor and the top of the chart.
+/// Draws the left edge of a chart: its label with the value at the cursor, and its
+/// upper bound.
 fn gutter(frame: &mut Frame<'_>, view: &View<'_>, now: &str, top: &str) {
     if view.gutter.height > 1 {
         view.label(frame, &format!(" {now}"), Role::Dim);
@@ -289,14 +291,15 @@ fn gutter(frame: &mut Frame<'_>, view: &View<'_>, now: &str, top: &str) {
     }
 }
 
-/// The value at the cursor, or before it where it has not entered its column.
+/// Returns the value at the cursor, or the one before it if its column has no value
+/// yet.
 fn newest(values: &[Option<u64>]) -> Option<u64> {
     let (last, before) = values.split_last()?;
     last.or_else(|| before.last().copied().flatten())
 }
 
-/// The upper edge for so many thousandths of a CPU: a tenth, two, five, one,
-/// two, five, ten, and so on.
+/// Rounds thousandths of a CPU up to the upper bound of a chart: 0.1, 0.2, 0.5, 1, 2,
+/// 5, 10 CPUs and so on.
 fn ceiling(thousandths: u64) -> u64 {
     let mut tens = 100;
     loop {
@@ -311,7 +314,7 @@ fn ceiling(thousandths: u64) -> u64 {
     }
 }
 
-/// CPUs in use: `0.98`.
+/// Formats thousandths of a CPU as CPUs: `0.98`.
 fn hundredths(thousandths: u64) -> String {
     let rounded = (thousandths + 5) / 10;
     format!("{}.{:02}", rounded / 100, rounded % 100)
@@ -328,7 +331,8 @@ fn cpu(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
             strip::cpus(column, view.axis, at, end).filter(|_| usize::from(at) < shown)
         })
         .collect();
-    // The top is that of all that is in sight: it does not jump while playing.
+    // The upper bound covers everything visible, so that it does not jump during
+    // playback.
     let all = (0_u16..)
         .zip(&columns)
         .filter_map(|(at, column)| strip::cpus(column, view.axis, at, Nanos(u64::MAX)));
@@ -355,7 +359,7 @@ fn memory(frame: &mut Frame<'_>, view: &View<'_>, lane: usize) {
     chart::columns(frame.buffer_mut(), view.picture, theme, Role::Lane(lane), &values, top);
 }
 
-/// The axis with its ticks.
+/// Draws the axis with its ticks.
 fn ticks(frame: &mut Frame<'_>, area: Rect, theme: Theme, axis: Axis) {
     let buffer = frame.buffer_mut();
     let rule = theme.sign("─", "-");
@@ -370,13 +374,13 @@ fn ticks(frame: &mut Frame<'_>, area: Rect, theme: Theme, axis: Axis) {
     }
 }
 
-/// The moment: a line through all tracks, and its foot on the axis.
+/// Draws the cursor: a line through all tracks, and its foot on the axis.
 fn line(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Played, x: u16) {
     let theme = &model.theme;
     let style = theme.style(Role::Key);
     let buffer = frame.buffer_mut();
     for (track, place) in &layout.tracks {
-        // Why a lane could not run is to be read.
+        // The reason why a lane could not run stays readable.
         let reads = matches!(track, Track::Swim(whose)
             if played.about.lanes.get(whose.lane).is_some_and(|it| it.unavailable.is_some()));
         for y in (place.top()..place.bottom()).filter(|_| !reads) {
@@ -385,7 +389,7 @@ fn line(frame: &mut Frame<'_>, layout: &Layout, model: &Model, played: &Played, 
             }
         }
     }
-    // The texts of the axis stay readable.
+    // Tick labels stay readable.
     if let Some(cell) = buffer.cell_mut((x, layout.axis.y))
         && cell.symbol() == theme.sign("─", "-")
     {

@@ -20,7 +20,7 @@ use cyclometer_record::{Event, Sink};
 use cyclometer_store::{RecordingHeader, Store, Writer};
 use cyclometer_workload::Catalog;
 
-/// A database that is filled event by event.
+/// Database that is filled event by event.
 pub struct Place {
     pub folder: tempfile::TempDir,
     pub writer: Option<Writer>,
@@ -73,8 +73,8 @@ impl Place {
         cell
     }
 
-    /// Requested at that millisecond: 1 ms to create, 1 ms to start, a run, of
-    /// which half is on a CPU, sampled every 10 ms.
+    /// Adds an invocation that was requested at millisecond `at`: 1 ms to create, 1 ms
+    /// to start, and a run of which half is on a CPU, sampled every 10 ms.
     pub fn ran_at(&mut self, at: u64, cell: usize, sequence: u32, run: u64, failed: Option<&str>) {
         let requested = Nanos(self.base.0 + at * MS);
         let status = if failed.is_some() { Status::Failed } else { Status::Ok };
@@ -96,12 +96,12 @@ impl Place {
         self.at = self.at.max(at + run + 2);
     }
 
-    /// The same right after the one before.
+    /// Adds a successful invocation right after the one before.
     pub fn ran(&mut self, cell: usize, sequence: u32, run: u64) {
         self.ran_at(self.at, cell, sequence, run, None);
     }
 
-    /// Ends the recording; the first request becomes the beginning of it.
+    /// Ends the recording; its beginning is moved to the first request.
     pub fn done(&mut self) {
         self.send(Event::Ended { status: Status::Ok, sampler: None });
         self.writer.take().expect("open").finish().expect("written");
@@ -132,7 +132,7 @@ impl Place {
     }
 }
 
-/// Lets the desk answer until nothing is asked any more; how often it was asked.
+/// Answers requests until no new one follows; returns the number of requests.
 pub fn settle(model: &mut Model, effects: Vec<Effect>) -> usize {
     let mut desk = Place::desk(model);
     let mut waiting: std::collections::VecDeque<Effect> = effects.into();
@@ -158,7 +158,7 @@ pub fn key(model: &mut Model, text: &str) {
     settle(model, effects);
 }
 
-/// Three lanes, one of which could not run; 640 ms.
+/// Records three lanes, one of which could not run, in 640 ms.
 pub fn story(interval: Option<u64>) -> Place {
     let mut place = Place::new(interval);
     place.lane("native", None);
@@ -187,7 +187,7 @@ pub fn position(model: &Model) -> u64 {
     model.timeline.player.position().0 / MS
 }
 
-/// Ledgers of parts of so many invocations.
+/// Reads all parts of at most `limit` invocations with their bills.
 pub fn ledgers(place: &Place, limit: usize, models: &[&str]) -> Vec<(Arc<Played>, Ledger)> {
     let store = Store::open(&place.path()).expect("opened");
     let ids: Vec<String> = models.iter().map(|it| (*it).to_owned()).collect();
@@ -210,7 +210,7 @@ pub fn ledgers(place: &Place, limit: usize, models: &[&str]) -> Vec<(Arc<Played>
     found
 }
 
-/// A temporary folder has another name each time.
+/// Replaces paths in the temporary folder, whose name differs in each run.
 pub fn without_path(text: &str) -> String {
     let words = text.split_inclusive(' ');
     words.map(|word| if word.contains("/tmp") { "<path> " } else { word }).collect()

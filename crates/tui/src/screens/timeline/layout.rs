@@ -1,4 +1,4 @@
-//! Where the parts of the screen lie.
+//! Layout of the timeline screen.
 
 use ratatui::layout::Rect;
 
@@ -7,38 +7,38 @@ use super::recording::Played;
 use super::strip::Whose;
 use crate::model::Model;
 
-/// What a band of lines shows, all on one axis of time.
+/// Band of lines on the shared time axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Track {
-    /// What ran when.
+    /// Swimlane of invocations.
     Swim(Whose),
-    /// CPUs in use.
+    /// Chart of CPUs in use, for a lane.
     Cpu(usize),
-    /// Largest memory.
+    /// Chart of the memory peak, for a lane.
     Memory(usize),
 }
 
-/// The parts.
+/// Areas of the parts of the screen.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
-    /// The panel of the time axis.
+    /// Panel of the tracks and the time axis.
     pub timeline: Rect,
-    /// The axis: one line.
+    /// Time axis: one line.
     pub axis: Rect,
-    /// Columns of names, at the left of the tracks.
+    /// Width of the names at the left of the tracks.
     pub gutter: u16,
-    /// The tracks from the top down, with their lines.
+    /// Tracks from top to bottom with their areas.
     pub tracks: Vec<(Track, Rect)>,
-    /// Lanes that have no room.
+    /// Number of lanes without room.
     pub hidden: usize,
-    /// The invocation under the cursor.
+    /// Panel of the invocation under the cursor.
     pub invocation: Rect,
-    /// Bills.
+    /// Panel of the bills.
     pub bills: Rect,
 }
 
 impl Layout {
-    /// The parts of an area.
+    /// Divides an area into the parts of the screen.
     pub fn new(area: Rect, model: &Model, played: &Played) -> Self {
         let models = u16::try_from(model.live.models.len()).unwrap_or(u16::MAX).clamp(1, 6);
         let roomy = area.height >= 36;
@@ -90,14 +90,14 @@ impl Layout {
         };
     }
 
-    /// The axis of what is in sight.
+    /// Returns the axis of the visible time.
     pub fn in_sight(&self, model: &Model) -> Axis {
         let (left, span) = model.timeline.player.sight();
         Axis { left, span, width: self.axis.width.saturating_sub(self.gutter) }
     }
 }
 
-/// What is shown in so many lines.
+/// Chooses the tracks for a number of lines, with the height of each.
 fn tracks(height: usize, lanes: usize, selected: usize, played: &Played) -> Vec<(Track, usize)> {
     if lanes == 0 || height == 0 {
         return Vec::new();
@@ -109,11 +109,11 @@ fn tracks(height: usize, lanes: usize, selected: usize, played: &Played) -> Vec<
         })
         .collect();
     let split: usize = cells.iter().map(|it| it.len().max(1)).sum();
-    // A line a cell where that leaves every lane its charts.
+    // Each cell gets its own line if that leaves room for the charts of every lane.
     let by_cell = split + 4 * lanes.min(cells.iter().filter(|it| !it.is_empty()).count()) <= height;
     let swims = if by_cell { split } else { lanes.min(height) };
     let spare = height - swims;
-    // Lanes that ran nothing need no charts.
+    // Lanes without invocations need no charts.
     let busy = cells.iter().filter(|it| !it.is_empty()).count().max(1);
     let each = spare / busy;
     let mut tracks = Vec::new();
@@ -137,7 +137,8 @@ fn tracks(height: usize, lanes: usize, selected: usize, played: &Played) -> Vec<
     tracks
 }
 
-/// CPU gets the larger part; memory some if there is room for both.
+/// Appends the charts of a lane: CPU gets the larger part, memory the rest if there is
+/// room for both.
 fn charts(tracks: &mut Vec<(Track, usize)>, lane: usize, height: usize) {
     let memory = if height >= 2 { (height / 3).max(1) } else { 0 };
     tracks.push((Track::Cpu(lane), height - memory));

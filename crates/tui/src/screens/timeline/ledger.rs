@@ -1,11 +1,10 @@
-//! Bills as they stood at any moment of a part, exactly: sums are kept for
-//! every so many invocations, and the rest is replayed.
+//! Exact bills at any moment of a part: sums are kept at checkpoints every [`STEP`]
+//! invocations, and the invocations since then are replayed.
 //!
-//! Sums of invocations add up whatever their order, but for per-instance time:
-//! warm invocations of a cell that overlap share it, so that their bill is only
-//! known when they are replayed together. Such tangles enter the kept sums once
-//! all of them have ended; until then those that have are replayed at every
-//! seek.
+//! Sums of invocations can be added in any order, except for per-instance time: warm
+//! invocations of a cell that overlap share it, so that their bill is only known when
+//! they are replayed together. Such a tangle enters the checkpoints once all of its
+//! invocations have ended; until then those that have ended are replayed at every seek.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,10 +18,10 @@ use cyclometer_pricing::compile::{Signal, Signals};
 use cyclometer_replay::{Contract, Key, Replayer, Summary, Values, WhatIf};
 use cyclometer_store::{PlayedCell, RecordingPart, Store, StoreError};
 
-/// Invocations between two sums that are kept.
+/// Number of invocations between two checkpoints.
 pub const STEP: usize = 1_024;
 
-/// What is kept of an invocation.
+/// Data of an invocation that is kept for replaying it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     id: i64,
@@ -32,39 +31,39 @@ struct Entry {
     /// Whether it failed or ran out of time.
     failed: bool,
     present: Signals,
-    /// Of which tangle it is.
+    /// Number of the tangle that it belongs to.
     tangle: Option<u32>,
 }
 
-/// What the parts before came to.
+/// Bills of all earlier parts, as the starting point of the next one.
 #[derive(Clone, Default)]
 pub struct Carry {
-    /// Sums of what is settled; `None`: nothing yet.
+    /// Sums of the settled invocations; `None`: there are none yet.
     sums: Option<Summary>,
-    /// Invocations of tangles that go on.
+    /// Invocations of tangles that continue in the next part.
     open: Vec<Entry>,
     values: Vec<u64>,
 }
 
-/// The bills of a part.
+/// Bills of a part at any moment.
 pub struct Ledger {
-    /// Which part.
+    /// Part that was read.
     pub key: RecordingPart,
-    /// Ids of its models.
+    /// Ids of the models.
     pub models: Vec<String>,
     contracts: Arc<Vec<Contract>>,
     wanted: Vec<Signal>,
     keys: Vec<Key>,
-    /// Those of parts before that are open, then those of the part.
+    /// Invocations of earlier parts whose tangles continue, then those of this part.
     entries: Vec<Entry>,
-    /// A value for each entry and wanted signal.
+    /// Values, one for each entry and wanted signal.
     values: Vec<u64>,
     carried: usize,
-    /// By tangle: after how many entries it is settled.
+    /// Number of entries after which each tangle is settled.
     settled: HashMap<u32, usize>,
-    /// Entries of tangles.
+    /// Indices of the entries that belong to tangles.
     tangled: Vec<usize>,
-    /// Sums of the settled among so many entries.
+    /// Checkpoints: number of entries, and the sums of the settled ones among them.
     checkpoints: Vec<(usize, Summary)>,
 }
 
@@ -80,14 +79,16 @@ impl std::fmt::Debug for Carry {
     }
 }
 
-/// The models of those ids, on their own terms.
+/// Returns the models with these ids under their default terms; unknown ids are
+/// skipped.
 pub fn contracts(prices: &PriceCatalog, models: &[String]) -> Arc<Vec<Contract>> {
     let found = models.iter().filter_map(|id| prices.find(id).ok());
     Arc::new(found.map(|model| (model.clone(), Terms::of(model))).collect())
 }
 
-/// Names what is summed: a cell, since one that only fails has no price, and
-/// since only warm invocations of a cell share an instance.
+/// Returns the key that a cell is summed under. Sums are kept by cell, since a cell
+/// that only fails has no price, and since only warm invocations of one cell share an
+/// instance.
 fn key_of(cell: &PlayedCell, lane: &Arc<str>) -> Key {
     Key {
         lane: Arc::clone(lane),
@@ -98,10 +99,10 @@ fn key_of(cell: &PlayedCell, lane: &Arc<str>) -> Key {
 }
 
 impl Ledger {
-    /// Reads and bills a part. What ended before it is in `carry`.
+    /// Reads and bills a part; `carry` holds the bills of everything before it.
     ///
     /// # Errors
-    /// When the database cannot be read, or is not what it was.
+    /// Fails if the database cannot be read, or if it changed in the meantime.
     pub fn read(
         store: &Store,
         played: &Played,
@@ -166,7 +167,8 @@ impl Ledger {
         Err(StoreError::NotFound("the recording has changed while it was read".to_owned()))
     }
 
-    /// Finds which entries must be replayed together, and when all are there.
+    /// Finds the entries that must be replayed together, and when each tangle is
+    /// complete.
     fn untangle(&mut self, store: &Store) -> Result<(), StoreError> {
         let tangles = store.tangles(self.key.recording, self.key.newest)?;
         let mut of = HashMap::new();
@@ -188,7 +190,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// After how many entries one of a tangle is settled.
+    /// Returns the number of entries after which an entry is settled, together with its
+    /// tangle; `usize::MAX` if the tangle is not complete in this part.
     fn settled_at(&self, at: usize) -> usize {
         match self.entries[at].tangle {
             None => at + 1,
@@ -213,7 +216,7 @@ impl Ledger {
         }
     }
 
-    /// Replays some entries.
+    /// Replays a selection of entries.
     fn replay(&self, mut chosen: Vec<usize>) -> Summary {
         let mut replayer = Replayer::new(Arc::clone(&self.contracts), WhatIf::default());
         if replayer.wants_order() {
@@ -246,7 +249,7 @@ impl Ledger {
         replayer.finish_part()
     }
 
-    /// The bills when so many invocations of the part had ended.
+    /// Returns the bills after `ended` invocations of the part had ended.
     pub fn at(&self, ended: usize) -> Summary {
         let to = (self.carried + ended).min(self.entries.len());
         let next = self.checkpoints.partition_point(|(known, _)| *known <= to);
@@ -262,7 +265,7 @@ impl Ledger {
         sums
     }
 
-    /// What the next part begins with.
+    /// Returns the bills that the next part starts from.
     pub fn carry(&self) -> Carry {
         let end = self.entries.len();
         let sums = self.checkpoints.last().map(|(_, sums)| sums.clone());
@@ -275,7 +278,7 @@ impl Ledger {
         carry
     }
 
-    /// How many invocations of the part there are.
+    /// Returns the number of invocations of the part.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len() - self.carried

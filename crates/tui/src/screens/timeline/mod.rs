@@ -1,4 +1,4 @@
-//! The timeline: a recording played back.
+//! The timeline screen: plays back a recording.
 //!
 //! ```text
 //! ┌ paused 1x · 12.3 s of 60.2 s ────────────────────────┐
@@ -12,9 +12,10 @@
 //! └──────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A recording is read in parts; a part is in memory. Bills and samples of the
-//! moment are worked out by the desk: one question of a kind at a time, and
-//! when its answer comes, that of where one is by then.
+//! A recording is read in parts, one of which is in memory. The query worker computes
+//! the bills and reads the samples of the current moment. Only one request of each kind
+//! is pending at a time; its response triggers the request for the moment that is
+//! current by then.
 
 mod axis;
 #[cfg(test)]
@@ -61,7 +62,7 @@ use recording::Played;
 use spread::{Spread, What};
 use strip::Strips;
 
-/// What help says of the figures.
+/// Explanation of the picture, shown in the help.
 pub const LEGEND: &str = "A line a lane, or a workload of it, on one axis of time: dashes are \
     start-up, the heavy line is a run, a cross is where one ended that failed or was cut off; \
     from three invocations in a column on, its height is how many there are. What is right of \
@@ -73,26 +74,26 @@ pub const LEGEND: &str = "A line a lane, or a workload of it, on one axis of tim
     on past an end reads the next. In overlays a is the marked invocation or the selected lane, \
     b the other, * both. - is missing: enter says why.";
 
-/// What the screen remembers.
+/// State of the timeline screen.
 #[derive(Debug, Default)]
 pub struct State {
-    /// The part that is in memory.
+    /// Part that is in memory.
     played: Option<Arc<Played>>,
-    /// Why it could not be read.
+    /// Error of the last attempt to read a part.
     error: Option<String>,
-    /// Recording and part that are being read, and where to go then.
+    /// Part that is being read, and where to seek afterwards.
     loading: Option<Loading>,
-    /// Where one is.
+    /// Current moment, speed and visible time.
     player: Player,
-    /// The selected lane.
+    /// Index of the selected lane.
     lane: usize,
-    /// Columns of what is in sight.
+    /// Cached columns of the visible tracks.
     strips: Strips,
     /// Bills of the part.
     ledger: Option<Arc<Ledger>>,
-    /// Whether they are being worked out.
+    /// Whether the bills of the part are being computed.
     ledger_pending: bool,
-    /// What the parts before came to, for the same models.
+    /// Bills of the earlier parts, for the same models.
     carries: Vec<Arc<Carry>>,
     bills: Option<Arc<BillsAt>>,
     bills_pending: bool,
@@ -100,20 +101,20 @@ pub struct State {
     detail: Option<Arc<PlayedInvocation>>,
     detail_pending: bool,
     detail_error: Option<String>,
-    /// The marked invocation and what it is called.
+    /// Id and name of the marked invocation.
     marked: Option<(i64, String)>,
-    /// What is laid over each other.
+    /// Overlay that is open.
     over: Option<Over>,
-    /// Where the parts before begin: end and number of the invocation before.
+    /// Beginnings of the parts so far: end and id of the invocation before each.
     afters: Vec<(i64, i64)>,
-    /// When the recording was read last, how many invocations had ended, and
-    /// whether it ran.
+    /// Time of the last read, the number of invocations that had ended by then, and
+    /// whether the recording was still running.
     read: Option<(Nanos, (u64, bool))>,
-    /// Invocations of a part; other than usual in tests.
+    /// Most invocations of a part, set only in tests.
     limit: Option<usize>,
 }
 
-/// A part that is being read.
+/// Part that is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Loading {
     recording: i64,
@@ -121,18 +122,18 @@ struct Loading {
     then: Then,
 }
 
-/// Where one is once a part is there.
+/// Position after a part was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
-    /// As before: the recording has grown.
+    /// Unchanged: the recording has grown.
     Stay,
-    /// At its beginning.
+    /// Beginning of the part.
     Begin,
-    /// At its end.
+    /// End of the part.
     End,
 }
 
-/// What is laid over each other.
+/// Overlay of two invocations or two lanes.
 #[derive(Debug)]
 enum Over {
     /// Two invocations.
@@ -141,7 +142,7 @@ enum Over {
     Lanes { what: What, answer: Option<Result<Arc<Spread>, String>> },
 }
 
-/// Whether the picture changes by itself: it plays.
+/// Whether the screen changes by itself, during playback.
 pub const fn moves(model: &crate::model::Model) -> bool {
     model.timeline.player.playing()
 }

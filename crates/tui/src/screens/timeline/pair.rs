@@ -1,4 +1,4 @@
-//! Two invocations over each other, both from their request.
+//! Overlay of two invocations, aligned at their requests.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -17,31 +17,32 @@ use cyclometer_core::units::Nanos;
 use cyclometer_meter::Meter;
 use cyclometer_store::PlayedInvocation;
 
-/// The signs and colours of the two.
+/// Letters and colours of the two sides.
 pub const SIDES: [(char, Role); 2] = [('a', Role::Lane(0)), ('b', Role::Lane(3))];
 
-/// Two invocations.
+/// Comparison of two invocations.
 #[derive(Debug)]
 pub struct Pair {
-    /// The marked one and the one that was under the cursor.
+    /// The marked invocation and the one that was under the cursor.
     pub of: [PlayedInvocation; 2],
-    /// What the table says.
+    /// Rows of the table.
     pub rows: Vec<Row>,
 }
 
-/// A line of the table.
+/// Row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// The meter or phase.
+    /// Name of the meter or phase.
     pub name: &'static str,
-    /// Both values, the second less the first, and the second over the first.
+    /// Both values, their difference (second less first) and their ratio (second over
+    /// first).
     pub cells: [String; 4],
-    /// Why something is missing.
+    /// Reason why a value or the ratio is missing.
     pub reason: Option<String>,
 }
 
 impl Pair {
-    /// Puts them beside each other.
+    /// Compares two invocations, `a` being the marked one.
     pub fn new(a: PlayedInvocation, b: PlayedInvocation, played: &Played) -> Self {
         let of = [a, b];
         let mut rows = Vec::new();
@@ -65,7 +66,7 @@ impl Pair {
             };
             rows.push(row(meter.name(), values, |it| detail::shown(*meter, it), &reason));
         }
-        // What neither has says nothing of their difference: it comes last.
+        // Rows without any value come last.
         rows.sort_by_key(|row| row.cells[0] == "-" && row.cells[1] == "-");
         Self { of, rows }
     }
@@ -97,14 +98,15 @@ fn row(
     Row { name, cells: [value(a), value(b), difference, ratio], reason }
 }
 
-/// The second over the first, to two decimals: `1.25x`.
+/// Formats the ratio of the second value to the first with two decimals: `1.25x`;
+/// `None` if the first is 0.
 pub fn ratio(a: u64, b: u64) -> Option<String> {
     let (a, b) = (u128::from(a), u128::from(b));
     let hundredths = (b * 100 + a / 2).checked_div(a)?;
     Some(format!("{}.{:02}x", hundredths / 100, hundredths % 100))
 }
 
-/// Draws the two.
+/// Draws the overlay.
 pub fn draw(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -146,7 +148,7 @@ fn name(pair: &Pair, side: usize) -> String {
     format!("{} {} {} {} #{}", SIDES[side].0, key.lane, key.workload, key.start, it.sequence)
 }
 
-/// How long an invocation took from its request.
+/// Returns the duration of an invocation from its request, in nanoseconds.
 fn length(invocation: &PlayedInvocation) -> u64 {
     let usage = &invocation.row.usage;
     let phases = &usage.phases;
@@ -155,7 +157,7 @@ fn length(invocation: &PlayedInvocation) -> u64 {
     usage.get(Meter::Wall).unwrap_or(sum)
 }
 
-/// What phases are drawn with.
+/// Returns name, symbol and colour of each phase.
 fn signs(theme: Theme) -> [(&'static str, &'static str, Role); 3] {
     [
         ("create", theme.sign("░", "."), Role::Part(2)),
@@ -177,7 +179,7 @@ fn phases(frame: &mut Frame<'_>, area: Rect, theme: Theme, pair: &Pair) {
         for (value, (_, sign, role)) in values.into_iter().zip(signs(theme)) {
             let Some(value) = value.filter(|value| value.0 > 0) else { continue };
             at += value.0;
-            // What there was shows, however short it was.
+            // A phase that took place is visible, however short it was.
             let end = axis.column(at).unwrap_or(axis.width.saturating_sub(1)) + 1;
             let cells = end.saturating_sub(column).max(u16::from(column < axis.width));
             spans.push(Span::styled(sign.repeat(usize::from(cells)), theme.style(role)));
@@ -195,7 +197,7 @@ fn phases(frame: &mut Frame<'_>, area: Rect, theme: Theme, pair: &Pair) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-/// A line of ticks below a picture that begins after `gutter` columns.
+/// Returns a line of tick labels below a chart that begins after `gutter` columns.
 pub fn ticks(theme: Theme, axis: Axis, gutter: usize) -> Line<'static> {
     let mut text = " ".repeat(gutter);
     for (column, label) in axis.ticks() {
@@ -205,7 +207,7 @@ pub fn ticks(theme: Theme, axis: Axis, gutter: usize) -> Line<'static> {
     Line::from(Span::styled(text, theme.style(Role::Dim)))
 }
 
-/// CPU time and memory of both, beside each other where that fits.
+/// Draws CPU time and memory of both invocations, side by side.
 fn charts(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played, pair: &Pair) {
     let half = area.width / 2;
     let left = Rect { width: half, ..area };

@@ -1,4 +1,4 @@
-//! The screen as it is drawn.
+//! Snapshot tests of the timeline screen.
 
 use ratatui::layout::Rect;
 use rusqlite::Connection;
@@ -153,7 +153,7 @@ fn what_came_late_into_an_earlier_part_is_not_lost() {
     let effects = entered(&mut model);
     settle(&mut model, effects);
     let effects = press(&mut model, "right");
-    // Meanwhile one more was handed in that ended at 4 ms, in the first part.
+    // Meanwhile another invocation was recorded that ended at 4 ms, in the first part.
     let connection = Connection::open(place.path()).expect("opened");
     let late = "INSERT INTO invocation (cell_id, sequence, status, offset_ns, wall_ns)
                 VALUES (1, 9, 'ok', 1000000, 3000000)";

@@ -1,37 +1,37 @@
-//! Where in the recording one is, how fast it plays, and what is in sight.
+//! Playback position, speed and zoom of a recording.
 
 use cyclometer_core::units::Nanos;
 
-/// Exponents of two: 1/16 to 64 times.
+/// Exponents of the speed, a power of two: 1/16 to 64 times.
 const SPEEDS: std::ops::RangeInclusive<i32> = -4..=6;
 
-/// Shortest time in sight.
+/// Shortest visible time in nanoseconds.
 const LEAST: u64 = 1_000;
 
-/// The player.
+/// Playback of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Player {
-    /// When the part begins and ends.
+    /// Beginning and end of the part, in nanoseconds.
     begin: u64,
     end: u64,
     position: u64,
-    /// The moment of the last step, while it plays.
+    /// Time of the last step during playback; `None` when paused.
     since: Option<Nanos>,
     speed: i32,
-    /// What is in sight: from when, and how long; `None`: everything.
+    /// Beginning and length of the visible time; `None`: everything.
     sight: Option<(u64, u64)>,
 }
 
 impl Player {
-    /// A part, from its beginning.
+    /// Starts at the beginning of a part, paused.
     pub const fn new(begin: Nanos, end: Nanos) -> Self {
         let end = if end.0 < begin.0 { begin.0 } else { end.0 };
         let begin = begin.0;
         Self { begin, end, position: begin, since: None, speed: 0, sight: None }
     }
 
-    /// The same player in another part: it plays on as fast as it did, and
-    /// looks as closely.
+    /// Moves the player to another part, keeping its speed, its zoom and whether it
+    /// plays.
     pub fn in_part(self, begin: Nanos, end: Nanos, at_end: bool) -> Self {
         let mut next = Self::new(begin, end);
         next.since = self.since;
@@ -41,7 +41,7 @@ impl Player {
         next
     }
 
-    /// The part has grown.
+    /// Extends the part to a new end; a position at the old end follows.
     pub fn grow(&mut self, end: Nanos) {
         let at_end = self.position == self.end;
         self.end = self.end.max(end.0);
@@ -51,39 +51,39 @@ impl Player {
         self.follow();
     }
 
-    /// Since the recording began.
+    /// Returns the time since the recording began.
     pub const fn position(&self) -> Nanos {
         Nanos(self.position)
     }
 
-    /// Whether it plays.
+    /// Whether playback is running.
     pub const fn playing(&self) -> bool {
         self.since.is_some()
     }
 
-    /// Whether it is at the end.
+    /// Whether the position is at the end.
     pub const fn at_end(&self) -> bool {
         self.position >= self.end
     }
 
-    /// Whether it is at the beginning.
+    /// Whether the position is at the beginning.
     pub const fn at_begin(&self) -> bool {
         self.position <= self.begin
     }
 
-    /// `1/4x`, `8x`.
+    /// Formats the speed: `1/4x`, `8x`.
     pub fn speed(&self) -> String {
         let times = 1_u32 << self.speed.unsigned_abs();
         if self.speed < 0 { format!("1/{times}x") } else { format!("{times}x") }
     }
 
-    /// Twice as fast, or half as fast.
+    /// Doubles or halves the speed.
     pub fn change_speed(&mut self, faster: bool) {
         let next = self.speed + if faster { 1 } else { -1 };
         self.speed = next.clamp(*SPEEDS.start(), *SPEEDS.end());
     }
 
-    /// Plays or pauses. At the end it starts again.
+    /// Starts or pauses playback; at the end it starts over.
     pub fn toggle(&mut self, now: Nanos) {
         if self.since.take().is_some() {
             return;
@@ -94,17 +94,18 @@ impl Player {
         self.since = Some(now);
     }
 
-    /// Stops.
+    /// Pauses playback.
     pub const fn pause(&mut self) {
         self.since = None;
     }
 
-    /// Time went by. Whether it came to the end with that, where it stays.
+    /// Advances the position to the time `now`; returns whether it reached the end,
+    /// where it stays.
     pub fn advance(&mut self, now: Nanos) -> bool {
         let Some(since) = self.since else { return false };
         let went = now.since(since).0;
         let far = if self.speed < 0 {
-            // What division leaves is not forgotten.
+            // The remainder of the division is kept for the next step.
             let times = 1_u64 << self.speed.unsigned_abs();
             self.since = Some(Nanos(now.0 - went % times));
             went / times
@@ -117,13 +118,14 @@ impl Player {
         self.at_end()
     }
 
-    /// Goes to a moment.
+    /// Seeks to a moment.
     pub fn seek(&mut self, to: Nanos) {
         self.position = to.0.clamp(self.begin, self.end);
         self.follow();
     }
 
-    /// Goes on by a share of what is in sight; back if it is negative.
+    /// Seeks forward by `share / of` of the visible time, or backward if `share` is
+    /// negative.
     pub fn step(&mut self, share: i64, of: u64) {
         let far = (self.sight().1 / of.max(1)).max(1).saturating_mul(share.unsigned_abs());
         let to = if share < 0 {
@@ -134,17 +136,18 @@ impl Player {
         self.seek(Nanos(to));
     }
 
-    /// To the first moment.
+    /// Seeks to the first moment.
     pub fn first(&mut self) {
         self.seek(Nanos(self.begin));
     }
 
-    /// To the last.
+    /// Seeks to the last moment.
     pub fn last(&mut self) {
         self.seek(Nanos(self.end));
     }
 
-    /// What is in sight: from when, and how long, at least a nanosecond.
+    /// Returns beginning and length of the visible time in nanoseconds; the length is
+    /// at least 1.
     pub fn sight(&self) -> (u64, u64) {
         let whole = (self.end - self.begin).max(1);
         match self.sight {
@@ -153,7 +156,7 @@ impl Player {
         }
     }
 
-    /// Looks closer, or from further away: the moment stays where it is.
+    /// Zooms in or out by a factor of two, keeping the column of the position.
     pub fn zoom(&mut self, closer: bool) {
         let (left, span) = self.sight();
         let whole = (self.end - self.begin).max(1);
@@ -168,12 +171,12 @@ impl Player {
         self.sight = Some((left.clamp(self.begin, self.end - next), next));
     }
 
-    /// Looks at everything.
+    /// Shows the whole part.
     pub const fn zoom_reset(&mut self) {
         self.sight = None;
     }
 
-    /// Keeps the moment in sight, a tenth from the edges.
+    /// Scrolls so that the position stays visible, a tenth from the edges.
     fn follow(&mut self) {
         let whole = (self.end - self.begin).max(1);
         let Some((left, span)) = self.sight else { return };
@@ -212,7 +215,7 @@ mod tests {
         assert!(player.advance(Nanos(1_000 * S)));
         assert_eq!((player.position(), player.at_end()), (Nanos(100 * S), true));
         player.pause();
-        // At the end it starts again.
+        // At the end it starts over.
         player.toggle(Nanos(1_000 * S));
         assert_eq!((player.position(), player.playing()), (Nanos(0), true));
     }
@@ -248,7 +251,7 @@ mod tests {
         let mut player = player();
         player.seek(Nanos(40 * S));
         player.zoom(true);
-        // At 40 of 100; of 50 that is 20 from the left.
+        // 40 % of the width: 20 of 50 from the left.
         assert_eq!(player.sight(), (20 * S, 50 * S));
         player.zoom(false);
         assert_eq!(player.sight(), (0, 100 * S));
@@ -266,7 +269,7 @@ mod tests {
         player.zoom(true);
         assert_eq!(player.sight(), (0, 50 * S));
         player.seek(Nanos(60 * S));
-        // 45 of 50 is the right edge less a tenth.
+        // 45 of 50: the right edge less a tenth.
         assert_eq!(player.sight(), (15 * S, 50 * S));
         player.last();
         assert_eq!(player.sight(), (50 * S, 50 * S));

@@ -1,5 +1,5 @@
-//! What is read and asked for: parts of the recording, and what belongs to the
-//! moment.
+//! Loading of the timeline: requests the parts of the recording and the data of the
+//! current moment, and handles the responses.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::frame;
 use crate::model::Model;
 use cyclometer_core::units::Nanos;
 
-/// How often a recording that runs is read anew.
+/// Interval in which a running recording is read again.
 const AGAIN: Nanos = Nanos(2_000_000_000);
 
-/// The screen comes into sight.
+/// Handles that the screen comes into view.
 pub fn entered(model: &mut Model) -> Vec<Effect> {
     let state = &mut model.timeline;
     let wanted = model.opened.or(model.snapshot.recording);
@@ -30,7 +30,7 @@ pub fn entered(model: &mut Model) -> Vec<Effect> {
     open(model, wanted)
 }
 
-/// Forgets what is shown and reads another recording.
+/// Discards the current recording and reads another one.
 pub(super) fn open(model: &mut Model, recording: Option<i64>) -> Vec<Effect> {
     let state = &mut model.timeline;
     let already = recording.is_some() && state.loading.map(|it| it.recording) == recording;
@@ -45,7 +45,7 @@ pub(super) fn open(model: &mut Model, recording: Option<i64>) -> Vec<Effect> {
     }
 }
 
-/// Reads a part.
+/// Requests a part.
 fn load(model: &mut Model, loading: Loading) -> Vec<Effect> {
     let now = (model.snapshot.done, model.snapshot.phase.is_active());
     let state = &mut model.timeline;
@@ -61,7 +61,7 @@ fn load(model: &mut Model, loading: Loading) -> Vec<Effect> {
     vec![Effect::Timeline(Ask::Load { recording, part, after, limit, before })]
 }
 
-/// Reads the part anew.
+/// Requests the current part again.
 pub(super) fn reload(model: &mut Model) -> Vec<Effect> {
     let state = &model.timeline;
     match (&state.played, state.loading) {
@@ -73,7 +73,7 @@ pub(super) fn reload(model: &mut Model) -> Vec<Effect> {
     }
 }
 
-/// Whether the recording that is shown has more by now.
+/// Whether the recording has grown since it was read.
 fn grown(model: &Model) -> bool {
     let state = &model.timeline;
     let Some(played) = &state.played else { return false };
@@ -82,7 +82,7 @@ fn grown(model: &Model) -> bool {
     here && state.read.is_none_or(|(_, read)| read != now)
 }
 
-/// Some time went by.
+/// Handles the passage of time.
 pub fn tick(model: &mut Model) -> Vec<Effect> {
     let wanted = model.recording();
     let shown = model.timeline.played.as_ref().map(|it| it.about.id);
@@ -108,7 +108,7 @@ pub fn tick(model: &mut Model) -> Vec<Effect> {
     next(model)
 }
 
-/// Goes to the next part, or the one before; nothing if there is none.
+/// Requests the next or the previous part; returns nothing if there is none.
 pub(super) fn turn(model: &mut Model, forward: bool) -> Vec<Effect> {
     let state = &mut model.timeline;
     let Some(played) = state.played.as_ref().filter(|_| state.loading.is_none()) else {
@@ -127,7 +127,8 @@ pub(super) fn turn(model: &mut Model, forward: bool) -> Vec<Effect> {
     load(model, loading)
 }
 
-/// Keeps what is drawn in step, and asks for what is missing of the moment.
+/// Updates the cached columns, and requests the data that is missing for the current
+/// moment.
 pub(super) fn next(model: &mut Model) -> Vec<Effect> {
     let Some(played) = model.timeline.played.clone() else { return Vec::new() };
     keep_strips(model, &played);
@@ -176,7 +177,7 @@ fn keep_strips(model: &mut Model, played: &Arc<Played>) {
     model.timeline.strips.refresh(played, &layout, axis);
 }
 
-/// The desk answered.
+/// Handles a response of the query worker.
 pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
     match answer {
         Answer::Loaded { recording, part, result } => loaded(model, recording, part, result),
@@ -188,7 +189,7 @@ pub fn answered(model: &mut Model, answer: Answer) -> Vec<Effect> {
         Answer::Bills { key, bills } => {
             let state = &mut model.timeline;
             state.bills_pending = false;
-            // Of another part or other models: they are asked for anew.
+            // Bills of another part or other models are requested again.
             let same = state.ledger.as_ref().is_some_and(|it| it.key == key);
             if same {
                 state.bills = Some(bills);
@@ -228,7 +229,7 @@ fn entered_bills(model: &mut Model, result: Result<(Arc<Ledger>, Vec<Arc<Carry>>
     let models = &model.live.models;
     let state = &mut model.timeline;
     match result {
-        // What is wanted has changed meanwhile.
+        // The chosen models have changed in the meantime.
         Ok((ledger, _)) if ledger.models != *models => {}
         Ok((ledger, carries)) => {
             let here = state.played.as_ref().is_some_and(|played| played.key == ledger.key);
@@ -264,7 +265,8 @@ fn loaded(
     state.error = None;
     let (begin, end) = (played.begin, played.end);
     match loading.then {
-        // What was recorded late belonged into a part before: from the start.
+        // A late invocation belonged to an earlier part: start from the beginning
+        // again.
         _ if played.part != part => {
             state.afters.truncate(1);
             state.carries.clear();
@@ -280,7 +282,7 @@ fn loaded(
     {
         state.lane = played.lane_of(first);
     }
-    // Later invocations may overlap what was thought to be settled.
+    // Later invocations may overlap those that were taken as settled.
     if state.played.as_ref().is_some_and(|it| it.key.newest != played.key.newest) {
         state.carries.clear();
     }

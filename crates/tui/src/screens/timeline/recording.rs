@@ -1,4 +1,4 @@
-//! A part of a recording in memory: what ran when.
+//! Part of a recording in memory, with indices by lane and time.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use cyclometer_store::{PlayedRecording, PlayedRow, RecordingPart, Store, StoreEr
 /// Most invocations that are in memory at a time.
 pub const PART: usize = 250_000;
 
-/// A value that may be missing, in 8 bytes.
+/// Optional value in 8 bytes; `u64::MAX` stands for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Maybe(u64);
 
 impl Maybe {
-    /// The value.
+    /// Returns the value.
     pub const fn get(self) -> Option<u64> {
         if self.0 == u64::MAX { None } else { Some(self.0) }
     }
 
-    /// The value, or nothing to be added.
+    /// Returns the value, or 0 as a neutral summand.
     pub const fn or_zero(self) -> u64 {
         if self.0 == u64::MAX { 0 } else { self.0 }
     }
@@ -31,36 +31,36 @@ impl From<Option<u64>> for Maybe {
     }
 }
 
-/// An invocation, as compact as it can be.
+/// Invocation in a compact form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invocation {
-    /// Its number in the database.
+    /// Id in the database.
     pub id: i64,
-    /// Its cell, by its place.
+    /// Index of the cell.
     pub cell: u32,
-    /// Its number in the cell.
+    /// Sequence number in the cell.
     pub sequence: u32,
-    /// How it ended.
+    /// Final status.
     pub status: Status,
-    /// When it was requested.
+    /// Time of the request.
     pub offset: Nanos,
-    /// When it ended.
+    /// Time of the end.
     pub end: Nanos,
-    /// Making the sandbox.
+    /// Duration of creating the sandbox, in nanoseconds.
     pub create: Maybe,
-    /// To the first instruction.
+    /// Duration from there to the first instruction, in nanoseconds.
     pub start: Maybe,
-    /// From there to the end.
+    /// Duration from there to the end, in nanoseconds.
     pub run: Maybe,
-    /// CPU time.
+    /// CPU time in nanoseconds.
     pub cpu: Maybe,
     /// CPU cycles.
     pub cycles: Maybe,
-    /// Ticks.
+    /// Ticks of the time-stamp counter.
     pub ref_cycles: Maybe,
-    /// Largest memory.
+    /// Memory peak in bytes.
     pub peak: Maybe,
-    /// Memory that it was given.
+    /// Allocated memory in bytes.
     pub allocated: Maybe,
 }
 
@@ -84,48 +84,48 @@ impl Invocation {
         }
     }
 
-    /// Its cell, by its place.
+    /// Returns the index of the cell.
     pub fn cell(&self) -> usize {
         usize::try_from(self.cell).unwrap_or(usize::MAX)
     }
 
-    /// When the function began: what was before is start-up.
+    /// Returns the time when the function began to run; everything before is start-up.
     pub fn began(&self) -> Nanos {
         let at = self.offset.0.saturating_add(self.create.or_zero());
         Nanos(at.saturating_add(self.start.or_zero()).min(self.end.0.max(self.offset.0)))
     }
 
-    /// Whether it did not end well.
+    /// Whether it ended unsuccessfully.
     pub const fn bad(&self) -> bool {
         !matches!(self.status, Status::Ok)
     }
 }
 
-/// The invocations of a lane, by their places in [`Played::rows`].
+/// Invocations of a lane, as indices into [`Played::rows`].
 #[derive(Debug, Default)]
 struct Order {
     by_end: Vec<u32>,
     by_offset: Vec<u32>,
-    /// The earliest request of those that end here or later, by place in
-    /// `by_end`: when no later one can have begun.
+    /// Earliest request among the invocations from each position of `by_end` on: none
+    /// of those began before it.
     earliest: Vec<Nanos>,
 }
 
-/// A part of a recording.
+/// Part of a recording.
 pub struct Played {
-    /// The recording as it was when this was read.
+    /// Recording at the time of reading.
     pub about: PlayedRecording,
-    /// What was read.
+    /// Key that the part was read by.
     pub key: RecordingPart,
-    /// Which part, from 0.
+    /// Index of the part, from 0.
     pub part: usize,
-    /// How many parts there are.
+    /// Number of parts.
     pub parts: usize,
     /// Invocations in the order of their ends.
     pub rows: Vec<Invocation>,
-    /// When the part begins.
+    /// Beginning of the part.
     pub begin: Nanos,
-    /// When it ends.
+    /// End of the part.
     pub end: Nanos,
     lanes: Vec<Order>,
 }
@@ -137,10 +137,10 @@ impl std::fmt::Debug for Played {
 }
 
 impl Played {
-    /// Reads the part of a recording that comes after an invocation.
+    /// Reads the part of a recording that follows an invocation.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails if the database cannot be read.
     pub fn read(
         store: &Store,
         recording: i64,
@@ -154,7 +154,7 @@ impl Played {
         Ok(Self::of(about, key, part, &rows))
     }
 
-    /// Puts rows in order.
+    /// Indexes rows that are in the order of their ends.
     pub fn of(about: PlayedRecording, key: RecordingPart, part: usize, rows: &[PlayedRow]) -> Self {
         let place = |cell: i64| about.cells.iter().position(|it| it.id == cell);
         let mut known = (i64::MIN, None);
@@ -192,13 +192,14 @@ impl Played {
         Self { about, key, part, parts, rows, begin, end: end.max(begin), lanes }
     }
 
-    /// Where the next part begins.
+    /// Returns end and id of the last invocation, which the next part follows; `None`
+    /// if this is the last part.
     pub fn next_after(&self) -> Option<(i64, i64)> {
         let last = self.rows.last().filter(|_| self.part + 1 < self.parts)?;
         Some((i64::try_from(last.end.0).unwrap_or(i64::MAX), last.id))
     }
 
-    /// How many invocations had ended at a moment.
+    /// Returns the number of invocations that had ended at a moment.
     pub fn ended(&self, at: Nanos) -> usize {
         self.rows.partition_point(|row| row.end <= at)
     }
@@ -207,9 +208,9 @@ impl Played {
         &self.rows[at as usize]
     }
 
-    /// The newest invocation of a lane that had begun at a moment. One that is
-    /// only requested at this very moment has not begun: there the one before
-    /// has just ended, unless it is the first.
+    /// Returns the newest invocation of a lane that had begun at a moment. One that is
+    /// requested at exactly this moment does not count, since the previous one has just
+    /// ended there, unless it is the first.
     pub fn under(&self, lane: usize, at: Nanos) -> Option<&Invocation> {
         let order = &self.lanes.get(lane)?.by_offset;
         let before = order.partition_point(|it| self.row(*it).offset < at);
@@ -217,21 +218,21 @@ impl Played {
         before.checked_sub(1).and_then(|it| order.get(it)).or(here).map(|it| self.row(*it))
     }
 
-    /// When the next invocation of a lane ends.
+    /// Returns the next moment when an invocation of a lane ends.
     pub fn next_end(&self, lane: usize, at: Nanos) -> Option<Nanos> {
         let order = &self.lanes.get(lane)?.by_end;
         let next = order.partition_point(|it| self.row(*it).end <= at);
         order.get(next).map(|it| self.row(*it).end)
     }
 
-    /// When the one before ended.
+    /// Returns the last moment before `at` when an invocation of a lane ended.
     pub fn previous_end(&self, lane: usize, at: Nanos) -> Option<Nanos> {
         let order = &self.lanes.get(lane)?.by_end;
         let before = order.partition_point(|it| self.row(*it).end < at);
         before.checked_sub(1).and_then(|it| order.get(it)).map(|it| self.row(*it).end)
     }
 
-    /// Invocations of a lane that may touch a stretch of time.
+    /// Returns the invocations of a lane that may overlap a span of time.
     pub fn around(&self, lane: usize, from: Nanos, to: Nanos) -> impl Iterator<Item = &Invocation> {
         let (places, earliest): (&[u32], &[Nanos]) =
             self.lanes.get(lane).map_or((&[], &[]), |order| (&order.by_end, &order.earliest));
@@ -243,24 +244,24 @@ impl Played {
             .filter(move |row| row.offset <= to)
     }
 
-    /// All invocations of a lane, in the order of their ends.
+    /// Returns all invocations of a lane in the order of their ends.
     pub fn of_lane(&self, lane: usize) -> impl Iterator<Item = &Invocation> {
         let places: &[u32] = self.lanes.get(lane).map_or(&[], |order| &order.by_end);
         places.iter().map(|it| self.row(*it))
     }
 
-    /// The lane of an invocation.
+    /// Returns the lane of an invocation.
     pub fn lane_of(&self, row: &Invocation) -> usize {
         self.about.cells.get(row.cell()).map_or(0, |cell| cell.lane)
     }
 
-    /// Name of a lane.
+    /// Returns the name of a lane.
     pub fn lane_name(&self, lane: usize) -> Arc<str> {
         self.about.lanes.get(lane).map_or_else(|| "".into(), |it| Arc::clone(&it.name))
     }
 
-    /// The mark of cycles of a cell: `u` user mode only, `r` ticks, `e` ticks
-    /// estimated from CPU time; and the value.
+    /// Returns the cycles of an invocation with their mark: `u` user mode only, `r`
+    /// ticks of the time-stamp counter, `e` ticks estimated from CPU time.
     pub fn cycles(&self, row: &Invocation) -> Option<(u64, &'static str)> {
         let cell = self.about.cells.get(row.cell());
         match (row.cycles.get(), row.ref_cycles.get()) {
@@ -274,7 +275,7 @@ impl Played {
         }
     }
 
-    /// Why a meter is missing in a lane.
+    /// Explains why a meter is missing in a lane.
     pub fn reason(&self, lane: &str, start: &str, meter: &str) -> String {
         let mut of = self
             .about

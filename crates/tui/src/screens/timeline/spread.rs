@@ -1,5 +1,5 @@
-//! Two lanes over each other: all invocations of a workload and start in each,
-//! aligned at their requests.
+//! Overlay of two lanes: all invocations of a workload and start in each, aligned at
+//! their requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_stats::quantile;
 use cyclometer_store::{Store, StoreError};
 
-/// Moments of which the CPU time is kept.
+/// Number of points of a curve of CPU time.
 const POINTS: u16 = 200;
 
 /// Most invocations whose samples are read.
@@ -30,40 +30,41 @@ const SAMPLED: u32 = 1_000;
 /// 5th percentile, median and 95th percentile.
 type Quantiles = [u64; 3];
 
-/// What is laid over each other.
+/// Lanes and workload to compare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct What {
-    /// The lanes, by their places.
+    /// Indices of the lanes.
     pub lanes: [usize; 2],
-    /// The workload.
+    /// Workload that both ran.
     pub workload: Arc<str>,
-    /// Its preset.
+    /// Preset of the workload.
     pub preset: Arc<str>,
-    /// `cold` or `warm`.
+    /// Start kind: `cold` or `warm`.
     pub start: Arc<str>,
 }
 
-/// Two lanes.
+/// Comparison of two lanes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spread {
-    /// How long the pictures of CPU time are.
+    /// Length of the curves of CPU time, in nanoseconds.
     pub span: u64,
-    /// The lanes.
+    /// Statistics of the lanes.
     pub lanes: [LaneSpread; 2],
 }
 
-/// The invocations of a lane that ended well.
+/// Statistics of the successful invocations of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LaneSpread {
-    /// How many there are.
+    /// Number of invocations.
     pub count: usize,
-    /// Create, start, run, all of it, CPU time.
+    /// Durations of create, start, run and the whole invocation, and CPU time, in
+    /// nanoseconds.
     pub times: [Option<Quantiles>; 5],
-    /// The largest memory.
+    /// Memory peaks in bytes.
     pub peak: Option<Quantiles>,
-    /// How many of them have samples.
+    /// Number of invocations that have samples.
     pub sampled: usize,
-    /// CPU time since the request; as many as [`POINTS`], or none.
+    /// CPU time since the request: [`POINTS`] values, or none.
     pub curve: Vec<Quantiles>,
 }
 
@@ -74,7 +75,7 @@ fn quantiles(mut values: Vec<u64>) -> Option<Quantiles> {
     Some([quantile(&values, 1, 20)?, quantile(&values, 1, 2)?, quantile(&values, 19, 20)?])
 }
 
-/// The next lane that ran what the cell is of.
+/// Finds the next lane after `after` that ran the workload, preset and start of a cell.
 pub fn partner(played: &Played, cell: usize, after: usize) -> Option<What> {
     let about = &played.about;
     let own = about.cells.get(cell)?;
@@ -97,8 +98,8 @@ pub fn partner(played: &Played, cell: usize, after: usize) -> Option<What> {
     })
 }
 
-/// CPU time at moments: straight lines between the samples, and the whole from
-/// the end on.
+/// Interpolates the CPU time of an invocation linearly between its samples; from the
+/// end on it is constant.
 fn curve(points: &[(Nanos, u64)], row: &Invocation, axis: Axis) -> Vec<u64> {
     let length = row.end.since(row.offset).0;
     let mut known = vec![(0, 0)];
@@ -117,10 +118,10 @@ fn curve(points: &[(Nanos, u64)], row: &Invocation, axis: Axis) -> Vec<u64> {
 }
 
 impl Spread {
-    /// Reads and sums up what the part has of both.
+    /// Reads the invocations of both lanes in the part, and computes their statistics.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails if the database cannot be read.
     pub fn read(store: &Store, played: &Played, what: &What) -> Result<Self, StoreError> {
         let cells = |lane: usize| {
             let cells = played.about.cells.iter().enumerate().filter(move |(_, cell)| {
@@ -182,7 +183,7 @@ impl LaneSpread {
     }
 }
 
-/// Draws the two lanes.
+/// Draws the overlay.
 pub fn draw(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -209,7 +210,7 @@ pub fn draw(
     curves(frame, rest, model, played, spread);
 }
 
-/// Every time as a range on one scale, with its figures.
+/// Formats each duration as a range on one scale, with its values.
 fn times(model: &Model, spread: &Spread, room: usize) -> Vec<Line<'static>> {
     let theme = &model.theme;
     let figures = 9 * 3 + 8;
@@ -251,7 +252,7 @@ fn times(model: &Model, spread: &Spread, room: usize) -> Vec<Line<'static>> {
     lines
 }
 
-/// `[--|-----]` at its place on the scale.
+/// Formats a range at its place on the scale: `[--|-----]`.
 fn range(model: &Model, found: Option<Quantiles>, axis: Axis) -> String {
     let theme = &model.theme;
     let width = usize::from(axis.width);
@@ -287,7 +288,7 @@ fn peaks(model: &Model, spread: &Spread) -> Line<'static> {
     Line::from(spans)
 }
 
-/// CPU time since the request: medians as lines, 5th to 95th percentile as
+/// Draws the CPU time since the request: medians as lines, 5th to 95th percentiles as
 /// bands.
 fn curves(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played, spread: &Spread) {
     let theme = &model.theme;
@@ -342,5 +343,5 @@ fn curves(frame: &mut Frame<'_>, area: Rect, model: &Model, played: &Played, spr
     frame.render_widget(Paragraph::new(ticks(*theme, axis, 0)), foot);
 }
 
-/// What bands are made of, and in ASCII.
+/// Characters of the bands, in Unicode and in ASCII.
 const BANDS: [[char; 2]; 2] = [['·', '░'], ['.', ':']];

@@ -1,58 +1,58 @@
-//! What a lane did, column by column of the time axis.
+//! Activity of a lane in each column of the time axis.
 
 use super::axis::Axis;
 use super::layout::{Layout, Track};
 use super::recording::{Invocation, Played};
 use cyclometer_core::units::Nanos;
 
-/// Whose invocations: a lane's, or of it only those of a cell.
+/// Selects the invocations of a lane, or only those of one of its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whose {
-    /// The lane.
+    /// Index of the lane.
     pub lane: usize,
-    /// The cell; `None`: all.
+    /// Index of the cell; `None`: all.
     pub cell: Option<usize>,
 }
 
-/// What happened in a column.
+/// Activity in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Column {
-    /// Invocations that were under way in it.
+    /// Number of invocations in progress.
     pub touched: u32,
-    /// Those that ended in it, and not well.
+    /// Number of invocations that ended unsuccessfully in the column.
     pub bad: u32,
-    /// Time of start-up.
+    /// Start-up time in nanoseconds.
     pub startup: u64,
-    /// Time of runs.
+    /// Run time in nanoseconds.
     pub run: u64,
-    /// CPU time, if any was measured.
+    /// CPU time in nanoseconds; `None` if it was not measured.
     pub cpu: Option<u64>,
-    /// Largest peak of memory.
+    /// Largest memory peak in bytes.
     pub peak: Option<u64>,
-    /// Most memory that one was given.
+    /// Largest allocated memory in bytes.
     pub allocated: Option<u64>,
 }
 
-/// What is drawn for a column.
+/// Symbol of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
     /// Nothing ran.
     Idle,
-    /// The start-up of one.
+    /// One or two invocations, mostly starting up.
     Startup,
-    /// One ran.
+    /// One or two invocations, mostly running.
     Run,
-    /// So many, of the most in any column.
+    /// Number of invocations, drawn relative to the largest number in any column.
     Many(u32),
-    /// One ended, and not well.
+    /// An invocation ended unsuccessfully.
     Failed,
 }
 
-/// From how many on a column shows how many there are.
+/// Number of invocations from which on a column shows their count.
 const MANY: u32 = 3;
 
 impl Column {
-    /// What stands for it.
+    /// Returns the symbol of the column.
     pub const fn sign(&self) -> Sign {
         if self.bad > 0 {
             return Sign::Failed;
@@ -66,7 +66,7 @@ impl Column {
     }
 }
 
-/// Columns of the tracks, kept while what is in sight is the same.
+/// Cache of the tracks' columns, valid while the visible time is the same.
 #[derive(Debug, Default)]
 pub struct Strips {
     of: Option<(usize, u64, Axis)>,
@@ -74,12 +74,12 @@ pub struct Strips {
 }
 
 impl Strips {
-    /// What a part is known by here.
+    /// Returns a key of the part and its state, to notice a change.
     fn identity(played: &Played) -> (usize, u64) {
         (played.part, played.about.invocations ^ played.about.id.unsigned_abs().rotate_left(40))
     }
 
-    /// The columns, if they are of this.
+    /// Returns the columns if they are cached for this part and axis.
     pub fn columns(&self, played: &Played, whose: Whose, axis: Axis) -> Option<&[Column]> {
         let (part, state) = Self::identity(played);
         if self.of != Some((part, state, axis)) {
@@ -89,7 +89,7 @@ impl Strips {
         found.map(|(_, columns)| columns.as_slice())
     }
 
-    /// Works out what is missing.
+    /// Computes the columns that are not cached yet.
     pub fn refresh(&mut self, played: &Played, layout: &Layout, axis: Axis) {
         let (part, state) = Self::identity(played);
         if self.of != Some((part, state, axis)) {
@@ -109,7 +109,7 @@ impl Strips {
     }
 }
 
-/// What `whose` did in each column, as far as it is before `until`.
+/// Computes the activity of `whose` in each column, up to the moment `until`.
 pub fn columns(played: &Played, whose: Whose, axis: Axis, until: Nanos) -> Vec<Column> {
     let mut columns = vec![Column::default(); usize::from(axis.width)];
     let right = axis.left.saturating_add(axis.span).min(until.0);
@@ -135,8 +135,8 @@ fn enter(columns: &mut [Column], row: &Invocation, axis: Axis, right: u64) {
         column.startup += inside(from, began, at);
         column.run += inside(began, to, at);
         if let Some(cpu) = row.cpu.get() {
-            // Even parts whose sum is exact: each is what there is up to its
-            // end, less what there was up to its beginning.
+            // Even shares whose sum is exact: each is the use up to its end less the
+            // use up to its beginning.
             let end = if at == last { to.min(right) } else { axis.at(at + 1).min(right) };
             let before = part(cpu, axis.at(at).max(from), from, to);
             *column.cpu.get_or_insert(0) += part(cpu, end, from, to).saturating_sub(before);
@@ -152,7 +152,7 @@ fn enter(columns: &mut [Column], row: &Invocation, axis: Axis, right: u64) {
     }
 }
 
-/// What was used up to a moment if it was used evenly.
+/// Returns the part of `whole` that was used until `at`, if it was used evenly.
 fn part(whole: u64, at: u64, from: u64, to: u64) -> u64 {
     if at >= to {
         return whole;
@@ -161,7 +161,7 @@ fn part(whole: u64, at: u64, from: u64, to: u64) -> u64 {
     u64::try_from(exact).unwrap_or(whole)
 }
 
-/// Thousandths of a CPU in use in a column.
+/// Returns the thousandths of a CPU in use in a column; `None` if not measured.
 pub fn cpus(column: &Column, axis: Axis, at: u16, until: Nanos) -> Option<u64> {
     let end = axis.at(at.saturating_add(1)).min(until.0);
     let wide = end.saturating_sub(axis.at(at));

@@ -1,10 +1,10 @@
-//! The invocations up to the moment, for programs.
+//! Export of the timeline screen: the invocations up to the current moment.
 
 use crate::model::Model;
 use cyclometer_core::units::{Bytes, Count, Nanos};
 use cyclometer_report::{Cell, Column, Table};
 
-/// A row an invocation that had ended.
+/// Builds the export: a row per invocation that had ended.
 pub fn table(model: &Model) -> Table {
     let mut table = Table::new(&[
         Column::text("lane", "lane"),

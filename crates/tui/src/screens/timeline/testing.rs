@@ -1,14 +1,14 @@
-//! Recordings in memory, made of round figures.
+//! Recordings in memory with round numbers, for tests.
 
 use super::recording::Played;
 use cyclometer_core::units::{Bytes, Nanos};
 use cyclometer_lanes::Status;
 use cyclometer_store::{PlayedCell, PlayedLane, PlayedRecording, PlayedRow, RecordingPart};
 
-/// A millisecond.
+/// Nanoseconds of a millisecond.
 pub const MS: u64 = 1_000_000;
 
-/// An invocation of a cell: when it was requested, how long it took to start
+/// Returns an invocation of a cell: the time of its request, how long it took to start
 /// and to run, and its CPU time, in milliseconds.
 pub fn row(id: i64, cell: i64, at: u64, startup: u64, run: u64, cpu: Option<u64>) -> PlayedRow {
     PlayedRow {
@@ -29,7 +29,8 @@ pub fn row(id: i64, cell: i64, at: u64, startup: u64, run: u64, cpu: Option<u64>
     }
 }
 
-/// Two lanes: cells 0 and 1 of the first, 2 of the second.
+/// Describes a recording of two lanes: cells 0 and 1 belong to the first, 2 to the
+/// second.
 pub fn about(rows: &[PlayedRow]) -> PlayedRecording {
     let lane = |name: &str| PlayedLane { name: name.into(), unavailable: None };
     let cell = |id: i64, lane: usize, workload: &str| PlayedCell {
@@ -56,7 +57,7 @@ pub fn about(rows: &[PlayedRow]) -> PlayedRecording {
     }
 }
 
-/// A recording of these, in the order of their ends.
+/// Returns a recording of these rows, given in the order of their ends.
 pub fn played(rows: &[PlayedRow]) -> Played {
     let about = about(rows);
     let key = RecordingPart::first(7, about.newest, super::recording::PART);

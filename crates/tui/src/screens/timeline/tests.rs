@@ -1,4 +1,4 @@
-//! The screen on recordings in real databases: keys, parts, answers.
+//! Tests on recordings in real databases: keys, parts, responses.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ fn keys_move_through_time() {
 fn neighbours_are_of_the_selected_lane() {
     let place = story(Some(10));
     let mut model = open(&place, (80, 24));
-    // Around: wasmtime, docker, native.
+    // Tab wraps around: wasmtime, docker, native.
     key(&mut model, "tab");
     assert_eq!(model.timeline.lane, 2);
     key(&mut model, "p");
@@ -107,7 +107,7 @@ fn one_question_of_a_kind_at_a_time_and_old_answers_do_no_harm() {
     assert_eq!(again.len(), 1, "those of the end are asked for now");
     settle(&mut model, again);
     assert_eq!(model.timeline.bills.as_ref().expect("known").ended, 13);
-    // A part of a recording that is not wanted any more.
+    // A part of a recording that is no longer open.
     model.opened = None;
     let effects = entered(&mut model);
     assert!(effects.is_empty() && model.timeline.played.is_none());
@@ -220,12 +220,12 @@ fn two_lanes_are_compared_where_both_ran_the_same() {
         panic!("an overlay")
     };
     assert_eq!((what.lanes, &*what.workload, &*what.start), ([1, 0], "nbody", "cold"));
-    // One that ended well, of 148 ms; and two of 98 ms.
+    // One successful invocation of 148 ms, and two of 98 ms.
     assert_eq!([spread.lanes[0].count, spread.lanes[1].count], [1, 2]);
     assert_eq!(spread.lanes[0].times[2], Some([148 * MS; 3]));
     assert_eq!(spread.lanes[1].times[4], Some([49 * MS; 3]));
     assert_eq!((spread.span, spread.lanes[1].sampled), (150 * MS, 2));
-    // After its end it stays as it was.
+    // After its end the curve stays constant.
     assert_eq!(spread.lanes[1].curve.last(), Some(&[49 * MS; 3]));
     key(&mut model, "esc");
     key(&mut model, "g");
